@@ -1,0 +1,80 @@
+"""The `planespotter` command: gathers the sub-commands of all rooms and turns their errors into sentences.
+
+Each room defines its commands in its own cli.py, which imports nothing heavy until a command runs. So `--help`
+is quick, and the commands of a room whose extra is not installed are listed all the same; running one says which
+extra to install.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+# Room, and the extra that its commands need (None: the base installation is enough).
+ROOMS = {"scraping": "scraping", "training": "training", "server": "server", "client": None}
+
+
+def build_app() -> typer.Typer:
+    """Return one application that holds the commands of all rooms."""
+    app = typer.Typer(
+        name="planespotter",
+        help="Name the aircraft in a photo, constructor first, then the model.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for room in ROOMS:
+        commands = importlib.import_module(f"planespotter_{room}.cli").app
+        app.registered_commands.extend(commands.registered_commands)
+        app.registered_groups.extend(commands.registered_groups)
+    return app
+
+
+def missing_extra(error: ModuleNotFoundError) -> str | None:
+    """Return the extra that would bring the module which `error` misses, by the room whose code asked for it."""
+    frame, extra = error.__traceback__, None
+    while frame is not None:
+        package = str(frame.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package.startswith("planespotter_"):
+            extra = ROOMS.get(package.removeprefix("planespotter_")) or extra
+        frame = frame.tb_next
+    return extra
+
+
+def sentence(error: Exception) -> str | None:
+    """Return what to tell the user about `error`; None if it is a bug, which deserves its traceback.
+
+    Every exception class of this project is written for users: its text says what was wrong and what to do.
+    """
+    if isinstance(error, ModuleNotFoundError):
+        extra = missing_extra(error)
+        if extra is not None:
+            return (
+                f"This command needs the package {error.name!r}, which comes with the {extra!r} extra: "
+                f"pip install 'planespotter[{extra}]'"
+            )
+    elif type(error).__module__.startswith("planespotter_"):
+        return str(error)
+    return None
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line. Exit codes: 0 done, 1 an error that a sentence explains, 2 wrong usage, 130 Ctrl-C."""
+    try:
+        build_app()(args=arguments, prog_name="planespotter")
+    except BrokenPipeError:  # the reader of our output, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
+    except Exception as error:
+        text = sentence(error)
+        if text is None:
+            raise
+        typer.secho("error: ", err=True, nl=False, fg="red", bold=True)
+        typer.echo(text, err=True)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""The commands of this room."""
+
+import typer
+
+app = typer.Typer()

@@ -1,0 +1,56 @@
+"""Generate the Python code beside each .proto file, and check the files with buf.
+
+`make protos` runs this. The output depends only on the .proto files and on the exact versions of grpcio-tools and
+mypy-protobuf in pyproject.toml, so a second run changes no byte; a test holds that. google/rpc/status.proto is read from
+the googleapis-common-protos package, so that no copy of it lives here.
+"""
+
+import argparse
+import importlib.resources
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PROTOS = REPOSITORY / "protos"
+SCRIPTS = Path(sysconfig.get_path("scripts"))
+
+
+def protoc(*arguments: str) -> None:
+    """Run protoc on all .proto files of this project."""
+    includes = [PROTOS, importlib.resources.files("grpc_tools") / "_proto", Path(sysconfig.get_path("purelib"))]
+    sources = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
+    subprocess.run(
+        [sys.executable, "-m", "grpc_tools.protoc", *(f"-I{include}" for include in includes), *arguments, *sources],
+        check=True,
+        cwd=PROTOS,
+    )
+
+
+def generate(out: Path) -> None:
+    """Write *_pb2.py, *_pb2_grpc.py and their stubs below `out`."""
+    protoc(
+        f"--plugin=protoc-gen-mypy={SCRIPTS / 'protoc-gen-mypy'}",
+        f"--plugin=protoc-gen-mypy_grpc={SCRIPTS / 'protoc-gen-mypy_grpc'}",
+        f"--python_out={out}",
+        f"--grpc_python_out={out}",
+        f"--mypy_out=quiet:{out}",
+        f"--mypy_grpc_out=quiet:{out}",
+    )
+
+
+def lint() -> None:
+    """Check the .proto files against buf's STANDARD and COMMENTS rules (configured in buf.yaml)."""
+    with tempfile.TemporaryDirectory() as folder:
+        image = Path(folder) / "image.binpb"
+        protoc("--include_imports", "--include_source_info", f"--descriptor_set_out={image}")
+        subprocess.run([SCRIPTS / "buf", "lint", image, "--config", REPOSITORY / "buf.yaml"], check=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=PROTOS, help="where to write (default: beside the .proto files)")
+    generate(parser.parse_args().out)
+    lint()
