@@ -1,0 +1,137 @@
+"""From log-probabilities to an answer: the deepest node that the network is sure enough of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planespotter_training.bundle.tree import CONSTRUCTOR_HEAD, Label, LabelTree
+
+Array = NDArray[np.floating]
+
+
+class Level(Enum):
+    """How deep in the tree an answer is sure."""
+
+    UNKNOWN = "unknown"
+    CONSTRUCTOR = "constructor"
+    FAMILY = "family"
+    MODEL = "model"
+
+
+class DecodeRule(Enum):
+    """How one path is taken through the tree."""
+
+    GREEDY = "greedy"
+    """The most probable constructor, then its most probable leaf."""
+    BEST_PATH = "best_path"
+    """The most probable leaf of all."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Least calibrated probability at which a level counts as sure."""
+
+    constructor: float
+    family: float
+    model: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What turns the network's output into answers; chosen on validation data.
+
+    `temperatures` has one positive number for each head: its log-probabilities are divided by it and normalised again
+    (Guo et al. 2017, "On Calibration of Modern Neural Networks").
+    """
+
+    temperatures: Mapping[str, float]
+    thresholds: Thresholds
+    decode: DecodeRule = DecodeRule.GREEDY
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the network says about one photo: a path through the tree, and how far it is sure of it.
+
+    The probabilities belong to the nodes of `label`, constructor, family, model; 0 where the tree goes no deeper.
+    `alternatives` are the most probable leaves with their probabilities, best first.
+    """
+
+    level: Level
+    label: Label
+    probabilities: tuple[float, float, float]
+    alternatives: tuple[tuple[Label, float], ...] = ()
+
+
+def leaf_probabilities(
+    tree: LabelTree, temperatures: Mapping[str, float], outputs: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Return for each constructor the calibrated probabilities of its leaves, p(constructor) · p(leaf | constructor).
+
+    `outputs` are log-probabilities of shape [n, classes] for each head of `tree`. All leaves together sum to 1.
+    """
+    heads = {head: _soften(outputs[head], temperatures[head]) for head in tree.heads}
+    return {
+        constructor: heads[CONSTRUCTOR_HEAD][:, index : index + 1] * heads[constructor]
+        for index, constructor in enumerate(tree.constructors)
+    }
+
+
+def _soften(log_probabilities: Array, temperature: float) -> Array:
+    scaled = log_probabilities.astype(np.float64) / temperature
+    exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    softened: Array = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return softened
+
+
+def answer(
+    tree: LabelTree, calibration: Calibration, outputs: Mapping[str, Array], alternatives: int = 0
+) -> list[Answer]:
+    """Return one answer for each of the n photos whose log-probabilities [n, classes] per head are in `outputs`."""
+    by_constructor = leaf_probabilities(tree, calibration.temperatures, outputs)
+    leaves = [leaf for constructor in tree.constructors for leaf in tree.leaves[constructor]]
+    table = np.concatenate([by_constructor[constructor] for constructor in tree.constructors], axis=1)
+    return [_answer_one(leaves, row, calibration, alternatives) for row in table]
+
+
+def _answer_one(leaves: list[Label], row: Array, calibration: Calibration, alternatives: int) -> Answer:
+    best = int(row.argmax())
+    if calibration.decode is DecodeRule.GREEDY:
+        totals: dict[str, float] = {}
+        for leaf, p in zip(leaves, row, strict=True):
+            totals[leaf.constructor] = totals.get(leaf.constructor, 0.0) + float(p)
+        constructor = max(totals, key=totals.__getitem__)
+        best = max((i for i, leaf in enumerate(leaves) if leaf.constructor == constructor), key=row.__getitem__)
+    label = leaves[best]
+    at_constructor = [i for i, leaf in enumerate(leaves) if leaf.constructor == label.constructor]
+    at_family = [i for i in at_constructor if leaves[i].family == label.family] if label.family else []
+    probabilities = (
+        min(1.0, float(row[at_constructor].sum())),
+        min(1.0, float(row[at_family].sum())),
+        float(row[best]) if label.model else 0.0,
+    )
+    ranking = np.argsort(-row, kind="stable")[:alternatives]
+    return Answer(
+        level=sure_level(label, probabilities, calibration.thresholds),
+        label=label,
+        probabilities=probabilities,
+        alternatives=tuple((leaves[i], float(row[i])) for i in ranking),
+    )
+
+
+def sure_level(label: Label, probabilities: tuple[float, float, float], thresholds: Thresholds) -> Level:
+    """Return the deepest level of `label` down to which every level reaches its threshold."""
+    sure = Level.UNKNOWN
+    steps = (
+        (Level.CONSTRUCTOR, label.constructor, thresholds.constructor),
+        (Level.FAMILY, label.family, thresholds.family),
+        (Level.MODEL, label.model, thresholds.model),
+    )
+    for (level, name, threshold), probability in zip(steps, probabilities, strict=True):
+        if not name or probability < threshold:
+            break
+        sure = level
+    return sure

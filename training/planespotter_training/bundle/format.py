@@ -1,0 +1,182 @@
+"""The bundle: a folder that holds a trained network and all that is needed to serve it.
+
+    bundle.json          label tree, input size, calibration, metrics, where it comes from, sha256 of every file and of itself
+    model.stablehlo      jax.export of the whole network: weights and uint8 [n, height, width, 3] in,
+                         log-probabilities [n, classes] per head out; for CPU and CUDA; any n
+    weights.safetensors  the weights, by name
+
+Reading checks all of it. A bundle holds no code that Python would run.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from planespotter_training.bundle.answer import Calibration, DecodeRule, Thresholds
+from planespotter_training.bundle.tree import LabelTree
+
+FORMAT = 1
+DESCRIPTION = "bundle.json"
+NETWORK = "model.stablehlo"
+WEIGHTS = "weights.safetensors"
+
+
+class BundleError(Exception):
+    """A bundle that cannot be used; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure measured on photos that the network was not trained on; `source` is "" for all sources together."""
+
+    source: str
+    name: str
+    value: float
+    photos: int
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that has been read and checked.
+
+    `network` is the serialised jax.export function, `weights` its first argument; both are what the engines take.
+    """
+
+    name: str
+    version: str
+    tree: LabelTree
+    height: int
+    width: int
+    calibration: Calibration
+    metrics: tuple[Metric, ...]
+    trained_on: Mapping[str, Any]
+    jax_version: str
+    network: bytes = field(repr=False)
+    weights: Mapping[str, NDArray[Any]] = field(repr=False)
+
+
+def write(bundle: Bundle, folder: Path) -> None:
+    """Write `bundle` to `folder`, which must not exist or be a bundle itself. It appears all at once or not at all."""
+    from safetensors.numpy import save
+
+    if folder.exists() and not (folder / DESCRIPTION).is_file():
+        raise BundleError(f"{folder} is there already and is no bundle, so it is left alone. Name another folder.")
+    files = {NETWORK: bundle.network, WEIGHTS: save(dict(bundle.weights))}
+    description = {
+        "format": FORMAT,
+        "name": bundle.name,
+        "version": bundle.version,
+        "input": {
+            "height": bundle.height,
+            "width": bundle.width,
+            "pixels": "uint8 RGB, scaled to fit and centred",
+        },
+        "tree": bundle.tree.branches,
+        "temperatures": bundle.calibration.temperatures,
+        "thresholds": asdict(bundle.calibration.thresholds),
+        "decode": bundle.calibration.decode.value,
+        "metrics": [asdict(metric) for metric in bundle.metrics],
+        "trained_on": bundle.trained_on,
+        "jax": bundle.jax_version,
+        "files": {name: _sha256(content) for name, content in files.items()},
+    }
+    description["sha256"] = _sha256(_canonical(description))
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    for name, content in files.items():
+        (temporary / name).write_bytes(content)
+    (temporary / DESCRIPTION).write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if folder.exists():
+        shutil.rmtree(folder)
+    temporary.rename(folder)
+
+
+def read(folder: Path) -> Bundle:
+    """Read and check the bundle in `folder`. Raises BundleError."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    if not (folder / DESCRIPTION).is_file():
+        found = "is no folder" if not folder.is_dir() else f"holds no {DESCRIPTION}"
+        raise BundleError(
+            f"There is no bundle at {folder}: it {found}. `planespotter export RUN --out BUNDLE` makes one."
+        )
+    description = _read_description(folder)
+    files = {name: _read_file(folder, name, sha256) for name, sha256 in description["files"].items()}
+    try:
+        bundle = Bundle(
+            name=description["name"],
+            version=description["version"],
+            tree=LabelTree(description["tree"]),
+            height=description["input"]["height"],
+            width=description["input"]["width"],
+            calibration=Calibration(
+                temperatures=description["temperatures"],
+                thresholds=Thresholds(**description["thresholds"]),
+                decode=DecodeRule(description["decode"]),
+            ),
+            metrics=tuple(Metric(**metric) for metric in description["metrics"]),
+            trained_on=description["trained_on"],
+            jax_version=description["jax"],
+            network=files[NETWORK],
+            weights=load(files[WEIGHTS]),
+        )
+    except (KeyError, TypeError, ValueError, SafetensorError) as error:
+        raise BundleError(f"The bundle {folder} is not complete ({error!r}). Export it again.") from error
+    wrong = [head for head in bundle.tree.heads if not bundle.calibration.temperatures.get(head, 0) > 0]
+    if wrong:
+        raise BundleError(f"The bundle {folder} has no temperature above 0 for the heads {wrong}. Export it again.")
+    return bundle
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    path = folder / DESCRIPTION
+    try:
+        description: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BundleError(
+            f"{path} cannot be read as JSON ({error}). Export the bundle again or copy it anew."
+        ) from error
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        found = description.get("format") if isinstance(description, dict) else None
+        raise BundleError(
+            f"{path} has format {found!r}; this version of planespotter reads format {FORMAT}. Export the bundle again."
+        )
+    content = {key: value for key, value in description.items() if key != "sha256"}
+    _compare(path, _sha256(_canonical(content)), description.get("sha256"))
+    return description
+
+
+def _read_file(folder: Path, name: str, sha256: str) -> bytes:
+    if name != Path(name).name:
+        raise BundleError(f"The bundle {folder} names a file outside itself: {name!r}. Do not use it.")
+    try:
+        content = (folder / name).read_bytes()
+    except OSError as error:
+        raise BundleError(f"The bundle {folder} lacks its file {name} ({error.strerror}). Copy it anew.") from error
+    _compare(folder / name, _sha256(content), sha256)
+    return content
+
+
+def _compare(path: Path, found: str, expected: object) -> None:
+    if found != expected:
+        raise BundleError(
+            f"{path} is damaged or was changed: its sha256 is {found}, but should be {expected}. "
+            "Copy the bundle anew or export it again."
+        )
+
+
+def _canonical(description: Mapping[str, Any]) -> bytes:
+    return json.dumps(description, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
