@@ -1,0 +1,148 @@
+"""The photos of a catalog as a TensorFlow Datasets data set in array_record files, which needs no TensorFlow.
+
+RUN/dataset/catalog_photos/1.0.0/   train, validation and test: the image files as they were, with their labels
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tensorflow_datasets as tfds
+from numpy.typing import NDArray
+
+from planespotter_training.bundle import Label, LabelTree, PhotoError, decode
+from planespotter_training.errors import TrainingError
+from planespotter_training.loss import leaf_mask
+from planespotter_training.split import SPLITS
+
+TEXTS = ("photo_id", "source", "constructor", "family", "model")
+
+# Up to this size, decoded photos are held in memory; beyond it they are decoded each time they are drawn.
+MEMORY = 4 * 2**30
+
+
+class CatalogPhotos(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
+    """Builds the data set from the rows of a catalog, with a column `split`; `skip` hears of what cannot be decoded."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def __init__(
+        self, photos: pd.DataFrame, folder: Path, skip: Callable[[str, PhotoError], None], **kwargs: Any
+    ) -> None:
+        self._photos, self._folder, self._skip = photos, folder, skip
+        super().__init__(**kwargs)
+
+    def _info(self) -> Any:
+        texts = {name: tfds.features.Text() for name in TEXTS}
+        features = tfds.features.FeaturesDict({"photo": tfds.features.Image(shape=(None, None, 3)), **texts})
+        return tfds.core.DatasetInfo(builder=self, features=features)
+
+    def _split_generators(self, _: object) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
+        return {split: self._generate_examples(self._photos[self._photos["split"] == split]) for split in SPLITS}
+
+    def _generate_examples(self, photos: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
+        for row in photos.to_dict("records"):
+            data = (self._folder / str(row["file"])).read_bytes()
+            try:
+                decode(data, 32, 32)
+            except PhotoError as error:
+                self._skip(str(row["file"]), error)
+                continue
+            yield str(row["photo_id"]), {"photo": data, **{name: row[name] for name in TEXTS}}
+
+
+def prepare(
+    photos: pd.DataFrame, folder: Path, out: Path, skip: Callable[[str, PhotoError], None]
+) -> dict[str, Sequence[dict[str, Any]]]:
+    """Write the data set below `out` unless it is there, and return its splits as sequences of examples.
+
+    `photos` are rows of the catalog in `folder` with a column `split`. An example holds `photo`, the bytes of the file, and
+    TEXTS. Raises TrainingError if no photo is left to train on.
+    """
+    tfds.disable_progress_bar()
+    if not (photos["split"] == "train").any():
+        raise TrainingError("No photo of the catalog falls to the training set. Collect more photos.")
+    builder = CatalogPhotos(photos, folder, skip, data_dir=out, file_format="array_record")
+    builder.download_and_prepare()
+    return _open(builder)
+
+
+def reopen(out: Path) -> dict[str, Sequence[dict[str, Any]]]:
+    """Return the splits of the data set that `prepare` wrote below `out`. Raises TrainingError if there is none."""
+    folder = out / "catalog_photos" / str(CatalogPhotos.VERSION)
+    if not folder.is_dir():
+        raise TrainingError(f"There is no data set at {folder}. `planespotter train` writes it; train again.")
+    return _open(tfds.builder_from_directory(folder))
+
+
+def _open(builder: Any) -> dict[str, Sequence[dict[str, Any]]]:
+    decoders = {"photo": tfds.decode.SkipDecoding()}
+    return {
+        split: builder.as_data_source(split=split, decoders=decoders) if split in builder.info.splits else []
+        for split in SPLITS
+    }
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The examples of one split, in a fixed order; arrays have one entry for each photo."""
+
+    photo_ids: list[str]
+    sources: list[str]
+    labels: list[Label]
+    masks: NDArray[np.bool_]
+    """Which leaves lie at or below each label: [n, leaves]."""
+    trains_constructor: NDArray[np.bool_]
+    """False for photos of a source that shows one constructor only."""
+    pixels: Callable[[int], NDArray[np.uint8]]
+    """The photo at an index as uint8 RGB [height, width, 3]."""
+
+    def __len__(self) -> int:
+        return len(self.photo_ids)
+
+
+def load(source: Sequence[dict[str, Any]], tree: LabelTree, height: int, width: int) -> Examples:
+    """Return the examples of `source`, their labels clipped to `tree`, their photos ready at `height` x `width`."""
+    texts = [{name: row[name].decode() for name in TEXTS} for row in source]
+    labels = [Label(row["constructor"], row["family"], row["model"]) for row in texts]
+    leaves = sum(len(of_one) for of_one in tree.leaves.values())
+    masks = np.zeros((len(labels), leaves), bool)
+    for index, label in enumerate(labels):
+        if tree.clip(label).constructor:
+            masks[index] = leaf_mask(tree, tree.clip(label))
+    return Examples(
+        photo_ids=[row["photo_id"] for row in texts],
+        sources=[row["source"] for row in texts],
+        labels=labels,
+        masks=masks,
+        trains_constructor=shows_several_constructors([row["source"] for row in texts], labels, tree),
+        pixels=_pixels(source, height, width),
+    )
+
+
+def shows_several_constructors(sources: Sequence[str], labels: Sequence[Label], tree: LabelTree) -> NDArray[np.bool_]:
+    """Return for each photo whether its source has photos of more than one constructor of `tree`: bool [n].
+
+    From a source with one constructor, the constructor head would learn to tell the source and not the aircraft.
+    """
+    seen: dict[str, set[str]] = {}
+    for source, label in zip(sources, labels, strict=True):
+        if label.constructor in tree.constructors:
+            seen.setdefault(source, set()).add(label.constructor)
+    return np.array([len(seen.get(source, ())) > 1 for source in sources], bool)
+
+
+def _pixels(source: Sequence[dict[str, Any]], height: int, width: int) -> Callable[[int], NDArray[np.uint8]]:
+    def fetch(index: int) -> NDArray[np.uint8]:
+        return decode(source[index]["photo"], height, width)
+
+    if len(source) * height * width * 3 > MEMORY:
+        return fetch
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        held = list(pool.map(fetch, range(len(source))))
+    return held.__getitem__

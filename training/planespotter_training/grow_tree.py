@@ -1,0 +1,43 @@
+"""Grow the label tree from the labels of the training photos: what has too few photos is no leaf of its own."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from planespotter_training.bundle.tree import Label, LabelTree
+
+
+def grow(labels: Iterable[Label], constructors: Sequence[str], min_photos: int) -> tuple[LabelTree, list[str]]:
+    """Return the tree of the families and models with at least `min_photos` photos, and notes on what fell back.
+
+    A model that is the only one of its family with enough photos becomes no leaf if other photos of that family are
+    labelled otherwise: telling "737" and "737-800" apart takes at least two models, or all 737s would be called 737-800.
+    """
+    counts = Counter(label for label in labels if label.constructor in constructors)
+    branches: dict[str, dict[str, list[str]]] = {}
+    notes = []
+    for constructor in constructors:
+        branches[constructor] = {}
+        families = sorted({label.family for label in counts if label.constructor == constructor and label.family})
+        for family in families:
+            models = {label.model: n for label, n in counts.items() if label[:2] == (constructor, family)}
+            total = sum(models.values())
+            if total < min_photos:
+                notes.append(
+                    f"{constructor} {family}: {total} photos, fewer than {min_photos}; counts as {constructor}"
+                )
+                continue
+            enough = sorted(model for model, n in models.items() if model and n >= min_photos)
+            if len(enough) == 1 and len(models) > 1:
+                notes.append(
+                    f"{constructor} {enough[0]}: the only model of {family} with {min_photos} photos or more, while "
+                    f"{total - models[enough[0]]} are of other or unnamed models; counts as {family}"
+                )
+                enough = []
+            else:
+                notes.extend(
+                    f"{constructor} {model}: {n} photos, fewer than {min_photos}; counts as {family}"
+                    for model, n in sorted(models.items())
+                    if model and n < min_photos
+                )
+            branches[constructor][family] = enough
+    return LabelTree(branches), notes

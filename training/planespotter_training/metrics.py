@@ -1,0 +1,88 @@
+"""How well answers match labels, for each source of photos on its own and for all together."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planespotter_training.bundle import (
+    Answer,
+    Calibration,
+    Label,
+    LabelTree,
+    Level,
+    Metric,
+    answer,
+    leaf_probabilities,
+)
+
+DEPTH = {Level.UNKNOWN: 0, Level.CONSTRUCTOR: 1, Level.FAMILY: 2, Level.MODEL: 3}
+
+
+def measure(
+    tree: LabelTree,
+    calibration: Calibration,
+    outputs: Mapping[str, NDArray[np.floating]],
+    labels: Sequence[Label],
+    sources: Sequence[str],
+) -> list[Metric]:
+    """Return the metrics of n photos: `outputs` are log-probabilities [n, classes] per head; source "" is all of them.
+
+    constructor_accuracy             the path's constructor is right, of photos whose constructor is in the tree
+    family_accuracy                  constructor and family are right, of photos whose family is in the tree
+    type_accuracy                    the whole path is right, of photos that are labelled down to a leaf of the tree
+    type_accuracy_given_constructor  the same if the first stage were always right
+    sure_share                       answered at least with a constructor, of photos whose constructor is in the tree
+    sure_accuracy                    no level that the answer is sure of is wrong, of those
+    unknown_share                    answered with unknown, of photos whose constructor is not in the tree
+    """
+    answers = answer(tree, calibration, outputs)
+    given = _best_leaf_given_constructor(tree, calibration, outputs, labels)
+    places = {"": list(range(len(labels)))}
+    for index, source in enumerate(sources):
+        places.setdefault(source, []).append(index)
+    if len(places) == 2:  # one source is all there is
+        del places[""]
+    return [
+        Metric(source, name, sum(hits) / len(hits), len(hits))
+        for source, indices in places.items()
+        for name, hits in _hits(
+            tree, [answers[i] for i in indices], [given[i] for i in indices], [labels[i] for i in indices]
+        )
+        if hits
+    ]
+
+
+def _hits(
+    tree: LabelTree, answers: Sequence[Answer], given: Sequence[Label], labels: Sequence[Label]
+) -> Iterator[tuple[str, list[bool]]]:
+    leaves = {leaf for of_one in tree.leaves.values() for leaf in of_one}
+    rows = list(zip(answers, given, [tree.clip(label) for label in labels], strict=True))
+    inside = [(answer, truth) for answer, _, truth in rows if truth.constructor]
+    at_leaf = [(answer, best, truth) for answer, best, truth in rows if truth in leaves and truth.family]
+    sure = [(answer, truth) for answer, truth in inside if answer.level is not Level.UNKNOWN]
+    yield "constructor_accuracy", [answer.label.constructor == truth.constructor for answer, truth in inside]
+    yield "family_accuracy", [answer.label[:2] == truth[:2] for answer, truth in inside if truth.family]
+    yield "type_accuracy", [answer.label == truth for answer, _, truth in at_leaf]
+    yield "type_accuracy_given_constructor", [best == truth for _, best, truth in at_leaf]
+    yield "sure_share", [answer.level is not Level.UNKNOWN for answer, _ in inside]
+    yield "sure_accuracy", [not contradicts(answer, truth) for answer, truth in sure]
+    yield "unknown_share", [answer.level is Level.UNKNOWN for answer, _, truth in rows if not truth.constructor]
+
+
+def contradicts(answer: Answer, truth: Label) -> bool:
+    """Return whether a level that `answer` is sure of differs from `truth`, where `truth` says anything."""
+    depth = DEPTH[answer.level]
+    return any(mine != theirs for mine, theirs in zip(answer.label[:depth], truth[:depth], strict=True) if theirs)
+
+
+def _best_leaf_given_constructor(
+    tree: LabelTree, calibration: Calibration, outputs: Mapping[str, NDArray[np.floating]], labels: Sequence[Label]
+) -> list[Label]:
+    probabilities = leaf_probabilities(tree, calibration.temperatures, outputs)
+    return [
+        tree.leaves[label.constructor][int(probabilities[label.constructor][index].argmax())]
+        if label.constructor in tree.constructors
+        else Label()
+        for index, label in enumerate(labels)
+    ]

@@ -1,0 +1,31 @@
+"""Recipes: how to train. Each is a file of its own, whose docstring is its lab notebook."""
+
+import importlib
+import pkgutil
+from collections.abc import Sequence
+from dataclasses import fields, replace
+
+from planespotter_training.errors import TrainingError
+from planespotter_training.recipes.recipe import Recipe
+
+
+def names() -> list[str]:
+    """Return the names of all recipes."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "recipe")
+
+
+def load(name: str, changes: Sequence[str] = ()) -> Recipe:
+    """Return the recipe called `name` with `changes` such as "epochs=5" made to it. Raises TrainingError."""
+    if name not in names():
+        raise TrainingError(f"There is no recipe {name!r}; choose one of: {', '.join(names())}.")
+    recipe: Recipe = importlib.import_module(f"planespotter_training.recipes.{name}").RECIPE
+    kinds = {field.name: type(getattr(recipe, field.name)) for field in fields(recipe)}
+    for change in changes:
+        key, _, value = change.partition("=")
+        if key not in kinds or not value:
+            raise TrainingError(f"--set {change!r} is not NAME=VALUE with a NAME among: {', '.join(kinds)}.")
+        try:
+            recipe = replace(recipe, **{key: kinds[key](value)})
+        except ValueError as error:
+            raise TrainingError(f"--set {change!r}: {error}.") from error
+    return recipe

@@ -1,0 +1,275 @@
+"""Train a network on a catalog. Read from top to bottom."""
+
+import json
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pandas as pd
+from flax import nnx
+from planespotter_scraping import catalog
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from planespotter_training import checkpoint, dataset, run
+from planespotter_training.augment import augment
+from planespotter_training.bundle import Calibration, Label, PhotoError, Thresholds
+from planespotter_training.errors import TrainingError
+from planespotter_training.grow_tree import grow
+from planespotter_training.loader import batches
+from planespotter_training.loss import node_loss
+from planespotter_training.metrics import measure
+from planespotter_training.predict import predict
+from planespotter_training.recipes.recipe import Recipe
+from planespotter_training.split import SPLITS, assign
+
+HELDOUT_COLUMNS = ("photo_id", "file", "constructor", "family", "model", "source", "registration")
+
+
+def train(
+    catalog_folder: Path, recipe_name: str, recipe: Recipe, out: Path, constructors: Sequence[str], console: Console
+) -> bool:
+    """Train `recipe` on the catalog in `catalog_folder`, into the run folder `out`; go on where an earlier call stopped.
+
+    Photos of other constructors than `constructors` are not trained on. Returns whether training is complete: Ctrl-C or
+    SIGTERM saves a checkpoint and ends it early. Raises TrainingError or CatalogError.
+    """
+    # ---------------------------------------------------------------- photos
+    photos = catalog.read(catalog_folder)
+    catalog.check(catalog_folder, photos)
+    photos["split"] = assign(photos)
+    inside = photos[photos["constructor"].isin(constructors)]
+    prepared = _prepare_run(photos, inside, recipe_name, recipe, catalog_folder, out, constructors)
+    skipped: list[str] = []
+
+    def skip(file: str, error: PhotoError) -> None:
+        skipped.append(file)
+        console.print(f"Left out {file}: {error}", style="yellow", highlight=False)
+
+    with console.status("Writing the data set"):
+        splits = dataset.prepare(inside, catalog_folder, out / "dataset", skip)
+    tree = prepared.tree
+    with console.status("Decoding the photos"):
+        training, validation = (
+            dataset.load(splits[split], tree, recipe.height, recipe.width) for split in ("train", "validation")
+        )
+    _describe(prepared, console)
+
+    # ---------------------------------------------------------------- network and optimiser
+    graph, weights, statistics = _split(checkpoint.build(recipe, tree))
+    steps_per_epoch = max(1, len(training) // recipe.batch_size)
+    total = steps_per_epoch * recipe.epochs
+    warmup = min(round(recipe.warmup_epochs * steps_per_epoch), total // 2)
+    schedule = optax.warmup_cosine_decay_schedule(0.0, recipe.learning_rate, warmup, total)
+    optimiser = optax.adamw(
+        schedule, weight_decay=recipe.weight_decay, mask=partial(jax.tree.map, lambda weight: weight.ndim > 1)
+    )
+    optimiser_state = optimiser.init(weights)
+    iterator = batches(training, batch_size=recipe.batch_size, source_balance=recipe.source_balance, seed=recipe.seed)
+
+    # ---------------------------------------------------------------- the steps, compiled
+    def loss_of(weights: Any, statistics: Any, photos: jax.Array, batch: dict[str, jax.Array], key: jax.Array) -> Any:
+        network = nnx.merge(graph, weights, statistics, copy=True)
+        outputs = network(photos, dropout_key=key)
+        loss = node_loss(tree, outputs, batch["masks"], batch["trains_constructor"]).mean()
+        return loss, _split(network)[2]
+
+    @jax.jit
+    def train_step(state: Any, batch: dict[str, jax.Array], step: jax.Array) -> Any:
+        weights, statistics, optimiser_state = state
+        augment_key, dropout_key = jax.random.split(jax.random.fold_in(jax.random.key(recipe.seed), step))
+        photos = augment(batch["photos"], augment_key, shift=recipe.shift, zoom=recipe.zoom, light=recipe.light)
+        (loss, statistics), gradients = jax.value_and_grad(loss_of, has_aux=True)(
+            weights, statistics, photos, batch, dropout_key
+        )
+        updates, optimiser_state = optimiser.update(gradients, optimiser_state, weights)
+        return (optax.apply_updates(weights, updates), statistics, optimiser_state), loss
+
+    @jax.jit
+    def predict_step(weights: Any, statistics: Any, photos: jax.Array) -> dict[str, jax.Array]:
+        outputs: dict[str, jax.Array] = nnx.merge(graph, weights, statistics)(photos)
+        return outputs
+
+    # ---------------------------------------------------------------- resume
+    state, step = (weights, statistics, optimiser_state), 0
+    checkpoints = checkpoint.manager(out)
+    if checkpoints.latest_step() is not None:
+        step = checkpoints.latest_step()
+        network, optimiser_state, position = checkpoint.restore(
+            checkpoints, nnx.merge_state(weights, statistics), optimiser_state
+        )
+        state = (*network.split(nnx.Param, ...), optimiser_state)
+        iterator.set_state(position)
+        console.print(f"Going on at step {step} of {total}.", highlight=False)
+
+    # ---------------------------------------------------------------- the loop
+    log = (out / "log.jsonl").open("a", encoding="utf-8")
+    with checkpoints, log, _stop_on_signal() as stop, _progress(console) as progress:
+        bar = progress.add_task("training", total=total, completed=step, note="")
+        losses: list[jax.Array] = []
+        since = time.perf_counter()
+        while step < total and not stop.is_set():
+            batch = next(iterator)
+            state, loss = train_step(
+                state, {name: batch[name] for name in ("photos", "masks", "trains_constructor")}, jnp.int32(step)
+            )
+            losses.append(loss)
+            step += 1
+            progress.update(bar, completed=step)
+            if step % steps_per_epoch and step < total:
+                continue
+            # -------------------------------------------------------- end of an epoch
+            mean_loss = float(np.mean(jax.device_get(losses)))
+            if not np.isfinite(mean_loss):
+                raise TrainingError(
+                    f"The loss is {mean_loss} at step {step}: training has diverged. Checkpoint "
+                    f"{checkpoints.latest_step()} is the last good one; lower it with --set learning_rate=..."
+                )
+            rate = len(losses) * recipe.batch_size / (time.perf_counter() - since)
+            outputs = predict(partial(predict_step, state[0], state[1]), validation) if len(validation) else {}
+            calibration = Calibration(dict.fromkeys(tree.heads, 1.0), Thresholds(0, 0, 0))
+            found = measure(tree, calibration, outputs, validation.labels, validation.sources) if outputs else []
+            row = {
+                "step": step,
+                "epoch": step / steps_per_epoch,
+                "loss": mean_loss,
+                "learning_rate": float(schedule(step - 1)),
+                "photos_per_second": round(rate, 1),
+                "validation": {f"{metric.source or 'all'}/{metric.name}": metric.value for metric in found},
+            }
+            log.write(json.dumps(row) + "\n")
+            log.flush()
+            checkpoint.save(checkpoints, step, nnx.merge_state(state[0], state[1]), state[2], iterator)
+            progress.update(bar, note=_epoch_note(row))
+            if not console.is_terminal:
+                console.print(
+                    f"epoch {step // steps_per_epoch} of {recipe.epochs}: {_epoch_note(row)}", highlight=False
+                )
+            losses, since = [], time.perf_counter()
+        if stop.is_set():
+            checkpoint.save(checkpoints, step, nnx.merge_state(state[0], state[1]), state[2], iterator)
+    return step >= total
+
+
+def _prepare_run(
+    photos: pd.DataFrame,
+    inside: pd.DataFrame,
+    recipe_name: str,
+    recipe: Recipe,
+    catalog_folder: Path,
+    out: Path,
+    constructors: Sequence[str],
+) -> run.Run:
+    """Return the run in `out`, begun anew unless one with the same catalog and recipe is there."""
+    if (out / "run.json").is_file():
+        earlier = run.read(out)
+        if (earlier.recipe, Path(earlier.catalog)) != (recipe, catalog_folder.resolve()):
+            raise TrainingError(
+                f"{out} holds another run: recipe {earlier.recipe_name} on {earlier.catalog}. "
+                "Name another folder with --out, or give the same recipe, settings and catalog to go on with it."
+            )
+        return earlier
+    missing = [name for name in constructors if name not in set(inside["constructor"])]
+    if missing or len(constructors) < 2:
+        known = ", ".join(f"{name} ({n})" for name, n in photos["constructor"].value_counts().items() if name)
+        raise TrainingError(
+            f"Training needs photos of two constructors or more; the catalog has none of {', '.join(missing) or 'a second'}. "
+            f"It has: {known or 'no photos'}. Choose with --constructors."
+        )
+    trained = inside[inside["split"] == "train"]
+    labels = [Label(*row) for row in trained[["constructor", "family", "model"]].itertuples(index=False)]
+    tree, notes = grow(labels, constructors, recipe.min_photos)
+    several = dataset.shows_several_constructors(list(trained["source"]), labels, tree)
+    for source in sorted(set(trained["source"][~several])):
+        notes.append(
+            f"source {source or '(none)'}: shows one constructor only, so it does not train the constructor head"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    columns = list(HELDOUT_COLUMNS)
+    photos[[*columns, "split"]].to_csv(out / "split.csv", index=False)
+    heldout = photos[photos["split"] == "test"][columns].copy()
+    heldout["file"] = [str((catalog_folder / file).resolve()) for file in heldout["file"]]
+    heldout.to_csv(out / "heldout.csv", index=False)
+    begun = run.Run(
+        recipe_name=recipe_name,
+        recipe=recipe,
+        catalog=str(catalog_folder.resolve()),
+        tree=tree,
+        photos={split: int((inside["split"] == split).sum()) for split in SPLITS},
+        sources=dict(Counter(trained["source"])),
+        notes=notes,
+    )
+    run.write(begun, out)
+    return begun
+
+
+def _describe(begun: run.Run, console: Console) -> None:
+    sides = ", ".join(f"{n:,} {split}" for split, n in begun.photos.items())
+    console.print(f"Photos: {sides}; split by airframe.", highlight=False)
+    for constructor, leaves in begun.tree.leaves.items():
+        names = ", ".join(leaf.model or leaf.family or "all" for leaf in leaves)
+        console.print(f"{constructor}: {len(leaves)} types: {names}", highlight=False)
+    for note in begun.notes:
+        console.print(f"Note: {note}", style="dim", highlight=False)
+
+
+def _epoch_note(row: dict[str, Any]) -> str:
+    validation = row["validation"]
+    names = {"constructor": "constructor_accuracy", "type": "type_accuracy"}
+    # With one source only there is no line for all of them.
+    found = {
+        short: [value for key, value in validation.items() if key.endswith("/" + name)][:1]
+        for short, name in names.items()
+    }
+    scores = ", ".join(f"{short} {values[0]:.1%}" for short, values in found.items() if values)
+    return f"loss {row['loss']:.3f}, validation {scores or '-'}, {row['photos_per_second']:.0f} photos/s"
+
+
+def _progress(console: Console) -> Progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    return Progress(*columns, console=console, disable=not console.is_terminal)
+
+
+def _split(network: nnx.Module) -> tuple[Any, Any, Any]:
+    """Return the graph of `network`, its weights, and the rest: the running statistics of batch normalisation."""
+    graph, weights, statistics = nnx.split(network, nnx.Param, ...)  # type: ignore[misc] # as many as asked for
+    return graph, weights, statistics
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[threading.Event]:
+    """Turn the first SIGINT or SIGTERM into an event; a second one ends the process as usual."""
+    stop = threading.Event()
+
+    def ask(number: int, _: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
+        yield stop
+        return
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
