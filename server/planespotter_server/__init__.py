@@ -1,1 +1,1 @@
-"""placeholder."""
+"""The server: answers over gRPC with the network of a bundle."""

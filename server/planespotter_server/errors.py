@@ -1,0 +1,96 @@
+"""What a refusal means in gRPC: a google.rpc.Status with ErrorInfo, and what else applies."""
+
+import functools
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import grpc
+import structlog
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc.code_pb2 import Code  # type: ignore[import-untyped]
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo, RetryInfo  # type: ignore[import-untyped]
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from grpc_status import rpc_status
+from planespotter_training.bundle import PhotoError
+
+from planespotter_server.refusals import Refusal
+
+DOMAIN = "planespotter"
+
+# Every reason that a caller can meet, and its code.
+CODES = {
+    "PHOTO_EMPTY": Code.INVALID_ARGUMENT,
+    "PHOTO_FORMAT_UNSUPPORTED": Code.INVALID_ARGUMENT,
+    "PHOTO_UNDECODABLE": Code.INVALID_ARGUMENT,
+    "PHOTO_TOO_LARGE": Code.INVALID_ARGUMENT,
+    "PHOTO_ID_TOO_LONG": Code.INVALID_ARGUMENT,
+    "BATCH_TOO_LARGE": Code.INVALID_ARGUMENT,
+    "ALTERNATIVES_OUT_OF_RANGE": Code.INVALID_ARGUMENT,
+    "MODEL_NOT_FOUND": Code.NOT_FOUND,
+    "QUEUE_FULL": Code.RESOURCE_EXHAUSTED,
+    "DEADLINE_IN_QUEUE": Code.DEADLINE_EXCEEDED,
+    "WARMING_UP": Code.UNAVAILABLE,
+    "SHUTTING_DOWN": Code.UNAVAILABLE,
+    "INTERNAL": Code.INTERNAL,
+}
+
+Method = TypeVar("Method", bound=Callable[..., Awaitable[Any]])
+log = structlog.get_logger()
+
+
+def to_status(error: Exception, photo_field: str = "photo") -> Status:
+    """Return the status that tells a caller of `error`; `photo_field` is where in the request the photo stands.
+
+    Of an exception that is neither a Refusal nor a PhotoError, which is a bug, nothing but its log entry's id is told.
+    """
+    if isinstance(error, PhotoError):
+        error = Refusal(error.reason, str(error), metadata=error.metadata, field=photo_field)
+    elif not isinstance(error, Refusal):
+        request_id = uuid.uuid4().hex
+        log.error("bug", request_id=request_id, exc_info=error)
+        error = Refusal(
+            "INTERNAL",
+            f"Something went wrong inside the server; its log knows more under the id {request_id}.",
+            metadata={"request_id": request_id},
+        )
+    code = CODES[error.reason]
+    details: list[Message] = [ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)]
+    if code == Code.NOT_FOUND:
+        details.append(
+            ResourceInfo(
+                resource_type="planespotter.v1.Model",
+                resource_name=error.metadata["model_name"],
+                description=str(error),
+            )
+        )
+    elif error.field:
+        violation = BadRequest.FieldViolation(field=error.field, description=str(error), reason=error.reason)
+        details.append(BadRequest(field_violations=[violation]))
+    if error.retry_after is not None:
+        delay = Duration()
+        delay.FromMilliseconds(round(error.retry_after * 1000))
+        details.append(RetryInfo(retry_delay=delay))
+    status = Status(code=code, message=str(error))
+    for detail in details:
+        status.details.add().Pack(detail)
+    return status
+
+
+def telling_callers(method: Method) -> Method:
+    """Make the servicer method `method` (self, request, context) end with a status for whatever it raises.
+
+    Without it gRPC would send the text of the exception to the caller.
+    """
+
+    @functools.wraps(method)
+    async def wrapped(self: object, request: object, context: grpc.aio.ServicerContext[Any, Any]) -> object:
+        try:
+            return await method(self, request, context)
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:  # not CancelledError: the caller has gone, and gRPC must hear of it
+            await context.abort_with_status(rpc_status.to_status(to_status(error)))
+
+    return wrapped  # type: ignore[return-value]

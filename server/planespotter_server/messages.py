@@ -1,0 +1,85 @@
+"""Between the values of the bundle and the messages of the contract."""
+
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from planespotter.v1 import classifier_pb2 as pb
+from planespotter_training.bundle import Answer, Bundle, Level
+
+from planespotter_server.settings import Settings
+
+LEVELS = {
+    Level.UNKNOWN: pb.LEVEL_UNKNOWN,
+    Level.CONSTRUCTOR: pb.LEVEL_CONSTRUCTOR,
+    Level.FAMILY: pb.LEVEL_FAMILY,
+    Level.MODEL: pb.LEVEL_MODEL,
+}
+
+
+def classification(answer: Answer) -> pb.Classification:
+    """Return `answer` as a message."""
+    constructor, family, model = (
+        pb.ScoredLabel(name=name, probability=probability)
+        for name, probability in zip(answer.label, answer.probabilities, strict=True)
+    )
+    return pb.Classification(
+        level=LEVELS[answer.level],
+        constructor=constructor,
+        family=family,
+        model=model,
+        alternatives=[
+            pb.Alternative(
+                constructor=label.constructor, family=label.family, model=label.model, probability=probability
+            )
+            for label, probability in answer.alternatives
+        ],
+    )
+
+
+def batch_result(outcome: Answer | Status) -> pb.BatchClassifyResult:
+    """Return what became of one photo of a batch."""
+    if isinstance(outcome, Status):
+        return pb.BatchClassifyResult(error=outcome)
+    return pb.BatchClassifyResult(classification=classification(outcome))
+
+
+def stream_response(photo_id: str, outcome: Answer | Status) -> pb.StreamClassifyResponse:
+    """Return what became of one photo of a stream."""
+    if isinstance(outcome, Status):
+        return pb.StreamClassifyResponse(photo_id=photo_id, error=outcome)
+    return pb.StreamClassifyResponse(photo_id=photo_id, classification=classification(outcome))
+
+
+def model(bundle: Bundle) -> pb.Model:
+    """Return the description of `bundle`."""
+    return pb.Model(
+        name=bundle.name,
+        version=bundle.version,
+        constructors=[
+            pb.ConstructorLabel(
+                name=constructor,
+                families=[pb.FamilyLabel(name=family, models=models) for family, models in families.items()],
+            )
+            for constructor, families in bundle.tree.branches.items()
+        ],
+        input_size=pb.InputSize(height=bundle.height, width=bundle.width),
+        thresholds=pb.Thresholds(
+            constructor=bundle.calibration.thresholds.constructor,
+            family=bundle.calibration.thresholds.family,
+            model=bundle.calibration.thresholds.model,
+        ),
+        metrics=[
+            pb.Metric(source=metric.source, name=metric.name, value=metric.value, photos=metric.photos)
+            for metric in bundle.metrics
+        ],
+    )
+
+
+def limits(settings: Settings) -> pb.Limits:
+    """Return the limits that callers meet."""
+    return pb.Limits(
+        max_photo_bytes=settings.max_photo_bytes,
+        max_photo_pixels=settings.max_photo_pixels,
+        max_batch_photos=settings.max_batch_photos,
+        max_message_bytes=settings.max_message_bytes,
+        max_alternatives=settings.max_alternatives,
+        stream_window=settings.stream_window,
+    )

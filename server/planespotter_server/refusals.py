@@ -1,0 +1,35 @@
+"""Why a photo or a call gets no answer, in words of this project; what that means in gRPC is in errors.py."""
+
+from collections.abc import Mapping
+
+
+class Refusal(Exception):  # noqa: N818  (it is an answer, not an error of the program)
+    """A sentence for the caller, a fixed reason, and the figures in `metadata`.
+
+    `field` names the part of the request that is at fault, if one is; `retry_after` (seconds) is set where trying again
+    later can help.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        *,
+        metadata: Mapping[str, object] | None = None,
+        field: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.metadata = {name: str(value) for name, value in (metadata or {}).items()}
+        self.field = field
+        self.retry_after = retry_after
+
+
+def shutting_down() -> Refusal:
+    """Return the refusal of a server that is about to stop."""
+    return Refusal(
+        "SHUTTING_DOWN",
+        "The server is shutting down and takes no more photos. Send the photo again, to another server or later.",
+        retry_after=1.0,
+    )

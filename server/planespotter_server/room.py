@@ -1,0 +1,119 @@
+"""Bound what the server works on at a time, in photos and in bytes, from a photo's arrival to its answer."""
+
+import asyncio
+from collections import deque
+
+from planespotter_server.refusals import Refusal, shutting_down
+
+RETRY_AFTER_SECONDS = 1.0
+
+
+class Place:
+    """The room that one photo takes. Use it with `with`; `leave` gives it back, and may be called twice."""
+
+    def __init__(self, room: "Room", size: int) -> None:
+        self._room = room
+        self._size = size
+        self._taken = True
+
+    def leave(self) -> None:
+        """Give the room back."""
+        if self._taken:
+            self._taken = False
+            self._room.give_back(self._size)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
+
+class Room:
+    """Room for `photos` photos of together `size` bytes.
+
+    A single call that finds no room is refused at once. A stream waits instead: as long as it does not read, its
+    client cannot send. So that streams cannot shut out single calls, a quarter of the room is not given to them.
+    """
+
+    def __init__(self, photos: int, size: int) -> None:
+        self._photos_limit = photos
+        self._size_limit = size
+        self._photos = 0
+        self._size = 0
+        self._closed = False
+        self._waiting: deque[tuple[int, asyncio.Future[Place]]] = deque()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def enter(self, size: int) -> Place:
+        """Take room for one photo of `size` bytes. Raises Refusal: QUEUE_FULL or SHUTTING_DOWN."""
+        if self._closed:
+            raise shutting_down()
+        if not self._fits(size, self._photos_limit, self._size_limit):
+            raise Refusal(
+                "QUEUE_FULL",
+                f"The server already works on {self._photos:,} photos ({self._size:,} bytes); its limits are "
+                f"{self._photos_limit:,} photos and {self._size_limit:,} bytes. Try again in "
+                f"{RETRY_AFTER_SECONDS:g} s.",
+                metadata={
+                    "photos": self._photos,
+                    "photos_limit": self._photos_limit,
+                    "bytes": self._size,
+                    "bytes_limit": self._size_limit,
+                },
+                retry_after=RETRY_AFTER_SECONDS,
+            )
+        return self._take(size)
+
+    async def wait(self, size: int) -> Place:
+        """Take room for one photo of `size` bytes of a stream, waiting for it in turn. Raises Refusal SHUTTING_DOWN."""
+        if self._closed:
+            raise shutting_down()
+        if not self._waiting and self._fits_stream(size):
+            return self._take(size)
+        granted: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
+        self._waiting.append((size, granted))
+        try:
+            return await granted
+        except asyncio.CancelledError:
+            if granted.done() and not granted.cancelled() and granted.exception() is None:
+                granted.result().leave()  # it was granted in the same moment
+            raise
+
+    def give_back(self, size: int) -> None:
+        """Take note that a photo of `size` bytes has left, and let in who waits (for Place.leave)."""
+        self._photos -= 1
+        self._size -= size
+        while self._waiting and (self._waiting[0][1].done() or self._fits_stream(self._waiting[0][0])):
+            size, granted = self._waiting.popleft()
+            if not granted.done():
+                granted.set_result(self._take(size))
+        if not self._photos:
+            self._empty.set()
+
+    def close(self) -> None:
+        """Refuse everything from now on, also to those who wait."""
+        self._closed = True
+        for _, granted in self._waiting:
+            if not granted.done():
+                granted.set_exception(shutting_down())
+                granted.exception()  # marks it as seen: the stream may end before it looks
+        self._waiting.clear()
+
+    async def wait_until_empty(self) -> None:
+        """Return when every photo has left."""
+        await self._empty.wait()
+
+    def _fits_stream(self, size: int) -> bool:
+        return self._fits(size, max(1, self._photos_limit * 3 // 4), self._size_limit * 3 // 4)
+
+    def _fits(self, size: int, photos_limit: int, size_limit: int) -> bool:
+        # Where nothing else is in work even a photo beyond the limit goes through: else it would wait for ever.
+        return self._photos == 0 or (self._photos < photos_limit and self._size + size <= size_limit)
+
+    def _take(self, size: int) -> Place:
+        self._photos += 1
+        self._size += size
+        self._empty.clear()
+        return Place(self, size)

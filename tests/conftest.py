@@ -1,0 +1,90 @@
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+
+import numpy as np
+import pytest
+from PIL import Image
+from planespotter_training import bundle
+
+HEIGHT, WIDTH = 32, 48
+TINY_TREE = {
+    "Airbus": {"A320": ["A320-200", "A320neo"], "A380": []},
+    "Boeing": {"737": ["737-800", "737 MAX 8"], "747": []},
+}
+# Red says Airbus and blue says Boeing; green tells the three leaves of each apart.
+PAINTS = {
+    "A320-200": (240, 10, 10),
+    "A320neo": (240, 128, 10),
+    "A380": (240, 245, 10),
+    "737-800": (10, 10, 240),
+    "737 MAX 8": (10, 128, 240),
+    "747": (10, 245, 240),
+    "nothing known": (120, 60, 120),
+}
+
+
+def write_tiny_bundle(folder: Path) -> None:
+    import jax
+    import jax.export
+    import jax.numpy as jnp
+
+    weights = {
+        "constructor": np.array([[20.0, -20.0], [0.0, 0.0], [-20.0, 20.0]], np.float32),
+        "greens": np.array([0.0, 0.5, 1.0], np.float32),
+    }
+
+    def network(weights: dict[str, jax.Array], photos: jax.Array) -> dict[str, jax.Array]:
+        colour = photos.astype(jnp.float32).mean(axis=(1, 2)) / 255
+        leaves = jax.nn.log_softmax(-60 * (colour[:, 1:2] - weights["greens"][None]) ** 2)
+        return {
+            "constructor": jax.nn.log_softmax(colour @ weights["constructor"]),
+            "Airbus": leaves,
+            "Boeing": leaves,
+        }
+
+    photos = jax.ShapeDtypeStruct(jax.export.symbolic_shape(f"n, {HEIGHT}, {WIDTH}, 3"), np.uint8)
+    shapes = {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in weights.items()}
+    exported = jax.export.export(jax.jit(network), platforms=("cpu", "cuda"))(shapes, photos)
+    bundle.write(
+        bundle.Bundle(
+            name="tiny",
+            version="1",
+            tree=bundle.LabelTree(TINY_TREE),
+            height=HEIGHT,
+            width=WIDTH,
+            calibration=bundle.Calibration(
+                temperatures={"constructor": 1.0, "Airbus": 1.0, "Boeing": 1.0},
+                thresholds=bundle.Thresholds(constructor=0.9, family=0.8, model=0.7),
+            ),
+            metrics=(bundle.Metric("", "constructor_accuracy", 0.96, 200),),
+            trained_on={"photos": 0},
+            jax_version=jax.__version__,
+            network=bytes(exported.serialize()),
+            weights=weights,
+        ),
+        folder,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small real bundle whose answer is decided by the mean colour of the photo."""
+    folder = tmp_path_factory.mktemp("bundles") / "tiny"
+    write_tiny_bundle(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def paint() -> Callable[..., bytes]:
+    """Make a photo file that the tiny bundle names as asked: `paint("737-800")`."""
+
+    def paint(name: str, file_format: str = "JPEG", size: tuple[int, int] = (3 * WIDTH, 3 * HEIGHT)) -> bytes:
+        file = io.BytesIO()
+        Image.new("RGB", size, PAINTS[name]).save(file, file_format, quality=90)
+        return file.getvalue()
+
+    return paint
