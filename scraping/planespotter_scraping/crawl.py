@@ -1,0 +1,281 @@
+"""Walk through a photo site in a headless Chromium and store its photos in a catalog.
+
+Crawlee keeps the queue of pages on the disk, opens them in the browser and retries; what a page says is the
+business of the site's own module, and the catalog's how a photo is stored. The images are fetched directly, since a
+browser would only make them slower. A crawl that was cut short goes on where it was: pages that were done are not
+opened again, and a photo that the catalog holds is not fetched again. A crawl that has ended leaves no queue, so the
+next one looks at all pages for photos that are new.
+"""
+
+import asyncio
+import io
+import logging
+import shutil
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+from crawlee import ConcurrencySettings, Request, service_locator
+from crawlee.configuration import Configuration
+from crawlee.crawlers import (
+    BasicCrawlingContext,
+    PlaywrightCrawler,
+    PlaywrightCrawlingContext,
+    PlaywrightPreNavCrawlingContext,
+)
+from crawlee.storage_clients import FileSystemStorageClient
+from crawlee.storages import RequestQueue
+from PIL import Image
+from playwright.async_api import TimeoutError as PlaywrightTimeoutError
+
+from planespotter_scraping import browser, catalog
+from planespotter_scraping.labels import place
+from planespotter_scraping.sample_site.server import serve
+from planespotter_scraping.sites import Site
+from planespotter_scraping.sites.sample import SITE as SAMPLE
+
+SITES = {site.name: site for site in (SAMPLE,)}
+DEFAULT_CONSTRUCTORS = ("Airbus", "Boeing")
+USER_AGENT = "planespotter/0.1 (an aircraft photo classifier; see its README for the contact)"
+RETRIES = 2
+IMAGES_AT_ONCE = 4
+IMAGE_BYTES, IMAGE_PIXELS = 32 << 20, 50_000_000  # more than any photo of an airliner needs
+SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}
+
+
+class ScrapeError(Exception):
+    """A crawl that cannot start or did not reach its end. The text says why, and what to do."""
+
+
+@dataclass
+class Outcome:
+    """What a crawl did: counts of photos, and what went wrong with pages by their address."""
+
+    pages: int = 0
+    stored: int = 0
+    known: int = 0  # in the catalog already
+    other_constructors: Counter[str] = field(default_factory=Counter)
+    bad_images: dict[str, str] = field(default_factory=dict)  # by photo id: what was wrong
+    bad_pages: dict[str, str] = field(default_factory=dict)
+
+
+def scrape(
+    site_name: str,
+    out: Path,
+    *,
+    url: str | None = None,
+    pages: int | None = None,
+    constructors: Collection[str] | None = DEFAULT_CONSTRUCTORS,
+    progress: Callable[[Outcome], None] = lambda outcome: None,
+) -> Outcome:
+    """Store the photos of a site in the catalog in `out`, and return what was done.
+
+    `url` is where the site is (by default the built-in sample site, which is then served meanwhile), `pages` how
+    many pages of its list to read (None: all), and `constructors` whose aircraft to store (None: all).
+    `progress` is called after each photo and page. Raises ScrapeError if the site is not known, if no page could
+    be read, or if some could not; BrowserError and CatalogError as their modules say. Ctrl-C ends with
+    KeyboardInterrupt, and nothing that was stored is lost.
+    """
+    if site_name not in SITES:
+        raise ScrapeError(f"There is no site {site_name!r}. Choose one of: {', '.join(SITES)}.")
+    if url is not None and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc):
+        raise ScrapeError(f"{url!r} is not the address of a site. Give one such as http://127.0.0.1:8000.")
+    if out.exists() and not out.is_dir():
+        raise ScrapeError(f"{out} is a file. Choose a folder for the catalog; it is made if it does not exist.")
+    chromium = browser.ensure_chromium()
+    known = catalog.photo_ids(out)
+    with serve() if url is None else nullcontext(url) as base:
+        crawl = _Crawl(SITES[site_name], out, base, pages, constructors, known, progress)
+        return asyncio.run(crawl.run(chromium))
+
+
+class _Crawl:
+    """One run over a site."""
+
+    def __init__(
+        self,
+        site: Site,
+        out: Path,
+        base: str,
+        pages: int | None,
+        constructors: Collection[str] | None,
+        known: set[str],
+        progress: Callable[[Outcome], None],
+    ) -> None:
+        self.site, self.out, self.base, self.pages = site, out, base, pages
+        self.wanted = None if constructors is None else {place(name, "").constructor for name in constructors}
+        self.known, self.progress = known, progress
+        self.outcome = Outcome()
+        # One queue for each address: the built-in site has a new port each time, and old addresses lead nowhere.
+        self.queue_folder = out / ".crawl" / urlsplit(base).netloc.replace(":", "-")
+
+    async def run(self, chromium: Path) -> Outcome:
+        """Read all pages and return what was done."""
+        logging.getLogger("crawlee").setLevel(logging.CRITICAL)  # what matters is told in sentences
+        storage = FileSystemStorageClient()
+        configuration = Configuration(storage_dir=str(self.queue_folder), purge_on_start=False)
+        queue = await RequestQueue.open(configuration=configuration, storage_client=storage)
+        crawler = PlaywrightCrawler(
+            browser_type="chromium",
+            headless=True,
+            browser_launch_options={
+                "executable_path": str(chromium),
+                "args": list(browser.LAUNCH_ARGUMENTS),
+                "chromium_sandbox": False,  # it cannot start as root, nor in most containers
+            },
+            browser_new_context_options={"user_agent": USER_AGENT},
+            fingerprint_generator=None,  # be who we are
+            configuration=configuration,
+            storage_client=storage,
+            event_manager=service_locator.get_event_manager(),
+            request_manager=queue,
+            respect_robots_txt_file=True,
+            retry_on_blocked=False,  # a site that says no is left alone
+            use_session_pool=False,
+            max_session_rotations=0,
+            max_request_retries=RETRIES,
+            request_handler_timeout=timedelta(minutes=10),  # a page of images on a slow line
+            concurrency_settings=ConcurrencySettings(
+                min_concurrency=1,
+                max_concurrency=1,
+                desired_concurrency=1,
+                max_tasks_per_minute=self.site.pages_per_minute,
+            ),
+            configure_logging=False,
+        )
+        crawler.pre_navigation_hook(_block_images)
+        crawler.router.default_handler(self.read_page)
+        crawler.failed_request_handler(self.note_failure)
+        async with httpx.AsyncClient(headers={"User-Agent": USER_AGENT}, timeout=30, follow_redirects=True) as client:
+            self.client = client
+            await crawler.run([self.request(urljoin(self.base, self.site.first_page), number=1)])
+        if not await queue.is_finished():
+            raise KeyboardInterrupt  # Crawlee has taken the signal and ended in order
+        done_before = (await queue.get_metadata()).handled_request_count
+        self.check(done_before)
+        shutil.rmtree(self.out / ".crawl", ignore_errors=True)
+        return self.outcome
+
+    def request(self, url: str, number: int) -> Request:
+        """Return the request for page `number` of the list."""
+        return Request.from_url(url, user_data={"number": number})
+
+    def check(self, handled: int) -> None:
+        """Raise ScrapeError if the crawl came to its end, but not as it should."""
+        bad = self.outcome.bad_pages
+        if bad:
+            address, reason = next(iter(bad.items()))
+            shutil.rmtree(self.queue_folder, ignore_errors=True)  # so that the next run tries them again
+            raise ScrapeError(
+                f"{len(bad)} pages could not be read, the first at {address}: {reason} "
+                f"{self.outcome.stored} photos were stored. Run the same command again to try the rest."
+            )
+        if self.outcome.pages == 0 and handled == 0:
+            raise ScrapeError(
+                f"No page of {self.base} was read. Its robots.txt may forbid it, or the address may be wrong."
+            )
+
+    async def read_page(self, context: PlaywrightCrawlingContext) -> None:
+        """Store the photos of one page and queue the next one."""
+        page = context.page
+        button = page.locator(self.site.consent)
+        complete = page.locator(self.site.ready)
+        try:
+            await button.or_(complete).first.wait_for(timeout=15_000)
+            if await button.is_visible():
+                await button.click()
+            await complete.wait_for(timeout=15_000)
+        except PlaywrightTimeoutError:
+            raise ScrapeError("its photos did not appear within 15 seconds.") from None
+        listing = self.site.parse(await page.content(), context.request.loaded_url or context.request.url)
+        if not listing.photos:
+            raise ScrapeError("it shows no photos.")
+        slots = asyncio.Semaphore(IMAGES_AT_ONCE)
+
+        async def store(photo: Mapping[str, str]) -> None:
+            async with slots:
+                await self.store(photo)
+
+        await asyncio.gather(*(store(photo) for photo in listing.photos))
+        number = int(str(context.request.user_data["number"]))
+        if listing.next_url is not None and (self.pages is None or number < self.pages):
+            await context.add_requests([self.request(listing.next_url, number + 1)])
+        self.outcome.pages += 1
+        self.progress(self.outcome)
+
+    async def store(self, photo: Mapping[str, str]) -> None:
+        """Fetch the image of one photo and add it to the catalog, unless it is there or not wanted."""
+        photo_id = f"{self.site.name}-{photo['photo_id']}"  # several sites may share a catalog
+        constructor = place(photo["constructor"], photo["aircraft_type"]).constructor
+        if photo_id in self.known:
+            self.outcome.known += 1
+        elif self.wanted is not None and constructor not in self.wanted:
+            self.outcome.other_constructors[constructor or "not said"] += 1
+        else:
+            self.known.add(photo_id)
+            try:
+                data = await fetch(self.client, photo["image_url"])
+                kind, width, height = examine(data)
+            except ValueError as error:
+                self.outcome.bad_images[photo_id] = str(error)
+            else:
+                row = {
+                    **photo,
+                    "photo_id": photo_id,
+                    "source": self.site.name,
+                    "width": str(width),
+                    "height": str(height),
+                    "scraped_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                }
+                catalog.append(self.out, row, data, SUFFIXES[kind])
+                self.outcome.stored += 1
+        self.progress(self.outcome)
+
+    async def note_failure(self, context: BasicCrawlingContext, error: Exception) -> None:
+        """Remember a page that all retries could not read."""
+        text = str(error).partition("\n")[0] or type(error).__name__
+        self.outcome.bad_pages[context.request.url] = text
+
+
+async def _block_images(context: PlaywrightPreNavCrawlingContext) -> None:
+    """Keep the browser from loading pictures and fonts: the addresses are enough."""
+    await context.block_requests()
+
+
+async def fetch(client: httpx.AsyncClient, url: str) -> bytes:
+    """Return the image at `url`. Raises ValueError with a reason if it cannot be had, after a few tries."""
+    for attempt in range(RETRIES + 1):
+        try:
+            answer = await client.get(url)
+        except httpx.HTTPError as error:
+            reason = f"{url} did not answer ({type(error).__name__})"
+        except httpx.InvalidURL:
+            raise ValueError(f"{url!r} is not an address") from None
+        else:
+            if answer.is_success:
+                return answer.content
+            reason = f"{url} answered {answer.status_code}"
+            if answer.status_code < 500:
+                break  # asking again would bring the same answer
+        await asyncio.sleep(0.5 * attempt)
+    raise ValueError(reason)
+
+
+def examine(data: bytes) -> tuple[str, int, int]:
+    """Return the format, width and height of an image. Raises ValueError if `data` is no image that can be used."""
+    if len(data) > IMAGE_BYTES:
+        raise ValueError(f"the image has {len(data)} bytes, and more than {IMAGE_BYTES} are not read")
+    try:
+        with Image.open(io.BytesIO(data), formats=list(SUFFIXES)) as image:
+            if image.width * image.height > IMAGE_PIXELS:
+                raise ValueError(f"the image has {image.width} x {image.height} pixels, over {IMAGE_PIXELS} in all")
+            image.load()
+            return str(image.format), image.width, image.height
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        start = data[:20].decode("ascii", errors="replace")
+        raise ValueError(f"what came is not a whole image ({type(error).__name__}; it begins {start!r})") from None

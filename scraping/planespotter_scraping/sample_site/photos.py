@@ -1,0 +1,87 @@
+"""Which photos the sample site shows: their ids, airframes, airlines and labels, the same ones each time."""
+
+import random
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from planespotter_scraping.sample_site.airliners import AIRLINERS, Airliner
+
+# Airlines that do not exist, each with the country mark of its registrations.
+AIRLINES = {
+    "Alder Air": "G-", "Aquila Regional": "I-", "Blue Heron": "N", "Borealis": "OH-", "Cardinal Sky": "C-",
+    "Costa Verde": "CS-", "Delphin Air": "SX-", "Fjordline Wings": "LN-", "Garuda Bay": "PK-", "Halcyon": "VH-",
+    "Ibis Atlantic": "EC-", "Juniper Jet": "EI-", "Kestrel": "ZK-", "Lumen Airways": "F-", "Meridian Star": "TC-",
+    "Nordlicht": "D-", "Orchid Pacific": "HS-", "Polaris Cargo": "TF-", "Quetzal": "XA-", "Rhône Express": "HB-",
+    "Sakura Wings": "JA", "Tamarind": "9V-", "Umbra Air": "SP-", "Zephyr": "PH-",
+}  # fmt: skip
+PHOTOGRAPHERS = ("A. Ivers", "B. Okafor", "C. Lindqvist", "D. Marchetti", "E. Tanaka", "F. Novak", "G. Silva")
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo of the sample site. An empty text is something that its page does not say."""
+
+    photo_id: int
+    airliner: Airliner
+    aircraft_type: str
+    airline: str
+    registration: str
+    livery: int
+    photographer: str
+    taken_on: str
+
+    @property
+    def constructor(self) -> str:
+        """The maker of the airliner."""
+        return self.airliner.constructor
+
+    @property
+    def slug(self) -> str:
+        """The words at the end of the photo's own address."""
+        words = f"{self.registration} {self.airline} {self.constructor} {self.aircraft_type}".lower()
+        return "-".join("".join(c if c.isascii() and c.isalnum() else " " for c in words).split())
+
+
+def collection(count: int) -> list[Photo]:
+    """Return `count` photos, the latest first. The ids fall, with gaps; an airframe may be on several photos."""
+    chance = random.Random(2026)
+    deck: list[Airliner] = []
+    airframes: dict[str, tuple[Photo, int]] = {}  # the airframe that is about, and how often it will be seen
+    photos: list[Photo] = []
+    photo_id, day = 1_000_000 + 6 * count, date(2026, 6, 30)
+    while len(photos) < count:
+        if not deck:
+            deck = [airliner for airliner in AIRLINERS for _ in range(airliner.photos)]
+            chance.shuffle(deck)
+        airliner = deck.pop()
+        photo_id -= chance.choice([1, 1, 2, 3, 5, 9])
+        day -= timedelta(days=chance.random() < 0.2)
+        key = airliner.constructor + airliner.types[0]
+        known, left = airframes.get(key, (None, 0))
+        if known is None or left == 0:
+            known, left = _airframe(airliner, chance), chance.randint(1, 4)
+        photo = Photo(
+            photo_id=photo_id,
+            airliner=airliner,
+            aircraft_type="" if chance.random() < 0.02 else known.aircraft_type,
+            airline=known.airline,
+            registration=known.registration,
+            livery=known.livery,
+            photographer=chance.choice(PHOTOGRAPHERS),
+            taken_on=day.isoformat(),
+        )
+        airframes[key] = (known, left - 1)
+        photos.append(photo)
+    return photos
+
+
+def _airframe(airliner: Airliner, chance: random.Random) -> Photo:
+    """Return a new airframe, as a photo that nobody took."""
+    number = chance.randrange(len(AIRLINES))
+    airline, country = list(AIRLINES.items())[number]
+    letters = "".join(chance.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZ", k=4))
+    registration = f"{country}{chance.randint(100, 999)}{letters[:2]}" if country in ("N", "JA") else country + letters
+    if chance.random() < 0.06:  # a maker's or a private one, in paint of its own
+        airline, number = "", chance.randint(1000, 9999)
+    aircraft_type = chance.choice(airliner.types)
+    return Photo(0, airliner, aircraft_type, airline, registration, number, "", "")

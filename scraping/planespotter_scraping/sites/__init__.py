@@ -1,0 +1,33 @@
+"""The photo sites that can be scraped: one module each, which describes the site and reads its pages."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What one page of a site's list of photos says.
+
+    Each of `photos` has columns of the catalog, "" for what the page does not say; `image_url` and `page_url` are
+    whole addresses, and `photo_id` is the site's own. `next_url` is the following page, None on the last one.
+    """
+
+    photos: list[dict[str, str]]
+    next_url: str | None
+
+
+@dataclass(frozen=True)
+class Site:
+    """How to walk through a site in a browser.
+
+    `first_page` is the path of the first list. `ready` and `consent` are CSS selectors: of what is there once a
+    page is complete, and of the button that takes away a consent banner. `parse` turns the HTML of a complete page
+    and its address into a Listing. At most `pages_per_minute` are opened.
+    """
+
+    name: str
+    first_page: str
+    ready: str
+    consent: str
+    parse: Callable[[str, str], Listing]
+    pages_per_minute: float
