@@ -1,5 +1,7 @@
 import io
 import os
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,3 +90,22 @@ def paint() -> Callable[..., bytes]:
         return file.getvalue()
 
     return paint
+
+
+def huge_png(side: int = 30_000) -> bytes:
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@pytest.fixture(scope="session")
+def bad_photos(paint: Callable[..., bytes]) -> dict[str, tuple[bytes, str]]:
+    """Files that cannot be classified, each with the reason that callers get."""
+    return {
+        "empty": (b"", "PHOTO_EMPTY"),
+        "text": (b"This is no photo.", "PHOTO_FORMAT_UNSUPPORTED"),
+        "truncated": (paint("747")[:300], "PHOTO_UNDECODABLE"),
+        "huge": (huge_png(), "PHOTO_TOO_LARGE"),
+    }

@@ -1,0 +1,42 @@
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import grpc
+import pytest
+from planespotter_server.classifier import Classifier
+from planespotter_server.server import Server
+from planespotter_server.settings import Settings
+from planespotter_training import bundle
+
+Serve = Callable[..., Awaitable[grpc.aio.Channel]]
+
+
+@pytest.fixture(scope="session")
+def loaded(tiny_bundle: Path) -> tuple[bundle.Bundle, bundle.Engine]:
+    """The tiny bundle and its engine, compiled once for all tests of this room."""
+    read = bundle.read(tiny_bundle)
+    return read, bundle.load_engine(read, (1, 2, 4, 8))
+
+
+@pytest.fixture
+async def serve(loaded: tuple[bundle.Bundle, bundle.Engine]) -> AsyncIterator[Serve]:
+    """Start a server with the given settings; returns a channel to it (its server is at `channel.server`)."""
+    async with AsyncExitStack() as stack:
+
+        async def serve(
+            engine: bundle.Engine | None = None, ready: bool = True, **settings: object
+        ) -> grpc.aio.Channel:
+            server = Server(Settings(port=0, **settings))  # type: ignore[arg-type]
+            port = await server.start()
+            stack.push_async_callback(server.stop)
+            if ready:
+                await server.serve(Classifier(loaded[0], engine or loaded[1], server._settings))
+            channel = grpc.aio.insecure_channel(
+                f"127.0.0.1:{port}", options=[("grpc.max_send_message_length", -1), ("grpc.enable_retries", 0)]
+            )
+            stack.push_async_callback(channel.close)
+            channel.server = server  # type: ignore[attr-defined]
+            return channel
+
+        yield serve

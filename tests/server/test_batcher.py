@@ -1,0 +1,191 @@
+"""The batcher: every item gets exactly one outcome, its own, and the device is spent on nobody who left."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from planespotter_server.batcher import Batcher
+from planespotter_server.refusals import Refusal
+
+
+class Device:
+    """Doubles numbers; refuses a batch that holds a bad number; can be held up to let a queue gather."""
+
+    def __init__(self, bad: Sequence[int] = ()) -> None:
+        self.bad = set(bad)
+        self.batches: list[list[int]] = []
+        self.open = threading.Event()
+        self.open.set()
+
+    def run(self, items: Sequence[int]) -> list[int]:
+        self.open.wait(10)
+        self.batches.append(list(items))
+        if self.bad & set(items):
+            raise ValueError("a bad item")
+        return [2 * item for item in items]
+
+    @property
+    def seen(self) -> list[int]:
+        return [item for batch in self.batches for item in batch]
+
+
+async def let_things_settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_one_item_is_answered_at_once() -> None:
+    batcher = Batcher(Device().run, max_batch=4)
+    assert await batcher.submit(21, "me") == 42
+    await batcher.close()
+
+
+async def test_what_gathers_while_the_device_runs_is_one_batch() -> None:
+    device = Device()
+    batcher = Batcher(device.run, max_batch=4)
+    device.open.clear()
+    tasks = [asyncio.create_task(batcher.submit(n, "me")) for n in range(7)]
+    await let_things_settle()
+    device.open.set()
+    assert await asyncio.gather(*tasks) == [0, 2, 4, 6, 8, 10, 12]
+    assert [len(batch) for batch in device.batches] == [4, 3]
+    await batcher.close()
+
+
+async def test_callers_take_turns() -> None:
+    device = Device()
+    batcher = Batcher(device.run, max_batch=2)
+    device.open.clear()
+    first = asyncio.create_task(batcher.submit(0, "warm"))
+    await let_things_settle()
+    bulk = [asyncio.create_task(batcher.submit(n, "bulk")) for n in range(1, 7)]
+    single = asyncio.create_task(batcher.submit(100, "single"))
+    await let_things_settle()
+    device.open.set()
+    await asyncio.gather(first, *bulk, single)
+    assert device.batches[1] == [1, 100]
+    await batcher.close()
+
+
+async def test_the_device_never_sees_an_item_whose_caller_left() -> None:
+    device = Device()
+    batcher = Batcher(device.run, max_batch=1)
+    device.open.clear()
+    running = asyncio.create_task(batcher.submit(1, "a"))
+    await let_things_settle()
+    leaver = asyncio.create_task(batcher.submit(2, "b"))
+    stayer = asyncio.create_task(batcher.submit(3, "c"))
+    await let_things_settle()
+    leaver.cancel()
+    device.open.set()
+    assert list(await asyncio.gather(running, stayer)) == [2, 6]
+    assert device.seen == [1, 3]
+    await batcher.close()
+
+
+async def test_the_device_never_sees_an_item_whose_deadline_passed() -> None:
+    device = Device()
+    batcher = Batcher(device.run, max_batch=4)
+    with pytest.raises(Refusal) as refused:
+        await batcher.submit(1, "late", deadline=asyncio.get_running_loop().time() - 1)
+    assert refused.value.reason == "DEADLINE_IN_QUEUE"
+    assert device.seen == []
+    await batcher.close()
+
+
+async def test_a_bad_item_fails_alone() -> None:
+    device = Device(bad=[2])
+    batcher = Batcher(device.run, max_batch=8)
+    device.open.clear()
+    tasks = [asyncio.create_task(batcher.submit(n, "me")) for n in range(4)]
+    await let_things_settle()
+    device.open.set()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [int, int, ValueError, int]
+    assert outcomes[3] == 6
+    await batcher.close()
+
+
+async def test_an_idle_device_waits_for_company_if_asked_to() -> None:
+    device = Device()
+    batcher = Batcher(device.run, max_batch=3, max_delay=5.0)
+    assert await asyncio.gather(*(batcher.submit(n, n) for n in range(3))) == [0, 2, 4]
+    assert device.batches == [[0, 1, 2]]
+    await batcher.close()
+
+
+async def test_a_lone_item_does_not_wait_for_ever() -> None:
+    batcher = Batcher(Device().run, max_batch=3, max_delay=0.01)
+    assert await batcher.submit(1, "me") == 2
+    await batcher.close()
+
+
+async def test_closing_refuses_what_waits_and_what_comes() -> None:
+    device = Device()
+    batcher = Batcher(device.run, max_batch=1)
+    device.open.clear()
+    tasks = [asyncio.create_task(batcher.submit(n, "me")) for n in range(3)]
+    await let_things_settle()
+    await batcher.close()
+    device.open.set()
+    outcomes = await asyncio.gather(*tasks, batcher.submit(4, "me"), return_exceptions=True)
+    assert [getattr(outcome, "reason", None) for outcome in outcomes] == ["SHUTTING_DOWN"] * 4
+
+
+# A step: who submits how many items, whether one of them is bad, overdue or given up by its caller; and how long the
+# world goes on before the next step.
+STEPS = st.lists(
+    st.tuples(
+        st.integers(0, 3),
+        st.lists(st.sampled_from(["good", "good", "good", "bad", "overdue", "leaves"]), min_size=1, max_size=6),
+        st.sampled_from([0, 0, 1, 5]),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps=STEPS, max_batch=st.integers(1, 5), max_delay=st.sampled_from([0.0, 0.0, 0.001]))
+def test_every_item_gets_exactly_its_own_outcome(
+    steps: list[tuple[int, list[str], int]], max_batch: int, max_delay: float
+) -> None:
+    async def scenario() -> None:
+        fates = [fate for _, items, _ in steps for fate in items]
+        device = Device(bad=[number for number, fate in enumerate(fates) if fate == "bad"])
+        batcher = Batcher(device.run, max_batch, max_delay)
+        past = asyncio.get_running_loop().time() - 1
+        tasks: list[asyncio.Task[int]] = []
+        for caller, items, pause in steps:
+            for fate in items:
+                deadline = past if fate == "overdue" else None
+                task = asyncio.create_task(batcher.submit(len(tasks), caller, deadline))
+                tasks.append(task)
+                if fate == "leaves":
+                    asyncio.get_running_loop().call_soon(task.cancel)
+            for _ in range(pause):
+                await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        await batcher.close()
+
+        for number, (fate, outcome) in enumerate(zip(fates, outcomes, strict=True)):
+            match fate:
+                case "good":
+                    assert outcome == 2 * number
+                case "bad":
+                    assert isinstance(outcome, ValueError)
+                case "overdue":
+                    assert isinstance(outcome, Refusal)
+                    assert number not in device.seen
+                case "leaves":
+                    assert isinstance(outcome, asyncio.CancelledError)
+        assert all(len(batch) <= max_batch for batch in device.batches)
+        tried = [batch for batch in device.batches if not device.bad & set(batch)]
+        answered = [item for batch in tried for item in batch]
+        assert len(answered) == len(set(answered)), "no item is run twice with success"
+
+    asyncio.run(scenario())

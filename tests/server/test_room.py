@@ -1,0 +1,76 @@
+"""The room: what the server works on is bounded; single calls are refused, streams wait."""
+
+import asyncio
+
+import pytest
+from planespotter_server.refusals import Refusal
+from planespotter_server.room import Room
+
+
+def test_a_full_room_refuses_with_the_figures() -> None:
+    room = Room(photos=2, size=1000)
+    places = [room.enter(10), room.enter(10)]
+    with pytest.raises(Refusal, match="already works on 2 photos") as refused:
+        room.enter(10)
+    assert refused.value.reason == "QUEUE_FULL"
+    assert refused.value.retry_after is not None
+    assert refused.value.metadata["photos_limit"] == "2"
+    places[0].leave()
+    room.enter(10)
+
+
+def test_bytes_are_bounded_too() -> None:
+    room = Room(photos=100, size=1000)
+    room.enter(900)
+    with pytest.raises(Refusal):
+        room.enter(200)
+
+
+def test_leaving_twice_counts_once() -> None:
+    room = Room(photos=1, size=10)
+    place = room.enter(1)
+    place.leave()
+    place.leave()
+    room.enter(1)
+    with pytest.raises(Refusal):
+        room.enter(1)
+
+
+async def test_a_stream_waits_until_there_is_room() -> None:
+    room = Room(photos=4, size=1000)
+    places = [await room.wait(1) for _ in range(3)]
+    waiting = asyncio.create_task(room.wait(1))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    room.enter(1)  # the last quarter is for single calls
+    places[0].leave()
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    places[1].leave()
+    await waiting
+
+
+async def test_a_stream_that_ends_while_it_waits_takes_no_room() -> None:
+    room = Room(photos=1, size=1000)
+    place = await room.wait(1)
+    waiting = asyncio.create_task(room.wait(1))
+    await asyncio.sleep(0)
+    place.leave()  # grants it in the same moment in which it is cancelled
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    async with asyncio.timeout(1):
+        await room.wait_until_empty()
+
+
+async def test_a_closed_room_refuses_everyone() -> None:
+    room = Room(photos=1, size=1000)
+    await room.wait(1)
+    waiting = asyncio.create_task(room.wait(1))
+    await asyncio.sleep(0)
+    room.close()
+    for attempt in (waiting, room.wait(1)):
+        with pytest.raises(Refusal, match="shutting down"):
+            await attempt
+    with pytest.raises(Refusal, match="shutting down"):
+        room.enter(1)

@@ -1,0 +1,125 @@
+"""The command `planespotter serve` as a process of its own."""
+
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from planespotter.v1 import classifier_pb2 as pb
+from planespotter.v1 import classifier_pb2_grpc as pb_grpc
+
+SERVE = [sys.executable, "-m", "planespotter_client.main", "serve"]
+BUF = Path(sysconfig.get_path("scripts")) / "buf"
+
+
+@pytest.fixture
+def process(tiny_bundle: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A serving process and the address that it announced."""
+    command = [*SERVE, "--model", str(tiny_bundle), "--port", "0", "--batch-sizes", "1,4"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
+        assert started.stdout is not None
+        line = started.stdout.readline()
+        found = re.fullmatch(r"Serving tiny 1 on (127\.0\.0\.1:\d+)\n", line)
+        assert found, (line, started.stderr and started.stderr.read())
+        yield started, found[1]
+        started.kill()
+
+
+def call_with_buf(address: str, method: str, message: object = None) -> dict[str, object]:
+    command = [str(BUF), "curl", "--protocol", "grpc", "--http2-prior-knowledge", "--data", json.dumps(message or {})]
+    url = f"http://{address}/planespotter.v1.ClassifierService/{method}"
+    done = subprocess.run([*command, url], capture_output=True, text=True, check=True)
+    answer: dict[str, object] = json.loads(done.stdout)
+    return answer
+
+
+def test_it_announces_itself_answers_and_stops_cleanly(
+    process: tuple[subprocess.Popen[str], str], paint: Callable[..., bytes]
+) -> None:
+    started, address = process
+    with grpc.insecure_channel(address) as channel:
+        for name in ("", "planespotter.v1.ClassifierService"):
+            health = health_pb2_grpc.HealthStub(channel).Check(  # type: ignore[attr-defined]
+                health_pb2.HealthCheckRequest(service=name)
+            )
+            assert health.status == health_pb2.HealthCheckResponse.SERVING
+        answer = pb_grpc.ClassifierServiceStub(channel).Classify(pb.ClassifyRequest(photo=paint("737-800")))
+        assert answer.classification.model.name == "737-800"
+        if BUF.exists():  # knows nothing of the contract but what reflection tells
+            assert call_with_buf(address, "GetModel")["model"]["name"] == "tiny"  # type: ignore[index]
+        started.send_signal(signal.SIGTERM)
+        _, logs = started.communicate(timeout=20)
+    assert started.returncode == 0
+    assert [json.loads(line)["event"] for line in logs.splitlines() if line.startswith("{")] == [
+        "warming_up",
+        "serving",
+        "draining",
+        "stopped",
+    ]
+
+
+def test_a_signal_under_load_loses_no_photo_that_was_taken(
+    process: tuple[subprocess.Popen[str], str], paint: Callable[..., bytes]
+) -> None:
+    started, address = process
+    photo, answered = paint("747"), []
+
+    def endless() -> Iterator[pb.StreamClassifyRequest]:
+        for number in itertools.count():
+            yield pb.StreamClassifyRequest(photo_id=str(number), photo=photo)
+
+    def collect(call: Iterable[pb.StreamClassifyResponse]) -> None:
+        for answer in call:
+            answered.append(answer)
+            if len(answered) == 50:
+                started.send_signal(signal.SIGINT)
+
+    with grpc.insecure_channel(address) as channel:
+        call = pb_grpc.ClassifierServiceStub(channel).StreamClassify(endless())
+        with pytest.raises(grpc.RpcError):
+            collect(call)
+        assert (call.code(), "shutting down" in call.details()) == (grpc.StatusCode.UNAVAILABLE, True)
+    assert all(answer.classification.family.name == "747" for answer in answered)
+    numbers = sorted(int(answer.photo_id) for answer in answered)
+    assert numbers == list(range(len(numbers))), "what was read was answered, in one piece"
+    assert started.wait(20) == 0
+
+
+def refused(*arguments: str, **environment: str) -> str:
+    done = subprocess.run([*SERVE, *arguments], capture_output=True, text=True, env={**os.environ, **environment})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_an_unknown_bundle_gets_a_sentence(tmp_path: Path) -> None:
+    assert "There is no bundle at" in refused("--model", str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("file", ["bundle.json", "model.stablehlo", "weights.safetensors"])
+def test_a_bundle_with_one_flipped_byte_gets_a_sentence(tiny_bundle: Path, tmp_path: Path, file: str) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(tiny_bundle, damaged)
+    content = bytearray((damaged / file).read_bytes())
+    content[len(content) // 2] ^= 1
+    (damaged / file).write_bytes(content)
+    assert file in refused("--model", str(damaged))
+
+
+def test_a_port_that_is_taken_gets_a_sentence(process: tuple[subprocess.Popen[str], str], tiny_bundle: Path) -> None:
+    port = process[1].rpartition(":")[2]
+    assert f"cannot listen on 127.0.0.1:{port}" in refused("--model", str(tiny_bundle), "--port", port)
+
+
+def test_a_wrong_setting_gets_a_sentence(tiny_bundle: Path) -> None:
+    assert "PLANESPOTTER_STREAM_WINDOW" in refused("--model", str(tiny_bundle), PLANESPOTTER_STREAM_WINDOW="none")

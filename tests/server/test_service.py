@@ -1,0 +1,351 @@
+"""The service over a real connection: answers, bad input with good neighbours, limits, overload, shutdown."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from google.rpc import code_pb2, error_details_pb2  # type: ignore[import-untyped]
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
+from numpy.typing import NDArray
+from planespotter.v1 import classifier_pb2 as pb
+from planespotter.v1 import classifier_pb2_grpc as pb_grpc
+from planespotter_training import bundle
+
+Serve = Callable[..., Awaitable[grpc.aio.Channel]]
+Paint = Callable[..., bytes]
+
+
+def service(channel: grpc.aio.Channel) -> "pb_grpc.ClassifierServiceAsyncStub":
+    return pb_grpc.ClassifierServiceStub(channel)
+
+
+def reason(status: Any) -> str:
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    assert info.domain == "planespotter"
+    return str(info.reason)
+
+
+async def failure(call: Awaitable[object]) -> Any:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return caught.value
+
+
+async def status_of(call: Awaitable[object]) -> Any:
+    status = rpc_status.from_call(await failure(call))
+    assert status is not None
+    return status
+
+
+async def stream(channel: grpc.aio.Channel, requests: list[pb.StreamClassifyRequest]) -> dict[str, Any]:
+    call = service(channel).StreamClassify(iter(requests))
+    answers = [answer async for answer in call]
+    assert len(answers) == len(requests)
+    return {answer.photo_id: answer for answer in answers}
+
+
+async def health(channel: grpc.aio.Channel, name: str = "") -> int:
+    answer = await health_pb2_grpc.HealthStub(channel).Check(  # type: ignore[attr-defined]
+        health_pb2.HealthCheckRequest(service=name)
+    )
+    return int(answer.status)
+
+
+class HeldUp:
+    """An engine that waits for leave before it runs."""
+
+    def __init__(self, engine: bundle.Engine) -> None:
+        self.engine = engine
+        self.batch_sizes = engine.batch_sizes
+        self.leave = threading.Event()
+        self.rows = 0
+
+    def run(self, photos: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        assert self.leave.wait(20)
+        self.rows += len(photos)
+        return self.engine.run(photos)
+
+
+class Broken:
+    """An engine with a bug that would give away a path."""
+
+    batch_sizes = (4,)
+
+    def run(self, photos: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        raise RuntimeError("/etc/secret is not where it was")
+
+
+@pytest.fixture
+async def held_up(loaded: tuple[bundle.Bundle, bundle.Engine]) -> AsyncIterator[HeldUp]:
+    engine = HeldUp(loaded[1])
+    yield engine
+    engine.leave.set()
+
+
+# Answers
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WebP"])
+async def test_a_photo_is_named_from_constructor_to_model(serve: Serve, paint: Paint, file_format: str) -> None:
+    channel = await serve()
+    request = pb.ClassifyRequest(photo=paint("737 MAX 8", file_format))
+    answer = (await service(channel).Classify(request)).classification
+    assert answer.level == pb.LEVEL_MODEL
+    assert [label.name for label in (answer.constructor, answer.family, answer.model)] == [
+        "Boeing",
+        "737",
+        "737 MAX 8",
+    ]
+    assert 0.9 < answer.model.probability <= answer.family.probability <= answer.constructor.probability <= 1
+    assert not answer.alternatives
+
+
+async def test_where_the_tree_ends_at_the_family_so_does_the_answer(serve: Serve, paint: Paint) -> None:
+    answer = (await service(await serve()).Classify(pb.ClassifyRequest(photo=paint("A380")))).classification
+    assert (answer.level, answer.family.name, answer.model.name) == (pb.LEVEL_FAMILY, "A380", "")
+
+
+async def test_an_unsure_answer_says_so(serve: Serve, paint: Paint) -> None:
+    answer = (await service(await serve()).Classify(pb.ClassifyRequest(photo=paint("nothing known")))).classification
+    assert answer.level == pb.LEVEL_UNKNOWN
+
+
+async def test_alternatives_come_best_first(serve: Serve, paint: Paint) -> None:
+    options = pb.ClassifyOptions(alternatives=3, model_name="tiny")
+    request = pb.ClassifyRequest(photo=paint("A320neo"), options=options)
+    answer = (await service(await serve()).Classify(request)).classification
+    probabilities = [alternative.probability for alternative in answer.alternatives]
+    assert answer.alternatives[0].model == "A320neo"
+    assert len(probabilities) == 3
+    assert probabilities == sorted(probabilities, reverse=True)
+
+
+async def test_a_batch_is_answered_in_request_order(serve: Serve, paint: Paint) -> None:
+    names = ["737-800", "A320neo", "A320-200", "737 MAX 8"] * 4
+    request = pb.BatchClassifyRequest(photos=[paint(name) for name in names])
+    results = (await service(await serve()).BatchClassify(request)).results
+    assert [result.classification.model.name for result in results] == names
+
+
+async def test_every_photo_of_a_stream_gets_its_own_answer(serve: Serve, paint: Paint) -> None:
+    names = ["737-800", "A320neo", "A320-200", "737 MAX 8"] * 25
+    requests = [pb.StreamClassifyRequest(photo_id=f"{i} {name}", photo=paint(name)) for i, name in enumerate(names)]
+    answers = await stream(await serve(stream_window=7), requests)
+    assert {photo_id: answer.classification.model.name for photo_id, answer in answers.items()} == {
+        request.photo_id: name for request, name in zip(requests, names, strict=True)
+    }
+
+
+async def test_an_answer_comes_while_the_stream_is_still_open(serve: Serve, paint: Paint) -> None:
+    call = service(await serve()).StreamClassify()
+    for name in ("A320neo", "747"):
+        await call.write(pb.StreamClassifyRequest(photo_id=name, photo=paint(name)))
+        answer = await call.read()
+        assert isinstance(answer, pb.StreamClassifyResponse)
+        assert answer.photo_id == name
+    await call.done_writing()
+    assert await call.read() is grpc.aio.EOF
+
+
+async def test_the_model_describes_itself_and_its_limits(serve: Serve) -> None:
+    answer = await service(await serve(stream_window=9)).GetModel(pb.GetModelRequest())
+    assert (answer.model.name, answer.model.version) == ("tiny", "1")
+    assert [constructor.name for constructor in answer.model.constructors] == ["Airbus", "Boeing"]
+    assert list(answer.model.constructors[0].families[0].models) == ["A320-200", "A320neo"]
+    assert (answer.model.input_size.height, answer.model.input_size.width) == (32, 48)
+    assert answer.model.metrics[0].photos == 200
+    assert answer.limits.stream_window == 9
+    assert answer.limits.max_photo_bytes == 16 * 1024 * 1024
+
+
+# Bad input
+
+
+@pytest.mark.parametrize("kind", ["empty", "text", "truncated", "huge"])
+async def test_a_bad_photo_is_refused_with_its_reason(
+    serve: Serve, bad_photos: dict[str, tuple[bytes, str]], kind: str
+) -> None:
+    photo, expected = bad_photos[kind]
+    status = await status_of(service(await serve()).Classify(pb.ClassifyRequest(photo=photo)))
+    assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, expected)
+
+
+async def test_bad_photos_of_a_batch_leave_their_neighbours_alone(
+    serve: Serve, paint: Paint, bad_photos: dict[str, tuple[bytes, str]]
+) -> None:
+    photos = [photo for bad, _ in bad_photos.values() for photo in (bad, paint("747"))]
+    results = (await service(await serve()).BatchClassify(pb.BatchClassifyRequest(photos=photos))).results
+    assert [reason(result.error) for result in results[::2]] == [expected for _, expected in bad_photos.values()]
+    assert {result.classification.family.name for result in results[1::2]} == {"747"}
+    violations = error_details_pb2.BadRequest()
+    assert results[2].error.details[1].Unpack(violations)
+    assert violations.field_violations[0].field == "photos[2]"
+
+
+async def test_bad_photos_never_end_a_stream(
+    serve: Serve, paint: Paint, bad_photos: dict[str, tuple[bytes, str]]
+) -> None:
+    requests = {kind: pb.StreamClassifyRequest(photo_id=kind, photo=photo) for kind, (photo, _) in bad_photos.items()}
+    unknown, many = pb.ClassifyOptions(model_name="other"), pb.ClassifyOptions(alternatives=21)
+    long_id = "x" * 257
+    requests |= {
+        "unknown": pb.StreamClassifyRequest(photo_id="unknown", photo=paint("747"), options=unknown),
+        "many": pb.StreamClassifyRequest(photo_id="many", photo=paint("747"), options=many),
+        long_id: pb.StreamClassifyRequest(photo_id=long_id, photo=paint("747")),
+        "good": pb.StreamClassifyRequest(photo_id="good", photo=paint("747")),
+    }
+    answers = await stream(await serve(), list(requests.values()))
+    assert answers.pop("good").classification.family.name == "747"
+    assert {photo_id: reason(answer.error) for photo_id, answer in answers.items()} == {
+        **{kind: expected for kind, (_, expected) in bad_photos.items()},
+        "unknown": "MODEL_NOT_FOUND",
+        "many": "ALTERNATIVES_OUT_OF_RANGE",
+        long_id: "PHOTO_ID_TOO_LONG",
+    }
+
+
+async def test_a_photo_of_too_many_bytes_is_refused_with_both_numbers(serve: Serve, paint: Paint) -> None:
+    photo = paint("747")
+    channel = await serve(max_photo_bytes=100)
+    status = await status_of(service(channel).Classify(pb.ClassifyRequest(photo=photo)))
+    info = error_details_pb2.ErrorInfo()
+    status.details[0].Unpack(info)
+    assert (info.reason, dict(info.metadata)) == ("PHOTO_TOO_LARGE", {"bytes": str(len(photo)), "limit": "100"})
+
+
+async def test_a_message_over_the_limit_is_refused_and_the_server_goes_on(serve: Serve, paint: Paint) -> None:
+    channel = await serve(max_message_bytes=50_000)
+    error = await failure(service(channel).Classify(pb.ClassifyRequest(photo=bytes(60_000))))
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert await service(channel).Classify(pb.ClassifyRequest(photo=paint("747")))
+
+
+@pytest.mark.parametrize("alternatives", [-1, 21])
+async def test_alternatives_out_of_range_are_refused(serve: Serve, paint: Paint, alternatives: int) -> None:
+    options = pb.ClassifyOptions(alternatives=alternatives)
+    stub = service(await serve())
+    for call in (
+        stub.Classify(pb.ClassifyRequest(photo=paint("747"), options=options)),
+        stub.BatchClassify(pb.BatchClassifyRequest(photos=[paint("747")], options=options)),
+    ):
+        status = await status_of(call)
+        assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, "ALTERNATIVES_OUT_OF_RANGE")
+
+
+async def test_an_unknown_model_is_not_found(serve: Serve, paint: Paint) -> None:
+    options = pb.ClassifyOptions(model_name="other")
+    stub = service(await serve())
+    for call in (
+        stub.Classify(pb.ClassifyRequest(photo=paint("747"), options=options)),
+        stub.BatchClassify(pb.BatchClassifyRequest(photos=[paint("747")], options=options)),
+        stub.GetModel(pb.GetModelRequest(model_name="other")),
+    ):
+        status = await status_of(call)
+        assert (status.code, reason(status)) == (code_pb2.NOT_FOUND, "MODEL_NOT_FOUND")
+        resource = error_details_pb2.ResourceInfo()
+        assert status.details[1].Unpack(resource)
+        assert resource.resource_name == "other"
+
+
+async def test_a_batch_of_too_many_photos_is_refused(serve: Serve, paint: Paint) -> None:
+    channel = await serve(max_batch_photos=2)
+    status = await status_of(service(channel).BatchClassify(pb.BatchClassifyRequest(photos=[paint("747")] * 3)))
+    assert reason(status) == "BATCH_TOO_LARGE"
+
+
+# Trouble
+
+
+async def test_no_exception_text_leaves_the_server(serve: Serve, paint: Paint) -> None:
+    channel = await serve(engine=Broken())
+    status = await status_of(service(channel).Classify(pb.ClassifyRequest(photo=paint("747"))))
+    batch = await service(channel).BatchClassify(pb.BatchClassifyRequest(photos=[paint("747")] * 2))
+    streamed = await stream(channel, [pb.StreamClassifyRequest(photo_id=str(i), photo=paint("747")) for i in range(3)])
+    statuses = [status, *(result.error for result in batch.results), *(answer.error for answer in streamed.values())]
+    assert {(status.code, reason(status)) for status in statuses} == {(code_pb2.INTERNAL, "INTERNAL")}
+    assert not any("secret" in str(status) for status in statuses)
+
+
+async def test_a_full_queue_refuses_single_calls_and_says_when_to_return(
+    serve: Serve, paint: Paint, held_up: HeldUp
+) -> None:
+    channel = await serve(engine=held_up, queue_photos=2)
+    request = pb.ClassifyRequest(photo=paint("747"))
+    accepted = [asyncio.ensure_future(_classify(channel, request)) for _ in range(2)]
+    await asyncio.sleep(0.2)
+    status = await status_of(service(channel).Classify(request))
+    assert (status.code, reason(status)) == (code_pb2.RESOURCE_EXHAUSTED, "QUEUE_FULL")
+    assert status.details[1].Is(error_details_pb2.RetryInfo.DESCRIPTOR)
+    held_up.leave.set()
+    assert {answer.family.name for answer in await asyncio.gather(*accepted)} == {"747"}
+
+
+async def test_a_full_queue_makes_streams_wait_and_loses_nothing(serve: Serve, paint: Paint) -> None:
+    channel = await serve(queue_photos=4, stream_window=32)
+    requests = [pb.StreamClassifyRequest(photo_id=str(i), photo=paint("747")) for i in range(60)]
+    for answers in await asyncio.gather(stream(channel, requests), stream(channel, requests)):
+        assert {answer.classification.family.name for answer in answers.values()} == {"747"}
+
+
+async def test_the_device_works_for_nobody_whose_deadline_passed_or_who_left(
+    serve: Serve, paint: Paint, held_up: HeldUp
+) -> None:
+    channel = await serve(engine=held_up)
+    request = pb.ClassifyRequest(photo=paint("747"))
+    first = asyncio.ensure_future(_classify(channel, request))
+    await asyncio.sleep(0.2)  # the device has taken the first and is held up
+    late = [service(channel).Classify(request, timeout=0.2) for _ in range(5)]
+    leaving = service(channel).StreamClassify()
+    for number in range(5):
+        await leaving.write(pb.StreamClassifyRequest(photo_id=str(number), photo=paint("747")))
+    for call in late:
+        assert (await failure(call)).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    leaving.cancel()
+    await asyncio.sleep(0.2)
+    held_up.leave.set()
+    assert (await first).family.name == "747"
+    await channel.server.drain()  # type: ignore[attr-defined]
+    assert held_up.rows == 1
+
+
+async def test_while_it_warms_up_it_says_so(serve: Serve, paint: Paint) -> None:
+    channel = await serve(ready=False)
+    assert await health(channel) == health_pb2.HealthCheckResponse.NOT_SERVING
+    status = await status_of(service(channel).GetModel(pb.GetModelRequest()))
+    assert (status.code, reason(status)) == (code_pb2.UNAVAILABLE, "WARMING_UP")
+
+
+async def test_a_drain_answers_all_that_was_taken_and_then_ends_the_streams(
+    serve: Serve, paint: Paint, held_up: HeldUp
+) -> None:
+    channel = await serve(engine=held_up)
+    assert await health(channel, "planespotter.v1.ClassifierService") == health_pb2.HealthCheckResponse.SERVING
+    unary = asyncio.ensure_future(_classify(channel, pb.ClassifyRequest(photo=paint("747"))))
+    call = service(channel).StreamClassify()
+    for number in range(10):
+        await call.write(pb.StreamClassifyRequest(photo_id=str(number), photo=paint("747")))
+    await asyncio.sleep(0.3)
+    draining = asyncio.ensure_future(channel.server.drain())  # type: ignore[attr-defined]
+    await asyncio.sleep(0.1)
+    assert await health(channel) == health_pb2.HealthCheckResponse.NOT_SERVING
+    status = await status_of(service(channel).Classify(pb.ClassifyRequest(photo=paint("747"))))
+    assert (status.code, reason(status)) == (code_pb2.UNAVAILABLE, "SHUTTING_DOWN")
+    held_up.leave.set()
+    await draining
+    assert (await unary).family.name == "747"
+    answers = [await call.read() for _ in range(10)]
+    assert {answer.photo_id for answer in answers if isinstance(answer, pb.StreamClassifyResponse)} == set(
+        map(str, range(10))
+    )
+    status = await status_of(call.read())
+    assert (status.code, reason(status)) == (code_pb2.UNAVAILABLE, "SHUTTING_DOWN")
+
+
+async def _classify(channel: grpc.aio.Channel, request: pb.ClassifyRequest) -> pb.Classification:
+    return (await service(channel).Classify(request)).classification

@@ -1,0 +1,26 @@
+"""Settings: flags before the environment before the defaults; nonsense gets a sentence."""
+
+import pytest
+from planespotter_server.settings import ServerError, load_settings
+
+
+def test_flags_come_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLANESPOTTER_PORT", "1234")
+    monkeypatch.setenv("PLANESPOTTER_STREAM_WINDOW", "7")
+    settings = load_settings(port=99, host=None)
+    assert (settings.port, settings.stream_window, settings.host) == (99, 7, "127.0.0.1")
+
+
+@pytest.mark.parametrize("sizes", ["1,2,16", "1, 2, 16"])
+def test_batch_sizes_are_separated_by_commas(sizes: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLANESPOTTER_BATCH_SIZES", sizes)
+    assert load_settings().batch_sizes == (1, 2, 16)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("port", 70_000), ("batch_sizes", "1,x"), ("batch_sizes", "0"), ("stream_window", 0), ("max_photo_bytes", 2**40)],
+)
+def test_nonsense_is_refused_by_name(name: str, value: object) -> None:
+    with pytest.raises(ServerError, match=f"--{name.replace('_', '-')}"):
+        load_settings(**{name: value})
