@@ -1,8 +1,8 @@
 """Generate the Python code beside each .proto file, and check the files with buf.
 
 `make protos` runs this. The output depends only on the .proto files and on the exact versions of grpcio-tools and
-mypy-protobuf in pyproject.toml, so a second run changes no byte; a test holds that. google/rpc/status.proto is read from
-the googleapis-common-protos package, so that no copy of it lives here.
+mypy-protobuf in pyproject.toml, so a second run changes no byte; a test holds that. google/rpc/status.proto is
+read from the googleapis-common-protos package, so that no copy of it lives here.
 """
 
 import argparse
@@ -49,8 +49,22 @@ def lint() -> None:
         subprocess.run([SCRIPTS / "buf", "lint", image, "--config", REPOSITORY / "buf.yaml"], check=True)
 
 
+def stale() -> list[str]:
+    """Return the generated files that differ from what would be generated now."""
+    with tempfile.TemporaryDirectory() as folder:
+        generate(Path(folder))
+        fresh = {path.relative_to(folder): path.read_bytes() for path in Path(folder).rglob("*_pb2*")}
+    committed = {
+        path.relative_to(PROTOS): path.read_bytes() for path in PROTOS.rglob("*_pb2*.py*") if path.suffix != ".pyc"
+    }
+    return sorted(str(name) for name in fresh.keys() | committed.keys() if fresh.get(name) != committed.get(name))
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=PROTOS, help="where to write (default: beside the .proto files)")
-    generate(parser.parse_args().out)
+    parser = argparse.ArgumentParser(description="Generate the Python code beside each .proto file, and check them.")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if the generated code is out of date")
+    if not parser.parse_args().check:
+        generate(PROTOS)
+    elif differing := stale():
+        sys.exit(f"Out of date: {', '.join(differing)}. Run `make protos` and commit what it changes.")
     lint()

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 def augment(photos: jax.Array, key: jax.Array, *, shift: float, zoom: float, light: float) -> jax.Array:
     """Mirror, shift, scale and relight each photo at random. Takes and returns uint8 [n, height, width, 3].
 
-    `shift`: largest shift as a share of the size. `zoom`: largest change of scale as a share. `light`: largest change of
-    brightness and of contrast as a share. What comes in from outside the photo repeats the mean of the photo.
+    `shift`: largest shift as a share of the size. `zoom`: largest change of scale as a share. `light`: largest change
+    of brightness and of contrast as a share. What comes in from outside the photo is of its mean colour.
     """
     keys = jax.random.split(key, len(photos))
     return jax.vmap(lambda photo, key: _augment_one(photo, key, shift, zoom, light))(photos, keys)

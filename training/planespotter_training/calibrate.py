@@ -28,8 +28,8 @@ def calibrate(
 ) -> Calibration:
     """Return the calibration for photos with log-probabilities `outputs` [n, classes] per head and these labels.
 
-    Each head's temperature minimises the negative log-likelihood of the labels that it decides. Each level's threshold is the
-    lowest at which TARGET of the answers sure of it are right. Photos of a source with a single constructor
+    Each head's temperature minimises the negative log-likelihood of the labels that it decides. Each level's threshold
+    is the lowest at which TARGET of the answers sure of it are right. Photos of a source with a single constructor
     (not `trains_constructor`) do not speak for the constructor.
     """
     truths = [tree.clip(label) for label in labels]
@@ -81,7 +81,7 @@ def _thresholds(
 
 
 def _threshold(probabilities: NDArray[np.floating], right: NDArray[np.bool_]) -> float:
-    """Return the lowest probability such that TARGET of the answers at or above it are right; NEVER if there is none."""
+    """Return the lowest probability at or above which TARGET of the answers are right; NEVER if there is none."""
     order = np.argsort(-probabilities, kind="stable")
     accuracy = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
     # Enough answers must lie above it, or one lucky photo would decide.

@@ -3,6 +3,8 @@
 RUN/dataset/catalog_photos/1.0.0/   train, validation and test: the image files as they were, with their labels
 """
 
+import contextlib
+import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -61,14 +63,15 @@ def prepare(
 ) -> dict[str, Sequence[dict[str, Any]]]:
     """Write the data set below `out` unless it is there, and return its splits as sequences of examples.
 
-    `photos` are rows of the catalog in `folder` with a column `split`. An example holds `photo`, the bytes of the file, and
-    TEXTS. Raises TrainingError if no photo is left to train on.
+    `photos` are rows of the catalog in `folder` with a column `split`. An example holds `photo`, the bytes of the file,
+    and TEXTS. Raises TrainingError if no photo is left to train on.
     """
     tfds.disable_progress_bar()
     if not (photos["split"] == "train").any():
         raise TrainingError("No photo of the catalog falls to the training set. Collect more photos.")
     builder = CatalogPhotos(photos, folder, skip, data_dir=out, file_format="array_record")
-    builder.download_and_prepare()
+    with contextlib.redirect_stdout(io.StringIO()):  # it would print where it wrote
+        builder.download_and_prepare()
     return _open(builder)
 
 

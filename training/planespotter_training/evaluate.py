@@ -67,11 +67,11 @@ def evaluate(bundle_folder: Path, catalog_folder: Path, split: str, console: Con
 
 
 def table(metrics: list[Metric] | tuple[Metric, ...]) -> Table:
-    """Return `metrics` as a table: a line for each source, a column for each metric with the number of photos."""
+    """Return `metrics` as a table: a line for each metric, a column for each source, with the number of photos."""
     sources = list(dict.fromkeys(metric.source for metric in metrics))
     names = list(dict.fromkeys(metric.name for metric in metrics))
     cells = {(metric.source, metric.name): f"{metric.value:.1%} of {metric.photos:,}" for metric in metrics}
-    made = Table("source", *(name.replace("_", " ") for name in names))
-    for source in sources:
-        made.add_row(source or "all", *(cells.get((source, name), "-") for name in names))
+    made = Table("measured", *(source or "all" for source in sources))
+    for name in names:
+        made.add_row(name.replace("_", " "), *(cells.get((source, name), "") for source in sources))
     return made

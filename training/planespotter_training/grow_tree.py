@@ -10,7 +10,7 @@ def grow(labels: Iterable[Label], constructors: Sequence[str], min_photos: int) 
     """Return the tree of the families and models with at least `min_photos` photos, and notes on what fell back.
 
     A model that is the only one of its family with enough photos becomes no leaf if other photos of that family are
-    labelled otherwise: telling "737" and "737-800" apart takes at least two models, or all 737s would be called 737-800.
+    labelled otherwise: with one model only, all 737s would be called 737-800.
     """
     counts = Counter(label for label in labels if label.constructor in constructors)
     branches: dict[str, dict[str, list[str]]] = {}
@@ -22,9 +22,7 @@ def grow(labels: Iterable[Label], constructors: Sequence[str], min_photos: int) 
             models = {label.model: n for label, n in counts.items() if label[:2] == (constructor, family)}
             total = sum(models.values())
             if total < min_photos:
-                notes.append(
-                    f"{constructor} {family}: {total} photos, fewer than {min_photos}; counts as {constructor}"
-                )
+                notes.append(f"{constructor} {family}: {total} photos, under {min_photos}; counts as {constructor}")
                 continue
             enough = sorted(model for model, n in models.items() if model and n >= min_photos)
             if len(enough) == 1 and len(models) > 1:
@@ -35,7 +33,7 @@ def grow(labels: Iterable[Label], constructors: Sequence[str], min_photos: int) 
                 enough = []
             else:
                 notes.extend(
-                    f"{constructor} {model}: {n} photos, fewer than {min_photos}; counts as {family}"
+                    f"{constructor} {model}: {n} photos, under {min_photos}; counts as {family}"
                     for model, n in sorted(models.items())
                     if model and n < min_photos
                 )

@@ -12,8 +12,9 @@ from planespotter_training.dataset import Examples
 def batches(examples: Examples, *, batch_size: int, source_balance: float, seed: int) -> Any:
     """Return a grain DatasetIterator over endless batches, drawn from each source by its share.
 
-    A source with n photos is drawn in proportion to n ** source_balance: 1 is in proportion to its photos, 0 all sources
-    alike. A batch is a dict of `photos` uint8 [batch, height, width, 3], `masks`, `trains_constructor` and `index`.
+    A source with n photos is drawn in proportion to n ** source_balance: 1 is in proportion to its photos, 0 is all
+    sources alike. A batch is a dict of `photos` uint8 [batch, height, width, 3], `masks`, `trains_constructor` and
+    `index`.
     """
     by_source: dict[str, list[int]] = {}
     for index, source in enumerate(examples.sources):

@@ -24,8 +24,8 @@ def node_loss(
 
     A node's probability is the sum of its leaves', and a leaf's is p(constructor) · p(leaf | constructor).
 
-    `outputs`: log-probabilities [n, classes] for each head. `mask`: the leaves of each photo's node, bool [n, leaves], from
-    `leaf_mask`. `trains_constructor`: bool [n]; where false, the loss is -log p(node | its constructor) instead,
+    `outputs`: log-probabilities [n, classes] for each head. `mask`: the leaves of each photo's node, bool [n, leaves],
+    from `leaf_mask`. `trains_constructor`: bool [n]; where false, the loss is -log p(node | its constructor) instead,
     so that the photo teaches the model heads only. Returns float [n].
     """
     constructor = outputs[CONSTRUCTOR_HEAD] * trains_constructor[:, None]

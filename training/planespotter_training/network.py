@@ -1,8 +1,8 @@
 """VGG16 with one head for the constructor and one for each constructor's models, in Flax NNX.
 
 The trunk is configuration D of Simonyan and Zisserman (2014), "Very Deep Convolutional Networks for Large-Scale Image
-Recognition", up to its last pooling; the layers keep the names of the Keras file with its ImageNet weights. Instead of the
-fully connected layers, the mean over the picture feeds the heads, so that any input size will do.
+Recognition", up to its last pooling; the layers keep the names of the Keras file with its ImageNet weights. Instead of
+the fully connected layers, the mean over the picture feeds the heads, so that any input size will do.
 """
 
 from collections.abc import Mapping
@@ -85,7 +85,8 @@ class Classifier(nnx.Module):
 def fold_norms(network: Classifier) -> None:
     """Fold every batch normalisation of `network` into the convolution before it, in place.
 
-    With running mean m and variance v, scale s and shift b, the convolution k·x + c becomes (s/√(v+ε))·k·x + (c-m)·s/√(v+ε) + b.
+    With running mean m and variance v, scale s and shift b, the convolution k·x + c becomes f·k·x + f·(c-m) + b, where
+    f = s/√(v+ε).
     """
     for name, norm in network.trunk.norms.items():
         conv = network.trunk.layers[name]

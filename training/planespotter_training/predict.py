@@ -13,7 +13,7 @@ BATCH = 64
 def predict(
     step: Callable[[NDArray[np.uint8]], Mapping[str, object]], examples: Examples
 ) -> dict[str, NDArray[np.floating]]:
-    """Return log-probabilities [n, classes] per head for all examples; `step` takes photos [BATCH, height, width, 3]."""
+    """Return log-probabilities [n, classes] per head; `step` takes photos uint8 [BATCH, height, width, 3]."""
     parts: dict[str, list[NDArray[np.floating]]] = {}
     for start in range(0, len(examples), BATCH):
         photos = np.stack([examples.pixels(i) for i in range(start, min(start + BATCH, len(examples)))])

@@ -40,25 +40,25 @@ HELDOUT_COLUMNS = ("photo_id", "file", "constructor", "family", "model", "source
 def train(
     catalog_folder: Path, recipe_name: str, recipe: Recipe, out: Path, constructors: Sequence[str], console: Console
 ) -> bool:
-    """Train `recipe` on the catalog in `catalog_folder`, into the run folder `out`; go on where an earlier call stopped.
+    """Train `recipe` on the catalog in `catalog_folder`, into the run folder `out`, or go on where a call stopped.
 
-    Photos of other constructors than `constructors` are not trained on. Returns whether training is complete: Ctrl-C or
-    SIGTERM saves a checkpoint and ends it early. Raises TrainingError or CatalogError.
+    Photos of other constructors than `constructors` are not trained on. Returns whether training is complete: Ctrl-C
+    or SIGTERM saves a checkpoint and ends it early. Raises TrainingError or CatalogError.
     """
     # ---------------------------------------------------------------- photos
     photos = catalog.read(catalog_folder)
     catalog.check(catalog_folder, photos)
     photos["split"] = assign(photos)
     inside = photos[photos["constructor"].isin(constructors)]
+    # Aircraft of other constructors are kept for the test: they should be answered with "unknown".
+    outside = photos[~photos["constructor"].isin(["", *constructors]) & (photos["split"] == "test")]
     prepared = _prepare_run(photos, inside, recipe_name, recipe, catalog_folder, out, constructors)
-    skipped: list[str] = []
 
     def skip(file: str, error: PhotoError) -> None:
-        skipped.append(file)
         console.print(f"Left out {file}: {error}", style="yellow", highlight=False)
 
     with console.status("Writing the data set"):
-        splits = dataset.prepare(inside, catalog_folder, out / "dataset", skip)
+        splits = dataset.prepare(pd.concat([inside, outside]), catalog_folder, out / "dataset", skip)
     tree = prepared.tree
     with console.status("Decoding the photos"):
         training, validation = (
@@ -140,7 +140,7 @@ def train(
             outputs = predict(partial(predict_step, state[0], state[1]), validation) if len(validation) else {}
             calibration = Calibration(dict.fromkeys(tree.heads, 1.0), Thresholds(0, 0, 0))
             found = measure(tree, calibration, outputs, validation.labels, validation.sources) if outputs else []
-            row = {
+            row: dict[str, Any] = {
                 "step": step,
                 "epoch": step / steps_per_epoch,
                 "loss": mean_loss,
@@ -153,9 +153,7 @@ def train(
             checkpoint.save(checkpoints, step, nnx.merge_state(state[0], state[1]), state[2], iterator)
             progress.update(bar, note=_epoch_note(row))
             if not console.is_terminal:
-                console.print(
-                    f"epoch {step // steps_per_epoch} of {recipe.epochs}: {_epoch_note(row)}", highlight=False
-                )
+                console.print(f"epoch {round(row['epoch'])} of {recipe.epochs}: {_epoch_note(row)}", highlight=False)
             losses, since = [], time.perf_counter()
         if stop.is_set():
             checkpoint.save(checkpoints, step, nnx.merge_state(state[0], state[1]), state[2], iterator)
@@ -184,8 +182,8 @@ def _prepare_run(
     if missing or len(constructors) < 2:
         known = ", ".join(f"{name} ({n})" for name, n in photos["constructor"].value_counts().items() if name)
         raise TrainingError(
-            f"Training needs photos of two constructors or more; the catalog has none of {', '.join(missing) or 'a second'}. "
-            f"It has: {known or 'no photos'}. Choose with --constructors."
+            f"Training needs photos of two constructors or more; the catalog has none of "
+            f"{', '.join(missing) or 'a second'}. It has: {known or 'no photos'}. Choose with --constructors."
         )
     trained = inside[inside["split"] == "train"]
     labels = [Label(*row) for row in trained[["constructor", "family", "model"]].itertuples(index=False)]

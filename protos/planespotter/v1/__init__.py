@@ -1,0 +1,1 @@
+"""The contract of planespotter, generated from the .proto files beside it."""

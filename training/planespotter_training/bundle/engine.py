@@ -39,12 +39,10 @@ class JaxEngine:
                 size: step.lower(self._weights, jax.ShapeDtypeStruct((size, *self._photo_shape), np.uint8)).compile()
                 for size in self.batch_sizes
             }
-        except (
-            Exception
-        ) as error:  # jax raises many kinds for a function that does not fit this machine or its arguments
+        except Exception as error:  # jax raises many kinds for a function that does not fit this machine
             raise BundleError(
-                f"The network of the bundle {bundle.name} {bundle.version}, exported with jax {bundle.jax_version}, does "
-                f"not run under jax {jax.__version__} on {jax.default_backend()} ({type(error).__name__}). "
+                f"The network of the bundle {bundle.name} {bundle.version}, exported with jax {bundle.jax_version}, "
+                f"does not run under jax {jax.__version__} on {jax.default_backend()} ({type(error).__name__}). "
                 "Export it again from its run with the jax that is installed here."
             ) from error
         found = {head: list(output.shape[1:]) for head, output in self._compiled[self.batch_sizes[0]].out_info.items()}

@@ -1,6 +1,7 @@
 """The bundle: a folder that holds a trained network and all that is needed to serve it.
 
-    bundle.json          label tree, input size, calibration, metrics, where it comes from, sha256 of every file and of itself
+    bundle.json          label tree, input size, calibration, metrics, where it comes from, sha256 of every file
+                         and of itself
     model.stablehlo      jax.export of the whole network: weights and uint8 [n, height, width, 3] in,
                          log-probabilities [n, classes] per head out; for CPU and CUDA; any n
     weights.safetensors  the weights, by name

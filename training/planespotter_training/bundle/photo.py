@@ -1,4 +1,4 @@
-"""Turn the bytes of a photo into the pixels that the network takes: one function for training, evaluation and serving."""
+"""Turn the bytes of a photo into the pixels that the network takes: one function for training and for serving."""
 
 import io
 
@@ -27,8 +27,8 @@ class PhotoError(Exception):
 def decode(data: bytes, height: int, width: int, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.uint8]:
     """Decode a JPEG, PNG or WebP file to uint8 RGB of shape [height, width, 3].
 
-    The photo is turned upright by its EXIF orientation, scaled to fit and centred on a mean-coloured ground, so that the
-    proportions of the aircraft stay as they are. Raises PhotoError with the reason PHOTO_EMPTY,
+    The photo is turned upright by its EXIF orientation, scaled to fit and centred on a mean-coloured ground, so that
+    the proportions of the aircraft stay as they are. Raises PhotoError with the reason PHOTO_EMPTY,
     PHOTO_FORMAT_UNSUPPORTED, PHOTO_UNDECODABLE or, before any pixel is decoded, PHOTO_TOO_LARGE.
     """
     image = _open(data)
@@ -74,7 +74,8 @@ def _open(data: bytes) -> ImageFile.ImageFile:
 def _undecodable(size: int) -> PhotoError:
     return PhotoError(
         "PHOTO_UNDECODABLE",
-        f"The photo is damaged or cut short: its {size:,} bytes begin like a photo but cannot be decoded. Send it again.",
+        f"The photo is damaged or cut short: its {size:,} bytes begin like a photo but cannot be decoded. "
+        "Send it again.",
         bytes=size,
     )
 

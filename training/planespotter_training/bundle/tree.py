@@ -69,7 +69,7 @@ class LabelTree:
         return {CONSTRUCTOR_HEAD: len(self.constructors), **sizes}
 
     def clip(self, label: Label) -> Label:
-        """Return the deepest node of the tree on the path of `label`: `Label()` if not even its constructor is there."""
+        """Return the deepest node of the tree on the path of `label`: `Label()` if its constructor is not there."""
         families = self.branches.get(label.constructor)
         if families is None:
             return Label()

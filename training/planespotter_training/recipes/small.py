@@ -1,4 +1,4 @@
-"""A narrow VGG16 (an eighth of the channels, batch normalisation, 64 x 96 px), trained from scratch: for a CPU and the demo.
+"""For a CPU and the demo: a narrow VGG16 (an eighth of the channels, 64 x 96 px), trained from scratch.
 
 planespotter train CATALOG --recipe small --out RUN
 """

@@ -1,0 +1,34 @@
+# Every target sets up what it needs; a second run re-uses what is there.
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help setup browser demo test lint protos bench clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Make .venv with the pinned packages
+	@scripts/setup.sh
+
+browser: setup ## Find a Chromium, or install one
+	@$(BIN)/planespotter install-browser
+
+demo: browser ## Scrape the sample site, train, serve and classify; leaves everything in demo/
+	@$(BIN)/planespotter demo --out demo
+
+test: browser ## Run the tests
+	@$(BIN)/python -m pytest
+
+lint: setup ## Check style, types and the .proto files
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python scripts/generate_protos.py --check
+
+protos: setup ## Generate the Python code beside the .proto files
+	@$(BIN)/python scripts/generate_protos.py
+
+bench: setup ## Measure decoding, the network and the server on this machine
+	@$(BIN)/python scripts/bench.py
+
+clean: ## Remove what the targets made, but not .venv
+	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,108 @@
+"""The bundle on disk: what was written is read, and anything else is refused with a sentence."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from planespotter_training import bundle
+from planespotter_training.bundle import BundleError
+from planespotter_training.bundle.format import _canonical, _sha256
+
+
+@pytest.fixture
+def copy(tiny_bundle: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_bundle, tmp_path / "copy"))
+
+
+def test_what_was_written_is_read(tiny_bundle: Path, tmp_path: Path) -> None:
+    first = bundle.read(tiny_bundle)
+    bundle.write(first, tmp_path / "again")
+    second = bundle.read(tmp_path / "again")
+    assert (second.name, second.version, second.tree) == (first.name, first.version, first.tree)
+    assert (second.calibration, second.metrics) == (first.calibration, first.metrics)
+    assert second.network == first.network
+    assert all(np.array_equal(second.weights[name], weight) for name, weight in first.weights.items())
+
+
+def test_a_bundle_replaces_a_bundle_but_nothing_else(tiny_bundle: Path, copy: Path, tmp_path: Path) -> None:
+    model = bundle.read(tiny_bundle)
+    bundle.write(model, copy)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "precious.jpg").write_bytes(b"1")
+    with pytest.raises(BundleError, match="is no bundle, so it is left alone"):
+        bundle.write(model, tmp_path / "photos")
+    assert (tmp_path / "photos" / "precious.jpg").read_bytes() == b"1"
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from(["bundle.json", "model.stablehlo", "weights.safetensors"]), data=st.data())
+def test_one_flipped_bit_anywhere_is_refused(copy: Path, name: str, data: st.DataObject) -> None:
+    original = (copy / name).read_bytes()
+    changed = bytearray(original)
+    changed[data.draw(st.integers(0, len(original) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    (copy / name).write_bytes(changed)
+    try:
+        with pytest.raises(BundleError, match=r"damaged|cannot be read|reads format"):
+            bundle.read(copy)
+    finally:
+        (copy / name).write_bytes(original)
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"no bundle at .*: it is no folder"):
+        bundle.read(tmp_path / "nowhere")
+    with pytest.raises(BundleError, match=r"holds no bundle\.json"):
+        bundle.read(tmp_path)
+
+
+def test_a_missing_file_is_named(copy: Path) -> None:
+    (copy / "weights.safetensors").unlink()
+    with pytest.raises(BundleError, match=r"lacks its file weights\.safetensors"):
+        bundle.read(copy)
+
+
+def test_a_later_format_is_refused_with_both_numbers(copy: Path) -> None:
+    description = json.loads((copy / "bundle.json").read_text())
+    (copy / "bundle.json").write_text(json.dumps({**description, "format": 2}))
+    with pytest.raises(BundleError, match="has format 2; this version of planespotter reads format 1"):
+        bundle.read(copy)
+
+
+def test_a_file_outside_the_bundle_is_refused(copy: Path) -> None:
+    description = json.loads((copy / "bundle.json").read_text())
+    description["files"]["../secret"] = "0" * 64
+    del description["sha256"]
+    description["sha256"] = _sha256(_canonical(description))
+    (copy / "bundle.json").write_text(json.dumps(description))
+    with pytest.raises(BundleError, match="names a file outside itself"):
+        bundle.read(copy)
+
+
+def test_the_engine_gives_every_photo_its_own_answer_whatever_the_number(tiny_bundle: Path) -> None:
+    model = bundle.read(tiny_bundle)
+    engine = bundle.load_engine(model, (1, 4))
+    photos = np.random.default_rng(0).integers(0, 256, (7, model.height, model.width, 3), np.uint8)
+    together = engine.run(photos)
+    for index in range(len(photos)):
+        alone = engine.run(photos[index : index + 1])
+        for head, classes in model.tree.heads.items():
+            assert together[head].shape == (7, classes)
+            np.testing.assert_allclose(together[head][index], alone[head][0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_whose_heads_do_not_fit_the_tree_is_refused(tiny_bundle: Path) -> None:
+    model = bundle.read(tiny_bundle)
+    branches = {**model.tree.branches, "ATR": {}}
+    with pytest.raises(BundleError, match=r"has the heads .* but its label tree has"):
+        bundle.load_engine(replace(model, tree=bundle.LabelTree(branches)), (1,))
+
+
+def test_a_network_that_jax_cannot_read_is_refused(tiny_bundle: Path) -> None:
+    with pytest.raises(BundleError, match="Export it again from its run"):
+        bundle.load_engine(replace(bundle.read(tiny_bundle), network=b"no network"), (1,))
