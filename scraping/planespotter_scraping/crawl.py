@@ -28,6 +28,7 @@ from crawlee.crawlers import (
     PlaywrightCrawlingContext,
     PlaywrightPreNavCrawlingContext,
 )
+from crawlee.statistics import Statistics
 from crawlee.storage_clients import FileSystemStorageClient
 from crawlee.storages import RequestQueue
 from PIL import Image
@@ -120,6 +121,26 @@ class _Crawl:
         storage = FileSystemStorageClient()
         configuration = Configuration(storage_dir=str(self.queue_folder), purge_on_start=False)
         queue = await RequestQueue.open(configuration=configuration, storage_client=storage)
+        try:
+            crawler = self.crawler(chromium, configuration, storage, queue)
+            headers = {"User-Agent": USER_AGENT}
+            async with httpx.AsyncClient(headers=headers, timeout=30, follow_redirects=True) as self.client:
+                await crawler.run([self.request(urljoin(self.base, self.site.first_page), number=1)])
+            if not await queue.is_finished():
+                raise KeyboardInterrupt  # Crawlee has taken the signal and ended in order
+            handled = (await queue.get_metadata()).handled_request_count
+        finally:
+            # Crawlee would hand the same open queue to the next crawl of this process.
+            service_locator.storage_instance_manager.remove_from_cache(queue)
+        # The queue has served its time. Pages that failed are to be tried again, and new photos come to old pages.
+        shutil.rmtree(self.out / ".crawl", ignore_errors=True)
+        self.check(handled)
+        return self.outcome
+
+    def crawler(
+        self, chromium: Path, configuration: Configuration, storage: FileSystemStorageClient, queue: RequestQueue
+    ) -> PlaywrightCrawler:
+        """Return Crawlee's crawler for this run: one page at a time, open about who it is, and easily told off."""
         crawler = PlaywrightCrawler(
             browser_type="chromium",
             headless=True,
@@ -134,6 +155,7 @@ class _Crawl:
             storage_client=storage,
             event_manager=service_locator.get_event_manager(),
             request_manager=queue,
+            statistics=Statistics.with_default_state(persistence_enabled=False),
             respect_robots_txt_file=True,
             retry_on_blocked=False,  # a site that says no is left alone
             use_session_pool=False,
@@ -151,15 +173,7 @@ class _Crawl:
         crawler.pre_navigation_hook(_block_images)
         crawler.router.default_handler(self.read_page)
         crawler.failed_request_handler(self.note_failure)
-        async with httpx.AsyncClient(headers={"User-Agent": USER_AGENT}, timeout=30, follow_redirects=True) as client:
-            self.client = client
-            await crawler.run([self.request(urljoin(self.base, self.site.first_page), number=1)])
-        if not await queue.is_finished():
-            raise KeyboardInterrupt  # Crawlee has taken the signal and ended in order
-        done_before = (await queue.get_metadata()).handled_request_count
-        self.check(done_before)
-        shutil.rmtree(self.out / ".crawl", ignore_errors=True)
-        return self.outcome
+        return crawler
 
     def request(self, url: str, number: int) -> Request:
         """Return the request for page `number` of the list."""
@@ -170,7 +184,6 @@ class _Crawl:
         bad = self.outcome.bad_pages
         if bad:
             address, reason = next(iter(bad.items()))
-            shutil.rmtree(self.queue_folder, ignore_errors=True)  # so that the next run tries them again
             raise ScrapeError(
                 f"{len(bad)} pages could not be read, the first at {address}: {reason} "
                 f"{self.outcome.stored} photos were stored. Run the same command again to try the rest."
@@ -250,6 +263,7 @@ async def _block_images(context: PlaywrightPreNavCrawlingContext) -> None:
 async def fetch(client: httpx.AsyncClient, url: str) -> bytes:
     """Return the image at `url`. Raises ValueError with a reason if it cannot be had, after a few tries."""
     for attempt in range(RETRIES + 1):
+        await asyncio.sleep(0.5 * attempt)
         try:
             answer = await client.get(url)
         except httpx.HTTPError as error:
@@ -262,7 +276,6 @@ async def fetch(client: httpx.AsyncClient, url: str) -> bytes:
             reason = f"{url} answered {answer.status_code}"
             if answer.status_code < 500:
                 break  # asking again would bring the same answer
-        await asyncio.sleep(0.5 * attempt)
     raise ValueError(reason)
 
 

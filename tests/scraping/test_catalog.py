@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from planespotter_scraping import catalog
 from planespotter_scraping.catalog import CatalogError
 

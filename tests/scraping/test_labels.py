@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from planespotter_scraping.labels import AIRBUS_SERIES, BOEING_SERIES, LabelPath, place
 
 PHOTOS = Path(__file__).parents[2] / ".." / "shared" / "photos" / "catalog.csv"

@@ -1,6 +1,7 @@
 """Which photos the sample site shows: their ids, airframes, airlines and labels, the same ones each time."""
 
 import random
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -47,6 +48,7 @@ def collection(count: int) -> list[Photo]:
     chance = random.Random(2026)
     deck: list[Airliner] = []
     airframes: dict[str, tuple[Photo, int]] = {}  # the airframe that is about, and how often it will be seen
+    airlines: defaultdict[str, list[str]] = defaultdict(list)  # by constructor: which have no new airframe yet
     photos: list[Photo] = []
     photo_id, day = 1_000_000 + 6 * count, date(2026, 6, 30)
     while len(photos) < count:
@@ -59,7 +61,7 @@ def collection(count: int) -> list[Photo]:
         key = airliner.constructor + airliner.types[0]
         known, left = airframes.get(key, (None, 0))
         if known is None or left == 0:
-            known, left = _airframe(airliner, chance), chance.randint(1, 4)
+            known, left = _airframe(airliner, airlines[airliner.constructor], chance), chance.randint(1, 4)
         photo = Photo(
             photo_id=photo_id,
             airliner=airliner,
@@ -75,10 +77,16 @@ def collection(count: int) -> list[Photo]:
     return photos
 
 
-def _airframe(airliner: Airliner, chance: random.Random) -> Photo:
-    """Return a new airframe, as a photo that nobody took."""
-    number = chance.randrange(len(AIRLINES))
-    airline, country = list(AIRLINES.items())[number]
+def _airframe(airliner: Airliner, airlines: list[str], chance: random.Random) -> Photo:
+    """Return a new airframe, as a photo that nobody took.
+
+    Its airline is taken off `airlines`, which begins anew when it is empty: so all airlines buy from all
+    constructors, and their paint tells nothing.
+    """
+    if not airlines:
+        airlines += chance.sample(list(AIRLINES), k=len(AIRLINES))
+    airline = airlines.pop()
+    number, country = list(AIRLINES).index(airline), AIRLINES[airline]
     letters = "".join(chance.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZ", k=4))
     registration = f"{country}{chance.randint(100, 999)}{letters[:2]}" if country in ("N", "JA") else country + letters
     if chance.random() < 0.06:  # a maker's or a private one, in paint of its own

@@ -1,0 +1,123 @@
+"""The crawl, in a real headless Chromium, against the sample site on this machine."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from planespotter_scraping import catalog, crawl
+from planespotter_scraping.crawl import ScrapeError, scrape
+from planespotter_scraping.sample_site.photos import collection
+from planespotter_scraping.sample_site.server import SampleSite, serve
+
+
+def command(out: Path, url: str) -> list[str]:
+    run = "from planespotter_scraping.cli import app; app()"
+    return [sys.executable, "-c", run, "scrape", "--out", str(out), "--url", url]
+
+
+def test_a_crawl_stores_each_photo_that_the_site_shows(tmp_path: Path) -> None:
+    site = SampleSite(photos=60, broken_images=(3,), missing_images=(50,))
+    with serve(site) as base:
+        outcome = scrape("sample", tmp_path, url=base, constructors=None)
+        assert (outcome.pages, outcome.stored) == (2, 58)
+        frame = catalog.read(tmp_path)
+        catalog.check(tmp_path, frame, hashes=True)
+        shown = {
+            f"sample-{photo.photo_id}": photo for place, photo in enumerate(site.collection) if place not in (3, 50)
+        }
+        assert set(frame["photo_id"]) == set(shown)
+        for _, row in frame.iterrows():
+            photo = shown[row["photo_id"]]
+            assert row["constructor"] == photo.constructor
+            assert row["aircraft_type"] == photo.aircraft_type
+            assert row["airline"] == photo.airline
+            assert row["registration"] == photo.registration
+            assert (row["source"], row["width"], row["height"]) == ("sample", "320", "213")
+        reasons = [outcome.bad_images[f"sample-{site.collection[place].photo_id}"] for place in (3, 50)]
+        assert "not a whole image" in reasons[0]
+        assert "404" in reasons[1]
+
+        again = scrape("sample", tmp_path, url=base, constructors=None)
+        assert (again.pages, again.stored, again.known) == (2, 0, 58)
+        assert catalog.read(tmp_path).equals(frame)
+
+
+def test_only_the_constructors_and_pages_that_were_asked_for_are_stored(tmp_path: Path) -> None:
+    with serve(SampleSite(photos=60, per_page=20)) as base:
+        outcome = scrape("sample", tmp_path, url=base, pages=2, constructors=["boeing", "ATR"])
+    wanted = [photo for photo in collection(60)[:40] if photo.constructor in ("Boeing", "ATR")]
+    assert outcome.pages == 2
+    assert len(catalog.read(tmp_path)) == outcome.stored == len(wanted)
+    assert outcome.other_constructors == {"Airbus": 40 - len(wanted)}
+
+
+def test_after_a_kill_the_same_command_goes_on_and_loses_nothing(tmp_path: Path) -> None:
+    site = SampleSite(photos=120, per_page=20)
+    with serve(site) as base:
+        process = subprocess.Popen(command(tmp_path, base), stdout=subprocess.DEVNULL, start_new_session=True)
+        deadline = time.monotonic() + 60
+        while len(catalog.photo_ids(tmp_path)) < 30 and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        before = catalog.read(tmp_path)
+        assert 30 <= len(before) < 110
+
+        done = subprocess.run(command(tmp_path, base), capture_output=True, text=True, check=True)
+    after = catalog.read(tmp_path)
+    catalog.check(tmp_path, after, hashes=True)
+    wanted = {f"sample-{photo.photo_id}" for photo in site.collection if photo.constructor != "ATR"}
+    assert set(after["photo_id"]) == wanted
+    assert after.iloc[: len(before)].equals(before)
+    assert "6 pages read" not in done.stdout  # those before the kill were not read again
+    assert f"{len(after) - len(before)} photos stored" in done.stdout
+
+
+def test_a_page_that_cannot_be_read_is_named_and_tried_again_by_the_next_run(tmp_path: Path) -> None:
+    with serve(SampleSite(photos=40, per_page=20, broken_pages=(2,))) as base:
+        with pytest.raises(ScrapeError, match=r"1 pages could not be read, the first at .*page=2"):
+            scrape("sample", tmp_path, url=base, constructors=None)
+        assert len(catalog.read(tmp_path)) == 20
+        with pytest.raises(ScrapeError, match=r"page=2"):
+            scrape("sample", tmp_path, url=base, constructors=None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"site_name": "nosuch"}, "no site 'nosuch'. Choose one of: sample"),
+        ({"url": "photos"}, "'photos' is not the address of a site"),
+        ({"out": Path(__file__)}, "is a file. Choose a folder"),
+    ],
+)
+def test_a_crawl_that_cannot_start_says_why(tmp_path: Path, arguments: dict[str, object], words: str) -> None:
+    with pytest.raises(ScrapeError, match=words):
+        scrape(**{"site_name": "sample", "out": tmp_path, **arguments})  # type: ignore[arg-type]
+
+
+async def test_an_image_that_no_server_has_gives_a_reason() -> None:
+    async with httpx.AsyncClient() as client:
+        with pytest.raises(ValueError, match="did not answer"):
+            await crawl.fetch(client, "http://127.0.0.1:9/1.jpg")
+        with pytest.raises(ValueError, match="did not answer"):
+            await crawl.fetch(client, "")
+
+
+@pytest.mark.parametrize("data", [b"", b"<html>", b"\xff\xd8\xff", b"GIF89a"])
+def test_what_is_no_image_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="not a whole image"):
+        crawl.examine(data)
+
+
+def test_the_browser_is_there_at_once_where_one_is_installed() -> None:
+    from planespotter_scraping.cli import app
+
+    result = CliRunner().invoke(app, ["install-browser"])
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Chromium: ")
