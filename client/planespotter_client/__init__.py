@@ -1,1 +1,60 @@
-"""placeholder."""
+"""Name the aircraft in photos with a planespotter server.
+
+from planespotter_client import PlaneSpotter
+
+with PlaneSpotter("127.0.0.1:50051") as spotter:
+print(spotter.classify("photo.jpg"))  # Boeing 737-800 (94 %)
+"""
+
+from planespotter_client._aio import AsyncPlaneSpotter
+from planespotter_client._errors import (
+    BadRequestError,
+    DeadlineError,
+    NotAllowedError,
+    NotFoundError,
+    OverloadedError,
+    PlaneSpotterError,
+    ServerFailedError,
+    UnavailableError,
+    UnreadablePhotoError,
+    WrongServerError,
+)
+from planespotter_client._results import (
+    Alternative,
+    Classification,
+    Level,
+    Limits,
+    Metric,
+    Model,
+    PhotoAnswer,
+    ScoredLabel,
+    Thresholds,
+)
+from planespotter_client._shared import DEFAULT_ADDRESS, Photo
+from planespotter_client._sync import PlaneSpotter
+
+__all__ = [
+    "DEFAULT_ADDRESS",
+    "Alternative",
+    "AsyncPlaneSpotter",
+    "BadRequestError",
+    "Classification",
+    "DeadlineError",
+    "Level",
+    "Limits",
+    "Metric",
+    "Model",
+    "NotAllowedError",
+    "NotFoundError",
+    "OverloadedError",
+    "Photo",
+    "PhotoAnswer",
+    "PlaneSpotter",
+    "PlaneSpotterError",
+    "ScoredLabel",
+    "ServerFailedError",
+    "Thresholds",
+    "UnavailableError",
+    "UnreadablePhotoError",
+    "WrongServerError",
+]

@@ -1,5 +1,271 @@
-"""The commands of this room."""
+"""The command of the client: `planespotter classify`."""
+
+import csv
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from planespotter_client import PhotoAnswer, PlaneSpotter
 
 app = typer.Typer()
+
+PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+COLUMNS = (
+    "file",
+    "level",
+    "constructor",
+    "constructor_probability",
+    "family",
+    "family_probability",
+    "model",
+    "model_probability",
+    "alternatives",
+    "error",
+)
+
+
+class Format(StrEnum):
+    """How answers are written."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+@app.command()
+def classify(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Photos, and folders of photos (JPEG, PNG, WebP).", exists=True, show_default=False),
+    ] = None,
+    server: Annotated[str, typer.Option(help="Address of the server.", metavar="HOST:PORT")] = "127.0.0.1:50051",
+    output_format: Annotated[
+        Format | None,
+        typer.Option(
+            "--format", help="How to write answers. [default: table on a terminal, else csv]", show_default=False
+        ),
+    ] = None,
+    alternatives: Annotated[
+        int, typer.Option(help="How many of the most probable labels to list for each photo.", min=0)
+    ] = 0,
+    recursive: Annotated[bool, typer.Option(help="Also look into the folders below a folder.")] = True,
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            help="Classify the photos that this CSV file lists and print how often the answers are right. Columns: "
+            "file, constructor, family, model, source; an empty cell means not known.",
+            exists=True,
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    photos: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --truth: the folder that its paths start from, if not its own.",
+            exists=True,
+            file_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    show: Annotated[
+        int, typer.Option(help="With --truth: print this many answers beside the truth.", min=0, metavar="N")
+    ] = 0,
+) -> None:
+    """Classify photos with a server.
+
+    Example: planespotter classify photos/ --format csv > answers.csv
+
+    Example: planespotter classify --truth held_out.csv --photos catalog/ --show 20
+
+    Answers are written as they come, so their order is not that of the photos (a table is sorted). Exit code 0: all
+    photos were classified; 1: some failed, which are listed at the end, or the server was not reachable.
+    """
+    from planespotter_client import PlaneSpotter
+
+    if (truth is None) == (not paths):
+        raise typer.BadParameter("give photos and folders to classify, or --truth FILE.csv, and not both.")
+    if truth is None and (photos or show):
+        raise typer.BadParameter("--photos and --show belong to --truth.")
+    if truth is not None and (output_format or alternatives):
+        raise typer.BadParameter("--format and --alternatives do not go with --truth, which prints a comparison.")
+    with PlaneSpotter(server) as spotter:
+        if truth is not None:
+            all_well = _compare(spotter, truth, photos, show)
+        else:
+            all_well = _classify(spotter, list(find_photos(paths or [], recursive)), output_format, alternatives)
+    raise typer.Exit(0 if all_well else 1)
+
+
+def find_photos(paths: Iterable[Path], recursive: bool = True) -> Iterator[str]:
+    """Yield the files among `paths`, and the photos in the folders among them in the order of their names."""
+    for path in paths:
+        if not path.is_dir():
+            yield str(path)
+            continue
+        for folder, below, files in os.walk(path):
+            below[:] = sorted(below) if recursive else []
+            for file in sorted(files):
+                if Path(file).suffix.lower() in PHOTO_SUFFIXES:
+                    yield str(Path(folder, file))
+
+
+def _classify(spotter: "PlaneSpotter", photos: list[str], output_format: Format | None, alternatives: int) -> bool:
+    if not photos:
+        typer.echo("There are no photos (.jpg, .jpeg, .png, .webp) in these folders.", err=True)
+        return False
+    if output_format is None:
+        output_format = Format.TABLE if sys.stdout.isatty() else Format.CSV
+    # Lines that appear on the same terminal would run into the bar.
+    bar = output_format is Format.TABLE or not sys.stdout.isatty()
+    failed = 0
+    spotter.model()  # if the server cannot be reached, say so before anything is written
+    begin, write, end = {Format.TABLE: _table, Format.CSV: _csv, Format.JSONL: _jsonl}[output_format]()
+    try:
+        begin()
+        for answer in _with_progress(spotter.stream(photos, alternatives=alternatives), len(photos), bar):
+            write(_row(answer))
+            failed += answer.error is not None
+            if answer.error is not None:
+                _note(f"{answer.photo_id}: {answer.error}")
+    finally:  # Ctrl-C keeps what is done
+        end()
+    if failed:
+        typer.echo(f"{failed:,} of {len(photos):,} photos failed.", err=True)
+    return not failed
+
+
+def _compare(spotter: "PlaneSpotter", table: Path, photos: Path | None, show: int) -> bool:
+    from planespotter_client import compare
+
+    truths = compare.read_truth(table, photos)
+    comparison = compare.Comparison(spotter.model().tree)
+    shown: list[tuple[compare.Truth, PhotoAnswer]] = []
+    every = max(1, len(truths) // show) if show else 0  # spread over the file, which may be sorted
+    started = time.monotonic()
+    for answer in _with_progress(spotter.stream([truth.photo for truth in truths]), len(truths)):
+        truth = truths[answer.index]
+        comparison.add(truth, answer)
+        if answer.error is not None:
+            _note(f"{answer.photo_id}: {answer.error}")
+        if every and answer.index % every == 0 and answer.index // every < show:
+            shown.append((truth, answer))
+    comparison.seconds = time.monotonic() - started
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    if shown:
+        console.print(compare.rows(sorted(shown, key=lambda pair: pair[1].index)))
+    console.print(comparison.summary())
+    console.print(
+        f"{comparison.total.photos:,} photos in {comparison.seconds:.1f} s: "
+        f"{comparison.photos_per_second:.1f} photos per second through the stream."
+    )
+    return comparison.total.failed == 0
+
+
+def _note(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _with_progress(answers: "Iterable[PhotoAnswer]", total: int, bar: bool = True) -> "Iterator[PhotoAnswer]":
+    """Pass `answers` on, with a progress bar on stderr if that is a terminal and `bar` is true."""
+    console = Console(stderr=True)
+    columns = [
+        TextColumn("classifying"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]:.1f} photos/s"),
+        TimeRemainingColumn(),
+    ]
+    hidden = not (bar and console.is_terminal)
+    # stdout is not redirected: that would send it to stderr, where the bar is.
+    with Progress(*columns, console=console, disable=hidden, transient=True, redirect_stdout=False) as progress:
+        task = progress.add_task("", total=total, rate=0.0)
+        started = time.monotonic()
+        for done, answer in enumerate(answers, 1):
+            progress.update(task, completed=done, rate=done / max(1e-9, time.monotonic() - started))
+            yield answer
+
+
+def _row(answer: "PhotoAnswer") -> dict[str, Any]:
+    said = answer.classification
+    if said is None:
+        return {"file": answer.photo_id, "error": str(answer.error)}
+    return {
+        "file": answer.photo_id,
+        "level": said.level.value,
+        "constructor": said.constructor.name,
+        "constructor_probability": round(said.constructor.probability, 6),
+        "family": said.family.name,
+        "family_probability": round(said.family.probability, 6),
+        "model": said.model.name,
+        "model_probability": round(said.model.probability, 6),
+        "alternatives": [
+            {
+                "name": " ".join(filter(None, (leaf.constructor, leaf.model or leaf.family))),
+                "probability": round(leaf.probability, 6),
+            }
+            for leaf in said.alternatives
+        ],
+        "answer": str(said),
+    }
+
+
+Writer = tuple[Callable[[], None], Callable[[dict[str, Any]], None], Callable[[], None]]
+
+
+def _nothing() -> None:
+    pass
+
+
+def _jsonl() -> Writer:
+    def write(row: dict[str, Any]) -> None:
+        typer.echo(json.dumps(row, ensure_ascii=False))
+
+    return _nothing, write, _nothing
+
+
+def _csv() -> Writer:
+    writer = csv.DictWriter(sys.stdout, COLUMNS, extrasaction="ignore", lineterminator="\n")
+
+    def write(row: dict[str, Any]) -> None:
+        writer.writerow({**row, "alternatives": _in_words(row)})
+        sys.stdout.flush()
+
+    return writer.writeheader, write, _nothing
+
+
+def _table() -> Writer:
+    rows: list[dict[str, Any]] = []
+
+    def end() -> None:
+        with_alternatives = any(row.get("alternatives") for row in rows)
+        table = Table("photo", "answer", "constructor", "family", "model")
+        if with_alternatives:
+            table.add_column("alternatives")
+        for row in sorted(rows, key=lambda row: row["file"]):
+            cells = [row["file"], row.get("answer", "failed")]
+            for level in ("constructor", "family", "model"):
+                name = row.get(level, "")
+                cells.append(f"{name} {row[f'{level}_probability']:.0%}" if name else "")
+            if with_alternatives:
+                cells.append(_in_words(row))
+            table.add_row(*map(escape, cells))
+        Console().print(table)
+
+    return _nothing, rows.append, end
+
+
+def _in_words(row: dict[str, Any]) -> str:
+    return "; ".join(f"{leaf['name']} {leaf['probability']}" for leaf in row.get("alternatives", []))

@@ -1,0 +1,161 @@
+"""What can go wrong, as exceptions.
+
+    PlaneSpotterError
+    ├── UnreadablePhotoError   the photo could not be read from this machine's disk
+    ├── BadRequestError        the photo or an option is not acceptable; `reason` and `metadata` say why
+    ├── NotFoundError          the server has no such model
+    ├── NotAllowedError        the server does not know the caller, or does not let it
+    ├── OverloadedError        the server is full; try again after `retry_after` seconds
+    ├── UnavailableError       no server answers, or it is starting or stopping; try again
+    ├── DeadlineError          no answer in the time allowed
+    ├── WrongServerError       whatever answers does not speak this contract
+    └── ServerFailedError      a fault of the server; `metadata` may hold the id of its log entry
+
+The text of each is a sentence for people. The one table from gRPC's codes to these classes is CODES.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import grpc
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo  # type: ignore[import-untyped]
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from grpc_status import rpc_status
+
+Detail = TypeVar("Detail")
+
+
+class PlaneSpotterError(Exception):
+    """Anything that can go wrong with a call.
+
+    `reason` is a fixed word such as PHOTO_UNDECODABLE, "" if the server gave none; `metadata` holds the figures (the
+    value found, the limit); `photo_id` names the photo where the error is about one; `retry_after` is how many seconds
+    to wait before trying again, None where that would not help or is not known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str = "",
+        metadata: Mapping[str, str] | None = None,
+        photo_id: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.metadata = dict(metadata or {})
+        self.photo_id = photo_id
+        self.retry_after = retry_after
+
+
+class UnreadablePhotoError(PlaneSpotterError):
+    """The photo could not be read from this machine's disk."""
+
+
+class BadRequestError(PlaneSpotterError):
+    """The photo or an option is not acceptable."""
+
+
+class NotFoundError(PlaneSpotterError):
+    """The server has no such model."""
+
+
+class NotAllowedError(PlaneSpotterError):
+    """The server does not know the caller, or does not let it."""
+
+
+class OverloadedError(PlaneSpotterError):
+    """The server is full."""
+
+
+class UnavailableError(PlaneSpotterError):
+    """No server answers, or it is starting or stopping."""
+
+
+class DeadlineError(PlaneSpotterError):
+    """No answer in the time allowed."""
+
+
+class WrongServerError(PlaneSpotterError):
+    """Whatever answers does not speak this contract."""
+
+
+class ServerFailedError(PlaneSpotterError):
+    """A fault of the server."""
+
+
+CODES: Mapping[grpc.StatusCode, type[PlaneSpotterError]] = {
+    grpc.StatusCode.OK: ServerFailedError,  # an "error" without an error
+    grpc.StatusCode.CANCELLED: UnavailableError,
+    grpc.StatusCode.UNKNOWN: ServerFailedError,
+    grpc.StatusCode.INVALID_ARGUMENT: BadRequestError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineError,
+    grpc.StatusCode.NOT_FOUND: NotFoundError,
+    grpc.StatusCode.ALREADY_EXISTS: BadRequestError,
+    grpc.StatusCode.PERMISSION_DENIED: NotAllowedError,
+    grpc.StatusCode.UNAUTHENTICATED: NotAllowedError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: OverloadedError,
+    grpc.StatusCode.FAILED_PRECONDITION: BadRequestError,
+    grpc.StatusCode.ABORTED: UnavailableError,
+    grpc.StatusCode.OUT_OF_RANGE: BadRequestError,
+    grpc.StatusCode.UNIMPLEMENTED: WrongServerError,
+    grpc.StatusCode.INTERNAL: ServerFailedError,
+    grpc.StatusCode.UNAVAILABLE: UnavailableError,
+    grpc.StatusCode.DATA_LOSS: ServerFailedError,
+}
+_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
+
+# What grpc.aio reports when the server ends a stream while a photo is being written to it.
+_BROKEN_OFF = "Internal error from Core"
+
+
+def from_status(status: Status, photo_id: str = "") -> PlaneSpotterError:
+    """Return the exception for a google.rpc.Status."""
+    info = _detail(status, ErrorInfo) or ErrorInfo()
+    retry = _detail(status, RetryInfo)
+    error = CODES[_BY_NUMBER.get(status.code, grpc.StatusCode.UNKNOWN)]
+    return error(
+        status.message,
+        reason=info.reason,
+        metadata=info.metadata,
+        photo_id=photo_id,
+        retry_after=retry.retry_delay.ToMilliseconds() / 1000 if retry else None,
+    )
+
+
+def from_call(call: Any, address: str, photo_id: str = "") -> PlaneSpotterError:
+    """Return the exception for a failed gRPC call (a grpc.RpcError) to `address`."""
+    try:
+        status = rpc_status.from_call(call)
+    except ValueError:  # the details contradict the code: whoever answered is no planespotter server
+        status = None
+    if status is not None and status.details:
+        return from_status(status, photo_id)
+    code, details = call.code(), call.details() or "no details"
+    match code:
+        case grpc.StatusCode.UNAVAILABLE:
+            message = (
+                f"No planespotter server answers at {address} ({details}). Start one with "
+                "`planespotter serve --model BUNDLE`, or give the address of another."
+            )
+        case grpc.StatusCode.INTERNAL if details == _BROKEN_OFF:
+            code = grpc.StatusCode.UNAVAILABLE
+            message = f"The server at {address} ended the stream. Send the photos that have no answer again."
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            message = f"The server at {address} did not answer in the time allowed. Allow more, or try again later."
+        case grpc.StatusCode.RESOURCE_EXHAUSTED:
+            message = f"The message is too large for the server at {address} ({details}). Send a smaller photo."
+        case grpc.StatusCode.UNIMPLEMENTED:
+            message = f"What answers at {address} is no planespotter server of this version ({details})."
+        case _:
+            message = f"The server at {address} failed with {code.name} ({details})."
+    return CODES[code](message, photo_id=photo_id)
+
+
+def _detail(status: Status, kind: type[Detail]) -> Detail | None:
+    for packed in status.details:
+        detail = kind()
+        if packed.Unpack(detail):
+            return detail
+    return None

@@ -1,0 +1,231 @@
+"""All that the two clients share: everything that does not wait for the network."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from planespotter.v1 import classifier_pb2 as pb
+from planespotter_client._errors import BadRequestError, PlaneSpotterError, UnreadablePhotoError, from_status
+from planespotter_client._results import (
+    Alternative,
+    Classification,
+    Level,
+    Limits,
+    Metric,
+    Model,
+    PhotoAnswer,
+    ScoredLabel,
+    Thresholds,
+)
+
+Photo = str | os.PathLike[str] | bytes | BinaryIO
+"""A path, the bytes of a JPEG, PNG or WebP file, or such a file opened in binary mode."""
+
+DEFAULT_ADDRESS = "127.0.0.1:50051"
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+# What a message needs beside its photos: names, options, lengths.
+ENVELOPE_BYTES = 1024
+ENVELOPE_BYTES_PER_PHOTO = 16
+
+LEVELS = {
+    pb.LEVEL_CONSTRUCTOR: Level.CONSTRUCTOR,
+    pb.LEVEL_FAMILY: Level.FAMILY,
+    pb.LEVEL_MODEL: Level.MODEL,
+}  # whatever a later contract adds counts as unknown
+
+RETRIED = ("Classify", "BatchClassify", "GetModel")  # a broken stream is not resumed by gRPC
+
+
+def channel_options() -> list[tuple[str, Any]]:
+    """Return the options of a channel."""
+    service_config = {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "methodConfig": [
+            {
+                "name": [{"service": "planespotter.v1.ClassifierService", "method": method} for method in RETRIED],
+                "retryPolicy": {
+                    "maxAttempts": 4,
+                    "initialBackoff": "0.1s",
+                    "maxBackoff": "1s",
+                    "backoffMultiplier": 2,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            }
+        ],
+    }
+    return [
+        ("grpc.service_config", json.dumps(service_config)),
+        ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),  # calls beyond it (256 KiB) are never retried
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", -1),  # the server's limits count; they are checked before sending
+        ("grpc.initial_reconnect_backoff_ms", 200),
+        ("grpc.max_reconnect_backoff_ms", 5_000),
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+    ]
+
+
+def photo_id(photo: Photo, index: int | None = None) -> str:
+    """Return what to call `photo` towards the user: its path, else its index among many, else ""."""
+    if isinstance(photo, str | os.PathLike):
+        return os.fspath(photo)
+    name = getattr(photo, "name", None)
+    if isinstance(name, str):
+        return name
+    return "" if index is None else str(index)
+
+
+def read_photo(photo: Photo, limits: Limits, name: str = "") -> bytes:
+    """Return the bytes of `photo`. Raises UnreadablePhotoError, and BadRequestError for a file that is too large."""
+    if isinstance(photo, bytes | bytearray | memoryview):
+        data = bytes(photo)
+    elif isinstance(photo, str | os.PathLike):
+        try:
+            size = Path(photo).stat().st_size
+            data = Path(photo).read_bytes() if size <= limits.max_photo_bytes else b""
+        except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
+            raise UnreadablePhotoError(
+                f"The photo {os.fspath(photo)} cannot be read: {getattr(error, 'strerror', None) or error}.",
+                reason="PHOTO_UNREADABLE",
+                photo_id=name,
+            ) from error
+        _check_size(size, limits, name)
+    elif hasattr(photo, "read"):
+        # One byte beyond the limit is enough to know.
+        data = photo.read(limits.max_photo_bytes + 1)
+        if not isinstance(data, bytes):
+            raise TypeError("A photo given as a file must be opened in binary mode: open(path, 'rb').")
+    else:
+        raise TypeError(f"A photo is a path, bytes or a file opened in binary mode, not {type(photo).__name__}.")
+    _check_size(len(data), limits, name)
+    return data
+
+
+def _check_size(size: int, limits: Limits, name: str) -> None:
+    limit = min(limits.max_photo_bytes, limits.max_message_bytes - ENVELOPE_BYTES)
+    if size > limit:
+        raise BadRequestError(
+            f"The photo{f' {name}' if name else ''} has at least {size:,} bytes; the server's limit is {limit:,}. "
+            "Scale it down.",
+            reason="PHOTO_TOO_LARGE",
+            metadata={"bytes": str(size), "limit": str(limit)},
+            photo_id=name,
+        )
+
+
+def options(model: str, alternatives: int, limits: Limits) -> pb.ClassifyOptions:
+    """Return the options of a request. Raises BadRequestError."""
+    if not 0 <= alternatives <= limits.max_alternatives:
+        raise BadRequestError(
+            f"alternatives is {alternatives}, but must lie between 0 and {limits.max_alternatives}.",
+            reason="ALTERNATIVES_OUT_OF_RANGE",
+            metadata={"alternatives": str(alternatives), "limit": str(limits.max_alternatives)},
+        )
+    return pb.ClassifyOptions(model_name=model, alternatives=alternatives)
+
+
+@dataclass
+class Pending:
+    """A photo that waits for its answer."""
+
+    index: int
+    photo_id: str
+    photo: Photo
+
+    def answered(self, outcome: Classification | PlaneSpotterError) -> PhotoAnswer:
+        """Return what became of it."""
+        if isinstance(outcome, Classification):
+            return PhotoAnswer(self.index, self.photo_id, self.photo, classification=outcome)
+        return PhotoAnswer(self.index, self.photo_id, self.photo, error=outcome)
+
+
+def pending(photo: Photo, index: int) -> Pending:
+    """Return `photo` as one that waits."""
+    return Pending(index, photo_id(photo, index), photo)
+
+
+@dataclass
+class Batch:
+    """Photos that go in one BatchClassify call."""
+
+    waiting: list[Pending]
+    photos: list[bytes]
+
+
+def batches(photos: Sequence[Photo], limits: Limits) -> Iterator[Batch | PhotoAnswer]:
+    """Read `photos` and cut them into batches within `limits`; a photo that cannot be sent comes as its answer."""
+    batch, size = Batch([], []), ENVELOPE_BYTES
+    for index, photo in enumerate(photos):
+        waiting = pending(photo, index)
+        try:
+            data = read_photo(photo, limits, waiting.photo_id)
+        except PlaneSpotterError as error:
+            yield waiting.answered(error)
+            continue
+        full = len(batch.photos) >= limits.max_batch_photos
+        if batch.photos and (full or size + len(data) + ENVELOPE_BYTES_PER_PHOTO > limits.max_message_bytes):
+            yield batch
+            batch, size = Batch([], []), ENVELOPE_BYTES
+        batch.waiting.append(waiting)
+        batch.photos.append(data)
+        size += len(data) + ENVELOPE_BYTES_PER_PHOTO
+    if batch.photos:
+        yield batch
+
+
+def batch_answers(batch: Batch, response: pb.BatchClassifyResponse) -> list[PhotoAnswer]:
+    """Return the answers to `batch`, in its order."""
+    return [
+        waiting.answered(outcome(result, waiting.photo_id))
+        for waiting, result in zip(batch.waiting, response.results, strict=True)
+    ]
+
+
+def outcome(
+    message: pb.BatchClassifyResult | pb.StreamClassifyResponse, name: str
+) -> Classification | PlaneSpotterError:
+    """Return what a message says about the photo called `name`."""
+    if message.HasField("error"):
+        return from_status(message.error, name)
+    return classification(message.classification)
+
+
+def classification(message: pb.Classification) -> Classification:
+    """Return a message as a Classification."""
+    return Classification(
+        level=LEVELS.get(message.level, Level.UNKNOWN),
+        constructor=_scored(message.constructor),
+        family=_scored(message.family),
+        model=_scored(message.model),
+        alternatives=tuple(
+            Alternative(leaf.constructor, leaf.family, leaf.model, leaf.probability) for leaf in message.alternatives
+        ),
+    )
+
+
+def _scored(label: pb.ScoredLabel) -> ScoredLabel:
+    return ScoredLabel(label.name, label.probability)
+
+
+def model(message: pb.GetModelResponse) -> Model:
+    """Return a message as a Model."""
+    described = message.model
+    return Model(
+        name=described.name,
+        version=described.version,
+        tree={
+            constructor.name: {family.name: tuple(family.models) for family in constructor.families}
+            for constructor in described.constructors
+        },
+        input_size=(described.input_size.height, described.input_size.width),
+        thresholds=Thresholds(
+            described.thresholds.constructor, described.thresholds.family, described.thresholds.model
+        ),
+        metrics=tuple(Metric(metric.source, metric.name, metric.value, metric.photos) for metric in described.metrics),
+        limits=Limits(**{limit.name: getattr(message.limits, limit.name) for limit in fields(Limits)}),
+    )

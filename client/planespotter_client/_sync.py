@@ -1,0 +1,181 @@
+"""The client for code that does not use asyncio. Its twin is _aio.py."""
+
+import queue
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Self
+
+import grpc
+
+from planespotter.v1 import classifier_pb2 as pb
+from planespotter.v1 import classifier_pb2_grpc as pb_grpc
+from planespotter_client import _shared
+from planespotter_client._errors import DeadlineError, PlaneSpotterError, UnavailableError, from_call
+from planespotter_client._results import Classification, Limits, Model, PhotoAnswer
+from planespotter_client._shared import Pending, Photo
+
+
+class PlaneSpotter:
+    """A connection to a planespotter server. May be used by several threads.
+
+    `address` is HOST:PORT; `timeout` is how many seconds a call may take (a stream may take any time). Every method
+    raises PlaneSpotterError, of which _errors.py draws the tree.
+
+        with PlaneSpotter("127.0.0.1:50051") as spotter:
+            print(spotter.classify("photo.jpg"))
+    """
+
+    def __init__(self, address: str = _shared.DEFAULT_ADDRESS, *, timeout: float = 60.0) -> None:
+        self.address = address
+        self.timeout = timeout
+        self._channel = grpc.insecure_channel(address, options=_shared.channel_options())
+        self._stub = pb_grpc.ClassifierServiceStub(self._channel)
+        self._known_limits: Limits | None = None
+
+    def classify(
+        self, photo: Photo, *, alternatives: int = 0, model: str = "", timeout: float | None = None
+    ) -> Classification:
+        """Classify one photo: a path, bytes, or a file opened in binary mode."""
+        name = _shared.photo_id(photo)
+        limits = self._limits()
+        options = _shared.options(model, alternatives, limits)
+        data = _shared.read_photo(photo, limits, name)
+        request = pb.ClassifyRequest(photo=data, options=options)
+        return _shared.classification(self._call(self._stub.Classify, request, timeout, name).classification)
+
+    def classify_many(
+        self, photos: Sequence[Photo], *, alternatives: int = 0, model: str = "", timeout: float | None = None
+    ) -> list[PhotoAnswer]:
+        """Classify photos in batches; the answers come in their order, each a classification or an error.
+
+        For more photos than fit into memory use `stream`. `timeout` is for each batch.
+        """
+        limits = self._limits()
+        options = _shared.options(model, alternatives, limits)
+        answers: list[PhotoAnswer] = []
+        for batch in _shared.batches(photos, limits):
+            if isinstance(batch, PhotoAnswer):
+                answers.append(batch)
+                continue
+            request = pb.BatchClassifyRequest(photos=batch.photos, options=options)
+            answers += _shared.batch_answers(batch, self._call(self._stub.BatchClassify, request, timeout))
+        return sorted(answers, key=lambda answer: answer.index)
+
+    def stream(
+        self, photos: Iterable[Photo], *, alternatives: int = 0, model: str = "", window: int | None = None
+    ) -> Iterator[PhotoAnswer]:
+        """Classify any number of photos over one stream; answers come as they are ready, in any order.
+
+        Each photo gets exactly one answer: a classification or an error. At most `window` photos (default: twice what
+        the server works on at a time) are taken from `photos` ahead of the answers that you took, so memory is
+        bounded. `photos` is read in another thread. If the connection breaks, the iteration raises; send the photos
+        that have no answer again.
+        """
+        limits = self._limits()
+        options = _shared.options(model, alternatives, limits)
+        return _Stream(self, photos, options, limits, window or 2 * limits.stream_window).answers()
+
+    def model(self, name: str = "", *, timeout: float | None = None) -> Model:
+        """Describe the model that answers: its label tree, metrics and limits."""
+        model = _shared.model(self._call(self._stub.GetModel, pb.GetModelRequest(model_name=name), timeout))
+        self._known_limits = model.limits
+        return model
+
+    def wait_until_ready(self, timeout: float = 60.0) -> None:
+        """Return as soon as the server answers; raise UnavailableError if it does not within `timeout` seconds."""
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                self.model(timeout=max(0.1, min(5.0, end - time.monotonic())))
+                return
+            except PlaneSpotterError as error:
+                if not isinstance(error, UnavailableError | DeadlineError):
+                    raise
+                if time.monotonic() >= end:
+                    raise UnavailableError(str(error), reason=error.reason) from error
+            time.sleep(0.1)
+
+    def close(self) -> None:
+        """Close the connection; what is under way is cancelled."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _limits(self) -> Limits:
+        return self._known_limits or self.model().limits
+
+    def _call(self, method: Any, request: Any, timeout: float | None, name: str = "") -> Any:
+        try:
+            return method(request, timeout=self.timeout if timeout is None else timeout)
+        except grpc.RpcError as error:
+            raise from_call(error, self.address, name) from error
+
+
+class _Stream:
+    """One stream: gRPC's thread takes the photos and sends them, ours collects what the server answers."""
+
+    def __init__(
+        self,
+        client: PlaneSpotter,
+        photos: Iterable[Photo],
+        options: pb.ClassifyOptions,
+        limits: Limits,
+        window: int,
+    ) -> None:
+        self._client = client
+        self._photos = photos
+        self._options = options
+        self._limits = limits
+        self._places = threading.Semaphore(window)
+        self._waiting: dict[str, Pending] = {}
+        # Answers, at most `window` of them; then what ended the stream: None if all is well.
+        self._answers: queue.SimpleQueue[PhotoAnswer | BaseException | None] = queue.SimpleQueue()
+        self._closed = False
+
+    def answers(self) -> Iterator[PhotoAnswer]:
+        call = self._client._stub.StreamClassify(self._requests())
+        collector = threading.Thread(target=self._collect, args=[call], daemon=True)
+        collector.start()
+        try:
+            while (answer := self._answers.get()) is not None:
+                if isinstance(answer, BaseException):
+                    raise answer
+                self._places.release()
+                yield answer
+        finally:
+            self._closed = True
+            self._places.release()
+            call.cancel()
+
+    def _requests(self) -> Iterator[pb.StreamClassifyRequest]:
+        try:
+            for index, photo in enumerate(self._photos):
+                self._places.acquire()
+                if self._closed:
+                    return
+                waiting = _shared.pending(photo, index)
+                try:
+                    data = _shared.read_photo(photo, self._limits, waiting.photo_id)
+                except PlaneSpotterError as error:
+                    self._answers.put(waiting.answered(error))
+                    continue
+                self._waiting[str(index)] = waiting
+                yield pb.StreamClassifyRequest(photo_id=str(index), photo=data, options=self._options)
+        except Exception as error:  # from `photos`: it belongs to whoever iterates over the answers
+            self._answers.put(error)
+
+    def _collect(self, call: Any) -> None:
+        try:
+            for response in call:
+                waiting = self._waiting.pop(response.photo_id)
+                self._answers.put(waiting.answered(_shared.outcome(response, waiting.photo_id)))
+            self._answers.put(None)
+        except grpc.RpcError as error:
+            self._answers.put(from_call(error, self._client.address))
+        except Exception as error:
+            self._answers.put(error)
