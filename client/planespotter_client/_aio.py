@@ -12,7 +12,7 @@ import grpc
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_client import _shared
-from planespotter_client._errors import DeadlineError, PlaneSpotterError, UnavailableError, from_call
+from planespotter_client._errors import DeadlineError, PlaneSpotterError, UnavailableError, from_call, not_ready
 from planespotter_client._results import Classification, Limits, Model, PhotoAnswer
 from planespotter_client._shared import Pending, Photo
 
@@ -150,7 +150,7 @@ class AsyncPlaneSpotter:
                 if not isinstance(error, UnavailableError | DeadlineError):
                     raise
                 if loop.time() >= end:
-                    raise UnavailableError(str(error), reason=error.reason) from error
+                    raise not_ready(self.address, timeout, error) from error
             await asyncio.sleep(0.1)
 
     async def close(self) -> None:

@@ -153,6 +153,15 @@ def from_call(call: Any, address: str, photo_id: str = "") -> PlaneSpotterError:
     return CODES[code](message, photo_id=photo_id)
 
 
+def not_ready(address: str, timeout: float, last: PlaneSpotterError) -> UnavailableError:
+    """Return the exception for a server that was waited for in vain; `last` is how the last attempt ended."""
+    return UnavailableError(
+        f"No planespotter server was ready at {address} within {timeout:g} s. Start one with `planespotter serve "
+        f"--model BUNDLE`, or wait longer. The last attempt ended so: {last}",
+        reason=last.reason,
+    )
+
+
 def _detail(status: Status, kind: type[Detail]) -> Detail | None:
     for packed in status.details:
         detail = kind()

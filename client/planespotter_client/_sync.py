@@ -11,7 +11,7 @@ import grpc
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_client import _shared
-from planespotter_client._errors import DeadlineError, PlaneSpotterError, UnavailableError, from_call
+from planespotter_client._errors import DeadlineError, PlaneSpotterError, UnavailableError, from_call, not_ready
 from planespotter_client._results import Classification, Limits, Model, PhotoAnswer
 from planespotter_client._shared import Pending, Photo
 
@@ -93,7 +93,7 @@ class PlaneSpotter:
                 if not isinstance(error, UnavailableError | DeadlineError):
                     raise
                 if time.monotonic() >= end:
-                    raise UnavailableError(str(error), reason=error.reason) from error
+                    raise not_ready(self.address, timeout, error) from error
             time.sleep(0.1)
 
     def close(self) -> None:

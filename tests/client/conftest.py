@@ -1,0 +1,100 @@
+import asyncio
+import functools
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from planespotter_client import AsyncPlaneSpotter, Classification, Model, PhotoAnswer, PlaneSpotter
+
+
+@contextmanager
+def serving(bundle: Path, **settings: object) -> Iterator[str]:
+    """Run `planespotter serve` with `bundle`; yields its address."""
+    flags = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    command = [sys.executable, "-m", "planespotter_client.main", "serve", "--model", str(bundle), "--port", "0"]
+    with subprocess.Popen([*command, *flags], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        found = re.fullmatch(r"Serving \S+ \S+ on (\S+)\n", process.stdout.readline())
+        assert found
+        yield found[1]
+        process.terminate()
+
+
+@pytest.fixture(scope="session")
+def address(tiny_bundle: Path) -> Iterator[str]:
+    """A server of the tiny bundle with small limits, as a process of its own."""
+    limits = {"max_photo_bytes": 100_000, "max_batch_photos": 5, "max_message_bytes": 120_000, "stream_window": 4}
+    with serving(tiny_bundle, batch_sizes="1,4", **limits) as found:
+        yield found
+
+
+class Twin:
+    """Either client behind the same asynchronous methods, so that one suite specifies both."""
+
+    def __init__(self, client: PlaneSpotter | AsyncPlaneSpotter) -> None:
+        self.client = client
+
+    async def classify(self, photo: Any, **options: Any) -> Classification:
+        if isinstance(self.client, AsyncPlaneSpotter):
+            return await self.client.classify(photo, **options)
+        return await asyncio.to_thread(self.client.classify, photo, **options)
+
+    async def classify_many(self, photos: Any, **options: Any) -> list[PhotoAnswer]:
+        if isinstance(self.client, AsyncPlaneSpotter):
+            return await self.client.classify_many(photos, **options)
+        return await asyncio.to_thread(self.client.classify_many, photos, **options)
+
+    async def stream(self, photos: Iterable[Any] | AsyncIterable[Any], **options: Any) -> AsyncIterator[PhotoAnswer]:
+        if isinstance(self.client, AsyncPlaneSpotter):
+            async for answer in self.client.stream(photos, **options):
+                yield answer
+            return
+        assert isinstance(photos, Iterable)
+        answers = self.client.stream(photos, **options)
+        following = functools.partial(next, answers, None)
+        while (one := await asyncio.to_thread(following)) is not None:
+            yield one
+
+    async def model(self, name: str = "") -> Model:
+        if isinstance(self.client, AsyncPlaneSpotter):
+            return await self.client.model(name)
+        return await asyncio.to_thread(self.client.model, name)
+
+    async def wait_until_ready(self, timeout: float) -> None:  # noqa: ASYNC109
+        if isinstance(self.client, AsyncPlaneSpotter):
+            await self.client.wait_until_ready(timeout)
+        else:
+            await asyncio.to_thread(self.client.wait_until_ready, timeout)
+
+    async def close(self) -> None:
+        if isinstance(self.client, AsyncPlaneSpotter):
+            await self.client.close()
+        else:
+            self.client.close()
+
+
+@pytest.fixture(params=[PlaneSpotter, AsyncPlaneSpotter])
+async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
+    """Make a client of either kind for an address."""
+    twins: list[Twin] = []
+
+    async def connect(address: str, **options: Any) -> Twin:
+        twins.append(Twin(request.param(address, **options)))
+        return twins[-1]
+
+    yield connect
+    for twin in twins:
+        await twin.close()
+
+
+@pytest.fixture
+async def spotter(connect: Any, address: str) -> Twin:
+    """A client of either kind, connected to the server of the tiny bundle."""
+    twin: Twin = await connect(address)
+    return twin

@@ -1,0 +1,141 @@
+"""The command `planespotter classify`."""
+
+import csv
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from planespotter_client.cli import find_photos
+from planespotter_client.main import main
+
+Paint = Callable[..., bytes]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, paint: Paint) -> Path:
+    """Photos in folders, named for what they show, and a file that is none."""
+    for name in ("A320neo", "737-800", "below/747"):
+        path = tmp_path / f"{name}.JPG"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(paint(path.stem))
+    (tmp_path / "notes.txt").write_text("no photo")
+    return tmp_path
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as done:
+        main(["classify", *map(str, arguments)])
+    assert isinstance(done.value.code, int)
+    return done.value.code
+
+
+def test_folders_are_searched_for_photos(folder: Path) -> None:
+    found = [str(Path(photo).relative_to(folder)) for photo in find_photos([folder])]
+    assert found == ["737-800.JPG", "A320neo.JPG", "below/747.JPG"]
+    assert len(list(find_photos([folder], recursive=False))) == 2
+    assert list(find_photos([folder / "notes.txt"])) == [str(folder / "notes.txt")]
+
+
+def test_it_writes_csv_where_no_terminal_is(address: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder, "--server", address) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert {Path(row["file"]).stem: row["model"] or row["family"] for row in rows} == {
+        "A320neo": "A320neo",
+        "737-800": "737-800",
+        "747": "747",
+    }
+    assert {row["level"] for row in rows} == {"model", "family"}
+
+
+def test_it_writes_json_lines(address: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder / "A320neo.JPG", "--server", address, "--format", "jsonl", "--alternatives", 2) == 0
+    [row] = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (row["constructor"], row["model"], row["level"]) == ("Airbus", "A320neo", "model")
+    assert row["alternatives"][0]["name"] == "Airbus A320neo"
+    assert len(row["alternatives"]) == 2
+
+
+def test_it_draws_a_table(address: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder / "A320neo.JPG", "--server", address, "--format", "table") == 0
+    assert "Airbus" in capsys.readouterr().out
+
+
+def test_bad_photos_are_listed_and_change_the_exit_code(
+    address: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "damaged.jpg").write_bytes((folder / "A320neo.JPG").read_bytes()[:300])
+    assert run(folder, "--server", address) == 1
+    output = capsys.readouterr()
+    assert len(output.out.splitlines()) == 1 + 4
+    assert "damaged.jpg: The photo is damaged or cut short" in output.err
+    assert "1 of 4 photos failed" in output.err
+
+
+def test_no_server_gets_a_sentence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder, "--server", "127.0.0.1:1") == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "No planespotter server answers at 127.0.0.1:1" in output.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["/nowhere"], ["--show", "3", "."], ["--truth", "pyproject.toml", "--format", "csv"]]
+)
+def test_wrong_usage_is_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*arguments) == 2
+
+
+def test_an_empty_folder_gets_a_sentence(address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "--server", address) == 1
+    assert "There are no photos" in capsys.readouterr().err
+
+
+def test_a_progress_bar_on_the_terminal_leaves_the_output_alone(address: str, folder: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "planespotter_client.main", "classify", str(folder), "--server", address]
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=theirs, text=True, env={**os.environ, "TERM": "xterm"}
+    )
+    os.close(theirs)
+    bar = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert done.returncode == 0
+    assert len(list(csv.DictReader(io.StringIO(done.stdout)))) == 3
+    assert "photos/s" in bar
+
+
+def test_answers_are_compared_with_the_truth(address: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth = folder / "truth.csv"
+    truth.write_text(
+        "file,constructor,family,model,source\n"
+        "A320neo.JPG,Airbus,A320,A320neo,first\n"
+        "737-800.JPG,Boeing,737,737 MAX 8,first\n"
+        "below/747.JPG,Boeing,,,second\n"
+        "below/747.JPG,ATR,72,,second\n",
+        encoding="utf-8",
+    )
+    assert run("--truth", truth, "--server", address, "--show", 4) == 0
+    output = capsys.readouterr().out
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in output.splitlines() if "│" in line]
+    figures = {row[0]: row[1:] for row in rows if len(row) == 6}
+    assert figures["first"] == ["2", "100.0 % of 2", "50.0 % of 2", "-", "0"]
+    assert figures["second"] == ["2", "100.0 % of 1", "-", "0.0 % of 1", "0"]
+    assert figures["all"] == ["4", "100.0 % of 3", "50.0 % of 2", "0.0 % of 1", "0"]
+    shown = [row for row in rows if len(row) == 4]
+    assert len(shown) == 4
+    assert shown[1][1] == "Boeing 737 MAX 8"
+    assert shown[1][3] == "Boeing / 737 / 737-800"
+    assert "photos per second" in output
+
+
+def test_importing_the_client_loads_nothing_heavy() -> None:
+    script = "import sys, planespotter_client; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"jax", "numpy", "pandas", "playwright", "PIL", "planespotter_training"} & set(loaded)

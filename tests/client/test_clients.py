@@ -1,0 +1,359 @@
+"""Both clients, by one specification: what PlaneSpotter does, AsyncPlaneSpotter does."""
+
+import asyncio
+import inspect
+import io
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent import futures
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import code_pb2, status_pb2  # type: ignore[import-untyped]
+
+from planespotter.v1 import classifier_pb2 as pb
+from planespotter.v1 import classifier_pb2_grpc as pb_grpc
+from planespotter_client import (
+    AsyncPlaneSpotter,
+    BadRequestError,
+    DeadlineError,
+    Level,
+    NotFoundError,
+    PhotoAnswer,
+    PlaneSpotter,
+    PlaneSpotterError,
+    UnavailableError,
+    UnreadablePhotoError,
+    WrongServerError,
+)
+
+Paint = Callable[..., bytes]
+
+
+async def collect(answers: AsyncIterator[PhotoAnswer]) -> list[PhotoAnswer]:
+    return sorted([answer async for answer in answers], key=lambda answer: answer.index)
+
+
+def model_names(answers: list[PhotoAnswer]) -> list[str]:
+    return [answer.result().model.name for answer in answers]
+
+
+def test_the_twins_have_the_same_methods() -> None:
+    def shape(client: type) -> dict[str, list[str]]:
+        return {
+            name.replace("__a", "__"): list(inspect.signature(member).parameters)
+            for name, member in vars(client).items()
+            if inspect.isfunction(member) and (not name.startswith("_") or name.startswith("__"))
+        }
+
+    assert shape(PlaneSpotter) == shape(AsyncPlaneSpotter)
+
+
+# One photo
+
+
+@pytest.mark.parametrize("given", ["path", "text", "bytes", "file", "memory"])
+async def test_a_photo_can_be_a_path_bytes_or_a_file(spotter: Any, paint: Paint, tmp_path: Path, given: str) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(paint("737-800"))
+    with path.open("rb") as file:
+        photo = {
+            "path": path,
+            "text": str(path),
+            "bytes": path.read_bytes(),
+            "file": file,
+            "memory": io.BytesIO(path.read_bytes()),
+        }[given]
+        answer = await spotter.classify(photo)
+    assert (answer.level, answer.name) == (Level.MODEL, "Boeing 737-800")
+    assert str(answer).startswith("Boeing 737-800 (9") or str(answer).startswith("Boeing 737-800 (> 99 %")
+
+
+async def test_alternatives_come_on_request(spotter: Any, paint: Paint) -> None:
+    answer = await spotter.classify(paint("A320neo"), alternatives=2, model="tiny")
+    assert answer.alternatives[0].model == "A320neo"
+    assert len(answer.alternatives) == 2
+
+
+@pytest.mark.parametrize("kind", ["empty", "text", "truncated", "huge"])
+async def test_a_bad_photo_raises_with_its_reason(
+    spotter: Any, bad_photos: dict[str, tuple[bytes, str]], tmp_path: Path, kind: str
+) -> None:
+    photo, reason = bad_photos[kind]
+    path = tmp_path / "bad.jpg"
+    path.write_bytes(photo)
+    with pytest.raises(BadRequestError) as refused:
+        await spotter.classify(path)
+    assert (refused.value.reason, refused.value.photo_id) == (reason, str(path))
+
+
+async def test_what_is_no_photo_is_told_at_once(spotter: Any) -> None:
+    with pytest.raises(TypeError, match="not int"):
+        await spotter.classify(7)
+    with pytest.raises(TypeError, match="binary mode"):
+        await spotter.classify(io.StringIO("text"))
+
+
+async def test_a_missing_file_raises_with_its_path(spotter: Any, tmp_path: Path) -> None:
+    with pytest.raises(UnreadablePhotoError, match=r"nowhere\.jpg cannot be read: No such file"):
+        await spotter.classify(tmp_path / "nowhere.jpg")
+
+
+async def test_a_photo_beyond_the_limit_is_not_even_sent(spotter: Any) -> None:
+    with pytest.raises(BadRequestError, match="100,000") as refused:
+        await spotter.classify(bytes(100_001))
+    assert refused.value.reason == "PHOTO_TOO_LARGE"
+    assert refused.value.metadata["limit"] == "100000"
+
+
+async def test_an_unknown_model_is_not_found(spotter: Any, paint: Paint) -> None:
+    with pytest.raises(NotFoundError, match="no model 'other'"):
+        await spotter.classify(paint("747"), model="other")
+
+
+async def test_too_many_alternatives_are_refused(spotter: Any, paint: Paint) -> None:
+    with pytest.raises(BadRequestError, match="between 0 and 20"):
+        await spotter.classify(paint("747"), alternatives=21)
+
+
+async def test_the_model_describes_itself(spotter: Any) -> None:
+    model = await spotter.model()
+    assert model.tree["Boeing"] == {"737": ("737-800", "737 MAX 8"), "747": ()}
+    assert (model.name, model.version, model.input_size) == ("tiny", "1", (32, 48))
+    assert (model.metrics[0].name, model.limits.stream_window) == ("constructor_accuracy", 4)
+
+
+# Many photos
+
+
+async def test_many_photos_are_answered_in_their_order_however_many(spotter: Any, paint: Paint) -> None:
+    names = ["737-800", "A320neo", "A320-200"] * 6  # more than one batch may hold
+    assert model_names(await spotter.classify_many([paint(name) for name in names])) == names
+
+
+async def test_bad_ones_among_many_leave_the_others_alone(
+    spotter: Any, paint: Paint, bad_photos: dict[str, tuple[bytes, str]]
+) -> None:
+    photos = [*(photo for photo, _ in bad_photos.values()), "/nowhere.jpg", bytes(100_001), paint("A320neo")]
+    answers = await spotter.classify_many(photos)
+    assert [answer.error.reason for answer in answers[:-1]] == [
+        *(reason for _, reason in bad_photos.values()),
+        "PHOTO_UNREADABLE",
+        "PHOTO_TOO_LARGE",
+    ]
+    assert answers[-1].result().model.name == "A320neo"
+    with pytest.raises(BadRequestError):
+        answers[0].result()
+
+
+async def test_batches_stay_below_the_message_limit(spotter: Any, paint: Paint) -> None:
+    photo = paint("A320neo") + bytes(50_000)  # what follows a JPEG's end is ignored
+    assert model_names(await spotter.classify_many([photo] * 5)) == ["A320neo"] * 5
+
+
+async def test_no_photos_are_no_trouble(spotter: Any) -> None:
+    assert await spotter.classify_many([]) == []
+    assert await collect(spotter.stream([])) == []
+
+
+# Streams
+
+
+async def test_every_streamed_photo_gets_its_own_answer(spotter: Any, paint: Paint) -> None:
+    names = ["737-800", "A320neo", "A320-200", "737 MAX 8"] * 30
+    answers = await collect(spotter.stream(paint(name) for name in names))
+    assert model_names(answers) == names
+    assert [answer.photo_id for answer in answers] == [str(index) for index in range(120)]
+
+
+async def test_bad_photos_never_end_the_stream(
+    spotter: Any, paint: Paint, bad_photos: dict[str, tuple[bytes, str]]
+) -> None:
+    bad = {**bad_photos, "missing": ("/nowhere.jpg", "PHOTO_UNREADABLE"), "large": (bytes(100_001), "PHOTO_TOO_LARGE")}
+    # More of them than the window holds, and nothing but them for a while.
+    photos: list[Any] = [photo for photo, _ in bad.values()] * 5 + [paint("A320neo")]
+    answers = await collect(spotter.stream(photos, window=3))
+    assert [answer.error.reason for answer in answers[:-1] if answer.error] == [r for _, r in bad.values()] * 5
+    assert answers[-1].result().model.name == "A320neo"
+    assert {answer.photo_id for answer in answers if answer.photo == "/nowhere.jpg"} == {"/nowhere.jpg"}
+
+
+async def test_a_stream_takes_photos_only_a_window_ahead(spotter: Any, paint: Paint) -> None:
+    taken = 0
+
+    def photos() -> Iterator[bytes]:
+        nonlocal taken
+        for _ in range(40):
+            taken += 1
+            yield paint("747")
+
+    answered = 0
+    async for _ in spotter.stream(photos(), window=5):
+        answered += 1
+        await asyncio.sleep(0.005)
+        assert taken <= answered + 5 + 1  # the one beyond has been taken and waits for its place
+    assert answered == 40
+
+
+async def test_an_answer_comes_before_the_next_photo_is_there(spotter: Any, paint: Paint) -> None:
+    answered = threading.Event()
+
+    def camera() -> Iterator[bytes]:
+        for _ in range(3):
+            yield paint("747")
+            assert answered.wait(10), "the answer did not come while the stream was waiting for photos"
+            answered.clear()
+
+    async for _ in spotter.stream(camera()):
+        answered.set()
+
+
+async def test_an_error_of_the_photos_own_source_comes_through(spotter: Any, paint: Paint) -> None:
+    def photos() -> Iterator[bytes]:
+        yield paint("747")
+        raise LookupError("the camera fell off")
+
+    with pytest.raises(LookupError, match="fell off"):
+        await collect(spotter.stream(photos()))
+    assert (await spotter.classify(paint("747"))).family.name == "747"
+
+
+async def test_a_stream_can_be_left_early(spotter: Any, paint: Paint) -> None:
+    async for _ in spotter.stream(paint("747") for _ in range(10_000)):
+        break
+    assert (await spotter.classify(paint("747"))).family.name == "747"
+
+
+async def test_asynchronous_sources_are_welcome(address: str, paint: Paint) -> None:
+    async def photos() -> AsyncIterator[bytes]:
+        for name in ("A320neo", "737-800"):
+            await asyncio.sleep(0)
+            yield paint(name)
+
+    async with AsyncPlaneSpotter(address) as spotter:
+        assert model_names(await collect(spotter.stream(photos()))) == ["A320neo", "737-800"]
+
+
+# Trouble with the server
+
+
+class Scripted(pb_grpc.ClassifierServiceServicer):
+    """A server that says what a test wants it to say."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.calls = 0
+
+    def GetModel(self, request: Any, context: Any) -> pb.GetModelResponse:  # noqa: N802
+        limits = pb.Limits(
+            max_photo_bytes=10**6,
+            max_batch_photos=9,
+            max_message_bytes=2 * 10**6,
+            stream_window=2,
+            max_alternatives=5,
+        )
+        return pb.GetModelResponse(limits=limits)
+
+    def Classify(self, request: Any, context: Any) -> pb.ClassifyResponse:  # noqa: N802
+        self.calls += 1
+        if request.photo == b"slow":
+            threading.Event().wait(1)
+        if self.calls <= self.failures:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
+        return pb.ClassifyResponse()
+
+    def BatchClassify(self, request: Any, context: Any) -> pb.BatchClassifyResponse:  # noqa: N802
+        error = status_pb2.Status(code=code_pb2.DATA_LOSS, message="Gone.")
+        return pb.BatchClassifyResponse(results=[pb.BatchClassifyResult(error=error)] * len(request.photos))
+
+    def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
+        yield pb.StreamClassifyResponse(photo_id=next(requests).photo_id)
+        context.abort(grpc.StatusCode.UNAVAILABLE, "gone away")
+
+
+@contextmanager
+def scripted(servicer: Scripted) -> Iterator[str]:
+    server = grpc.server(futures.ThreadPoolExecutor(4))
+    pb_grpc.add_ClassifierServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None).wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def test_no_server_gets_a_sentence(connect: Any, paint: Paint) -> None:
+    spotter = await connect(f"127.0.0.1:{free_port()}")
+    with pytest.raises(UnavailableError, match="No planespotter server answers at 127"):
+        await spotter.classify(paint("747"))
+    with pytest.raises(UnavailableError, match="was ready at"):
+        await spotter.wait_until_ready(0.3)
+
+
+async def test_a_server_that_comes_later_is_waited_for(connect: Any) -> None:
+    port = free_port()
+    spotter = await connect(f"127.0.0.1:{port}")
+    waiting = asyncio.create_task(spotter.wait_until_ready(20))
+    await asyncio.sleep(0.5)
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    pb_grpc.add_ClassifierServiceServicer_to_server(Scripted(), server)
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    server.start()
+    await waiting
+    server.stop(None).wait()
+
+
+async def test_a_short_absence_of_the_server_is_not_noticed(connect: Any) -> None:
+    servicer = Scripted()
+    servicer.failures = 2
+    with scripted(servicer) as address:
+        spotter = await connect(address)
+        await spotter.classify(bytes(500_000))  # larger than what gRPC retries by default
+    assert servicer.calls == 3
+
+
+async def test_a_deadline_that_passes_gets_a_sentence(connect: Any) -> None:
+    with scripted(Scripted()) as address:
+        spotter = await connect(address)
+        with pytest.raises(DeadlineError, match="did not answer in the time allowed"):
+            await spotter.classify(b"slow", timeout=0.1)
+
+
+async def test_a_stream_that_breaks_gives_what_it_has_and_then_raises(connect: Any) -> None:
+    with scripted(Scripted()) as address:
+        spotter = await connect(address)
+        answers: list[PhotoAnswer] = []
+
+        async def gather() -> None:
+            async for answer in spotter.stream(b"photo" for _ in range(1000)):
+                answers.append(answer)  # noqa: PERF401  (what came before the end counts)
+
+        with pytest.raises(UnavailableError):
+            await gather()
+    assert len(answers) <= 1
+
+
+async def test_an_error_without_details_is_an_error_all_the_same(connect: Any) -> None:
+    with scripted(Scripted()) as address:
+        [answer] = await (await connect(address)).classify_many([b"photo"])
+    assert isinstance(answer.error, PlaneSpotterError)
+    assert str(answer.error) == "Gone."
+
+
+async def test_another_kind_of_server_is_told_apart(connect: Any) -> None:
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    spotter = await connect(f"127.0.0.1:{port}")
+    with pytest.raises(WrongServerError, match="no planespotter server"):
+        await spotter.wait_until_ready(5)
+    server.stop(None).wait()
