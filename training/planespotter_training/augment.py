@@ -18,7 +18,7 @@ def _augment_one(photo: jax.Array, key: jax.Array, shift: float, zoom: float, li
     mirror, scale_key, shift_key, bright_key, contrast_key = jax.random.split(key, 5)
     x = photo.astype(jnp.float32)
     x = jnp.where(jax.random.bernoulli(mirror), x[:, ::-1], x)
-    mean = x.mean(axis=(0, 1))
+    mean = x.mean(axis=(0, 1), keepdims=True)
     size = jnp.asarray(x.shape[:2], jnp.float32)
     scale = jnp.exp(jax.random.uniform(scale_key, (), minval=jnp.log1p(-zoom), maxval=jnp.log1p(zoom)))
     move = jax.random.uniform(shift_key, (2,), minval=-shift, maxval=shift) * size

@@ -24,17 +24,17 @@ def calibrate(
     tree: LabelTree,
     outputs: Mapping[str, NDArray[np.floating]],
     labels: Sequence[Label],
-    trains_constructor: NDArray[np.bool_],
+    speaks_for_constructor: NDArray[np.bool_],
 ) -> Calibration:
     """Return the calibration for photos with log-probabilities `outputs` [n, classes] per head and these labels.
 
     Each head's temperature minimises the negative log-likelihood of the labels that it decides. Each level's threshold
     is the lowest at which TARGET of the answers sure of it are right. Photos of a source with a single constructor
-    (not `trains_constructor`) do not speak for the constructor.
+    do not speak for the constructor.
     """
     truths = [tree.clip(label) for label in labels]
     temperatures = {CONSTRUCTOR_HEAD: 1.0, **dict.fromkeys(tree.constructors, 1.0)}
-    speaks = [i for i, truth in enumerate(truths) if truth.constructor and trains_constructor[i]]
+    speaks = [i for i, truth in enumerate(truths) if truth.constructor and speaks_for_constructor[i]]
     if speaks:
         masks = np.array([[name == truths[i].constructor for name in tree.constructors] for i in speaks])
         temperatures[CONSTRUCTOR_HEAD] = _temperature(outputs[CONSTRUCTOR_HEAD][speaks], masks)
@@ -45,7 +45,7 @@ def calibrate(
             for row, i in enumerate(mine):
                 masks[row, list(tree.leaves_below(truths[i]))] = True
             temperatures[constructor] = _temperature(outputs[constructor][mine], masks)
-    return Calibration(temperatures, _thresholds(tree, temperatures, outputs, truths, trains_constructor))
+    return Calibration(temperatures, _thresholds(tree, temperatures, outputs, truths, speaks_for_constructor))
 
 
 def _temperature(log_probabilities: NDArray[np.floating], masks: NDArray[np.bool_]) -> float:
@@ -65,7 +65,7 @@ def _thresholds(
     temperatures: Mapping[str, float],
     outputs: Mapping[str, NDArray[np.floating]],
     truths: Sequence[Label],
-    trains_constructor: NDArray[np.bool_],
+    speaks_for_constructor: NDArray[np.bool_],
 ) -> Thresholds:
     # With all thresholds at 0, every answer is "sure" down to its leaf.
     answers = answer(tree, Calibration(temperatures, Thresholds(0, 0, 0)), outputs)
@@ -73,7 +73,7 @@ def _thresholds(
     for depth, level in enumerate(("constructor", "family", "model")):
         rows = [
             (one.probabilities[depth], one.label[: depth + 1] == truth[: depth + 1])
-            for one, truth, speaks in zip(answers, truths, trains_constructor, strict=True)
+            for one, truth, speaks in zip(answers, truths, speaks_for_constructor, strict=True)
             if truth[depth] and one.label[depth] and DEPTH[one.level] > depth and (speaks or depth > 0)
         ]
         found[level] = _threshold(np.array([p for p, _ in rows]), np.array([right for _, right in rows], bool))

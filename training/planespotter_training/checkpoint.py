@@ -64,4 +64,4 @@ def load_network(run: Path, recipe: Recipe, tree: LabelTree) -> Classifier:
 
 def build(recipe: Recipe, tree: LabelTree) -> Classifier:
     """Return the network of `recipe` with fresh weights."""
-    return Classifier(tree.heads, width=recipe.channels, norm=True, dropout=recipe.dropout, rngs=nnx.Rngs(recipe.seed))
+    return Classifier(tree.heads, width=recipe.channels, norm=True, dropout=recipe.dropout, seed=recipe.seed)

@@ -6,6 +6,7 @@ RUN/dataset/catalog_photos/1.0.0/   train, validation and test: the image files 
 import contextlib
 import io
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ TEXTS = ("photo_id", "source", "constructor", "family", "model")
 
 # Up to this size, decoded photos are held in memory; beyond it they are decoded each time they are drawn.
 MEMORY = 4 * 2**30
+
+# A few photos of a constructor that a source hardly shows must not outshout all others.
+LARGEST_WEIGHT = 4.0
 
 
 class CatalogPhotos(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
@@ -100,8 +104,8 @@ class Examples:
     labels: list[Label]
     masks: NDArray[np.bool_]
     """Which leaves lie at or below each label: [n, leaves]."""
-    trains_constructor: NDArray[np.bool_]
-    """False for photos of a source that shows one constructor only."""
+    constructor_weights: NDArray[np.float32]
+    """How much each photo counts for the constructor head: see `constructor_weights`."""
     pixels: Callable[[int], NDArray[np.uint8]]
     """The photo at an index as uint8 RGB [height, width, 3]."""
 
@@ -123,21 +127,32 @@ def load(source: Sequence[dict[str, Any]], tree: LabelTree, height: int, width: 
         sources=[row["source"] for row in texts],
         labels=labels,
         masks=masks,
-        trains_constructor=shows_several_constructors([row["source"] for row in texts], labels, tree),
+        constructor_weights=constructor_weights([row["source"] for row in texts], labels, tree),
         pixels=_pixels(source, height, width),
     )
 
 
-def shows_several_constructors(sources: Sequence[str], labels: Sequence[Label], tree: LabelTree) -> NDArray[np.bool_]:
-    """Return for each photo whether its source has photos of more than one constructor of `tree`: bool [n].
+def constructor_weights(sources: Sequence[str], labels: Sequence[Label], tree: LabelTree) -> NDArray[np.float32]:
+    """Return how much each photo counts for the constructor head: [n].
 
-    From a source with one constructor, the constructor head would learn to tell the source and not the aircraft.
+    Within each source, all constructors of `tree` weigh the same together, up to LARGEST_WEIGHT for a photo; the mean
+    is about 1. A source with one constructor weighs 0. Otherwise the head would learn how the photos of a source look,
+    and which constructor it shows more often, and not the aircraft.
     """
-    seen: dict[str, set[str]] = {}
-    for source, label in zip(sources, labels, strict=True):
-        if label.constructor in tree.constructors:
-            seen.setdefault(source, set()).add(label.constructor)
-    return np.array([len(seen.get(source, ())) > 1 for source in sources], bool)
+    counts = Counter(
+        (source, label.constructor)
+        for source, label in zip(sources, labels, strict=True)
+        if label.constructor in tree.constructors
+    )
+    totals: dict[str, list[int]] = {}
+    for (source, _), count in counts.items():
+        totals.setdefault(source, []).append(count)
+    weights = np.zeros(len(labels), np.float32)
+    for index, (source, label) in enumerate(zip(sources, labels, strict=True)):
+        count, of_source = counts[source, label.constructor], totals.get(source, [])
+        if count and len(of_source) > 1:
+            weights[index] = min(LARGEST_WEIGHT, sum(of_source) / len(of_source) / count)
+    return weights
 
 
 def _pixels(source: Sequence[dict[str, Any]], height: int, width: int) -> Callable[[int], NDArray[np.uint8]]:

@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from planespotter_scraping import catalog
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from planespotter_scraping import catalog
 from planespotter_training import bundle
 from planespotter_training.bundle import Label, Metric, PhotoError
 from planespotter_training.errors import TrainingError

@@ -38,7 +38,7 @@ def export(run_folder: Path, out: Path, name: str, version: str, console: Consol
         if not len(validation):
             raise TrainingError(f"The run {run_folder} has no validation photos to calibrate on. Collect more photos.")
         step = partial(jax.jit(function), weights)
-        calibration = calibrate(tree, predict(step, validation), validation.labels, validation.trains_constructor)
+        calibration = calibrate(tree, predict(step, validation), validation.labels, validation.constructor_weights > 0)
     with console.status("Measuring on the test photos"):
         test = dataset.load(splits["test"], tree, recipe.height, recipe.width)
         metrics = measure(tree, calibration, predict(step, test), test.labels, test.sources) if len(test) else []

@@ -13,7 +13,7 @@ def batches(examples: Examples, *, batch_size: int, source_balance: float, seed:
     """Return a grain DatasetIterator over endless batches, drawn from each source by its share.
 
     A source with n photos is drawn in proportion to n ** source_balance: 1 is in proportion to its photos, 0 is all
-    sources alike. A batch is a dict of `photos` uint8 [batch, height, width, 3], `masks`, `trains_constructor` and
+    sources alike. A batch is a dict of `photos` uint8 [batch, height, width, 3], `masks`, `constructor_weights` and
     `index`.
     """
     by_source: dict[str, list[int]] = {}
@@ -25,7 +25,7 @@ def batches(examples: Examples, *, batch_size: int, source_balance: float, seed:
         return {
             "photos": examples.pixels(index),
             "masks": examples.masks[index],
-            "trains_constructor": examples.trains_constructor[index],
+            "constructor_weights": examples.constructor_weights[index],
             "index": np.int64(index),
         }
 

@@ -18,17 +18,17 @@ def leaf_mask(tree: LabelTree, label: Label) -> NDArray[np.bool_]:
 
 
 def node_loss(
-    tree: LabelTree, outputs: Mapping[str, jax.Array], mask: jax.Array, trains_constructor: jax.Array
+    tree: LabelTree, outputs: Mapping[str, jax.Array], mask: jax.Array, constructor_weights: jax.Array
 ) -> jax.Array:
     """Return for each photo -log p(node), the node being the one that it is labelled with, at whichever level.
 
     A node's probability is the sum of its leaves', and a leaf's is p(constructor) · p(leaf | constructor).
 
     `outputs`: log-probabilities [n, classes] for each head. `mask`: the leaves of each photo's node, bool [n, leaves],
-    from `leaf_mask`. `trains_constructor`: bool [n]; where false, the loss is -log p(node | its constructor) instead,
-    so that the photo teaches the model heads only. Returns float [n].
+    from `leaf_mask`. `constructor_weights`: float [n], 1 for the formula above; the part -log p(constructor) of the
+    loss is multiplied by it, so that a photo with 0 teaches the model heads only. Returns float [n].
     """
-    constructor = outputs[CONSTRUCTOR_HEAD] * trains_constructor[:, None]
+    constructor = outputs[CONSTRUCTOR_HEAD] * constructor_weights[:, None]
     joint = jnp.concatenate(
         [constructor[:, index : index + 1] + outputs[name] for index, name in enumerate(tree.constructors)], axis=1
     )

@@ -5,10 +5,11 @@ Recognition", up to its last pooling; the layers keep the names of the Keras fil
 the fully connected layers, the mean over the picture feeds the heads, so that any input size will do.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -25,24 +26,24 @@ class Trunk(nnx.Module):
     training from scratch needs; it is folded into the convolutions at export.
     """
 
-    def __init__(self, *, width: float, norm: bool, rngs: nnx.Rngs) -> None:
+    def __init__(self, *, width: float, norm: bool, random: np.random.Generator) -> None:
         self.layers: nnx.Dict[nnx.Conv] = nnx.Dict()
         self.norms: nnx.Dict[nnx.BatchNorm] = nnx.Dict()
         channels = 3
         for block, widths in enumerate(BLOCKS, start=1):
             for conv, full in enumerate(widths, start=1):
                 name, out = f"block{block}_conv{conv}", max(1, round(full * width))
-                self.layers[name] = nnx.Conv(
-                    channels, out, (3, 3), kernel_init=jax.nn.initializers.he_normal(), rngs=rngs
-                )
+                # He et al. (2015): the variance of the features stays the same from layer to layer.
+                kernel = _normal(random, np.sqrt(2 / (9 * channels)))
+                self.layers[name] = nnx.Conv(channels, out, (3, 3), kernel_init=kernel, rngs=nnx.Rngs(0))
                 if norm:
-                    self.norms[name] = nnx.BatchNorm(out, momentum=0.9, rngs=rngs)
+                    self.norms[name] = nnx.BatchNorm(out, momentum=0.9, rngs=nnx.Rngs(0))
                 channels = out
         self.features = channels
 
     def __call__(self, photos: jax.Array, *, training: bool = False) -> jax.Array:
         """Return features [n, channels], the mean over the picture."""
-        x = photos[..., ::-1].astype(jnp.float32) - jnp.asarray(BGR_MEAN, jnp.float32)
+        x = photos[..., ::-1].astype(jnp.float32) - jnp.asarray(BGR_MEAN, jnp.float32).reshape(1, 1, 1, 3)
         for block, widths in enumerate(BLOCKS, start=1):
             for conv in range(1, len(widths) + 1):
                 name = f"block{block}_conv{conv}"
@@ -55,16 +56,17 @@ class Trunk(nnx.Module):
 
 
 class Classifier(nnx.Module):
-    """The trunk and a linear head for each entry of `heads` (name → number of classes)."""
+    """The trunk and a linear head for each of `heads` (name → number of classes); `seed` decides the first weights."""
 
     def __init__(
-        self, heads: Mapping[str, int], *, width: float, norm: bool, dropout: float = 0.0, rngs: nnx.Rngs
+        self, heads: Mapping[str, int], *, width: float, norm: bool, dropout: float = 0.0, seed: int = 0
     ) -> None:
-        self.trunk = Trunk(width=width, norm=norm, rngs=rngs)
+        random = np.random.default_rng(seed)
+        self.trunk = Trunk(width=width, norm=norm, random=random)
         self.dropout = nnx.Dropout(dropout)
         self.heads = nnx.Dict(
             {
-                name: nnx.Linear(self.trunk.features, classes, kernel_init=jax.nn.initializers.normal(0.01), rngs=rngs)
+                name: nnx.Linear(self.trunk.features, classes, kernel_init=_normal(random, 0.01), rngs=nnx.Rngs(0))
                 for name, classes in heads.items()
             }
         )
@@ -82,6 +84,11 @@ class Classifier(nnx.Module):
         return {name: jax.nn.log_softmax(head(features)) for name, head in self.heads.items()}
 
 
+def _normal(random: np.random.Generator, deviation: float) -> Callable[[object, tuple[int, ...], object], jax.Array]:
+    """Return an initialiser that draws from NumPy: JAX would first compile each shape, for half a second or so."""
+    return lambda _, shape, dtype: jnp.asarray(random.normal(0, deviation, shape), dtype)  # type: ignore[arg-type]
+
+
 def fold_norms(network: Classifier) -> None:
     """Fold every batch normalisation of `network` into the convolution before it, in place.
 
@@ -94,6 +101,6 @@ def fold_norms(network: Classifier) -> None:
         assert norm.bias is not None
         assert conv.bias is not None
         factor = norm.scale[...] / jnp.sqrt(norm.var[...] + norm.epsilon)
-        conv.kernel[...] = conv.kernel[...] * factor
+        conv.kernel[...] = conv.kernel[...] * factor.reshape(1, 1, 1, -1)
         conv.bias[...] = (conv.bias[...] - norm.mean[...]) * factor + norm.bias[...]
     network.trunk.norms = nnx.Dict()

@@ -18,10 +18,10 @@ import numpy as np
 import optax
 import pandas as pd
 from flax import nnx
-from planespotter_scraping import catalog
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from planespotter_scraping import catalog
 from planespotter_training import checkpoint, dataset, run
 from planespotter_training.augment import augment
 from planespotter_training.bundle import Calibration, Label, PhotoError, Thresholds
@@ -82,7 +82,7 @@ def train(
     def loss_of(weights: Any, statistics: Any, photos: jax.Array, batch: dict[str, jax.Array], key: jax.Array) -> Any:
         network = nnx.merge(graph, weights, statistics, copy=True)
         outputs = network(photos, dropout_key=key)
-        loss = node_loss(tree, outputs, batch["masks"], batch["trains_constructor"]).mean()
+        loss = node_loss(tree, outputs, batch["masks"], batch["constructor_weights"]).mean()
         return loss, _split(network)[2]
 
     @jax.jit
@@ -122,7 +122,7 @@ def train(
         while step < total and not stop.is_set():
             batch = next(iterator)
             state, loss = train_step(
-                state, {name: batch[name] for name in ("photos", "masks", "trains_constructor")}, jnp.int32(step)
+                state, {name: batch[name] for name in ("photos", "masks", "constructor_weights")}, jnp.int32(step)
             )
             losses.append(loss)
             step += 1
@@ -188,8 +188,8 @@ def _prepare_run(
     trained = inside[inside["split"] == "train"]
     labels = [Label(*row) for row in trained[["constructor", "family", "model"]].itertuples(index=False)]
     tree, notes = grow(labels, constructors, recipe.min_photos)
-    several = dataset.shows_several_constructors(list(trained["source"]), labels, tree)
-    for source in sorted(set(trained["source"][~several])):
+    weights = dataset.constructor_weights(list(trained["source"]), labels, tree)
+    for source in sorted(set(trained["source"][weights == 0])):
         notes.append(
             f"source {source or '(none)'}: shows one constructor only, so it does not train the constructor head"
         )

@@ -1,0 +1,107 @@
+"""From catalog rows to examples and batches."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from planespotter_scraping import catalog
+from planespotter_training import dataset
+from planespotter_training.bundle import Label, LabelTree, PhotoError
+from planespotter_training.loader import batches
+from planespotter_training.split import assign
+
+TREE = LabelTree({"Airbus": {"A320": [], "A380": []}, "Boeing": {"737": [], "747": []}})
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory: pytest.TempPathFactory, paint_catalog: Callable[[Path, int], Path]):  # type: ignore[no-untyped-def]
+    folder = paint_catalog(tmp_path_factory.mktemp("data") / "catalog", 80)
+    (folder / "images" / "5.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    photos = catalog.read(folder)
+    photos["split"] = assign(photos)
+    photos.loc[5, "split"] = "train"
+    skipped: list[tuple[str, PhotoError]] = []
+    made = dataset.prepare(photos, folder, folder.parent / "out", lambda *what: skipped.append(what))
+    return photos, made, skipped, folder.parent / "out"
+
+
+def test_every_photo_is_in_the_data_set_once_on_its_side(splits) -> None:  # type: ignore[no-untyped-def]
+    photos, made, _, out = splits
+    for split, source in made.items():
+        expected = set(photos[photos["split"] == split]["photo_id"]) - {"p5"}
+        assert Counter(row["photo_id"].decode() for row in source) == Counter(expected)
+    assert {split: len(source) for split, source in dataset.reopen(out).items()} == {
+        split: len(source) for split, source in made.items()
+    }
+
+
+def test_a_photo_that_cannot_be_decoded_is_named_and_left_out(splits) -> None:  # type: ignore[no-untyped-def]
+    (file, error), *others = splits[2]
+    assert (file, error.reason, others) == ("images/5.png", "PHOTO_UNDECODABLE", [])
+
+
+def test_examples_have_their_pixels_and_the_leaves_below_their_label(splits) -> None:  # type: ignore[no-untyped-def]
+    examples = dataset.load(splits[1]["train"], TREE, 32, 48)
+    assert examples.pixels(0).shape == (32, 48, 3)
+    leaves = [leaf for leaves in TREE.leaves.values() for leaf in leaves]
+    for label, mask in zip(examples.labels, examples.masks, strict=True):
+        assert [leaf for leaf, below in zip(leaves, mask, strict=True) if below] == [TREE.clip(label)]
+
+
+def test_within_a_source_the_constructors_weigh_the_same() -> None:
+    labels = [Label("Airbus")] * 6 + [Label("Boeing")] * 3
+    weights = dataset.constructor_weights(["x"] * 9, labels, TREE)
+    assert weights[:6].sum() == pytest.approx(weights[6:].sum())
+    assert weights.mean() == pytest.approx(1)
+
+
+def test_a_source_with_one_constructor_weighs_nothing() -> None:
+    labels = [Label("Airbus"), Label("Boeing"), Label("Boeing"), Label("ATR")]
+    weights = dataset.constructor_weights(["x", "x", "only Boeing", "only Boeing"], labels, TREE)
+    assert weights.tolist() == [1, 1, 0, 0]
+
+
+def test_a_single_odd_photo_does_not_outshout_the_rest() -> None:
+    weights = dataset.constructor_weights(["x"] * 1000, [Label("Airbus")] * 999 + [Label("Boeing")], TREE)
+    assert weights.max() == dataset.LARGEST_WEIGHT
+
+
+def test_a_catalog_without_training_photos_is_refused(tmp_path: Path) -> None:
+    nothing = pd.DataFrame({"split": ["test"]})
+    with pytest.raises(dataset.TrainingError, match="No photo of the catalog falls to the training set"):
+        dataset.prepare(nothing, tmp_path, tmp_path / "out", lambda *_: None)
+
+
+def test_the_position_in_the_data_can_be_saved_and_restored(splits) -> None:  # type: ignore[no-untyped-def]
+    examples = dataset.load(splits[1]["train"], TREE, 32, 48)
+
+    def begin():  # type: ignore[no-untyped-def]
+        return batches(examples, batch_size=8, source_balance=0.5, seed=1)
+
+    first = begin()
+    for _ in range(5):
+        next(first)
+    state = first.get_state()
+    expected = [next(first)["index"].tolist() for _ in range(4)]
+    second = begin()
+    second.set_state(state)
+    assert [next(second)["index"].tolist() for _ in range(4)] == expected
+
+
+@pytest.mark.parametrize(("balance", "share"), [(0.0, 0.5), (1.0, 0.9), (0.5, 0.75)])
+def test_sources_are_drawn_by_their_share(balance: float, share: float) -> None:
+    n = 200
+    examples = dataset.Examples(
+        photo_ids=[str(i) for i in range(n)],
+        sources=["large" if i < 180 else "small" for i in range(n)],
+        labels=[Label()] * n,
+        masks=np.zeros((n, 4), bool),
+        constructor_weights=np.zeros(n, np.float32),
+        pixels=lambda _: np.zeros((1, 1, 3), np.uint8),
+    )
+    drawn = batches(examples, batch_size=400, source_balance=balance, seed=0)
+    assert np.mean(next(drawn)["index"] < 180) == pytest.approx(share, abs=0.02)

@@ -1,0 +1,145 @@
+"""Training from a catalog to a bundle, as a user runs it, on pictures that are easy to tell apart."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from rich.console import Console
+
+from planespotter_training import bundle, checkpoint, recipes, run
+from planespotter_training.errors import TrainingError
+from planespotter_training.evaluate import evaluate
+from planespotter_training.export import as_function, export, serialise
+from planespotter_training.network import Classifier
+from planespotter_training.train import train
+
+QUICK = ("height=32", "width=48", "channels=0.0625", "batch_size=8", "min_photos=5", "warmup_epochs=0", "dropout=0.1")
+BOTH = ("Airbus", "Boeing")
+
+
+def quick(folder: Path, out: Path, epochs: int) -> bool:
+    recipe = recipes.load("small", [*QUICK, f"epochs={epochs}"])
+    return train(folder, "small", recipe, out, BOTH, Console(quiet=True))
+
+
+@pytest.fixture(scope="module")
+def painted(tmp_path_factory: pytest.TempPathFactory, paint_catalog: Callable[[Path, int], Path]) -> Path:
+    return paint_catalog(tmp_path_factory.mktemp("painted") / "catalog", 240)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, painted: Path) -> Path:
+    out = tmp_path_factory.mktemp("trained") / "run"
+    assert quick(painted, out, epochs=12)
+    return out
+
+
+@pytest.fixture(scope="module")
+def exported(trained: Path) -> Path:
+    out = trained.parent / "bundle"
+    export(trained, out, "painted", "7", Console(quiet=True))
+    return out
+
+
+def test_a_trained_network_tells_the_pictures_apart(exported: Path, painted: Path) -> None:
+    metrics = {(m.source, m.name): m for m in evaluate(exported, painted, "test", Console(quiet=True))}
+    assert metrics["", "constructor_accuracy"].value >= 0.9
+    assert metrics["", "type_accuracy"].value >= 0.9
+    assert {source for source, _ in metrics} == {"", "left", "right"}
+
+
+def test_what_is_evaluated_is_what_the_bundle_says(exported: Path, painted: Path) -> None:
+    assert evaluate(exported, painted, "test", Console(quiet=True)) == list(bundle.read(exported).metrics)
+
+
+def test_the_run_says_what_was_trained_and_which_photos_were_held_out(trained: Path, painted: Path) -> None:
+    described = run.read(trained)
+    assert described.tree.branches == {"Airbus": {"A320": ["A320-200"], "A380": ["A380-800"]}} | {
+        "Boeing": {"737": ["737-800"], "747": ["747-400"]}
+    }
+    with (trained / "heldout.csv").open() as file:
+        heldout = list(csv.DictReader(file))
+    assert len(heldout) == described.photos["test"]
+    assert all(Path(row["file"]).is_file() for row in heldout)
+    log = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in log] == list(range(1, 13))
+    assert log[-1]["loss"] < log[0]["loss"] / 3
+
+
+def test_stopping_and_going_on_gives_the_same_network_bit_for_bit(
+    painted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert quick(painted, tmp_path / "whole", epochs=2)
+    saves = []
+    save = checkpoint.save
+
+    def save_and_stop(checkpoints: object, step: int, *rest: object) -> None:
+        save(checkpoints, step, *rest)
+        saves.append(step)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", save_and_stop)
+        assert not quick(painted, tmp_path / "parts", epochs=2)
+    assert len(set(saves)) == 1
+    assert quick(painted, tmp_path / "parts", epochs=2)
+    networks = []
+    for name in ("whole", "parts"):
+        described = run.read(tmp_path / name)
+        networks.append(checkpoint.load_network(tmp_path / name, described.recipe, described.tree))
+    leaves = [jax.tree.leaves(nnx.state(network)) for network in networks]
+    assert all(np.array_equal(one, other) for one, other in zip(*leaves, strict=True))
+
+
+def test_another_training_in_the_same_folder_is_refused(trained: Path, painted: Path) -> None:
+    with pytest.raises(TrainingError, match="holds another run: recipe small"):
+        quick(painted, trained, epochs=3)
+
+
+def test_constructors_that_the_catalog_lacks_are_named_beside_those_it_has(painted: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"has none of Fokker\. It has: .*Airbus \(120\)"):
+        train(painted, "small", recipes.load("small"), tmp_path, ("Airbus", "Fokker"), Console(quiet=True))
+
+
+def test_exporting_what_is_no_run_or_has_no_checkpoint_is_refused(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="There is no run at"):
+        export(tmp_path, tmp_path / "bundle", "x", "1", Console(quiet=True))
+    (tmp_path / "run.json").write_text((trained / "run.json").read_text())
+    with pytest.raises(TrainingError, match="has no checkpoint yet"):
+        export(tmp_path, tmp_path / "bundle", "x", "1", Console(quiet=True))
+
+
+def test_the_exported_function_is_the_network_for_any_number_of_photos() -> None:
+    network = Classifier({"constructor": 2, "A": 3}, width=1 / 16, norm=False, seed=3)
+    function, weights = as_function(network)
+    loaded = jax.export.deserialize(bytearray(serialise(function, weights, 32, 48)))
+    assert loaded.platforms == ("cpu", "cuda")
+    for n in (1, 3):
+        photos = np.random.default_rng(n).integers(0, 256, (n, 32, 48, 3), np.uint8)
+        expected = network(photos)  # type: ignore[arg-type]
+        for head, output in loaded.call(weights, photos).items():
+            np.testing.assert_allclose(output, expected[head], atol=1e-5)
+
+
+def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, "-m", "planespotter_client.main"]
+    return subprocess.run([*program, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_command_says_what_is_wrong_in_a_sentence(tmp_path: Path) -> None:
+    done = command("train", tmp_path, "--out", tmp_path / "run")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+    done = command("evaluate", tmp_path, tmp_path)
+    assert done.returncode == 1
+    assert "There is no bundle at" in done.stderr
