@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from planespotter_training import bundle as bundles
 
 from planespotter_server.batcher import Batcher
 from planespotter_server.refusals import Refusal
 from planespotter_server.room import Room
 from planespotter_server.settings import Settings
+from planespotter_training import bundle as bundles
 
 Pixels = NDArray[np.uint8]
 Outputs = dict[str, NDArray[np.float32]]

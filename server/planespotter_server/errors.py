@@ -13,9 +13,9 @@ from google.rpc.code_pb2 import Code  # type: ignore[import-untyped]
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo, RetryInfo  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from grpc_status import rpc_status
-from planespotter_training.bundle import PhotoError
 
 from planespotter_server.refusals import Refusal
+from planespotter_training.bundle import PhotoError
 
 DOMAIN = "planespotter"
 

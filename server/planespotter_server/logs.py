@@ -8,13 +8,15 @@ import structlog
 def configure_logs() -> None:
     """Set up structlog for this process."""
     on_terminal = sys.stderr.isatty()
+    # Tracebacks without the values of variables, among which are photos.
+    tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([] if on_terminal else [structlog.processors.dict_tracebacks]),
-            structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer(),
+            *([] if on_terminal else [structlog.processors.ExceptionRenderer(tracebacks)]),
+            console if on_terminal else structlog.processors.JSONRenderer(),
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
     )

@@ -1,10 +1,10 @@
 """Between the values of the bundle and the messages of the contract."""
 
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
-from planespotter.v1 import classifier_pb2 as pb
-from planespotter_training.bundle import Answer, Bundle, Level
 
+from planespotter.v1 import classifier_pb2 as pb
 from planespotter_server.settings import Settings
+from planespotter_training.bundle import Answer, Bundle, Level
 
 LEVELS = {
     Level.UNKNOWN: pb.LEVEL_UNKNOWN,

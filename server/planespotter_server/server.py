@@ -9,13 +9,13 @@ import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
-from planespotter_training import bundle as bundles
-
 from planespotter_server.classifier import Classifier
 from planespotter_server.service import ClassifierService
 from planespotter_server.settings import ServerError, Settings
+from planespotter_training import bundle as bundles
 
 SERVICE = pb.DESCRIPTOR.services_by_name["ClassifierService"].full_name
 

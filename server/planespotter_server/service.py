@@ -6,10 +6,9 @@ from typing import Any
 
 import grpc
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
-from planespotter_training.bundle import Answer
-
 from planespotter_server import messages
 from planespotter_server.classifier import Caller, Classifier
 from planespotter_server.errors import telling_callers, to_status
@@ -17,6 +16,7 @@ from planespotter_server.refusals import Refusal, shutting_down
 from planespotter_server.room import Place
 from planespotter_server.settings import Settings
 from planespotter_server.stream import answer_stream
+from planespotter_training.bundle import Answer
 
 MAX_PHOTO_ID_BYTES = 256
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+
 from planespotter_server.classifier import Classifier
 from planespotter_server.server import Server
 from planespotter_server.settings import Settings

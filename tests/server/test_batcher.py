@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from planespotter_server.batcher import Batcher
 from planespotter_server.refusals import Refusal
 

@@ -3,9 +3,10 @@
 import re
 from pathlib import Path
 
-import planespotter_server
 import pytest
 from google.rpc import code_pb2, error_details_pb2  # type: ignore[import-untyped]
+
+import planespotter_server
 from planespotter_server.errors import CODES, to_status
 from planespotter_server.refusals import Refusal
 from planespotter_training import bundle

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from planespotter_server.refusals import Refusal
 from planespotter_server.room import Room
 

@@ -1,19 +1,23 @@
 """The service over a real connection: answers, bad input with good neighbours, limits, overload, shutdown."""
 
 import asyncio
+import json
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
+import structlog
 from google.rpc import code_pb2, error_details_pb2  # type: ignore[import-untyped]
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from numpy.typing import NDArray
+
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
+from planespotter_server.logs import configure_logs
 from planespotter_training import bundle
 
 Serve = Callable[..., Awaitable[grpc.aio.Channel]]
@@ -79,6 +83,12 @@ class Broken:
 
     def run(self, photos: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         raise RuntimeError("/etc/secret is not where it was")
+
+
+@pytest.fixture
+def restored_logs() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -226,6 +236,18 @@ async def test_a_message_over_the_limit_is_refused_and_the_server_goes_on(serve:
     assert await service(channel).Classify(pb.ClassifyRequest(photo=paint("747")))
 
 
+async def test_a_message_over_the_limit_ends_only_its_own_stream(serve: Serve, paint: Paint) -> None:
+    channel = await serve(max_message_bytes=50_000)
+    good, bad = service(channel).StreamClassify(), service(channel).StreamClassify()
+    await bad.write(pb.StreamClassifyRequest(photo=bytes(60_000)))
+    assert (await failure(bad.read())).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    await good.write(pb.StreamClassifyRequest(photo_id="good", photo=paint("747")))
+    answer = await good.read()
+    assert isinstance(answer, pb.StreamClassifyResponse)
+    assert answer.classification.family.name == "747"
+    await good.done_writing()
+
+
 @pytest.mark.parametrize("alternatives", [-1, 21])
 async def test_alternatives_out_of_range_are_refused(serve: Serve, paint: Paint, alternatives: int) -> None:
     options = pb.ClassifyOptions(alternatives=alternatives)
@@ -270,6 +292,19 @@ async def test_no_exception_text_leaves_the_server(serve: Serve, paint: Paint) -
     statuses = [status, *(result.error for result in batch.results), *(answer.error for answer in streamed.values())]
     assert {(status.code, reason(status)) for status in statuses} == {(code_pb2.INTERNAL, "INTERNAL")}
     assert not any("secret" in str(status) for status in statuses)
+
+
+async def test_the_log_of_a_bug_holds_no_photo(
+    serve: Serve, paint: Paint, capsys: pytest.CaptureFixture[str], restored_logs: None
+) -> None:
+    configure_logs()
+    channel = await serve(engine=Broken())
+    await failure(service(channel).Classify(pb.ClassifyRequest(photo=paint("747"))))
+    [line] = capsys.readouterr().err.splitlines()
+    logged = json.loads(line)
+    assert (logged["event"], len(logged["request_id"])) == ("bug", 32)
+    assert "not where it was" in line
+    assert "JFIF" not in line
 
 
 async def test_a_full_queue_refuses_single_calls_and_says_when_to_return(

@@ -1,6 +1,7 @@
 """Settings: flags before the environment before the defaults; nonsense gets a sentence."""
 
 import pytest
+
 from planespotter_server.settings import ServerError, load_settings
 
 

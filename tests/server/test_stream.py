@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from planespotter_server.stream import answer_stream
 
 
