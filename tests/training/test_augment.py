@@ -1,9 +1,13 @@
 """Augmentation: photos stay photos, and the same key gives the same picture."""
 
+from functools import partial
+
 import jax
 import numpy as np
 
-from planespotter_training.augment import augment
+from planespotter_training import augment as augmentation
+
+augment = partial(jax.jit, static_argnames=("shift", "zoom", "light"))(augmentation.augment)
 
 
 def photos(n: int) -> jax.Array:

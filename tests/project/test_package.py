@@ -1,0 +1,68 @@
+"""The wheel, built and installed with the base dependencies alone into an empty environment."""
+
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def call(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("wheel")
+    done = call(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, REPOSITORY)
+    assert done.returncode == 0, done.stderr
+    return next(out.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    done = call(python, "-m", "pip", "install", "-q", "-c", REPOSITORY / "constraints.txt", wheel)
+    assert done.returncode == 0, done.stderr
+    return python
+
+
+def test_the_wheel_holds_the_five_packages_and_what_they_need_at_run_time(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.partition("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {
+        "planespotter",
+        *(f"planespotter_{room}" for room in ("scraping", "training", "server", "client")),
+    }
+    assert "planespotter/v1/classifier_pb2.pyi" in names
+    assert "planespotter/v1/classifier.proto" in names
+    assert any(name.startswith("planespotter_scraping/sample_site/static/") for name in names)
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_with_the_base_dependencies_alone_the_client_can_be_imported(python: Path) -> None:
+    done = call(python, "-c", "import planespotter_client as p; print(p.PlaneSpotter.__name__)")
+    assert done.stdout.strip() == "PlaneSpotter", done.stderr
+    assert call(python, "-c", "import jax").returncode != 0
+
+
+def test_a_command_whose_extra_is_missing_says_which_one_to_install(python: Path, tmp_path: Path) -> None:
+    command = python.parent / "planespotter"
+    listed = call(command, "--help").stdout
+    for name in ("scrape", "train", "export", "evaluate", "serve", "classify", "demo"):
+        assert name in listed
+    for arguments, extra in (
+        (("scrape", "--site", "sample", "--out", tmp_path / "x"), "scraping"),
+        (("train", tmp_path, "--out", tmp_path / "x"), "training"),
+        (("serve", "--model", tmp_path), "server"),
+    ):
+        done = call(command, *arguments)
+        assert done.returncode == 1
+        assert f"pip install 'planespotter[{extra}]'" in done.stderr
+        assert "Traceback" not in done.stderr
