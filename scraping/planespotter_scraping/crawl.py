@@ -185,7 +185,7 @@ class _Crawl:
         if bad:
             address, reason = next(iter(bad.items()))
             raise ScrapeError(
-                f"{len(bad)} pages could not be read, the first at {address}: {reason} "
+                f"Pages that could not be read: {len(bad)}, the first being {address} ({reason.rstrip('.')}). "
                 f"{self.outcome.stored} photos were stored. Run the same command again to try the rest."
             )
         if self.outcome.pages == 0 and handled == 0:

@@ -26,30 +26,30 @@ Colour = tuple[int, int, int]
 Point = tuple[float, float]
 
 # Where the fuselage begins to taper, in fuselage heights from each end; the shape of the taper (see `_rise`).
-NOSES = {"round": (1.15, 2.1, 2.0, -0.22), "pointed": (1.75, 1.55, 1.35, -0.30)}  # length, p, q, height of the tip
+# The difference between the constructors is drawn a little stronger than it is, for pictures this small.
+NOSES = {"round": (0.95, 2.2, 2.1, -0.14), "pointed": (2.1, 1.5, 1.25, -0.38)}  # length, p, q, height of the tip
 TAIL_CONES = {
-    "raised": (2.9, 0.86, 0.44),
-    "cone": (2.6, 0.52, 0.22),
-    "blade": (2.5, 0.62, -0.05),
+    "raised": (3.4, 0.92, 0.56),
+    "cone": (2.7, 0.4, 0.05),
+    "blade": (2.6, 0.5, -0.22),
 }  # length, top, bottom
 
 
 def draw(airliner: Airliner, livery: int, photo: int) -> bytes:
     """Return the JPEG of photo number `photo`, which shows `airliner` in the paint number `livery`."""
     chance = random.Random(photo * 7919 + 1)
-    picture, horizon = _background(chance)
-    picture = picture.resize((WIDTH * DRAWN, HEIGHT * DRAWN), Image.Resampling.NEAREST)
-    haze = picture.getpixel((WIDTH // 2, HEIGHT // 2)) if chance.random() < 0.25 else None
-    pen = _Pen(picture, airliner, chance, horizon, haze)
+    pen = _Pen(airliner, chance)
+    background = _background(chance, pen.ground)
+    pen.start(background.resize((WIDTH * DRAWN, HEIGHT * DRAWN), Image.Resampling.NEAREST), chance)
     _airliner(pen, airliner, _paint(livery), chance)
-    return _develop(picture.reduce(DRAWN), chance)
+    return _develop(pen.picture.reduce(DRAWN), chance)
 
 
 # ------------------------------------------------------------------------------------------------ the scene
 
 
-def _background(chance: random.Random) -> tuple[Image.Image, float | None]:
-    """Return a sky with or without ground, and the height of the ground in it (None: the airliner is in the air)."""
+def _background(chance: random.Random, ground_at: float | None) -> Image.Image:
+    """Return a sky, and the ground from the row `ground_at` downwards, if any."""
     high, low = chance.choice(
         [
             ((58, 112, 190), (160, 198, 232)),  # a clear day
@@ -68,27 +68,26 @@ def _background(chance: random.Random) -> tuple[Image.Image, float | None]:
     if chance.random() < 0.6:
         cells = chance.randint(4, 9)
         size = (cells * 3 // 2, cells)
-        grey = bytes(max(0, chance.randint(-120, 150)) for _ in range(size[0] * size[1]))
+        grey = bytes(max(0, chance.randint(-120, 120)) for _ in range(size[0] * size[1]))
         clouds = Image.frombytes("L", size, grey).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
         picture.paste(tuple(min(255, value + 40) for value in low), (0, 0), clouds)
-    if chance.random() < 0.45:
-        return picture, None
-    horizon = HEIGHT * chance.uniform(0.66, 0.8)
+    if ground_at is None:
+        return picture
     ground = ImageDraw.Draw(picture)
     x = -20.0
     far = chance.choice([(62, 84, 66), (92, 104, 112), (110, 108, 92)])
     while x < WIDTH:  # trees, hangars and hills behind the runway
-        step, height = chance.uniform(14, 70), chance.uniform(2, 22)
+        step, height = chance.uniform(14, 70), chance.uniform(2, 14)
         if chance.random() < 0.5:
-            ground.ellipse((x, horizon - height, x + step * 1.5, horizon + height), fill=far)
+            ground.ellipse((x, ground_at - height, x + step * 1.5, ground_at + height), fill=far)
         else:
-            ground.rectangle((x, horizon - height * 0.8, x + step, horizon + 2), fill=far)
+            ground.rectangle((x, ground_at - height * 0.8, x + step, ground_at + 2), fill=far)
         x += step
     grass = chance.choice([(96, 122, 66), (140, 134, 88), (84, 98, 72), (214, 220, 224)])
     runway = chance.choice([(104, 104, 106), (132, 130, 126), (78, 80, 84)])
-    ground.rectangle((0, horizon, WIDTH, HEIGHT), fill=grass)
-    ground.rectangle((0, horizon + 8, WIDTH, horizon + chance.uniform(24, 50)), fill=runway)
-    return picture, horizon
+    ground.rectangle((0, ground_at, WIDTH, HEIGHT), fill=grass)
+    ground.rectangle((0, ground_at + 6, WIDTH, ground_at + chance.uniform(24, 50)), fill=runway)
+    return picture
 
 
 def _develop(picture: Image.Image, chance: random.Random) -> bytes:
@@ -117,7 +116,7 @@ def _paint(livery: int) -> dict[str, Colour | str]:
         return round(red * 255), round(green * 255), round(blue * 255)
 
     white = chance.choice([(240, 241, 243), (228, 230, 233), (205, 209, 214)])
-    scheme = chance.choice(["fin", "fin", "stripe", "belly", "rear", "all"])
+    scheme = chance.choice(["fin", "fin", "fin", "stripe", "stripe", "belly", "belly", "rear", "rear", "all"])
     return {
         "scheme": scheme,
         "body": colour(0.45) if scheme == "all" else white,
@@ -138,37 +137,41 @@ def _shade(colour: Colour, factor: float) -> Colour:
 
 
 class _Pen:
-    """Draws polygons given in the airliner's metres into a picture, from where the camera stands."""
+    """Draws polygons given in the airliner's metres into a picture, from where the camera stands.
 
-    def __init__(
-        self,
-        picture: Image.Image,
-        airliner: Airliner,
-        chance: random.Random,
-        horizon: float | None,
-        haze: object,
-    ) -> None:
-        width, height = picture.size
-        self.draw = ImageDraw.Draw(picture)
-        self.on_ground = horizon is not None and chance.random() < 0.6
-        self.gear_down = self.on_ground or chance.random() < 0.5
-        self.above = chance.uniform(-0.1, 0.22)  # how far the camera is above the wing, in radians
-        self.haze, self.haze_part = haze, chance.uniform(0.15, 0.5)
-        turned = chance.uniform(0.93, 1.0)  # not quite side on
-        scale = min(width * chance.uniform(0.74, 0.94) / airliner.length, height * 0.78 / _tallness(airliner))
-        pitch = 0.0 if self.on_ground else math.radians(chance.choice([-1, 1, 1]) * chance.uniform(0, 7))
-        pitch += math.radians(chance.uniform(-1.5, 1.5))  # the horizon is never quite level
+    The photographer has the airliner in the middle and fills the frame with it, from a little ahead of it or
+    behind it, so that it looks shorter than it is. `ground` is the row where the ground begins, None in the air.
+    """
+
+    def __init__(self, airliner: Airliner, chance: random.Random) -> None:
+        width, height = WIDTH * DRAWN, HEIGHT * DRAWN
+        place = chance.choice(["runway", "runway", "low", "sky", "sky"])
+        self.gear_down = place == "runway" or chance.random() < 0.5
+        self.above = chance.uniform(-0.04, 0.14)  # how far the camera is above the wing, in radians
+        turned = chance.uniform(0.74, 0.82)
+        fits_across = width * chance.uniform(0.86, 0.95) / (airliner.length * turned)
+        self.scale = scale = min(fits_across, height * 0.8 / _tallness(airliner))
+        pitch = math.radians(chance.uniform(-1, 1))  # the camera is never quite level
+        if place != "runway":
+            pitch += math.radians(chance.choice([-1, 1, 1]) * chance.uniform(0, 4))
         facing = chance.choice([-1, 1])  # to the left, to the right
-        self.scale = scale
-        self.across = (scale * turned * math.cos(pitch) * facing, scale * math.sin(pitch))
+        self.across = (scale * turned * math.cos(pitch) * facing, scale * turned * math.sin(pitch))
         self.along = (-scale * math.sin(pitch) * facing, -scale * math.cos(pitch))
-        low = airliner.body / 2 + _legs(airliner)
-        middle = height * chance.uniform(0.46, 0.56) + airliner.fin * scale * 0.3
-        if self.on_ground and horizon is not None:
-            middle = (horizon + chance.uniform(10, 20)) * DRAWN - low * scale
-        span = airliner.length * self.across[0]
-        left = width * chance.uniform(0.47, 0.53) - span / 2
-        self.origin = (left, middle - airliner.length / 2 * self.across[1])
+        middle = height * chance.uniform(0.52, 0.56) + airliner.fin * scale * 0.25
+        left = width * chance.uniform(0.485, 0.515) - airliner.length * self.across[0] / 2
+        self.origin = (left, middle - airliner.length * self.across[1] / 2)
+        wheels = (middle + (airliner.body / 2 + _legs(airliner)) * scale) / DRAWN
+        self.ground = {
+            "runway": wheels - chance.uniform(8, 18),
+            "low": min(HEIGHT - 12, wheels + chance.uniform(4, 30)),
+            "sky": None,
+        }[place]
+
+    def start(self, picture: Image.Image, chance: random.Random) -> None:
+        """Draw into `picture` from now on, on some days through haze."""
+        self.picture, self.draw = picture, ImageDraw.Draw(picture)
+        self.haze = picture.getpixel((WIDTH // 2, HEIGHT // 2)) if chance.random() < 0.15 else None
+        self.haze_part = chance.uniform(0.15, 0.4)
 
     def at(self, x: float, y: float) -> Point:
         """Return the pixel of the point (x, y) of the airliner."""
@@ -223,7 +226,7 @@ def _airliner(pen: _Pen, plane: Airliner, paint: dict[str, Colour | str], chance
     _fin(pen, plane, colours, scheme)
     _fuselage(pen, plane, colours, scheme, top, bottom)
     _windows(pen, plane, scheme, chance)
-    _windscreen(pen, plane)
+    _windscreen(pen, plane, top)
     if pen.gear_down:
         _gear(pen, plane)
     _tailplane(pen, plane, colours, near=True)
@@ -328,17 +331,17 @@ def _windows(pen: _Pen, plane: Airliner, scheme: str, chance: random.Random) -> 
             x += 0.018 * plane.length
 
 
-def _windscreen(pen: _Pen, plane: Airliner) -> None:
+def _windscreen(pen: _Pen, plane: Airliner, top: Callable[[float], float]) -> None:
     """Draw the cockpit windows, which differ between the constructors more than anything else of their size."""
     radius, dark = plane.body / 2, (34, 40, 50)
     nose = NOSES[plane.nose][0] * plane.body * (0.85 if plane.deck != "single" else 1.0)
-    x, y, wide, high = 0.22 * nose, 0.22 * radius, 0.34 * nose, 0.36 * radius
+    x, y, wide, high = 0.24 * nose, 0.2 * radius, 0.42 * plane.body, 0.46 * radius
     if plane.deck == "hump":
-        x, y = 0.42 * nose, 0.86 * radius
+        x, y = 0.38 * nose, 0.8 * radius
     elif plane.deck == "double":
         y = -0.28 * radius
     elif plane.nose == "pointed":
-        x, y = 0.24 * nose, 0.2 * radius
+        x, y = 0.26 * nose, 0.12 * radius
     if plane.windscreen == "notched":  # a level band with a corner cut off at the rear
         outline = [(0, 0), (0.22, 1), (0.78, 1), (1, 0.55), (1, 0)]
     elif plane.windscreen == "mask":  # painted black around the glass, round at the rear
@@ -347,7 +350,8 @@ def _windscreen(pen: _Pen, plane: Airliner) -> None:
         outline = [(0, 0.05), (0.35, 1), (1.1, 0.95), (0.9, 0.2)]
     else:  # the lower edge falls to a V in the middle
         outline = [(0, 0.3), (0.28, 1), (0.95, 1), (1, 0.45), (0.5, -0.25)]
-    pen.shape([(x + a * wide, y + b * high) for a, b in outline], dark)
+    glass = [(x + a * wide, y + b * high) for a, b in outline]
+    pen.shape([(a, min(b, top(a) - 0.05 * radius)) for a, b in glass], dark)
 
 
 def _fin(pen: _Pen, plane: Airliner, colours: dict[str, Colour], scheme: str) -> None:
@@ -355,7 +359,7 @@ def _fin(pen: _Pen, plane: Airliner, colours: dict[str, Colour], scheme: str) ->
     radius, high = plane.body / 2, plane.fin
     base = radius * 0.6
     boeing = plane.nose == "pointed"
-    chord, tip, lean = (1.02, 0.36, 0.92) if boeing else (1.12, 0.44, 0.86)
+    chord, tip, lean = (1.04, 0.3, 1.0) if boeing else (1.1, 0.5, 0.72)
     start = plane.length - plane.body * (0.35 if boeing else 0.5) - chord * high
     points = [
         (start, base),

@@ -61,7 +61,7 @@ def collection(count: int) -> list[Photo]:
         key = airliner.constructor + airliner.types[0]
         known, left = airframes.get(key, (None, 0))
         if known is None or left == 0:
-            known, left = _airframe(airliner, airlines[airliner.constructor], chance), chance.randint(1, 4)
+            known, left = _airframe(airliner, airlines[airliner.constructor], chance), chance.randint(1, 3)
         photo = Photo(
             photo_id=photo_id,
             airliner=airliner,
