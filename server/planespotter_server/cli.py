@@ -50,7 +50,7 @@ def serve(
     ] = None,
     stream_window: Annotated[
         int | None,
-        typer.Option(help="Photos of one stream that are worked on at a time. [default: 32]", show_default=False),
+        typer.Option(help="Photos of one stream that are worked on at a time. [default: 64]", show_default=False),
     ] = None,
     queue_photos: Annotated[
         int | None,

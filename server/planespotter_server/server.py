@@ -45,8 +45,7 @@ class Server:
 
     async def start(self) -> int:
         """Listen, and answer that it is not ready yet. Returns the port. Raises ServerError."""
-        host, port = self._settings.host, self._settings.port
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        address = join_address(self._settings.host, self._settings.port)
         try:
             bound = self._server.add_insecure_port(address)
         except RuntimeError as error:
@@ -95,7 +94,7 @@ async def serve(folder: Path, settings: Settings, announce: Callable[[str], None
     engine = await asyncio.to_thread(bundles.load_engine, bundle, settings.batch_sizes)
     signals = _listen_to_signals()
     await server.serve(Classifier(bundle, engine, settings))
-    announce(f"Serving {bundle.name} {bundle.version} on {settings.host}:{port}")
+    announce(f"Serving {bundle.name} {bundle.version} on {join_address(settings.host, port)}")
     log.info("serving", model=bundle.name, version=bundle.version, port=port)
 
     log.info("draining", signal=await signals.get())
@@ -114,6 +113,11 @@ async def serve(folder: Path, settings: Settings, announce: Callable[[str], None
         task.cancel()
     log.info("stopped", all_answered=finished)
     return 0 if finished else 1
+
+
+def join_address(host: str, port: int) -> str:
+    """Return HOST:PORT, with brackets around an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _listen_to_signals() -> asyncio.Queue[str]:

@@ -33,8 +33,9 @@ class Settings(BaseSettings):
     max_batch_photos: Count = 64
     max_message_bytes: Count = 64 * MIB
     max_alternatives: Annotated[int, Field(ge=0, le=INT32)] = 20
-    stream_window: Count = 32
-    """How many photos of one stream are worked on at a time."""
+    stream_window: Count = 64
+    """How many photos of one stream are worked on at a time. Twice the largest batch keeps the device busy: one batch
+    runs while the next is decoded."""
     queue_photos: Count = 1024
     """How many photos of all callers are worked on at a time."""
     queue_bytes: Count = 512 * MIB

@@ -24,9 +24,10 @@ BUF = Path(sysconfig.get_path("scripts")) / "buf"
 
 
 @pytest.fixture
-def process(tiny_bundle: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A serving process and the address that it announced."""
-    command = [*SERVE, "--model", str(tiny_bundle), "--port", "0", "--batch-sizes", "1,4"]
+def process(tiny_bundle: Path, request: pytest.FixtureRequest) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A serving process (with more flags if a test gives them) and the address that it announced."""
+    flags = ["--port", "0", "--batch-sizes", "1,4", *getattr(request, "param", [])]
+    command = [*SERVE, "--model", str(tiny_bundle), *flags]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
         assert started.stdout is not None
         line = started.stdout.readline()
@@ -94,6 +95,23 @@ def test_a_signal_under_load_loses_no_photo_that_was_taken(
     numbers = sorted(int(answer.photo_id) for answer in answered)
     assert numbers == list(range(len(numbers))), "what was read was answered, in one piece"
     assert started.wait(20) == 0
+
+
+@pytest.mark.parametrize("process", [["--max-delay-ms", "10000"]], indirect=True)
+def test_a_second_signal_stops_at_once(process: tuple[subprocess.Popen[str], str], paint: Callable[..., bytes]) -> None:
+    started, address = process
+    with grpc.insecure_channel(address) as channel:
+        waiting = pb_grpc.ClassifierServiceStub(channel).Classify.future(pb.ClassifyRequest(photo=paint("747")))
+        with pytest.raises(subprocess.TimeoutExpired):
+            started.wait(0.5)
+        started.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):  # one photo is still in work
+            started.wait(0.5)
+        started.send_signal(signal.SIGTERM)
+        _, logs = started.communicate(timeout=5)
+        assert isinstance(waiting.exception(), grpc.RpcError)
+    assert started.returncode == 1
+    assert json.loads(logs.splitlines()[-1])["all_answered"] is False
 
 
 def refused(*arguments: str, **environment: str) -> str:
