@@ -52,13 +52,14 @@ def sample_site(
 
     Example: planespotter sample-site --port 8000
     """
-    import signal
+    import threading
+    from contextlib import suppress
 
     from planespotter_scraping.sample_site.server import SampleSite, serve
 
-    with serve(SampleSite(photos=photos), port) as address:
+    with suppress(KeyboardInterrupt), serve(SampleSite(photos=photos), port) as address:
         typer.echo(f"Serving {photos} photos at {address} until Ctrl-C.")
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        threading.Event().wait()
 
 
 @app.command()

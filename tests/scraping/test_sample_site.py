@@ -12,7 +12,7 @@ from planespotter_scraping.labels import place
 from planespotter_scraping.sample_site.airliners import AIRLINERS
 from planespotter_scraping.sample_site.drawing import draw
 from planespotter_scraping.sample_site.photos import collection
-from planespotter_scraping.sample_site.server import SampleSite, serve
+from planespotter_scraping.sample_site.server import PortError, SampleSite, serve
 
 
 def test_a_drawing_is_the_same_each_time_and_no_two_photos_are_alike() -> None:
@@ -89,3 +89,10 @@ def test_the_links_of_a_card_lead_to_lists() -> None:
         photo = site.collection[0]
         answer = client.get("/api/photos", params={"of": f"/photos/reg/{photo.registration}"})
         assert photo.photo_id in [shown["id"] for shown in json.loads(answer.text)["photos"]]
+
+
+def test_a_port_that_is_taken_is_a_sentence() -> None:
+    with serve(SampleSite(photos=1)) as base:
+        port = int(base.rpartition(":")[2])
+        with pytest.raises(PortError, match=f"Port {port} cannot be used"), serve(SampleSite(photos=1), port):
+            pass

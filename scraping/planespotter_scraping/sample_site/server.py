@@ -44,10 +44,17 @@ class SampleSite:
         return {str(photo.photo_id): place for place, photo in enumerate(self.collection)}
 
 
+class PortError(Exception):
+    """The port cannot be used. The text says which one, why, and what to do."""
+
+
 @contextmanager
 def serve(site: SampleSite | None = None, port: int = 0) -> Iterator[str]:
     """Serve `site` on 127.0.0.1 while the context lasts; the value is its address. Port 0 takes a free one."""
-    server = ThreadingHTTPServer(("127.0.0.1", port), _handler(site or SampleSite()))
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), _handler(site or SampleSite()))
+    except OSError as error:
+        raise PortError(f"Port {port} cannot be used: {error.strerror}. Choose another one, or 0 for any.") from None
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
