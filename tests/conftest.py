@@ -7,10 +7,16 @@ from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 
+import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
+
 from planespotter_training import bundle
+
+# Timing is for the benchmarks: a slow moment of the machine is no failure.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 HEIGHT, WIDTH = 32, 48
 TINY_TREE = {

@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import grpc
-from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo  # type: ignore[import-untyped]
-from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 Detail = TypeVar("Detail")

@@ -269,3 +269,18 @@ def _table() -> Writer:
 
 def _in_words(row: dict[str, Any]) -> str:
     return "; ".join(f"{leaf['name']} {leaf['probability']}" for leaf in row.get("alternatives", []))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for all that the demo makes.", file_okay=False)] = Path("demo"),
+) -> None:
+    """Run the whole line on the built-in sample site: scrape, train, export, serve, classify. Takes some minutes.
+
+    What is in the folder already is used again; delete it to start anew.
+
+    Example: planespotter demo --out demo
+    """
+    from planespotter_client.demo import run_demo
+
+    run_demo(out, Console())

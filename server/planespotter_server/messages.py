@@ -1,6 +1,6 @@
 """Between the values of the bundle and the messages of the contract."""
 
-from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from google.rpc.status_pb2 import Status
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_server.settings import Settings

@@ -1,5 +1,6 @@
 """The generated code is what the .proto files say, and they keep to buf's rules."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,13 +16,11 @@ def test_generating_again_changes_no_byte_and_the_rules_are_kept() -> None:
 
 def test_a_change_without_generating_is_noticed(tmp_path: Path) -> None:
     """The check itself is checked, on a copy of what it reads."""
-    import shutil
-
     for name in ("protos", "scripts", "buf.yaml"):
         source = REPOSITORY / name
         shutil.copytree(source, tmp_path / name) if source.is_dir() else shutil.copy(source, tmp_path / name)
     proto = tmp_path / "protos" / "planespotter" / "v1" / "classifier.proto"
-    command = [sys.executable, tmp_path / "scripts" / "generate_protos.py", "--check"]
+    command: list[str | Path] = [sys.executable, tmp_path / "scripts" / "generate_protos.py", "--check"]
     proto.write_text(proto.read_text() + "\nmessage Stray {}\n")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1

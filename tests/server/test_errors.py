@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from google.rpc import code_pb2, error_details_pb2  # type: ignore[import-untyped]
+from google.rpc import code_pb2, error_details_pb2
 
 import planespotter_server
 from planespotter_server.errors import CODES, to_status

@@ -26,13 +26,13 @@ def overconfident(n: int, temperature: float) -> tuple[dict[str, np.ndarray], li
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_the_temperature_that_made_the_network_overconfident_is_found_again(temperature: float) -> None:
     outputs, labels = overconfident(4000, temperature)
-    found = calibrate(TREE, outputs, labels, np.ones(4000, bool)).temperatures
+    found = calibrate(TREE, outputs, labels, np.ones(4000)).temperatures
     assert found == pytest.approx(dict.fromkeys(TREE.heads, temperature), rel=0.15)
 
 
 def test_at_each_level_the_answers_above_its_threshold_are_right_as_often_as_aimed_for() -> None:
     outputs, labels = overconfident(4000, 2.0)
-    calibration = calibrate(TREE, outputs, labels, np.ones(4000, bool))
+    calibration = calibrate(TREE, outputs, labels, np.ones(4000))
     answers = answer(TREE, calibration, outputs)
     for depth, threshold in ((0, calibration.thresholds.constructor), (1, calibration.thresholds.family)):
         sure = [
@@ -46,12 +46,12 @@ def test_at_each_level_the_answers_above_its_threshold_are_right_as_often_as_aim
 def test_a_level_at_which_nothing_is_right_often_enough_is_never_sure() -> None:
     outputs, labels = overconfident(400, 1.0)
     wrong = [Label("Airbus", "A320") if label.constructor == "Boeing" else Label("Boeing", "737") for label in labels]
-    assert calibrate(TREE, outputs, wrong, np.ones(400, bool)).thresholds.family == NEVER
+    assert calibrate(TREE, outputs, wrong, np.ones(400)).thresholds.family == NEVER
 
 
-def test_photos_of_a_source_with_one_constructor_do_not_speak_for_the_constructor() -> None:
+def test_photos_without_weight_do_not_speak_for_the_constructor() -> None:
     outputs, labels = overconfident(400, 3.0)
-    found = calibrate(TREE, outputs, labels, np.zeros(400, bool))
+    found = calibrate(TREE, outputs, labels, np.zeros(400))
     assert found.temperatures["constructor"] == 1
     assert found.thresholds.constructor == NEVER
     assert found.temperatures["Boeing"] > 2
@@ -59,5 +59,5 @@ def test_photos_of_a_source_with_one_constructor_do_not_speak_for_the_constructo
 
 def test_without_photos_everything_stays_as_it_is() -> None:
     nothing = {head: np.zeros((0, classes)) for head, classes in TREE.heads.items()}
-    found = calibrate(TREE, nothing, [], np.zeros(0, bool))
+    found = calibrate(TREE, nothing, [], np.zeros(0))
     assert found.temperatures == dict.fromkeys(TREE.heads, 1.0)

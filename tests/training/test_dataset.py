@@ -3,17 +3,20 @@
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from planespotter_scraping import catalog
-from planespotter_training import dataset
+from planespotter_training import dataset, recipes
 from planespotter_training.bundle import Label, LabelTree, PhotoError
+from planespotter_training.errors import TrainingError
 from planespotter_training.loader import batches
 from planespotter_training.split import assign
 
+RECIPE = recipes.load("small", ["height=32", "width=48"])
 TREE = LabelTree({"Airbus": {"A320": [], "A380": []}, "Boeing": {"737": [], "747": []}})
 
 
@@ -45,7 +48,7 @@ def test_a_photo_that_cannot_be_decoded_is_named_and_left_out(splits) -> None:  
 
 
 def test_examples_have_their_pixels_and_the_leaves_below_their_label(splits) -> None:  # type: ignore[no-untyped-def]
-    examples = dataset.load(splits[1]["train"], TREE, 32, 48)
+    examples = dataset.load(splits[1]["train"], TREE, RECIPE)
     assert examples.pixels(0).shape == (32, 48, 3)
     leaves = [leaf for leaves in TREE.leaves.values() for leaf in leaves]
     for label, mask in zip(examples.labels, examples.masks, strict=True):
@@ -54,32 +57,32 @@ def test_examples_have_their_pixels_and_the_leaves_below_their_label(splits) -> 
 
 def test_within_a_source_the_constructors_weigh_the_same() -> None:
     labels = [Label("Airbus")] * 6 + [Label("Boeing")] * 3
-    weights = dataset.constructor_weights(["x"] * 9, labels, TREE)
+    weights = dataset.constructor_weights(["x"] * 9, labels, TREE, 0)
     assert weights[:6].sum() == pytest.approx(weights[6:].sum())
     assert weights.mean() == pytest.approx(1)
 
 
-def test_a_source_with_one_constructor_weighs_nothing() -> None:
+def test_a_photo_of_a_source_with_one_constructor_weighs_what_the_recipe_says() -> None:
     labels = [Label("Airbus"), Label("Boeing"), Label("Boeing"), Label("ATR")]
-    weights = dataset.constructor_weights(["x", "x", "only Boeing", "only Boeing"], labels, TREE)
-    assert weights.tolist() == [1, 1, 0, 0]
+    weights = dataset.constructor_weights(["x", "x", "only Boeing", "only Boeing"], labels, TREE, 0.25)
+    assert weights.tolist() == [1, 1, 0.25, 0]
 
 
 def test_a_single_odd_photo_does_not_outshout_the_rest() -> None:
-    weights = dataset.constructor_weights(["x"] * 1000, [Label("Airbus")] * 999 + [Label("Boeing")], TREE)
+    weights = dataset.constructor_weights(["x"] * 1000, [Label("Airbus")] * 999 + [Label("Boeing")], TREE, 0)
     assert weights.max() == dataset.LARGEST_WEIGHT
 
 
 def test_a_catalog_without_training_photos_is_refused(tmp_path: Path) -> None:
     nothing = pd.DataFrame({"split": ["test"]})
-    with pytest.raises(dataset.TrainingError, match="No photo of the catalog falls to the training set"):
+    with pytest.raises(TrainingError, match="No photo of the catalog falls to the training set"):
         dataset.prepare(nothing, tmp_path, tmp_path / "out", lambda *_: None)
 
 
 def test_the_position_in_the_data_can_be_saved_and_restored(splits) -> None:  # type: ignore[no-untyped-def]
-    examples = dataset.load(splits[1]["train"], TREE, 32, 48)
+    examples = dataset.load(splits[1]["train"], TREE, RECIPE)
 
-    def begin():  # type: ignore[no-untyped-def]
+    def begin() -> Any:
         return batches(examples, batch_size=8, source_balance=0.5, seed=1)
 
     first = begin()

@@ -20,7 +20,7 @@ def outputs(*answers: Label, sure: float = 0.97) -> dict[str, Any]:
         for head, classes in TREE.heads.items():
             names = TREE.constructors if head == "constructor" else TREE.leaves[head]
             mine = label.constructor if head == "constructor" else label
-            chosen = names.index(mine) if mine in names else 0  # type: ignore[arg-type]
+            chosen = names.index(mine) if mine in names else 0
             heads[head].append([sure if i == chosen else (1 - sure) / (classes - 1) for i in range(classes)])
     return {head: np.log(np.array(rows)) for head, rows in heads.items()}
 

@@ -45,7 +45,7 @@ def test_the_network_sees_blue_green_red_less_their_means() -> None:
             seen.append(x)
             return first(x)
 
-    network.trunk.layers["block1_conv1"] = Spy()  # type: ignore[assignment]
+    network.trunk.layers["block1_conv1"] = Spy()
     network(np.full((1, 32, 32, 3), (124, 117, 104), np.uint8))  # type: ignore[arg-type]
     np.testing.assert_allclose(seen[0][0, 0, 0], (104 - 103.939, 117 - 116.779, 124 - 123.68), atol=1e-4)
 

@@ -10,6 +10,7 @@ from planespotter_training.errors import TrainingError
 def test_every_recipe_can_be_loaded_and_has_a_notebook(name: str) -> None:
     recipes.load(name)
     notebook = __import__(f"planespotter_training.recipes.{name}", fromlist=["__doc__"]).__doc__
+    assert notebook
     assert f"--recipe {name}" in notebook
 
 

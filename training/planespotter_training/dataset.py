@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from planespotter_training.bundle import Label, LabelTree, PhotoError, decode
 from planespotter_training.errors import TrainingError
 from planespotter_training.loss import leaf_mask
+from planespotter_training.recipes.recipe import Recipe
 from planespotter_training.split import SPLITS
 
 TEXTS = ("photo_id", "source", "constructor", "family", "model")
@@ -113,8 +114,8 @@ class Examples:
         return len(self.photo_ids)
 
 
-def load(source: Sequence[dict[str, Any]], tree: LabelTree, height: int, width: int) -> Examples:
-    """Return the examples of `source`, their labels clipped to `tree`, their photos ready at `height` x `width`."""
+def load(source: Sequence[dict[str, Any]], tree: LabelTree, recipe: Recipe) -> Examples:
+    """Return the examples of `source`, labelled for `tree` and weighted and sized by `recipe`."""
     texts = [{name: row[name].decode() for name in TEXTS} for row in source]
     labels = [Label(row["constructor"], row["family"], row["model"]) for row in texts]
     leaves = sum(len(of_one) for of_one in tree.leaves.values())
@@ -127,17 +128,19 @@ def load(source: Sequence[dict[str, Any]], tree: LabelTree, height: int, width: 
         sources=[row["source"] for row in texts],
         labels=labels,
         masks=masks,
-        constructor_weights=constructor_weights([row["source"] for row in texts], labels, tree),
-        pixels=_pixels(source, height, width),
+        constructor_weights=constructor_weights([row["source"] for row in texts], labels, tree, recipe.lone_weight),
+        pixels=_pixels(source, recipe.height, recipe.width),
     )
 
 
-def constructor_weights(sources: Sequence[str], labels: Sequence[Label], tree: LabelTree) -> NDArray[np.float32]:
+def constructor_weights(
+    sources: Sequence[str], labels: Sequence[Label], tree: LabelTree, lone_weight: float
+) -> NDArray[np.float32]:
     """Return how much each photo counts for the constructor head: [n].
 
     Within each source, all constructors of `tree` weigh the same together, up to LARGEST_WEIGHT for a photo; the mean
-    is about 1. A source with one constructor weighs 0. Otherwise the head would learn how the photos of a source look,
-    and which constructor it shows more often, and not the aircraft.
+    is about 1. Photos of a source with one constructor weigh `lone_weight`. With full weight, they would teach the head
+    how the photos of that source look, and not the aircraft; with none, it never sees that constructor in that setting.
     """
     counts = Counter(
         (source, label.constructor)
@@ -150,8 +153,9 @@ def constructor_weights(sources: Sequence[str], labels: Sequence[Label], tree: L
     weights = np.zeros(len(labels), np.float32)
     for index, (source, label) in enumerate(zip(sources, labels, strict=True)):
         count, of_source = counts[source, label.constructor], totals.get(source, [])
-        if count and len(of_source) > 1:
-            weights[index] = min(LARGEST_WEIGHT, sum(of_source) / len(of_source) / count)
+        if count:
+            balance = sum(of_source) / len(of_source) / count
+            weights[index] = min(LARGEST_WEIGHT, balance) if len(of_source) > 1 else lone_weight
     return weights
 
 

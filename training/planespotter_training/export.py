@@ -34,13 +34,13 @@ def export(run_folder: Path, out: Path, name: str, version: str, console: Consol
     function, weights = as_function(network)
     splits = dataset.reopen(run_folder / "dataset")
     with console.status("Calibrating on the validation photos"):
-        validation = dataset.load(splits["validation"], tree, recipe.height, recipe.width)
+        validation = dataset.load(splits["validation"], tree, recipe)
         if not len(validation):
             raise TrainingError(f"The run {run_folder} has no validation photos to calibrate on. Collect more photos.")
         step = partial(jax.jit(function), weights)
-        calibration = calibrate(tree, predict(step, validation), validation.labels, validation.constructor_weights > 0)
+        calibration = calibrate(tree, predict(step, validation), validation.labels, validation.constructor_weights)
     with console.status("Measuring on the test photos"):
-        test = dataset.load(splits["test"], tree, recipe.height, recipe.width)
+        test = dataset.load(splits["test"], tree, recipe)
         metrics = measure(tree, calibration, predict(step, test), test.labels, test.sources) if len(test) else []
     with console.status("Writing the bundle"):
         made = Bundle(

@@ -55,15 +55,13 @@ def train(
     prepared = _prepare_run(photos, inside, recipe_name, recipe, catalog_folder, out, constructors)
 
     def skip(file: str, error: PhotoError) -> None:
-        console.print(f"Left out {file}: {error}", style="yellow", highlight=False)
+        console.print(f"Left out {file}: {error}", style="yellow", highlight=False, soft_wrap=True)
 
     with console.status("Writing the data set"):
         splits = dataset.prepare(pd.concat([inside, outside]), catalog_folder, out / "dataset", skip)
     tree = prepared.tree
     with console.status("Decoding the photos"):
-        training, validation = (
-            dataset.load(splits[split], tree, recipe.height, recipe.width) for split in ("train", "validation")
-        )
+        training, validation = (dataset.load(splits[split], tree, recipe) for split in ("train", "validation"))
     _describe(prepared, console)
 
     # ---------------------------------------------------------------- network and optimiser
@@ -109,9 +107,9 @@ def train(
         network, optimiser_state, position = checkpoint.restore(
             checkpoints, nnx.merge_state(weights, statistics), optimiser_state
         )
-        state = (*network.split(nnx.Param, ...), optimiser_state)
+        state = (*nnx.split_state(network, nnx.Param, ...), optimiser_state)
         iterator.set_state(position)
-        console.print(f"Going on at step {step} of {total}.", highlight=False)
+        console.print(f"Going on at step {step} of {total}.", highlight=False, soft_wrap=True)
 
     # ---------------------------------------------------------------- the loop
     log = (out / "log.jsonl").open("a", encoding="utf-8")
@@ -153,7 +151,11 @@ def train(
             checkpoint.save(checkpoints, step, nnx.merge_state(state[0], state[1]), state[2], iterator)
             progress.update(bar, note=_epoch_note(row))
             if not console.is_terminal:
-                console.print(f"epoch {round(row['epoch'])} of {recipe.epochs}: {_epoch_note(row)}", highlight=False)
+                console.print(
+                    f"epoch {round(row['epoch'])} of {recipe.epochs}: {_epoch_note(row)}",
+                    highlight=False,
+                    soft_wrap=True,
+                )
             losses, since = [], time.perf_counter()
         if stop.is_set():
             checkpoint.save(checkpoints, step, nnx.merge_state(state[0], state[1]), state[2], iterator)
@@ -188,10 +190,11 @@ def _prepare_run(
     trained = inside[inside["split"] == "train"]
     labels = [Label(*row) for row in trained[["constructor", "family", "model"]].itertuples(index=False)]
     tree, notes = grow(labels, constructors, recipe.min_photos)
-    weights = dataset.constructor_weights(list(trained["source"]), labels, tree)
-    for source in sorted(set(trained["source"][weights == 0])):
+    shown = trained[trained["constructor"].isin(constructors)].groupby("source")["constructor"].nunique()
+    for source in sorted(shown.index[shown == 1]):
         notes.append(
-            f"source {source or '(none)'}: shows one constructor only, so it does not train the constructor head"
+            f"source {source or '(none)'}: shows one constructor only, so a photo of it counts "
+            f"{recipe.lone_weight:g} instead of 1 for the constructor head"
         )
     out.mkdir(parents=True, exist_ok=True)
     columns = list(HELDOUT_COLUMNS)
@@ -214,12 +217,12 @@ def _prepare_run(
 
 def _describe(begun: run.Run, console: Console) -> None:
     sides = ", ".join(f"{n:,} {split}" for split, n in begun.photos.items())
-    console.print(f"Photos: {sides}; split by airframe.", highlight=False)
+    console.print(f"Photos: {sides}; split by airframe.", highlight=False, soft_wrap=True)
     for constructor, leaves in begun.tree.leaves.items():
         names = ", ".join(leaf.model or leaf.family or "all" for leaf in leaves)
-        console.print(f"{constructor}: {len(leaves)} types: {names}", highlight=False)
+        console.print(f"{constructor}: {len(leaves)} types: {names}", highlight=False, soft_wrap=True)
     for note in begun.notes:
-        console.print(f"Note: {note}", style="dim", highlight=False)
+        console.print(f"Note: {note}", style="dim", highlight=False, soft_wrap=True)
 
 
 def _epoch_note(row: dict[str, Any]) -> str:

@@ -27,6 +27,8 @@ class Recipe:
     """Share of the features that are dropped before the heads."""
     source_balance: float
     """How sources are mixed: each is drawn in proportion to (its number of photos) ** source_balance."""
+    lone_weight: float
+    """How much a photo counts for the constructor head if its source shows one constructor only; others count 1."""
     min_photos: int
     """Fewest training photos with which a family or model is a leaf of its own."""
     shift: float
@@ -44,7 +46,7 @@ class Recipe:
         for name in ("channels", "epochs", "batch_size", "learning_rate", "min_photos"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
-        for name in ("warmup_epochs", "weight_decay", "source_balance"):
+        for name in ("warmup_epochs", "weight_decay", "source_balance", "lone_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be below 0, but is {getattr(self, name)}")
         for name in ("dropout", "shift", "zoom", "light"):

@@ -16,6 +16,7 @@ RECIPE = Recipe(
     weight_decay=0.05,
     dropout=0.2,
     source_balance=0.5,
+    lone_weight=0.2,
     min_photos=20,
     shift=0.08,
     zoom=0.15,
