@@ -36,9 +36,9 @@ def run_demo(out: Path, console: Console) -> None:
     photos, run, model = out / "photos", out / "run", out / "model"
 
     _step(console, "Scrape the sample site with a real browser", "scrape", "--site", "sample", "--out", photos)
-    _step(console, "Train a small network on what was found", "train", photos, "--recipe", "small", "--out", run)
+    _step(console, "Train a small network on what was found", "train", photos, "--set", "epochs=30", "--out", run)
     _step(console, "Export it, calibrated and measured", "export", run, "--out", model, "--name", "demo")
-    with _server(console, model) as address:
+    with _server(console, model, out / "server.log") as address:
         heldout = ("--truth", run / "heldout.csv", "--show", "12", "--server", address)
         _step(console, "Stream the photos that it was not trained on", "classify", *heldout)
     console.rule(f"Done in {time.monotonic() - began:.0f} s", align="left")
@@ -62,16 +62,17 @@ def _step(console: Console, what: str, *arguments: str | Path) -> None:
 
 
 @contextmanager
-def _server(console: Console, model: Path) -> Iterator[str]:
+def _server(console: Console, model: Path, log: Path) -> Iterator[str]:
     """Serve `model` on a free port and yield the address; stop the server at the end."""
     arguments = ("serve", "--model", model, "--port", "0")
     _announce(console, "Serve it over gRPC", arguments)
-    process = subprocess.Popen(_command(*arguments), stdout=subprocess.PIPE, text=True)
+    with log.open("w", encoding="utf-8") as errors:
+        process = subprocess.Popen(_command(*arguments), stdout=subprocess.PIPE, stderr=errors, text=True)
     try:
         assert process.stdout is not None
         ready = process.stdout.readline().strip()  # "Serving demo 1 on 127.0.0.1:40123", or nothing if it has ended
         if not ready:
-            raise DemoError("The server did not start; it says why above.")
+            raise DemoError(f"The server did not start; {log} says why.")
         console.print(ready, highlight=False)
         yield ready.rsplit(" ", 1)[1]
     finally:

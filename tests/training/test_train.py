@@ -22,7 +22,16 @@ from planespotter_training.export import as_function, export, serialise
 from planespotter_training.network import Classifier
 from planespotter_training.train import train
 
-QUICK = ("height=32", "width=48", "channels=0.0625", "batch_size=8", "min_photos=5", "warmup_epochs=0", "dropout=0.1")
+QUICK = (
+    "height=32",
+    "width=48",
+    "channels=0.0625",
+    "batch_size=8",
+    "min_photos=5",
+    "warmup_epochs=0",
+    "dropout=0.1",
+    "colour=0.1",
+)
 BOTH = ("Airbus", "Boeing")
 
 

@@ -4,20 +4,23 @@ import jax
 import jax.numpy as jnp
 
 
-def augment(photos: jax.Array, key: jax.Array, *, shift: float, zoom: float, light: float) -> jax.Array:
-    """Mirror, shift, scale and relight each photo at random. Takes and returns uint8 [n, height, width, 3].
+def augment(photos: jax.Array, key: jax.Array, *, shift: float, zoom: float, light: float, colour: float) -> jax.Array:
+    """Mirror, shift, scale, recolour and relight each photo at random. Takes and returns uint8 [n, height, width, 3].
 
     `shift`: largest shift as a share of the size. `zoom`: largest change of scale as a share. `light`: largest change
     of brightness and of contrast as a share. What comes in from outside the photo is of its mean colour.
     """
     keys = jax.random.split(key, len(photos))
-    return jax.vmap(lambda photo, key: _augment_one(photo, key, shift, zoom, light))(photos, keys)
+    return jax.vmap(lambda photo, key: _augment_one(photo, key, shift, zoom, light, colour))(photos, keys)
 
 
-def _augment_one(photo: jax.Array, key: jax.Array, shift: float, zoom: float, light: float) -> jax.Array:
-    mirror, scale_key, shift_key, bright_key, contrast_key = jax.random.split(key, 5)
+def _augment_one(photo: jax.Array, key: jax.Array, shift: float, zoom: float, light: float, colour: float) -> jax.Array:
+    mirror, scale_key, shift_key, bright_key, contrast_key, share_key, mix_key = jax.random.split(key, 7)
     x = photo.astype(jnp.float32)
     x = jnp.where(jax.random.bernoulli(mirror), x[:, ::-1], x)
+    mixture = jax.random.uniform(mix_key, (3, 3))
+    share = jax.random.uniform(share_key, (), maxval=colour)
+    x = x @ ((1 - share) * jnp.eye(3) + share * mixture / mixture.sum(axis=0, keepdims=True))
     mean = x.mean(axis=(0, 1), keepdims=True)
     size = jnp.asarray(x.shape[:2], jnp.float32)
     scale = jnp.exp(jax.random.uniform(scale_key, (), minval=jnp.log1p(-zoom), maxval=jnp.log1p(zoom)))

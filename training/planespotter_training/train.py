@@ -87,7 +87,14 @@ def train(
     def train_step(state: Any, batch: dict[str, jax.Array], step: jax.Array) -> Any:
         weights, statistics, optimiser_state = state
         augment_key, dropout_key = jax.random.split(jax.random.fold_in(jax.random.key(recipe.seed), step))
-        photos = augment(batch["photos"], augment_key, shift=recipe.shift, zoom=recipe.zoom, light=recipe.light)
+        photos = augment(
+            batch["photos"],
+            augment_key,
+            shift=recipe.shift,
+            zoom=recipe.zoom,
+            light=recipe.light,
+            colour=recipe.colour,
+        )
         (loss, statistics), gradients = jax.value_and_grad(loss_of, has_aux=True)(
             weights, statistics, photos, batch, dropout_key
         )

@@ -37,6 +37,8 @@ class Recipe:
     """Augmentation: largest change of scale, up or down, as a share."""
     light: float
     """Augmentation: largest change of brightness and of contrast, as a share."""
+    colour: float
+    """Augmentation: largest share of each colour channel that a random mixture of all three replaces."""
     seed: int = 0
     """Decides the first weights, the order of photos and all augmentation."""
 
@@ -49,6 +51,6 @@ class Recipe:
         for name in ("warmup_epochs", "weight_decay", "source_balance", "lone_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be below 0, but is {getattr(self, name)}")
-        for name in ("dropout", "shift", "zoom", "light"):
+        for name in ("dropout", "shift", "zoom", "light", "colour"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be from 0 up to below 1, not {getattr(self, name)}")

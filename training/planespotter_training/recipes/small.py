@@ -21,4 +21,5 @@ RECIPE = Recipe(
     shift=0.08,
     zoom=0.15,
     light=0.25,
+    colour=0.8,
 )
