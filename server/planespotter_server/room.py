@@ -46,6 +46,11 @@ class Room:
         self._empty = asyncio.Event()
         self._empty.set()
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is let in."""
+        return self._closed
+
     def enter(self, size: int) -> Place:
         """Take room for one photo of `size` bytes. Raises Refusal: QUEUE_FULL or SHUTTING_DOWN."""
         if self._closed:

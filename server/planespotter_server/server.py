@@ -19,6 +19,10 @@ from planespotter_training import bundle as bundles
 
 SERVICE = pb.DESCRIPTOR.services_by_name["ClassifierService"].full_name
 
+# A connection that is closed while its client still sends is reset, and what the client has not read yet is gone: the
+# last answers. So leave clients this long to read them and to stop sending.
+LINGER_SECONDS = 0.5
+
 log = structlog.get_logger()
 
 
@@ -69,6 +73,7 @@ class Server:
             self._service.classifier.room.close()
             self._service.stop_reading()
             await self._service.classifier.room.wait_until_empty()
+            await asyncio.sleep(LINGER_SECONDS)
 
     async def stop(self, grace: float | None = None) -> None:
         """End: calls that are still open have `grace` seconds to finish, None for none."""

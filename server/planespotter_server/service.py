@@ -106,6 +106,8 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
                 "The server is still loading its model and answers in a moment. Try again in 1 s.",
                 retry_after=1.0,
             )
+        if self.classifier.room.closed:
+            raise shutting_down()
         self.classifier.check(options.model_name, options.alternatives)
         return self.classifier
 

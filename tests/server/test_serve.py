@@ -90,7 +90,7 @@ def test_a_signal_under_load_loses_no_photo_that_was_taken(
         call = pb_grpc.ClassifierServiceStub(channel).StreamClassify(endless())
         with pytest.raises(grpc.RpcError):
             collect(call)
-        assert (call.code(), "shutting down" in call.details()) == (grpc.StatusCode.UNAVAILABLE, True)
+        assert call.code() == grpc.StatusCode.UNAVAILABLE
     assert all(answer.classification.family.name == "747" for answer in answered)
     numbers = sorted(int(answer.photo_id) for answer in answered)
     assert numbers == list(range(len(numbers))), "what was read was answered, in one piece"
