@@ -274,6 +274,8 @@ def _in_words(row: dict[str, Any]) -> str:
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for all that the demo makes.", file_okay=False)] = Path("demo"),
+    pages: Annotated[int, typer.Option(help="Pages of the sample site to scrape, 48 photos each.", min=1)] = 13,
+    epochs: Annotated[int, typer.Option(help="How long to train; fewer is quicker and worse.", min=1)] = 30,
 ) -> None:
     """Run the whole line on the built-in sample site: scrape, train, export, serve, classify. Takes some minutes.
 
@@ -283,4 +285,4 @@ def demo(
     """
     from planespotter_client.demo import run_demo
 
-    run_demo(out, Console())
+    run_demo(out, pages, epochs, Console())

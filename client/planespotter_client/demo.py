@@ -24,19 +24,21 @@ class DemoError(Exception):
     """The demo cannot go on; the text says why and what to do."""
 
 
-def run_demo(out: Path, console: Console) -> None:
+def run_demo(out: Path, pages: int, epochs: int, console: Console) -> None:
     """Scrape, train, export, serve and classify, leaving everything in `out`; what is there already is used again.
 
-    Raises DemoError.
+    `pages` of the sample site are scraped, and the network is trained for `epochs`. Raises DemoError.
     """
     missing = [extra for extra, module in NEEDED.items() if importlib.util.find_spec(module) is None]
     if missing:
         raise DemoError(f"The demo needs the extras {', '.join(missing)}: pip install 'planespotter[all]'")
     began = time.monotonic()
     photos, run, model = out / "photos", out / "run", out / "model"
+    scrape = ("scrape", "--site", "sample", "--pages", str(pages), "--out", photos)
+    train = ("train", photos, "--recipe", "small", "--set", f"epochs={epochs}", "--out", run)
 
-    _step(console, "Scrape the sample site with a real browser", "scrape", "--site", "sample", "--out", photos)
-    _step(console, "Train a small network on what was found", "train", photos, "--set", "epochs=30", "--out", run)
+    _step(console, "Scrape the sample site with a real browser", *scrape)
+    _step(console, "Train a small network on what was found", *train)
     _step(console, "Export it, calibrated and measured", "export", run, "--out", model, "--name", "demo")
     with _server(console, model, out / "server.log") as address:
         heldout = ("--truth", run / "heldout.csv", "--show", "12", "--server", address)

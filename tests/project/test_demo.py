@@ -1,0 +1,28 @@
+"""The whole line, from the photo site to streamed answers, as the demo runs it, only smaller."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+DEMO = [sys.executable, "-m", "planespotter_client.main", "demo", "--pages", "4", "--epochs", "1", "--out"]
+
+
+def test_the_demo_leads_from_a_photo_site_to_streamed_answers_and_again_from_what_is_there(tmp_path: Path) -> None:
+    out = tmp_path / "demo folder"
+    for attempt in ("first", "second"):
+        done = subprocess.run([*DEMO, out], capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "Answers beside the truth" in done.stdout
+        assert "photos per second through the stream" in done.stdout
+        assert "grpcurl -plaintext" in done.stdout
+        with (out / "photos" / "catalog.csv").open(encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        assert len({row["photo_id"] for row in rows}) == len(rows) > 150, attempt
+    assert {path.name for path in out.iterdir()} == {"photos", "run", "model", "server.log"}
+    with (out / "run" / "heldout.csv").open(encoding="utf-8") as file:
+        heldout = list(csv.DictReader(file))
+    assert f"{len(heldout)} photos in " in done.stdout
+    with (out / "run" / "split.csv").open(encoding="utf-8") as file:
+        trained_on = {row["registration"] for row in csv.DictReader(file) if row["split"] == "train"} - {""}
+    assert not trained_on & {row["registration"] for row in heldout}, "an airframe is on both sides"

@@ -1,0 +1,62 @@
+"""What the README says to do can be done."""
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from planespotter_client.main import build_app
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^    planespotter (.+)$", README, re.MULTILINE)
+
+
+@pytest.fixture
+def address(tiny_bundle: Path) -> Iterator[str]:
+    command = [sys.executable, "-m", "planespotter_client.main", "serve", "--model", str(tiny_bundle), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout is not None
+        yield server.stdout.readline().strip().rsplit(" ", 1)[1]
+        server.terminate()
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_and_option_in_it_exists(line: str) -> None:
+    name, *words = shlex.split(line)
+    command = typer.main.get_command(build_app()).commands[name]  # type: ignore[attr-defined]
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("-")} <= known
+
+
+def test_there_are_commands_in_it() -> None:
+    assert {line.split()[0] for line in COMMANDS} >= {"scrape", "train", "export", "evaluate", "serve", "classify"}
+
+
+def test_every_target_in_it_is_in_the_makefile() -> None:
+    listed = subprocess.run(["make", "-C", REPOSITORY], capture_output=True, text=True, check=True).stdout
+    for target in set(re.findall(r"`?make ([a-z]+)", README)):
+        assert f"make {target} " in listed
+
+
+def test_the_python_example_runs(
+    address: str,
+    paint: Callable[..., bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (example,) = re.findall(r"```python\n(.+?)```", README, re.DOTALL)
+    (tmp_path / "photo.jpg").write_bytes(paint("737-800"))
+    (tmp_path / "another.jpg").write_bytes(b"no photo")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example.replace("127.0.0.1:50051", address), "README.md", "exec"), {})
+    first, *streamed = capsys.readouterr().out.splitlines()
+    assert "737-800" in first
+    assert any(line.startswith("photo.jpg") and "737-800" in line for line in streamed)
+    assert any(line.startswith("another.jpg") and "JPEG, PNG or WebP" in line for line in streamed)
