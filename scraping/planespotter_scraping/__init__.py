@@ -1,1 +1,1 @@
-"""placeholder."""
+"""Collects photos of aircraft with their labels into catalogs."""

@@ -2,8 +2,10 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +37,7 @@ def test_a_bundle_replaces_a_bundle_but_nothing_else(tiny_bundle: Path, copy: Pa
     bundle.write(model, copy)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "precious.jpg").write_bytes(b"1")
-    with pytest.raises(BundleError, match="is no bundle, so it is left alone"):
+    with pytest.raises(BundleError, match=r"holds what is no part of a bundle \(precious\.jpg\), so it is left alone"):
         bundle.write(model, tmp_path / "photos")
     assert (tmp_path / "photos" / "precious.jpg").read_bytes() == b"1"
 
@@ -74,12 +76,43 @@ def test_a_later_format_is_refused_with_both_numbers(copy: Path) -> None:
         bundle.read(copy)
 
 
-def test_a_file_outside_the_bundle_is_refused(copy: Path) -> None:
-    description = json.loads((copy / "bundle.json").read_text())
-    description["files"]["../secret"] = "0" * 64
+def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the description of a bundle, with the right hash, as someone might who edits it by hand."""
+    description = json.loads((folder / "bundle.json").read_text())
     del description["sha256"]
+    change(description)
     description["sha256"] = _sha256(_canonical(description))
-    (copy / "bundle.json").write_text(json.dumps(description))
+    (folder / "bundle.json").write_text(json.dumps(description))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d.pop("files"),
+        lambda d: d.update(files=[]),
+        lambda d: d.update(files={}),
+        lambda d: d.update(tree={"Airbus": ["A320"]}),
+        lambda d: d.update(temperatures=[]),
+        lambda d: d["temperatures"].update(Airbus="warm"),
+        lambda d: d["temperatures"].update(Airbus=0),
+        lambda d: d["input"].update(height="a"),
+        lambda d: d["input"].update(height=-1),
+        lambda d: d["thresholds"].update(model=None),
+        lambda d: d.update(name=None),
+        lambda d: d.update(decode="guess"),
+        lambda d: d.update(metrics=[{"value": 1}]),
+    ],
+)
+def test_a_description_with_something_of_the_wrong_kind_is_refused(
+    copy: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
+    rewrite(copy, change)
+    with pytest.raises(BundleError, match=r"lacks something or holds something of the wrong kind"):
+        bundle.read(copy)
+
+
+def test_a_file_outside_the_bundle_is_refused(copy: Path) -> None:
+    rewrite(copy, lambda description: description["files"].update({"../secret": "0" * 64}))
     with pytest.raises(BundleError, match="names a file outside itself"):
         bundle.read(copy)
 

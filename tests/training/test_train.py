@@ -116,8 +116,40 @@ def test_another_training_in_the_same_folder_is_refused(trained: Path, painted: 
 
 
 def test_constructors_that_the_catalog_lacks_are_named_beside_those_it_has(painted: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"has none of Fokker\. It has: .*Airbus \(120\)"):
+    with pytest.raises(TrainingError, match=r"has none of Fokker\. The catalog has: .*Airbus \(120\)"):
         train(painted, "small", recipes.load("small"), tmp_path, ("Airbus", "Fokker"), Console(quiet=True))
+
+
+def test_one_constructor_named_twice_is_one(painted: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="only Airbus was named"):
+        train(painted, "small", recipes.load("small"), tmp_path, ("Airbus", "airbus"), Console(quiet=True))
+
+
+def test_a_training_that_could_not_begin_leaves_its_folder_free(painted: Path, tmp_path: Path) -> None:
+    recipe = recipes.load("small", [*QUICK, "batch_size=4096"])
+    with pytest.raises(TrainingError, match=r"A batch of 4096 photos is more than the \d+ to train on"):
+        train(painted, "small", recipe, tmp_path / "run", BOTH, Console(quiet=True))
+    assert quick(painted, tmp_path / "run", epochs=1)
+
+
+def test_a_run_does_not_go_on_with_a_catalog_that_has_changed(
+    paint_catalog: Callable[[Path, int], Path], tmp_path: Path
+) -> None:
+    folder = paint_catalog(tmp_path / "catalog", 120)
+    assert quick(folder, tmp_path / "run", epochs=1)
+    with (folder / "catalog.csv").open("a") as file:
+        file.write("\n")
+    with pytest.raises(TrainingError, match="as it was before it changed"):
+        quick(folder, tmp_path / "run", epochs=1)
+
+
+def test_a_run_of_an_earlier_version_whose_recipe_lacks_later_settings_can_be_read(
+    trained: Path, tmp_path: Path
+) -> None:
+    description = json.loads((trained / "run.json").read_text())
+    del description["recipe"]["colour"]
+    (tmp_path / "run.json").write_text(json.dumps(description))
+    assert run.read(tmp_path).recipe.colour == 0
 
 
 def test_exporting_what_is_no_run_or_has_no_checkpoint_is_refused(trained: Path, tmp_path: Path) -> None:

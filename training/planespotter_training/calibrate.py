@@ -19,6 +19,9 @@ MIN_PHOTOS = 20
 NEVER = 1.01
 """A threshold that no probability reaches."""
 
+# What is less likely than not is never sure, even if all validation photos were right.
+LEAST = 0.5
+
 
 def calibrate(
     tree: LabelTree,
@@ -93,4 +96,4 @@ def _threshold(
     accuracy = np.cumsum((weights * right)[order]) / np.maximum(weight, 1e-9)
     # Enough answers must lie above it, or one lucky photo would decide.
     enough = np.flatnonzero((accuracy >= TARGET) & (weight >= MIN_PHOTOS))
-    return float(probabilities[order[enough[-1]]]) if len(enough) else NEVER
+    return max(LEAST, float(probabilities[order[enough[-1]]])) if len(enough) else NEVER

@@ -5,19 +5,26 @@ from typing import Annotated
 
 import typer
 
+from planespotter_training import recipes
+
 app = typer.Typer()
 
 Constructors = Annotated[str, typer.Option(help="Constructors to tell apart, separated by commas.")]
 
 
-@app.command(rich_help_panel="Model")
+@app.command()
 def train(
     catalog: Annotated[Path, typer.Argument(help="Folder of the catalog: catalog.csv and its images.")],
     out: Annotated[Path, typer.Option(help="Folder of the run. If it holds this run already, training goes on.")],
-    recipe: Annotated[str, typer.Option(help="How to train.")] = "small",
+    recipe: Annotated[str, typer.Option(help=f"How to train. Recipes: {', '.join(recipes.names())}.")] = "small",
     constructors: Constructors = "Airbus,Boeing",
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a setting of the recipe, such as epochs=5. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Change a setting of the recipe, such as epochs=5. Repeatable. "
+            f"Settings: {', '.join(recipes.settings())}.",
+        ),
     ] = None,
 ) -> None:
     """Train a network on the photos of a catalog.
@@ -29,7 +36,6 @@ def train(
     """
     from rich.console import Console
 
-    from planespotter_training import recipes
     from planespotter_training import train as training
 
     console = Console(stderr=True)
@@ -41,7 +47,7 @@ def train(
     typer.echo(f"Trained. Next: planespotter export {out} --out BUNDLE", err=True)
 
 
-@app.command(rich_help_panel="Model")
+@app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of the run.")],
     out: Annotated[Path, typer.Option(help="Folder of the bundle to write.")],
@@ -63,7 +69,7 @@ def export(
     typer.echo(f"Wrote {out}. Next: planespotter serve --model {out}", err=True)
 
 
-@app.command(rich_help_panel="Model")
+@app.command()
 def evaluate(
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
     catalog: Annotated[Path, typer.Argument(help="Folder of the catalog.")],

@@ -6,6 +6,7 @@ RUN/dataset/catalog_photos/1.0.0/   train, validation and test: the image files 
 import contextlib
 import io
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,14 +35,12 @@ LARGEST_WEIGHT = 4.0
 
 
 class CatalogPhotos(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
-    """Builds the data set from the rows of a catalog, with a column `split`; `skip` hears of what cannot be decoded."""
+    """Builds the data set from the rows of a catalog, with a column `split`; every side must have some."""
 
     VERSION = tfds.core.Version("1.0.0")
 
-    def __init__(
-        self, photos: pd.DataFrame, folder: Path, skip: Callable[[str, PhotoError], None], **kwargs: Any
-    ) -> None:
-        self._photos, self._folder, self._skip = photos, folder, skip
+    def __init__(self, photos: pd.DataFrame, folder: Path, **kwargs: Any) -> None:
+        self._photos, self._folder = photos, folder
         super().__init__(**kwargs)
 
     def _info(self) -> Any:
@@ -50,45 +49,59 @@ class CatalogPhotos(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
         return tfds.core.DatasetInfo(builder=self, features=features)
 
     def _split_generators(self, _: object) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
-        return {split: self._generate_examples(self._photos[self._photos["split"] == split]) for split in SPLITS}
+        sides = {split: self._photos[self._photos["split"] == split] for split in SPLITS}
+        return {split: self._generate_examples(photos) for split, photos in sides.items() if len(photos)}
 
     def _generate_examples(self, photos: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
         for row in photos.to_dict("records"):
             data = (self._folder / str(row["file"])).read_bytes()
-            try:
-                decode(data, 32, 32)
-            except PhotoError as error:
-                self._skip(str(row["file"]), error)
-                continue
             yield str(row["photo_id"]), {"photo": data, **{name: row[name] for name in TEXTS}}
 
 
-def prepare(
-    photos: pd.DataFrame, folder: Path, out: Path, skip: Callable[[str, PhotoError], None]
-) -> dict[str, Sequence[dict[str, Any]]]:
-    """Write the data set below `out` unless it is there, and return its splits as sequences of examples.
+def readable(photos: pd.DataFrame, folder: Path, skip: Callable[[str, Exception], None]) -> pd.DataFrame:
+    """Return the rows of `photos`, of the catalog in `folder`, whose images can be decoded; `skip` hears of others."""
 
-    `photos` are rows of the catalog in `folder` with a column `split`. An example holds `photo`, the bytes of the file,
-    and TEXTS. Raises TrainingError if no photo is left to train on.
+    def fault(file: str) -> PhotoError | OSError | None:
+        try:
+            decode((folder / file).read_bytes(), 32, 32)
+        except (PhotoError, OSError) as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        faults = list(pool.map(fault, photos["file"]))
+    for file, error in zip(photos["file"], faults, strict=True):
+        if error is not None:
+            skip(file, error)
+    return photos[[error is None for error in faults]]
+
+
+def prepare(photos: pd.DataFrame, folder: Path, out: Path) -> None:
+    """Write the data set below `out`, in place of one that is there.
+
+    `photos` are readable rows of the catalog in `folder` with a column `split`. Raises TrainingError if there are too
+    few to train on.
     """
+    for split in ("train", "validation"):
+        if not (photos["split"] == split).any():
+            raise TrainingError(
+                f"None of the {len(photos)} photos that can be used falls to the {split} side. Collect more photos."
+            )
+    shutil.rmtree(out, ignore_errors=True)
     tfds.disable_progress_bar()
-    if not (photos["split"] == "train").any():
-        raise TrainingError("No photo of the catalog falls to the training set. Collect more photos.")
-    builder = CatalogPhotos(photos, folder, skip, data_dir=out, file_format="array_record")
     with contextlib.redirect_stdout(io.StringIO()):  # it would print where it wrote
-        builder.download_and_prepare()
-    return _open(builder)
+        CatalogPhotos(photos, folder, data_dir=out, file_format="array_record").download_and_prepare()
 
 
 def reopen(out: Path) -> dict[str, Sequence[dict[str, Any]]]:
-    """Return the splits of the data set that `prepare` wrote below `out`. Raises TrainingError if there is none."""
+    """Return the sides of the data set that `prepare` wrote below `out`, as sequences of examples.
+
+    An example holds `photo`, the bytes of the file, and TEXTS. Raises TrainingError if there is no data set.
+    """
     folder = out / "catalog_photos" / str(CatalogPhotos.VERSION)
     if not folder.is_dir():
         raise TrainingError(f"There is no data set at {folder}. `planespotter train` writes it; train again.")
-    return _open(tfds.builder_from_directory(folder))
-
-
-def _open(builder: Any) -> dict[str, Sequence[dict[str, Any]]]:
+    builder = tfds.builder_from_directory(folder)
     decoders = {"photo": tfds.decode.SkipDecoding()}
     return {
         split: builder.as_data_source(split=split, decoders=decoders) if split in builder.info.splits else []

@@ -26,7 +26,7 @@ def evaluate(bundle_folder: Path, catalog_folder: Path, split: str, console: Con
     """
     model = bundle.read(bundle_folder)
     photos = catalog.read(catalog_folder)
-    catalog.check(catalog_folder, photos)
+    catalog.check(catalog_folder, photos, hashes=True)
     photos = photos if split == "all" else photos[assign(photos) == split]
     photos = photos[photos["constructor"] != ""]
     if photos.empty:
@@ -39,8 +39,8 @@ def evaluate(bundle_folder: Path, catalog_folder: Path, split: str, console: Con
     def decode(row: dict[str, str]) -> np.ndarray | None:
         try:
             return bundle.decode((catalog_folder / row["file"]).read_bytes(), model.height, model.width)
-        except PhotoError as error:
-            console.print(f"Left out {row['file']}: {error}", style="yellow", highlight=False)
+        except (PhotoError, OSError) as error:
+            console.print(f"Left out {row['file']}: {error}", style="yellow", highlight=False, soft_wrap=True)
             return None
 
     outputs: list[dict[str, np.ndarray]] = []

@@ -11,7 +11,7 @@ from flax import nnx
 from rich.console import Console
 
 from planespotter_training import bundle, checkpoint, dataset, run
-from planespotter_training.bundle import Bundle, Calibration
+from planespotter_training.bundle import Bundle
 from planespotter_training.calibrate import calibrate
 from planespotter_training.errors import TrainingError
 from planespotter_training.metrics import measure
@@ -49,7 +49,7 @@ def export(run_folder: Path, out: Path, name: str, version: str, console: Consol
             tree=tree,
             height=recipe.height,
             width=recipe.width,
-            calibration=Calibration(calibration.temperatures, calibration.thresholds, calibration.decode),
+            calibration=calibration,
             metrics=tuple(metrics),
             trained_on={
                 "recipe": described.recipe_name,

@@ -26,6 +26,9 @@ class Run:
     recipe_name: str
     recipe: Recipe
     catalog: str
+    catalog_sha256: str
+    """Of catalog.csv when the run began: what is trained on may not change on the way."""
+    constructors: list[str]
     tree: LabelTree
     photos: dict[str, int]
     """How many photos each split has."""
@@ -49,9 +52,11 @@ def read(folder: Path) -> Run:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return Run(**{**content, "recipe": Recipe(**content["recipe"]), "tree": LabelTree(content["tree"])})
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise TrainingError(
             f"There is no run at {folder}: it holds no run.json. `planespotter train CATALOG --out {folder}` makes one."
         ) from error
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise TrainingError(f"{path} cannot be read ({error}). Train again into another folder.") from error
+        raise TrainingError(
+            f"{path} is damaged or was written by another version of planespotter. Train again into another folder."
+        ) from error

@@ -1,5 +1,6 @@
 """Train a network on a catalog. Read from top to bottom."""
 
+import hashlib
 import json
 import signal
 import threading
@@ -24,7 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from planespotter_scraping import catalog
 from planespotter_training import checkpoint, dataset, run
 from planespotter_training.augment import augment
-from planespotter_training.bundle import Calibration, Label, PhotoError, Thresholds
+from planespotter_training.bundle import Calibration, Label, Thresholds
 from planespotter_training.errors import TrainingError
 from planespotter_training.grow_tree import grow
 from planespotter_training.loader import batches
@@ -47,22 +48,17 @@ def train(
     """
     # ---------------------------------------------------------------- photos
     photos = catalog.read(catalog_folder)
-    catalog.check(catalog_folder, photos)
-    photos["split"] = assign(photos)
-    inside = photos[photos["constructor"].isin(constructors)]
-    # Aircraft of other constructors are kept for the test: they should be answered with "unknown".
-    outside = photos[~photos["constructor"].isin(["", *constructors]) & (photos["split"] == "test")]
-    prepared = _prepare_run(photos, inside, recipe_name, recipe, catalog_folder, out, constructors)
-
-    def skip(file: str, error: PhotoError) -> None:
-        console.print(f"Left out {file}: {error}", style="yellow", highlight=False, soft_wrap=True)
-
-    with console.status("Writing the data set"):
-        splits = dataset.prepare(pd.concat([inside, outside]), catalog_folder, out / "dataset", skip)
-    tree = prepared.tree
+    sha256 = hashlib.sha256((catalog_folder / "catalog.csv").read_bytes()).hexdigest()
+    if (out / "run.json").is_file():
+        begun = run.read(out)
+        _check_same(begun, recipe, constructors, catalog_folder, sha256, out)
+    else:
+        begun = _begin(photos, catalog_folder, sha256, recipe_name, recipe, out, constructors, console)
+    tree = begun.tree
+    _describe(begun, console)
     with console.status("Decoding the photos"):
+        splits = dataset.reopen(out / "dataset")
         training, validation = (dataset.load(splits[split], tree, recipe) for split in ("train", "validation"))
-    _describe(prepared, console)
 
     # ---------------------------------------------------------------- network and optimiser
     graph, weights, statistics = _split(checkpoint.build(recipe, tree))
@@ -138,8 +134,9 @@ def train(
             mean_loss = float(np.mean(jax.device_get(losses)))
             if not np.isfinite(mean_loss):
                 raise TrainingError(
-                    f"The loss is {mean_loss} at step {step}: training has diverged. Checkpoint "
-                    f"{checkpoints.latest_step()} is the last good one; lower it with --set learning_rate=..."
+                    f"The loss is {mean_loss} at step {step}: training has diverged. The last good checkpoint is of "
+                    f"step {checkpoints.latest_step() or 0}. Train into another folder with a lower learning rate "
+                    f"than {recipe.learning_rate:g}: --set learning_rate=..."
                 )
             rate = len(losses) * recipe.batch_size / (time.perf_counter() - since)
             outputs = predict(partial(predict_step, state[0], state[1]), validation) if len(validation) else {}
@@ -169,57 +166,103 @@ def train(
     return step >= total
 
 
-def _prepare_run(
+def _check_same(
+    begun: run.Run, recipe: Recipe, constructors: Sequence[str], catalog_folder: Path, sha256: str, out: Path
+) -> None:
+    """Raise TrainingError unless the run in `out` was begun with just these."""
+    if (begun.recipe, Path(begun.catalog)) != (recipe, catalog_folder.resolve()):
+        difference = f"recipe {begun.recipe_name} on {begun.catalog}, perhaps with other settings"
+    elif sorted(map(str.lower, begun.constructors)) != sorted({name.lower() for name in constructors}):
+        difference = f"the constructors {', '.join(begun.constructors)}"
+    elif begun.catalog_sha256 != sha256:
+        difference = f"{begun.catalog} as it was before it changed"
+    else:
+        return
+    raise TrainingError(
+        f"{out} holds another run: {difference}. Name another folder with --out, or give what that run was begun with "
+        "to go on with it."
+    )
+
+
+def _begin(
     photos: pd.DataFrame,
-    inside: pd.DataFrame,
+    catalog_folder: Path,
+    sha256: str,
     recipe_name: str,
     recipe: Recipe,
-    catalog_folder: Path,
     out: Path,
     constructors: Sequence[str],
+    console: Console,
 ) -> run.Run:
-    """Return the run in `out`, begun anew unless one with the same catalog and recipe is there."""
-    if (out / "run.json").is_file():
-        earlier = run.read(out)
-        if (earlier.recipe, Path(earlier.catalog)) != (recipe, catalog_folder.resolve()):
-            raise TrainingError(
-                f"{out} holds another run: recipe {earlier.recipe_name} on {earlier.catalog}. "
-                "Name another folder with --out, or give the same recipe, settings and catalog to go on with it."
-            )
-        return earlier
-    missing = [name for name in constructors if name not in set(inside["constructor"])]
-    if missing or len(constructors) < 2:
-        known = ", ".join(f"{name} ({n})" for name, n in photos["constructor"].value_counts().items() if name)
+    """Split the photos, grow the tree, and write the run folder: run.json last, so a run is whole or not there."""
+    with console.status("Checking the photos"):
+        catalog.check(catalog_folder, photos, hashes=True)
+    photos["split"] = assign(photos)
+    constructors = _known_constructors(constructors, photos)
+    inside = photos["constructor"].isin(constructors)
+    # Aircraft of other constructors are kept for the test: they should be answered with "unknown".
+    outside = ~photos["constructor"].isin(["", *constructors]) & (photos["split"] == "test")
+
+    notes = []
+
+    def skip(file: str, error: Exception) -> None:
+        console.print(f"Left out {file}: {error}", style="yellow", highlight=False, soft_wrap=True)
+        notes.append(f"{file}: cannot be read; left out")
+
+    with console.status("Writing the data set"):
+        used = dataset.readable(photos[inside | outside], catalog_folder, skip)
+        out.mkdir(parents=True, exist_ok=True)
+        dataset.prepare(used, catalog_folder, out / "dataset")
+
+    trained = used[used["split"] == "train"]
+    if recipe.batch_size > len(trained):
         raise TrainingError(
-            f"Training needs photos of two constructors or more; the catalog has none of "
-            f"{', '.join(missing) or 'a second'}. It has: {known or 'no photos'}. Choose with --constructors."
+            f"A batch of {recipe.batch_size} photos is more than the {len(trained)} to train on. "
+            "Choose a smaller one with --set batch_size=..., or collect more photos."
         )
-    trained = inside[inside["split"] == "train"]
     labels = [Label(*row) for row in trained[["constructor", "family", "model"]].itertuples(index=False)]
-    tree, notes = grow(labels, constructors, recipe.min_photos)
-    shown = trained[trained["constructor"].isin(constructors)].groupby("source")["constructor"].nunique()
+    tree, fallen_back = grow(labels, constructors, recipe.min_photos)
+    notes += fallen_back
+    shown = trained.groupby("source")["constructor"].nunique()
     for source in sorted(shown.index[shown == 1]):
         notes.append(
             f"source {source or '(none)'}: shows one constructor only, so a photo of it counts "
             f"{recipe.lone_weight:g} instead of 1 for the constructor head"
         )
-    out.mkdir(parents=True, exist_ok=True)
     columns = list(HELDOUT_COLUMNS)
-    photos[[*columns, "split"]].to_csv(out / "split.csv", index=False)
-    heldout = photos[photos["split"] == "test"][columns].copy()
+    used[[*columns, "split"]].to_csv(out / "split.csv", index=False)
+    heldout = used[used["split"] == "test"][columns].copy()
     heldout["file"] = [str((catalog_folder / file).resolve()) for file in heldout["file"]]
     heldout.to_csv(out / "heldout.csv", index=False)
     begun = run.Run(
         recipe_name=recipe_name,
         recipe=recipe,
         catalog=str(catalog_folder.resolve()),
+        catalog_sha256=sha256,
+        constructors=constructors,
         tree=tree,
-        photos={split: int((inside["split"] == split).sum()) for split in SPLITS},
+        photos={split: int((used["split"] == split).sum()) for split in SPLITS},
         sources=dict(Counter(trained["source"])),
         notes=notes,
     )
     run.write(begun, out)
     return begun
+
+
+def _known_constructors(names: Sequence[str], photos: pd.DataFrame) -> list[str]:
+    """Return `names` as the catalog spells them, each once. Raises TrainingError unless it has two or more of them."""
+    counts = photos["constructor"].value_counts()
+    spelling = {str(name).lower(): str(name) for name in counts.index if name}
+    missing = [name for name in names if name.lower() not in spelling]
+    found = list(dict.fromkeys(spelling[name.lower()] for name in names if name.lower() in spelling))
+    if missing or len(found) < 2:
+        known = ", ".join(f"{name} ({counts[name]})" for name in spelling.values())
+        lacking = f"the catalog has none of {', '.join(missing)}" if missing else f"only {', '.join(found)} was named"
+        raise TrainingError(
+            f"Training needs photos of two constructors or more; {lacking}. "
+            f"The catalog has: {known or 'no photos'}. Choose with --constructors."
+        )
+    return found
 
 
 def _describe(begun: run.Run, console: Console) -> None:

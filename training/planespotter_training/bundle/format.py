@@ -16,12 +16,15 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
 from planespotter_training.bundle.answer import Calibration, DecodeRule, Thresholds
 from planespotter_training.bundle.tree import LabelTree
+
+Kind = TypeVar("Kind")
+Number = TypeVar("Number", int, float)
 
 FORMAT = 1
 DESCRIPTION = "bundle.json"
@@ -64,21 +67,24 @@ class Bundle:
 
 
 def write(bundle: Bundle, folder: Path) -> None:
-    """Write `bundle` to `folder`, which must not exist or be a bundle itself. It appears all at once or not at all."""
+    """Write `bundle` to `folder`, which must not exist or be a bundle itself.
+
+    An old bundle is deleted only once the new one is in its place. Raises BundleError.
+    """
     from safetensors.numpy import save
 
-    if folder.exists() and not (folder / DESCRIPTION).is_file():
-        raise BundleError(f"{folder} is there already and is no bundle, so it is left alone. Name another folder.")
     files = {NETWORK: bundle.network, WEIGHTS: save(dict(bundle.weights))}
+    strangers = {path.name for path in folder.iterdir()} - {DESCRIPTION, *files} if folder.exists() else set()
+    if strangers:
+        raise BundleError(
+            f"{folder} holds what is no part of a bundle ({sorted(strangers)[0]}), so it is left alone. "
+            "Name another folder."
+        )
     description = {
         "format": FORMAT,
         "name": bundle.name,
         "version": bundle.version,
-        "input": {
-            "height": bundle.height,
-            "width": bundle.width,
-            "pixels": "uint8 RGB, scaled to fit and centred",
-        },
+        "input": {"height": bundle.height, "width": bundle.width, "pixels": "uint8 RGB, scaled to fit and centred"},
         "tree": bundle.tree.branches,
         "temperatures": bundle.calibration.temperatures,
         "thresholds": asdict(bundle.calibration.thresholds),
@@ -89,15 +95,18 @@ def write(bundle: Bundle, folder: Path) -> None:
         "files": {name: _sha256(content) for name, content in files.items()},
     }
     description["sha256"] = _sha256(_canonical(description))
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    for name, content in files.items():
-        (temporary / name).write_bytes(content)
-    (temporary / DESCRIPTION).write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    if folder.exists():
-        shutil.rmtree(folder)
-    temporary.rename(folder)
+    files[DESCRIPTION] = (json.dumps(description, indent=2, ensure_ascii=False) + "\n").encode()
+    new, old = (folder.with_name(f".{folder.name}.{kind}.{os.getpid()}") for kind in ("new", "old"))
+    try:
+        new.mkdir(parents=True)
+        for name, content in files.items():
+            (new / name).write_bytes(content)
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def read(folder: Path) -> Bundle:
@@ -111,31 +120,46 @@ def read(folder: Path) -> Bundle:
             f"There is no bundle at {folder}: it {found}. `planespotter export RUN --out BUNDLE` makes one."
         )
     description = _read_description(folder)
-    files = {name: _read_file(folder, name, sha256) for name, sha256 in description["files"].items()}
     try:
-        bundle = Bundle(
-            name=description["name"],
-            version=description["version"],
+        files = {str(name): _read_file(folder, str(name), sha256) for name, sha256 in description["files"].items()}
+        return Bundle(
+            name=_typed(description["name"], str),
+            version=_typed(description["version"], str),
             tree=LabelTree(description["tree"]),
-            height=description["input"]["height"],
-            width=description["input"]["width"],
-            calibration=Calibration(
-                temperatures=description["temperatures"],
-                thresholds=Thresholds(**description["thresholds"]),
-                decode=DecodeRule(description["decode"]),
-            ),
+            height=_positive(_typed(description["input"]["height"], int)),
+            width=_positive(_typed(description["input"]["width"], int)),
+            calibration=_read_calibration(description),
             metrics=tuple(Metric(**metric) for metric in description["metrics"]),
-            trained_on=description["trained_on"],
-            jax_version=description["jax"],
+            trained_on=dict(description["trained_on"]),
+            jax_version=_typed(description["jax"], str),
             network=files[NETWORK],
             weights=load(files[WEIGHTS]),
         )
-    except (KeyError, TypeError, ValueError, SafetensorError) as error:
-        raise BundleError(f"The bundle {folder} is not complete ({error!r}). Export it again.") from error
-    wrong = [head for head in bundle.tree.heads if not bundle.calibration.temperatures.get(head, 0) > 0]
-    if wrong:
-        raise BundleError(f"The bundle {folder} has no temperature above 0 for the heads {wrong}. Export it again.")
-    return bundle
+    except (KeyError, TypeError, AttributeError, ValueError, SafetensorError) as error:
+        raise BundleError(
+            f"{folder / DESCRIPTION} lacks something or holds something of the wrong kind ({error}). "
+            "Export the bundle again."
+        ) from error
+
+
+def _read_calibration(description: Mapping[str, Any]) -> Calibration:
+    temperatures = {head: float(description["temperatures"][head]) for head in LabelTree(description["tree"]).heads}
+    thresholds = {name: float(value) for name, value in description["thresholds"].items()}
+    for temperature in temperatures.values():
+        _positive(temperature)
+    return Calibration(temperatures, Thresholds(**thresholds), DecodeRule(description["decode"]))
+
+
+def _typed(value: Any, kind: type[Kind]) -> Kind:
+    if type(value) is not kind:
+        raise TypeError(f"{value!r} should be of the kind {kind.__name__}")
+    return value
+
+
+def _positive(value: Number) -> Number:
+    if not value > 0:
+        raise ValueError(f"{value!r} should be above 0")
+    return value
 
 
 def _read_description(folder: Path) -> dict[str, Any]:

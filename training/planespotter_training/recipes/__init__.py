@@ -14,6 +14,11 @@ def names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "recipe")
 
 
+def settings() -> list[str]:
+    """Return the names of what a recipe decides."""
+    return [field.name for field in fields(Recipe)]
+
+
 def load(name: str, changes: Sequence[str] = ()) -> Recipe:
     """Return the recipe called `name` with `changes` such as "epochs=5" made to it. Raises TrainingError."""
     if name not in names():
@@ -25,7 +30,12 @@ def load(name: str, changes: Sequence[str] = ()) -> Recipe:
         if key not in kinds or not value:
             raise TrainingError(f"--set {change!r} is not NAME=VALUE with a NAME among: {', '.join(kinds)}.")
         try:
-            recipe = replace(recipe, **{key: kinds[key](value)})
+            converted = kinds[key](value)
+        except ValueError as error:
+            what = "a whole number" if kinds[key] is int else "a number"
+            raise TrainingError(f"--set {change!r}: {key} must be {what}, not {value!r}.") from error
+        try:
+            recipe = replace(recipe, **{key: converted})
         except ValueError as error:
             raise TrainingError(f"--set {change!r}: {error}.") from error
     return recipe

@@ -1,11 +1,15 @@
 """What a recipe says."""
 
+import math
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides how a network is trained. Unknown names are refused, values are checked."""
+    """All that decides how a network is trained. Unknown names are refused, values are checked.
+
+    A setting that is added later needs a default that leaves earlier runs as they were: they are read again at export.
+    """
 
     height: int
     """Height in pixels to which photos are brought."""
@@ -37,12 +41,15 @@ class Recipe:
     """Augmentation: largest change of scale, up or down, as a share."""
     light: float
     """Augmentation: largest change of brightness and of contrast, as a share."""
-    colour: float
+    colour: float = 0.0
     """Augmentation: largest share of each colour channel that a random mixture of all three replaces."""
     seed: int = 0
     """Decides the first weights, the order of photos and all augmentation."""
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number, not {value}")
         if min(self.height, self.width) < 32:
             raise ValueError("height and width must be at least 32 pixels: the network halves them five times")
         for name in ("channels", "epochs", "batch_size", "learning_rate", "min_photos"):
