@@ -3,6 +3,7 @@
 # ruff: noqa: ASYNC109  (timeouts are parameters, as in the twin)
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from typing import Any, Self
@@ -28,7 +29,7 @@ class AsyncPlaneSpotter:
     """
 
     def __init__(self, address: str = _shared.DEFAULT_ADDRESS, *, timeout: float = 60.0) -> None:
-        self.address = address
+        self.address = _shared.check_address(address)
         self.timeout = timeout
         self._channel = grpc.aio.insecure_channel(address, options=_shared.channel_options())
         self._stub = pb_grpc.ClassifierServiceStub(self._channel)
@@ -50,7 +51,9 @@ class AsyncPlaneSpotter:
     ) -> list[PhotoAnswer]:
         """Classify photos in batches; the answers come in their order, each a classification or an error.
 
-        For more photos than fit into memory use `stream`. `timeout` is for each batch.
+        For more photos than fit into memory use `stream`. `timeout` is for each batch. A batch that fails, because the
+        server went away, say, leaves its error in the answer of each of its photos and the other batches alone; only
+        a server that cannot even be asked for its limits, which the first call does, raises.
         """
         limits = await self._limits()
         options = _shared.options(model, alternatives, limits)
@@ -61,7 +64,11 @@ class AsyncPlaneSpotter:
                 answers.append(batch)
                 continue
             request = pb.BatchClassifyRequest(photos=batch.photos, options=options)
-            answers += _shared.batch_answers(batch, await self._call(self._stub.BatchClassify, request, timeout))
+            try:
+                response = await self._call(self._stub.BatchClassify, request, timeout)
+                answers += _shared.batch_answers(batch, response, self.address)
+            except PlaneSpotterError as error:
+                answers += _shared.batch_failed(batch, error)
         return sorted(answers, key=lambda answer: answer.index)
 
     async def stream(
@@ -76,8 +83,12 @@ class AsyncPlaneSpotter:
 
         Each photo gets exactly one answer: a classification or an error. At most `window` photos (default: twice what
         the server works on at a time) are taken from `photos` ahead of the answers that you took, so memory is
-        bounded. A plain iterable is read in another thread. If the connection breaks, the iteration raises; send
-        the photos that have no answer again.
+        bounded. A plain iterable is read in another thread.
+
+        If the server goes away or the connection breaks, the iteration raises PlaneSpotterError, after every answer
+        that had arrived. The answers that you have stay good; send the photos whose `index` is in none of them again,
+        in a new stream. If `photos` itself raises, the answers to what it gave before still come, and then its
+        exception.
         """
         limits = await self._limits()
         options = _shared.options(model, alternatives, limits)
@@ -86,8 +97,11 @@ class AsyncPlaneSpotter:
         # Answers, at most `window` of them; then what ended the stream: None if all is well.
         answers: asyncio.Queue[PhotoAnswer | Exception | None] = asyncio.Queue()
         call = self._stub.StreamClassify()
+        all_sent = False
+        source_error: Exception | None = None  # what `photos` raised
 
         async def send() -> None:
+            nonlocal all_sent, source_error
             source = _asynchronous(photos)
             try:
                 index = 0
@@ -101,21 +115,27 @@ class AsyncPlaneSpotter:
                         answers.put_nowait(one.answered(error))
                         continue
                     waiting[str(one.index)] = one
-                    await call.write(pb.StreamClassifyRequest(photo_id=str(one.index), photo=data, options=options))
+                    request = pb.StreamClassifyRequest(photo_id=str(one.index), photo=data, options=options)
+                    try:
+                        await call.write(request)
+                    except (grpc.RpcError, asyncio.InvalidStateError):
+                        return  # the stream has ended; `collect` knows why
+            except Exception as error:  # from `photos`: it belongs to whoever iterates, after the answers under way
+                source_error = error
+            all_sent = True
+            with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):
                 await call.done_writing()
-            except (grpc.RpcError, asyncio.InvalidStateError):
-                pass  # the stream has ended; `collect` knows why
-            except Exception as error:  # from `photos`: it belongs to whoever iterates over the answers
-                answers.put_nowait(error)
 
         async def collect() -> None:
             try:
                 async for response in call:
-                    one = waiting.pop(response.photo_id)
+                    one = _shared.take(waiting, response.photo_id, self.address)
                     answers.put_nowait(one.answered(_shared.outcome(response, one.photo_id)))
-                answers.put_nowait(None)
+                if waiting or not all_sent:
+                    raise _shared.ended_early(self.address)
+                answers.put_nowait(source_error)
             except grpc.RpcError as error:
-                answers.put_nowait(from_call(error, self.address))
+                answers.put_nowait(source_error or from_call(error, self.address))
             except Exception as error:
                 answers.put_nowait(error)
 

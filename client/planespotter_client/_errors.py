@@ -132,7 +132,7 @@ def from_call(call: Any, address: str, photo_id: str = "") -> PlaneSpotterError:
         status = None
     if status is not None and status.details:
         return from_status(status, photo_id)
-    code, details = call.code(), call.details() or "no details"
+    code, details = call.code(), shortened(call.details() or "no details")
     match code:
         case grpc.StatusCode.UNAVAILABLE:
             message = (
@@ -151,6 +151,11 @@ def from_call(call: Any, address: str, photo_id: str = "") -> PlaneSpotterError:
         case _:
             message = f"The server at {address} failed with {code.name} ({details})."
     return CODES[code](message, photo_id=photo_id)
+
+
+def shortened(text: str, limit: int = 200) -> str:
+    """Return `text` with at most `limit` characters: what others chose may be of any length."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def not_ready(address: str, timeout: float, last: PlaneSpotterError) -> UnavailableError:

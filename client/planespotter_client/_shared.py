@@ -2,13 +2,22 @@
 
 import json
 import os
+import re
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from planespotter.v1 import classifier_pb2 as pb
-from planespotter_client._errors import BadRequestError, PlaneSpotterError, UnreadablePhotoError, from_status
+from planespotter_client._errors import (
+    BadRequestError,
+    PlaneSpotterError,
+    UnreadablePhotoError,
+    WrongServerError,
+    from_status,
+    shortened,
+)
 from planespotter_client._results import (
     Alternative,
     Classification,
@@ -36,7 +45,26 @@ LEVELS = {
     pb.LEVEL_MODEL: Level.MODEL,
 }  # whatever a later contract adds counts as unknown
 
+# HOST:PORT, or what gRPC calls a target: a scheme and what it needs.
+_HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.%\w]+\]|[^\s:/\[\]]+):(?P<port>[0-9]{1,5})")
+_TARGET = re.compile(r"(?:dns|ipv4|ipv6|unix|unix-abstract|vsock|xds):\S+")
+
 RETRIED = ("Classify", "BatchClassify", "GetModel")  # a broken stream is not resumed by gRPC
+
+
+def check_address(address: str) -> str:
+    """Return `address` if a server can be looked for there. Raises BadRequestError.
+
+    gRPC itself takes anything, and port 443 where none is given, and only says that nothing answers.
+    """
+    found = _HOST_AND_PORT.fullmatch(address)
+    if _TARGET.fullmatch(address) or (found and 0 < int(found["port"]) < 2**16):
+        return address
+    raise BadRequestError(
+        f"{shortened(repr(address))} is no address of a server. Write HOST:PORT, such as {DEFAULT_ADDRESS} or "
+        "[::1]:50051, or a gRPC target such as dns:///planes.example:50051 or unix:/run/planes.sock.",
+        reason="ADDRESS_MALFORMED",
+    )
 
 
 def channel_options() -> list[tuple[str, Any]]:
@@ -86,8 +114,7 @@ def read_photo(photo: Photo, limits: Limits, name: str = "") -> bytes:
         data = bytes(photo)
     elif isinstance(photo, str | os.PathLike):
         try:
-            size = Path(photo).stat().st_size
-            data = Path(photo).read_bytes() if size <= limits.max_photo_bytes else b""
+            data, size = _read_file(Path(photo), limits.max_photo_bytes)
         except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
             raise UnreadablePhotoError(
                 f"The photo {os.fspath(photo)} cannot be read: {getattr(error, 'strerror', None) or error}.",
@@ -104,6 +131,18 @@ def read_photo(photo: Photo, limits: Limits, name: str = "") -> bytes:
         raise TypeError(f"A photo is a path, bytes or a file opened in binary mode, not {type(photo).__name__}.")
     _check_size(len(data), limits, name)
     return data
+
+
+def _read_file(path: Path, limit: int) -> tuple[bytes, int]:
+    """Return what is in the file, at most one byte more than `limit`, and its size. Raises OSError and ValueError."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, and a device may never end
+        raise ValueError("it is no file with a content of its own but a folder, a pipe, a socket or a device")
+    if status.st_size > limit:
+        return b"", status.st_size
+    with path.open("rb") as file:  # it may grow meanwhile, and files of the kernel have no size at all
+        data = file.read(limit + 1)
+    return data, len(data)
 
 
 def _check_size(size: int, limits: Limits, name: str) -> None:
@@ -178,8 +217,18 @@ def batches(photos: Sequence[Photo], limits: Limits) -> Iterator[Batch | PhotoAn
         yield batch
 
 
-def batch_answers(batch: Batch, response: pb.BatchClassifyResponse) -> list[PhotoAnswer]:
-    """Return the answers to `batch`, in its order."""
+def batch_failed(batch: Batch, error: PlaneSpotterError) -> list[PhotoAnswer]:
+    """Return the answers to a `batch` whose call failed: its error for each."""
+    return [waiting.answered(error) for waiting in batch.waiting]
+
+
+def batch_answers(batch: Batch, response: pb.BatchClassifyResponse, address: str) -> list[PhotoAnswer]:
+    """Return the answers of the server at `address` to `batch`, in its order. Raises WrongServerError."""
+    if len(response.results) != len(batch.waiting):
+        raise WrongServerError(
+            f"What answers at {address} is no planespotter server: it gave {len(response.results):,} results for "
+            f"{len(batch.waiting):,} photos."
+        )
     return [
         waiting.answered(outcome(result, waiting.photo_id))
         for waiting, result in zip(batch.waiting, response.results, strict=True)
@@ -228,4 +277,22 @@ def model(message: pb.GetModelResponse) -> Model:
         ),
         metrics=tuple(Metric(metric.source, metric.name, metric.value, metric.photos) for metric in described.metrics),
         limits=Limits(**{limit.name: getattr(message.limits, limit.name) for limit in fields(Limits)}),
+    )
+
+
+def take(waiting: dict[str, Pending], photo_id: str, address: str) -> Pending:
+    """Take the photo that an answer of the server at `address` is about out of `waiting`. Raises WrongServerError."""
+    try:
+        return waiting.pop(photo_id)
+    except KeyError:
+        raise WrongServerError(
+            f"What answers at {address} is no planespotter server: it answered a photo {shortened(repr(photo_id))} "
+            "that was not sent or was answered before."
+        ) from None
+
+
+def ended_early(address: str) -> WrongServerError:
+    """Return the exception for a stream that the server at `address` ended as if all photos were answered."""
+    return WrongServerError(
+        f"What answers at {address} is no planespotter server: it ended the stream before it had answered all photos."
     )

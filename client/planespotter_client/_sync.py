@@ -27,7 +27,7 @@ class PlaneSpotter:
     """
 
     def __init__(self, address: str = _shared.DEFAULT_ADDRESS, *, timeout: float = 60.0) -> None:
-        self.address = address
+        self.address = _shared.check_address(address)
         self.timeout = timeout
         self._channel = grpc.insecure_channel(address, options=_shared.channel_options())
         self._stub = pb_grpc.ClassifierServiceStub(self._channel)
@@ -49,7 +49,9 @@ class PlaneSpotter:
     ) -> list[PhotoAnswer]:
         """Classify photos in batches; the answers come in their order, each a classification or an error.
 
-        For more photos than fit into memory use `stream`. `timeout` is for each batch.
+        For more photos than fit into memory use `stream`. `timeout` is for each batch. A batch that fails, because the
+        server went away, say, leaves its error in the answer of each of its photos and the other batches alone; only
+        a server that cannot even be asked for its limits, which the first call does, raises.
         """
         limits = self._limits()
         options = _shared.options(model, alternatives, limits)
@@ -59,7 +61,11 @@ class PlaneSpotter:
                 answers.append(batch)
                 continue
             request = pb.BatchClassifyRequest(photos=batch.photos, options=options)
-            answers += _shared.batch_answers(batch, self._call(self._stub.BatchClassify, request, timeout))
+            try:
+                response = self._call(self._stub.BatchClassify, request, timeout)
+                answers += _shared.batch_answers(batch, response, self.address)
+            except PlaneSpotterError as error:
+                answers += _shared.batch_failed(batch, error)
         return sorted(answers, key=lambda answer: answer.index)
 
     def stream(
@@ -69,8 +75,12 @@ class PlaneSpotter:
 
         Each photo gets exactly one answer: a classification or an error. At most `window` photos (default: twice what
         the server works on at a time) are taken from `photos` ahead of the answers that you took, so memory is
-        bounded. `photos` is read in another thread. If the connection breaks, the iteration raises; send the photos
-        that have no answer again.
+        bounded. `photos` is read in another thread.
+
+        If the server goes away or the connection breaks, the iteration raises PlaneSpotterError, after every answer
+        that had arrived. The answers that you have stay good; send the photos whose `index` is in none of them again,
+        in a new stream. If `photos` itself raises, the answers to what it gave before still come, and then its
+        exception.
         """
         limits = self._limits()
         options = _shared.options(model, alternatives, limits)
@@ -134,7 +144,9 @@ class _Stream:
         self._places = threading.Semaphore(window)
         self._waiting: dict[str, Pending] = {}
         # Answers, at most `window` of them; then what ended the stream: None if all is well.
-        self._answers: queue.SimpleQueue[PhotoAnswer | BaseException | None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[PhotoAnswer | Exception | None] = queue.SimpleQueue()
+        self._all_sent = False
+        self._source_error: Exception | None = None  # what `photos` raised
         self._closed = False
 
     def answers(self) -> Iterator[PhotoAnswer]:
@@ -143,7 +155,7 @@ class _Stream:
         collector.start()
         try:
             while (answer := self._answers.get()) is not None:
-                if isinstance(answer, BaseException):
+                if isinstance(answer, Exception):
                     raise answer
                 self._places.release()
                 yield answer
@@ -166,16 +178,19 @@ class _Stream:
                     continue
                 self._waiting[str(index)] = waiting
                 yield pb.StreamClassifyRequest(photo_id=str(index), photo=data, options=self._options)
-        except Exception as error:  # from `photos`: it belongs to whoever iterates over the answers
-            self._answers.put(error)
+        except Exception as error:  # from `photos`: it belongs to whoever iterates, after the answers under way
+            self._source_error = error
+        self._all_sent = True
 
     def _collect(self, call: Any) -> None:
         try:
             for response in call:
-                waiting = self._waiting.pop(response.photo_id)
+                waiting = _shared.take(self._waiting, response.photo_id, self._client.address)
                 self._answers.put(waiting.answered(_shared.outcome(response, waiting.photo_id)))
-            self._answers.put(None)
+            if self._waiting or not self._all_sent:
+                raise _shared.ended_early(self._client.address)
+            self._answers.put(self._source_error)
         except grpc.RpcError as error:
-            self._answers.put(from_call(error, self._client.address))
+            self._answers.put(self._source_error or from_call(error, self._client.address))
         except Exception as error:
             self._answers.put(error)

@@ -16,8 +16,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from planespotter_client._errors import PlaneSpotterError
+
 if TYPE_CHECKING:
-    from planespotter_client import PhotoAnswer, PlaneSpotter
+    from planespotter_client import Alternative, PhotoAnswer, PlaneSpotter
 
 app = typer.Typer()
 
@@ -54,7 +56,7 @@ def classify(
     output_format: Annotated[
         Format | None,
         typer.Option(
-            "--format", help="How to write answers. [default: table on a terminal, else csv]", show_default=False
+            "--format", help="How to write answers. (default: table on a terminal, else csv)", show_default=False
         ),
     ] = None,
     alternatives: Annotated[
@@ -90,8 +92,10 @@ def classify(
 
     Example: planespotter classify --truth held_out.csv --photos catalog/ --show 20
 
-    Answers are written as they come, so their order is not that of the photos (a table is sorted). Exit code 0: all
-    photos were classified; 1: some failed, which are listed at the end, or the server was not reachable.
+    Answers are written as they come, so their order is not that of the photos (a table is sorted). Each photo that
+    fails is named on stderr as it comes, with the reason, and counted at the end.
+
+    Exit code 0: all photos were classified. 1: some failed or have no answer, or the server was not reachable.
     """
     from planespotter_client import PlaneSpotter
 
@@ -105,17 +109,26 @@ def classify(
         if truth is not None:
             all_well = _compare(spotter, truth, photos, show)
         else:
-            all_well = _classify(spotter, list(find_photos(paths or [], recursive)), output_format, alternatives)
+            unreadable: list[OSError] = []
+            found = list(find_photos(paths or [], recursive, unreadable.append))
+            for error in unreadable:
+                _note(f"{error.filename}: The folder cannot be read ({error.strerror}), so its photos are left out.")
+            all_well = _classify(spotter, found, output_format, alternatives) and not unreadable
     raise typer.Exit(0 if all_well else 1)
 
 
-def find_photos(paths: Iterable[Path], recursive: bool = True) -> Iterator[str]:
-    """Yield the files among `paths`, and the photos in the folders among them in the order of their names."""
+def find_photos(
+    paths: Iterable[Path], recursive: bool = True, unreadable: Callable[[OSError], None] | None = None
+) -> Iterator[str]:
+    """Yield the files among `paths`, and the photos in the folders among them in the order of their names.
+
+    `unreadable` is called with the error of each folder that cannot be looked into.
+    """
     for path in paths:
         if not path.is_dir():
             yield str(path)
             continue
-        for folder, below, files in os.walk(path):
+        for folder, below, files in os.walk(path, onerror=unreadable):
             below[:] = sorted(below) if recursive else []
             for file in sorted(files):
                 if Path(file).suffix.lower() in PHOTO_SUFFIXES:
@@ -130,16 +143,20 @@ def _classify(spotter: "PlaneSpotter", photos: list[str], output_format: Format 
         output_format = Format.TABLE if sys.stdout.isatty() else Format.CSV
     # Lines that appear on the same terminal would run into the bar.
     bar = output_format is Format.TABLE or not sys.stdout.isatty()
-    failed = 0
-    spotter.model()  # if the server cannot be reached, say so before anything is written
+    done = failed = 0
+    # If the server cannot be reached or has no such answers, say so before anything is written.
+    answers = spotter.stream(photos, alternatives=alternatives)
     begin, write, end = {Format.TABLE: _table, Format.CSV: _csv, Format.JSONL: _jsonl}[output_format]()
     try:
         begin()
-        for answer in _with_progress(spotter.stream(photos, alternatives=alternatives), len(photos), bar):
-            write(_row(answer))
+        for answer in _with_progress(answers, len(photos), bar):
+            write(answer)
+            done += 1
             failed += answer.error is not None
             if answer.error is not None:
                 _note(f"{answer.photo_id}: {answer.error}")
+    except PlaneSpotterError as error:
+        raise _cut_short(error, done, len(photos)) from error
     finally:  # Ctrl-C keeps what is done
         end()
     if failed:
@@ -154,14 +171,18 @@ def _compare(spotter: "PlaneSpotter", table: Path, photos: Path | None, show: in
     comparison = compare.Comparison(spotter.model().tree)
     shown: list[tuple[compare.Truth, PhotoAnswer]] = []
     every = max(1, len(truths) // show) if show else 0  # spread over the file, which may be sorted
+    broken: PlaneSpotterError | None = None
     started = time.monotonic()
-    for answer in _with_progress(spotter.stream([truth.photo for truth in truths]), len(truths)):
-        truth = truths[answer.index]
-        comparison.add(truth, answer)
-        if answer.error is not None:
-            _note(f"{answer.photo_id}: {answer.error}")
-        if every and answer.index % every == 0 and answer.index // every < show:
-            shown.append((truth, answer))
+    try:
+        for answer in _with_progress(spotter.stream([truth.photo for truth in truths]), len(truths)):
+            truth = truths[answer.index]
+            comparison.add(truth, answer)
+            if answer.error is not None:
+                _note(f"{answer.photo_id}: {answer.error}")
+            if every and answer.index % every == 0 and answer.index // every < show:
+                shown.append((truth, answer))
+    except PlaneSpotterError as error:
+        broken = _cut_short(error, comparison.total.photos, len(truths))
     comparison.seconds = time.monotonic() - started
     console = Console(width=None if sys.stdout.isatty() else 160)
     if shown:
@@ -171,7 +192,18 @@ def _compare(spotter: "PlaneSpotter", table: Path, photos: Path | None, show: in
         f"{comparison.total.photos:,} photos in {comparison.seconds:.1f} s: "
         f"{comparison.photos_per_second:.1f} photos per second through the stream."
     )
+    if broken:
+        raise broken
     return comparison.total.failed == 0
+
+
+def _cut_short(error: PlaneSpotterError, done: int, total: int) -> PlaneSpotterError:
+    """Return `error`, which ended a stream after `done` of `total` answers, with what is missing."""
+    return type(error)(
+        f"{total - done:,} of {total:,} photos have no answer, because the stream broke off. {error}",
+        reason=error.reason,
+        metadata=error.metadata,
+    )
 
 
 def _note(text: str) -> None:
@@ -199,6 +231,7 @@ def _with_progress(answers: "Iterable[PhotoAnswer]", total: int, bar: bool = Tru
 
 
 def _row(answer: "PhotoAnswer") -> dict[str, Any]:
+    """Return `answer` as values for programs."""
     said = answer.classification
     if said is None:
         return {"file": answer.photo_id, "error": str(answer.error)}
@@ -212,17 +245,16 @@ def _row(answer: "PhotoAnswer") -> dict[str, Any]:
         "model": said.model.name,
         "model_probability": round(said.model.probability, 6),
         "alternatives": [
-            {
-                "name": " ".join(filter(None, (leaf.constructor, leaf.model or leaf.family))),
-                "probability": round(leaf.probability, 6),
-            }
-            for leaf in said.alternatives
+            {"name": _leaf_name(leaf), "probability": round(leaf.probability, 6)} for leaf in said.alternatives
         ],
-        "answer": str(said),
     }
 
 
-Writer = tuple[Callable[[], None], Callable[[dict[str, Any]], None], Callable[[], None]]
+def _leaf_name(leaf: "Alternative") -> str:
+    return " ".join(filter(None, (leaf.constructor, leaf.model or leaf.family)))
+
+
+Writer = tuple[Callable[[], None], Callable[["PhotoAnswer"], None], Callable[[], None]]
 
 
 def _nothing() -> None:
@@ -230,8 +262,14 @@ def _nothing() -> None:
 
 
 def _jsonl() -> Writer:
-    def write(row: dict[str, Any]) -> None:
-        typer.echo(json.dumps(row, ensure_ascii=False))
+    def write(answer: "PhotoAnswer") -> None:
+        row = _row(answer)
+        line = json.dumps(row, ensure_ascii=False)
+        try:
+            line.encode(sys.stdout.encoding or "utf-8")
+        except UnicodeEncodeError:  # JSON has its own way to write what the output cannot hold
+            line = json.dumps(row)
+        typer.echo(line)
 
     return _nothing, write, _nothing
 
@@ -239,36 +277,48 @@ def _jsonl() -> Writer:
 def _csv() -> Writer:
     writer = csv.DictWriter(sys.stdout, COLUMNS, extrasaction="ignore", lineterminator="\n")
 
-    def write(row: dict[str, Any]) -> None:
-        writer.writerow({**row, "alternatives": _in_words(row)})
+    def write(answer: "PhotoAnswer") -> None:
+        row = _row(answer)
+        alternatives = "; ".join(
+            f"{leaf['name']} {_decimal(leaf['probability'])}" for leaf in row.get("alternatives", [])
+        )
+        cells = {name: _decimal(cell) if isinstance(cell, float) else cell for name, cell in row.items()}
+        writer.writerow({**cells, "alternatives": alternatives})
         sys.stdout.flush()
 
     return writer.writeheader, write, _nothing
 
 
 def _table() -> Writer:
-    rows: list[dict[str, Any]] = []
+    answers: list[PhotoAnswer] = []
 
     def end() -> None:
-        with_alternatives = any(row.get("alternatives") for row in rows)
+        from planespotter_client._results import percent
+
+        with_alternatives = any(answer.classification and answer.classification.alternatives for answer in answers)
         table = Table("photo", "answer", "constructor", "family", "model")
         if with_alternatives:
             table.add_column("alternatives")
-        for row in sorted(rows, key=lambda row: row["file"]):
-            cells = [row["file"], row.get("answer", "failed")]
-            for level in ("constructor", "family", "model"):
-                name = row.get(level, "")
-                cells.append(f"{name} {row[f'{level}_probability']:.0%}" if name else "")
-            if with_alternatives:
-                cells.append(_in_words(row))
+        for answer in sorted(answers, key=lambda answer: answer.photo_id):
+            said = answer.classification
+            if said is None:
+                table.add_row(escape(answer.photo_id), "failed")
+                continue
+            labels = [
+                f"{label.name} {percent(label.probability)}" if label.name else ""
+                for label in (said.constructor, said.family, said.model)
+            ]
+            alternatives = "; ".join(f"{_leaf_name(leaf)} {percent(leaf.probability)}" for leaf in said.alternatives)
+            cells = (answer.photo_id, str(said), *labels, *([alternatives] if with_alternatives else []))
             table.add_row(*map(escape, cells))
         Console().print(table)
 
-    return _nothing, rows.append, end
+    return _nothing, answers.append, end
 
 
-def _in_words(row: dict[str, Any]) -> str:
-    return "; ".join(f"{leaf['name']} {leaf['probability']}" for leaf in row.get("alternatives", []))
+def _decimal(probability: float) -> str:
+    """Return a probability for programs, never as 7.1e-05."""
+    return f"{probability:.6f}"
 
 
 @app.command()

@@ -54,7 +54,14 @@ def read_truth(table: Path, photos: Path | None = None) -> list[Truth]:
                     f"{table} lacks the columns {', '.join(missing)}; its first line must name "
                     f"{', '.join(COLUMNS)}, in any order."
                 )
-            cells = [[(row[column] or "").strip() for column in COLUMNS] for row in rows]
+            cells = []
+            for row in rows:
+                cells.append([(row[column] or "").strip() for column in COLUMNS])
+                if not cells[-1][0]:
+                    raise TruthError(
+                        f"Row {len(cells):,} of {table} (line {rows.line_num:,}) names no photo: its column file is "
+                        "empty. Fill it in, or take the row out."
+                    )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TruthError(f"{table} cannot be read as a CSV file in UTF-8: {error}.") from error
     if not cells:

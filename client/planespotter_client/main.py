@@ -5,10 +5,14 @@ is quick, and the commands of a room whose extra is not installed are listed all
 extra to install.
 """
 
+import errno
 import importlib
+import inspect
+import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import typer
 
@@ -27,9 +31,16 @@ def build_app() -> typer.Typer:
     )
     for room in ROOMS:
         commands = importlib.import_module(f"planespotter_{room}.cli").app
+        for command in commands.registered_commands:
+            command.help = flowing(command.help or inspect.getdoc(command.callback) or "")
         app.registered_commands.extend(commands.registered_commands)
         app.registered_groups.extend(commands.registered_groups)
     return app
+
+
+def flowing(text: str) -> str:
+    """Return `text` with each paragraph on one line, so that the terminal's width breaks it and not our source's."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 def missing_extra(error: ModuleNotFoundError) -> str | None:
@@ -46,7 +57,8 @@ def missing_extra(error: ModuleNotFoundError) -> str | None:
 def sentence(error: Exception) -> str | None:
     """Return what to tell the user about `error`; None if it is a bug, which deserves its traceback.
 
-    Every exception class of this project is written for users: its text says what was wrong and what to do.
+    Every exception class of this project is written for users: its text says what was wrong and what to do. What the
+    file system refuses (a folder that may not be written to, a full disk) is no bug either.
     """
     if isinstance(error, ModuleNotFoundError):
         extra = missing_extra(error)
@@ -57,16 +69,33 @@ def sentence(error: Exception) -> str | None:
             )
     elif type(error).__module__.startswith("planespotter_"):
         return str(error)
+    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):  # a write does not name its file
+        return f"{error.strerror}: make room and run the command again."
+    elif isinstance(error, OSError) and error.filename is not None and error.strerror:
+        files = " and ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+        return f"{error.strerror}: {files}. Check that it is there, may be used and has space, or name another."
     return None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit codes: 0 done, 1 an error that a sentence explains, 2 wrong usage, 130 Ctrl-C."""
+    # gRPC's own log lines, unless asked for; what they tell comes as a sentence too.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    for output in (sys.stdout, sys.stderr):
+        # A file's name may hold what the terminal's encoding does not: write \\xe9 rather than fail.
+        if isinstance(output, io.TextIOWrapper) and (output.errors == "strict" or output.encoding.lower() != "utf-8"):
+            output.reconfigure(errors="backslashreplace")
     try:
-        build_app()(args=arguments, prog_name="planespotter")
-    except BrokenPipeError:  # the reader of our output, such as `head`, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
+        try:
+            build_app()(args=arguments, prog_name="planespotter")
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _end_without_reader()
+    except SystemExit as ending:
+        if isinstance(ending.__context__, BrokenPipeError):  # Typer makes exit code 1 of it
+            _end_without_reader()
+        raise
     except Exception as error:
         text = sentence(error)
         if text is None:
@@ -74,6 +103,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         typer.secho("error: ", err=True, nl=False, fg="red", bold=True)
         typer.echo(text, err=True)
         raise SystemExit(1) from None
+
+
+def _end_without_reader() -> NoReturn:
+    """End well: the reader of our output, such as `head`, has seen enough and gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed
+    raise SystemExit(0) from None
 
 
 if __name__ == "__main__":

@@ -5,10 +5,12 @@ import io
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from planespotter_client.cli import find_photos
 from planespotter_client.main import main
 
 Paint = Callable[..., bytes]
+PLANESPOTTER = [sys.executable, "-m", "planespotter_client.main"]
 
 
 @pytest.fixture
@@ -83,6 +86,151 @@ def test_no_server_gets_a_sentence(folder: Path, capsys: pytest.CaptureFixture[s
     output = capsys.readouterr()
     assert output.out == ""
     assert "No planespotter server answers at 127.0.0.1:1" in output.err
+
+
+def test_what_is_no_file_is_one_bad_photo_among_others(
+    address: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(folder / "pipe.jpg")  # reading it would never end
+    (folder / "endless.jpg").symlink_to("/dev/zero")
+    (folder / "album.jpg").mkdir()
+    assert run(folder, folder / "album.jpg", "--server", address) == 1
+    output = capsys.readouterr()
+    assert len(output.out.splitlines()) == 1 + 5
+    for name in ("pipe.jpg", "endless.jpg"):
+        assert f"{name} cannot be read: it is no file with a content of its own" in output.err
+    assert "2 of 5 photos failed" in output.err
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named_and_changes_the_exit_code(
+    address: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+
+    def locked(path: Any) -> Any:
+        if Path(path).name == "below":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    assert run(folder, "--server", address) == 1
+    output = capsys.readouterr()
+    assert len(output.out.splitlines()) == 1 + 2
+    assert f"{folder / 'below'}: The folder cannot be read (Permission denied)" in output.err
+
+
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii"])
+@pytest.mark.parametrize("output_format", ["csv", "jsonl", "table"])
+def test_any_file_name_can_be_written(
+    address: str, paint: Paint, tmp_path: Path, encoding: str, output_format: str
+) -> None:
+    for name in ("avión.jpg".encode(), b"\xe9t\xe9.jpg"):
+        Path(os.fsdecode(bytes(tmp_path) + b"/" + name)).write_bytes(paint("747"))
+    done = subprocess.run(
+        [*PLANESPOTTER, "classify", tmp_path, "--server", address, "--format", output_format],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "200"},
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    if output_format == "jsonl":
+        names = {Path(json.loads(line)["file"]).name for line in done.stdout.splitlines()}
+        assert names == {"avión.jpg", os.fsdecode(b"\xe9t\xe9.jpg")}
+    else:
+        assert b"\\udce9t\\udce9.jpg" in done.stdout
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure(address: str, folder: Path) -> None:
+    many = [folder / "A320neo.JPG"] * 200
+    with subprocess.Popen(
+        [*PLANESPOTTER, "classify", *many, "--server", address],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith(b"file,")
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+def test_a_server_that_dies_leaves_what_was_written_and_a_count_of_what_is_missing(
+    tiny_bundle: Path, folder: Path
+) -> None:
+    server = subprocess.Popen(
+        [*PLANESPOTTER, "serve", "--model", tiny_bundle, "--port", "0", "--stream-window", "2", "--batch-sizes", "1"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdout is not None
+    address = server.stdout.readline().split()[-1]
+    total = 5_000
+    with subprocess.Popen(
+        [*PLANESPOTTER, "classify", *[folder / "A320neo.JPG"] * total, "--server", address],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as client:
+        assert client.stdout is not None
+        assert client.stderr is not None
+        lines = [client.stdout.readline() for _ in range(3)]
+        server.kill()
+        server.communicate()
+        lines += client.stdout.readlines()
+        said = client.stderr.read()
+    assert client.returncode == 1
+    missing = total - (len(lines) - 1)
+    assert missing > 0
+    assert f"{missing:,} of {total:,} photos have no answer, because the stream broke off" in said
+    assert "Traceback" not in said
+
+
+def test_probabilities_are_per_cent_for_people_and_plain_decimals_for_programs(
+    address: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    arguments = (folder / "A320neo.JPG", "--server", address, "--alternatives", 6)
+    assert run(*arguments, "--format", "table") == 0
+    table = capsys.readouterr().out
+    assert "Boeing 747 < 1 %" in table
+    assert not re.search(r"\d%|e-|0\.\d", table)
+    assert run(*arguments, "--format", "csv") == 0
+    [row] = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    cells = [row["model_probability"], *re.findall(r" (\S+)(?:;|$)", row["alternatives"])]
+    assert len(cells) == 1 + 6
+    assert all(re.fullmatch(r"[01]\.\d{6}", cell) for cell in cells)
+
+
+def test_too_many_alternatives_get_a_sentence_and_no_output(
+    address: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(folder, "--server", address, "--alternatives", 9999) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "between 0 and 20" in output.err
+
+
+@pytest.mark.parametrize("server", ["", "127.0.0.1", "http://127.0.0.1:50051", "127.0.0.1:99999"])
+def test_what_is_no_address_gets_a_sentence(server: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder, "--server", server) == 1
+    assert "is no address of a server. Write HOST:PORT" in capsys.readouterr().err
+
+
+def test_help_shows_the_defaults_and_lets_paragraphs_flow(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 200)
+    for command, words in {
+        "serve": ["(default: 50051)", "(default: 64)", "(default: 127.0.0.1)", "a second one stops at once."],
+        "classify": ["(default: table on a terminal, else csv)", "Each photo that fails is named on stderr as it"],
+        "demo": [],
+    }.items():
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        shown = capsys.readouterr().out
+        for word in words:
+            assert word in shown
 
 
 @pytest.mark.parametrize(

@@ -214,11 +214,19 @@ async def test_an_answer_comes_before_the_next_photo_is_there(spotter: Any, pain
 
 async def test_an_error_of_the_photos_own_source_comes_through(spotter: Any, paint: Paint) -> None:
     def photos() -> Iterator[bytes]:
-        yield paint("747")
+        for _ in range(3):
+            yield paint("A320neo")
         raise LookupError("the camera fell off")
 
+    answers: list[PhotoAnswer] = []
+
+    async def gather() -> None:
+        async for answer in spotter.stream(photos()):
+            answers.append(answer)  # noqa: PERF401  (what came before the end counts)
+
     with pytest.raises(LookupError, match="fell off"):
-        await collect(spotter.stream(photos()))
+        await gather()
+    assert model_names(answers) == ["A320neo"] * 3, "what was given before is answered first"
     assert (await spotter.classify(paint("747"))).family.name == "747"
 
 
@@ -340,6 +348,72 @@ async def test_a_stream_that_breaks_gives_what_it_has_and_then_raises(connect: A
         with pytest.raises(UnavailableError):
             await gather()
     assert len(answers) <= 1
+
+
+async def test_a_batch_that_fails_leaves_the_others_alone(connect: Any) -> None:
+    class Flaky(Scripted):
+        def BatchClassify(self, request: Any, context: Any) -> pb.BatchClassifyResponse:  # noqa: N802
+            self.calls += 1
+            if self.calls == 2:
+                context.abort(grpc.StatusCode.INTERNAL, "oh")
+            return pb.BatchClassifyResponse(results=[pb.BatchClassifyResult()] * len(request.photos))
+
+    with scripted(Flaky()) as address:
+        answers = await (await connect(address)).classify_many([b"photo"] * 20)
+    assert [answer.error is None for answer in answers] == [True] * 9 + [False] * 9 + [True] * 2
+    assert [answer.index for answer in answers] == list(range(20))
+
+
+class Foreign(Scripted):
+    """A server that keeps none of the contract's promises."""
+
+    def __init__(self, answers: list[pb.StreamClassifyResponse]) -> None:
+        super().__init__()
+        self.answers = answers
+
+    def BatchClassify(self, request: Any, context: Any) -> pb.BatchClassifyResponse:  # noqa: N802
+        return pb.BatchClassifyResponse()
+
+    def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
+        next(requests)
+        yield from self.answers
+
+
+@pytest.mark.parametrize(
+    ("answers", "sentence"),
+    [
+        ([pb.StreamClassifyResponse(photo_id="of another")], "answered a photo 'of another' that was not sent"),
+        ([pb.StreamClassifyResponse(photo_id="0")] * 2, "answered before"),
+        ([], "ended the stream before it had answered all photos"),
+    ],
+)
+async def test_a_stream_that_breaks_its_promises_is_told_apart(
+    connect: Any, answers: list[pb.StreamClassifyResponse], sentence: str
+) -> None:
+    with scripted(Foreign(answers)) as address, pytest.raises(WrongServerError, match=sentence):
+        await collect((await connect(address)).stream([b"photo"]))
+
+
+async def test_a_batch_with_too_few_results_is_told_apart(connect: Any) -> None:
+    with scripted(Foreign([])) as address:
+        [answer] = await (await connect(address)).classify_many([b"photo"])
+    assert isinstance(answer.error, WrongServerError)
+    assert "0 results for 1 photos" in str(answer.error)
+
+
+@pytest.mark.parametrize("address", ["[::1]:50051", "planes.example:1", "dns:///planes.example:50051", "unix:/run/a"])
+async def test_addresses_of_every_kind_are_taken(connect: Any, address: str) -> None:
+    await connect(address)
+
+
+async def test_what_a_server_says_is_cut_to_a_readable_length(connect: Any) -> None:
+    class Talkative(Scripted):
+        def Classify(self, request: Any, context: Any) -> pb.ClassifyResponse:  # noqa: N802
+            raise context.abort(grpc.StatusCode.UNKNOWN, "x" * 3000)
+
+    with scripted(Talkative()) as address, pytest.raises(PlaneSpotterError) as failed:
+        await (await connect(address)).classify(b"photo")
+    assert len(str(failed.value)) < 400
 
 
 async def test_an_error_without_details_is_an_error_all_the_same(connect: Any) -> None:

@@ -83,6 +83,10 @@ def test_truth_is_read_relative_to_its_own_folder_or_another(tmp_path: Path) -> 
     [
         ("file,constructor\n", "lacks the columns family, model, source"),
         ("file,constructor,family,model,source\n", "has no rows"),
+        (
+            "file,constructor,family,model,source\na.jpg,Boeing,,,\n ,Airbus,,,\n",
+            r"Row 2 of .* \(line 3\) names no photo",
+        ),
         ("", "lacks the columns"),
     ],
 )
