@@ -43,7 +43,7 @@ class Batcher(Generic[Item, Outcome]):
         self._arrived = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._device = ThreadPoolExecutor(1, thread_name_prefix="device")
-        self._worker = self._loop.create_task(self._work())
+        self._start()
 
     async def submit(self, item: Item, caller: Hashable, deadline: float | None = None) -> Outcome:
         """Return the outcome of `item`.
@@ -62,11 +62,22 @@ class Batcher(Generic[Item, Outcome]):
         """Stop. What still waits is refused; a batch on the device is not waited for."""
         self._worker.cancel()
         await asyncio.wait([self._worker])
+        self._device.shutdown(wait=False, cancel_futures=True)
+
+    def _start(self) -> None:
+        self._worker = self._loop.create_task(self._work())
+        self._worker.add_done_callback(self._ended)
+
+    def _ended(self, worker: asyncio.Task[None]) -> None:
+        """Fail what waits: nobody would ever take it. Then, unless it was stopped, start a new worker."""
+        error = None if worker.cancelled() else worker.exception()
         for queue in self._queues.values():
             for entry in queue:
-                _fail(entry, shutting_down())
+                _fail(entry, error or shutting_down())
         self._queues.clear()
-        self._device.shutdown(wait=False, cancel_futures=True)
+        if error is not None:
+            self._arrived.clear()
+            self._start()
 
     async def _work(self) -> None:
         while True:
@@ -76,9 +87,9 @@ class Batcher(Generic[Item, Outcome]):
             batch = self._take()
             try:
                 await self._finish(batch)
-            except asyncio.CancelledError:
+            except BaseException as error:
                 for entry in batch:
-                    _fail(entry, shutting_down())
+                    _fail(entry, shutting_down() if isinstance(error, asyncio.CancelledError) else error)
                 raise
 
     async def _wait_for_company(self) -> None:
@@ -143,7 +154,7 @@ class Batcher(Generic[Item, Outcome]):
                 entry.outcome.set_result(outcome)
 
 
-def _fail(entry: _Entry[Item, Outcome], error: Exception) -> None:
+def _fail(entry: _Entry[Item, Outcome], error: BaseException) -> None:
     if not entry.outcome.done():
         entry.outcome.set_exception(error)
         entry.outcome.exception()  # marks it as seen: the caller may leave before it looks

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planespotter_server.batcher import Batcher
-from planespotter_server.refusals import Refusal
+from planespotter_server.refusals import Refusal, shortened
 from planespotter_server.room import Room
 from planespotter_server.settings import Settings
 from planespotter_training import bundle as bundles
@@ -41,9 +41,9 @@ class Classifier:
         if model_name not in ("", self.bundle.name):
             raise Refusal(
                 "MODEL_NOT_FOUND",
-                f"There is no model {model_name!r} here; this server serves {self.bundle.name!r}. Leave model_name "
-                "empty to take it.",
-                metadata={"model_name": model_name[:200], "served": self.bundle.name},
+                f"There is no model {shortened(repr(model_name))} here; this server serves "
+                f"{self.bundle.name!r}. Leave model_name empty to take it.",
+                metadata={"model_name": shortened(model_name), "served": self.bundle.name},
                 field="options.model_name",
             )
         if not 0 <= alternatives <= self._settings.max_alternatives:

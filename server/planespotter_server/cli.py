@@ -12,59 +12,59 @@ app = typer.Typer()
 def serve(
     model: Annotated[Path, typer.Option(help="Folder of the bundle to serve.", show_default=False)],
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]", show_default=False)
+        str | None, typer.Option(help="Address to listen on. (default: 127.0.0.1)", show_default=False)
     ] = None,
     port: Annotated[
-        int | None, typer.Option(help="Port to listen on; 0 takes any free one. [default: 50051]", show_default=False)
+        int | None, typer.Option(help="Port to listen on; 0 takes any free one. (default: 50051)", show_default=False)
     ] = None,
     batch_sizes: Annotated[
         str | None,
         typer.Option(
             help="Numbers of photos for which the network is compiled; the largest is the most photos the device "
-            "gets at a time. [default: 1,2,4,8,16,32]",
+            "gets at a time. (default: 1,2,4,8,16,32)",
             metavar="N,N,...",
             show_default=False,
         ),
     ] = None,
     max_delay_ms: Annotated[
         float | None,
-        typer.Option(help="How long an idle device waits for a batch to fill. [default: 0]", show_default=False),
+        typer.Option(help="How long an idle device waits for a batch to fill. (default: 0)", show_default=False),
     ] = None,
     decode_threads: Annotated[
-        int | None, typer.Option(help="Threads that decode photos. [default: one per core]", show_default=False)
+        int | None, typer.Option(help="Threads that decode photos. (default: one per core)", show_default=False)
     ] = None,
     max_photo_bytes: Annotated[
-        int | None, typer.Option(help="Largest photo file. [default: 16 MiB]", show_default=False)
+        int | None, typer.Option(help="Largest photo file. (default: 16 MiB)", show_default=False)
     ] = None,
     max_photo_pixels: Annotated[
-        int | None, typer.Option(help="Most pixels in a photo. [default: 40000000]", show_default=False)
+        int | None, typer.Option(help="Most pixels in a photo. (default: 40000000)", show_default=False)
     ] = None,
     max_batch_photos: Annotated[
-        int | None, typer.Option(help="Most photos in one BatchClassify call. [default: 64]", show_default=False)
+        int | None, typer.Option(help="Most photos in one BatchClassify call. (default: 64)", show_default=False)
     ] = None,
     max_message_bytes: Annotated[
-        int | None, typer.Option(help="Largest gRPC message. [default: 64 MiB]", show_default=False)
+        int | None, typer.Option(help="Largest gRPC message. (default: 64 MiB)", show_default=False)
     ] = None,
     max_alternatives: Annotated[
-        int | None, typer.Option(help="Most alternatives that a photo can ask for. [default: 20]", show_default=False)
+        int | None, typer.Option(help="Most alternatives that a photo can ask for. (default: 20)", show_default=False)
     ] = None,
     stream_window: Annotated[
         int | None,
-        typer.Option(help="Photos of one stream that are worked on at a time. [default: 64]", show_default=False),
+        typer.Option(help="Photos of one stream that are worked on at a time. (default: 64)", show_default=False),
     ] = None,
     queue_photos: Annotated[
         int | None,
         typer.Option(
-            help="Photos of all callers that are worked on at a time; more are refused. [default: 1024]",
+            help="Photos of all callers that are worked on at a time; more are refused. (default: 1024)",
             show_default=False,
         ),
     ] = None,
     queue_bytes: Annotated[
-        int | None, typer.Option(help="The same in bytes. [default: 512 MiB]", show_default=False)
+        int | None, typer.Option(help="The same in bytes. (default: 512 MiB)", show_default=False)
     ] = None,
     grace_seconds: Annotated[
         float | None,
-        typer.Option(help="How long a stop waits for photos in work. [default: 30]", show_default=False),
+        typer.Option(help="How long a stop waits for photos in work. (default: 30)", show_default=False),
     ] = None,
 ) -> None:
     """Serve a bundle over gRPC.
@@ -75,6 +75,11 @@ def serve(
     at once. Each setting can also come from the environment: --max-delay-ms from PLANESPOTTER_MAX_DELAY_MS, and so on.
     """
     import asyncio
+    import signal
+    import sys
+
+    # What follows takes seconds to import, and a process that is the first of its container ignores SIGTERM till then.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
     from planespotter_server.logs import configure_logs
     from planespotter_server.server import serve

@@ -8,19 +8,20 @@ from typing import Any, TypeVar
 import grpc
 import structlog
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.rpc.code_pb2 import Code
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
-from planespotter_server.refusals import Refusal
+from planespotter_server.refusals import Refusal, request_malformed
 from planespotter_training.bundle import PhotoError
 
 DOMAIN = "planespotter"
 
 # Every reason that a caller can meet, and its code.
 CODES = {
+    "REQUEST_MALFORMED": Code.INVALID_ARGUMENT,
     "PHOTO_EMPTY": Code.INVALID_ARGUMENT,
     "PHOTO_FORMAT_UNSUPPORTED": Code.INVALID_ARGUMENT,
     "PHOTO_UNDECODABLE": Code.INVALID_ARGUMENT,
@@ -43,10 +44,13 @@ log = structlog.get_logger()
 def to_status(error: Exception, photo_field: str = "photo") -> Status:
     """Return the status that tells a caller of `error`; `photo_field` is where in the request the photo stands.
 
-    Of an exception that is neither a Refusal nor a PhotoError, which is a bug, nothing but its log entry's id is told.
+    Of an exception that is a bug, which is any other than Refusal, PhotoError and a message that does not parse,
+    nothing but its log entry's id is told.
     """
     if isinstance(error, PhotoError):
         error = Refusal(error.reason, str(error), metadata=error.metadata, field=photo_field)
+    elif isinstance(error, DecodeError):
+        error = request_malformed()
     elif not isinstance(error, Refusal):
         request_id = uuid.uuid4().hex
         log.error("bug", request_id=request_id, exc_info=error)
@@ -91,6 +95,37 @@ def telling_callers(method: Method) -> Method:
         except grpc.aio.AbortError:
             raise
         except Exception as error:  # not CancelledError: the caller has gone, and gRPC must hear of it
-            await context.abort_with_status(rpc_status.to_status(to_status(error)))
+            await context.abort_with_status(rpc_status.to_status(to_status(_unwrapped(error))))
 
     return wrapped  # type: ignore[return-value]
+
+
+def _unwrapped(error: Exception) -> Exception:
+    """Return the exception that made a group of tasks fail, where one alone did."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+class ParsedHere(grpc.aio.ServerInterceptor):
+    """Parses single requests, so that one that does not parse is refused like any other bad request.
+
+    gRPC would tell the caller the text of the exception and log its traceback. What comes on a stream is parsed when it
+    is read, inside the method, where `telling_callers` sees to it.
+    """
+
+    async def intercept_service(
+        self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: grpc.HandlerCallDetails
+    ) -> Any:
+        """Return the handler of the call, which parses for itself."""
+        handler = await continuation(handler_call_details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+
+        @telling_callers
+        async def parse(_: None, request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> object:
+            return await handler.unary_unary(handler.request_deserializer(request), context)
+
+        return grpc.unary_unary_rpc_method_handler(
+            functools.partial(parse, None), None, response_serializer=handler.response_serializer
+        )

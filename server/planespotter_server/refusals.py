@@ -26,6 +26,20 @@ class Refusal(Exception):  # noqa: N818  (it is an answer, not an error of the p
         self.retry_after = retry_after
 
 
+def request_malformed() -> Refusal:
+    """Return the refusal of bytes that are no message of the contract."""
+    return Refusal(
+        "REQUEST_MALFORMED",
+        "The request cannot be parsed as the message that this method takes. Make it with code generated from "
+        "planespotter/v1/classifier.proto.",
+    )
+
+
+def shortened(text: str, limit: int = 200) -> str:
+    """Return `text` with at most `limit` characters: what callers chose may be of any length."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
 def shutting_down() -> Refusal:
     """Return the refusal of a server that is about to stop."""
     return Refusal(

@@ -1,6 +1,7 @@
 """The life of the server: listen, warm up, serve, and stop without losing a photo."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from grpc_reflection.v1alpha import reflection
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_server.classifier import Classifier
+from planespotter_server.errors import ParsedHere
 from planespotter_server.service import ClassifierService
 from planespotter_server.settings import ServerError, Settings
 from planespotter_training import bundle as bundles
@@ -34,14 +36,15 @@ class Server:
         self._service = ClassifierService(settings)
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
+            interceptors=[ParsedHere()],
             options=[
                 ("grpc.so_reuseport", 0),  # else a second server would share the port without a word
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
-                ("grpc.max_send_message_length", settings.max_message_bytes),
+                ("grpc.max_send_message_length", -1),  # an answer is as long as its photo_id and the model's names
                 # Let clients ping twice a minute, also between calls; the default closes the connection for that.
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", 15_000),
-            ]
+            ],
         )
         pb_grpc.add_ClassifierServiceServicer_to_server(self._service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -90,19 +93,28 @@ async def serve(folder: Path, settings: Settings, announce: Callable[[str], None
     """Serve the bundle in `folder` until SIGTERM or SIGINT; return the exit code of the process.
 
     `announce` is called with one line once the server is ready. The first signal lets photos in work finish, 0; a
-    second one, or the end of the grace period, drops them, 1. Raises ServerError and bundle.BundleError.
+    second one, or the end of the grace period, drops them, 1. A signal before it is ready ends the process, with 0.
+    Raises ServerError and bundle.BundleError.
     """
+    signals = _listen_to_signals()
+    first = asyncio.ensure_future(signals.get())
     bundle = bundles.read(folder)
     server = Server(settings)
     port = await server.start()
     log.info("warming_up", model=bundle.name, version=bundle.version, batch_sizes=settings.batch_sizes, port=port)
-    engine = await asyncio.to_thread(bundles.load_engine, bundle, settings.batch_sizes)
-    signals = _listen_to_signals()
+    warming = asyncio.ensure_future(asyncio.to_thread(bundles.load_engine, bundle, settings.batch_sizes))
+    await asyncio.wait([warming, first], return_when=asyncio.FIRST_COMPLETED)
+    if not warming.done():
+        await server.stop()
+        log.info("stopped", signal=first.result(), all_answered=True)
+        # The compiler cannot be interrupted: Python would wait for it, minutes perhaps, before it ended the process.
+        os._exit(0)
+    engine = await warming
     await server.serve(Classifier(bundle, engine, settings))
     announce(f"Serving {bundle.name} {bundle.version} on {join_address(settings.host, port)}")
     log.info("serving", model=bundle.name, version=bundle.version, port=port)
 
-    log.info("draining", signal=await signals.get())
+    log.info("draining", signal=await first)
     draining = asyncio.ensure_future(server.drain())
     second = asyncio.ensure_future(signals.get())
     await asyncio.wait([draining, second], timeout=settings.grace_seconds, return_when=asyncio.FIRST_COMPLETED)

@@ -3,10 +3,12 @@
 import os
 from typing import Annotated
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
+# What a message needs beside its photo: names, options, lengths.
+ENVELOPE_BYTES = 1024
 INT32 = 2**31 - 1
 Count = Annotated[int, Field(ge=1, le=INT32)]  # GetModel reports the limits as int32
 
@@ -32,6 +34,7 @@ class Settings(BaseSettings):
     max_photo_pixels: Count = 40_000_000
     max_batch_photos: Count = 64
     max_message_bytes: Count = 64 * MIB
+    """At least one photo of `max_photo_bytes` must fit."""
     max_alternatives: Annotated[int, Field(ge=0, le=INT32)] = 20
     stream_window: Count = 64
     """How many photos of one stream are worked on at a time. Twice the largest batch keeps the device busy: one batch
@@ -41,6 +44,17 @@ class Settings(BaseSettings):
     queue_bytes: Count = 512 * MIB
     grace_seconds: Annotated[float, Field(ge=0)] = 30.0
     """How long a stop waits for what is in work."""
+
+    @field_validator("max_message_bytes")
+    @classmethod
+    def _holds_a_photo(cls, value: int, info: ValidationInfo) -> int:
+        largest = info.data.get("max_photo_bytes")  # None if that was refused itself
+        if largest is not None and value < largest + ENVELOPE_BYTES:
+            raise ValueError(
+                f"it must hold the largest photo (max_photo_bytes is {largest}) and {ENVELOPE_BYTES} bytes for what "
+                f"goes with it, so at least {largest + ENVELOPE_BYTES}"
+            )
+        return value
 
     @field_validator("batch_sizes", mode="before")
     @classmethod
@@ -55,7 +69,8 @@ def load_settings(**flags: object) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
+        message = first["msg"].removeprefix("Value error, ")
         raise ServerError(
             f"The setting {name} (flag --{name.replace('_', '-')}, variable PLANESPOTTER_{name.upper()}) cannot be "
-            f"{first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}."
+            f"{first['input']!r}: {message[0].lower()}{message[1:]}."
         ) from error

@@ -230,14 +230,14 @@ async def test_a_photo_of_too_many_bytes_is_refused_with_both_numbers(serve: Ser
 
 
 async def test_a_message_over_the_limit_is_refused_and_the_server_goes_on(serve: Serve, paint: Paint) -> None:
-    channel = await serve(max_message_bytes=50_000)
+    channel = await serve(max_message_bytes=50_000, max_photo_bytes=40_000)
     error = await failure(service(channel).Classify(pb.ClassifyRequest(photo=bytes(60_000))))
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert await service(channel).Classify(pb.ClassifyRequest(photo=paint("747")))
 
 
 async def test_a_message_over_the_limit_ends_only_its_own_stream(serve: Serve, paint: Paint) -> None:
-    channel = await serve(max_message_bytes=50_000)
+    channel = await serve(max_message_bytes=50_000, max_photo_bytes=40_000)
     good, bad = service(channel).StreamClassify(), service(channel).StreamClassify()
     await bad.write(pb.StreamClassifyRequest(photo=bytes(60_000)))
     assert (await failure(bad.read())).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
