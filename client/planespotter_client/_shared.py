@@ -47,7 +47,7 @@ LEVELS = {
 
 # HOST:PORT, or what gRPC calls a target: a scheme and what it needs.
 _HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.%\w]+\]|[^\s:/\[\]]+):(?P<port>[0-9]{1,5})")
-_TARGET = re.compile(r"(?:dns|ipv4|ipv6|unix|unix-abstract|vsock|xds):\S+")
+_TARGET = re.compile(r"(?:dns|unix|unix-abstract|vsock|xds):\S+|(?:ipv4|ipv6):\S+:[0-9]{1,5}")
 
 RETRIED = ("Classify", "BatchClassify", "GetModel")  # a broken stream is not resumed by gRPC
 

@@ -79,8 +79,6 @@ def sentence(error: Exception) -> str | None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit codes: 0 done, 1 an error that a sentence explains, 2 wrong usage, 130 Ctrl-C."""
-    # gRPC's own log lines, unless asked for; what they tell comes as a sentence too.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     for output in (sys.stdout, sys.stderr):
         # A file's name may hold what the terminal's encoding does not: write \\xe9 rather than fail.
         if isinstance(output, io.TextIOWrapper) and (output.errors == "strict" or output.encoding.lower() != "utf-8"):

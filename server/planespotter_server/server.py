@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,11 +55,14 @@ class Server:
         """Listen, and answer that it is not ready yet. Returns the port. Raises ServerError."""
         address = join_address(self._settings.host, self._settings.port)
         try:
+            # First by ourselves: the system says why not, and gRPC would log lines of its own.
+            await asyncio.to_thread(_try_port, self._settings.host, self._settings.port)
             bound = self._server.add_insecure_port(address)
-        except RuntimeError as error:
+        except (OSError, RuntimeError, UnicodeError) as error:  # UnicodeError: of a host that is no name at all
             raise ServerError(
-                f"The server cannot listen on {address}: the port is taken or the host is none of this machine's. "
-                "Choose others with --host and --port (0 takes any free port)."
+                f"The server cannot listen on {address}: {getattr(error, 'strerror', None) or error}. The port must be "
+                "free and the host an address of this machine. Choose others with --host and --port (0 takes any free "
+                "port)."
             ) from error
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         await self._server.start()
@@ -135,6 +139,22 @@ async def serve(folder: Path, settings: Settings, announce: Callable[[str], None
 def join_address(host: str, port: int) -> str:
     """Return HOST:PORT, with brackets around an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _try_port(host: str, port: int) -> None:
+    """Raise OSError if no address of `host` can be listened on at `port`."""
+    refused: OSError | None = None
+    for family, kind, _, _, address in socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM):
+        try:
+            with socket.socket(family, kind) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gRPC does: closed connections linger
+                probe.bind(address)
+                probe.listen(1)
+            return
+        except OSError as error:
+            refused = error
+    if refused is not None:
+        raise refused
 
 
 def _listen_to_signals() -> asyncio.Queue[str]:

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -134,6 +135,34 @@ async def test_closing_refuses_what_waits_and_what_comes() -> None:
     device.open.set()
     outcomes = await asyncio.gather(*tasks, batcher.submit(4, "me"), return_exceptions=True)
     assert [getattr(outcome, "reason", None) for outcome in outcomes] == ["SHUTTING_DOWN"] * 4
+
+
+async def test_a_worker_that_dies_fails_what_waits_and_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    batcher = Batcher(Device().run, max_batch=2)
+
+    def broken() -> list[Any]:
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batcher, "_take", broken)
+        async with asyncio.timeout(10):
+            outcomes = await asyncio.gather(*(batcher.submit(n, "me") for n in range(5)), return_exceptions=True)
+    assert [str(outcome) for outcome in outcomes] == ["a bug"] * 5
+    assert await batcher.submit(21, "me") == 42
+    await batcher.close()
+
+
+async def test_a_batch_that_dies_with_its_worker_is_failed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    batcher = Batcher(Device().run, max_batch=2)
+
+    async def broken(_: Sequence[Any]) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(batcher, "_finish", broken)
+    async with asyncio.timeout(10):
+        outcomes = await asyncio.gather(*(batcher.submit(n, "me") for n in range(5)), return_exceptions=True)
+    assert [str(outcome) for outcome in outcomes] == ["a bug"] * 5
+    await batcher.close()
 
 
 # A step: who submits how many items, whether one of them is bad, overdue or given up by its caller; and how long the

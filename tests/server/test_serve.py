@@ -114,6 +114,19 @@ def test_a_second_signal_stops_at_once(process: tuple[subprocess.Popen[str], str
     assert json.loads(logs.splitlines()[-1])["all_answered"] is False
 
 
+def test_a_signal_before_it_is_ready_ends_it_cleanly(tiny_bundle: Path) -> None:
+    sizes = ",".join(map(str, range(1, 200)))  # a long time to warm up
+    command = [*SERVE, "--model", str(tiny_bundle), "--port", "0", "--batch-sizes", sizes]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
+        assert started.stdout is not None
+        assert started.stderr is not None
+        assert json.loads(started.stderr.readline())["event"] == "warming_up"
+        started.send_signal(signal.SIGTERM)
+        out, logs = started.communicate(timeout=20)
+    assert (started.returncode, out) == (0, "")
+    assert [json.loads(line)["event"] for line in logs.splitlines()] == ["stopped"]
+
+
 def refused(*arguments: str, **environment: str) -> str:
     done = subprocess.run([*SERVE, *arguments], capture_output=True, text=True, env={**os.environ, **environment})
     assert (done.returncode, done.stdout) == (1, "")
@@ -137,7 +150,16 @@ def test_a_bundle_with_one_flipped_byte_gets_a_sentence(tiny_bundle: Path, tmp_p
 
 def test_a_port_that_is_taken_gets_a_sentence(process: tuple[subprocess.Popen[str], str], tiny_bundle: Path) -> None:
     port = process[1].rpartition(":")[2]
-    assert f"cannot listen on 127.0.0.1:{port}" in refused("--model", str(tiny_bundle), "--port", port)
+    said = refused("--model", str(tiny_bundle), "--port", port)
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in said
+    assert said.startswith("error: ")
+    assert ".cc:" not in said, "gRPC's own lines are kept out"
+
+
+@pytest.mark.parametrize("host", ["203.0.113.7", "nowhere.invalid", "x..y"])
+def test_a_host_that_is_none_of_this_machine_gets_a_sentence(tiny_bundle: Path, host: str) -> None:
+    said = refused("--model", str(tiny_bundle), "--host", host)
+    assert said.startswith(f"error: The server cannot listen on {host}:50051: ")
 
 
 def test_a_wrong_setting_gets_a_sentence(tiny_bundle: Path) -> None:

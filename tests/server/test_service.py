@@ -275,6 +275,66 @@ async def test_an_unknown_model_is_not_found(serve: Serve, paint: Paint) -> None
         assert resource.resource_name == "other"
 
 
+@pytest.mark.parametrize("letter", ["x", "é", "\U0001f6e9", "\ue000", "\U0010ffff"])
+async def test_a_long_model_name_is_echoed_only_in_part(serve: Serve, paint: Paint, letter: str) -> None:
+    options = pb.ClassifyOptions(model_name=letter * 100_000)
+    channel = await serve()
+    stub = service(channel)
+    statuses = [
+        await status_of(stub.Classify(pb.ClassifyRequest(photo=paint("747"), options=options))),
+        await status_of(stub.BatchClassify(pb.BatchClassifyRequest(photos=[paint("747")], options=options))),
+        await status_of(stub.GetModel(pb.GetModelRequest(model_name=options.model_name))),
+        (await stream(channel, [pb.StreamClassifyRequest(photo=paint("747"), options=options)]))[""].error,
+    ]
+    for status in statuses:
+        info, resource = error_details_pb2.ErrorInfo(), error_details_pb2.ResourceInfo()
+        assert status.details[0].Unpack(info)
+        assert status.details[1].Unpack(resource)
+        assert (status.code, info.reason) == (code_pb2.NOT_FOUND, "MODEL_NOT_FOUND")
+        assert len(info.metadata["model_name"]) == len(resource.resource_name) == 200
+        assert len(status.message) == len(resource.description) < 350
+
+
+NO_MESSAGE = {"a field that never ends": b"\xff\xff\xff", "a length beyond the end": b"\x12\x7f"}
+NO_TEXT = {"a name that is no UTF-8": b"\x0a\x02\xc3\x28"}  # elsewhere field 1 is a photo, which may be any bytes
+
+
+@pytest.mark.parametrize(
+    ("method", "content"),
+    [
+        *((method, content) for method in ("Classify", "BatchClassify") for content in NO_MESSAGE.values()),
+        *(
+            (method, content)
+            for method in ("GetModel", "StreamClassify")
+            for content in (NO_MESSAGE | NO_TEXT).values()
+        ),
+    ],
+)
+async def test_bytes_that_are_no_message_are_a_bad_request_and_no_bug(
+    serve: Serve, capsys: pytest.CaptureFixture[str], restored_logs: None, method: str, content: bytes
+) -> None:
+    configure_logs()
+    channel = await serve()
+    path = f"/planespotter.v1.ClassifierService/{method}"
+    if method == "StreamClassify":
+        call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(path)()
+        await call.write(content)
+        status = await status_of(call.read())
+    else:
+        ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
+        status = await status_of(ask(content))
+    assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, "REQUEST_MALFORMED")
+    assert "DecodeError" not in str(status)
+    assert capsys.readouterr().err == ""
+
+
+async def test_an_overlong_photo_id_comes_back_whole_however_large_the_answer_gets(serve: Serve, paint: Paint) -> None:
+    long_id = "x" * 49_000
+    channel = await serve(max_message_bytes=50_000, max_photo_bytes=40_000)
+    answers = await stream(channel, [pb.StreamClassifyRequest(photo_id=long_id, photo=b"")])
+    assert reason(answers[long_id].error) == "PHOTO_ID_TOO_LONG"
+
+
 async def test_a_batch_of_too_many_photos_is_refused(serve: Serve, paint: Paint) -> None:
     channel = await serve(max_batch_photos=2)
     status = await status_of(service(channel).BatchClassify(pb.BatchClassifyRequest(photos=[paint("747")] * 3)))

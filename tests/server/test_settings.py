@@ -25,3 +25,13 @@ def test_batch_sizes_are_separated_by_commas(sizes: str, monkeypatch: pytest.Mon
 def test_nonsense_is_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(ServerError, match=f"--{name.replace('_', '-')}"):
         load_settings(**{name: value})
+
+
+def test_a_message_must_hold_the_largest_photo() -> None:
+    with pytest.raises(
+        ServerError, match=r"--max-message-bytes.*cannot be 10: it must hold the largest photo.*16778240"
+    ):
+        load_settings(max_message_bytes=10)
+    with pytest.raises(ServerError, match="--max-message-bytes"):
+        load_settings(max_photo_bytes=100 * 1024 * 1024)  # does not fit into the default either
+    assert load_settings(max_message_bytes=2024, max_photo_bytes=1000).max_message_bytes == 2024
