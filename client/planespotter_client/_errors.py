@@ -2,7 +2,7 @@
 
     PlaneSpotterError
     ├── UnreadablePhotoError   the photo could not be read from this machine's disk
-    ├── BadRequestError        the photo or an option is not acceptable; `reason` and `metadata` say why
+    ├── BadRequestError        the photo, an option or the address is not acceptable; `reason` and `metadata` say why
     ├── NotFoundError          the server has no such model
     ├── NotAllowedError        the server does not know the caller, or does not let it
     ├── OverloadedError        the server is full; try again after `retry_after` seconds
@@ -54,7 +54,7 @@ class UnreadablePhotoError(PlaneSpotterError):
 
 
 class BadRequestError(PlaneSpotterError):
-    """The photo or an option is not acceptable."""
+    """The photo, an option or the address is not acceptable."""
 
 
 class NotFoundError(PlaneSpotterError):
