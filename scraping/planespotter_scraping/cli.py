@@ -42,6 +42,37 @@ def scrape(
 
 
 @app.command()
+def label(
+    types: Annotated[list[str], typer.Argument(metavar="TYPE...", help="Types, as a site or a person writes them.")],
+    constructor: Annotated[
+        str | None, typer.Option(help="Who built them. [default: who makes such a type, if only one does]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
+) -> None:
+    """Say where a type belongs in the label tree, and why.
+
+    Prints the path from the constructor to the model, as deep as the text is sure, the ICAO designator and the
+    roles (freighter, bizjet, military, special), and how the text was read.
+
+    Example: planespotter label "737-8AS" "A321-271NX" --json
+    """
+    import json
+
+    from planespotter_scraping.labels import explain, maker
+
+    for text in types:
+        read = explain(maker(text) if constructor is None else constructor, text)
+        if as_json:
+            names = {level: name or None for level, name in read.path._asdict().items()}
+            typer.echo(json.dumps({"text": text, **names, "icao": read.icao or None, "roles": read.roles}))
+            continue
+        path = " > ".join(name for name in read.path if name) or "not known"
+        marks = ", ".join([*([read.icao] if read.icao else []), *read.roles])
+        typer.echo(f"{text}: {path}" + (f" ({marks})" if marks else ""))
+        typer.echo(f"    {' '.join(read.why)}")
+
+
+@app.command()
 def sample_site(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve on; 0 takes a free one.")] = 8000,
     photos: Annotated[int, typer.Option(min=1, help="How many photos it shows.")] = 600,

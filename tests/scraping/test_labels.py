@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planespotter_scraping.labels import AIRBUS_SERIES, BOEING_SERIES, LabelPath, place
+from planespotter_scraping.designators import DESIGNATORS
+from planespotter_scraping.labels import AIRBUS_SERIES, BOEING_SERIES, LabelPath, explain, maker, place
 
 PHOTOS = Path(__file__).parents[2] / ".." / "shared" / "photos" / "catalog.csv"
 
@@ -248,3 +249,62 @@ def test_the_name_of_a_place_leads_to_the_same_place(constructor: str, text: str
 @given(makers, type_like)
 def test_case_and_outer_spaces_do_not_matter(constructor: str, text: str) -> None:
     assert place(constructor.lower(), f"  {text.lower()} ")[1:] == place(constructor, text)[1:]
+
+
+@given(makers | st.text(), type_like | st.text())
+def test_place_is_the_path_of_what_explain_says_and_the_text_is_kept(constructor: str, text: str) -> None:
+    label = explain(constructor, text)
+    assert label.path == place(constructor, text)
+    assert label.text == text
+    assert label.why
+    assert all(sentence.endswith(".") for sentence in label.why)
+
+
+@given(makers, type_like)
+def test_the_icao_designator_leads_to_the_same_family(constructor: str, text: str) -> None:
+    label = explain(constructor, text)
+    if label.icao in DESIGNATORS:
+        assert DESIGNATORS[label.icao][0] == label.path.family
+        assert explain(constructor, label.icao).path.family in (None, label.path.family)
+
+
+@pytest.mark.parametrize("winglets", ["(WL)", "(SL)", "(SSWL)", " (SS)"])
+@pytest.mark.parametrize("text", ["737-8AS", "A320-214", "757-2Q8", "767-36N(ER)", "A321-211(P2F)", "737-4Q8(SF)"])
+def test_winglets_change_nothing(text: str, winglets: str) -> None:
+    assert explain(maker(text), text + winglets)[1:4] == explain(maker(text), text)[1:4]
+
+
+@pytest.mark.parametrize("model", sorted(model for _, models in DESIGNATORS.values() for model in models))
+def test_each_model_that_has_a_designator_is_a_model_of_the_tree_except_what_the_tree_joins(model: str) -> None:
+    path = place(maker(model), model)
+    assert path.model == model or model == "42-320"  # certified as a model of its own, flown as a 42-300
+
+
+@pytest.mark.parametrize("designator", sorted(set(DESIGNATORS) - {"A318", "A319", "A320", "A321", "B737"}))
+def test_a_designator_may_stand_for_the_type(designator: str) -> None:
+    label = explain(maker(designator), designator)
+    family, models = DESIGNATORS[designator]
+    assert label.path.family == family
+    assert label.path.model == (models[0] if len(models) == 1 else None)
+    assert label.icao == designator
+
+
+@pytest.mark.parametrize(
+    ("text", "constructor"),
+    [
+        ("737-8AS", "Boeing"),
+        ("A321-271NX", "Airbus"),
+        ("BD-500-1A10", "Airbus"),
+        ("CS300", "Airbus"),
+        ("72-600", "ATR"),
+        ("KC-46A", "Boeing"),
+        ("Boeing 314 Clipper", "Boeing"),
+        ("BBJ2", "Boeing"),
+        ("DHC-8-402", ""),
+        ("MD-83", ""),
+        ("holiday", ""),
+        ("", ""),
+    ],
+)
+def test_the_type_alone_tells_its_maker_where_only_one_makes_it(text: str, constructor: str) -> None:
+    assert maker(text) == constructor
