@@ -100,11 +100,14 @@ def photo_ids(folder: str | Path) -> set[str]:
     return set(read(folder)["photo_id"]) if (Path(folder) / "catalog.csv").exists() else set()
 
 
-def append(folder: str | Path, row: Mapping[str, str], image: bytes, suffix: str = ".jpg") -> None:
+def append(
+    folder: str | Path, row: Mapping[str, str], image: bytes, suffix: str = ".jpg", *, link: Path | None = None
+) -> None:
     """Store one photo: its image first, then its row. A kill at any moment loses this photo at most.
 
     `row` has any of COLUMNS; `file` and `sha256` are filled in. Makes the folder and the catalog if need be, and
-    removes the end of a row that an earlier kill has cut short: that photo counts as not stored.
+    removes the end of a row that an earlier kill has cut short: that photo counts as not stored. With `link`, the
+    file that `image` was read from, the image becomes a hard link to it, not a copy.
     """
     folder, photo_id, source = Path(folder), row["photo_id"], row.get("source", "")
     if PHOTO_ID.fullmatch(photo_id) is None or (source and PHOTO_ID.fullmatch(source) is None):
@@ -119,11 +122,16 @@ def append(folder: str | Path, row: Mapping[str, str], image: bytes, suffix: str
     try:
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         temporary = folder / file.with_name(f".{file.name}.part")
-        with temporary.open("wb") as handle:
-            handle.write(image)
-            handle.flush()
-            os.fsync(handle.fileno())
+        if link is not None:
+            temporary.unlink(missing_ok=True)
+            temporary.hardlink_to(link)
+        else:
+            with temporary.open("wb") as handle:
+                handle.write(image)
+                handle.flush()
+                os.fsync(handle.fileno())
         temporary.replace(folder / file)
+        temporary.unlink(missing_ok=True)  # replacing a link by a link to the same file does nothing
         _append_row(folder / "catalog.csv", values)
     except OSError as error:
         raise CatalogError(

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from planespotter_scraping.crawl import Outcome
 
 app = typer.Typer()
+catalogs = typer.Typer(no_args_is_help=True, help="Make catalogs of photos, and look into them.")
+app.add_typer(catalogs, name="catalog")
 
 
 @app.command()
@@ -18,7 +20,7 @@ def scrape(
     url: Annotated[
         str | None, typer.Option(help="Where the site is. By default the built-in sample site is served.")
     ] = None,
-    pages: Annotated[int | None, typer.Option(min=1, help="Read this many pages at most. [default: all]")] = None,
+    pages: Annotated[int | None, typer.Option(min=1, help="Read this many pages at most. Default: all.")] = None,
     constructors: Annotated[
         str, typer.Option(help="Whose aircraft to store, divided by commas, or all.")
     ] = "Airbus,Boeing",
@@ -45,7 +47,7 @@ def scrape(
 def label(
     types: Annotated[list[str], typer.Argument(metavar="TYPE...", help="Types, as a site or a person writes them.")],
     constructor: Annotated[
-        str | None, typer.Option(help="Who built them. [default: who makes such a type, if only one does]")
+        str | None, typer.Option(help="Who built them. Default: who makes such a type, if only one does.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
 ) -> None:
@@ -105,3 +107,37 @@ def install_browser() -> None:
     from planespotter_scraping import browser
 
     typer.echo(f"Chromium: {browser.ensure_chromium()}")
+
+
+@catalogs.command("import")
+def import_photos(
+    folder: Annotated[Path, typer.Argument(help="Folder of photos; those in the folders inside it count too.")],
+    out: Annotated[Path, typer.Option(help="Folder of the catalog. An existing one is added to.")],
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV with the labels: the columns file (relative to FOLDER), constructor, aircraft_type, airline, "
+            "registration, photographer, taken_on, licence... Default: the names of the folders."
+        ),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Name of the source, for reports by source. Default: the folder's name.")
+    ] = None,
+    link: Annotated[bool, typer.Option("--link", help="Make hard links to the images instead of copies.")] = False,
+) -> None:
+    """Make a catalog of your own photos.
+
+    The names of the folders are the labels: Boeing/737-800/*.jpg, or one
+    folder for each type. Your files are only read. Exact copies are stored
+    once, and running the same command again adds only what is new.
+
+    Example: planespotter catalog import ~/Pictures/planes --out photos
+    """
+    from planespotter_scraping import folders, summary
+
+    with summary.import_bar() as progress:
+        outcome = folders.import_folder(folder, out, labels=labels, source=source, link=link, progress=progress)
+    for sentence in summary.import_sentences(outcome):
+        typer.echo(sentence)
+    if outcome.stored + outcome.known == 0:
+        raise typer.Exit(1)  # not one photo could be used

@@ -8,7 +8,6 @@ next one looks at all pages for photos that are new.
 """
 
 import asyncio
-import io
 import logging
 import shutil
 from collections import Counter
@@ -31,10 +30,10 @@ from crawlee.crawlers import (
 from crawlee.statistics import Statistics
 from crawlee.storage_clients import FileSystemStorageClient
 from crawlee.storages import RequestQueue
-from PIL import Image
 from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
 from planespotter_scraping import browser, catalog
+from planespotter_scraping.images import SUFFIXES, examine
 from planespotter_scraping.labels import place
 from planespotter_scraping.sample_site.server import serve
 from planespotter_scraping.sites import Site
@@ -45,8 +44,6 @@ DEFAULT_CONSTRUCTORS = ("Airbus", "Boeing")
 USER_AGENT = "planespotter/0.1 (an aircraft photo classifier; see its README for the contact)"
 RETRIES = 2
 IMAGES_AT_ONCE = 4
-IMAGE_BYTES, IMAGE_PIXELS = 32 << 20, 50_000_000  # more than any photo of an airliner needs
-SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}
 
 
 class ScrapeError(Exception):
@@ -277,18 +274,3 @@ async def fetch(client: httpx.AsyncClient, url: str) -> bytes:
             if answer.status_code < 500:
                 break  # asking again would bring the same answer
     raise ValueError(reason)
-
-
-def examine(data: bytes) -> tuple[str, int, int]:
-    """Return the format, width and height of an image. Raises ValueError if `data` is no image that can be used."""
-    if len(data) > IMAGE_BYTES:
-        raise ValueError(f"the image has {len(data)} bytes, and more than {IMAGE_BYTES} are not read")
-    try:
-        with Image.open(io.BytesIO(data), formats=list(SUFFIXES)) as image:
-            if image.width * image.height > IMAGE_PIXELS:
-                raise ValueError(f"the image has {image.width} x {image.height} pixels, over {IMAGE_PIXELS} in all")
-            image.load()
-            return str(image.format), image.width, image.height
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        start = data[:20].decode("ascii", errors="replace")
-        raise ValueError(f"what came is not a whole image ({type(error).__name__}; it begins {start!r})") from None

@@ -192,6 +192,11 @@ def maker(aircraft_type: str) -> str:
     return sure.pop() if len(sure) == 1 else ""
 
 
+def knows(constructor: str) -> bool:
+    """Return whether `constructor` is a name, in any spelling, of one that this module knows."""
+    return _whose(constructor, "")[0] in CONSTRUCTORS.values()
+
+
 def _whose(constructor: str, aircraft_type: str) -> tuple[str, str]:
     """Return the constructor in its usual spelling, and the type in capitals without the constructor's name."""
     constructor = " ".join(constructor.replace("_", " ").split())
@@ -280,7 +285,7 @@ def _boeing(text: str) -> _Reading:
     if text.startswith("BBJ"):
         text = re.sub(r"^BBJ ?(?=(?:B?7\d7|MAX))", "", text)
         text = f"737 {text} BBJ" if not re.match(r"B?7\d7", text) else f"{text} BBJ"
-    head = re.match(r"(?:B[ .-]?)?(7\d7|720)(?!\d)", text)
+    head = re.match(r"(?:B[ .-]?)?(7\d7|720(?!P))(?!\d)", text)
     if head is None or (family := head[1]) not in BOEING_SERIES:
         return _designator(text, BOEING_SERIES)
     rest = text[head.end() :]

@@ -1,33 +1,47 @@
-"""Tell on a terminal how a crawl goes, and what a catalog holds."""
+"""Tell on a terminal how a crawl or an import goes, and what it did."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from planespotter_scraping import catalog
-from planespotter_scraping.crawl import Outcome
+
+if TYPE_CHECKING:  # a crawl needs the browser's packages, and an import does not
+    from planespotter_scraping.crawl import Outcome
+    from planespotter_scraping.folders import Imported
+
+SHOWN = 10  # files named in a report; the others are counted
 
 
 @contextmanager
-def progress_bar(pages: int | None) -> Iterator[Callable[[Outcome], None]]:
+def progress_bar(pages: int | None) -> "Iterator[Callable[[Outcome], None]]":
     """Show a progress bar on standard error, if that is a terminal; the value is the function that moves it."""
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("starting the browser", total=pages)
 
-        def move(outcome: Outcome) -> None:
+        def move(outcome: "Outcome") -> None:
             text = f"page {outcome.pages + 1}, {outcome.stored} photos stored"
             bar.update(task, description=text, completed=outcome.pages)
 
         yield move
 
 
-def show(folder: Path, outcome: Outcome, console: Console | None = None) -> None:
+def show(folder: Path, outcome: "Outcome", console: Console | None = None) -> None:
     """Print what a crawl into `folder` did, what the catalog holds now, and what is missing in it."""
     console = console or Console()
     frame = catalog.read(folder) if (folder / "catalog.csv").exists() else None
@@ -54,3 +68,44 @@ def show(folder: Path, outcome: Outcome, console: Console | None = None) -> None
     if outcome.bad_images:
         photo_id, reason = next(iter(outcome.bad_images.items()))
         console.print(f"{len(outcome.bad_images)} photos without a usable image, such as {photo_id}: {reason}.")
+
+
+@contextmanager
+def import_bar() -> "Iterator[Callable[[Imported, int], None]]":
+    """Show a progress bar for an import on standard error, if that is a terminal; the value moves it."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("looking for photos", total=None)
+
+        def move(outcome: "Imported", total: int) -> None:
+            bar.update(task, description=f"{outcome.stored} photos stored", completed=outcome.done, total=total)
+
+        yield move
+
+
+def import_sentences(outcome: "Imported") -> Iterator[str]:
+    """Yield what an import did, a sentence for each thing that there is to say."""
+    yield f"{outcome.stored} photos stored, {outcome.known} known already."
+    for file, original in _some(outcome.copies):
+        yield f"Left out: {file} is an exact copy of {original}."
+    if len(outcome.copies) > SHOWN:
+        yield f"Left out: {len(outcome.copies)} exact copies in all."
+    for file, reason in _some(outcome.unreadable):
+        yield f"Left out: {file} cannot be read: {reason.rstrip('.')}."
+    if len(outcome.unreadable) > SHOWN:
+        yield f"Left out: {len(outcome.unreadable)} files that cannot be read in all."
+    if outcome.unplaced:
+        names = ", ".join(f"{name} ({count})" for name, count in outcome.unplaced.most_common(SHOWN))
+        more = ", ..." if len(outcome.unplaced) > SHOWN else ""
+        yield f"{outcome.unplaced.total()} photos are kept without a family, as all that is known is: {names}{more}."
+    if outcome.not_listed:
+        yield f"{outcome.not_listed} images in the folder are left out, since the labels do not name them."
+    if outcome.other_kinds:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in outcome.other_kinds.most_common(SHOWN))
+        yield f"Files that are no JPEG, PNG or WebP are left out: {kinds}."
+
+
+def _some(things: dict[str, str]) -> list[tuple[str, str]]:
+    """Return the first few of `things`."""
+    return list(things.items())[:SHOWN]

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from planespotter_scraping import catalog, crawl
+from planespotter_scraping import catalog, crawl, images
 from planespotter_scraping.crawl import ScrapeError, scrape
 from planespotter_scraping.sample_site.photos import collection
 from planespotter_scraping.sample_site.server import SampleSite, serve
@@ -112,7 +112,7 @@ async def test_an_image_that_no_server_has_gives_a_reason() -> None:
 @pytest.mark.parametrize("data", [b"", b"<html>", b"\xff\xd8\xff", b"GIF89a"])
 def test_what_is_no_image_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match="not a whole image"):
-        crawl.examine(data)
+        images.examine(data)
 
 
 def test_the_browser_is_there_at_once_where_one_is_installed() -> None:
