@@ -141,3 +141,28 @@ def import_photos(
         typer.echo(sentence)
     if outcome.stored + outcome.known == 0:
         raise typer.Exit(1)  # not one photo could be used
+
+
+@catalogs.command("stats")
+def show_stats(
+    folder: Annotated[Path, typer.Argument(metavar="CATALOG", help="Folder of the catalog.")],
+    top: Annotated[int, typer.Option(min=1, help="Show this many of the longest lists, such as airlines.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="All numbers as one JSON object, for programs.")] = False,
+) -> None:
+    """Show the numbers of a catalog.
+
+    How many photos of which constructors, models and airlines there are,
+    which values are missing, how many photos show the same airframe, how
+    large the images are, and which are exact copies of each other.
+
+    Example: planespotter catalog stats photos --top 20
+    """
+    import json
+
+    from planespotter_scraping import catalog, stats
+
+    found = stats.numbers(catalog.read(folder))
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        stats.show_all(found, stats.console_for_tables(), top)

@@ -15,9 +15,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
-from planespotter_scraping import catalog
+from planespotter_scraping import catalog, stats
 
 if TYPE_CHECKING:  # a crawl needs the browser's packages, and an import does not
     from planespotter_scraping.crawl import Outcome
@@ -43,15 +42,10 @@ def progress_bar(pages: int | None) -> "Iterator[Callable[[Outcome], None]]":
 
 def show(folder: Path, outcome: "Outcome", console: Console | None = None) -> None:
     """Print what a crawl into `folder` did, what the catalog holds now, and what is missing in it."""
-    console = console or Console()
+    console = console or stats.console_for_tables()
     frame = catalog.read(folder) if (folder / "catalog.csv").exists() else None
     if frame is not None:
-        table = Table("constructor", "model", "photos", "airframes", title=f"{len(frame)} photos in {folder}")
-        for labels, photos in frame.groupby(["constructor", "model"]):
-            constructor, model = map(str, labels)
-            airframes = photos["registration"][photos["registration"] != ""].nunique()
-            table.add_row(constructor or "not said", model or "not said", str(len(photos)), str(airframes))
-        console.print(table)
+        stats.show_models(stats.numbers(frame), console)
     console.print(f"{outcome.pages} pages read, {outcome.stored} photos stored, {outcome.known} known already.")
     if outcome.other_constructors:
         others = ", ".join(f"{count} of {name}" for name, count in outcome.other_constructors.most_common())
