@@ -10,7 +10,12 @@ fail() { say "$*"; exit 1; }
 new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
 find_python() {
-    for candidate in ${PYTHON:-} python3 python3.13 python3.12 python3.11 python3.14; do
+    if [ -n "${PYTHON:-}" ]; then
+        new_enough "$PYTHON" || fail "PYTHON is '$PYTHON', which is no Python 3.11 or newer."
+        echo "$PYTHON"
+        return
+    fi
+    for candidate in python3 python3.13 python3.12 python3.11 python3.14; do
         if new_enough "$candidate"; then echo "$candidate"; return; fi
     done
     fail "No Python 3.11 or newer was found. Install one, or name it: PYTHON=/path/to/python3 make ..."
@@ -18,27 +23,34 @@ find_python() {
 
 # Debian and Ubuntu keep the part of Python that makes environments in a package of its own.
 make_environment() {
-    python=$(find_python)
+    python=$(find_python) || exit 1
     say "making .venv with $("$python" --version)"
     rm -rf .venv
     "$python" -m venv .venv >/dev/null 2>&1 && return
     package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
     say "$python cannot make environments; trying to install the system package $package"
     if [ "$(id -u)" = 0 ]; then root=""; else root="sudo -n"; fi
+    rm -rf .venv
     { $root apt-get update && $root apt-get install -y "$package"; } >/dev/null 2>&1 ||
         fail "Could not install $package. Install it by hand (sudo apt-get install $package), then run this again."
-    rm -rf .venv
     "$python" -m venv .venv
 }
 
-wanted=$(cat pyproject.toml constraints.txt | cksum)
-if [ -x .venv/bin/planespotter ] && [ "$(cat .venv/ready 2>/dev/null)" = "$wanted" ]; then exit 0; fi
+# An environment holds absolute paths: of a folder that was moved or copied it must be made anew.
+wanted=$(cat pyproject.toml constraints.txt | cksum; pwd -P)
+if [ "$(cat .venv/ready 2>/dev/null)" = "$wanted" ] && .venv/bin/python -c '' 2>/dev/null; then exit 0; fi
 
-[ -x .venv/bin/python ] && new_enough .venv/bin/python || make_environment
+usable() { new_enough .venv/bin/python && .venv/bin/python -m pip --version >/dev/null 2>&1; }
+case "$(cat .venv/ready 2>/dev/null)" in
+    "") ;;
+    *"$(pwd -P)") ;;
+    *) rm -rf .venv ;;
+esac
+usable || make_environment
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 say "installing the packages pinned in constraints.txt (about 1.5 GB; some minutes the first time)"
 .venv/bin/python -m pip install -q -c constraints.txt pip ||
-    fail "pip could not reach a package index. Check the network or pip's configuration, then run this again."
+    fail "pip could not be brought up to date; it says why above. Check the network, then run this again."
 .venv/bin/python -m pip install -q -c constraints.txt -e '.[all]' --group dev ||
     fail "The packages could not be installed; pip says why above. Run this again once that is mended."
 echo "$wanted" >.venv/ready

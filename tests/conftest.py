@@ -1,11 +1,17 @@
+import atexit
 import io
 import os
+import shutil
 import struct
+import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
+# What one test has compiled, the others and the processes that they start need not compile again.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="compiled-")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 
 import hypothesis
 import numpy as np
@@ -13,6 +19,8 @@ import pytest
 from PIL import Image
 
 from planespotter_training import bundle
+
+atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 # Timing is for the benchmarks: a slow moment of the machine is no failure.
 hypothesis.settings.register_profile("untimed", deadline=None)

@@ -60,7 +60,10 @@ def _step(console: Console, what: str, *arguments: str | Path) -> None:
     _announce(console, what, arguments)
     code = subprocess.run(_command(*arguments), check=False).returncode
     if code:
-        raise DemoError(f"The step above ended with code {code}. Run `planespotter demo` again to go on from there.")
+        raise DemoError(
+            f"The step above ended with code {code}. Run the same demo again to go on from there; if it was begun with "
+            "other options, name another --out."
+        )
 
 
 @contextmanager
@@ -94,4 +97,7 @@ def _next_steps(out: Path) -> str:
   base64 -w0 {shlex.quote(photo)} | sed 's/.*/{{"photo": "&"}}/' |
     grpcurl -plaintext -d @ 127.0.0.1:50051 planespotter.v1.ClassifierService/Classify
 
-And with photos of your own: planespotter train FOLDER --out RUN; see planespotter --help."""
+And with photos of your own:
+
+  planespotter catalog import FOLDER --out CATALOG
+  planespotter train CATALOG --out RUN"""

@@ -31,11 +31,18 @@ def build_app() -> typer.Typer:
     )
     for room in ROOMS:
         commands = importlib.import_module(f"planespotter_{room}.cli").app
-        for command in commands.registered_commands:
-            command.help = flowing(command.help or inspect.getdoc(command.callback) or "")
+        _let_help_flow(commands)
         app.registered_commands.extend(commands.registered_commands)
         app.registered_groups.extend(commands.registered_groups)
     return app
+
+
+def _let_help_flow(app: typer.Typer) -> None:
+    for command in app.registered_commands:
+        command.help = flowing(command.help or inspect.getdoc(command.callback) or "")
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            _let_help_flow(group.typer_instance)
 
 
 def flowing(text: str) -> str:

@@ -30,6 +30,8 @@ def address(tiny_bundle: Path) -> Iterator[str]:
 def test_every_command_and_option_in_it_exists(line: str) -> None:
     name, *words = shlex.split(line)
     command = typer.main.get_command(build_app()).commands[name]  # type: ignore[attr-defined]
+    if hasattr(command, "commands"):  # a group, such as `catalog`
+        command = command.commands[words.pop(0)]
     known = {option for parameter in command.params for option in parameter.opts}
     assert {word for word in words if word.startswith("-")} <= known
 

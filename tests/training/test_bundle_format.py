@@ -42,6 +42,25 @@ def test_a_bundle_replaces_a_bundle_but_nothing_else(tiny_bundle: Path, copy: Pa
     assert (tmp_path / "photos" / "precious.jpg").read_bytes() == b"1"
 
 
+def test_a_failure_while_replacing_leaves_the_old_bundle(
+    tiny_bundle: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def interrupted(path: Path, target: Path) -> Path:
+        if ".new." in path.name:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    model = bundle.read(tiny_bundle)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            bundle.write(model, copy)
+    assert bundle.read(copy).name == "tiny"
+    assert [path.name for path in copy.parent.iterdir()] == [copy.name]
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(["bundle.json", "model.stablehlo", "weights.safetensors"]), data=st.data())
 def test_one_flipped_bit_anywhere_is_refused(copy: Path, name: str, data: st.DataObject) -> None:

@@ -57,6 +57,12 @@ def test_photos_without_weight_do_not_speak_for_the_constructor() -> None:
     assert found.temperatures["Boeing"] > 2
 
 
+def test_equally_probable_answers_are_sure_together_or_not_at_all() -> None:
+    certain = {head: np.log(np.array([[1 - 1e-9, 1e-9]] * 60)) for head in TREE.heads}
+    labels = [Label("Airbus", "A320")] * 30 + [Label("Boeing", "737")] * 30
+    assert calibrate(TREE, certain, labels, np.ones(60)).thresholds.constructor == NEVER
+
+
 def test_without_photos_everything_stays_as_it_is() -> None:
     nothing = {head: np.zeros((0, classes)) for head, classes in TREE.heads.items()}
     found = calibrate(TREE, nothing, [], np.zeros(0))

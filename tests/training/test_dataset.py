@@ -46,7 +46,7 @@ def test_a_photo_that_cannot_be_decoded_is_named_and_left_out(splits) -> None:  
 
 
 def test_examples_have_their_pixels_and_the_leaves_below_their_label(splits) -> None:  # type: ignore[no-untyped-def]
-    examples = dataset.load(splits[1]["train"], TREE, RECIPE)
+    examples = dataset.load(splits[1]["train"], TREE, RECIPE, {})
     assert examples.pixels(0).shape == (32, 48, 3)
     leaves = [leaf for leaves in TREE.leaves.values() for leaf in leaves]
     for label, mask in zip(examples.labels, examples.masks, strict=True):
@@ -55,19 +55,21 @@ def test_examples_have_their_pixels_and_the_leaves_below_their_label(splits) -> 
 
 def test_within_a_source_the_constructors_weigh_the_same() -> None:
     labels = [Label("Airbus")] * 6 + [Label("Boeing")] * 3
-    weights = dataset.constructor_weights(["x"] * 9, labels, TREE, 0)
+    weights = dataset.constructor_weights(["x"] * 9, labels, {"x": {"Airbus": 6, "Boeing": 3}}, 0)
     assert weights[:6].sum() == pytest.approx(weights[6:].sum())
     assert weights.mean() == pytest.approx(1)
 
 
 def test_a_photo_of_a_source_with_one_constructor_weighs_what_the_recipe_says() -> None:
     labels = [Label("Airbus"), Label("Boeing"), Label("Boeing"), Label("ATR")]
-    weights = dataset.constructor_weights(["x", "x", "only Boeing", "only Boeing"], labels, TREE, 0.25)
+    counts = {"x": {"Airbus": 1, "Boeing": 1}, "only Boeing": {"Boeing": 1}}
+    weights = dataset.constructor_weights(["x", "x", "only Boeing", "only Boeing"], labels, counts, 0.25)
     assert weights.tolist() == [1, 1, 0.25, 0]
 
 
 def test_a_single_odd_photo_does_not_outshout_the_rest() -> None:
-    weights = dataset.constructor_weights(["x"] * 1000, [Label("Airbus")] * 999 + [Label("Boeing")], TREE, 0)
+    labels = [Label("Airbus")] * 999 + [Label("Boeing")]
+    weights = dataset.constructor_weights(["x"] * 1000, labels, {"x": {"Airbus": 999, "Boeing": 1}}, 0)
     assert weights.max() == dataset.LARGEST_WEIGHT
 
 
@@ -78,7 +80,7 @@ def test_a_catalog_without_photos_on_a_side_is_refused(tmp_path: Path, sides: li
 
 
 def test_the_position_in_the_data_can_be_saved_and_restored(splits) -> None:  # type: ignore[no-untyped-def]
-    examples = dataset.load(splits[1]["train"], TREE, RECIPE)
+    examples = dataset.load(splits[1]["train"], TREE, RECIPE, {})
 
     def begin() -> Any:
         return batches(examples, batch_size=8, source_balance=0.5, seed=1)
@@ -97,7 +99,6 @@ def test_the_position_in_the_data_can_be_saved_and_restored(splits) -> None:  # 
 def test_sources_are_drawn_by_their_share(balance: float, share: float) -> None:
     n = 200
     examples = dataset.Examples(
-        photo_ids=[str(i) for i in range(n)],
         sources=["large" if i < 180 else "small" for i in range(n)],
         labels=[Label()] * n,
         masks=np.zeros((n, 4), bool),
@@ -106,3 +107,16 @@ def test_sources_are_drawn_by_their_share(balance: float, share: float) -> None:
     )
     drawn = batches(examples, batch_size=400, source_balance=balance, seed=0)
     assert np.mean(next(drawn)["index"] < 180) == pytest.approx(share, abs=0.02)
+
+
+def test_only_a_few_batches_are_read_ahead() -> None:
+    read = []
+
+    def pixels(index: int) -> np.ndarray:
+        read.append(index)
+        return np.zeros((1, 1, 3), np.uint8)
+
+    n = 5000
+    examples = dataset.Examples([""] * n, [Label()] * n, np.zeros((n, 4), bool), np.zeros(n, np.float32), pixels)
+    next(batches(examples, batch_size=10, source_balance=1, seed=0))
+    assert 10 <= len(read) <= 200

@@ -42,6 +42,12 @@ def test_the_only_frequent_model_is_no_leaf_if_others_of_its_family_are_there() 
     assert "while 50 are of other or unnamed models" in notes[0]
 
 
+def test_the_only_frequent_family_is_no_leaf_if_others_of_its_constructor_are_there() -> None:
+    tree, notes = grow(photos(Boeing__737__737_800=30, Boeing__747=10), ("Boeing",), 20)
+    assert tree.branches == {"Boeing": {}}
+    assert "while 10 are of other or unnamed families; counts as Boeing" in notes[-1]
+
+
 def test_other_constructors_are_left_out() -> None:
     assert grow(photos(Airbus__A320=9, ATR__72=99), ("Airbus",), 5)[0].constructors == ("Airbus",)
 

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import pytest
 
 from planespotter_training.bundle import Calibration, Label, LabelTree, Thresholds
 from planespotter_training.metrics import measure
@@ -72,9 +71,16 @@ def test_being_sure_is_judged_only_by_what_it_is_sure_of() -> None:
 
 def test_an_aircraft_of_no_known_constructor_should_be_answered_with_unknown() -> None:
     found = measured(outputs(A320, A320, sure=0.6), [Label("ATR", "72"), Label("Fokker")], ["x", "x"])
-    assert found == {("x", "unknown_share"): (1.0, 2)}
+    assert found == {("", "unknown_share"): (1.0, 2), ("x", "unknown_share"): (1.0, 2)}
 
 
-@pytest.mark.parametrize("source", ["x", ""])
-def test_a_single_source_has_one_line(source: str) -> None:
-    assert {name for name, _ in measured(outputs(A320), [A320], [source])} == {source}
+def test_a_photo_without_a_source_is_counted_once() -> None:
+    found = measured(outputs(A320, A320, B738), [A320, NEO, B738], ["", "", "x"])
+    assert found["", "type_accuracy"] == (2 / 3, 3)
+    assert found["(none)", "type_accuracy"] == (1 / 2, 2)
+    assert found["x", "type_accuracy"] == (1, 1)
+
+
+def test_being_sure_of_a_model_that_a_rare_one_is_not_counts_as_wrong() -> None:
+    found = measured(outputs(A320), [Label("Airbus", "A320", "A320-100")], ["x"])
+    assert found["x", "sure_accuracy"] == (0, 1)

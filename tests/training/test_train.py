@@ -2,11 +2,12 @@
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -16,6 +17,7 @@ from flax import nnx
 from rich.console import Console
 
 from planespotter_training import bundle, checkpoint, recipes, run
+from planespotter_training import train as training
 from planespotter_training.errors import TrainingError
 from planespotter_training.evaluate import evaluate
 from planespotter_training.export import as_function, export, serialise
@@ -46,6 +48,11 @@ def painted(tmp_path_factory: pytest.TempPathFactory, paint_catalog: Callable[[P
 
 
 @pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory, paint_catalog: Callable[[Path, int], Path]) -> Path:
+    return paint_catalog(tmp_path_factory.mktemp("few") / "catalog", 80)
+
+
+@pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, painted: Path) -> Path:
     out = tmp_path_factory.mktemp("trained") / "run"
     assert quick(painted, out, epochs=12)
@@ -67,7 +74,11 @@ def test_a_trained_network_tells_the_pictures_apart(exported: Path, painted: Pat
 
 
 def test_what_is_evaluated_is_what_the_bundle_says(exported: Path, painted: Path) -> None:
-    assert evaluate(exported, painted, "test", Console(quiet=True)) == list(bundle.read(exported).metrics)
+    evaluated = {
+        (m.source, m.name, m.photos): m.value for m in evaluate(exported, painted, "test", Console(quiet=True))
+    }
+    said = {(m.source, m.name, m.photos): m.value for m in bundle.read(exported).metrics}
+    assert evaluated == pytest.approx(said, abs=1.5 / max(photos for _, _, photos in said))
 
 
 def test_the_run_says_what_was_trained_and_which_photos_were_held_out(trained: Path, painted: Path) -> None:
@@ -84,34 +95,72 @@ def test_the_run_says_what_was_trained_and_which_photos_were_held_out(trained: P
     assert log[-1]["loss"] < log[0]["loss"] / 2
 
 
-def test_stopping_and_going_on_gives_the_same_network_bit_for_bit(
-    painted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_stopping_anywhere_and_going_on_gives_the_same_network_bit_for_bit(
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert quick(painted, tmp_path / "whole", epochs=2)
-    saves = []
-    save = checkpoint.save
-
-    def save_and_stop(checkpoints: object, step: int, *rest: object) -> None:
-        save(checkpoints, step, *rest)
-        saves.append(step)
-        if len(saves) == 1:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save", save_and_stop)
-        assert not quick(painted, tmp_path / "parts", epochs=2)
-    assert len(set(saves)) == 1
-    assert quick(painted, tmp_path / "parts", epochs=2)
+    assert quick(few, tmp_path / "whole", epochs=2)
+    per_epoch = run.read(tmp_path / "whole").photos["train"] // 8
+    for steps in (3, per_epoch + 2):  # in the middle of either epoch
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "_stop_on_signal", partial(stop_after, steps))
+            assert not quick(few, tmp_path / "parts", epochs=2)
+    assert quick(few, tmp_path / "parts", epochs=2)
     networks = []
     for name in ("whole", "parts"):
         described = run.read(tmp_path / name)
-        networks.append(checkpoint.load_network(tmp_path / name, described.recipe, described.tree))
+        networks.append(checkpoint.load_network(tmp_path / name, described.recipe, described.tree)[0])
     leaves = [jax.tree.leaves(nnx.state(network)) for network in networks]
     assert all(np.array_equal(one, other) for one, other in zip(*leaves, strict=True))
 
 
+@contextmanager
+def stop_after(steps: int) -> Iterator[object]:
+    """Stand in for the signal: it comes after that many steps. The loop asks once before each step."""
+    asked = iter(range(steps))
+
+    class Stop:
+        def is_set(self) -> bool:
+            return next(asked, None) is None
+
+    yield Stop()
+
+
+def test_a_killed_training_goes_on_and_logs_every_epoch_once(few: Path, tmp_path: Path) -> None:
+    settings = [word for setting in (*QUICK, "epochs=3") for word in ("--set", setting)]
+    program = [sys.executable, "-m", "planespotter_client.main", "train", str(few), "--out", str(tmp_path / "run")]
+    with subprocess.Popen([*program, *settings], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("epoch 2"):
+                process.kill()
+    assert quick(few, tmp_path / "run", epochs=3)
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in log] == [1, 2, 3]
+
+
+def test_a_signal_saves_and_ends_with_its_code(few: Path, tmp_path: Path) -> None:
+    settings = [word for setting in (*QUICK, "epochs=500") for word in ("--set", setting)]
+    program = [sys.executable, "-m", "planespotter_client.main", "train", str(few), "--out", str(tmp_path / "run")]
+    with subprocess.Popen([*program, *settings], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("epoch 1 "):
+                process.send_signal(signal.SIGTERM)
+        assert process.wait() == 130
+    described = run.read(tmp_path / "run")
+    assert checkpoint.load_network(tmp_path / "run", described.recipe, described.tree)[1] > 0
+
+
+def test_a_folder_with_other_things_is_left_alone(painted: Path, tmp_path: Path) -> None:
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "catalog.csv").write_text("precious")
+    with pytest.raises(TrainingError, match=r"holds what is no part of a run \(dataset/catalog\.csv\), so it is left"):
+        quick(painted, tmp_path, epochs=1)
+    assert (tmp_path / "dataset" / "catalog.csv").read_text() == "precious"
+
+
 def test_another_training_in_the_same_folder_is_refused(trained: Path, painted: Path) -> None:
-    with pytest.raises(TrainingError, match="holds another run: recipe small"):
+    with pytest.raises(TrainingError, match="holds another run, recipe small with epochs=12"):
         quick(painted, trained, epochs=3)
 
 
@@ -125,17 +174,17 @@ def test_one_constructor_named_twice_is_one(painted: Path, tmp_path: Path) -> No
         train(painted, "small", recipes.load("small"), tmp_path, ("Airbus", "airbus"), Console(quiet=True))
 
 
-def test_a_training_that_could_not_begin_leaves_its_folder_free(painted: Path, tmp_path: Path) -> None:
+def test_a_training_that_could_not_begin_leaves_its_folder_free(few: Path, tmp_path: Path) -> None:
     recipe = recipes.load("small", [*QUICK, "batch_size=4096"])
     with pytest.raises(TrainingError, match=r"A batch of 4096 photos is more than the \d+ to train on"):
-        train(painted, "small", recipe, tmp_path / "run", BOTH, Console(quiet=True))
-    assert quick(painted, tmp_path / "run", epochs=1)
+        train(few, "small", recipe, tmp_path / "run", BOTH, Console(quiet=True))
+    assert quick(few, tmp_path / "run", epochs=1)
 
 
 def test_a_run_does_not_go_on_with_a_catalog_that_has_changed(
     paint_catalog: Callable[[Path, int], Path], tmp_path: Path
 ) -> None:
-    folder = paint_catalog(tmp_path / "catalog", 120)
+    folder = paint_catalog(tmp_path / "catalog", 80)
     assert quick(folder, tmp_path / "run", epochs=1)
     with (folder / "catalog.csv").open("a") as file:
         file.write("\n")

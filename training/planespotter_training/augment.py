@@ -31,4 +31,4 @@ def _augment_one(photo: jax.Array, key: jax.Array, shift: float, zoom: float, li
     )
     contrast = jax.random.uniform(contrast_key, (), minval=1 - light, maxval=1 + light)
     brightness = jax.random.uniform(bright_key, (), minval=1 - light, maxval=1 + light)
-    return jnp.clip(x * contrast + mean * brightness, 0, 255).astype(jnp.uint8)
+    return jnp.clip(jnp.round(x * contrast + mean * brightness), 0, 255).astype(jnp.uint8)

@@ -8,7 +8,6 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp
 
 from planespotter_training.bundle import CONSTRUCTOR_HEAD, Calibration, Label, LabelTree, Thresholds, answer
-from planespotter_training.metrics import DEPTH
 
 # Share of the answers that shall be right at a level that counts as sure.
 TARGET = 0.95
@@ -50,7 +49,7 @@ def calibrate(
             for row, i in enumerate(mine):
                 masks[row, list(tree.leaves_below(truths[i]))] = True
             temperatures[constructor] = _temperature(outputs[constructor][mine], masks, np.ones(len(mine)))
-    return Calibration(temperatures, _thresholds(tree, temperatures, outputs, truths, constructor_weights))
+    return Calibration(temperatures, _thresholds(tree, temperatures, outputs, labels, constructor_weights))
 
 
 def _temperature(
@@ -71,7 +70,7 @@ def _thresholds(
     tree: LabelTree,
     temperatures: Mapping[str, float],
     outputs: Mapping[str, NDArray[np.floating]],
-    truths: Sequence[Label],
+    labels: Sequence[Label],
     constructor_weights: NDArray[np.floating],
 ) -> Thresholds:
     # With all thresholds at 0, every answer is "sure" down to its leaf.
@@ -79,9 +78,9 @@ def _thresholds(
     found = {}
     for depth, level in enumerate(("constructor", "family", "model")):
         rows = [
-            (one.probabilities[depth], one.label[: depth + 1] == truth[: depth + 1], weight if depth == 0 else 1.0)
-            for one, truth, weight in zip(answers, truths, constructor_weights, strict=True)
-            if truth[depth] and one.label[depth] and DEPTH[one.level] > depth
+            (one.probabilities[depth], one.label[: depth + 1] == label[: depth + 1], weight if depth == 0 else 1.0)
+            for one, label, weight in zip(answers, labels, constructor_weights, strict=True)
+            if label.constructor in tree.constructors and label[depth] and one.label[depth]
         ]
         found[level] = _threshold(*np.array(rows, float).reshape(-1, 3).T)
     return Thresholds(**found)
@@ -94,6 +93,8 @@ def _threshold(
     order = np.argsort(-probabilities, kind="stable")
     weight = np.cumsum(weights[order])
     accuracy = np.cumsum((weights * right)[order]) / np.maximum(weight, 1e-9)
-    # Enough answers must lie above it, or one lucky photo would decide.
-    enough = np.flatnonzero((accuracy >= TARGET) & (weight >= MIN_PHOTOS))
+    # Enough answers must lie above it, or one lucky photo would decide; and equal ones lie above it together.
+    last_of_equals = np.diff(probabilities[order], append=-np.inf) != 0
+    many = np.arange(1, len(order) + 1) >= MIN_PHOTOS
+    enough = np.flatnonzero((accuracy >= TARGET) & many & last_of_equals)
     return max(LEAST, float(probabilities[order[enough[-1]]])) if len(enough) else NEVER

@@ -13,10 +13,10 @@ from planespotter_training.network import Classifier
 from planespotter_training.recipes.recipe import Recipe
 
 
-def manager(run: Path) -> Any:
+def manager(run: Path, *, create: bool = True) -> Any:
     """Return the orbax CheckpointManager of a run; it keeps the last two steps. Close it after use."""
     return ocp.CheckpointManager(
-        (run / "checkpoints").absolute(), options=ocp.CheckpointManagerOptions(max_to_keep=2, create=True)
+        (run / "checkpoints").absolute(), options=ocp.CheckpointManagerOptions(max_to_keep=2, create=create)
     )
 
 
@@ -48,18 +48,20 @@ def restore(checkpoints: Any, network: Any, optimiser: Any) -> tuple[Any, Any, d
     return restored["network"], restored["optimiser"], restored["iterator"]
 
 
-def load_network(run: Path, recipe: Recipe, tree: LabelTree) -> Classifier:
-    """Return the network of the latest checkpoint of `run`. Raises TrainingError if there is none."""
+def load_network(run: Path, recipe: Recipe, tree: LabelTree) -> tuple[Classifier, int]:
+    """Return the network of the latest checkpoint of `run` and its step. Raises TrainingError if there is none."""
+    nothing = TrainingError(f"The run {run} has no checkpoint yet. Let `planespotter train` finish an epoch first.")
+    if not (run / "checkpoints").is_dir():
+        raise nothing
     network = build(recipe, tree)
-    with manager(run) as checkpoints:
-        if checkpoints.latest_step() is None:
-            raise TrainingError(f"The run {run} has no checkpoint yet. Let `planespotter train` finish an epoch first.")
+    with manager(run, create=False) as checkpoints:
+        step = checkpoints.latest_step()
+        if step is None:
+            raise nothing
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, nnx.state(network))
-        restored = checkpoints.restore(
-            checkpoints.latest_step(), args=ocp.args.Composite(network=ocp.args.StandardRestore(abstract))
-        )
+        restored = checkpoints.restore(step, args=ocp.args.Composite(network=ocp.args.StandardRestore(abstract)))
     nnx.update(network, restored["network"])
-    return network
+    return network, step
 
 
 def build(recipe: Recipe, tree: LabelTree) -> Classifier:

@@ -7,8 +7,7 @@ import contextlib
 import io
 import os
 import shutil
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,7 +112,6 @@ def reopen(out: Path) -> dict[str, Sequence[dict[str, Any]]]:
 class Examples:
     """The examples of one split, in a fixed order; arrays have one entry for each photo."""
 
-    photo_ids: list[str]
     sources: list[str]
     labels: list[Label]
     masks: NDArray[np.bool_]
@@ -124,12 +122,34 @@ class Examples:
     """The photo at an index as uint8 RGB [height, width, 3]."""
 
     def __len__(self) -> int:
-        return len(self.photo_ids)
+        return len(self.labels)
 
 
-def load(source: Sequence[dict[str, Any]], tree: LabelTree, recipe: Recipe) -> Examples:
-    """Return the examples of `source`, labelled for `tree` and weighted and sized by `recipe`."""
-    texts = [{name: row[name].decode() for name in TEXTS} for row in source]
+def load(
+    source: Sequence[dict[str, Any]], tree: LabelTree, recipe: Recipe, counts: Mapping[str, Mapping[str, int]]
+) -> Examples:
+    """Return the examples of `source`, labelled for `tree` and sized by `recipe`.
+
+    `counts` says how many training photos each source has of each constructor.
+    """
+    held: list[NDArray[np.uint8]] | None = None
+    if len(source) * recipe.height * recipe.width * 3 <= MEMORY:
+        held = []
+
+    def read(index: int) -> tuple[dict[str, str], NDArray[np.uint8] | None]:
+        row = source[index]
+        pixels = None if held is None else decode(row["photo"], recipe.height, recipe.width)
+        return {name: row[name].decode() for name in TEXTS}, pixels
+
+    def fetch(index: int) -> NDArray[np.uint8]:
+        return decode(source[index]["photo"], recipe.height, recipe.width)
+
+    texts = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for text, pixels in pool.map(read, range(len(source))):
+            texts.append(text)
+            if held is not None and pixels is not None:
+                held.append(pixels)
     labels = [Label(row["constructor"], row["family"], row["model"]) for row in texts]
     leaves = sum(len(of_one) for of_one in tree.leaves.values())
     masks = np.zeros((len(labels), leaves), bool)
@@ -137,47 +157,27 @@ def load(source: Sequence[dict[str, Any]], tree: LabelTree, recipe: Recipe) -> E
         if tree.clip(label).constructor:
             masks[index] = leaf_mask(tree, tree.clip(label))
     return Examples(
-        photo_ids=[row["photo_id"] for row in texts],
         sources=[row["source"] for row in texts],
         labels=labels,
         masks=masks,
-        constructor_weights=constructor_weights([row["source"] for row in texts], labels, tree, recipe.lone_weight),
-        pixels=_pixels(source, recipe.height, recipe.width),
+        constructor_weights=constructor_weights([row["source"] for row in texts], labels, counts, recipe.lone_weight),
+        pixels=fetch if held is None else held.__getitem__,
     )
 
 
 def constructor_weights(
-    sources: Sequence[str], labels: Sequence[Label], tree: LabelTree, lone_weight: float
+    sources: Sequence[str], labels: Sequence[Label], counts: Mapping[str, Mapping[str, int]], lone_weight: float
 ) -> NDArray[np.float32]:
-    """Return how much each photo counts for the constructor head: [n].
+    """Return how much each photo counts for the constructor head: [n], 0 where the constructor is not in `counts`.
 
-    Within each source, all constructors of `tree` weigh the same together, up to LARGEST_WEIGHT for a photo; the mean
+    Within each source, all constructors weigh the same together, up to LARGEST_WEIGHT for a photo; the mean
     is about 1. Photos of a source with one constructor weigh `lone_weight`. With full weight, they would teach the head
     how the photos of that source look, and not the aircraft; with none, it never sees that constructor in that setting.
     """
-    counts = Counter(
-        (source, label.constructor)
-        for source, label in zip(sources, labels, strict=True)
-        if label.constructor in tree.constructors
-    )
-    totals: dict[str, list[int]] = {}
-    for (source, _), count in counts.items():
-        totals.setdefault(source, []).append(count)
     weights = np.zeros(len(labels), np.float32)
     for index, (source, label) in enumerate(zip(sources, labels, strict=True)):
-        count, of_source = counts[source, label.constructor], totals.get(source, [])
-        if count:
-            balance = sum(of_source) / len(of_source) / count
+        of_source = counts.get(source, {})
+        if label.constructor in of_source:
+            balance = sum(of_source.values()) / len(of_source) / of_source[label.constructor]
             weights[index] = min(LARGEST_WEIGHT, balance) if len(of_source) > 1 else lone_weight
     return weights
-
-
-def _pixels(source: Sequence[dict[str, Any]], height: int, width: int) -> Callable[[int], NDArray[np.uint8]]:
-    def fetch(index: int) -> NDArray[np.uint8]:
-        return decode(source[index]["photo"], height, width)
-
-    if len(source) * height * width * 3 > MEMORY:
-        return fetch
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        held = list(pool.map(fetch, range(len(source))))
-    return held.__getitem__

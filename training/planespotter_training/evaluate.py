@@ -26,9 +26,9 @@ def evaluate(bundle_folder: Path, catalog_folder: Path, split: str, console: Con
     """
     model = bundle.read(bundle_folder)
     photos = catalog.read(catalog_folder)
-    catalog.check(catalog_folder, photos, hashes=True)
     photos = photos if split == "all" else photos[assign(photos) == split]
     photos = photos[photos["constructor"] != ""]
+    catalog.check(catalog_folder, photos, hashes=True)
     if photos.empty:
         raise TrainingError(
             f"The catalog {catalog_folder} has no labelled photo on the side {split!r}. Try --split all."

@@ -1,5 +1,6 @@
 """Turn a run into a bundle: fold, calibrate, measure, and serialise the network with jax.export."""
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,18 +30,18 @@ def export(run_folder: Path, out: Path, name: str, version: str, console: Consol
     """
     described = run.read(run_folder)
     tree, recipe = described.tree, described.recipe
-    network = checkpoint.load_network(run_folder, recipe, tree)
+    network, steps = checkpoint.load_network(run_folder, recipe, tree)
     fold_norms(network)
     function, weights = as_function(network)
     splits = dataset.reopen(run_folder / "dataset")
     with console.status("Calibrating on the validation photos"):
-        validation = dataset.load(splits["validation"], tree, recipe)
+        validation = dataset.load(splits["validation"], tree, recipe, described.sources)
         if not len(validation):
             raise TrainingError(f"The run {run_folder} has no validation photos to calibrate on. Collect more photos.")
         step = partial(jax.jit(function), weights)
         calibration = calibrate(tree, predict(step, validation), validation.labels, validation.constructor_weights)
     with console.status("Measuring on the test photos"):
-        test = dataset.load(splits["test"], tree, recipe)
+        test = dataset.load(splits["test"], tree, recipe, described.sources)
         metrics = measure(tree, calibration, predict(step, test), test.labels, test.sources) if len(test) else []
     with console.status("Writing the bundle"):
         made = Bundle(
@@ -53,6 +54,8 @@ def export(run_folder: Path, out: Path, name: str, version: str, console: Consol
             metrics=tuple(metrics),
             trained_on={
                 "recipe": described.recipe_name,
+                "settings": asdict(recipe),
+                "steps": steps,
                 "photos": described.photos,
                 "sources": described.sources,
                 "notes": described.notes,

@@ -10,7 +10,8 @@ def grow(labels: Iterable[Label], constructors: Sequence[str], min_photos: int) 
     """Return the tree of the families and models with at least `min_photos` photos, and notes on what fell back.
 
     A model that is the only one of its family with enough photos becomes no leaf if other photos of that family are
-    labelled otherwise: with one model only, all 737s would be called 737-800.
+    labelled otherwise: with one model only, all 737s would be called 737-800. The same goes for the only family of a
+    constructor.
     """
     counts = Counter(label for label in labels if label.constructor in constructors)
     branches: dict[str, dict[str, list[str]]] = {}
@@ -38,4 +39,12 @@ def grow(labels: Iterable[Label], constructors: Sequence[str], min_photos: int) 
                     if model and n < min_photos
                 )
             branches[constructor][family] = enough
+        (only, *others) = branches[constructor] or [""]
+        elsewhere = sum(n for label, n in counts.items() if label.constructor == constructor and label.family != only)
+        if only and not others and len(branches[constructor][only]) < 2 and elsewhere:
+            notes.append(
+                f"{constructor} {only}: the only family of {constructor} with {min_photos} photos or more, while "
+                f"{elsewhere} are of other or unnamed families; counts as {constructor}"
+            )
+            branches[constructor] = {}
     return LabelTree(branches), notes

@@ -1,5 +1,6 @@
 """The order in which training photos are drawn: a grain pipeline whose position can be saved and restored."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,4 +36,4 @@ def batches(examples: Examples, *, batch_size: int, source_balance: float, seed:
     drawn = [draw(indices, number) for number, indices in enumerate(by_source.values())]
     mixed = grain.MapDataset.mix(drawn, weights=(weights / weights.sum()).tolist()) if len(drawn) > 1 else drawn[0]
     dataset = mixed.map(fetch).batch(batch_size)
-    return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4 * batch_size)))
+    return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=os.cpu_count() or 1, prefetch_buffer_size=4)))

@@ -26,7 +26,9 @@ def measure(
     labels: Sequence[Label],
     sources: Sequence[str],
 ) -> list[Metric]:
-    """Return the metrics of n photos: `outputs` are log-probabilities [n, classes] per head; source "" is all of them.
+    """Return the metrics of n photos: `outputs` are log-probabilities [n, classes] per head.
+
+    Those of all photos come first, with the source ""; then those of each source, "(none)" where it is not known.
 
     constructor_accuracy             the path's constructor is right, of photos whose constructor is in the tree
     family_accuracy                  constructor and family are right, of photos whose family is in the tree
@@ -38,11 +40,10 @@ def measure(
     """
     answers = answer(tree, calibration, outputs)
     given = _best_leaf_given_constructor(tree, calibration, outputs, labels)
-    places = {"": list(range(len(labels)))}
+    by_source: dict[str, list[int]] = {}
     for index, source in enumerate(sources):
-        places.setdefault(source, []).append(index)
-    if len(places) == 2:  # one source is all there is
-        del places[""]
+        by_source.setdefault(source or "(none)", []).append(index)
+    places = {"": list(range(len(labels))), **dict(sorted(by_source.items()))}
     return [
         Metric(source, name, sum(hits) / len(hits), len(hits))
         for source, indices in places.items()
@@ -59,14 +60,19 @@ def _hits(
     leaves = {leaf for of_one in tree.leaves.values() for leaf in of_one}
     rows = list(zip(answers, given, [tree.clip(label) for label in labels], strict=True))
     inside = [(answer, truth) for answer, _, truth in rows if truth.constructor]
+    # What is sure must not contradict what the label says, also where the tree does not go as deep as the label.
+    sure = [
+        (answer, label)
+        for answer, label in zip(answers, labels, strict=True)
+        if tree.clip(label).constructor and answer.level is not Level.UNKNOWN
+    ]
     at_leaf = [(answer, best, truth) for answer, best, truth in rows if truth in leaves and truth.family]
-    sure = [(answer, truth) for answer, truth in inside if answer.level is not Level.UNKNOWN]
     yield "constructor_accuracy", [answer.label.constructor == truth.constructor for answer, truth in inside]
     yield "family_accuracy", [answer.label[:2] == truth[:2] for answer, truth in inside if truth.family]
     yield "type_accuracy", [answer.label == truth for answer, _, truth in at_leaf]
     yield "type_accuracy_given_constructor", [best == truth for _, best, truth in at_leaf]
     yield "sure_share", [answer.level is not Level.UNKNOWN for answer, _ in inside]
-    yield "sure_accuracy", [not contradicts(answer, truth) for answer, truth in sure]
+    yield "sure_accuracy", [not contradicts(answer, label) for answer, label in sure]
     yield "unknown_share", [answer.level is Level.UNKNOWN for answer, _, truth in rows if not truth.constructor]
 
 

@@ -1,7 +1,7 @@
 """A run: the folder that training writes and that export reads.
 
 run.json       what was trained: recipe, label tree, how many photos, what fell back
-split.csv      every photo of the catalog: which side it is on, its label and its source
+split.csv      every photo that is used: which side it is on, its label and its source
 heldout.csv    the same for the test side only, with the files: made for `planespotter classify --truth`
 dataset/       the photos, as TensorFlow Datasets array_record files
 checkpoints/   network, optimiser and position in the data, by step
@@ -32,8 +32,8 @@ class Run:
     tree: LabelTree
     photos: dict[str, int]
     """How many photos each split has."""
-    sources: dict[str, int]
-    """How many training photos each source has."""
+    sources: dict[str, dict[str, int]]
+    """How many training photos each source has of each constructor."""
     notes: list[str]
     """What the reader of the results should know: what fell back, what was left out."""
 
@@ -56,7 +56,7 @@ def read(folder: Path) -> Run:
         raise TrainingError(
             f"There is no run at {folder}: it holds no run.json. `planespotter train CATALOG --out {folder}` makes one."
         ) from error
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise TrainingError(
             f"{path} is damaged or was written by another version of planespotter. Train again into another folder."
         ) from error

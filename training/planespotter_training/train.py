@@ -2,22 +2,21 @@
 
 import hashlib
 import json
+import os
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pandas as pd
 from flax import nnx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -25,17 +24,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from planespotter_scraping import catalog
 from planespotter_training import checkpoint, dataset, run
 from planespotter_training.augment import augment
-from planespotter_training.bundle import Calibration, Label, Thresholds
+from planespotter_training.begin_run import begin, check_same
+from planespotter_training.bundle import Calibration, Thresholds
 from planespotter_training.errors import TrainingError
-from planespotter_training.grow_tree import grow
 from planespotter_training.loader import batches
 from planespotter_training.loss import node_loss
 from planespotter_training.metrics import measure
 from planespotter_training.predict import predict
 from planespotter_training.recipes.recipe import Recipe
-from planespotter_training.split import SPLITS, assign
-
-HELDOUT_COLUMNS = ("photo_id", "file", "constructor", "family", "model", "source", "registration")
 
 
 def train(
@@ -51,19 +47,23 @@ def train(
     sha256 = hashlib.sha256((catalog_folder / "catalog.csv").read_bytes()).hexdigest()
     if (out / "run.json").is_file():
         begun = run.read(out)
-        _check_same(begun, recipe, constructors, catalog_folder, sha256, out)
+        check_same(begun, recipe, constructors, catalog_folder, sha256, out)
     else:
-        begun = _begin(photos, catalog_folder, sha256, recipe_name, recipe, out, constructors, console)
+        begun = begin(photos, catalog_folder, sha256, recipe_name, recipe, out, constructors, console)
     tree = begun.tree
     _describe(begun, console)
+    with checkpoint.manager(out) as checkpoints:
+        if checkpoints.latest_step() == _steps(begun)[1]:
+            return True
     with console.status("Decoding the photos"):
         splits = dataset.reopen(out / "dataset")
-        training, validation = (dataset.load(splits[split], tree, recipe) for split in ("train", "validation"))
+        training, validation = (
+            dataset.load(splits[split], tree, recipe, begun.sources) for split in ("train", "validation")
+        )
 
     # ---------------------------------------------------------------- network and optimiser
     graph, weights, statistics = _split(checkpoint.build(recipe, tree))
-    steps_per_epoch = max(1, len(training) // recipe.batch_size)
-    total = steps_per_epoch * recipe.epochs
+    steps_per_epoch, total = _steps(begun)
     warmup = min(round(recipe.warmup_epochs * steps_per_epoch), total // 2)
     schedule = optax.warmup_cosine_decay_schedule(0.0, recipe.learning_rate, warmup, total)
     optimiser = optax.adamw(
@@ -115,7 +115,7 @@ def train(
         console.print(f"Going on at step {step} of {total}.", highlight=False, soft_wrap=True)
 
     # ---------------------------------------------------------------- the loop
-    log = (out / "log.jsonl").open("a", encoding="utf-8")
+    log = _open_log(out / "log.jsonl", step)
     with checkpoints, log, _stop_on_signal() as stop, _progress(console) as progress:
         bar = progress.add_task("training", total=total, completed=step, note="")
         losses: list[jax.Array] = []
@@ -132,23 +132,27 @@ def train(
                 continue
             # -------------------------------------------------------- end of an epoch
             mean_loss = float(np.mean(jax.device_get(losses)))
-            if not np.isfinite(mean_loss):
-                raise TrainingError(
-                    f"The loss is {mean_loss} at step {step}: training has diverged. The last good checkpoint is of "
-                    f"step {checkpoints.latest_step() or 0}. Train into another folder with a lower learning rate "
-                    f"than {recipe.learning_rate:g}: --set learning_rate=..."
-                )
             rate = len(losses) * recipe.batch_size / (time.perf_counter() - since)
-            outputs = predict(partial(predict_step, state[0], state[1]), validation) if len(validation) else {}
+            outputs = predict(partial(predict_step, state[0], state[1]), validation)
+            if not np.isfinite([mean_loss, *(output.sum() for output in outputs.values())]).all():
+                raise TrainingError(
+                    f"The network's outputs or its loss ({mean_loss}) are no numbers any more at step {step}: training "
+                    f"has diverged. The last good checkpoint is of step {checkpoints.latest_step() or 0}. Train into "
+                    f"another folder with a lower learning rate than {recipe.learning_rate:g}: --set learning_rate=..."
+                )
             calibration = Calibration(dict.fromkeys(tree.heads, 1.0), Thresholds(0, 0, 0))
-            found = measure(tree, calibration, outputs, validation.labels, validation.sources) if outputs else []
+            found = measure(tree, calibration, outputs, validation.labels, validation.sources)
             row: dict[str, Any] = {
                 "step": step,
                 "epoch": step / steps_per_epoch,
                 "loss": mean_loss,
                 "learning_rate": float(schedule(step - 1)),
                 "photos_per_second": round(rate, 1),
-                "validation": {f"{metric.source or 'all'}/{metric.name}": metric.value for metric in found},
+                "validation": {
+                    f"{metric.source or 'all'}/{metric.name}": metric.value
+                    for metric in found
+                    if "accuracy" in metric.name and metric.name != "sure_accuracy"  # not calibrated yet
+                },
             }
             log.write(json.dumps(row) + "\n")
             log.flush()
@@ -161,113 +165,35 @@ def train(
                     soft_wrap=True,
                 )
             losses, since = [], time.perf_counter()
-        if stop.is_set():
+        if stop.is_set() and np.isfinite(jax.device_get(losses)).all():
             checkpoint.save(checkpoints, step, nnx.merge_state(state[0], state[1]), state[2], iterator)
     return step >= total
 
 
-def _check_same(
-    begun: run.Run, recipe: Recipe, constructors: Sequence[str], catalog_folder: Path, sha256: str, out: Path
-) -> None:
-    """Raise TrainingError unless the run in `out` was begun with just these."""
-    if (begun.recipe, Path(begun.catalog)) != (recipe, catalog_folder.resolve()):
-        difference = f"recipe {begun.recipe_name} on {begun.catalog}, perhaps with other settings"
-    elif sorted(map(str.lower, begun.constructors)) != sorted({name.lower() for name in constructors}):
-        difference = f"the constructors {', '.join(begun.constructors)}"
-    elif begun.catalog_sha256 != sha256:
-        difference = f"{begun.catalog} as it was before it changed"
-    else:
-        return
-    raise TrainingError(
-        f"{out} holds another run: {difference}. Name another folder with --out, or give what that run was begun with "
-        "to go on with it."
-    )
+def _steps(begun: run.Run) -> tuple[int, int]:
+    """Return how many steps an epoch has, and how many the whole training."""
+    per_epoch = begun.photos["train"] // begun.recipe.batch_size
+    return per_epoch, per_epoch * begun.recipe.epochs
 
 
-def _begin(
-    photos: pd.DataFrame,
-    catalog_folder: Path,
-    sha256: str,
-    recipe_name: str,
-    recipe: Recipe,
-    out: Path,
-    constructors: Sequence[str],
-    console: Console,
-) -> run.Run:
-    """Split the photos, grow the tree, and write the run folder: run.json last, so a run is whole or not there."""
-    with console.status("Checking the photos"):
-        catalog.check(catalog_folder, photos, hashes=True)
-    photos["split"] = assign(photos)
-    constructors = _known_constructors(constructors, photos)
-    inside = photos["constructor"].isin(constructors)
-    # Aircraft of other constructors are kept for the test: they should be answered with "unknown".
-    outside = ~photos["constructor"].isin(["", *constructors]) & (photos["split"] == "test")
-
-    notes = []
-
-    def skip(file: str, error: Exception) -> None:
-        console.print(f"Left out {file}: {error}", style="yellow", highlight=False, soft_wrap=True)
-        notes.append(f"{file}: cannot be read; left out")
-
-    with console.status("Writing the data set"):
-        used = dataset.readable(photos[inside | outside], catalog_folder, skip)
-        out.mkdir(parents=True, exist_ok=True)
-        dataset.prepare(used, catalog_folder, out / "dataset")
-
-    trained = used[used["split"] == "train"]
-    if recipe.batch_size > len(trained):
-        raise TrainingError(
-            f"A batch of {recipe.batch_size} photos is more than the {len(trained)} to train on. "
-            "Choose a smaller one with --set batch_size=..., or collect more photos."
-        )
-    labels = [Label(*row) for row in trained[["constructor", "family", "model"]].itertuples(index=False)]
-    tree, fallen_back = grow(labels, constructors, recipe.min_photos)
-    notes += fallen_back
-    shown = trained.groupby("source")["constructor"].nunique()
-    for source in sorted(shown.index[shown == 1]):
-        notes.append(
-            f"source {source or '(none)'}: shows one constructor only, so a photo of it counts "
-            f"{recipe.lone_weight:g} instead of 1 for the constructor head"
-        )
-    columns = list(HELDOUT_COLUMNS)
-    used[[*columns, "split"]].to_csv(out / "split.csv", index=False)
-    heldout = used[used["split"] == "test"][columns].copy()
-    heldout["file"] = [str((catalog_folder / file).resolve()) for file in heldout["file"]]
-    heldout.to_csv(out / "heldout.csv", index=False)
-    begun = run.Run(
-        recipe_name=recipe_name,
-        recipe=recipe,
-        catalog=str(catalog_folder.resolve()),
-        catalog_sha256=sha256,
-        constructors=constructors,
-        tree=tree,
-        photos={split: int((used["split"] == split).sum()) for split in SPLITS},
-        sources=dict(Counter(trained["source"])),
-        notes=notes,
-    )
-    run.write(begun, out)
-    return begun
-
-
-def _known_constructors(names: Sequence[str], photos: pd.DataFrame) -> list[str]:
-    """Return `names` as the catalog spells them, each once. Raises TrainingError unless it has two or more of them."""
-    counts = photos["constructor"].value_counts()
-    spelling = {str(name).lower(): str(name) for name in counts.index if name}
-    missing = [name for name in names if name.lower() not in spelling]
-    found = list(dict.fromkeys(spelling[name.lower()] for name in names if name.lower() in spelling))
-    if missing or len(found) < 2:
-        known = ", ".join(f"{name} ({counts[name]})" for name in spelling.values())
-        lacking = f"the catalog has none of {', '.join(missing)}" if missing else f"only {', '.join(found)} was named"
-        raise TrainingError(
-            f"Training needs photos of two constructors or more; {lacking}. "
-            f"The catalog has: {known or 'no photos'}. Choose with --constructors."
-        )
-    return found
+def _open_log(path: Path, step: int) -> TextIO:
+    """Open the log to append to it, without the lines of epochs after `step`, which a kill may have left there."""
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        with suppress(ValueError):  # a line that was cut short
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+    temporary = path.with_name(f".log.{os.getpid()}")
+    temporary.write_text("".join(kept), encoding="utf-8")
+    temporary.rename(path)
+    return path.open("a", encoding="utf-8")
 
 
 def _describe(begun: run.Run, console: Console) -> None:
     sides = ", ".join(f"{n:,} {split}" for split, n in begun.photos.items())
-    console.print(f"Photos: {sides}; split by airframe.", highlight=False, soft_wrap=True)
+    console.print(
+        f"Photos: {sides}; split by airframe where the registration is known.", highlight=False, soft_wrap=True
+    )
     for constructor, leaves in begun.tree.leaves.items():
         names = ", ".join(leaf.model or leaf.family or "all" for leaf in leaves)
         console.print(f"{constructor}: {len(leaves)} types: {names}", highlight=False, soft_wrap=True)
@@ -277,13 +203,8 @@ def _describe(begun: run.Run, console: Console) -> None:
 
 def _epoch_note(row: dict[str, Any]) -> str:
     validation = row["validation"]
-    names = {"constructor": "constructor_accuracy", "type": "type_accuracy"}
-    # With one source only there is no line for all of them.
-    found = {
-        short: [value for key, value in validation.items() if key.endswith("/" + name)][:1]
-        for short, name in names.items()
-    }
-    scores = ", ".join(f"{short} {values[0]:.1%}" for short, values in found.items() if values)
+    names = {"constructor": "all/constructor_accuracy", "type": "all/type_accuracy"}
+    scores = ", ".join(f"{short} {validation[name]:.1%}" for short, name in names.items() if name in validation)
     return f"loss {row['loss']:.3f}, validation {scores or '-'}, {row['photos_per_second']:.0f} photos/s"
 
 

@@ -32,7 +32,7 @@ class Recipe:
     source_balance: float
     """How sources are mixed: each is drawn in proportion to (its number of photos) ** source_balance."""
     lone_weight: float
-    """How much a photo counts for the constructor head if its source shows one constructor only; others count 1."""
+    """How much a photo counts for the constructor head if its source shows one constructor only, others about 1."""
     min_photos: int
     """Fewest training photos with which a family or model is a leaf of its own."""
     shift: float

@@ -1,0 +1,157 @@
+"""Begin a run: choose and split the photos, grow the label tree, and write down what is trained on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+
+from planespotter_scraping import catalog
+from planespotter_training import dataset, run
+from planespotter_training.bundle import Label
+from planespotter_training.errors import TrainingError
+from planespotter_training.grow_tree import grow
+from planespotter_training.recipes.recipe import Recipe
+from planespotter_training.split import SPLITS, assign
+
+HELDOUT_COLUMNS = ("photo_id", "file", "constructor", "family", "model", "source", "registration")
+
+
+def check_same(
+    begun: run.Run, recipe: Recipe, constructors: Sequence[str], catalog_folder: Path, sha256: str, out: Path
+) -> None:
+    """Raise TrainingError unless the run in `out` was begun with just these."""
+    changed = [name for name, value in vars(begun.recipe).items() if getattr(recipe, name) != value]
+    if Path(begun.catalog) != catalog_folder.resolve():
+        difference = f"of the catalog {begun.catalog}"
+    elif changed:
+        settings = ", ".join(f"{name}={getattr(begun.recipe, name)}" for name in changed)
+        difference = f"recipe {begun.recipe_name} with {settings}"
+    elif sorted(map(str.lower, begun.constructors)) != sorted({name.lower() for name in constructors}):
+        difference = f"of the constructors {', '.join(begun.constructors)}"
+    elif begun.catalog_sha256 != sha256:
+        difference = f"of {begun.catalog} as it was before it changed"
+    else:
+        return
+    raise TrainingError(
+        f"{out} holds another run, {difference}. Name another folder with --out, or give what that run was begun with "
+        "to go on with it."
+    )
+
+
+def begin(
+    photos: pd.DataFrame,
+    catalog_folder: Path,
+    sha256: str,
+    recipe_name: str,
+    recipe: Recipe,
+    out: Path,
+    constructors: Sequence[str],
+    console: Console,
+) -> run.Run:
+    """Split `photos`, grow the tree and write the run folder `out`: run.json last, so a run is whole or not there.
+
+    `photos` is the catalog in `catalog_folder`, `sha256` that of its catalog.csv. Raises TrainingError or CatalogError.
+    """
+    _check_free(out)
+    with console.status("Checking the photos"):
+        catalog.check(catalog_folder, photos, hashes=True)
+    photos["split"] = assign(photos)
+    constructors = _known_constructors(constructors, photos)
+    inside = photos["constructor"].isin(constructors)
+    # Aircraft of other constructors are kept for the test: they should be answered with "unknown".
+    outside = ~photos["constructor"].isin(["", *constructors]) & (photos["split"] == "test")
+
+    notes = []
+
+    def skip(file: str, error: Exception) -> None:
+        console.print(f"Left out {file}: {error}", style="yellow", highlight=False, soft_wrap=True)
+        notes.append(f"{file}: cannot be read; left out")
+
+    with console.status("Writing the data set"):
+        used = dataset.readable(photos[inside | outside], catalog_folder, skip)
+        out.mkdir(parents=True, exist_ok=True)
+        dataset.prepare(used, catalog_folder, out / "dataset")
+
+    trained = used[used["split"] == "train"]
+    counts = trained.groupby(["source", "constructor"]).size()
+    lacking = [name for name in constructors if name not in set(trained["constructor"])]
+    if lacking:
+        raise TrainingError(
+            f"None of the photos of {', '.join(lacking)} falls to the training side. Collect more photos of them, or "
+            "leave them out with --constructors."
+        )
+    if recipe.batch_size > len(trained):
+        raise TrainingError(
+            f"A batch of {recipe.batch_size} photos is more than the {len(trained)} to train on. "
+            "Choose a smaller one with --set batch_size=..., or collect more photos."
+        )
+    labels = [Label(*row) for row in trained[["constructor", "family", "model"]].itertuples(index=False)]
+    tree, fallen_back = grow(labels, constructors, recipe.min_photos)
+    notes += fallen_back
+    sources = {
+        str(source): {str(name): int(n) for name, n in counts[source].items()}
+        for source in sorted(set(trained["source"]))
+    }
+    for source, of_source in sources.items():
+        if len(of_source) == 1:
+            notes.append(
+                f"source {source or '(none)'}: shows one constructor only, so a photo of it counts "
+                f"{recipe.lone_weight:g} instead of about 1 for the constructor head"
+            )
+    unregistered = int((used["registration"] == "").sum())
+    if unregistered:
+        notes.append(
+            f"{unregistered:,} of {len(used):,} photos have no registration: each counts as an airframe of its own"
+        )
+    columns = list(HELDOUT_COLUMNS)
+    used[[*columns, "split"]].to_csv(out / "split.csv", index=False)
+    heldout = used[used["split"] == "test"][columns].copy()
+    heldout["file"] = [str((catalog_folder / file).resolve()) for file in heldout["file"]]
+    heldout.to_csv(out / "heldout.csv", index=False)
+    begun = run.Run(
+        recipe_name=recipe_name,
+        recipe=recipe,
+        catalog=str(catalog_folder.resolve()),
+        catalog_sha256=sha256,
+        constructors=constructors,
+        tree=tree,
+        photos={split: int((used["split"] == split).sum()) for split in SPLITS},
+        sources=sources,
+        notes=notes,
+    )
+    run.write(begun, out)
+    return begun
+
+
+def _check_free(out: Path) -> None:
+    """Raise TrainingError unless `out` is not there, is empty, or holds only what a run leaves that was not begun."""
+    if out.exists() and not out.is_dir():
+        raise TrainingError(f"{out} is a file. Name a folder with --out.")
+    known = ("split.csv", "heldout.csv", "dataset/catalog_photos", "dataset/downloads")
+    held = [path for path in out.iterdir() if path.name != "dataset"] if out.exists() else []
+    held += (out / "dataset").iterdir() if (out / "dataset").is_dir() else []
+    strangers = [
+        str(path.relative_to(out)) for path in held if not str(path.relative_to(out)).startswith((*known, ".run"))
+    ]
+    if strangers:
+        raise TrainingError(
+            f"{out} holds what is no part of a run ({strangers[0]}), so it is left alone. "
+            "Name another folder with --out."
+        )
+
+
+def _known_constructors(names: Sequence[str], photos: pd.DataFrame) -> list[str]:
+    """Return `names` as the catalog spells them, each once. Raises TrainingError unless it has two or more of them."""
+    counts = photos["constructor"].value_counts()
+    spelling = {str(name).lower(): str(name) for name in counts.index if name}
+    missing = [name for name in names if name.lower() not in spelling]
+    found = list(dict.fromkeys(spelling[name.lower()] for name in names if name.lower() in spelling))
+    if missing or len(found) < 2:
+        known = ", ".join(f"{name} ({counts[name]})" for name in spelling.values())
+        lacking = f"the catalog has none of {', '.join(missing)}" if missing else f"only {', '.join(found)} was named"
+        raise TrainingError(
+            f"Training needs photos of two constructors or more; {lacking}. "
+            f"The catalog has: {known or 'no photos'}. Choose with --constructors."
+        )
+    return found
