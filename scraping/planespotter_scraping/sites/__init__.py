@@ -1,7 +1,8 @@
 """The photo sites that can be scraped: one module each, which describes the site and reads its pages."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -10,10 +11,12 @@ class Listing:
 
     Each of `photos` has columns of the catalog, "" for what the page does not say; `image_url` and `page_url` are
     whole addresses, and `photo_id` is the site's own. `next_url` is the following page, None on the last one.
+    `missing` says for each field how many cards lack it, by the reason.
     """
 
     photos: list[dict[str, str]]
     next_url: str | None
+    missing: Mapping[str, Counter[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,287 @@
+"""planespotters.net: how to walk through its lists, and how to read its cards, those of earlier markup included.
+
+Three generations of the markup are known, the latest first in GENERATIONS. They differ in what a card is and where its
+parts are; each is a function that finds the cards of a page, and the first that finds any is the page's. A further
+one is one more function. What links, addresses and images say is read in the same way in all of them: a link by the
+address that it leads to, never by its place among the others.
+
+Most of the labels can be read twice: from the card, and from the last part of the photo's address. Where the two differ
+the card counts, and the photo's `review` says what differs. Where the card is silent, the address gives the labels
+whose spelling survives in it, and `review` says so.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, unquote
+
+from planespotter_scraping.sites import Listing, Site
+from planespotter_scraping.sites.markup import Node, image_address, join, split
+from planespotter_scraping.sites.markup import parse as tree
+from planespotter_scraping.sites.slugs import CONSTRUCTORS, read_slug, squash
+
+# What a link says, by the beginning of the path that it leads to.
+LINKS = {
+    "/airline/": "airline",
+    "/photos/airline/": "airline",
+    "/photos/manufacturer/": "constructor",
+    "/photos/aircraft/": "aircraft_type",
+    "/photos/reg/": "registration",
+    "/photos/date/": "taken_on",
+    "/photographer/": "photographer",
+}
+LABELS = ("registration", "airline", "constructor", "aircraft_type")  # that the address says again
+FROM_ADDRESS = ("registration", "constructor", "aircraft_type")  # an airline's spelling is lost in it
+FIELDS = ("photo_id", "page_url", "image_url", "photographer", *LABELS, "taken_on", "review")
+
+PHOTO = re.compile(r"/photo/([0-9]{1,18})(?:/([^/]*))?/?")
+PHOTO_ID = re.compile(r"[0-9]{1,18}")
+DATE = re.compile(r"/photos/date/([0-9]{4})(?:[-/]([0-9]{1,2}))?(?:[-/]([0-9]{1,2}))?/?")
+AIRPORT = re.compile(r"\(\s*[A-Z]{3}\s*(?:/\s*[A-Z0-9]{4}\s*)?\)")  # IATA code, ICAO code
+
+
+@dataclass
+class Card:
+    """A photo on a list page, before it is read: its element, and where to look for the parts that vary.
+
+    `address` is that of the photo's own page, as the page writes it. `texts` are texts that no link explains.
+    """
+
+    node: Node
+    address: str
+    texts: list[str] = field(default_factory=list)
+
+
+def parse(html: str, url: str) -> Listing:
+    """Return the photos of the list page `html`, which was found at `url`, whichever generation it is of.
+
+    Cards without an id are left out, and counted as missing their `photo_id`. Any text is accepted.
+    """
+    root = tree(html)
+    cards = next((found for found in (cards_of(root) for cards_of in GENERATIONS) if found), [])
+    missing: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    photos: dict[str, dict[str, str]] = {}
+    for card in cards:
+        photo, reasons = read_card(card, url)
+        for name, reason in reasons.items():
+            missing[name][reason] += 1
+        if photo["photo_id"]:
+            photos.setdefault(photo["photo_id"], photo)
+    return Listing(list(photos.values()), _next_url(root, url), dict(missing))
+
+
+def cards_of_today(root: Node) -> list[Card]:
+    """Cards carry the photo's id in `id` and the address of its page in `data-photo-url`."""
+    return [Card(node, node.get("data-photo-url")) for node in root.nodes() if "data-photo-url" in node.attributes]
+
+
+def cards_of_2023(root: Node) -> list[Card]:
+    """Cards are `.photo_card`, or links in a `.photo_card__grid`, and name the aircraft in texts without links."""
+    nodes = list(root.nodes())
+    # A card lies in the link to its photo, or has it inside.
+    links = {id(inner): link.get("href") for link in nodes if link.tag == "a" for inner in (link, *link.nodes())}
+    found = [node for node in nodes if "photo_card" in node.classes]
+    if not found:
+        grids = [node for node in nodes if "photo_card__grid" in node.classes]
+        found = [child for grid in grids for child in grid.children if isinstance(child, Node) and child.tag == "a"]
+    return [Card(node, _address_in(node) or links.get(id(node), ""), _card_texts(node)) for node in found]
+
+
+def cards_of_2020(root: Node) -> list[Card]:
+    """Cards are elements with a number as `id` around an `img.photo__intrinsic_item`; all labels are links."""
+    numbered = [node for node in root.nodes() if PHOTO_ID.fullmatch(node.get("id"))]
+    found = [node for node in numbered if any("photo__intrinsic_item" in inner.classes for inner in node.nodes())]
+    return [Card(node, _address_in(node)) for node in found]
+
+
+GENERATIONS = (cards_of_today, cards_of_2023, cards_of_2020)
+
+
+def read_card(card: Card, url: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what a card says, and for each field that is empty or comes from the address alone, why."""
+    photo = dict.fromkeys(FIELDS, "")
+    reasons: dict[str, str] = {}
+    review: list[str] = []
+    path = PHOTO.fullmatch(split(card.address).path)
+    own_id = card.node.get("id") if PHOTO_ID.fullmatch(card.node.get("id")) else ""
+    photo["photo_id"] = own_id or (path[1] if path else "")
+    if own_id and path and own_id != path[1]:
+        review.append(f"photo_id: the card says {own_id}, its address {path[1]}")
+    photo["page_url"] = join(url, card.address) if path else ""
+    photo["image_url"] = join(url, _image(card.node, photo["photo_id"]))
+
+    said = _read_links(card.node)
+    for name, values in _read_texts(card.texts).items():
+        said[name] = said[name] or values
+    slug = unquote(path[2] or "") if path else ""
+    names = [*CONSTRUCTORS, *said["constructor"]]
+    said["airline"] = said["airline"] or _confirmed_airline(card.texts, slug, names)
+    known = {name: next(iter(said[name])) if len(said[name]) == 1 else "" for name in ("registration", "airline")}
+    address = read_slug(slug, names, **known)
+    for name in LABELS:
+        value, reason = _one(said[name], address[name])
+        if value and address[name] and squash(value) != squash(address[name]):
+            review.append(f"{name}: the card says {value}, the address {address[name]}")
+        if not value and address[name]:
+            review.append(f"{name}: only the address says {address[name]}")
+            if name in FROM_ADDRESS:
+                value, reason = address[name], f"{reason}; taken from the address"
+        elif value:
+            reason = ""
+        photo[name] = value
+        if reason:
+            reasons[name] = reason
+    for name in ("photographer", "taken_on"):
+        photo[name], reason = _one(said[name], "")
+        if reason:
+            reasons[name] = reason
+    absent = {
+        "photo_id": "neither an id nor an address with one",
+        "page_url": "no address of a photo's page",
+        "image_url": "no image",
+    }
+    reasons |= {name: reason for name, reason in absent.items() if not photo[name]}
+    photo["review"] = "; ".join(review)
+    return {name: " ".join(value.split()) for name, value in photo.items()}, reasons
+
+
+def _one(values: Iterable[str], address: str) -> tuple[str, str]:
+    """Return the one value that a card says of something, or "" and why there is none.
+
+    Of several, the one that the address confirms is taken, as their order means nothing.
+    """
+    values = set(values)
+    if not values:
+        return "", "the card does not say"
+    confirmed = sorted(value for value in values if squash(value) == squash(address))
+    if len(values) == 1 or confirmed:
+        return (confirmed or list(values))[0], ""
+    return "", "the card says several things"
+
+
+def _read_links(card: Node) -> dict[str, set[str]]:
+    """Return what the links and the signs of authorship in a card say, by field: usually one value, or none."""
+    said: dict[str, set[str]] = {name: set() for name in (*LABELS, "photographer", "taken_on")}
+    makers: set[str] = set()  # that the addresses of types name: /photos/aircraft/<constructor>/<type>
+    dates: set[tuple[str, ...]] = set()
+    for node in card.nodes():
+        path = split(node.get("href")).path if node.tag == "a" else ""
+        start, name = next(((start, name) for start, name in LINKS.items() if path.startswith(start)), ("", ""))
+        if name == "taken_on":
+            if (date := DATE.fullmatch(path)) is not None:
+                dates.add(tuple(part.zfill(2) for part in date.groups() if part))
+        elif name:
+            parts = [" ".join(unquote(part).split()) for part in path.removeprefix(start).split("/") if part]
+            value = _words(node) or (parts[-1] if parts else "")
+            if name == "aircraft_type" and len(parts) > 1:
+                makers.add(parts[0])
+                value = _without_maker(value, parts[0])
+            if value:
+                said[name].add(value)
+    said["constructor"] = said["constructor"] or {maker for maker in makers if maker}
+    if dates:
+        # The day, the month and the year of one date may each have a link: the one that is most exact says it all.
+        exact = max(len(date) for date in dates)
+        said["taken_on"] = {"-".join(date) for date in dates if len(date) == exact}
+    authors = {_words(node) for node in card.nodes() if "photo_card__data_photographer" in node.classes}
+    authors |= {text for text in card.texts() if text.startswith("©")}
+    names = {" ".join(text.replace("©", " ").split()) for text in authors}
+    said["photographer"] = said["photographer"] or {name for name in names if name}
+    return said
+
+
+def _words(node: Node) -> str:
+    """Return what a link is called: its text, else what its title says behind "Search for ...:"."""
+    return node.text() or " ".join(node.get("title").rpartition(": ")[2].split())
+
+
+def _without_maker(text: str, maker: str) -> str:
+    """Return a type without the name of its constructor in front, unless it is nothing else."""
+    named = re.match(rf"{re.escape(maker)}[\s-]+(?=\S)", text, re.IGNORECASE)
+    return text[named.end() :] if named else text
+
+
+def _card_texts(card: Node) -> list[str]:
+    """Return the texts of a card's `.photo_card__data` that are no credit, no airport and in no link."""
+    texts: list[str] = []
+    waiting = [node for node in card.nodes() if "photo_card__data" in node.classes]
+    while waiting:
+        for child in waiting.pop().children:
+            if isinstance(child, str):
+                texts.append(" ".join(child.split()))
+            elif child.tag != "a" and "photo_card__data_photographer" not in child.classes:
+                waiting.append(child)
+    return [text for text in texts if text and not text.startswith("©") and not AIRPORT.search(text)]
+
+
+def _read_texts(texts: list[str]) -> dict[str, set[str]]:
+    """Return constructor and type from the texts that begin with a constructor's name and have a number behind it."""
+    said: dict[str, set[str]] = {"constructor": set(), "aircraft_type": set()}
+    for text in texts:
+        for name in sorted(CONSTRUCTORS, key=len, reverse=True):  # the longest first
+            rest = _without_maker(text, name)
+            if rest != text and re.search(r"\d", rest):
+                said["constructor"].add(name)
+                said["aircraft_type"].add(rest)
+                break
+    return said
+
+
+def _confirmed_airline(texts: list[str], slug: str, names: list[str]) -> set[str]:
+    """Return the text that is the airline. It looks like any other, so only what the address says too is taken."""
+    found = {text for text in texts if squash(text)}
+    found = {text for text in found if squash(read_slug(slug, names, airline=text)["airline"]) == squash(text)}
+    return {max(found, key=lambda text: (len(text), text))} if found else set()
+
+
+def _address_in(card: Node) -> str:
+    """Return the address of the photo's page that a card, itself a link or around one, leads to; "" if none."""
+    links = [node.get("href") for node in (card, *card.nodes()) if node.tag == "a"]
+    found = [link for link in links if PHOTO.fullmatch(split(link).path)]
+    own = [link for link in found if card.get("id") and f"/photo/{card.get('id')}" in link]
+    return max(own or found, key=lambda link: (len(split(link).path), link), default="")
+
+
+def _image(card: Node, photo_id: str) -> str:
+    """Return the address of the photo in a card: of all its images the one that is named after the photo."""
+    images = [node for node in card.nodes() if node.tag in ("img", "source")]
+    addresses = [address for address in map(image_address, images) if address]
+    named = [address for address in addresses if photo_id and re.search(rf"(?<!\d){photo_id}(?!\d)", address)]
+    return next(iter(named or addresses), "")
+
+
+def _next_url(root: Node, url: str) -> str | None:
+    """Return the following page: what is linked as the next one, or as the page with the next number; else None."""
+    here = split(url)
+    number = _page(here.query)
+    for node in root.nodes():
+        if node.tag not in ("a", "link"):
+            continue
+        address = join(url, node.get("href"))
+        there = split(address)
+        if address and "next" in node.get("rel").lower().split():
+            return address
+        same_list = node.tag == "a" and (there.netloc, there.path) == (here.netloc, here.path)
+        if same_list and _page(there.query) == number + 1:
+            return address
+    return None
+
+
+def _page(query: str) -> int:
+    """Return the number of a page from the query of its address, 1 if there is none."""
+    try:
+        page = parse_qs(query).get("page", ["1"])[-1]
+    except ValueError:  # more parts than anyone means
+        return 1
+    return int(page) if re.fullmatch(r"[0-9]{1,9}", page) else 1
+
+
+SITE = Site(
+    name="planespotters",
+    first_page="/photos/latest",
+    ready="[data-photo-url], .photo_card, .photo_card__grid a, .photo__intrinsic_item",
+    consent="",
+    parse=parse,
+    pages_per_minute=6,
+)
