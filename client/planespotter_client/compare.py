@@ -90,7 +90,7 @@ class Tally:
 
     @property
     def type_accuracy(self) -> float | None:
-        """Share of the photos labelled with a family or model whose path down to there is right."""
+        """Share of the photos labelled down to a leaf of the tree whose whole path is right."""
         return self.types_right / self.types if self.types else None
 
     @property
@@ -113,9 +113,14 @@ class Tally:
             path = (answer.constructor.name, answer.family.name, answer.model.name)
             self.constructors += 1
             self.constructors_right += path[0] == expected[0]
-            if len(expected) > 1:
+            if _is_leaf(expected, tree):
                 self.types += 1
                 self.types_right += path[: len(expected)] == expected
+
+
+def _is_leaf(path: tuple[str, ...], tree: Tree) -> bool:
+    """Return whether `tree` tells nothing apart below `path`, a constructor alone excepted: that is no type."""
+    return len(path) == 3 or (len(path) == 2 and not tree[path[0]][path[1]])
 
 
 def clip(truth: Truth, tree: Tree) -> tuple[str, ...]:

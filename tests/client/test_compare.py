@@ -26,11 +26,11 @@ def tally(truth: tuple[str, str, str], answer: Classification | None) -> Tally:
         (("Boeing", "737", "737-800"), said("Boeing", "737", "737-800"), (1, 1), (1, 1)),
         (("Boeing", "737", "737-800"), said("Boeing", "747"), (1, 1), (0, 1)),
         (("Boeing", "737", "737-800"), said("Airbus", "A380"), (0, 1), (0, 1)),
-        # Labelled only so far: only so much is compared.
-        (("Boeing", "737", ""), said("Boeing", "737", "737-800"), (1, 1), (1, 1)),
+        # Not labelled down to a type that the tree tells apart: nothing to compare there.
+        (("Boeing", "737", ""), said("Boeing", "737", "737-800"), (1, 1), (0, 0)),
         (("Boeing", "", ""), said("Boeing", "737", "737-800"), (1, 1), (0, 0)),
-        # The tree does not know the rare ones: compared at the deepest level that it has.
-        (("Boeing", "737", "737-600"), said("Boeing", "737", "737-800"), (1, 1), (1, 1)),
+        # The tree does not know the rare ones.
+        (("Boeing", "737", "737-600"), said("Boeing", "737", "737-800"), (1, 1), (0, 0)),
         (("Boeing", "707", "707-300"), said("Boeing", "747"), (1, 1), (0, 0)),
         # Being unsure does not change which path was best.
         (("Boeing", "747", ""), said("Boeing", "747", level=Level.UNKNOWN), (1, 1), (1, 1)),
