@@ -4,6 +4,9 @@ This is what scraping hands to training, and training imports this module only. 
 library, and no browser. The file is plain CSV in UTF-8 with a header; an empty value means that the page did not
 say. Columns may be missing (all but REQUIRED) and further ones may be there: they are kept. A catalog can
 therefore be written by hand, or by any program.
+
+Two further columns come from sites that call for them: `review` says what two readings of a photo's labels do not
+agree about, "" where they agree, and `permission` who allowed the photo to be collected, and when.
 """
 
 import csv
@@ -105,7 +108,8 @@ def append(
 ) -> None:
     """Store one photo: its image first, then its row. A kill at any moment loses this photo at most.
 
-    `row` has any of COLUMNS; `file` and `sha256` are filled in. Makes the folder and the catalog if need be, and
+    `row` has any of COLUMNS and further columns, which the catalog gets if it lacks them; `file` and `sha256` are
+    filled in. Makes the folder and the catalog if need be, and
     removes the end of a row that an earlier kill has cut short: that photo counts as not stored. With `link`, the
     file that `image` was read from, the image becomes a hard link to it, not a copy.
     """
@@ -142,14 +146,31 @@ def append(
 
 def _append_row(path: Path, values: Mapping[str, str]) -> None:
     """Write one row at the end of the file at `path`, below the header of a new one, and see it on the disk."""
+    path.touch()
+    header = _open_header(path)
+    further = [column for column in values if column not in (header or COLUMNS)]
+    if header is not None and further:
+        _add_columns(path, further)
     with path.open("a", encoding="utf-8", newline="") as handle:
-        header = _open_header(path)
-        writer = csv.DictWriter(handle, header or COLUMNS, restval="", lineterminator="\n")
+        writer = csv.DictWriter(handle, [*(header or COLUMNS), *further], restval="", lineterminator="\n")
         if header is None:
             writer.writeheader()
         writer.writerow(values)
         handle.flush()
         os.fsync(handle.fileno())
+
+
+def _add_columns(path: Path, names: list[str]) -> None:
+    """Give the catalog at `path` further columns, empty in all its rows. A kill leaves the old file or the new one."""
+    header, rows = _parse(path)
+    temporary = path.with_name(f".{path.name}.part")
+    with temporary.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow([*header, *names])
+        writer.writerows([*row, *("" for _ in names)] for row in rows)
+        handle.flush()
+        os.fsync(handle.fileno())
+    temporary.replace(path)
 
 
 def _open_header(path: Path) -> list[str] | None:

@@ -16,14 +16,21 @@ app.add_typer(catalogs, name="catalog")
 @app.command()
 def scrape(
     out: Annotated[Path, typer.Option(help="Folder of the catalog. An existing one is added to.")],
-    site: Annotated[str, typer.Option(help="Site to read: sample.")] = "sample",
+    site: Annotated[str, typer.Option(help="Site to read: sample or planespotters.")] = "sample",
     url: Annotated[
-        str | None, typer.Option(help="Where the site is. By default the built-in sample site is served.")
+        str | None,
+        typer.Option(help="Where the site is. Default: its own address; the sample site is served meanwhile."),
     ] = None,
     pages: Annotated[int | None, typer.Option(min=1, help="Read this many pages at most. Default: all.")] = None,
     constructors: Annotated[
         str, typer.Option(help="Whose aircraft to store, divided by commas, or all.")
     ] = "Airbus,Boeing",
+    permission: Annotated[
+        str, typer.Option(help="Who allowed the scrape, and when: for sites that forbid it. Kept in the catalog.")
+    ] = "",
+    contact: Annotated[
+        str, typer.Option(help="Your e-mail address or web page, sent with each request. Live sites need it.")
+    ] = "",
 ) -> None:
     """Collect photos with their labels from a site into a catalog.
 
@@ -39,7 +46,16 @@ def scrape(
     if wanted == []:
         raise typer.BadParameter("name at least one constructor, or all", param_hint="--constructors")
     with summary.progress_bar(pages) as progress:
-        outcome: Outcome = crawl.scrape(site, out, url=url, pages=pages, constructors=wanted, progress=progress)
+        outcome: Outcome = crawl.scrape(
+            site,
+            out,
+            url=url,
+            pages=pages,
+            constructors=wanted,
+            permission=permission,
+            contact=contact,
+            progress=progress,
+        )
     summary.show(out, outcome)
 
 

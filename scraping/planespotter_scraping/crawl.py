@@ -9,6 +9,7 @@ next one looks at all pages for photos that are new.
 
 import asyncio
 import logging
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
@@ -27,9 +28,11 @@ from crawlee.crawlers import (
     PlaywrightCrawlingContext,
     PlaywrightPreNavCrawlingContext,
 )
+from crawlee.http_clients import ImpitHttpClient
 from crawlee.statistics import Statistics
 from crawlee.storage_clients import FileSystemStorageClient
 from crawlee.storages import RequestQueue
+from playwright.async_api import Locator
 from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
 from planespotter_scraping import browser, catalog
@@ -37,11 +40,13 @@ from planespotter_scraping.images import SUFFIXES, examine
 from planespotter_scraping.labels import place
 from planespotter_scraping.sample_site.server import serve
 from planespotter_scraping.sites import Site
+from planespotter_scraping.sites.planespotters import SITE as PLANESPOTTERS
 from planespotter_scraping.sites.sample import SITE as SAMPLE
 
-SITES = {site.name: site for site in (SAMPLE,)}
+SITES = {site.name: site for site in (SAMPLE, PLANESPOTTERS)}
 DEFAULT_CONSTRUCTORS = ("Airbus", "Boeing")
 USER_AGENT = "planespotter/0.1 (an aircraft photo classifier; see its README for the contact)"
+CONTACT = re.compile(r"[!-~]+@[!-~]+\.[!-~]+|https?://[!-~]+")
 RETRIES = 2
 IMAGES_AT_ONCE = 4
 
@@ -58,6 +63,7 @@ class Outcome:
     stored: int = 0
     known: int = 0  # in the catalog already
     other_constructors: Counter[str] = field(default_factory=Counter)
+    missing: dict[str, Counter[str]] = field(default_factory=dict)  # how many cards lack a field, by the reason
     bad_images: dict[str, str] = field(default_factory=dict)  # by photo id: what was wrong
     bad_pages: dict[str, str] = field(default_factory=dict)
 
@@ -69,27 +75,54 @@ def scrape(
     url: str | None = None,
     pages: int | None = None,
     constructors: Collection[str] | None = DEFAULT_CONSTRUCTORS,
+    permission: str = "",
+    contact: str = "",
     progress: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Outcome:
     """Store the photos of a site in the catalog in `out`, and return what was done.
 
-    `url` is where the site is (by default the built-in sample site, which is then served meanwhile), `pages` how
-    many pages of its list to read (None: all), and `constructors` whose aircraft to store (None: all).
-    `progress` is called after each photo and page. Raises ScrapeError if the site is not known, if no page could
-    be read, or if some could not; BrowserError and CatalogError as their modules say. Ctrl-C ends with
+    `url` is where the site is (by default its own address; the built-in sample site is served meanwhile), `pages`
+    how many pages of its list to read (None: all), and `constructors` whose aircraft to store (None: all).
+    `permission` says who allowed the scrape, and when, for sites that need it, and goes into the catalog; `contact`
+    is an e-mail address or a web page, which a live site is told with each request. `progress` is called after
+    each photo and page. Raises ScrapeError if the site is not known or may not be scraped so, if no page could be
+    read, or if some could not; BrowserError and CatalogError as their modules say. Ctrl-C ends with
     KeyboardInterrupt, and nothing that was stored is lost.
     """
     if site_name not in SITES:
         raise ScrapeError(f"There is no site {site_name!r}. Choose one of: {', '.join(SITES)}.")
+    site = SITES[site_name]
+    _check_leave(site, permission, contact)
     if url is not None and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc):
         raise ScrapeError(f"{url!r} is not the address of a site. Give one such as http://127.0.0.1:8000.")
     if out.exists() and not out.is_dir():
         raise ScrapeError(f"{out} is a file. Choose a folder for the catalog; it is made if it does not exist.")
     chromium = browser.ensure_chromium()
     known = catalog.photo_ids(out)
-    with serve() if url is None else nullcontext(url) as base:
-        crawl = _Crawl(SITES[site_name], out, base, pages, constructors, known, progress)
+    url = url or site.address
+    with nullcontext(url) if url else serve() as base:
+        crawl = _Crawl(site, out, base, pages, constructors, known, progress)
+        crawl.permission = " ".join(permission.split())
+        crawl.user_agent = f"planespotter/0.1 (+{contact})" if contact else USER_AGENT
         return asyncio.run(crawl.run(chromium))
+
+
+def _check_leave(site: Site, permission: str, contact: str) -> None:
+    """Raise ScrapeError unless what is given suffices to visit `site`."""
+    if site.needs_permission and not permission.strip():
+        raise ScrapeError(
+            f"The site {site.name} is not scraped without permission: {site.needs_permission}. If you were allowed to, "
+            'say so with --permission "who allowed it, and when"; the catalog keeps that beside each photo.'
+        )
+    if contact and CONTACT.fullmatch(contact) is None:
+        raise ScrapeError(
+            f"{contact!r} is no way to reach you. Give --contact an e-mail address, or a web page that begins with https://."
+        )
+    if site.address and not contact:
+        raise ScrapeError(
+            f"The site {site.name} is a live one, and those who run it must be able to reach whoever visits it. "
+            "Give --contact with your e-mail address or a web page of yours; each request carries it."
+        )
 
 
 class _Crawl:
@@ -109,6 +142,7 @@ class _Crawl:
         self.wanted = None if constructors is None else {place(name, "").constructor for name in constructors}
         self.known, self.progress = known, progress
         self.outcome = Outcome()
+        self.permission, self.user_agent = "", USER_AGENT
         # One queue for each address: the built-in site has a new port each time, and old addresses lead nowhere.
         self.queue_folder = out / ".crawl" / urlsplit(base).netloc.replace(":", "-")
 
@@ -120,7 +154,7 @@ class _Crawl:
         queue = await RequestQueue.open(configuration=configuration, storage_client=storage)
         try:
             crawler = self.crawler(chromium, configuration, storage, queue)
-            headers = {"User-Agent": USER_AGENT}
+            headers = {"User-Agent": self.user_agent}
             async with httpx.AsyncClient(headers=headers, timeout=30, follow_redirects=True) as self.client:
                 await crawler.run([self.request(urljoin(self.base, self.site.first_page), number=1)])
             if not await queue.is_finished():
@@ -146,8 +180,10 @@ class _Crawl:
                 "args": list(browser.LAUNCH_ARGUMENTS),
                 "chromium_sandbox": False,  # it cannot start as root, nor in most containers
             },
-            browser_new_context_options={"user_agent": USER_AGENT},
+            # Without these headers, Crawlee makes up those of another browser.
+            browser_new_context_options={"user_agent": self.user_agent, "extra_http_headers": {}},
             fingerprint_generator=None,  # be who we are
+            http_client=ImpitHttpClient(browser=None, headers={"User-Agent": self.user_agent}),  # asks for robots.txt
             configuration=configuration,
             storage_client=storage,
             event_manager=service_locator.get_event_manager(),
@@ -193,18 +229,23 @@ class _Crawl:
     async def read_page(self, context: PlaywrightCrawlingContext) -> None:
         """Store the photos of one page and queue the next one."""
         page = context.page
-        button = page.locator(self.site.consent)
         complete = page.locator(self.site.ready)
         try:
-            await button.or_(complete).first.wait_for(timeout=15_000)
-            if await button.is_visible():
-                await button.click()
-            await complete.wait_for(timeout=15_000)
+            if self.site.consent:
+                button = page.locator(self.site.consent)
+                await button.or_(complete).first.wait_for(timeout=15_000)
+                if await button.is_visible():
+                    await button.click()
+            await complete.first.wait_for(timeout=15_000)
+            if self.site.settle_seconds:
+                await _settle(complete, self.site.settle_seconds)
         except PlaywrightTimeoutError:
             raise ScrapeError("its photos did not appear within 15 seconds.") from None
         listing = self.site.parse(await page.content(), context.request.loaded_url or context.request.url)
         if not listing.photos:
             raise ScrapeError("it shows no photos.")
+        for name, reasons in listing.missing.items():
+            self.outcome.missing.setdefault(name, Counter()).update(reasons)
         slots = asyncio.Semaphore(IMAGES_AT_ONCE)
 
         async def store(photo: Mapping[str, str]) -> None:
@@ -242,6 +283,8 @@ class _Crawl:
                     "height": str(height),
                     "scraped_at": datetime.now(UTC).isoformat(timespec="seconds"),
                 }
+                if self.site.needs_permission:
+                    row["permission"] = self.permission
                 catalog.append(self.out, row, data, SUFFIXES[kind])
                 self.outcome.stored += 1
         self.progress(self.outcome)
@@ -250,6 +293,14 @@ class _Crawl:
         """Remember a page that all retries could not read."""
         text = str(error).partition("\n")[0] or type(error).__name__
         self.outcome.bad_pages[context.request.url] = text
+
+
+async def _settle(cards: Locator, seconds: float) -> None:
+    """Wait until the number of cards has stayed the same for so long: some pages are built bit by bit."""
+    before, now = -1, await cards.count()
+    while now != before:
+        await asyncio.sleep(seconds)
+        before, now = now, await cards.count()
 
 
 async def _block_images(context: PlaywrightPreNavCrawlingContext) -> None:

@@ -59,6 +59,11 @@ def show(folder: Path, outcome: "Outcome", console: Console | None = None) -> No
             count = int((frame[column] == "").sum())
             if count:
                 console.print(f"{count} photos without {what}: their pages do not say.")
+    for name, reasons in outcome.missing.items():
+        for reason, count in reasons.most_common():
+            console.print(f"{count} cards lack their {name}: {reason}.")
+    if frame is not None and "review" in frame and (count := int((frame["review"] != "").sum())):
+        console.print(f"{count} photos to look at: two readings of their labels differ, as the column review says.")
     if outcome.bad_images:
         photo_id, reason = next(iter(outcome.bad_images.items()))
         console.print(f"{len(outcome.bad_images)} photos without a usable image, such as {photo_id}: {reason}.")

@@ -24,8 +24,12 @@ class Site:
     """How to walk through a site in a browser.
 
     `first_page` is the path of the first list. `ready` and `consent` are CSS selectors: of what is there once a
-    page is complete, and of the button that takes away a consent banner. `parse` turns the HTML of a complete page
-    and its address into a Listing. At most `pages_per_minute` are opened.
+    page is complete, and of the button that takes away a consent banner ("" if there is none). If `ready` finds the
+    cards themselves, the page is complete when there have been no more of them for `settle_seconds`. `parse` turns
+    the HTML of a complete page and its address into a Listing. At most `pages_per_minute` are opened.
+
+    A live site has an `address`, and is visited only by someone who says how to be reached. `needs_permission` is why
+    it may not be scraped unless someone has allowed it, "" if anyone may.
     """
 
     name: str
@@ -34,3 +38,6 @@ class Site:
     consent: str
     parse: Callable[[str, str], Listing]
     pages_per_minute: float
+    settle_seconds: float = 0
+    address: str = ""
+    needs_permission: str = ""

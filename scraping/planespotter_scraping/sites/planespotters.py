@@ -284,4 +284,7 @@ SITE = Site(
     consent="",
     parse=parse,
     pages_per_minute=6,
+    settle_seconds=1,
+    address="https://www.planespotters.net",
+    needs_permission="its terms rule out collecting its photos for machine learning, and each belongs to who took it",
 )
