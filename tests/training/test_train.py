@@ -125,10 +125,15 @@ def stop_after(steps: int) -> Iterator[object]:
     yield Stop()
 
 
+def started(folder: Path, out: Path, epochs: int) -> subprocess.Popen[str]:
+    """Start training as a user does, with its lines on standard error to be read."""
+    settings = [word for setting in (*QUICK, f"epochs={epochs}") for word in ("--set", setting)]
+    program = [sys.executable, "-m", "planespotter_client.main", "train", str(folder), "--out", str(out), *settings]
+    return subprocess.Popen(program, stderr=subprocess.PIPE, text=True)
+
+
 def test_a_killed_training_goes_on_and_logs_every_epoch_once(few: Path, tmp_path: Path) -> None:
-    settings = [word for setting in (*QUICK, "epochs=3") for word in ("--set", setting)]
-    program = [sys.executable, "-m", "planespotter_client.main", "train", str(few), "--out", str(tmp_path / "run")]
-    with subprocess.Popen([*program, *settings], stderr=subprocess.PIPE, text=True) as process:
+    with started(few, tmp_path / "run", epochs=3) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("epoch 2"):
@@ -139,9 +144,7 @@ def test_a_killed_training_goes_on_and_logs_every_epoch_once(few: Path, tmp_path
 
 
 def test_a_signal_saves_and_ends_with_its_code(few: Path, tmp_path: Path) -> None:
-    settings = [word for setting in (*QUICK, "epochs=500") for word in ("--set", setting)]
-    program = [sys.executable, "-m", "planespotter_client.main", "train", str(few), "--out", str(tmp_path / "run")]
-    with subprocess.Popen([*program, *settings], stderr=subprocess.PIPE, text=True) as process:
+    with started(few, tmp_path / "run", epochs=500) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("epoch 1 "):
