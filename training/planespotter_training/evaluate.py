@@ -70,8 +70,8 @@ def table(metrics: list[Metric] | tuple[Metric, ...]) -> Table:
     """Return `metrics` as a table: a line for each metric, a column for each source, with the number of photos."""
     sources = list(dict.fromkeys(metric.source for metric in metrics))
     names = list(dict.fromkeys(metric.name for metric in metrics))
-    cells = {(metric.source, metric.name): f"{metric.value:.1%} ({metric.photos:,})" for metric in metrics}
-    made = Table(Column("measured (photos)", no_wrap=True), *(source or "all" for source in sources))
+    cells = {(metric.source, metric.name): f"{metric.value:.1%}\n({metric.photos:,})" for metric in metrics}
+    made = Table("measured (photos)", *(Column(source or "all", no_wrap=True) for source in sources))
     for name in names:
         made.add_row(name.replace("_", " "), *(cells.get((source, name), "") for source in sources))
     return made
