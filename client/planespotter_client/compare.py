@@ -1,9 +1,9 @@
 """Compare answers with the truth: how often the constructor is right, and how often the type is.
 
-Stage 1 is the constructor. The type is the deepest level that a photo is labelled with and that the model's label
-tree has: a photo labelled "Boeing 737-800" counts as right if the whole path is, and where the tree knows no 737-800
-but the 737, if that is. Names are compared whether or not the network was sure of them. A constructor that the tree
-does not know can only be answered well with UNKNOWN, so such photos are counted apart.
+Stage 1 is the constructor. The type is a leaf of the model's label tree, and is compared for photos that are labelled
+down to one: "Boeing 737-800" is right if the whole path is; where the tree knows no 737-800 but tells other 737s apart,
+such a photo counts for stage 1 only. Names are compared whether or not the network was sure of them. A constructor that
+the tree does not know can only be answered well with UNKNOWN, so such photos are counted apart.
 """
 
 import csv

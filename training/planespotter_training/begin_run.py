@@ -68,13 +68,9 @@ def begin(
         console.print(f"Left out {file}: {error}", style="yellow", highlight=False, soft_wrap=True)
         notes.append(f"{file}: cannot be read; left out")
 
-    with console.status("Writing the data set"):
+    with console.status("Decoding every photo once"):
         used = dataset.readable(photos[inside | outside], catalog_folder, skip)
-        out.mkdir(parents=True, exist_ok=True)
-        dataset.prepare(used, catalog_folder, out / "dataset")
-
     trained = used[used["split"] == "train"]
-    counts = trained.groupby(["source", "constructor"]).size()
     lacking = [name for name in constructors if name not in set(trained["constructor"])]
     if lacking:
         raise TrainingError(
@@ -86,9 +82,14 @@ def begin(
             f"A batch of {recipe.batch_size} photos is more than the {len(trained)} to train on. "
             "Choose a smaller one with --set batch_size=..., or collect more photos."
         )
+    with console.status("Writing the data set"):
+        out.mkdir(parents=True, exist_ok=True)
+        dataset.prepare(used, catalog_folder, out / "dataset")
+
     labels = [Label(*row) for row in trained[["constructor", "family", "model"]].itertuples(index=False)]
     tree, fallen_back = grow(labels, constructors, recipe.min_photos)
     notes += fallen_back
+    counts = trained.groupby(["source", "constructor"]).size()
     sources = {
         str(source): {str(name): int(n) for name, n in counts[source].items()}
         for source in sorted(set(trained["source"]))

@@ -34,7 +34,7 @@ LARGEST_WEIGHT = 4.0
 
 
 class CatalogPhotos(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
-    """Builds the data set from the rows of a catalog, with a column `split`; every side must have some."""
+    """Builds the data set from the rows of a catalog, with a column `split`; a side without photos is left out."""
 
     VERSION = tfds.core.Version("1.0.0")
 

@@ -58,22 +58,18 @@ def _hits(
     tree: LabelTree, answers: Sequence[Answer], given: Sequence[Label], labels: Sequence[Label]
 ) -> Iterator[tuple[str, list[bool]]]:
     leaves = {leaf for of_one in tree.leaves.values() for leaf in of_one}
-    rows = list(zip(answers, given, [tree.clip(label) for label in labels], strict=True))
-    inside = [(answer, truth) for answer, _, truth in rows if truth.constructor]
+    rows = [(answer, best, tree.clip(label), label) for answer, best, label in zip(answers, given, labels, strict=True)]
+    inside = [(answer, truth, label) for answer, _, truth, label in rows if truth.constructor]
     # What is sure must not contradict what the label says, also where the tree does not go as deep as the label.
-    sure = [
-        (answer, label)
-        for answer, label in zip(answers, labels, strict=True)
-        if tree.clip(label).constructor and answer.level is not Level.UNKNOWN
-    ]
-    at_leaf = [(answer, best, truth) for answer, best, truth in rows if truth in leaves and truth.family]
-    yield "constructor_accuracy", [answer.label.constructor == truth.constructor for answer, truth in inside]
-    yield "family_accuracy", [answer.label[:2] == truth[:2] for answer, truth in inside if truth.family]
+    sure = [(answer, label) for answer, _, label in inside if answer.level is not Level.UNKNOWN]
+    at_leaf = [(answer, best, truth) for answer, best, truth, _ in rows if truth in leaves and truth.family]
+    yield "constructor_accuracy", [answer.label.constructor == truth.constructor for answer, truth, _ in inside]
+    yield "family_accuracy", [answer.label[:2] == truth[:2] for answer, truth, _ in inside if truth.family]
     yield "type_accuracy", [answer.label == truth for answer, _, truth in at_leaf]
     yield "type_accuracy_given_constructor", [best == truth for _, best, truth in at_leaf]
-    yield "sure_share", [answer.level is not Level.UNKNOWN for answer, _ in inside]
+    yield "sure_share", [answer.level is not Level.UNKNOWN for answer, _, _ in inside]
     yield "sure_accuracy", [not contradicts(answer, label) for answer, label in sure]
-    yield "unknown_share", [answer.level is Level.UNKNOWN for answer, _, truth in rows if not truth.constructor]
+    yield "unknown_share", [answer.level is Level.UNKNOWN for answer, _, truth, _ in rows if not truth.constructor]
 
 
 def contradicts(answer: Answer, truth: Label) -> bool:

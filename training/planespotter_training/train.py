@@ -52,9 +52,11 @@ def train(
         begun = begin(photos, catalog_folder, sha256, recipe_name, recipe, out, constructors, console)
     tree = begun.tree
     _describe(begun, console)
-    with checkpoint.manager(out) as checkpoints:
-        if checkpoints.latest_step() == _steps(begun)[1]:
-            return True
+    steps_per_epoch, total = _steps(begun)
+    checkpoints = checkpoint.manager(out)
+    if checkpoints.latest_step() == total:
+        checkpoints.close()
+        return True
     with console.status("Decoding the photos"):
         splits = dataset.reopen(out / "dataset")
         training, validation = (
@@ -63,7 +65,6 @@ def train(
 
     # ---------------------------------------------------------------- network and optimiser
     graph, weights, statistics = _split(checkpoint.build(recipe, tree))
-    steps_per_epoch, total = _steps(begun)
     warmup = min(round(recipe.warmup_epochs * steps_per_epoch), total // 2)
     schedule = optax.warmup_cosine_decay_schedule(0.0, recipe.learning_rate, warmup, total)
     optimiser = optax.adamw(
@@ -104,7 +105,6 @@ def train(
 
     # ---------------------------------------------------------------- resume
     state, step = (weights, statistics, optimiser_state), 0
-    checkpoints = checkpoint.manager(out)
     if checkpoints.latest_step() is not None:
         step = checkpoints.latest_step()
         network, optimiser_state, position = checkpoint.restore(
