@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from planespotter_scraping.crawl import Outcome
+    from planespotter_scraping.outcome import Outcome
 
 app = typer.Typer()
 catalogs = typer.Typer(no_args_is_help=True, help="Make catalogs of photos, and look into them.")

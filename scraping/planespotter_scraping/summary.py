@@ -18,9 +18,9 @@ from rich.progress import (
 
 from planespotter_scraping import catalog, stats
 
-if TYPE_CHECKING:  # a crawl needs the browser's packages, and an import does not
-    from planespotter_scraping.crawl import Outcome
+if TYPE_CHECKING:  # an import needs nothing of a crawl, nor the other way round
     from planespotter_scraping.folders import Imported
+    from planespotter_scraping.outcome import Outcome
 
 SHOWN = 10  # files named in a report; the others are counted
 

@@ -10,8 +10,10 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from planespotter_scraping import catalog, crawl, images
-from planespotter_scraping.crawl import ScrapeError, scrape
+from planespotter_scraping import catalog, images
+from planespotter_scraping.crawl import scrape
+from planespotter_scraping.keep import fetch
+from planespotter_scraping.outcome import ScrapeError
 from planespotter_scraping.sample_site.photos import collection
 from planespotter_scraping.sample_site.server import SampleSite, serve
 
@@ -104,9 +106,9 @@ def test_a_crawl_that_cannot_start_says_why(tmp_path: Path, arguments: dict[str,
 async def test_an_image_that_no_server_has_gives_a_reason() -> None:
     async with httpx.AsyncClient() as client:
         with pytest.raises(ValueError, match="did not answer"):
-            await crawl.fetch(client, "http://127.0.0.1:9/1.jpg")
+            await fetch(client, "http://127.0.0.1:9/1.jpg")
         with pytest.raises(ValueError, match="did not answer"):
-            await crawl.fetch(client, "")
+            await fetch(client, "")
 
 
 @pytest.mark.parametrize("data", [b"", b"<html>", b"\xff\xd8\xff", b"GIF89a"])

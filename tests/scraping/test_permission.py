@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from planespotter_scraping import catalog, crawl
 from planespotter_scraping.cli import app
-from planespotter_scraping.crawl import ScrapeError, scrape
+from planespotter_scraping.crawl import scrape
+from planespotter_scraping.outcome import ScrapeError
 
 LEAVE, CONTACT = "Tenzin W., 30 June 2026", "spotter@photos.test"
 

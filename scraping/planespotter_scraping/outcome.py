@@ -1,0 +1,21 @@
+"""What a crawl did, and the error that ends one. Imports nothing heavy, so that any module may use it."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+class ScrapeError(Exception):
+    """A crawl that cannot start or did not reach its end. The text says why, and what to do."""
+
+
+@dataclass
+class Outcome:
+    """What a crawl did: counts of photos, and what went wrong with pages by their address."""
+
+    pages: int = 0
+    stored: int = 0
+    known: int = 0  # in the catalog already
+    other_constructors: Counter[str] = field(default_factory=Counter)
+    missing: dict[str, Counter[str]] = field(default_factory=dict)  # how many cards lack a field, by the reason
+    bad_images: dict[str, str] = field(default_factory=dict)  # by photo id: what was wrong
+    bad_pages: dict[str, str] = field(default_factory=dict)
