@@ -1,0 +1,41 @@
+"""Keep two programs from writing into one catalog at a time.
+
+The lock lies on the folder itself, so it leaves no file behind, and it ends with the process however that ends: after
+a `kill -9` there is nothing to tidy up. Reading needs no lock.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from planespotter_scraping.catalog import CatalogError
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Hold the catalog in `folder`, which is made if need be, so that nothing else writes into it meanwhile.
+
+    Raises CatalogError at once if another process holds it, or if there cannot be such a folder.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise CatalogError(
+            f"The catalog's folder {folder} cannot be used: {error.strerror}. Choose another, or mend its permissions."
+        ) from None
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CatalogError(
+                f"Another planespotter command is at work on the catalog in {folder}, and two would spoil it. "
+                "Wait until that one has ended, or end it, and run this command again."
+            ) from None
+        except OSError:
+            pass  # some network file systems have no locks; there, the user is the one who keeps order
+        yield
+    finally:
+        os.close(handle)
