@@ -106,7 +106,7 @@ def begin(
             f"{unregistered:,} of {len(used):,} photos have no registration: each counts as an airframe of its own"
         )
     columns = list(HELDOUT_COLUMNS)
-    used[[*columns, "split"]].to_csv(out / "split.csv", index=False)
+    used[[*columns, "airline", "sha256", "split"]].to_csv(out / "split.csv", index=False)
     heldout = used[used["split"] == "test"][columns].copy()
     heldout["file"] = [str((catalog_folder / file).resolve()) for file in heldout["file"]]
     heldout.to_csv(out / "heldout.csv", index=False)

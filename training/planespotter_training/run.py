@@ -1,7 +1,7 @@
 """A run: the folder that training writes and that export reads.
 
 run.json       what was trained: recipe, label tree, how many photos, what fell back
-split.csv      every photo that is used: which side it is on, its label and its source
+split.csv      every photo that is used: which side it is on, its label, source, airline and the hash of its file
 heldout.csv    the same for the test side only, with the files: made for `planespotter classify --truth`
 dataset/       the photos, as TensorFlow Datasets array_record files
 checkpoints/   network, optimiser and position in the data, by step

@@ -10,12 +10,16 @@ SPLITS = ("train", "validation", "test")
 def assign(photos: pd.DataFrame) -> pd.Series:
     """Return "train", "validation" or "test" for each row: 80, 10 and 10 % of the airframes.
 
-    An airframe is known by its registration; a photo without one stands for itself. The side is taken from a hash of
-    that name, so it stays the same when the catalog grows, and in any other catalog with the same aircraft.
+    The side is taken from a hash of the airframe's name, so it stays the same when the catalog grows, and in any other
+    catalog with the same aircraft.
     """
+    return airframes(photos).map(_side).rename("split")
+
+
+def airframes(photos: pd.DataFrame) -> pd.Series:
+    """Return a name of the airframe for each row: its registration; a photo without one stands for itself."""
     registration = photos["registration"].str.upper().str.replace(r"[^A-Z0-9]", "", regex=True)
-    group = registration.where(registration != "", "photo " + photos["photo_id"])
-    return group.map(_side).rename("split")
+    return registration.where(registration != "", "photo " + photos["photo_id"]).rename("airframe")
 
 
 def _side(group: str) -> str:
