@@ -3,6 +3,12 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
+
+from planespotter_scraping.sites.probes import Probe
+
+# Why a card lacks a field, where it is the card alone that lacks it: a sign that the card is no longer understood.
+LOST = "the card does not say, though its address does"
 
 
 @dataclass(frozen=True)
@@ -11,12 +17,22 @@ class Listing:
 
     Each of `photos` has columns of the catalog, "" for what the page does not say; `image_url` and `page_url` are
     whole addresses, and `photo_id` is the site's own. `next_url` is the following page, None on the last one.
-    `missing` says for each field how many cards lack it, by the reason.
+    `missing` says for each field how many cards lack it, by the reason: those that the card lacks and its address has
+    are among them, as LOST if that could not be made good.
+
+    The rest is for noticing a redesign. `cards` is how many cards there are, those without an id too; `markup` which
+    kind of page it is, where a site has several. `matched` counts what each of the site's probes has found, `unread`
+    the links in cards that nothing reads, by their kind. `last_page` is the number of the last page, if it is told.
     """
 
     photos: list[dict[str, str]]
     next_url: str | None
     missing: Mapping[str, Counter[str]] = field(default_factory=dict)
+    cards: int = 0
+    markup: str = ""
+    matched: Mapping[str, int] = field(default_factory=dict)
+    unread: Mapping[str, int] = field(default_factory=dict)
+    last_page: int | None = None
 
 
 @dataclass(frozen=True)
@@ -27,6 +43,11 @@ class Site:
     page is complete, and of the button that takes away a consent banner ("" if there is none). If `ready` finds the
     cards themselves, the page is complete when there have been no more of them for `settle_seconds`. `parse` turns
     the HTML of a complete page and its address into a Listing. At most `pages_per_minute` are opened.
+
+    A list `continues` on pages that are linked, or on the same page as one scrolls, or either: then the first page
+    shows which. `cards` is the CSS selector of the cards, with which those that scrolling has brought are found.
+
+    `expected` says on which share of the cards a field is known, from 0 to 1. `probes` are what the reader looks for.
 
     A live site has an `address`, and is visited only by someone who says how to be reached. `needs_permission` is why
     it may not be scraped unless someone has allowed it, "" if anyone may.
@@ -41,3 +62,7 @@ class Site:
     settle_seconds: float = 0
     address: str = ""
     needs_permission: str = ""
+    continues: Literal["links", "scrolling", "both"] = "links"
+    cards: str = ""
+    expected: Mapping[str, float] = field(default_factory=dict)
+    probes: tuple[Probe, ...] = ()

@@ -2,8 +2,8 @@
 
 Three generations of the markup are known, the latest first in GENERATIONS. They differ in what a card is and where its
 parts are; each is a function that finds the cards of a page, and the first that finds any is the page's. A further
-one is one more function. What links, addresses and images say is read in the same way in all of them: a link by the
-address that it leads to, never by its place among the others.
+one is one more function, and what finds its cards in a browser in CARDS. What links, addresses and images say is read
+in the same way in all of them: a link by the address that it leads to, never by its place among the others.
 
 Most of the labels can be read twice: from the card, and from the last part of the photo's address. Where the two differ
 the card counts, and the photo's `review` says what differs. Where the card is silent, the address gives the labels
@@ -16,9 +16,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, unquote
 
-from planespotter_scraping.sites import Listing, Site
+from planespotter_scraping.sites import LOST, Listing, Site
 from planespotter_scraping.sites.markup import Node, image_address, join, split
 from planespotter_scraping.sites.markup import parse as tree
+from planespotter_scraping.sites.probes import link_kinds, probe_of_function, probe_of_line
 from planespotter_scraping.sites.slugs import CONSTRUCTORS, read_slug, squash
 
 # What a link says, by the beginning of the path that it leads to.
@@ -59,7 +60,8 @@ def parse(html: str, url: str) -> Listing:
     Cards without an id are left out, and counted as missing their `photo_id`. Any text is accepted.
     """
     root = tree(html)
-    cards = next((found for found in (cards_of(root) for cards_of in GENERATIONS) if found), [])
+    found = {cards_of: cards_of(root) for cards_of in GENERATIONS}
+    markup, cards = next(((cards_of.__name__, some) for cards_of, some in found.items() if some), ("", []))
     missing: defaultdict[str, Counter[str]] = defaultdict(Counter)
     photos: dict[str, dict[str, str]] = {}
     for card in cards:
@@ -68,7 +70,17 @@ def parse(html: str, url: str) -> Listing:
             missing[name][reason] += 1
         if photo["photo_id"]:
             photos.setdefault(photo["photo_id"], photo)
-    return Listing(list(photos.values()), _next_url(root, url), dict(missing))
+    next_url, last_page = _further_pages(root, url)
+    return Listing(
+        list(photos.values()),
+        next_url,
+        dict(missing),
+        cards=len(cards),
+        markup=markup,
+        matched={cards_of.__name__: len(some) for cards_of, some in found.items()} | _matches(cards),
+        unread=link_kinds((node for card in cards for node in card.node.nodes()), (*LINKS, "/photo/")),
+        last_page=last_page,
+    )
 
 
 def cards_of_today(root: Node) -> list[Card]:
@@ -127,6 +139,8 @@ def read_card(card: Card, url: str) -> tuple[dict[str, str], dict[str, str]]:
             review.append(f"{name}: only the address says {address[name]}")
             if name in FROM_ADDRESS:
                 value, reason = address[name], f"{reason}; taken from the address"
+            elif not said[name]:
+                reason = LOST
         elif value:
             reason = ""
         photo[name] = value
@@ -184,11 +198,15 @@ def _read_links(card: Node) -> dict[str, set[str]]:
         # The day, the month and the year of one date may each have a link: the one that is most exact says it all.
         exact = max(len(date) for date in dates)
         said["taken_on"] = {"-".join(date) for date in dates if len(date) == exact}
-    authors = {_words(node) for node in card.nodes() if "photo_card__data_photographer" in node.classes}
-    authors |= {text for text in card.texts() if text.startswith("©")}
-    names = {" ".join(text.replace("©", " ").split()) for text in authors}
+    names = {" ".join(text.replace("©", " ").split()) for text in _signatures(card)}
     said["photographer"] = said["photographer"] or {name for name in names if name}
     return said
+
+
+def _signatures(card: Node) -> set[str]:
+    """Return the texts of a card that say who took the photo."""
+    signed = {_words(node) for node in card.nodes() if "photo_card__data_photographer" in node.classes}
+    return signed | {text for text in card.texts() if text.startswith("©")}
 
 
 def _words(node: Node) -> str:
@@ -251,21 +269,43 @@ def _image(card: Node, photo_id: str) -> str:
     return next(iter(named or addresses), "")
 
 
-def _next_url(root: Node, url: str) -> str | None:
-    """Return the following page: what is linked as the next one, or as the page with the next number; else None."""
+def _further_pages(root: Node, url: str) -> tuple[str | None, int | None]:
+    """Return the following page and the number of the last one, each None if the page does not tell.
+
+    The following page is what is linked as the next one, or as the page with the next number.
+    """
     here = split(url)
     number = _page(here.query)
+    named, numbered, highest = None, None, 0
     for node in root.nodes():
         if node.tag not in ("a", "link"):
             continue
         address = join(url, node.get("href"))
         there = split(address)
         if address and "next" in node.get("rel").lower().split():
-            return address
-        same_list = node.tag == "a" and (there.netloc, there.path) == (here.netloc, here.path)
-        if same_list and _page(there.query) == number + 1:
-            return address
-    return None
+            named = named or address
+        if node.tag == "a" and address and (there.netloc, there.path) == (here.netloc, here.path):
+            highest = max(highest, _page(there.query))
+            if _page(there.query) == number + 1:
+                numbered = numbered or address
+    # A link to the next page alone does not tell how many there are.
+    return named or numbered, highest if highest > number + 1 else None
+
+
+def _matches(cards: list[Card]) -> dict[str, int]:
+    """Count what the probes other than those for cards find in `cards`."""
+    found = dict.fromkeys((*(f"links to {start}" for start in LINKS), PAGES, IMAGES, SIGNATURES, TEXTS), 0)
+    for card in cards:
+        for node in card.node.nodes():
+            path = split(node.get("href")).path if node.tag == "a" else ""
+            start = next((start for start in LINKS if path.startswith(start)), None)
+            if start is not None:
+                found[f"links to {start}"] += 1
+        found[PAGES] += PHOTO.fullmatch(split(card.address).path) is not None
+        found[IMAGES] += _image(card.node, "") != ""
+        found[SIGNATURES] += len(_signatures(card.node)) > 0
+        found[TEXTS] += any(_read_texts(card.texts).values())
+    return found
 
 
 def _page(query: str) -> int:
@@ -277,14 +317,45 @@ def _page(query: str) -> int:
     return int(page) if re.fullmatch(r"[0-9]{1,9}", page) else 1
 
 
+PAGES, IMAGES, SIGNATURES = "addresses of photos' pages", "images", "names behind a ©"
+TEXTS = "texts that begin with a constructor"
+PROBES = (
+    *(probe_of_function(cards_of.__name__, (), cards_of) for cards_of in GENERATIONS),
+    *(probe_of_line(f"links to {start}", (name,), __file__, f'"{start}": ') for start, name in LINKS.items()),
+    probe_of_line("links to /photos/aircraft/", ("constructor",), __file__, "makers.add("),
+    probe_of_line(PAGES, ("photo_id", "page_url", "registration"), __file__, "PHOTO = "),
+    probe_of_function(IMAGES, ("image_url",), _image),
+    probe_of_function(SIGNATURES, ("photographer",), _signatures),
+    probe_of_function(TEXTS, ("constructor", "aircraft_type"), _read_texts),
+)
+# How full the fields are, whichever generation a page is of: what the card lacks and its address says counts too.
+EXPECTED = {
+    "photo_id": 1.0,
+    "page_url": 1.0,
+    "image_url": 1.0,
+    "constructor": 0.98,
+    "aircraft_type": 0.95,
+    "registration": 0.9,
+    "airline": 0.8,
+    "photographer": 0.9,
+}
+CARDS = (
+    "[data-photo-url], .photo_card, .photo_card__grid > a, "
+    "[id]:has(.photo__intrinsic_item):not(:has([id] .photo__intrinsic_item))"  # the innermost element with an id
+)
+
 SITE = Site(
     name="planespotters",
     first_page="/photos/latest",
-    ready="[data-photo-url], .photo_card, .photo_card__grid a, .photo__intrinsic_item",
+    ready=CARDS,
     consent="",
     parse=parse,
     pages_per_minute=6,
     settle_seconds=1,
     address="https://www.planespotters.net",
     needs_permission="its terms rule out collecting its photos for machine learning, and each belongs to who took it",
+    continues="both",
+    cards=CARDS,
+    expected=EXPECTED,
+    probes=PROBES,
 )

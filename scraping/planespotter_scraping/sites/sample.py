@@ -1,7 +1,12 @@
 """The sample site: how to walk through it, and how to read its cards."""
 
-from planespotter_scraping.sites import Listing, Site, markup
+from collections import Counter, defaultdict
+from urllib.parse import parse_qs
+
+from planespotter_scraping.sites import LOST, Listing, Site, markup
 from planespotter_scraping.sites.markup import Node
+from planespotter_scraping.sites.probes import link_kinds, probe_of_function, probe_of_line
+from planespotter_scraping.sites.slugs import CONSTRUCTORS, read_slug
 
 # What a link says about the photo, by the beginning of its path. A card may lack any of them, so that its third
 # link is now the airline and now the maker: only the address tells.
@@ -18,9 +23,39 @@ FIELDS = ("photo_id", "page_url", "image_url", "photographer", *LINKS.values())
 def parse(html: str, url: str) -> Listing:
     """Return the photos of the list page `html`, which was found at `url`. Cards without an id are left out."""
     root = markup.parse(html)
-    photos = [_read(card, url) for card in root.nodes() if card.get("data-photo-url") and card.get("id").isdecimal()]
-    following = (node.get("href") for node in root.nodes() if node.tag == "a" and node.get("rel") == "next")
-    return Listing(photos, next((markup.join(url, address) for address in following), None))
+    cards = _cards(root)
+    photos = [_read(card, url) for card in cards]
+    missing: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for photo in photos:
+        for name in (name for name in FIELDS if not photo[name]):
+            slug = photo["page_url"].rpartition("/")[2]
+            said = name == "airline" and read_slug(slug, CONSTRUCTORS, photo["registration"])[name]
+            missing[name][LOST if said else "the card does not say"] += 1
+    inner = [node for card in cards for node in card.nodes()]
+    paths = [markup.split(node.get("href")).path for node in inner if node.tag == "a"]
+    last = next((address for rel, address in _turns(root, url) if rel == "last"), "")
+    number = (parse_qs(markup.split(last).query).get("page") or [""])[0]
+    return Listing(
+        photos,
+        next((address for rel, address in _turns(root, url) if rel == "next"), None),
+        dict(missing),
+        cards=len(cards),
+        matched={"cards": len(cards), "images": sum(node.tag == "img" for node in inner)}
+        | {f"links to {start}": sum(path.startswith(start) for path in paths) for start in LINKS}
+        | {"class credit": sum("credit" in node.classes for node in inner)},
+        unread=link_kinds(inner, (*LINKS, "/photo/")),
+        last_page=int(number) if number.isascii() and number.isdecimal() and len(number) < 10 else None,
+    )
+
+
+def _cards(root: Node) -> list[Node]:
+    """Return the cards of a page."""
+    return [node for node in root.nodes() if node.get("data-photo-url") and node.get("id").isdecimal()]
+
+
+def _turns(root: Node, url: str) -> list[tuple[str, str]]:
+    """Return the links to other pages of the list: what each is to this page, and its address."""
+    return [(node.get("rel"), markup.join(url, node.get("href"))) for node in root.nodes() if node.tag == "a"]
 
 
 def _read(card: Node, url: str) -> dict[str, str]:
@@ -48,4 +83,14 @@ SITE = Site(
     consent="[data-consent=accept]",
     parse=parse,
     pages_per_minute=float("inf"),
+    continues="both",
+    cards="[data-photo-url]",
+    expected=dict.fromkeys(FIELDS, 1.0) | {"airline": 0.8, "aircraft_type": 0.9},
+    probes=(
+        probe_of_function("cards", (), _cards),
+        probe_of_line("cards", ("photo_id", "page_url"), __file__, '"page_url"] ='),
+        probe_of_line("images", ("image_url",), __file__, '"image_url"] ='),
+        *(probe_of_line(f"links to {start}", (name,), __file__, f'"{start}": ') for start, name in LINKS.items()),
+        probe_of_line("class credit", ("photographer",), __file__, 'elif "credit" in'),
+    ),
 )
