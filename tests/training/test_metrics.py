@@ -37,28 +37,28 @@ def test_a_label_counts_at_the_levels_that_it_names() -> None:
     found = measured(outputs(A320, A320, NEO, A380, A320), labels, ["x"] * 5)
     assert found["x", "constructor_accuracy"] == (4 / 5, 5)
     assert found["x", "family_accuracy"] == (3 / 4, 4)
-    assert found["x", "type_accuracy"] == (1 / 3, 3)
+    assert found["x", "path_accuracy"] == (1 / 3, 3)
 
 
 def test_given_the_constructor_the_second_stage_is_measured_alone() -> None:
     confused = outputs(B738)
     confused["constructor"] = confused["constructor"][:, ::-1]  # a 737-800 in every head but the first
     found = measured(confused, [B738], ["x"])
-    assert found["x", "type_accuracy"] == (0, 1)
-    assert found["x", "type_accuracy_given_constructor"] == (1, 1)
+    assert found["x", "path_accuracy"] == (0, 1)
+    assert found["x", "model_accuracy_given_constructor"] == (1, 1)
 
 
 def test_a_model_that_the_tree_does_not_have_counts_as_its_family() -> None:
     found = measured(outputs(A320), [Label("Airbus", "A320", "A320-100")], ["x"])
     assert found["x", "family_accuracy"] == (1, 1)
-    assert ("x", "type_accuracy") not in found
+    assert ("x", "path_accuracy") not in found
 
 
 def test_every_source_stands_alone_and_all_together() -> None:
     found = measured(outputs(A320, A320, B738), [A320, NEO, B738], ["x", "y", "y"])
-    assert found["", "type_accuracy"] == (2 / 3, 3)
-    assert found["x", "type_accuracy"] == (1, 1)
-    assert found["y", "type_accuracy"] == (1 / 2, 2)
+    assert found["", "path_accuracy"] == (2 / 3, 3)
+    assert found["x", "path_accuracy"] == (1, 1)
+    assert found["y", "path_accuracy"] == (1 / 2, 2)
 
 
 def test_being_sure_is_judged_only_by_what_it_is_sure_of() -> None:
@@ -76,9 +76,9 @@ def test_an_aircraft_of_no_known_constructor_should_be_answered_with_unknown() -
 
 def test_a_photo_without_a_source_is_counted_once() -> None:
     found = measured(outputs(A320, A320, B738), [A320, NEO, B738], ["", "", "x"])
-    assert found["", "type_accuracy"] == (2 / 3, 3)
-    assert found["(none)", "type_accuracy"] == (1 / 2, 2)
-    assert found["x", "type_accuracy"] == (1, 1)
+    assert found["", "path_accuracy"] == (2 / 3, 3)
+    assert found["(none)", "path_accuracy"] == (1 / 2, 2)
+    assert found["x", "path_accuracy"] == (1, 1)
 
 
 def test_being_sure_of_a_model_that_a_rare_one_is_not_counts_as_wrong() -> None:

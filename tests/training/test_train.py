@@ -69,7 +69,7 @@ def exported(trained: Path) -> Path:
 def test_a_trained_network_tells_the_pictures_apart(exported: Path, painted: Path) -> None:
     metrics = {(m.source, m.name): m for m in evaluate(exported, painted, "test", Console(quiet=True))}
     assert metrics["", "constructor_accuracy"].value >= 0.9
-    assert metrics["", "type_accuracy"].value >= 0.9
+    assert metrics["", "path_accuracy"].value >= 0.9
     assert {source for source, _ in metrics} == {"", "left", "right"}
 
 

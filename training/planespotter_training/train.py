@@ -203,7 +203,7 @@ def _describe(begun: run.Run, console: Console) -> None:
 
 def _epoch_note(row: dict[str, Any]) -> str:
     validation = row["validation"]
-    names = {"constructor": "all/constructor_accuracy", "type": "all/type_accuracy"}
+    names = {"constructor": "all/constructor_accuracy", "type": "all/path_accuracy"}
     scores = ", ".join(f"{short} {validation[name]:.1%}" for short, name in names.items() if name in validation)
     return f"loss {row['loss']:.3f}, validation {scores or '-'}, {row['photos_per_second']:.0f} photos/s"
 
