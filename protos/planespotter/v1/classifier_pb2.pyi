@@ -57,6 +57,34 @@ LEVEL_MODEL: Level.ValueType  # 4
 """All three are sure."""
 Global___Level: _TypeAlias = Level  # noqa: Y015
 
+class _Ordering:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OrderingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Ordering.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ORDERING_UNSPECIFIED: _Ordering.ValueType  # 0
+    """The same as ORDERING_AS_COMPLETED."""
+    ORDERING_AS_COMPLETED: _Ordering.ValueType  # 1
+    """Each answer as soon as it is ready."""
+    ORDERING_IN_ORDER: _Ordering.ValueType  # 2
+    """In the order in which the photos were sent. One slow photo holds back the answers behind it, and with them the
+    reading of more than Limits.stream_window photos.
+    """
+
+class Ordering(_Ordering, metaclass=_OrderingEnumTypeWrapper):
+    """The order in which the answers of a stream come."""
+
+ORDERING_UNSPECIFIED: Ordering.ValueType  # 0
+"""The same as ORDERING_AS_COMPLETED."""
+ORDERING_AS_COMPLETED: Ordering.ValueType  # 1
+"""Each answer as soon as it is ready."""
+ORDERING_IN_ORDER: Ordering.ValueType  # 2
+"""In the order in which the photos were sent. One slow photo holds back the answers behind it, and with them the
+reading of more than Limits.stream_window photos.
+"""
+Global___Ordering: _TypeAlias = Ordering  # noqa: Y015
+
 @_typing.final
 class ScoredLabel(_message.Message):
     """A name in the label tree with its calibrated probability."""
@@ -128,8 +156,14 @@ class Classification(_message.Message):
     FAMILY_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     ALTERNATIVES_FIELD_NUMBER: _builtins.int
+    MODEL_NAME_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_FIELD_NUMBER: _builtins.int
     level: Global___Level.ValueType
     """The deepest level that the network is sure of, by the thresholds of the model. Names below it are guesses."""
+    model_name: _builtins.str
+    """Name of the network that answered."""
+    model_version: _builtins.str
+    """Version of the network that answered: a newer one may take over between two photos."""
     @_builtins.property
     def constructor(self) -> Global___ScoredLabel:
         """The constructor on the path."""
@@ -154,10 +188,12 @@ class Classification(_message.Message):
         family: Global___ScoredLabel | None = ...,
         model: Global___ScoredLabel | None = ...,
         alternatives: _abc.Iterable[Global___Alternative] | None = ...,
+        model_name: _builtins.str = ...,
+        model_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["constructor", b"constructor", "family", b"family", "model", b"model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternatives", b"alternatives", "constructor", b"constructor", "family", b"family", "level", b"level", "model", b"model"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternatives", b"alternatives", "constructor", b"constructor", "family", b"family", "level", b"level", "model", b"model", "model_name", b"model_name", "model_version", b"model_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -171,19 +207,25 @@ class ClassifyOptions(_message.Message):
 
     MODEL_NAME_FIELD_NUMBER: _builtins.int
     ALTERNATIVES_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_FIELD_NUMBER: _builtins.int
     model_name: _builtins.str
-    """Name of the model that shall answer. Empty means the one that the server serves."""
+    """Name of the model that shall answer. Empty means the server's default, of which Model.is_default is true."""
     alternatives: _builtins.int
     """How many alternatives to return, from 0 to Limits.max_alternatives."""
+    model_version: _builtins.str
+    """Version of the model that shall answer. Empty means the highest that is served, which is what most callers want:
+    a version that a newer one has replaced is not found.
+    """
     def __init__(
         self,
         *,
         model_name: _builtins.str = ...,
         alternatives: _builtins.int = ...,
+        model_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternatives", b"alternatives", "model_name", b"model_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternatives", b"alternatives", "model_name", b"model_name", "model_version", b"model_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -336,10 +378,15 @@ class StreamClassifyRequest(_message.Message):
     PHOTO_ID_FIELD_NUMBER: _builtins.int
     PHOTO_FIELD_NUMBER: _builtins.int
     OPTIONS_FIELD_NUMBER: _builtins.int
+    ORDERING_FIELD_NUMBER: _builtins.int
     photo_id: _builtins.str
     """The caller's own name for the photo, echoed with its answer. At most 256 bytes of UTF-8; the server does not compare them."""
     photo: _builtins.bytes
     """The photo as a JPEG, PNG or WebP file."""
+    ordering: Global___Ordering.ValueType
+    """The order of the answers. What the first message of a stream says holds for all of it; on later messages this
+    field has no meaning.
+    """
     @_builtins.property
     def options(self) -> Global___ClassifyOptions:
         """What the caller chooses for this photo; may be left out."""
@@ -350,10 +397,11 @@ class StreamClassifyRequest(_message.Message):
         photo_id: _builtins.str = ...,
         photo: _builtins.bytes = ...,
         options: Global___ClassifyOptions | None = ...,
+        ordering: Global___Ordering.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["options", b"options", "photo", b"photo", "photo_id", b"photo_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["options", b"options", "ordering", b"ordering", "photo", b"photo", "photo_id", b"photo_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -361,15 +409,16 @@ Global___StreamClassifyRequest: _TypeAlias = StreamClassifyRequest  # noqa: Y015
 
 @_typing.final
 class StreamClassifyResponse(_message.Message):
-    """The answer for one photo on the stream."""
+    """The answer for one photo on the stream, or word that the server is about to leave."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PHOTO_ID_FIELD_NUMBER: _builtins.int
     CLASSIFICATION_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    GOING_AWAY_FIELD_NUMBER: _builtins.int
     photo_id: _builtins.str
-    """The photo_id of the photo that this is about."""
+    """The photo_id of the photo that this is about. Empty with `going_away`."""
     @_builtins.property
     def classification(self) -> Global___Classification:
         """What the network says."""
@@ -378,22 +427,55 @@ class StreamClassifyResponse(_message.Message):
     def error(self) -> _status_pb2.Status:
         """Why this photo has no answer. The stream goes on."""
 
+    @_builtins.property
+    def going_away(self) -> Global___GoingAway:
+        """The server takes no more photos of this stream. Belongs to no photo; comes at most once, at any place between
+        the answers, whatever their order.
+        """
+
     def __init__(
         self,
         *,
         photo_id: _builtins.str = ...,
         classification: Global___Classification | None = ...,
         error: _status_pb2.Status | None = ...,
+        going_away: Global___GoingAway | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "error", b"error", "outcome", b"outcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "error", b"error", "going_away", b"going_away", "outcome", b"outcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "error", b"error", "outcome", b"outcome", "photo_id", b"photo_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "error", b"error", "going_away", b"going_away", "outcome", b"outcome", "photo_id", b"photo_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["classification", "error"]  # noqa: Y015
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["classification", "error", "going_away"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
 
 Global___StreamClassifyResponse: _TypeAlias = StreamClassifyResponse  # noqa: Y015
+
+@_typing.final
+class GoingAway(_message.Message):
+    """The server is about to shut down. It has taken the first `read_count` photos of the stream, counted in the order in
+    which they were sent, and will still answer each of them, unless it did so before; then it ends the stream with OK.
+    It has not looked at any photo behind them and never will: send those again in a new stream, which finds another
+    server or the next one at this address. There is no need to close the sending side.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    READ_COUNT_FIELD_NUMBER: _builtins.int
+    read_count: _builtins.int
+    """How many photos of this stream have been or will be answered."""
+    def __init__(
+        self,
+        *,
+        read_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["read_count", b"read_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GoingAway: _TypeAlias = GoingAway  # noqa: Y015
 
 @_typing.final
 class GetModelRequest(_message.Message):
@@ -402,16 +484,20 @@ class GetModelRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_NAME_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_FIELD_NUMBER: _builtins.int
     model_name: _builtins.str
-    """Name of the model. Empty means the one that the server serves."""
+    """Name of the model. Empty means the server's default, of which Model.is_default is true."""
+    model_version: _builtins.str
+    """Version of the model. Empty means the highest that is served."""
     def __init__(
         self,
         *,
         model_name: _builtins.str = ...,
+        model_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_name", b"model_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_name", b"model_name", "model_version", b"model_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -448,6 +534,62 @@ class GetModelResponse(_message.Message):
 Global___GetModelResponse: _TypeAlias = GetModelResponse  # noqa: Y015
 
 @_typing.final
+class ListModelsRequest(_message.Message):
+    """Which models to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Most models in the response. 0 means 50; more than 1000 means 1000; a negative number is refused."""
+    page_token: _builtins.str
+    """Where to go on: ListModelsResponse.next_page_token of the page before. Empty means from the start. `page_size` may
+    differ from page to page.
+    """
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListModelsRequest: _TypeAlias = ListModelsRequest  # noqa: Y015
+
+@_typing.final
+class ListModelsResponse(_message.Message):
+    """Models that are served."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODELS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """What to send as page_token to get the next page. Empty on the last."""
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___Model]:
+        """The models."""
+
+    def __init__(
+        self,
+        *,
+        models: _abc.Iterable[Global___Model] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListModelsResponse: _TypeAlias = ListModelsResponse  # noqa: Y015
+
+@_typing.final
 class Model(_message.Message):
     """A trained network as it is served."""
 
@@ -459,10 +601,13 @@ class Model(_message.Message):
     INPUT_SIZE_FIELD_NUMBER: _builtins.int
     THRESHOLDS_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
+    IS_DEFAULT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     version: _builtins.str
     """Its version."""
+    is_default: _builtins.bool
+    """Whether requests that name no model are answered by this one."""
     @_builtins.property
     def constructors(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConstructorLabel]:
         """The label tree: what it can answer."""
@@ -488,10 +633,11 @@ class Model(_message.Message):
         input_size: Global___InputSize | None = ...,
         thresholds: Global___Thresholds | None = ...,
         metrics: _abc.Iterable[Global___Metric] | None = ...,
+        is_default: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["input_size", b"input_size", "thresholds", b"thresholds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["constructors", b"constructors", "input_size", b"input_size", "metrics", b"metrics", "name", b"name", "thresholds", b"thresholds", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["constructors", b"constructors", "input_size", b"input_size", "is_default", b"is_default", "metrics", b"metrics", "name", b"name", "thresholds", b"thresholds", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -655,6 +801,11 @@ class Limits(_message.Message):
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _builtins.int
     MAX_ALTERNATIVES_FIELD_NUMBER: _builtins.int
     STREAM_WINDOW_FIELD_NUMBER: _builtins.int
+    STREAM_WINDOW_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_STREAMS_FIELD_NUMBER: _builtins.int
+    QUEUE_PHOTOS_FIELD_NUMBER: _builtins.int
+    QUEUE_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_CLIENT_CALLS_FIELD_NUMBER: _builtins.int
     max_photo_bytes: _builtins.int
     """Largest photo file in bytes."""
     max_photo_pixels: _builtins.int
@@ -667,6 +818,18 @@ class Limits(_message.Message):
     """Most alternatives that a photo can ask for."""
     stream_window: _builtins.int
     """How many photos of one stream the server works on at a time before it reads on."""
+    stream_window_bytes: _builtins.int
+    """Most bytes of the photos that one stream has in work before the server reads on; one photo always has room."""
+    max_streams: _builtins.int
+    """Most streams that are open at a time, of all callers. One more is refused with TOO_MANY_STREAMS."""
+    queue_photos: _builtins.int
+    """Most photos that the server works on at a time, of all callers. Single calls beyond it are refused with QUEUE_FULL;
+    streams wait.
+    """
+    queue_bytes: _builtins.int
+    """The same in bytes."""
+    max_client_calls: _builtins.int
+    """Most calls that one client may have open at a time, streams included. One more is refused with TOO_MANY_CALLS."""
     def __init__(
         self,
         *,
@@ -676,10 +839,15 @@ class Limits(_message.Message):
         max_message_bytes: _builtins.int = ...,
         max_alternatives: _builtins.int = ...,
         stream_window: _builtins.int = ...,
+        stream_window_bytes: _builtins.int = ...,
+        max_streams: _builtins.int = ...,
+        queue_photos: _builtins.int = ...,
+        queue_bytes: _builtins.int = ...,
+        max_client_calls: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_alternatives", b"max_alternatives", "max_batch_photos", b"max_batch_photos", "max_message_bytes", b"max_message_bytes", "max_photo_bytes", b"max_photo_bytes", "max_photo_pixels", b"max_photo_pixels", "stream_window", b"stream_window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_alternatives", b"max_alternatives", "max_batch_photos", b"max_batch_photos", "max_client_calls", b"max_client_calls", "max_message_bytes", b"max_message_bytes", "max_photo_bytes", b"max_photo_bytes", "max_photo_pixels", b"max_photo_pixels", "max_streams", b"max_streams", "queue_bytes", b"queue_bytes", "queue_photos", b"queue_photos", "stream_window", b"stream_window", "stream_window_bytes", b"stream_window_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -55,6 +55,11 @@ class ClassifierServiceStub:
                 request_serializer=planespotter_dot_v1_dot_classifier__pb2.GetModelRequest.SerializeToString,
                 response_deserializer=planespotter_dot_v1_dot_classifier__pb2.GetModelResponse.FromString,
                 _registered_method=True)
+        self.ListModels = channel.unary_unary(
+                '/planespotter.v1.ClassifierService/ListModels',
+                request_serializer=planespotter_dot_v1_dot_classifier__pb2.ListModelsRequest.SerializeToString,
+                response_deserializer=planespotter_dot_v1_dot_classifier__pb2.ListModelsResponse.FromString,
+                _registered_method=True)
 
 
 class ClassifierServiceServicer:
@@ -77,17 +82,26 @@ class ClassifierServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StreamClassify(self, request_iterator, context):
-        """Classifies photos for as long as the caller sends them. Each photo gets exactly one answer or one status, as
-        soon as it is ready, so not always in the order sent: `photo_id` tells which photo it belongs to. A photo
-        that fails never ends the stream. The server reads ahead only a bounded number of photos, so a caller must
-        read answers while it sends.
+        """Classifies photos for as long as the caller sends them. Each photo gets exactly one answer or one status: as
+        soon as it is ready, so not always in the order sent, or in that order, as the caller's first message says;
+        `photo_id` tells which photo it belongs to. A photo that fails never ends the stream. The server reads ahead only
+        a bounded number of photos, so a caller must read answers while it sends. Before the server shuts down it sends
+        one GoingAway, answers what it has taken and ends the stream with OK.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """Describes the model that answers: its labels, the photos it takes and how well it was measured to do.
+        """Describes a model that is served: its labels, the photos it takes and how well it was measured to do.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListModels(self, request, context):
+        """Lists the models that are served, by name and then the highest version first. Only versions that are loaded and
+        ready are listed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -115,6 +129,11 @@ def add_ClassifierServiceServicer_to_server(servicer, server):
                     servicer.GetModel,
                     request_deserializer=planespotter_dot_v1_dot_classifier__pb2.GetModelRequest.FromString,
                     response_serializer=planespotter_dot_v1_dot_classifier__pb2.GetModelResponse.SerializeToString,
+            ),
+            'ListModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListModels,
+                    request_deserializer=planespotter_dot_v1_dot_classifier__pb2.ListModelsRequest.FromString,
+                    response_serializer=planespotter_dot_v1_dot_classifier__pb2.ListModelsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -226,6 +245,33 @@ class ClassifierService:
             '/planespotter.v1.ClassifierService/GetModel',
             planespotter_dot_v1_dot_classifier__pb2.GetModelRequest.SerializeToString,
             planespotter_dot_v1_dot_classifier__pb2.GetModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/planespotter.v1.ClassifierService/ListModels',
+            planespotter_dot_v1_dot_classifier__pb2.ListModelsRequest.SerializeToString,
+            planespotter_dot_v1_dot_classifier__pb2.ListModelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,13 +45,18 @@ class ClassifierServiceStub:
     leaves the others untouched.
     """
     StreamClassify: _grpc.StreamStreamMultiCallable[_classifier_pb2.StreamClassifyRequest, _classifier_pb2.StreamClassifyResponse]
-    """Classifies photos for as long as the caller sends them. Each photo gets exactly one answer or one status, as
-    soon as it is ready, so not always in the order sent: `photo_id` tells which photo it belongs to. A photo
-    that fails never ends the stream. The server reads ahead only a bounded number of photos, so a caller must
-    read answers while it sends.
+    """Classifies photos for as long as the caller sends them. Each photo gets exactly one answer or one status: as
+    soon as it is ready, so not always in the order sent, or in that order, as the caller's first message says;
+    `photo_id` tells which photo it belongs to. A photo that fails never ends the stream. The server reads ahead only
+    a bounded number of photos, so a caller must read answers while it sends. Before the server shuts down it sends
+    one GoingAway, answers what it has taken and ends the stream with OK.
     """
     GetModel: _grpc.UnaryUnaryMultiCallable[_classifier_pb2.GetModelRequest, _classifier_pb2.GetModelResponse]
-    """Describes the model that answers: its labels, the photos it takes and how well it was measured to do."""
+    """Describes a model that is served: its labels, the photos it takes and how well it was measured to do."""
+    ListModels: _grpc.UnaryUnaryMultiCallable[_classifier_pb2.ListModelsRequest, _classifier_pb2.ListModelsResponse]
+    """Lists the models that are served, by name and then the highest version first. Only versions that are loaded and
+    ready are listed.
+    """
 
 @_typing.type_check_only
 class ClassifierServiceAsyncStub(ClassifierServiceStub):
@@ -65,13 +70,18 @@ class ClassifierServiceAsyncStub(ClassifierServiceStub):
     leaves the others untouched.
     """
     StreamClassify: _aio.StreamStreamMultiCallable[_classifier_pb2.StreamClassifyRequest, _classifier_pb2.StreamClassifyResponse]  # type: ignore[assignment]
-    """Classifies photos for as long as the caller sends them. Each photo gets exactly one answer or one status, as
-    soon as it is ready, so not always in the order sent: `photo_id` tells which photo it belongs to. A photo
-    that fails never ends the stream. The server reads ahead only a bounded number of photos, so a caller must
-    read answers while it sends.
+    """Classifies photos for as long as the caller sends them. Each photo gets exactly one answer or one status: as
+    soon as it is ready, so not always in the order sent, or in that order, as the caller's first message says;
+    `photo_id` tells which photo it belongs to. A photo that fails never ends the stream. The server reads ahead only
+    a bounded number of photos, so a caller must read answers while it sends. Before the server shuts down it sends
+    one GoingAway, answers what it has taken and ends the stream with OK.
     """
     GetModel: _aio.UnaryUnaryMultiCallable[_classifier_pb2.GetModelRequest, _classifier_pb2.GetModelResponse]  # type: ignore[assignment]
-    """Describes the model that answers: its labels, the photos it takes and how well it was measured to do."""
+    """Describes a model that is served: its labels, the photos it takes and how well it was measured to do."""
+    ListModels: _aio.UnaryUnaryMultiCallable[_classifier_pb2.ListModelsRequest, _classifier_pb2.ListModelsResponse]  # type: ignore[assignment]
+    """Lists the models that are served, by name and then the highest version first. Only versions that are loaded and
+    ready are listed.
+    """
 
 class ClassifierServiceServicer(metaclass=_abc_1.ABCMeta):
     """Names the aircraft in photos."""
@@ -100,10 +110,11 @@ class ClassifierServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_classifier_pb2.StreamClassifyRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_classifier_pb2.StreamClassifyResponse], _abc.AsyncIterator[_classifier_pb2.StreamClassifyResponse]]:
-        """Classifies photos for as long as the caller sends them. Each photo gets exactly one answer or one status, as
-        soon as it is ready, so not always in the order sent: `photo_id` tells which photo it belongs to. A photo
-        that fails never ends the stream. The server reads ahead only a bounded number of photos, so a caller must
-        read answers while it sends.
+        """Classifies photos for as long as the caller sends them. Each photo gets exactly one answer or one status: as
+        soon as it is ready, so not always in the order sent, or in that order, as the caller's first message says;
+        `photo_id` tells which photo it belongs to. A photo that fails never ends the stream. The server reads ahead only
+        a bounded number of photos, so a caller must read answers while it sends. Before the server shuts down it sends
+        one GoingAway, answers what it has taken and ends the stream with OK.
         """
 
     @_abc_1.abstractmethod
@@ -112,6 +123,16 @@ class ClassifierServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _classifier_pb2.GetModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_classifier_pb2.GetModelResponse, _abc.Awaitable[_classifier_pb2.GetModelResponse]]:
-        """Describes the model that answers: its labels, the photos it takes and how well it was measured to do."""
+        """Describes a model that is served: its labels, the photos it takes and how well it was measured to do."""
+
+    @_abc_1.abstractmethod
+    def ListModels(
+        self,
+        request: _classifier_pb2.ListModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_classifier_pb2.ListModelsResponse, _abc.Awaitable[_classifier_pb2.ListModelsResponse]]:
+        """Lists the models that are served, by name and then the highest version first. Only versions that are loaded and
+        ready are listed.
+        """
 
 def add_ClassifierServiceServicer_to_server(servicer: ClassifierServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
