@@ -1,7 +1,7 @@
 """The photo sites that can be scraped: one module each, which describes the site and reads its pages."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -66,3 +66,58 @@ class Site:
     cards: str = ""
     expected: Mapping[str, float] = field(default_factory=dict)
     probes: tuple[Probe, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How one answer of an API is to be taken, whatever it is about.
+
+    `error` is a sentence that says what went wrong, "" if nothing did; it passes if `busy`, after about `seconds`.
+    `notes` are what else the API has to say. `following` is what to add to the same question to get what follows,
+    None at the end. Until an answer is `complete`, those that follow it add to what it says.
+    """
+
+    error: str = ""
+    busy: bool = False
+    seconds: float = 0
+    notes: tuple[str, ...] = ()
+    following: Mapping[str, str] | None = None
+    complete: bool = True
+
+
+@dataclass(frozen=True)
+class Members:
+    """What an API says is in a category: `photos` and what they are `missing`, as in a Listing, and `categories`.
+
+    `left_out` counts the files that are no photos to keep, and `skipped` the categories not to look into, by the
+    reason.
+    """
+
+    photos: list[dict[str, str]]
+    categories: list[str]
+    missing: Mapping[str, Counter[str]] = field(default_factory=dict)
+    left_out: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class ApiSite:
+    """How to walk through a site whose API lists photos by category.
+
+    `path` is that of the API. `query` makes the question about a category, from its name, the width of the images
+    (one of `widths`, in pixels) and what the answer before says is `following`. `read` takes the JSON of an
+    answer, and `parse` that of all answers which make a complete one, with the site's address and the categories
+    that led there. `categories` are looked into if none are named. At most `requests_per_minute` are made, images
+    included. The others are those of a Site.
+    """
+
+    name: str
+    address: str
+    path: str
+    query: Callable[[str, int, Mapping[str, str]], dict[str, str]]
+    read: Callable[[object], Answer]
+    parse: Callable[[Sequence[object], str, Sequence[str]], Members]
+    widths: tuple[int, ...]
+    requests_per_minute: float
+    categories: tuple[str, ...]
+    needs_permission: str = ""
