@@ -53,13 +53,17 @@ NO_EXTERIOR = {
     "cabins": r"cabins?|interiors?|seats?|seating|galleys?|lavator(?:y|ies)|in-?flight (?:entertainment|meals?|service)"
     r"|cargo holds?",
     "views out of the window": r"window|(?:wing )?views? from|wing ?views?|(?:seen|taken) from (?:a|an|the|inside)",
-    "engines and other details": r"(?<!with )(?:engines?|winglets?|sharklets?)|turbofans?|landing gears?|undercarriage"
+    "engines and other details": r"(?<!-)engines?|winglets?|sharklets?|turbofans?|landing gears?|undercarriage"
     r"|details?|close-?ups?|doors?|antennas?",
     "drawings and diagrams": r"diagrams?|drawings?|three-?views?|line ?art|silhouettes?|logos?|icons?|maps?|charts?|svg"
     r"|illustrations?|renderings?|paintings?|posters?|stamps?",
     "models and simulators": r"(?:scale|paper|plastic|lego|toy) (?:models?|aircraft)|models of|mock-?ups?|simulat\w+",
     "films and documents": r"videos?|films?|audio|pdf|documents?|safety cards?|screenshots?",
 }
+# An aircraft "with winglets" or "with two engines" is a whole one.
+EQUIPPED = re.compile(
+    r"\bwith (?:\w+[ -]){0,2}(?:engines?|winglets?|sharklets?|doors?|landing gears?)\b", re.IGNORECASE
+)
 # Words that name a place or an event in a title, but in a category's name what its files are about.
 ODD_CATEGORIES = {
     "accidents": r"accidents?|incidents?|crash(?:es)?|wrecks?|hijackings?|scrapp(?:ed|ing)|fires?",
@@ -228,7 +232,7 @@ def _why_not(photo: Mapping[str, str], mime: str, categories: Iterable[str]) -> 
 
 def _unfit(text: str, words: Mapping[str, str]) -> str:
     """Return what `text` says it shows instead of an aircraft from outside, "" if nothing of the kind."""
-    text = text.replace("_", " ")
+    text = EQUIPPED.sub("", text.replace("_", " "))
     return next((what for what, some in words.items() if re.search(rf"\b(?:{some})\b", text, re.IGNORECASE)), "")
 
 
@@ -314,12 +318,15 @@ def taken_on(text: str) -> str:
     """Return the day, else the month or year, that a date on a file's page names, as ISO 8601; "" if none."""
     times = [node.get("datetime") for node in tree(text).nodes() if node.tag == "time"]
     for candidate in (*times, _words(text)):
-        found = []
-        if (words := WORD_DATE.search(candidate)) is not None:
-            found.append((words[3], str(MONTHS.index(words[2].lower()) + 1), words[1] or ""))
-        found += [(numbers[1], numbers[2] or "", numbers[3] or "") for numbers in ISO_DATE.finditer(candidate)]
-        # "2019, scanned 2020-01-02" is rare, and a year beside a full date is common: the most exact one counts.
-        for year, month, day in sorted(found, key=lambda parts: -sum(map(bool, parts))):
+        found = [
+            (words.start(), words[3], str(MONTHS.index(words[2].lower()) + 1), words[1] or "")
+            for words in WORD_DATE.finditer(candidate)
+        ]
+        found += [
+            (numbers.start(), numbers[1], numbers[2] or "", numbers[3] or "")
+            for numbers in ISO_DATE.finditer(candidate)
+        ]
+        for _, year, month, day in sorted(found):
             try:
                 whole = date(int(year), int(month or 1), int(day or 1))
             except ValueError:
