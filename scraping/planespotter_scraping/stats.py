@@ -1,9 +1,13 @@
 """The numbers of a catalog: how many photos of what, what is missing, and how much is said twice.
 
-`numbers` is made of plain lists and dictionaries, so that programs get as JSON what `tables` shows to people.
+`numbers` is made of plain lists and dictionaries, so that programs get as JSON what `tables` shows to people, and what
+the page of `planespotter explore` draws: every figure of a catalog is counted here, once.
 """
 
-from collections.abc import Iterator
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TypedDict
 
 import pandas as pd
@@ -33,6 +37,46 @@ class Sizes(TypedDict):
     largest: int
 
 
+class Dimensions(TypedDict):
+    """How many images have one size, in pixels."""
+
+    width: int
+    height: int
+    photos: int
+
+
+class Unplaced(TypedDict):
+    """A type as pages write it that names no model, and the deepest level that it does name."""
+
+    constructor: str
+    aircraft_type: str
+    reaches: str  # "family", "constructor" or "nothing"
+    photos: int
+
+
+class Review(TypedDict):
+    """Photos whose labels two readings do not agree about."""
+
+    photos: int
+    fields: dict[str, int]  # how many photos, by what they disagree about
+    examples: list[dict[str, str]]  # photo_id and review of the first of them
+
+
+class Mix(TypedDict):
+    """How the photos of one airline, or of one source, are spread over the constructors."""
+
+    name: str
+    photos: int
+    constructors: dict[str, int]
+
+
+class Files(TypedDict):
+    """The images on the disk."""
+
+    bytes: int
+    missing: list[str]  # named by the catalog, and not there or empty
+
+
 class Numbers(TypedDict):
     """What `numbers` returns. A name of "" stands for photos whose page does not say."""
 
@@ -48,16 +92,41 @@ class Numbers(TypedDict):
     without_size: int
     exact_duplicates: int  # photos whose file another photo has too; the first of each is not counted
     duplicated_files: list[list[str]]  # their photo ids, one list for each file that is there more than once
+    label_depth: dict[str, int]  # photos whose label ends at "model", "family", "constructor", and at "nothing"
+    unplaced_types: list[Unplaced]
+    review: Review
+    airline_mix: list[Mix]  # of the airlines with a name, and the photos whose constructor is known
+    source_mix: list[Mix]
+    one_constructor_airlines: dict[str, int]  # airlines seen with one constructor only, by that constructor
+    one_constructor_airline_photos: int
+    airlines_of_half: int  # the largest airlines that together have half of the photos with an airline
+    dimensions: list[Dimensions]
+    under_224: int  # images whose smallest side is shorter than what the network sees
+    months: dict[str, dict[str, dict[str, int]]]  # of taken_on and scraped_at: photos by month, then by source
+    spans: dict[str, list[str]]  # the first and the last day of each, of the dates that can be read
+    licences: dict[str, int]
+    photographers: dict[str, int]
+    files: Files | None  # None where the images were not looked for
 
 
-def numbers(frame: pd.DataFrame) -> Numbers:
-    """Return the numbers of a catalog as `catalog.read` gives it."""
+DATES = ("taken_on", "scraped_at")
+NETWORK_SIDE = 224  # pixels: VGG16 was made for images of this side
+REVIEW_EXAMPLES = 20
+DAY = re.compile(r"(\d{4})-(0[1-9]|1[0-2])(?:-\d\d)?(?!\d)")
+REVIEWED = re.compile(r"(?:^|; )([a-z_]+): ")
+
+
+def numbers(frame: pd.DataFrame, folder: Path | None = None) -> Numbers:
+    """Return the numbers of a catalog as `catalog.read` gives it; with its folder, those of its files too."""
     columns = list(dict.fromkeys((*COLUMNS, *LABEL_PATH)))
     aircraft = frame["registration"][frame["registration"] != ""].value_counts()
     per_airframe = aircraft.value_counts().sort_index()
     sizes, without_size = _sizes(frame)
     copies = [list(map(str, ids)) for _, ids in frame[frame["sha256"] != ""].groupby("sha256")["photo_id"]]
     copies = [ids for ids in copies if len(ids) > 1]
+    airlines = _mix(frame, "airline")
+    alone = [row for row in airlines if len(row["constructors"]) == 1]
+    dimensions = _dimensions(frame)
     return {
         "photos": len(frame),
         "missing": {column: int((frame[column] == "").sum()) for column in columns},
@@ -71,6 +140,21 @@ def numbers(frame: pd.DataFrame) -> Numbers:
         "without_size": without_size,
         "exact_duplicates": sum(len(ids) - 1 for ids in copies),
         "duplicated_files": copies,
+        "label_depth": _depth(frame),
+        "unplaced_types": _unplaced(frame),
+        "review": _review(frame),
+        "airline_mix": airlines,
+        "source_mix": _mix(frame, "source"),
+        "one_constructor_airlines": dict(Counter(next(iter(row["constructors"])) for row in alone).most_common()),
+        "one_constructor_airline_photos": sum(row["photos"] for row in alone),
+        "airlines_of_half": _needed_for_half(_counts(frame["airline"][frame["airline"] != ""]).values()),
+        "dimensions": dimensions,
+        "under_224": sum(row["photos"] for row in dimensions if min(row["width"], row["height"]) < NETWORK_SIDE),
+        "months": {column: _months(frame, column) for column in DATES},
+        "spans": {column: _span(frame[column]) for column in DATES},
+        "licences": _counts(frame["licence"]),
+        "photographers": _counts(frame["photographer"]),
+        "files": _files(folder, frame["file"]) if folder is not None else None,
     }
 
 
@@ -99,9 +183,108 @@ def _models(frame: pd.DataFrame) -> list[Model]:
     return sorted(found, key=lambda row: (-totals[row["constructor"]], row["constructor"], -row["photos"]))
 
 
+def _depth(frame: pd.DataFrame) -> dict[str, int]:
+    """Return how many photos have a label that ends at each level, the deepest level first."""
+    depth, left = {}, pd.Series(True, index=frame.index)
+    for level in reversed(LABEL_PATH):
+        depth[level] = int((left & (frame[level] != "")).sum())
+        left &= frame[level] == ""
+    return {**depth, "nothing": int(left.sum())}
+
+
+def _unplaced(frame: pd.DataFrame) -> list[Unplaced]:
+    """Return the texts of types that do not lead to a model, the most photos first."""
+    rows = frame[(frame["aircraft_type"] != "") & (frame["model"] == "")]
+    found: list[Unplaced] = []
+    for (constructor, family, text), photos in rows.groupby(["constructor", "family", "aircraft_type"]):
+        reaches = "family" if family else "constructor" if constructor else "nothing"
+        found.append(
+            {"constructor": str(constructor), "aircraft_type": str(text), "reaches": reaches, "photos": len(photos)}
+        )
+    return sorted(found, key=lambda row: (-row["photos"], row["constructor"], row["aircraft_type"]))
+
+
+def _review(frame: pd.DataFrame) -> Review:
+    """Return what the column `review` holds; a catalog without it has nothing to look at."""
+    if "review" not in frame:
+        return {"photos": 0, "fields": {}, "examples": []}
+    rows = frame[frame["review"] != ""]
+    fields = Counter(field for text in rows["review"] for field in set(REVIEWED.findall(text)))
+    pairs = zip(rows["photo_id"][:REVIEW_EXAMPLES], rows["review"][:REVIEW_EXAMPLES], strict=True)
+    return {
+        "photos": len(rows),
+        "fields": dict(sorted(fields.items(), key=lambda item: (-item[1], item[0]))),
+        "examples": [{"photo_id": str(photo_id), "review": str(text)} for photo_id, text in pairs],
+    }
+
+
+def _mix(frame: pd.DataFrame, column: str) -> list[Mix]:
+    """Return how the photos of each value of `column` are spread over the constructors, the most photos first."""
+    rows = frame[(frame[column] != "") & (frame["constructor"] != "")]
+    totals = _counts(rows[column])
+    spread: dict[str, Counter[str]] = {name: Counter() for name in totals}
+    for name, constructor in zip(rows[column], rows["constructor"], strict=True):
+        spread[name][constructor] += 1
+    return [
+        {"name": name, "photos": totals[name], "constructors": dict(sorted(spread[name].items()))} for name in totals
+    ]
+
+
+def _needed_for_half(counts: Iterable[int]) -> int:
+    """Return how many of `counts`, the largest first, add up to half of them all."""
+    ordered = sorted(counts, reverse=True)
+    half, so_far, needed = sum(ordered) / 2, 0, 0
+    while so_far < half:
+        so_far += ordered[needed]
+        needed += 1
+    return needed
+
+
+def _dimensions(frame: pd.DataFrame) -> list[Dimensions]:
+    """Return how many images have each size, the smallest width and height first."""
+    sizes = Counter((int(row.width), int(row.height)) for row in _sides(frame).itertuples())  # type: ignore[arg-type]
+    return [{"width": width, "height": height, "photos": sizes[width, height]} for width, height in sorted(sizes)]
+
+
+def _months(frame: pd.DataFrame, column: str) -> dict[str, dict[str, int]]:
+    """Return the photos by month of the dates in `column`, then by source; unreadable dates are left out."""
+    found: dict[str, Counter[str]] = {}
+    for date, source in zip(frame[column], frame["source"], strict=True):
+        read = DAY.match(date)
+        if read:
+            found.setdefault(f"{read[1]}-{read[2]}", Counter())[source] += 1
+    return {month: dict(sorted(found[month].items())) for month in sorted(found)}
+
+
+def _span(dates: pd.Series) -> list[str]:
+    """Return the first and the last date, as days or as months; [] if no date can be read."""
+    days = sorted(read[0] for read in map(DAY.match, dates) if read)
+    return [days[0], days[-1]] if days else []
+
+
+def _files(folder: Path, names: pd.Series) -> Files:
+    """Return the size of the images in `folder` and which of them are not there."""
+    total, missing = 0, []
+    for name in names:
+        try:
+            size = (folder / name).stat().st_size
+        except OSError:
+            size = 0
+        total += size
+        if not size:
+            missing.append(str(name))
+    return {"bytes": total, "missing": missing}
+
+
+def _sides(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the width and height of the photos that give both."""
+    sides: pd.DataFrame = frame[["width", "height"]].apply(pd.to_numeric, errors="coerce").dropna()
+    return sides
+
+
 def _sizes(frame: pd.DataFrame) -> tuple[dict[str, Sizes], int]:
     """Return the spread of the images' sizes, and how many photos do not give theirs."""
-    sides = frame[["width", "height"]].apply(pd.to_numeric, errors="coerce").dropna()
+    sides = _sides(frame)
     if sides.empty:
         return {}, len(frame)
     measures = {"width": sides["width"], "height": sides["height"], "smallest side": sides.min(axis=1)}
@@ -123,9 +306,31 @@ def show_all(found: Numbers, console: Console, top: int = 10) -> None:
     for title, table in tables(found, top, plain=not console.is_terminal):
         _print(console, title, table)
         console.print()
-    duplicates = f"{found['exact_duplicates']} photos are exact copies of others"
+    for sentence in sentences(found):
+        console.print(sentence, markup=False, highlight=False)
+
+
+def sentences(found: Numbers) -> Iterator[str]:
+    """Yield what takes no table to say: copies, airlines of one constructor, dates, files."""
+    copies = f"{found['exact_duplicates']} photos are exact copies of others"
     examples = "; ".join(" = ".join(ids) for ids in found["duplicated_files"][:3])
-    console.print(f"{duplicates}: {examples}." if examples else f"{duplicates}.", markup=False)
+    yield f"{copies}: {examples}." if examples else f"{copies}."
+    alone, airlines = sum(found["one_constructor_airlines"].values()), len(found["airline_mix"])
+    if airlines:
+        yield (
+            f"{alone} of {airlines} airlines are seen with one constructor only, in "
+            f"{found['one_constructor_airline_photos']} photos; {found['airlines_of_half']} airlines have half of all "
+            "photos with an airline."
+        )
+    if found["sizes"]:
+        yield f"{found['under_224']} images have a side shorter than {NETWORK_SIDE} pixels."
+    for column, span in found["spans"].items():
+        if span:
+            yield f"{column}: {span[0]} to {span[1]}, in {len(found['months'][column])} months."
+    files = found["files"]
+    if files is not None:
+        lost = f"; {len(files['missing'])} are missing or empty" if files["missing"] else ""
+        yield f"The images take {files['bytes'] / 1e6:.1f} MB{lost}."
 
 
 def show_models(found: Numbers, console: Console) -> None:
@@ -150,6 +355,24 @@ def tables(found: Numbers, top: int, *, plain: bool) -> Iterator[tuple[str, Tabl
         more = f", the first {top}" if len(counts) > top else ""
         yield f"{len(counts.keys() - {''})} {what}s{more}", _table(what, "photos", shown, photos, plain=plain)
     yield _models_table(found, plain=plain)
+    yield "how deep the labels reach", _table("label", "photos", found["label_depth"], photos, plain=plain)
+    if found["unplaced_types"]:
+        yield _unplaced_table(found["unplaced_types"], top, plain=plain)
+    if found["review"]["photos"]:
+        title = f"{found['review']['photos']} photos to look at: two readings of their labels differ"
+        yield title, _table("about", "photos", found["review"]["fields"], photos, plain=plain)
+    yield _mix_table("source", found["source_mix"], top, plain=plain)
+    if found["airline_mix"]:
+        yield _mix_table("airline", found["airline_mix"], top, plain=plain)
+    for what, counts in {"licence": found["licences"], "photographer": found["photographers"]}.items():
+        if counts.keys() - {""}:
+            shown = dict(list(counts.items())[:top])
+            yield f"{len(counts.keys() - {''})} {what}s", _table(what, "photos", shown, photos, plain=plain)
+    for column, months in found["months"].items():
+        if months:
+            latest = {month: sum(months[month].values()) for month in list(months)[-top:]}
+            more = f", the last {top}" if len(months) > top else ""
+            yield f"{column}, by month{more}", _table("month", "photos", latest, photos, plain=plain)
     airframes = found["airframes"]
     per = found["photos_per_airframe"]
     few = dict(list(per.items())[:top])
@@ -167,10 +390,40 @@ def _models_table(found: Numbers, *, plain: bool) -> tuple[str, Table]:
     """Return the title and the table of models, which a scrape prints too."""
     table = _empty("constructor", "model", "photos", "airframes", plain=plain)
     for row in found["models"]:
-        name = row["model"] or (f"{row['family']}, model not said" if row["family"] else "not said")
         maker = Text(row["constructor"] or "not said")
-        table.add_row(maker, Text(name), str(row["photos"]), str(row["airframes"]))
+        table.add_row(maker, Text(model_name(row)), str(row["photos"]), str(row["airframes"]))
     return f"{found['photos']} photos by model", table
+
+
+def _unplaced_table(rows: list[Unplaced], top: int, *, plain: bool) -> tuple[str, Table]:
+    """Return the title and the table of the types that name no model."""
+    table = _empty("constructor", "type, as written", "reaches", "photos", plain=plain)
+    for row in rows[:top]:
+        maker = Text(row["constructor"] or "not said")
+        table.add_row(maker, Text(row["aircraft_type"]), row["reaches"], str(row["photos"]))
+    more = f", the first {top}" if len(rows) > top else ""
+    return f"{len(rows)} types that name no model{more}", table
+
+
+def _mix_table(what: str, rows: list[Mix], top: int, *, plain: bool) -> tuple[str, Table]:
+    """Return the title and the table of the constructors of each airline or source."""
+    totals: Counter[str] = Counter()
+    for row in rows:
+        totals.update(row["constructors"])
+    names = [name for name, _ in totals.most_common(4)]
+    table = Table(box=None if plain else box.SIMPLE_HEAD)
+    table.add_column(what)
+    for name in names:
+        table.add_column(Text(name), justify="right")
+    for row in rows[:top]:
+        table.add_row(Text(row["name"]), *(str(row["constructors"].get(name, 0)) for name in names))
+    more = f", the first {top}" if len(rows) > top else ""
+    return f"photos of each {what} by constructor{more}", table
+
+
+def model_name(row: Model) -> str:
+    """Return the name of a model for people, also where the labels do not reach so far."""
+    return row["model"] or (f"{row['family']}, model not said" if row["family"] else "not said")
 
 
 def _table(name: str, count: str, counts: dict[str, int], total: int, *, plain: bool) -> Table:

@@ -1,0 +1,117 @@
+"""What the numbers of a catalog say to do next, before training."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from planespotter_scraping.explore.figures import number, share, some
+from planespotter_scraping.stats import NETWORK_SIDE, Numbers, model_name
+
+
+class Advice(NamedTuple):
+    """A sentence, and the section of the page that shows why."""
+
+    section: str
+    text: str
+
+
+def advice(found: Numbers, few: int) -> list[Advice]:
+    """Return what to do next, what costs a training most first; `few` photos are too few for a model of its own."""
+    return [*_labels(found, few), *_shortcuts(found), *_photos(found)]
+
+
+def _labels(found: Numbers, few: int) -> Iterator[Advice]:
+    """Yield what the labels call for."""
+    photos = found["photos"]
+    shallow = found["label_depth"]["constructor"] + found["label_depth"]["nothing"]
+    if shallow:
+        yield Advice(
+            "labels",
+            f"{some(shallow, 'photo')} ({share(shallow, photos)}) name no family: they teach the constructor at most. "
+            "If you know their types, add them to the column aircraft_type.",
+        )
+    models = [row for row in found["models"] if row["model"]]
+    small = sorted((row for row in models if row["photos"] < few), key=lambda row: -row["photos"])
+    if small:
+        names = ", ".join(f"{model_name(row)} ({row['photos']})" for row in small[:4])
+        yield Advice(
+            "labels",
+            f"{some(len(small), 'model')} of {len(models)} {_has(len(small))} fewer than {few} photos and will count "
+            f"as {'its' if len(small) == 1 else 'their'} family in training. Nearest to enough: {names}. Collect more, "
+            "or leave it at the family.",
+        )
+    if found["review"]["photos"]:
+        yield Advice(
+            "labels",
+            f"Two readings of the labels disagree in {some(found['review']['photos'], 'photo')}: look at the column "
+            "review of catalog.csv before you train on them.",
+        )
+    makers = {name: count for name, count in found["constructors"].items() if name}
+    if len(makers) == 1:
+        yield Advice("labels", f"All photos are of {next(iter(makers))}: a classifier needs a second constructor.")
+
+
+def _shortcuts(found: Numbers) -> Iterator[Advice]:
+    """Yield what a network could learn in the place of an aircraft's shape."""
+    alone = sum(found["one_constructor_airlines"].values())
+    if len(_makers(found)) > 1 and alone:
+        yield Advice(
+            "airlines",
+            f"{number(alone)} of {some(len(found['airline_mix']), 'airline')} appear with one constructor only, in "
+            f"{some(found['one_constructor_airline_photos'], 'photo')}: there a network can learn the livery instead of "
+            "the shape. Collect the other constructor's aircraft of the largest of them, and judge a model on "
+            "airlines that it has not seen.",
+        )
+    single = [row for row in found["source_mix"] if len(row["constructors"]) == 1]
+    if len(_makers(found)) > 1 and len(found["source_mix"]) > 1 and single:
+        names = ", ".join(f"{row['name']} ({next(iter(row['constructors']))})" for row in single[:4])
+        yield Advice(
+            "sources",
+            f"{some(len(single), 'source')} of {len(found['source_mix'])} {_has(len(single))} one constructor only: "
+            f"{names}{', ...' if len(single) > 4 else ''}. What marks the source, such as its light or its size of "
+            "image, then gives the answer away. Compare scores by source.",
+        )
+    unregistered = found["missing"]["registration"]
+    if unregistered:
+        yield Advice(
+            "airframes",
+            f"{some(unregistered, 'photo')} ({share(unregistered, found['photos'])}) have no registration: photos of "
+            "one airframe may then fall into both training and test, and make the scores look better than they are.",
+        )
+
+
+def _photos(found: Numbers) -> Iterator[Advice]:
+    """Yield what the images themselves call for."""
+    if found["under_224"]:
+        yield Advice(
+            "images",
+            f"{some(found['under_224'], 'image')} ({share(found['under_224'], found['photos'])}) have a side under "
+            f"{NETWORK_SIDE} pixels and will be enlarged: fetch larger ones where the site has them.",
+        )
+    if found["exact_duplicates"]:
+        yield Advice(
+            "images",
+            f"{some(found['exact_duplicates'], 'photo is an exact copy', 'photos are exact copies')} of others: "
+            "take them out, so that none counts twice.",
+        )
+    if found["files"] and found["files"]["missing"]:
+        missing = found["files"]["missing"]
+        yield Advice(
+            "images",
+            f"{some(len(missing), 'image')} that the catalog names {'is' if len(missing) == 1 else 'are'} missing or "
+            f"empty, such as {missing[0]}: scrape again into the same folder, or remove the rows.",
+        )
+    unlicensed = found["missing"]["licence"]
+    if unlicensed:
+        yield Advice(
+            "sources",
+            f"{some(unlicensed, 'photo')} ({share(unlicensed, found['photos'])}) {_has(unlicensed)} no licence: "
+            "do not pass them on, nor this page, before you have asked the photographers.",
+        )
+
+
+def _makers(found: Numbers) -> list[str]:
+    return [name for name in found["constructors"] if name]
+
+
+def _has(count: int) -> str:
+    return "has" if count == 1 else "have"

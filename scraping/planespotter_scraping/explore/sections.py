@@ -1,0 +1,289 @@
+"""The sections of the page: which chart shows which numbers, and the finding that stands above it."""
+
+from collections import Counter
+
+from planespotter_scraping.explore import drawings
+from planespotter_scraping.explore.figures import (
+    Bar,
+    Bars,
+    Drawing,
+    Figure,
+    Listing,
+    Note,
+    Section,
+    bars,
+    folded,
+    number,
+    palette,
+    share,
+    some,
+    stacks,
+)
+from planespotter_scraping.stats import NETWORK_SIDE, Numbers, model_name
+
+ROWS = 20  # of a table that is not behind a chart
+SERIES = 5  # sources with a row of their own over time
+YEARS_FROM = 72  # months: longer times are drawn by year
+DATES = {"taken_on": ("taken", "The day is the one that the page gives"), "scraped_at": ("collected", "In UTC")}
+LEVELS = {
+    "model": "the model",
+    "family": "the family",
+    "constructor": "the constructor",
+    "nothing": "nothing that is known",
+}
+
+
+def sections(found: Numbers, few: int) -> list[Section]:
+    """Return the sections of the page on a catalog with photos; the contact sheets are not among them."""
+    return [
+        Section("labels", "What the photos show", "Constructors, models, and how far the labels reach.", _labels(found, few)),
+        Section("airlines", "Airlines", "A livery tells a network the answer, if it comes with one constructor only.", _airlines(found)),
+        Section("airframes", "Airframes", "Photos of one airframe resemble each other, and count for less than their number.", _airframes(found)),
+        Section("images", "Images", "Sizes and copies.", _images(found)),
+        Section("sources", "Sources, dates and rights", "Where the photos come from, and whose they are.", _sources(found)),
+        Section("fields", "What is missing", "How many photos lack each value of the catalog.", _fields(found)),
+    ]  # fmt: skip
+
+
+def _labels(found: Numbers, few: int) -> list[Figure]:
+    photos, colours = found["photos"], palette(found["constructors"])
+    named = [(name, count) for name, count in found["constructors"].items() if name]
+    finding = ", ".join(f"{name} {share(count, photos)}" for name, count in named[:3]) or "No photo names its constructor"
+    figures: list[Figure] = [
+        bars(finding, "Photos by constructor", ("Constructor", "Photos"), found["constructors"], photos, colours=colours)
+    ]
+    depth = {LEVELS[level]: count for level, count in found["label_depth"].items()}
+    finding = f"{share(found['label_depth']['model'], photos)} of the photos name their model"
+    figures.append(bars(finding, "The deepest level that a label reaches", ("Label reaches", "Photos"), depth, photos))
+    figures.extend(_models(found, name, few, colours[name]) for name, _ in named)
+    unplaced = found["unplaced_types"]
+    if unplaced:
+        total = sum(row["photos"] for row in unplaced)
+        rows = [
+            (row["constructor"] or "not said", row["aircraft_type"], LEVELS[row["reaches"]].removeprefix("the "), row["photos"])
+            for row in unplaced[:ROWS]
+        ]  # fmt: skip
+        headings = ("Constructor", "Type, as written", "Reaches", "Photos")
+        finding = f"{some(len(unplaced), 'type')} in {some(total, 'photo')} {'names' if len(unplaced) == 1 else 'name'} no model"
+        what = "Texts of the pages that stop at a family or before: some say no more, some are not known"
+        figures.append(Listing(finding, what, headings, rows, len(unplaced) - len(rows)))
+    figures.append(_review(found))
+    return figures
+
+
+def _models(found: Numbers, constructor: str, few: int, colour: str) -> Bars:
+    """Return the chart of one constructor's models."""
+    rows = [row for row in found["models"] if row["constructor"] == constructor]
+    total, longest = sum(row["photos"] for row in rows), max(row["photos"] for row in rows)
+    drawn = [
+        Bar(
+            model_name(row),
+            row["photos"],
+            share(row["photos"], total),
+            row["photos"] / longest,
+            colour if row["model"] else "s0",
+            weak=bool(row["model"]) and row["photos"] < few,
+            note=number(row["airframes"]),
+        )
+        for row in rows
+    ]
+    models = [row for row in rows if row["model"]]
+    small = sum(row["photos"] < few for row in models)
+    if models:
+        finding = f"{constructor}: {models[0]['model']} has {share(models[0]['photos'], total)} of {some(total, 'photo')}"
+    else:
+        finding = f"{constructor}: none of {some(total, 'photo')} names a model"
+    what = "Photos by model; grey where the model is not said"
+    if small:
+        what += f". Outlined: {number(small)} of {some(len(models), 'model')} with fewer than {few} photos"
+    shown, everything = folded(drawn)
+    return Bars(finding, what, ("Model", "Photos", "Airframes"), shown, everything)
+
+
+def _review(found: Numbers) -> Figure:
+    review = found["review"]
+    if not review["photos"]:
+        return Note("No two readings of the labels disagree", "Sites whose labels are read twice fill the column review.")
+    fields = ", ".join(f"{name} {number(count)}" for name, count in review["fields"].items())
+    rows: list[tuple[str | int, ...]] = [(row["photo_id"], row["review"]) for row in review["examples"]]
+    finding = f"Two readings of the labels disagree in {some(review['photos'], 'photo')}"
+    what = f"The column review; photos by what they disagree about: {fields}" if fields else "The column review"
+    return Listing(finding, what, ("Photo", "What the readings say"), rows, review["photos"] - len(rows))
+
+
+def _airlines(found: Numbers) -> list[Figure]:
+    named = {name: count for name, count in found["airlines"].items() if name}
+    total = sum(named.values())
+    if not named:
+        return [Note("No photo names its airline")]
+    first, half = next(iter(named)), found["airlines_of_half"]
+    finding = f"{first} leads with {some(named[first], 'photo')}; {some(len(named), 'airline')} in all"
+    what = f"Photos by airline, of the {number(total)} that name one"
+    figures: list[Figure] = [bars(finding, what, ("Airline", "Photos"), named, total)]
+    if len(named) > 4:
+        counts = list(named.values())
+        once = sum(count == 1 for count in counts)
+        finding = f"{some(half, 'airline')} of {number(len(named))} {'has' if half == 1 else 'have'} half of the photos"
+        what = f"Photos of each airline by its rank, both axes logarithmic; {some(once, 'airline')} with one photo"
+        alt = f"{finding}. The first, {first}, has {named[first]}; the last {counts[-1]}. {what}."
+        rows: list[tuple[str | int, ...]] = [
+            (rank, name, count) for rank, (name, count) in enumerate(named.items(), start=1)
+        ]
+        svg = drawings.ranks(counts, half, first, alt)
+        figures.append(Drawing(finding, what, svg, ("Rank", "Airline", "Photos"), rows))
+    colours = palette(found["constructors"])
+    alone = found["one_constructor_airlines"]
+    seen = {f"{name} only": count for name, count in alone.items()}
+    seen["several"] = len(found["airline_mix"]) - sum(alone.values())
+    finding = f"{number(sum(alone.values()))} of {some(len(found['airline_mix']), 'airline')} appear with one constructor only"
+    what = f"Airlines by the constructors of their photos; {some(found['one_constructor_airline_photos'], 'photo')} are of such"
+    by_constructor = {f"{name} only": colour for name, colour in colours.items()} | {"several": "s0"}
+    airlines = len(found["airline_mix"])
+    figures.append(bars(finding, what, ("Seen with", "Airlines"), seen, airlines, colours=by_constructor))
+    mixed = [row for row in found["airline_mix"] if len(row["constructors"]) > 1]
+    if mixed:
+        finding = f"{mixed[0]['name']} is the largest airline with several constructors"
+    else:
+        finding = "No airline shows two constructors side by side"
+    what = "The constructors' shares in the photos of each airline, the largest airline first"
+    figures.append(stacks(finding, what, "Airline", found["airline_mix"], colours))
+    return figures
+
+
+def _airframes(found: Numbers) -> list[Figure]:
+    per = {int(photos): count for photos, count in found["photos_per_airframe"].items()}
+    airframes = found["airframes"]
+    if not airframes:
+        return [Note("No photo names its registration", "Airframes cannot be told apart, nor kept out of the test photos.")]
+    counts = Counter[str]()
+    for photos, count in per.items():
+        counts[str(photos) if photos <= 10 else "11 to 20" if photos <= 20 else "more than 20"] += count
+    finding = f"{share(per.get(1, 0), airframes)} of {some(airframes, 'airframe')} have a single photo; one has {number(max(per))}"
+    if max(per) == 1:
+        finding = f"Each of {some(airframes, 'airframe')} has a single photo"
+    what = "Airframes by the number of their photos"
+    unknown = found["missing"]["registration"]
+    if unknown:
+        what += f"; {some(unknown, 'photo')} ({share(unknown, found['photos'])}) without a registration are not counted"
+    return [bars(finding, what, ("Photos of each", "Airframes"), counts, airframes)]
+
+
+def _images(found: Numbers) -> list[Figure]:
+    dimensions, known = found["dimensions"], found["photos"] - found["without_size"]
+    figures: list[Figure] = []
+    if len(dimensions) == 1:
+        only = dimensions[0]
+        figures.append(Note(f"All images are {only['width']} × {only['height']} pixels", _below(found, known)))
+    elif dimensions:
+        spread = found["sizes"]
+        median = f"{number(spread['width']['median'])} × {number(spread['height']['median'])}"
+        finding = f"The median image is {median} pixels"
+        what = f"Width and height; a bubble's area is its number of photos ({some(len(dimensions), 'size')} in all)"
+        alt = f"{finding}. Widths from {spread['width']['smallest']} to {spread['width']['largest']}, heights from " \
+            f"{spread['height']['smallest']} to {spread['height']['largest']} pixels."  # fmt: skip
+        most = sorted(dimensions, key=lambda row: (-row["photos"], row["width"], row["height"]))
+        rows: list[tuple[str | int, ...]] = [(row["width"], row["height"], row["photos"]) for row in most[:200]]
+        headings = ("Width", "Height", "Photos")
+        figures.append(Drawing(finding, what, drawings.sizes(dimensions, alt), headings, rows))
+        bins = drawings.histogram(dimensions)
+        side = spread["smallest side"]
+        finding = _below(found, known)
+        what = "Smallest side of the images"
+        alt = f"{finding} Smallest sides from {side['smallest']} to {side['largest']} pixels, median {side['median']}."
+        rows = [(f"{low} to {high}", photos) for low, high, photos in bins]
+        figures.append(Drawing(finding, what, drawings.sides(bins, alt), ("Smallest side, pixels", "Photos"), rows))
+    if found["without_size"]:
+        figures.append(Note(f"{some(found['without_size'], 'photo')} {'does' if found['without_size'] == 1 else 'do'} not give a width and height"))
+    copies = found["duplicated_files"]
+    if copies:
+        rows = [(len(ids), ", ".join(ids[:6]) + (", ..." if len(ids) > 6 else "")) for ids in copies[:ROWS]]
+        finding = f"{some(found['exact_duplicates'], 'photo is an exact copy', 'photos are exact copies')} of others"
+        figures.append(Listing(finding, "Photos with one and the same file", ("Photos", "Their ids"), rows, len(copies) - len(rows)))
+    else:
+        figures.append(Note("No photo is an exact copy of another", "No two files have one sha256."))
+    return figures
+
+
+def _below(found: Numbers, known: int) -> str:
+    """Return the sentence on images that are smaller than what the network sees."""
+    below = found["under_224"]
+    if not below:
+        return f"All images have at least the {NETWORK_SIDE} pixels of a side that the network sees."
+    return f"{share(below, known)} of the images have a side under {NETWORK_SIDE} pixels, which the network sees."
+
+
+def _sources(found: Numbers) -> list[Figure]:
+    photos, colours = found["photos"], palette(found["constructors"])
+    sources = found["sources"]
+    first = next(iter(sources))
+    finding = f"{first or 'An unnamed source'} gives {share(sources[first], photos)} of the photos"
+    if len(sources) == 1:
+        finding = f"All photos come from {first or 'an unnamed source'}"
+    figures: list[Figure] = [bars(finding, "Photos by source", ("Source", "Photos"), sources, photos)]
+    if found["source_mix"]:
+        single = [row["name"] for row in found["source_mix"] if len(row["constructors"]) == 1]
+        finding = f"{some(len(single), 'source')} of {len(found['source_mix'])} {'has' if len(single) == 1 else 'have'} one constructor only"
+        what = "The constructors' shares in the photos of each source"
+        figures.append(stacks(finding, what, "Source", found["source_mix"], colours))
+    figures.extend(_time(found, column) for column in DATES)
+    for what, column, counts in (
+        ("licence", "licence", found["licences"]),
+        ("photographer", "photographer", found["photographers"]),
+    ):
+        named = {name: count for name, count in counts.items() if name}
+        unsaid = found["missing"][column]
+        if not named:
+            figures.append(Note(f"No photo names its {what}"))
+            continue
+        finding = f"{some(len(named), what)}; {share(unsaid, photos)} of the photos name none" if unsaid else f"{some(len(named), what)}; every photo names one"
+        figures.append(bars(finding, f"Photos by {what}: to be named wherever a photo is shown", (what.capitalize(), "Photos"), counts, photos))
+    return figures
+
+
+def _time(found: Numbers, column: str) -> Figure:
+    """Return the photos of each source by month or by year."""
+    months, (done, remark) = found["months"][column], DATES[column]
+    if not months:
+        return Note(f"No photo says when it was {done}")
+    span, dated = found["spans"][column], sum(sum(sources.values()) for sources in months.values())
+    when = f"from {span[0][:10]} to {span[1][:10]}" if span[0] != span[1] else f"on {span[0]}"
+    if len(months) == 1:
+        return Note(f"{some(dated, 'photo')} {done} {when}", f"All in one month. {remark}.")
+    every = _months_between(min(months), max(months))
+    yearly = len(every) > YEARS_FROM
+    unit = "year" if yearly else "month"
+    totals: Counter[str] = Counter()
+    by_time: dict[str, Counter[str]] = {time: Counter() for time in dict.fromkeys(m[:4] if yearly else m for m in every)}
+    for month, sources in months.items():
+        totals.update(sources)
+        by_time[month[:4] if yearly else month].update(sources)
+    names = [name for name, _ in totals.most_common(SERIES)]
+    series = {name or "not said": [by_time[time][name] for time in by_time] for name in names}
+    if len(totals) > SERIES:
+        series["other sources"] = [sum(c.values()) - sum(c[name] for name in names) for c in by_time.values()]
+    most = max(by_time, key=lambda time: by_time[time].total())
+    finding = f"{done.capitalize()} {when}, most in {most} ({some(by_time[most].total(), 'photo')})"
+    what = f"Photos {done} by {unit} and source, all on one scale. {remark}"
+    rows: list[tuple[str | int, ...]] = [
+        (time, *(counts[place] for counts in series.values())) for place, time in enumerate(by_time)
+    ]
+    svg = drawings.over_time(column, list(by_time), series, f"{finding}. {what}.")
+    return Drawing(finding, what, svg, (unit.capitalize(), *series), rows)
+
+
+def _months_between(first: str, last: str) -> list[str]:
+    """Return all months from the first to the last, as 2026-11."""
+    start, end = (int(month[:4]) * 12 + int(month[5:]) - 1 for month in (first, last))
+    return [f"{month // 12:04}-{month % 12 + 1:02}" for month in range(start, end + 1)]
+
+
+def _fields(found: Numbers) -> list[Figure]:
+    photos = found["photos"]
+    missing = dict(sorted(found["missing"].items(), key=lambda item: (-item[1], item[0])))
+    full = sum(not count for count in missing.values())
+    worst = [name for name, count in missing.items() if count == photos]
+    finding = f"{full} of {len(missing)} fields are filled in every photo"
+    if worst:
+        finding += f"; {len(worst)} in none"
+    what = "Photos without a value, by field; a full bar would be all photos. Family and model come from the label"
+    return [bars(finding, what, ("Field", "Missing"), missing, photos, longest=photos)]
