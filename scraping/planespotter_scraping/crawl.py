@@ -15,7 +15,11 @@ import httpx
 
 from planespotter_scraping import browser, walk_pages
 from planespotter_scraping.keep import Keeper
+from planespotter_scraping.lock import hold
+from planespotter_scraping.login import cookie_jar
+from planespotter_scraping.login import read as read_login
 from planespotter_scraping.outcome import Outcome, ScrapeError
+from planespotter_scraping.robots import Robots
 from planespotter_scraping.sample_site.server import serve
 from planespotter_scraping.sites import Site
 from planespotter_scraping.sites.planespotters import SITE as PLANESPOTTERS
@@ -36,6 +40,7 @@ def scrape(
     constructors: Collection[str] | None = DEFAULT_CONSTRUCTORS,
     permission: str = "",
     contact: str = "",
+    storage_state: Path | None = None,
     progress: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Outcome:
     """Store the photos of a site in the catalog in `out`, and return what was done.
@@ -43,10 +48,12 @@ def scrape(
     `url` is where the site is (by default its own address; the built-in sample site is served meanwhile), `pages`
     how many pages of its list to read (None: all), and `constructors` whose aircraft to store (None: all).
     `permission` says who allowed the scrape, and when, for sites that need it, and goes into the catalog; `contact`
-    is an e-mail address or a web page, which a live site is told with each request. `progress` is called after
-    each photo and page. Raises ScrapeError if the site is not known or may not be scraped so, if no page could be
+    is an e-mail address or a web page, which a live site is told with each request. `storage_state` is a file with
+    the login that the user has made by hand. `progress` is called after each photo and page.
+
+    Raises ScrapeError if the site is not known or may not be scraped so, if it does not want us, if no page could be
     read, or if some could not; BrowserError and CatalogError as their modules say. Ctrl-C ends with
-    KeyboardInterrupt, and nothing that was stored is lost.
+    KeyboardInterrupt. In all these cases what was stored is safe, and the same call goes on from there.
     """
     if site_name not in SITES:
         raise ScrapeError(f"There is no site {site_name!r}. Choose one of: {', '.join(SITES)}.")
@@ -56,20 +63,32 @@ def scrape(
         raise ScrapeError(f"{url!r} is not the address of a site. Give one such as http://127.0.0.1:8000.")
     if out.exists() and not out.is_dir():
         raise ScrapeError(f"{out} is a file. Choose a folder for the catalog; it is made if it does not exist.")
+    login = None if storage_state is None else read_login(storage_state)
     chromium = browser.ensure_chromium()
     user_agent = f"planespotter/0.1 (+{contact})" if contact else USER_AGENT
     columns = {"permission": " ".join(permission.split())} if site.needs_permission else {}
 
     async def run(base: str) -> Outcome:
-        async with httpx.AsyncClient(headers={"User-Agent": user_agent}, timeout=30, follow_redirects=True) as client:
-            keeper = Keeper(site.name, out, client, constructors, columns, progress)
-            done = await walk_pages.walk(site, base, keeper, chromium=chromium, user_agent=user_agent, pages=pages)
+        headers, cookies = {"User-Agent": user_agent}, None if login is None else cookie_jar(login)
+        async with httpx.AsyncClient(headers=headers, cookies=cookies, timeout=30, follow_redirects=True) as client:
+            robots = Robots(client)
+            keeper = Keeper(site.name, out, client, constructors, columns, progress, robots)
+            done = await walk_pages.walk(
+                site, base, keeper, robots, chromium=chromium, user_agent=user_agent, pages=pages, login=login
+            )
         _check_end(base, keeper.outcome, done)
         return keeper.outcome
 
     url = url or site.address
-    with nullcontext(url) if url else serve() as base:
+    with hold(out), nullcontext(url) if url else serve() as base:
+        _remove_cut_files(out)
         return asyncio.run(run(base))
+
+
+def _remove_cut_files(out: Path) -> None:
+    """Remove what a kill has left half written. Nobody else writes here now."""
+    for file in (*out.glob(".*.part"), *(out / "images").rglob(".*.part")):
+        file.unlink(missing_ok=True)
 
 
 def _check_leave(site: Site, permission: str, contact: str) -> None:
@@ -95,8 +114,8 @@ def _check_end(base: str, outcome: Outcome, done: int) -> None:
     if outcome.bad_pages:
         address, reason = next(iter(outcome.bad_pages.items()))
         raise ScrapeError(
-            f"Pages that could not be read: {len(outcome.bad_pages)}, the first being {address} "
-            f"({reason.rstrip('.')}). {outcome.stored} photos were stored. Run the same command again to try the rest."
+            f"The page {address} could not be read: {reason.rstrip('.')}. {outcome.stored} photos were stored before. "
+            "Run the same command again to go on from this page."
         )
     if outcome.pages == 0 and done == 0:
-        raise ScrapeError(f"No page of {base} was read. Its robots.txt may forbid it, or the address may be wrong.")
+        raise ScrapeError(f"No page of {base} was read, and nothing says why. The address may be wrong.")

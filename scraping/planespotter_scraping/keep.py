@@ -15,11 +15,19 @@ import httpx
 from planespotter_scraping import catalog
 from planespotter_scraping.images import SUFFIXES, examine
 from planespotter_scraping.labels import place
-from planespotter_scraping.outcome import Outcome
+from planespotter_scraping.outcome import Outcome, StopError
+from planespotter_scraping.patience import Patience, asks_to_wait
+from planespotter_scraping.robots import Robots
 from planespotter_scraping.sites import Listing
 
 IMAGES_AT_ONCE = 4
-TRIES = 3
+TRIES = 3  # for an image that does not come
+WAITS = 5  # for an image that is to come later
+REFUSALS = 8  # images in a row that are refused, after which it is the site that refuses us
+
+
+class RefusedError(ValueError):
+    """The site will not hand out an image."""
 
 
 @dataclass
@@ -27,7 +35,8 @@ class Keeper:
     """Puts the photos of one source into the catalog in `out`, each once.
 
     `constructors` are those whose aircraft to keep (None: all). `columns` go into each new row beside what the
-    page says. `progress` is called after each photo and page.
+    page says. `progress` is called after each photo and page, and when a wait begins or ends. With `robots`, images are
+    fetched only where their host's rules allow it.
     """
 
     source: str
@@ -36,10 +45,13 @@ class Keeper:
     constructors: Collection[str] | None
     columns: Mapping[str, str] = field(default_factory=dict)
     progress: Callable[[Outcome], None] = lambda outcome: None
+    robots: Robots | None = None
     outcome: Outcome = field(default_factory=Outcome)
 
     def __post_init__(self) -> None:
         self.known = catalog.photo_ids(self.out)
+        self.patience = Patience(self._tell)
+        self.refusals = 0
         wanted = self.constructors
         self.wanted = None if wanted is None else {place(name, "").constructor for name in wanted}
 
@@ -53,7 +65,12 @@ class Keeper:
             async with slots:
                 await self.keep(photo)
 
-        await asyncio.gather(*(keep(photo) for photo in listing.photos))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for photo in listing.photos:
+                    group.create_task(keep(photo))
+        except ExceptionGroup as errors:  # the first one has ended the others
+            raise errors.exceptions[0] from None
         self.outcome.pages += 1
         self.progress(self.outcome)
 
@@ -68,7 +85,7 @@ class Keeper:
         else:
             self.known.add(photo_id)
             try:
-                data = await fetch(self.client, photo["image_url"])
+                data = await self._image(photo["image_url"])
                 kind, width, height = examine(data)
             except ValueError as error:
                 self.outcome.bad_images[photo_id] = str(error)
@@ -86,11 +103,38 @@ class Keeper:
                 self.outcome.stored += 1
         self.progress(self.outcome)
 
+    async def _image(self, url: str) -> bytes:
+        """Return the image at `url`. Raises ValueError with a reason if it cannot be had, StopError if none can."""
+        if self.robots is not None and (reason := await self.robots.forbids_image(url)):
+            raise ValueError(reason)
+        try:
+            data = await fetch(self.client, url, self.patience)
+        except RefusedError as error:
+            self.refusals += 1
+            if self.refusals >= REFUSALS:
+                raise StopError(
+                    f"The site refuses to hand out its images: {REFUSALS} in a row, the last being {error}. "
+                    f"{self.outcome.stored} photos were stored. Ask those who run the site."
+                ) from None
+            raise
+        self.refusals = 0
+        return data
 
-async def fetch(client: httpx.AsyncClient, url: str) -> bytes:
-    """Return the image at `url`. Raises ValueError with a reason if it cannot be had, after a few tries."""
-    for attempt in range(TRIES):
-        await asyncio.sleep(0.5 * attempt)
+    def _tell(self, text: str) -> None:
+        """Show why nothing happens just now."""
+        self.outcome.waiting = text
+        self.progress(self.outcome)
+
+
+async def fetch(client: httpx.AsyncClient, url: str, patience: Patience | None = None) -> bytes:
+    """Return the image at `url`, when the site is ready to give it.
+
+    Raises ValueError with a reason if it cannot be had, after a few tries; StopError if that would take too long.
+    """
+    patience = patience or Patience()
+    tries = waits = 0
+    while True:
+        await patience.rest()
         try:
             answer = await client.get(url)
         except httpx.HTTPError as error:
@@ -98,9 +142,20 @@ async def fetch(client: httpx.AsyncClient, url: str) -> bytes:
         except httpx.InvalidURL:
             raise ValueError(f"{url!r} is not an address") from None
         else:
+            status = answer.status_code
+            reason = f"{url} answered {status}"
+            if asks_to_wait(status, answer.headers.get("retry-after")) and waits < WAITS:
+                patience.postpone(url, status, answer.headers.get("retry-after"))
+                waits += 1
+                continue
+            patience.welcome()
             if answer.is_success:
                 return answer.content
-            reason = f"{url} answered {answer.status_code}"
-            if answer.status_code < 500:
-                break  # asking again would bring the same answer
-    raise ValueError(reason)
+            if status in (401, 403):
+                raise RefusedError(reason)
+            if status < 500:
+                raise ValueError(reason)  # asking again would bring the same answer
+        tries += 1
+        if tries == TRIES:
+            raise ValueError(reason)
+        await asyncio.sleep(0.5 * tries)

@@ -1,4 +1,4 @@
-"""What a crawl did, and the error that ends one. Imports nothing heavy, so that any module may use it."""
+"""What a crawl did, and the errors that end one. Imports nothing heavy, so that any module may use it."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 
 class ScrapeError(Exception):
     """A crawl that cannot start or did not reach its end. The text says why, and what to do."""
+
+
+class StopError(ScrapeError):
+    """A reason to ask the site for nothing more. What was stored is safe, and the queue of pages is kept."""
 
 
 @dataclass
@@ -19,3 +23,4 @@ class Outcome:
     missing: dict[str, Counter[str]] = field(default_factory=dict)  # how many cards lack a field, by the reason
     bad_images: dict[str, str] = field(default_factory=dict)  # by photo id: what was wrong
     bad_pages: dict[str, str] = field(default_factory=dict)
+    waiting: str = ""  # why nothing happens just now

@@ -1,18 +1,29 @@
 """Walk through a photo site in a headless Chromium.
 
 Crawlee keeps the queue of pages on the disk, opens them in the browser and retries; what a page says is the
-business of the site's own module. A walk that was cut short goes on where it was: pages that were done are not
-opened again. One that has ended leaves no queue, so the next one looks at all pages for photos that are new.
+business of the site's own module.
+
+A walk that was cut short goes on where it was: pages that were done are not opened again. But the list has moved
+meanwhile. New photos at its front push the others back, which at most shows some of them twice; so the front is read
+again, up to where this walk began. Photos that were deleted let the others move forward, perhaps from a page that is
+still to be read to one that is done; so the last page that was done is read again too. A walk that has ended leaves
+no queue, so the next one looks at all pages.
 """
 
 import asyncio
 import logging
+import re
 import shutil
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urljoin, urlsplit
+from uuid import uuid4
+from weakref import WeakSet
 
 from crawlee import ConcurrencySettings, Request, service_locator
+from crawlee.browsers import BrowserPool
 from crawlee.configuration import Configuration
 from crawlee.crawlers import (
     BasicCrawlingContext,
@@ -24,61 +35,107 @@ from crawlee.http_clients import ImpitHttpClient
 from crawlee.statistics import Statistics
 from crawlee.storage_clients import FileSystemStorageClient
 from crawlee.storages import RequestQueue
-from playwright.async_api import Locator
+from playwright.async_api import BrowserContext, Locator, Page
+from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
-from planespotter_scraping import browser
+from planespotter_scraping import browser, evidence
 from planespotter_scraping.keep import Keeper
-from planespotter_scraping.outcome import ScrapeError
-from planespotter_scraping.sites import Site
+from planespotter_scraping.outcome import ScrapeError, StopError
+from planespotter_scraping.patience import asks_to_wait
+from planespotter_scraping.robots import Robots
+from planespotter_scraping.sites import Listing, Site
 
-RETRIES = 2
+if TYPE_CHECKING:
+    from playwright.async_api import StorageState
+
+RETRIES = 2  # of a page that does not load
+WAITS = 5  # for a page that is to come later
+NAVIGATION_SECONDS = 45.0
+READY_SECONDS = 15.0
+FRESH = timedelta(days=1)  # how long a queue is worth going on with
+PAGES_PER_BROWSER = 50  # a browser that has seen more pages than that takes ever more memory
+LOGIN = re.compile(r"/(log|sign)[-_]?in(/|\.|$)", re.IGNORECASE)  # in the path of an address
+CHALLENGE = "iframe[src*='challenges.cloudflare.com'], script[src*='challenges.cloudflare.com']"
+CHALLENGE_TITLES = ("just a moment", "attention required")
+
+Role = Literal["list", "again", "front"]
 
 
 async def walk(
-    site: Site, base: str, keeper: Keeper, *, chromium: Path, user_agent: str, pages: int | None = None
+    site: Site,
+    base: str,
+    keeper: Keeper,
+    robots: Robots,
+    *,
+    chromium: Path,
+    user_agent: str,
+    pages: int | None = None,
+    login: "StorageState | None" = None,
 ) -> int:
     """Keep the photos of all pages, or the first `pages`, of the site at `base`.
 
-    Returns how many pages are done, with those of earlier runs that were cut short. Pages that could not be read
-    are in the keeper's outcome. Ctrl-C ends with KeyboardInterrupt.
+    Returns how many pages are done, with those of earlier runs that were cut short. A page that could not be read
+    ends the walk and is in the keeper's outcome. Raises StopError if the site must not be asked further, and what
+    else the keeper raises. Ctrl-C ends with KeyboardInterrupt. In all these cases the next walk goes on from there.
     """
     logging.getLogger("crawlee").setLevel(logging.CRITICAL)  # what matters is told in sentences
+    first = urljoin(base, site.first_page)
+    await robots.check(first)
+    delay = max((await robots.rules(first)).delay, 60 / site.pages_per_minute)
     # One queue for each address: the built-in site has a new port each time, and old addresses lead nowhere.
     queues = keeper.out / ".crawl"
     configuration = Configuration(
         storage_dir=str(queues / urlsplit(base).netloc.replace(":", "-")), purge_on_start=False
     )
     storage = FileSystemStorageClient()
-    queue = await RequestQueue.open(configuration=configuration, storage_client=storage)
+    queue = await _open_queue(configuration, storage)
     try:
-        crawler = _crawler(site, chromium, user_agent, configuration, storage, queue)
-        reader = _PageReader(site, keeper, pages)
-        crawler.pre_navigation_hook(_block_images)
-        crawler.router.default_handler(reader.read_page)
-        crawler.failed_request_handler(reader.note_failure)
-        await crawler.run([_request(urljoin(base, site.first_page), number=1)])
+        crawler = _crawler(chromium, user_agent, delay, configuration, storage, queue)
+        reader = _PageReader(site, first, keeper, robots, crawler, pages, login)
+        await crawler.run([reader.request(first, 1, "list")] if await queue.is_empty() else [])
+        if reader.failure is not None:
+            raise reader.failure
+        metadata = await queue.get_metadata()
+        if reader.stopped:
+            return metadata.handled_request_count
         if not await queue.is_finished():
             raise KeyboardInterrupt  # Crawlee has taken the signal and ended in order
-        handled = (await queue.get_metadata()).handled_request_count
     finally:
         # Crawlee would hand the same open queue to the next crawl of this process.
         service_locator.storage_instance_manager.remove_from_cache(queue)
-    # The queue has served its time. Pages that failed are to be tried again, and new photos come to old pages.
     shutil.rmtree(queues, ignore_errors=True)
-    return handled
+    return metadata.handled_request_count
+
+
+async def _open_queue(configuration: Configuration, storage: FileSystemStorageClient) -> RequestQueue:
+    """Return the queue of a walk that was cut short, or a new one."""
+    try:
+        queue = await RequestQueue.open(configuration=configuration, storage_client=storage)
+        modified = (await queue.get_metadata()).modified_at
+        # One that is finished has only escaped its removal.
+        if not await queue.is_finished() and datetime.now(UTC) - modified < FRESH:
+            return queue
+        service_locator.storage_instance_manager.remove_from_cache(queue)
+    except (OSError, ValueError):  # half written
+        pass
+    shutil.rmtree(configuration.storage_dir, ignore_errors=True)
+    return await RequestQueue.open(configuration=configuration, storage_client=storage)
 
 
 def _crawler(
-    site: Site,
     chromium: Path,
     user_agent: str,
+    delay: float,
     configuration: Configuration,
     storage: FileSystemStorageClient,
     queue: RequestQueue,
 ) -> PlaywrightCrawler:
-    """Return Crawlee's crawler for this walk: one page at a time, open about who it is, and easily told off."""
-    return PlaywrightCrawler(
+    """Return Crawlee's crawler for this walk: one page each `delay` seconds, open about who it is.
+
+    What the answers mean is for our own handler to say, so Crawlee is told to take no offence at any.
+    """
+    pool = BrowserPool.with_default_plugin(
         browser_type="chromium",
         headless=True,
         browser_launch_options={
@@ -89,66 +146,210 @@ def _crawler(
         # Without these headers, Crawlee makes up those of another browser.
         browser_new_context_options={"user_agent": user_agent, "extra_http_headers": {}},
         fingerprint_generator=None,  # be who we are
-        http_client=ImpitHttpClient(browser=None, headers={"User-Agent": user_agent}),  # asks for robots.txt
+        retire_browser_after_page_count=PAGES_PER_BROWSER,
+        close_inactive_browsers_interval=timedelta(seconds=1),
+        browser_inactive_threshold=timedelta(hours=1),  # a slow pace is no reason for a new browser at each page
+    )
+    return PlaywrightCrawler(
+        browser_pool=pool,
+        fingerprint_generator=None,
+        navigation_timeout=timedelta(seconds=NAVIGATION_SECONDS),
+        http_client=ImpitHttpClient(browser=None, headers={"User-Agent": user_agent}),
         configuration=configuration,
         storage_client=storage,
         event_manager=service_locator.get_event_manager(),
         request_manager=queue,
         statistics=Statistics.with_default_state(persistence_enabled=False),
-        respect_robots_txt_file=True,
+        ignore_http_error_status_codes=range(400, 600),
         retry_on_blocked=False,  # a site that says no is left alone
         use_session_pool=False,
         max_session_rotations=0,
         max_request_retries=RETRIES,
-        request_handler_timeout=timedelta(minutes=10),  # a page of images on a slow line
+        request_handler_timeout=timedelta(minutes=40),  # a page of images on a slow line, and waits that a site wants
         concurrency_settings=ConcurrencySettings(
             min_concurrency=1,
             max_concurrency=1,
             desired_concurrency=1,
-            max_tasks_per_minute=site.pages_per_minute,
+            max_tasks_per_minute=60 / delay if delay else float("inf"),
         ),
         configure_logging=False,
     )
 
 
-def _request(url: str, number: int) -> Request:
-    """Return the request for page `number` of the list."""
-    return Request.from_url(url, user_data={"number": number})
-
-
 class _PageReader:
     """What happens to each page that the browser has opened."""
 
-    def __init__(self, site: Site, keeper: Keeper, pages: int | None) -> None:
-        self.site, self.keeper, self.pages = site, keeper, pages
+    def __init__(
+        self,
+        site: Site,
+        first: str,
+        keeper: Keeper,
+        robots: Robots,
+        crawler: PlaywrightCrawler,
+        pages: int | None,
+        login: "StorageState | None",
+    ) -> None:
+        self.site, self.first, self.pages, self.login = site, first, pages, login
+        self.keeper, self.robots, self.crawler = keeper, robots, crawler
+        self.run = uuid4().hex[:8]  # tells the requests of this run from those that an earlier one has left
+        self.resumed = False
+        self.failure: Exception | None = None
+        self.stopped = False
+        self.logged_in: WeakSet[BrowserContext] = WeakSet()
+        crawler.pre_navigation_hook(self.prepare)
+        crawler.router.default_handler(self.read_page)
+        crawler.failed_request_handler(self.note_failure)
+
+    def request(self, url: str, number: int, role: Role, *, previous: str = "", start: Sequence[str] = ()) -> Request:
+        """Return the request for page `number` of the list.
+
+        Pages of the `list` lead to the next one, pages read `again` do not, and those at the `front` do until one shows
+        a photo of `start`: these are the ids on the first page when this walk began.
+        """
+        data = {"number": number, "role": role, "run": self.run, "previous": previous, "start": list(start)}
+        return Request.from_url(url, unique_key=f"{self.run} {role} {url}", user_data=data)
+
+    async def prepare(self, context: PlaywrightPreNavCrawlingContext) -> None:
+        """Keep the browser from loading pictures and fonts: the addresses are enough. Log in, if the user has."""
+        await context.block_requests()
+        if self.login is not None and context.page.context not in self.logged_in:
+            await context.page.context.set_storage_state(self.login)
+            self.logged_in.add(context.page.context)
 
     async def read_page(self, context: PlaywrightCrawlingContext) -> None:
-        """Store the photos of one page and queue the next one."""
-        page = context.page
+        """Store the photos of one page and queue what follows; sort what goes wrong."""
+        try:
+            await self.arrive(context)
+            listing = await self.list_photos(context.page, context.request.loaded_url or context.request.url)
+            await self.keeper.keep_all(listing)
+            await context.add_requests(await self.follow(context.request, listing))
+        except StopError as error:
+            self.end(context, error)
+            raise
+        except ScrapeError:
+            # What the page lacks is hardly there a moment later; one more look is enough.
+            context.request.no_retry = context.request.retry_count >= 1
+            raise
+        except (PlaywrightError, TimeoutError):
+            raise
+        except Exception as error:  # a full disk, or a bug: no other page would fare better
+            self.end(context, error)
+            raise
+
+    def end(self, context: PlaywrightCrawlingContext, error: Exception) -> None:
+        """End the walk with `error`, and ask for nothing more."""
+        self.failure = error
+        context.request.no_retry = True
+
+    async def note_failure(self, context: BasicCrawlingContext, error: Exception) -> None:
+        """Remember a page that all retries could not read, and stop: the way to the next one leads through it."""
+        self.stopped = True
+        self.crawler.stop()
+        if self.failure is None:
+            self.keeper.outcome.bad_pages[context.request.url] = _reason(error)
+        # Crawlee is done with this request. The next run begins with one like it.
+        data = {name: context.request.user_data[name] for name in ("number", "role", "run", "previous", "start")}
+        await context.add_requests([Request.from_url(context.request.url, always_enqueue=True, user_data=data)])
+
+    async def arrive(self, context: PlaywrightCrawlingContext) -> None:
+        """Return when the site has answered with a page. Raises StopError if it wants no visitor."""
+        page, answer, url = context.page, context.response, context.request.url
+        await self.check_welcome(page, answer.status)
+        for _ in range(WAITS):
+            retry_after = answer.headers.get("retry-after")
+            if not asks_to_wait(answer.status, retry_after):
+                break
+            self.keeper.patience.postpone(url, answer.status, retry_after)
+            await self.keeper.patience.rest()
+            answer = await page.goto(url, timeout=NAVIGATION_SECONDS * 1000) or answer
+            await self.check_welcome(page, answer.status)
+        if answer.status >= 400:
+            context.request.no_retry = answer.status < 500
+            raise ScrapeError(f"the site answered {answer.status}")
+        self.keeper.patience.welcome()
+
+    async def check_welcome(self, page: Page, status: int) -> None:
+        """Raise StopError, with the evidence kept, if the site refuses us, tests us or asks for a login."""
+        title, challenge = await page.evaluate(
+            "(selector) => [document.title, document.querySelector(selector) !== null]", CHALLENGE
+        )
+        if challenge or title.lower().startswith(CHALLENGE_TITLES):
+            found = f"shows a test for browsers instead of photos ({title!r})"
+        elif status in (401, 403):
+            found = f"answered {status}, which is a refusal"
+        elif LOGIN.search(urlsplit(page.url).path):
+            found = "is where the site asks for a login"
+        else:
+            return
+        await self.turn_away(page, found, status)
+
+    async def turn_away(self, page: Page, found: str, status: int | None = None) -> None:
+        """Raise StopError with what was found, and keep the evidence."""
+        remedy = "Ask those who run the site whether they allow a crawl; this command gets round nothing."
+        if "login" in found:
+            remedy = (
+                "If the site allows a crawl with your login, log in by hand with `playwright open --save-storage "
+                f"state.json {page.url}`, close the window, and add --storage-state state.json."
+            )
+        elif self.login is not None:
+            remedy += " The login in the storage state may have ended: make it anew."
+        text = f"{page.url} {found}. Nothing more was asked. {remedy}"
+        folder = await evidence.save(page, self.keeper.out, text, what="turned away", status=status)
+        raise StopError(f"{text} What the page showed is kept in {folder}.")
+
+    async def list_photos(self, page: Page, url: str) -> Listing:
+        """Return what the page says once it is complete."""
         complete = page.locator(self.site.ready)
+        limit = READY_SECONDS * 1000
         try:
             if self.site.consent:
                 button = page.locator(self.site.consent)
-                await button.or_(complete).first.wait_for(timeout=15_000)
+                await button.or_(complete).first.wait_for(timeout=limit)
                 if await button.is_visible():
                     await button.click()
-            await complete.first.wait_for(timeout=15_000)
+            await complete.first.wait_for(timeout=limit)
             if self.site.settle_seconds:
                 await _settle(complete, self.site.settle_seconds)
         except PlaywrightTimeoutError:
-            raise ScrapeError("its photos did not appear within 15 seconds.") from None
-        listing = self.site.parse(await page.content(), context.request.loaded_url or context.request.url)
+            await self.check_welcome(page, 200)
+            if await page.locator("input[type=password]").first.is_visible():
+                await self.turn_away(page, "asks for a login where its photos should be")
+            raise ScrapeError(f"its photos did not appear within {READY_SECONDS:g} seconds") from None
+        listing = self.site.parse(await page.content(), url)
         if not listing.photos:
-            raise ScrapeError("it shows no photos.")
-        await self.keeper.keep_all(listing)
-        number = int(str(context.request.user_data["number"]))
-        if listing.next_url is not None and (self.pages is None or number < self.pages):
-            await context.add_requests([_request(listing.next_url, number + 1)])
+            raise ScrapeError("it shows no photos")
+        return listing
 
-    async def note_failure(self, context: BasicCrawlingContext, error: Exception) -> None:
-        """Remember a page that all retries could not read."""
-        text = str(error).partition("\n")[0] or type(error).__name__
-        self.keeper.outcome.bad_pages[context.request.url] = text
+    async def follow(self, request: Request, listing: Listing) -> list[Request]:
+        """Return which pages are to be read because of this one."""
+        data = request.user_data
+        number, role = int(str(data["number"])), data["role"]
+        shown = [photo["photo_id"] for photo in listing.photos]
+        start = shown if role == "list" and number == 1 else data["start"]
+        assert isinstance(start, list)
+        following: list[Request] = []
+        more = role == "list" or (role == "front" and not set(shown).intersection(start))
+        if more and listing.next_url is not None and (self.pages is None or number < self.pages):
+            await self.robots.check(listing.next_url)
+            if role == "list":
+                following.append(self.request(listing.next_url, number + 1, "list", previous=request.url, start=start))
+            else:
+                following.append(self.request(listing.next_url, number + 1, "front", start=start))
+        if role == "list" and data["run"] != self.run and number > 1 and not self.resumed:
+            self.resumed = True
+            following.append(self.request(str(data["previous"]), number - 1, "again"))
+            following.append(self.request(self.first, 1, "front", start=start))
+        return following
+
+
+def _reason(error: Exception) -> str:
+    """Return why a page could not be read, as the end of a sentence."""
+    if isinstance(error, TimeoutError | PlaywrightTimeoutError):
+        return f"it did not load within {NAVIGATION_SECONDS:g} seconds"
+    text = str(error).partition("\n")[0].strip()
+    if "net::" in text:
+        return f"the site did not answer: {text.partition('net::')[2].partition(' at ')[0]}"
+    return text or type(error).__name__
 
 
 async def _settle(cards: Locator, seconds: float) -> None:
@@ -157,8 +358,3 @@ async def _settle(cards: Locator, seconds: float) -> None:
     while now != before:
         await asyncio.sleep(seconds)
         before, now = now, await cards.count()
-
-
-async def _block_images(context: PlaywrightPreNavCrawlingContext) -> None:
-    """Keep the browser from loading pictures and fonts: the addresses are enough."""
-    await context.block_requests()
