@@ -25,6 +25,10 @@ class SampleSite:
     `photos` is how many there are and `per_page` how many of them a page lists. The images of `broken_images` are
     answered with a web page instead, and those of `missing_images` not at all; both count from the latest photo,
     which is 0. The pages of `broken_pages` (the first is 1) answer with a server error.
+
+    An `endless` site has one page, which goes on as one scrolls; it misses that it was scrolled at the end of the
+    batches `stalls` (the first is 1). `redesigns` says by page, or batch, from where on something about the cards is
+    different: "airline" or "maker" (no longer linked as they were) or "cards" (made of other elements).
     """
 
     photos: int = 600
@@ -32,6 +36,9 @@ class SampleSite:
     broken_images: tuple[int, ...] = ()
     missing_images: tuple[int, ...] = ()
     broken_pages: tuple[int, ...] = ()
+    endless: bool = False
+    stalls: tuple[int, ...] = ()
+    redesigns: tuple[tuple[int, str], ...] = ()
 
     @cached_property
     def collection(self) -> list[Photo]:
@@ -73,7 +80,14 @@ def listing(site: SampleSite, of: str, page: int) -> dict[str, object] | None:
     if not 1 <= page <= pages:
         return None
     shown = photos[(page - 1) * site.per_page : page * site.per_page]
-    return {"page": page, "pages": pages, "photos": [_as_json(photo) for photo in shown]}
+    return {
+        "page": page,
+        "pages": pages,
+        "photos": [_as_json(photo) for photo in shown],
+        "endless": site.endless,
+        "stalls": page in site.stalls,
+        "redesigned": [what for since, what in site.redesigns if page >= since],
+    }
 
 
 def _belongs(photo: Photo, of: str) -> bool:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from html import escape
 from html.parser import HTMLParser
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -59,6 +60,33 @@ def parse(html: str) -> Node:
     builder.feed(html)
     builder.close()
     return builder.root
+
+
+def to_html(node: Node, longest: int = 4000) -> str:
+    """Return an element as HTML, indented and no longer than `longest` letters: to be read by people."""
+    lines: list[str] = []
+    size = 0
+    waiting: list[tuple[int, Node | str]] = [(0, node)]
+    while waiting and size <= longest:
+        depth, one = waiting.pop()
+        if isinstance(one, str):
+            text = " ".join(one.split())
+        else:
+            marks = "".join(
+                f' {name}="{escape(value)}"' if value else f" {name}" for name, value in one.attributes.items()
+            )
+            words = [child for child in one.children if isinstance(child, Node) or child.strip()]
+            text = f"<{one.tag}{marks}>"
+            if one.tag not in VOID and all(isinstance(child, str) for child in words):
+                text += " ".join(" ".join(str(child).split()) for child in words) + f"</{one.tag}>"
+            elif one.tag not in VOID:
+                waiting.append((depth, f"</{one.tag}>"))
+                waiting.extend((depth + 1, child) for child in reversed(words))
+        if text:
+            lines.append(" " * min(depth, 20) + text)
+            size += len(lines[-1]) + 1
+    html = "\n".join(lines)
+    return html if len(html) <= longest else html[:longest] + " ..."
 
 
 class _Builder(HTMLParser):

@@ -27,11 +27,14 @@ function consent() {
 
 const link = (href, title, text) => element("a", { href: encodeURI(href), title }, text);
 
-function card(photo) {
+// What is named in `redesigned` is made in another way: sites are, some day.
+function card(photo, redesigned = []) {
   const facts = element("dl");
   const fact = (name, value) => value && facts.append(element("dt", {}, name), element("dd", {}, value));
-  fact("Airline", photo.airline && link(`/airline/${photo.airline}`, `More of ${photo.airline}`, photo.airline));
-  fact("Maker", link(`/photos/manufacturer/${photo.constructor}`, `Photos by maker: ${photo.constructor}`, photo.constructor));
+  const operator = redesigned.includes("airline") ? "/operator/" : "/airline/";
+  fact("Airline", photo.airline && link(operator + photo.airline, `More of ${photo.airline}`, photo.airline));
+  fact("Maker", redesigned.includes("maker") ? photo.constructor
+    : link(`/photos/manufacturer/${photo.constructor}`, `Photos by maker: ${photo.constructor}`, photo.constructor));
   fact("Type", photo.aircraft_type && link(`/photos/aircraft/${photo.constructor}/${photo.aircraft_type}`,
     `Photos by type: ${photo.aircraft_type}`, photo.aircraft_type));
   fact("Registration", link(`/photos/reg/${photo.registration}`, "The same airframe", photo.registration));
@@ -39,8 +42,9 @@ function card(photo) {
   const address = `/photo/${photo.id}/${photo.slug}`;
   const day = link(`/photos/date/${photo.taken_on}`, "Photos of this day", photo.taken_on);
   const credit = element("span", { class: "credit" }, `© ${photo.photographer}`);
-  return element("article", { class: "plate", id: photo.id, "data-photo-url": address },
-    element("a", { href: address }, picture), facts, element("footer", {}, credit, " · ", day));
+  const parts = [element("a", { href: address }, picture), facts, element("footer", {}, credit, " · ", day)];
+  return redesigned.includes("cards") ? element("section", { class: "tile", "data-ref": photo.id }, ...parts)
+    : element("article", { class: "plate", id: photo.id, "data-photo-url": address }, ...parts);
 }
 
 // A picture is asked for when its card comes near the window.
@@ -52,24 +56,54 @@ const watch = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "200px" });
 
+const content = document.querySelector("#content");
+
+// Fetches one page of the list and shows its cards; undefined if there is no such page.
+async function load(page) {
+  const query = new URLSearchParams({ page, of: decodeURI(here.pathname) });
+  const answer = await fetch(`/api/photos?${query}`);
+  if (!answer.ok) return undefined;
+  const batch = await answer.json();
+  const cards = batch.photos.map((photo) => card(photo, batch.redesigned));
+  content.append(...cards);
+  for (const made of cards) watch.observe(made.querySelector("img[data-src]"));
+  return batch;
+}
+
+// Loads the following pages whenever the end of the list comes near the window.
+function endless(batch) {
+  const end = element("div", { class: "end" });
+  let deaf = batch.stalls, busy = false;
+  const sight = new IntersectionObserver(async (entries) => {
+    if (!entries.at(-1).isIntersecting || busy) return;
+    if (deaf) return (deaf = false); // as if the end had come back into view before anyone saw that it had left
+    busy = true;
+    sight.unobserve(end);
+    batch = await load(batch.page + 1);
+    deaf = batch.stalls;
+    busy = false;
+    if (batch.page < batch.pages) sight.observe(end);
+  }, { rootMargin: "100px" });
+  content.after(end);
+  if (batch.page < batch.pages) sight.observe(end);
+}
+
 async function show() {
   await consent();
   const page = Number(here.searchParams.get("page") ?? 1);
-  const query = new URLSearchParams({ page, of: decodeURI(here.pathname) });
-  const answer = await fetch(`/api/photos?${query}`);
-  const content = document.querySelector("#content");
-  if (!answer.ok) {
+  const batch = await load(page);
+  if (batch === undefined) {
     content.append(element("p", { class: "notice" }, "There is no such page."));
+  } else if (batch.endless) {
+    endless(batch);
   } else {
-    const { photos, pages } = await answer.json();
-    content.append(...photos.map(card));
-    for (const picture of content.querySelectorAll("img[data-src]")) watch.observe(picture);
     const turn = (to, rel, text) => {
       here.searchParams.set("page", to);
       document.querySelector("#pages").append(element("a", { href: here.pathname + here.search, rel }, text));
     };
     if (page > 1) turn(page - 1, "prev", "Newer");
-    if (page < pages) turn(page + 1, "next", "Older");
+    if (page < batch.pages) turn(page + 1, "next", "Older");
+    if (page < batch.pages) turn(batch.pages, "last", `Page ${page} of ${batch.pages}`);
   }
   content.setAttribute("aria-busy", "false");
 }
