@@ -31,11 +31,20 @@ def scrape(
     contact: Annotated[
         str, typer.Option(help="Your e-mail address or web page, sent with each request. Live sites need it.")
     ] = "",
+    storage_state: Annotated[
+        Path | None,
+        typer.Option(
+            help="A login that you made by hand, for sites that need one. Make the file with "
+            "`playwright open --save-storage FILE ADDRESS`: log in, then close the window. Keep it secret."
+        ),
+    ] = None,
 ) -> None:
     """Collect photos with their labels from a site into a catalog.
 
     A headless Chromium reads the pages of the site, and each photo becomes an image and a row of
     OUT/catalog.csv. Stop with Ctrl-C at any time: the same command goes on from there, and fetches nothing twice.
+    A site's robots.txt and its wish to be left alone for a while are obeyed; if it refuses the crawl, that ends,
+    and OUT/evidence keeps what the site showed.
 
     Example: planespotter scrape --site sample --out photos
     """
@@ -45,17 +54,29 @@ def scrape(
     wanted = None if constructors.strip().lower() == "all" else names
     if wanted == []:
         raise typer.BadParameter("name at least one constructor, or all", param_hint="--constructors")
-    with summary.progress_bar(pages) as progress:
-        outcome: Outcome = crawl.scrape(
-            site,
-            out,
-            url=url,
-            pages=pages,
-            constructors=wanted,
-            permission=permission,
-            contact=contact,
-            progress=progress,
-        )
+    stored = 0
+    try:
+        with summary.progress_bar(pages) as progress:
+
+            def move(outcome: "Outcome") -> None:
+                nonlocal stored
+                stored = outcome.stored
+                progress(outcome)
+
+            outcome = crawl.scrape(
+                site,
+                out,
+                url=url,
+                pages=pages,
+                constructors=wanted,
+                permission=permission,
+                contact=contact,
+                storage_state=storage_state,
+                progress=move,
+            )
+    except KeyboardInterrupt:
+        typer.echo(f"Stopped: {stored} photos were stored in {out}. The same command goes on from there.", err=True)
+        raise typer.Exit(130) from None
     summary.show(out, outcome)
 
 
