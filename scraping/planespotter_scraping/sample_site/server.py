@@ -2,9 +2,9 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +15,18 @@ from planespotter_scraping.sample_site import drawing
 from planespotter_scraping.sample_site.photos import Photo, collection
 
 STATIC = Path(__file__).parent / "static"
+NOTHING: Mapping[str, str] = {}
 KINDS = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript"}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer other than the site's own. `headers` come on top, or instead of those that follow from the body."""
+
+    body: bytes = b""
+    kind: str = KINDS[".html"]
+    status: int = HTTPStatus.OK
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,9 @@ class SampleSite:
     An `endless` site has one page, which goes on as one scrolls; it misses that it was scrolled at the end of the
     batches `stalls` (the first is 1). `redesigns` says by page, or batch, from where on something about the cards is
     different: "airline" or "maker" (no longer linked as they were) or "cards" (made of other elements).
+
+    `interfere` is given the path and query of each request before it is answered, in any thread, and may return a
+    Reply to give instead.
     """
 
     photos: int = 600
@@ -39,6 +53,7 @@ class SampleSite:
     endless: bool = False
     stalls: tuple[int, ...] = ()
     redesigns: tuple[tuple[int, str], ...] = ()
+    interfere: Callable[[str], Reply | None] = lambda path: None
 
     @cached_property
     def collection(self) -> list[Photo]:
@@ -126,15 +141,15 @@ def _handler(site: SampleSite) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"  # keeps the connection, which halves the time that a crawl takes
 
         def do_GET(self) -> None:
+            if (reply := site.interfere(self.path)) is not None:
+                self._answer(reply.body, reply.kind, reply.status, reply.headers)
+                return
             url = urlsplit(self.path)
             path, query = unquote(url.path), parse_qs(url.query)
             page = query.get("page", ["1"])[0]
             number = int(page) if page.isdecimal() else 0
             if path == "/":
-                self.send_response(HTTPStatus.FOUND)
-                self.send_header("Location", "/photos/latest")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+                self._answer(b"", "text/plain", HTTPStatus.FOUND, {"Location": "/photos/latest"})
             elif path == "/robots.txt":
                 self._answer(b"User-agent: *\nAllow: /\n", "text/plain")
             elif path.startswith("/static/") and (file := STATIC / Path(path).name).is_file():
@@ -165,10 +180,12 @@ def _handler(site: SampleSite) -> type[BaseHTTPRequestHandler]:
         def _missing(self) -> None:
             self._answer(b"There is no such page.", "text/plain", HTTPStatus.NOT_FOUND)
 
-        def _answer(self, body: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK) -> None:
+        def _answer(
+            self, body: bytes, kind: str, status: int = HTTPStatus.OK, headers: Mapping[str, str] = NOTHING
+        ) -> None:
             self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
+            for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **headers}.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
 
