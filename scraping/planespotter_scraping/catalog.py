@@ -5,8 +5,13 @@ library, and no browser. The file is plain CSV in UTF-8 with a header; an empty 
 say. Columns may be missing (all but REQUIRED) and further ones may be there: they are kept. A catalog can
 therefore be written by hand, or by any program.
 
-Two further columns come from sites that call for them: `review` says what two readings of a photo's labels do not
-agree about, "" where they agree, and `permission` who allowed the photo to be collected, and when.
+Further columns come where they are called for: `review` says what two readings of a photo's labels do not agree
+about, "" where they agree, `permission` who allowed the photo to be collected, and when, and `phash` what it looks
+like (see looks.py).
+
+Cleaning leaves two more files beside the catalog, in the same form: `dropped.csv` has the rows of photos that it took
+out, and why, and `changed.csv` rows as they were before it changed them. The catalog itself is what counts: a photo
+with a row in it is in it, whatever the other two say.
 """
 
 import csv
@@ -14,7 +19,7 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -42,6 +47,8 @@ COLUMNS = (
 REQUIRED = ("photo_id", "file", "constructor")
 LABEL_PATH = ("constructor", "family", "model")
 
+DROPPED, CHANGED = "dropped.csv", "changed.csv"
+
 PHOTO_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -60,7 +67,7 @@ def read(folder: str | Path) -> pd.DataFrame:
     required column or value, names a photo twice, or names an image outside the folder.
     """
     folder = Path(folder)
-    header, rows = _parse(folder / "catalog.csv")
+    header, rows = parse(folder / "catalog.csv")
     frame = pd.DataFrame(rows, columns=header, dtype=str)
     for column in COLUMNS:
         if column not in frame:
@@ -98,9 +105,60 @@ def check(folder: str | Path, frame: pd.DataFrame, *, hashes: bool = False) -> N
         )
 
 
+def dropped(folder: str | Path) -> pd.DataFrame:
+    """Return the rows that cleaning took out of the catalog in `folder`, every value a string; none if it took none.
+
+    Beside the catalog's columns, `dropped_because` says why in a sentence, `dropped_by` by which rule, `dropped_at`
+    when (ISO 8601, UTC) and `dropped_from_row` where the row was.
+    """
+    folder = Path(folder)
+    if not (folder / DROPPED).exists():
+        return pd.DataFrame(columns=["photo_id", "file", "dropped_because", "dropped_by", "dropped_at"], dtype=str)
+    header, rows = parse(folder / DROPPED)
+    frame = pd.DataFrame(rows, columns=header, dtype=str)
+    return frame[~frame["photo_id"].isin(_column(folder / "catalog.csv", "photo_id"))].reset_index(drop=True)
+
+
 def photo_ids(folder: str | Path) -> set[str]:
-    """Return the ids of the photos that the catalog in `folder` holds already; none if there is no catalog yet."""
-    return set(read(folder)["photo_id"]) if (Path(folder) / "catalog.csv").exists() else set()
+    """Return the ids of the photos that the catalog in `folder` holds or has dropped: those not to be fetched again.
+
+    There are none if there is no catalog yet. Raises CatalogError for a catalog that cannot be used.
+    """
+    folder = Path(folder)
+    held = set(read(folder)["photo_id"]) if (folder / "catalog.csv").exists() else set()
+    return held | _column(folder / DROPPED, "photo_id")
+
+
+def image_hashes(folder: str | Path) -> set[str]:
+    """Return the sha256 of each image that the catalog in `folder` holds or has dropped, or held before it was cut."""
+    files = ("catalog.csv", DROPPED, CHANGED)
+    return set().union(*(_column(Path(folder) / file, "sha256") for file in files)) - {""}
+
+
+def look_alikes(
+    folder: str | Path,
+    frame: pd.DataFrame,
+    *,
+    distance: int = 10,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> pd.Series:
+    """Return a group number for each row of `frame`, such that photos which look alike share one.
+
+    They may be the same picture, found twice, or two of one aircraft at one place, such as those of a burst: they
+    belong on the same side of a split. Alike are photos of whose 64-bit hash at most `distance` bits differ and whose
+    detail agrees by and large (see looks.py). A photo that is like no other, or that cannot be read, has a group of
+    its own. What the images look like is kept in the catalog's folder, if that may be written to, so that it is quick
+    the next time. `progress` is called with the number of images looked at, and of all. Needs Pillow.
+    """
+    from planespotter_scraping import looks  # not before it is needed: reading a catalog takes no Pillow
+
+    files = [str(file) for file in frame["file"]]
+    seen = looks.look_at_all(Path(folder), dict.fromkeys(files, 0), progress)
+    alike = looks.find_alike(
+        Path(folder), files, [seen[file].phash for file in files], bits=distance, detail=looks.ALIKE_DETAIL
+    )
+    numbers = looks.groups(len(files), ((pair.first, pair.second) for pair in alike))
+    return pd.Series(numbers, index=frame.index, name="look_alikes", dtype="int64")
 
 
 def append(
@@ -108,10 +166,10 @@ def append(
 ) -> None:
     """Store one photo: its image first, then its row. A kill at any moment loses this photo at most.
 
-    `row` has any of COLUMNS and further columns, which the catalog gets if it lacks them; `file` and `sha256` are
-    filled in. Makes the folder and the catalog if need be, and
-    removes the end of a row that an earlier kill has cut short: that photo counts as not stored. With `link`, the
-    file that `image` was read from, the image becomes a hard link to it, not a copy.
+    `row` has any of COLUMNS and further columns; `file` and `sha256` are filled in. A catalog that lacks some of these
+    columns gets them, empty in the rows that it has. Makes the folder and the catalog if need be, and removes the
+    end of a row that an earlier kill has cut short: that photo counts as not stored. With `link`, the file that `image`
+    was read from, the image becomes a hard link to it, not a copy.
     """
     folder, photo_id, source = Path(folder), row["photo_id"], row.get("source", "")
     if PHOTO_ID.fullmatch(photo_id) is None or (source and PHOTO_ID.fullmatch(source) is None):
@@ -148,11 +206,11 @@ def _append_row(path: Path, values: Mapping[str, str]) -> None:
     """Write one row at the end of the file at `path`, below the header of a new one, and see it on the disk."""
     path.touch()
     header = _open_header(path)
-    further = [column for column in values if column not in (header or COLUMNS)]
-    if header is not None and further:
-        _add_columns(path, further)
+    names = list(dict.fromkeys([*(header or []), *COLUMNS, *values]))
+    if header is not None and names != header:
+        _add_columns(path, names[len(header) :])
     with path.open("a", encoding="utf-8", newline="") as handle:
-        writer = csv.DictWriter(handle, [*(header or COLUMNS), *further], restval="", lineterminator="\n")
+        writer = csv.DictWriter(handle, names, restval="", lineterminator="\n")
         if header is None:
             writer.writeheader()
         writer.writerow(values)
@@ -162,12 +220,17 @@ def _append_row(path: Path, values: Mapping[str, str]) -> None:
 
 def _add_columns(path: Path, names: list[str]) -> None:
     """Give the catalog at `path` further columns, empty in all its rows. A kill leaves the old file or the new one."""
-    header, rows = _parse(path)
+    header, rows = parse(path)
+    rewrite(path, [*header, *names], [[*row, *("" for _ in names)] for row in rows])
+
+
+def rewrite(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a CSV file anew, as a whole: a kill leaves the old file or the new one."""
     temporary = path.with_name(f".{path.name}.part")
     with temporary.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow([*header, *names])
-        writer.writerows([*row, *("" for _ in names)] for row in rows)
+        writer.writerow(header)
+        writer.writerows(rows)
         handle.flush()
         os.fsync(handle.fileno())
     temporary.replace(path)
@@ -176,28 +239,51 @@ def _add_columns(path: Path, names: list[str]) -> None:
 def _open_header(path: Path) -> list[str] | None:
     """Make the file at `path` end with a whole line and return its header; None if it has none yet."""
     with path.open("rb+") as handle:
-        if handle.seek(0, os.SEEK_END) == 0:
+        size = handle.seek(0, os.SEEK_END)
+        if size == 0:
             return None
         handle.seek(-1, os.SEEK_END)
         if handle.read(1) != b"\n":
             handle.seek(0)
-            handle.truncate(handle.read().rfind(b"\n") + 1)
+            data = handle.read()
+            if _lacks_line_end_only(data):
+                handle.write(b"\n")
+            else:
+                handle.truncate(data.rfind(b"\n") + 1)
         handle.seek(0)
         first = handle.readline().decode("utf-8-sig")
     if not first:
         return None
     header = next(csv.reader([first]))
-    lacking = [column for column in COLUMNS if column not in header]
-    if lacking:
-        raise CatalogError(
-            f"{path} was not written by a scrape: it has no column {', '.join(lacking)}. "
-            "Scrape into another folder, or add the column to its header and rows."
-        )
+    _check_header(path, header)
     return header
 
 
-def _parse(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Return the header and the rows of the CSV file at `path`, all rows as long as the header."""
+def _lacks_line_end_only(data: bytes) -> bool:
+    """Return whether the last line of a catalog is whole: programs that export tables may not end it.
+
+    In a catalog that `append` began, such a line was cut by a kill, maybe within its last value.
+    """
+    try:
+        header, *rows = _split(data.decode("utf-8-sig"))
+    except (UnicodeDecodeError, csv.Error, ValueError):
+        return False
+    return bool(rows) and len(rows[-1]) == len(header) and tuple(header[: len(COLUMNS)]) != COLUMNS
+
+
+def _column(path: Path, name: str) -> set[str]:
+    """Return the values of one column of a CSV file; none if it does not exist or has no such column."""
+    if not path.exists():
+        return set()
+    header, rows = parse(path)
+    return {row[header.index(name)] for row in rows} if name in header else set()
+
+
+def parse(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows of the catalog at `path`, all rows as long as the header.
+
+    A last row that a kill has cut short is left out. Raises CatalogError for a file that cannot be used.
+    """
     try:
         data = path.read_bytes()
         text = data.decode("utf-8-sig")

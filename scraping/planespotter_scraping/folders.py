@@ -92,7 +92,7 @@ def import_folder(
         raise CatalogError(f"{where} no photos. Photos are files ending in {', '.join(sorted(IMAGE_SUFFIXES))}.")
     if link:
         _check_links(folder, out)
-    held = _held(out)
+    held = catalog.image_hashes(out)
     first: dict[str, str] = {}
     for file, given in rows.items():
         _import_one(folder, file, given, out, source, link, held, first, outcome)
@@ -242,8 +242,3 @@ def _check_links(folder: Path, out: Path) -> None:
             f"{out} is on another disk than {folder}, and hard links cannot reach across. "
             "Leave out --link to copy the images, or choose a folder on the same disk."
         )
-
-
-def _held(out: Path) -> set[str]:
-    """Return the sha256 of each image that the catalog in `out` has; none if there is no catalog yet."""
-    return set(catalog.read(out)["sha256"]) - {""} if (out / "catalog.csv").exists() else set()

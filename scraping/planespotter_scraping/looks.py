@@ -30,7 +30,7 @@ from planespotter_scraping.images import SUFFIXES
 SIDE, LOW = 32, 8  # of the grey version, and of the square of its lowest frequencies
 FLAT = 3.0  # grey levels of standard deviation; photos of airliners have 13 and more, pictures of one colour none
 
-SAME_BITS, SAME_DETAIL = 4, 0.985  # the same picture: at most so many bits differ, and the detail agrees at least so
+SAME_BITS, SAME_DETAIL = 4, 0.99  # the same picture: at most so many bits differ, and the detail agrees at least so
 ALIKE_BITS, ALIKE_DETAIL = 10, 0.85  # alike: the same place and pose, often the same aircraft
 
 CACHE = ".looks.csv"

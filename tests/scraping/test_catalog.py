@@ -1,13 +1,16 @@
 """The catalog: what reading gives, what it refuses, and that a kill loses the photo in flight at most."""
 
 import hashlib
+import io
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from planespotter_scraping import catalog
 from planespotter_scraping.catalog import CatalogError
@@ -110,10 +113,62 @@ def test_an_id_that_would_make_a_strange_file_name_is_refused(tmp_path: Path, ph
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_catalog_that_no_scrape_wrote_is_not_appended_to(tmp_path: Path) -> None:
-    write(tmp_path, "photo_id,file,constructor", "1,a.jpg,Airbus")
-    with pytest.raises(CatalogError, match="was not written by a scrape"):
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", ""])
+def test_a_catalog_made_by_hand_is_added_to_and_gets_the_columns_that_it_lacks(tmp_path: Path, line_end: str) -> None:
+    text = 'photo_id,mood,file,constructor\r\n1,"sunny, warm",a.jpg,Airbus\r\n2,,b.jpg,Boeing'
+    (tmp_path / "catalog.csv").write_bytes(b"\xef\xbb\xbf" + (text + line_end).encode())
+    before = catalog.read(tmp_path)
+    catalog.append(tmp_path, {"photo_id": "3", "constructor": "ATR", "airline": "Air", "phash": "ff"}, b"the image")
+    frame = catalog.read(tmp_path)
+    pd.testing.assert_frame_equal(frame.iloc[:2][before.columns], before)
+    assert frame["airline"].tolist() == ["", "", "Air"]
+    assert frame["phash"].tolist() == ["", "", "ff"]
+    header = (tmp_path / "catalog.csv").read_text(encoding="utf-8").partition("\n")[0].split(",")
+    assert header[:4] == ["photo_id", "mood", "file", "constructor"]
+    assert set(catalog.COLUMNS) <= set(header)
+
+
+def test_what_is_no_catalog_is_not_added_to(tmp_path: Path) -> None:
+    text = "name,price\nbread,3\n"
+    (tmp_path / "catalog.csv").write_text(text)
+    with pytest.raises(CatalogError, match="no column 'photo_id', but only name, price"):
         catalog.append(tmp_path, {"photo_id": "2"}, b"the image")
+    assert (tmp_path / "catalog.csv").read_text() == text
+
+
+def test_what_was_dropped_is_known_and_is_not_in_the_catalog(tmp_path: Path) -> None:
+    for photo_id in "12":
+        catalog.append(tmp_path, {"photo_id": photo_id}, photo_id.encode())
+    header, rows = catalog.parse(tmp_path / "catalog.csv")
+    catalog.rewrite(tmp_path / "dropped.csv", [*header, "dropped_because"], [[*row, "too small"] for row in rows])
+    catalog.rewrite(tmp_path / "catalog.csv", header, rows[:1])
+    assert catalog.photo_ids(tmp_path) == {"1", "2"}
+    assert catalog.image_hashes(tmp_path) == {hashlib.sha256(text).hexdigest() for text in (b"1", b"2")}
+    assert catalog.dropped(tmp_path)[["photo_id", "dropped_because"]].values.tolist() == [["2", "too small"]]
+    assert len(catalog.dropped(tmp_path / "images")) == 0
+
+
+def test_photos_that_look_alike_share_a_group(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    for number in range(3):
+        picture = Image.fromarray(random.integers(0, 255, (12, 18, 3), np.uint8)).resize((360, 240))
+        for copy, quality in ((0, 90), (1, 40)):
+            file = io.BytesIO()
+            picture.save(file, "JPEG", quality=quality)
+            catalog.append(tmp_path, {"photo_id": f"{number}-{copy}"}, file.getvalue())
+    catalog.append(tmp_path, {"photo_id": "broken"}, b"no image")
+    frame = catalog.read(tmp_path)
+    shuffled = frame.sample(frac=1, random_state=3)
+    steps: list[tuple[int, int]] = []
+    found = catalog.look_alikes(tmp_path, shuffled, progress=lambda done, total: steps.append((done, total)))
+    assert list(found.index) == list(shuffled.index)
+    of = dict(zip(shuffled["photo_id"], found, strict=True))
+    assert of["0-0"] == of["0-1"]
+    assert of["1-0"] == of["1-1"]
+    assert of["2-0"] == of["2-1"]
+    assert len(set(of.values())) == 4
+    assert steps[-1] == (7, 7)
+    assert len(catalog.look_alikes(tmp_path, frame.iloc[:0])) == 0
 
 
 def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
