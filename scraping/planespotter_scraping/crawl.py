@@ -1,7 +1,8 @@
 """Scrape a site: who may, in which way its pages are walked, and whether that came to a good end.
 
-How photos get into the catalog is the business of keep.py, how a site's pages are walked that of walk_pages.py. A
-crawl that was cut short goes on where it was, and a photo that the catalog holds is not fetched again.
+How photos get into the catalog is the business of keep.py, how a site's pages are walked that of walk_pages.py, and
+how its API is, that of walk_api.py. A crawl that was cut short goes on where it was, and a photo that the catalog
+holds is not fetched again.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from planespotter_scraping import browser, walk_pages
+from planespotter_scraping import attribution, browser, walk_api, walk_pages
 from planespotter_scraping.keep import Keeper
 from planespotter_scraping.lock import hold
 from planespotter_scraping.login import cookie_jar
@@ -21,11 +22,12 @@ from planespotter_scraping.login import read as read_login
 from planespotter_scraping.outcome import Outcome, ScrapeError
 from planespotter_scraping.robots import Robots
 from planespotter_scraping.sample_site.server import serve
-from planespotter_scraping.sites import Site
+from planespotter_scraping.sites import ApiSite, Site
+from planespotter_scraping.sites.commons import SITE as COMMONS
 from planespotter_scraping.sites.planespotters import SITE as PLANESPOTTERS
 from planespotter_scraping.sites.sample import SITE as SAMPLE
 
-SITES = {site.name: site for site in (SAMPLE, PLANESPOTTERS)}
+SITES: dict[str, Site | ApiSite] = {site.name: site for site in (SAMPLE, PLANESPOTTERS, COMMONS)}
 DEFAULT_CONSTRUCTORS = ("Airbus", "Boeing")
 USER_AGENT = "planespotter/0.1 (an aircraft photo classifier; see its README for the contact)"
 CONTACT = re.compile(r"[!-~]+@[!-~]+\.[!-~]+|https?://[!-~]+")
@@ -41,6 +43,7 @@ def scrape(
     permission: str = "",
     contact: str = "",
     storage_state: Path | None = None,
+    plan: walk_api.Plan | None = None,
     progress: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Outcome:
     """Store the photos of a site in the catalog in `out`, and return what was done.
@@ -49,7 +52,8 @@ def scrape(
     how many pages of its list to read (None: all), and `constructors` whose aircraft to store (None: all).
     `permission` says who allowed the scrape, and when, for sites that need it, and goes into the catalog; `contact`
     is an e-mail address or a web page, which a live site is told with each request. `storage_state` is a file with
-    the login that the user has made by hand. `progress` is called after each photo and page.
+    the login that the user has made by hand. `plan` says what to take from a site with categories, which has no
+    pages and needs no browser. `progress` is called after each photo and page.
 
     Raises ScrapeError if the site is not known or may not be scraped so, if it does not want us, if no page could be
     read, or if some could not; BrowserError and CatalogError as their modules say. Ctrl-C ends with
@@ -63,26 +67,37 @@ def scrape(
         raise ScrapeError(f"{url!r} is not the address of a site. Give one such as http://127.0.0.1:8000.")
     if out.exists() and not out.is_dir():
         raise ScrapeError(f"{out} is a file. Choose a folder for the catalog; it is made if it does not exist.")
+    _check_way(site, pages, storage_state, plan)
     login = None if storage_state is None else read_login(storage_state)
-    chromium = browser.ensure_chromium()
+    chromium = Path() if isinstance(site, ApiSite) else browser.ensure_chromium()  # an API needs none
     user_agent = f"planespotter/0.1 (+{contact})" if contact else USER_AGENT
     columns = {"permission": " ".join(permission.split())} if site.needs_permission else {}
 
     async def run(base: str) -> Outcome:
         headers, cookies = {"User-Agent": user_agent}, None if login is None else cookie_jar(login)
-        async with httpx.AsyncClient(headers=headers, cookies=cookies, timeout=30, follow_redirects=True) as client:
+        paced = walk_api.Paced(site.requests_per_minute) if isinstance(site, ApiSite) else None
+        async with httpx.AsyncClient(
+            headers=headers, cookies=cookies, timeout=30, follow_redirects=True, transport=paced
+        ) as client:
             robots = Robots(client)
             keeper = Keeper(site.name, out, client, constructors, columns, progress, robots)
-            done = await walk_pages.walk(
-                site, base, keeper, robots, chromium=chromium, user_agent=user_agent, pages=pages, login=login
-            )
+            if isinstance(site, ApiSite):
+                done = await walk_api.walk(site, base, keeper, plan or walk_api.Plan())
+            else:
+                done = await walk_pages.walk(
+                    site, base, keeper, robots, chromium=chromium, user_agent=user_agent, pages=pages, login=login
+                )
         _check_end(base, keeper.outcome, done)
         return keeper.outcome
 
     url = url or site.address
     with hold(out), nullcontext(url) if url else serve() as base:
         _remove_cut_files(out)
-        return asyncio.run(run(base))
+        try:
+            return asyncio.run(run(base))
+        finally:
+            if isinstance(site, ApiSite) and (out / "catalog.csv").exists():
+                attribution.write(out)  # also after Ctrl-C: photos and the names of their authors stay together
 
 
 def _remove_cut_files(out: Path) -> None:
@@ -91,7 +106,23 @@ def _remove_cut_files(out: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def _check_leave(site: Site, permission: str, contact: str) -> None:
+def _check_way(site: Site | ApiSite, pages: int | None, login: Path | None, plan: walk_api.Plan | None) -> None:
+    """Raise ScrapeError if what is given is for sites that are walked in another way."""
+    if isinstance(site, ApiSite):
+        wrong = [name for name, value in (("--pages", pages), ("--storage-state", login)) if value is not None]
+        if wrong:
+            raise ScrapeError(
+                f"The site {site.name} is read through its API, without a browser, so {' and '.join(wrong)} cannot "
+                "apply. Limit it by --photos and --per-category, and leave the option out."
+            )
+    elif plan is not None:
+        raise ScrapeError(
+            f"The site {site.name} has no categories. --category, --depth, --per-category, --photos and --width are "
+            "for sites such as commons; leave them out, and limit this one by --pages."
+        )
+
+
+def _check_leave(site: Site | ApiSite, permission: str, contact: str) -> None:
     """Raise ScrapeError unless what is given suffices to visit `site`."""
     if site.needs_permission and not permission.strip():
         raise ScrapeError(

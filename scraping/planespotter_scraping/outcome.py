@@ -23,4 +23,7 @@ class Outcome:
     missing: dict[str, Counter[str]] = field(default_factory=dict)  # how many cards lack a field, by the reason
     bad_images: dict[str, str] = field(default_factory=dict)  # by photo id: what was wrong
     bad_pages: dict[str, str] = field(default_factory=dict)
+    left_out: Counter[str] = field(default_factory=Counter)  # files that are no photos to keep, by the reason
+    skipped_categories: Counter[str] = field(default_factory=Counter)  # by what they show
+    notes: Counter[str] = field(default_factory=Counter)  # sentences for the user
     waiting: str = ""  # why nothing happens just now

@@ -1,0 +1,78 @@
+"""Name the authors: a page beside the catalog with author, licence and source of each photo that has a licence.
+
+Licences such as CC BY ask for that wherever the photos go, so the page lies in the catalog's folder and goes with it.
+It is made from the rows of the catalog alone, and the same rows always make the same page.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from planespotter_scraping import catalog
+from planespotter_scraping.catalog import CatalogError
+
+FILE = "ATTRIBUTION.md"
+HEAD = """# Whose photos these are
+
+{count} photos in this folder may be used by anyone who names their authors and licences, as this page does. Keep it
+with the photos, and with what is made from them. Where a size is given, the image here was scaled down from its
+original of that size, in pixels; nothing else was changed. Share-alike licences (CC BY-SA) apply to changed photos too.
+
+"""
+
+
+def write(folder: Path) -> int:
+    """Write ATTRIBUTION.md for the catalog in `folder`, and return how many photos it names.
+
+    If none has a licence, there is no such page, and an old one is removed. Raises CatalogError if the catalog cannot
+    be read or the page not be written.
+    """
+    frame = catalog.read(folder)
+    rows: list[dict[str, str]] = frame[frame["licence"].str.strip() != ""].to_dict("records")  # type: ignore[assignment]
+    page = folder / FILE
+    temporary = page.with_name(f".{FILE}.part")
+    try:
+        if not rows:
+            page.unlink(missing_ok=True)
+            return 0
+        with temporary.open("w", encoding="utf-8", newline="\n") as handle:
+            handle.write(HEAD.format(count=len(rows)))
+            handle.writelines(f"- {_line(row)}\n" for row in rows)
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(page)
+    except OSError as error:
+        raise CatalogError(
+            f"{page} cannot be written: {error.strerror}. Make room or mend its permissions, and run "
+            f"`planespotter catalog attribution {folder}`."
+        ) from None
+    return len(rows)
+
+
+def _line(row: Mapping[str, str]) -> str:
+    """Return what is to be said of one photo."""
+    title = _text(row.get("title") or row["photo_id"])
+    author = _text(row["photographer"]) or "an author who is not named"
+    parts = [f"{_link(title, row['page_url'])} by {author}"]
+    credit = _text(row.get("credit", ""))
+    if credit and credit.casefold() not in ("own work", author.casefold()):
+        parts.append(f"credit: {credit}")
+    parts.append(_link(_text(row["licence"]), row.get("licence_url", "")))
+    original = row.get("original_size", "")
+    if re.fullmatch(r"\d+x\d+", original) and original != f"{row['width']}x{row['height']}":
+        parts.append(f"scaled down from {original}")
+    return f"{', '.join(parts)}: `{row['file'].replace('`', '')}`"
+
+
+def _link(text: str, address: str) -> str:
+    """Return a link in Markdown, or the text alone if there is no address of the web to lead to."""
+    if re.match(r"https?://", address) is None:
+        return text
+    safe = "".join(f"%{ord(letter):02X}" if letter in ' <>()"\\`' else letter for letter in "".join(address.split()))
+    return f"[{text}]({safe})"
+
+
+def _text(text: str) -> str:
+    """Return text of a stranger as Markdown that shows it as it is."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~&])", r"\\\1", " ".join(text.split()))
