@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from planespotter_training.bundle import Label, LabelTree, answer
-from planespotter_training.calibrate import NEVER, TARGET, calibrate
+from planespotter_training.bundle import Label, LabelTree, Level, answer
+from planespotter_training.calibrate import NEVER, PRECISION, calibrate
 
 TREE = LabelTree({"Airbus": {"A320": [], "A380": []}, "Boeing": {"737": [], "747": []}})
 LEAVES = [leaf for leaves in TREE.leaves.values() for leaf in leaves]
@@ -30,17 +30,50 @@ def test_the_temperature_that_made_the_network_overconfident_is_found_again(temp
     assert found == pytest.approx(dict.fromkeys(TREE.heads, temperature), rel=0.15)
 
 
-def test_at_each_level_the_answers_above_its_threshold_are_right_as_often_as_aimed_for() -> None:
-    outputs, labels = overconfident(4000, 2.0)
-    calibration = calibrate(TREE, outputs, labels, np.ones(4000))
-    answers = answer(TREE, calibration, outputs)
-    for depth, threshold in ((0, calibration.thresholds.constructor), (1, calibration.thresholds.family)):
-        sure = [
-            found.label[: depth + 1] == label[: depth + 1]
-            for found, label in zip(answers, labels, strict=True)
-            if found.probabilities[depth] >= threshold
-        ]
-        assert np.mean(sure) == pytest.approx(TARGET, abs=0.005)
+@pytest.mark.parametrize("precision", [0.9, PRECISION])
+def test_of_the_answers_given_at_a_level_as_many_are_right_as_promised(precision: float) -> None:
+    outputs, labels = overconfident(6000, 2.0)
+    fitted, fresh = slice(0, 3000), slice(3000, None)
+    calibration = calibrate(
+        TREE, {head: array[fitted] for head, array in outputs.items()}, labels[fitted], np.ones(3000), precision
+    )
+    for part, tolerance in ((fitted, 0.0), (fresh, 0.04)):
+        answers = answer(TREE, calibration, {head: array[part] for head, array in outputs.items()})
+        for depth, level in ((1, Level.CONSTRUCTOR), (2, Level.FAMILY)):
+            right = [
+                found.label[:depth] == label[:depth]
+                for found, label in zip(answers, labels[part], strict=True)
+                if found.level is level
+            ]
+            assert len(right) > 150
+            assert precision - tolerance <= np.mean(right) <= precision + 0.04
+
+
+def certain_of(shares: list[float], rights: list[bool]) -> tuple[dict[str, np.ndarray], list[Label]]:
+    """Return outputs for A320s, sure of the constructor by `shares` and certain of the family, and what they were."""
+    constructor = np.log([[share, 1 - share] for share in shares])
+    family = np.log(np.full((len(shares), 2), [1 - 1e-9, 1e-9]))
+    labels = [Label("Airbus", "A320") if right else Label("Boeing", "737") for right in rights]
+    return {"constructor": constructor, "Airbus": family, "Boeing": family}, labels
+
+
+def test_a_few_photos_without_a_mistake_are_not_enough() -> None:
+    for photos, enough in ((18, False), (19, True)):
+        outputs, labels = certain_of([0.999] * photos, [True] * photos)
+        assert (calibrate(TREE, outputs, labels, np.ones(photos)).thresholds.family < NEVER) is enough
+
+
+def test_what_is_left_over_for_a_level_must_keep_the_promise_by_itself() -> None:
+    # Sure of the constructor and of the family: 200 right. The constructor alone: 40 photos, half of them wrong, which
+    # would be lost among the 200.
+    sure, labels = certain_of([0.99] * 200, [True] * 200)
+    unsure, others = certain_of([0.7] * 40, [True, False] * 20)
+    unsure["Airbus"] = np.log(np.full((40, 2), 0.5))
+    outputs = {head: np.concatenate([sure[head], unsure[head]]) for head in sure}
+    calibration = calibrate(TREE, outputs, labels + others, np.ones(240))
+    levels = {found.level for found in answer(TREE, calibration, unsure)}
+    assert levels == {Level.UNKNOWN}
+    assert {found.level for found in answer(TREE, calibration, sure)} == {Level.FAMILY}
 
 
 def test_a_level_at_which_nothing_is_right_often_enough_is_never_sure() -> None:

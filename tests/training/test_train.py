@@ -67,7 +67,7 @@ def exported(trained: Path) -> Path:
 
 
 def test_a_trained_network_tells_the_pictures_apart(exported: Path, painted: Path) -> None:
-    metrics = {(m.source, m.name): m for m in evaluate(exported, painted, "test", Console(quiet=True))}
+    metrics = {(m.source, m.name): m for m in evaluate(exported, painted, "test", Console(quiet=True)).metrics}
     assert metrics["", "constructor_accuracy"].value >= 0.9
     assert metrics["", "path_accuracy"].value >= 0.9
     assert {source for source, _ in metrics} == {"", "left", "right"}
@@ -75,7 +75,7 @@ def test_a_trained_network_tells_the_pictures_apart(exported: Path, painted: Pat
 
 def test_what_is_evaluated_is_what_the_bundle_says(exported: Path, painted: Path) -> None:
     evaluated = {
-        (m.source, m.name, m.photos): m.value for m in evaluate(exported, painted, "test", Console(quiet=True))
+        (m.source, m.name, m.photos): m.value for m in evaluate(exported, painted, "test", Console(quiet=True)).metrics
     }
     said = {(m.source, m.name, m.photos): m.value for m in bundle.read(exported).metrics}
     assert evaluated == pytest.approx(said, abs=1.5 / max(photos for _, _, photos in said))

@@ -88,5 +88,5 @@ def evaluate(
 
     if split not in (*SPLITS, "all"):
         raise typer.BadParameter(f"{split!r} is none of {', '.join(SPLITS)}, all.", param_hint="--split")
-    metrics = evaluation.evaluate(bundle, catalog, split, Console(stderr=True))
-    Console().print(evaluation.table(metrics))
+    found = evaluation.evaluate(bundle, catalog, split, Console(stderr=True))
+    Console().print(evaluation.table(found.metrics))

@@ -1,69 +1,152 @@
-"""Measure a bundle on a catalog, with the very code that serves it."""
+"""Answer the photos of a catalog with a bundle, by the very code that serves it, and judge the answers."""
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Column, Table
 
 from planespotter_scraping import catalog
 from planespotter_training import bundle
-from planespotter_training.bundle import Label, Metric, PhotoError
+from planespotter_training.bundle import Bundle, Engine, Label, Metric, PhotoError
 from planespotter_training.errors import TrainingError
-from planespotter_training.metrics import measure
-from planespotter_training.split import assign
+from planespotter_training.judge import Nodes, Rows, judge, number
+from planespotter_training.metrics import summary
+from planespotter_training.seen import recall
+from planespotter_training.split import airframes
 
 BATCH = 32
 
 
-def evaluate(bundle_folder: Path, catalog_folder: Path, split: str, console: Console) -> list[Metric]:
-    """Return the metrics of the bundle on the photos of the catalog that are on the side `split`, or on "all".
+@dataclass(frozen=True)
+class Evaluation:
+    """A bundle and how it answered the photos of a catalog, each of them once."""
 
-    A photo that cannot be decoded is named and left out. Raises BundleError, CatalogError or TrainingError.
+    bundle: Bundle
+    engine: Engine
+    folder: Path
+    """Of the catalog."""
+    split: str
+    photos: pd.DataFrame
+    """The rows of the catalog that were answered, with a column `split` for how the bundle knows them."""
+    nodes: Nodes
+    rows: Rows
+    """One for each of `photos`, in the same order."""
+    left_out: Sequence[tuple[str, str]]
+    """Files that cannot be decoded, each with the reason."""
+    sides: dict[str, int]
+    """How many photos of the catalog, before any choice, the bundle was made with: by side."""
+    unlabelled: int
+    """How many photos that were chosen name no constructor, and so were not answered."""
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The summary by source, as a bundle has it."""
+        return summary(self.nodes, self.rows)
+
+
+def evaluate(
+    bundle_folder: Path,
+    catalog_folder: Path,
+    split: str,
+    console: Console,
+    sources: Sequence[str] = (),
+    airlines: Sequence[str] = (),
+) -> Evaluation:
+    """Answer the photos of the catalog that are, for the bundle, on the side `split`, or all of them if it is "all".
+
+    The side "test" is what the bundle was made without: see `seen.recall`. With `sources` or `airlines`, only their
+    photos. A photo that cannot be decoded is named and left out. Raises BundleError, CatalogError or TrainingError.
     """
     model = bundle.read(bundle_folder)
     photos = catalog.read(catalog_folder)
-    photos = photos if split == "all" else photos[assign(photos) == split]
-    photos = photos[photos["constructor"] != ""]
+    catalog.check(catalog_folder, photos)
+    photos["split"] = recall(model.trained_on.get("seen"), photos, catalog_folder)
+    sides = {str(side): int(n) for side, n in photos["split"].value_counts().items()}
+    chosen = _choose(photos, catalog_folder, split, sources, airlines)
+    photos = chosen[chosen["constructor"] != ""]
     catalog.check(catalog_folder, photos, hashes=True)
     if photos.empty:
         raise TrainingError(
-            f"The catalog {catalog_folder} has no labelled photo on the side {split!r}. Try --split all."
+            f"None of the {len(chosen):,} photos of {catalog_folder} that were chosen names its constructor, so there "
+            "is nothing to hold the answers against. Fill in the column constructor, or choose others."
         )
     engine = bundle.load_engine(model, (BATCH,))
-    rows = photos[["file", "source", "constructor", "family", "model"]].to_dict("records")
+    outputs, photos, left_out = run_engine(model, engine, catalog_folder, photos, console)
+    if photos.empty:
+        raise TrainingError(f"None of the {len(left_out)} photos could be decoded. Check the catalog {catalog_folder}.")
+    labels = [Label(*row) for row in photos[["constructor", "family", "model"]].itertuples(index=False)]
+    rows = judge(model.tree, model.calibration, outputs, labels, list(photos["source"]), list(airframes(photos)))
+    return Evaluation(
+        bundle=model,
+        engine=engine,
+        folder=catalog_folder,
+        split=split,
+        photos=photos.reset_index(drop=True),
+        nodes=number(model.tree),
+        rows=rows,
+        left_out=left_out,
+        sides=sides,
+        unlabelled=int((chosen["constructor"] == "").sum()),
+    )
 
-    def decode(row: dict[str, str]) -> np.ndarray | None:
+
+def _choose(
+    photos: pd.DataFrame, folder: Path, split: str, sources: Sequence[str], airlines: Sequence[str]
+) -> pd.DataFrame:
+    for column, names in (("source", sources), ("airline", airlines)):
+        known = {str(name).lower(): str(name) for name in photos[column].unique() if name}
+        for name in names:
+            if name.lower() not in known:
+                some = ", ".join(sorted(known.values())[:12]) or "none"
+                raise TrainingError(f"{folder} has no photo of the {column} {name!r}. It has: {some}.")
+        if names:
+            photos = photos[photos[column].str.lower().isin([name.lower() for name in names])]
+    found = photos if split == "all" else photos[photos["split"] == split]
+    if found.empty:
+        raise TrainingError(
+            f"None of the {len(photos):,} photos of {folder} that were chosen is on the side {split!r} for this "
+            "bundle. Try --split all."
+        )
+    return found
+
+
+def run_engine(
+    model: Bundle, engine: Engine, folder: Path, photos: pd.DataFrame, console: Console
+) -> tuple[dict[str, NDArray[np.float32]], pd.DataFrame, list[tuple[str, str]]]:
+    """Return log-probabilities [n, classes] per head, the n rows of `photos` that have them, and what was left out."""
+    left_out: list[tuple[str, str]] = []
+
+    def decode(file: str) -> NDArray[np.uint8] | None:
         try:
-            return bundle.decode((catalog_folder / row["file"]).read_bytes(), model.height, model.width)
+            return bundle.decode((folder / file).read_bytes(), model.height, model.width)
         except (PhotoError, OSError) as error:
-            console.print(f"Left out {row['file']}: {error}", style="yellow", highlight=False, soft_wrap=True)
+            console.print(f"Left out {file}: {error}", style="yellow", highlight=False, soft_wrap=True)
+            left_out.append((file, str(error)))
             return None
 
-    outputs: list[dict[str, np.ndarray]] = []
-    kept = []
+    outputs: list[dict[str, NDArray[np.float32]]] = []
+    kept: list[bool] = []
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
         Progress(console=console, disable=not console.is_terminal) as progress,
     ):
-        bar = progress.add_task("evaluating", total=len(rows))
-        for start in range(0, len(rows), BATCH):
-            chunk = rows[start : start + BATCH]
-            decoded = [
-                (row, pixels) for row, pixels in zip(chunk, pool.map(decode, chunk), strict=True) if pixels is not None
-            ]
-            kept += [row for row, _ in decoded]
-            if decoded:
-                outputs.append(engine.run(np.stack([pixels for _, pixels in decoded])))
-            progress.advance(bar, len(chunk))
-    if not kept:
-        raise TrainingError(f"None of the {len(rows)} photos could be decoded. Check the catalog {catalog_folder}.")
-    together = {head: np.concatenate([part[head] for part in outputs]) for head in model.tree.heads}
-    labels = [Label(row["constructor"], row["family"], row["model"]) for row in kept]
-    return measure(model.tree, model.calibration, together, labels, [row["source"] for row in kept])
+        bar = progress.add_task("evaluating", total=len(photos))
+        for start in range(0, len(photos), BATCH):
+            decoded = list(pool.map(decode, photos["file"][start : start + BATCH]))
+            kept += [pixels is not None for pixels in decoded]
+            if any(pixels is not None for pixels in decoded):
+                outputs.append(engine.run(np.stack([pixels for pixels in decoded if pixels is not None])))
+            progress.advance(bar, len(decoded))
+    together = {head: np.concatenate([part[head] for part in outputs]) for head in model.tree.heads} if outputs else {}
+    return together, photos[np.array(kept, bool)], left_out
 
 
 def table(metrics: list[Metric] | tuple[Metric, ...]) -> Table:

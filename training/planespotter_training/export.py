@@ -8,30 +8,35 @@ from typing import Any
 import jax
 import jax.export
 import numpy as np
+import pandas as pd
 from flax import nnx
 from rich.console import Console
 
 from planespotter_training import bundle, checkpoint, dataset, run
 from planespotter_training.bundle import Bundle
-from planespotter_training.calibrate import calibrate
+from planespotter_training.calibrate import PRECISION, calibrate
 from planespotter_training.errors import TrainingError
 from planespotter_training.metrics import measure
 from planespotter_training.network import Classifier, fold_norms
 from planespotter_training.predict import predict
+from planespotter_training.seen import remember
 
 PLATFORMS = ("cpu", "cuda")
 
 
-def export(run_folder: Path, out: Path, name: str, version: str, console: Console) -> Bundle:
+def export(
+    run_folder: Path, out: Path, name: str, version: str, console: Console, precision: float = PRECISION
+) -> Bundle:
     """Write the latest checkpoint of the run in `run_folder` as a bundle to `out`, and return it.
 
-    Temperatures and thresholds are chosen on the validation photos, the metrics are of the test photos.
-    Raises TrainingError or BundleError.
+    Temperatures and thresholds are chosen on the validation photos, so that `precision` of the answers given at a level
+    are right; the metrics are of the test photos. Raises TrainingError or BundleError.
     """
     described = run.read(run_folder)
     tree, recipe = described.tree, described.recipe
     network, steps = checkpoint.load_network(run_folder, recipe, tree)
     fold_norms(network)
+    network.control = None  # it is there to be compared with, and never served
     function, weights = as_function(network)
     splits = dataset.reopen(run_folder / "dataset")
     with console.status("Calibrating on the validation photos"):
@@ -39,7 +44,9 @@ def export(run_folder: Path, out: Path, name: str, version: str, console: Consol
         if not len(validation):
             raise TrainingError(f"The run {run_folder} has no validation photos to calibrate on. Collect more photos.")
         step = partial(jax.jit(function), weights)
-        calibration = calibrate(tree, predict(step, validation), validation.labels, validation.constructor_weights)
+        calibration = calibrate(
+            tree, predict(step, validation), validation.labels, validation.constructor_weights, precision
+        )
     with console.status("Measuring on the test photos"):
         test = dataset.load(splits["test"], tree, recipe, described.sources)
         metrics = measure(tree, calibration, predict(step, test), test.labels, test.sources) if len(test) else []
@@ -59,6 +66,8 @@ def export(run_folder: Path, out: Path, name: str, version: str, console: Consol
                 "photos": described.photos,
                 "sources": described.sources,
                 "notes": described.notes,
+                "precision": precision,
+                "seen": remember(pd.read_csv(run_folder / "split.csv", dtype=str, keep_default_na=False)),
             },
             jax_version=jax.__version__,
             network=serialise(function, weights, recipe.height, recipe.width),

@@ -47,7 +47,7 @@ def resamples(rows: Rows, seed: int = 0) -> list[NDArray[np.int64]]:
     first = np.cumsum(photos) - photos
     random = np.random.default_rng(seed)
     drawn = []
-    for _ in range(int(np.clip(DRAWS / max(1, len(rows)), 100, 1000))):
+    for _ in range(int(np.clip(DRAWS / max(1, len(rows)), 100, 500))):
         groups = random.integers(0, len(photos), len(photos))
         sizes = photos[groups]
         within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
