@@ -19,6 +19,8 @@ from planespotter_scraping import catalog
 from planespotter_scraping.catalog import CatalogError
 from planespotter_scraping.images import SUFFIXES, examine
 from planespotter_scraping.labels import LabelPath, explain, knows, maker
+from planespotter_scraping.lock import hold
+from planespotter_scraping.looks import phash
 
 # What a CSV of labels may say of a photo; the other columns of a catalog are found out or filled in.
 GIVEN = (
@@ -92,11 +94,12 @@ def import_folder(
         raise CatalogError(f"{where} no photos. Photos are files ending in {', '.join(sorted(IMAGE_SUFFIXES))}.")
     if link:
         _check_links(folder, out)
-    held = catalog.image_hashes(out)
-    first: dict[str, str] = {}
-    for file, given in rows.items():
-        _import_one(folder, file, given, out, source, link, held, first, outcome)
-        progress(outcome, len(rows))
+    with hold(out):
+        held = catalog.image_hashes(out)
+        first: dict[str, str] = {}
+        for file, given in rows.items():
+            _import_one(folder, file, given, out, source, link, held, first, outcome)
+            progress(outcome, len(rows))
     return outcome
 
 
@@ -139,6 +142,7 @@ def _import_one(
         "source": source,
         "width": str(width),
         "height": str(height),
+        "phash": phash(data),
         "scraped_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     catalog.append(out, row, data, SUFFIXES[kind], link=path.resolve() if link else None)

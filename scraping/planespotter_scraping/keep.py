@@ -15,6 +15,7 @@ import httpx
 from planespotter_scraping import catalog
 from planespotter_scraping.images import SUFFIXES, examine
 from planespotter_scraping.labels import place
+from planespotter_scraping.looks import phash
 from planespotter_scraping.outcome import Outcome, StopError
 from planespotter_scraping.patience import Patience, asks_to_wait
 from planespotter_scraping.robots import Robots
@@ -97,6 +98,7 @@ class Keeper:
                     "source": self.source,
                     "width": str(width),
                     "height": str(height),
+                    "phash": phash(data),
                     "scraped_at": datetime.now(UTC).isoformat(timespec="seconds"),
                 }
                 catalog.append(self.out, row, data, SUFFIXES[kind])
