@@ -18,24 +18,27 @@ SHOWN_LINES = 3
 WIDTH = 100
 
 
-async def refuse_collapsed(watch: Watch, page: Page, listing: Listing, out: Path, *, status: int | None = None) -> None:
+async def refuse_collapsed(watch: Watch, page: Page, listing: Listing, out: Path) -> None:
     """Let a page pass that says what its like used to say. Raise RedesignError, with evidence in `out`, if not."""
     usual = watch.usual(listing.markup)
     collapses = watch.look(listing)
     if collapses:
         reason = what_is_gone(watch.site, collapses)
-        await _stop(watch.site, page, listing, usual, out, reason, collapses[0].field, status)
+        await _stop(watch.site, page, listing, usual, out, reason, collapses[0].field)
 
 
-async def refuse_empty(watch: Watch, page: Page, listing: Listing, out: Path, *, status: int | None = None) -> NoReturn:
+async def refuse_empty(watch: Watch, page: Page, listing: Listing, out: Path, *, reason: str = "") -> NoReturn:
     """Raise RedesignError, with evidence in `out`, for a page on which no card was found."""
     usual = watch.usual(max(watch.remembered(), key=lambda kind: watch.usual(kind).cards, default=""))
     html = await page.content()
     likely = likely_cards(markup.parse(html))
-    reason = f"No photo was found at {page.url}: what the reader of {watch.site.name} takes for a card is not there."
+    reason = (
+        reason
+        or f"No photo was found at {page.url}: what the reader of {watch.site.name} takes for a card is not there."
+    )
     if likely is not None:
         reason += f" {likely[0]} elements <{likely[1]}> may be the cards now."
-    await _stop(watch.site, page, listing, usual, out, reason, "", status)
+    await _stop(watch.site, page, listing, usual, out, reason, "")
 
 
 async def _stop(
@@ -46,7 +49,6 @@ async def _stop(
     out: Path,
     reason: str,
     name: str,
-    status: int | None,
 ) -> NoReturn:
     """Keep the evidence and raise RedesignError."""
     html = await page.content()
@@ -56,7 +58,6 @@ async def _stop(
         out,
         reason,
         what=f"no {name}" if name else "no cards",
-        status=status,
         facts=facts(site, listing, usual, html)
         | {"look_at": [_probe_facts(probe, listing, usual) for probe in probes]},
         lines=[*look_at_lines(probes, listing, usual), "", *lines(site, listing, usual, html)],

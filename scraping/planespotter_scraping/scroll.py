@@ -19,6 +19,7 @@ from planespotter_scraping.sites import Listing, Site
 # page that did not notice will not notice later either, and the last one is for a server that is slow.
 PATIENCE = (0.7, 2.0, 5.0)
 LOOK_EVERY = 0.05
+GROWTH = 200  # pixels: more than a closing remark
 
 # Which cards were taken, each with what makes it a new one if the page uses the element for another photo.
 TAKEN = "() => new WeakMap()"
@@ -50,42 +51,42 @@ UP = """() => new Promise((resolve) => {
 
 
 class Scroller:
-    """Scrolls down one page and reads what comes.
+    """Scrolls down one page and reads what comes; `listing` is what the page showed at first.
 
-    `stalls` counts the rounds that brought something only after the page was scrolled up and down again. `grew` says
-    whether the page has become higher since the last new photo came.
+    `brought` counts the batches, and `stalls` those that came only after the page was scrolled up and down again.
+    `grew` says whether the page became higher in the last round, though that brought nothing.
     """
 
-    def __init__(self, page: Page, site: Site) -> None:
+    def __init__(self, page: Page, site: Site, listing: Listing) -> None:
         self.page, self.site = page, site
-        self.ids: set[str] = set()
-        self.stalls = 0
+        self.ids = {photo["photo_id"] for photo in listing.photos}
+        self.brought = self.stalls = 0
         self.grew = False
 
     async def batches(self, pause: float = 0) -> AsyncIterator[Listing]:
-        """Yield the photos that the page shows, then those of each batch that scrolling brings, none twice.
+        """Yield the photos of each batch that scrolling brings, none twice.
 
         `pause` is how many seconds to leave between batches at least. A batch of cards that hold no photo with an id
         is yielded as well, so that its reader can be found wanting; one of photos that came before is not.
         """
         taken = await self.page.evaluate_handle(TAKEN)
-        listing = await self._take(taken)
+        listing = await self._take(taken)  # nothing, unless more has come since the page was read
         if listing is not None:
             yield listing
         while True:
+            await asyncio.sleep(pause)
             height = await self._height()
-            if pause:
-                await asyncio.sleep(pause)
             listing = await self._next(taken)
-            self.grew = await self._height() > height + 200
             if listing is None:
+                self.grew = await self._height() > height + GROWTH
                 break
             yield listing
-        await taken.dispose()
 
     async def _next(self, taken: JSHandle) -> Listing | None:
         """Return the next batch, None if the list is at its end."""
-        for attempt, patience in enumerate(PATIENCE):
+        # Where nothing says that the list goes on, the longest wait would only be wasted.
+        rounds = PATIENCE if self.site.continues == "scrolling" or self.brought else PATIENCE[:-1]
+        for attempt, patience in enumerate(rounds):
             if attempt:
                 await self.page.evaluate(UP)
             await self.page.evaluate(DOWN)
@@ -94,6 +95,7 @@ class Scroller:
             listing = await self._take(taken)
             if listing is not None:
                 self.stalls += attempt > 0
+                self.brought += 1
                 return listing
         return None
 

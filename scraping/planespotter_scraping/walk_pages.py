@@ -39,11 +39,12 @@ from playwright.async_api import BrowserContext, Locator, Page
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
-from planespotter_scraping import browser, evidence
+from planespotter_scraping import browser, evidence, redesign, watch
 from planespotter_scraping.keep import Keeper
 from planespotter_scraping.outcome import ScrapeError, StopError
 from planespotter_scraping.patience import asks_to_wait
 from planespotter_scraping.robots import Robots
+from planespotter_scraping.scroll import Scroller
 from planespotter_scraping.sites import Listing, Site
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ RETRIES = 2  # of a page that does not load
 WAITS = 5  # for a page that is to come later
 NAVIGATION_SECONDS = 45.0
 READY_SECONDS = 15.0
+PAGE_SECONDS = 2400.0  # for a page of images on a slow line, and waits that a site wants
 FRESH = timedelta(days=1)  # how long a queue is worth going on with
 PAGES_PER_BROWSER = 50  # a browser that has seen more pages than that takes ever more memory
 LOGIN = re.compile(r"/(log|sign)[-_]?in(/|\.|$)", re.IGNORECASE)  # in the path of an address
@@ -92,7 +94,7 @@ async def walk(
     queue = await _open_queue(configuration, storage)
     try:
         crawler = _crawler(chromium, user_agent, delay, configuration, storage, queue)
-        reader = _PageReader(site, first, keeper, robots, crawler, pages, login)
+        reader = _PageReader(site, first, keeper, robots, crawler, pages, login, delay)
         await crawler.run([reader.request(first, 1, "list")] if await queue.is_empty() else [])
         if reader.failure is not None:
             raise reader.failure
@@ -165,7 +167,7 @@ def _crawler(
         use_session_pool=False,
         max_session_rotations=0,
         max_request_retries=RETRIES,
-        request_handler_timeout=timedelta(minutes=40),  # a page of images on a slow line, and waits that a site wants
+        request_handler_timeout=timedelta(days=30),  # for a list without an end; see PAGE_SECONDS
         concurrency_settings=ConcurrencySettings(
             min_concurrency=1,
             max_concurrency=1,
@@ -188,8 +190,10 @@ class _PageReader:
         crawler: PlaywrightCrawler,
         pages: int | None,
         login: "StorageState | None",
+        delay: float,
     ) -> None:
-        self.site, self.first, self.pages, self.login = site, first, pages, login
+        self.site, self.first, self.pages, self.login, self.delay = site, first, pages, login, delay
+        self.watch = watch.Watch(site, watch.load(keeper.out, site.name))
         self.keeper, self.robots, self.crawler = keeper, robots, crawler
         self.run = uuid4().hex[:8]  # tells the requests of this run from those that an earlier one has left
         self.resumed = False
@@ -219,9 +223,13 @@ class _PageReader:
     async def read_page(self, context: PlaywrightCrawlingContext) -> None:
         """Store the photos of one page and queue what follows; sort what goes wrong."""
         try:
-            await self.arrive(context)
-            listing = await self.list_photos(context.page, context.request.loaded_url or context.request.url)
-            await self.keeper.keep_all(listing)
+            async with asyncio.timeout(PAGE_SECONDS):
+                await self.arrive(context)
+                url = context.request.loaded_url or context.request.url
+                listing = await self.list_photos(context.page, url, last_look=context.request.retry_count >= 1)
+                await self.keep(context.page, listing)
+            if self.scrolls(context.request, listing):
+                await self.scroll(context.page, listing)
             await context.add_requests(await self.follow(context.request, listing))
         except StopError as error:
             self.end(context, error)
@@ -297,8 +305,40 @@ class _PageReader:
         folder = await evidence.save(page, self.keeper.out, text, what="turned away", status=status)
         raise StopError(f"{text} What the page showed is kept in {folder}.")
 
-    async def list_photos(self, page: Page, url: str) -> Listing:
-        """Return what the page says once it is complete."""
+    async def keep(self, page: Page, listing: Listing) -> None:
+        """Store the photos of a page or a batch, unless it shows that the site was redesigned."""
+        await redesign.refuse_collapsed(self.watch, page, listing, self.keeper.out)
+        await self.keeper.keep_all(listing)
+        watch.save(self.keeper.out, self.site.name, self.watch.remembered())
+
+    def scrolls(self, request: Request, listing: Listing) -> bool:
+        """Return whether the list goes on on the page itself."""
+        if self.pages == 1:
+            return False
+        if self.site.continues == "both":  # only the first page can tell: the last one of several links to none either
+            return request.user_data["number"] == 1 and request.user_data["role"] == "list" and not listing.next_url
+        return self.site.continues == "scrolling"
+
+    async def scroll(self, page: Page, listing: Listing) -> None:
+        """Store what comes as the page is scrolled, up to its end, or as many batches as pages are asked for."""
+        scroller = Scroller(page, self.site, listing)
+        read = 1
+        async for batch in scroller.batches(pause=self.delay):
+            async with asyncio.timeout(PAGE_SECONDS):
+                await self.keep(page, batch)
+            read += 1
+            if read == self.pages:
+                break
+        else:
+            if scroller.grew:
+                reason = f"{page.url} goes on as it is scrolled, but what comes after {read} batches are no cards."
+                await redesign.refuse_empty(self.watch, page, Listing([], None), self.keeper.out, reason=reason)
+
+    async def list_photos(self, page: Page, url: str, *, last_look: bool) -> Listing:
+        """Return what the page says once it is complete.
+
+        Raises ScrapeError if it has no cards; if this was the `last_look` at it, as a RedesignError with evidence.
+        """
         complete = page.locator(self.site.ready)
         limit = READY_SECONDS * 1000
         try:
@@ -314,9 +354,14 @@ class _PageReader:
             await self.check_welcome(page, 200)
             if await page.locator("input[type=password]").first.is_visible():
                 await self.turn_away(page, "asks for a login where its photos should be")
+            if last_look:
+                listing = self.site.parse(await page.content(), url)
+                await redesign.refuse_empty(self.watch, page, listing, self.keeper.out)
             raise ScrapeError(f"its photos did not appear within {READY_SECONDS:g} seconds") from None
         listing = self.site.parse(await page.content(), url)
-        if not listing.photos:
+        if not listing.photos and not listing.cards:
+            if last_look:
+                await redesign.refuse_empty(self.watch, page, listing, self.keeper.out)
             raise ScrapeError("it shows no photos")
         return listing
 

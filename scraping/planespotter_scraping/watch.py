@@ -25,7 +25,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from planespotter_scraping.outcome import ScrapeError
+from planespotter_scraping.outcome import StopError
 from planespotter_scraping.sites import LOST, Listing, Site
 from planespotter_scraping.sites.probes import Probe
 
@@ -39,7 +39,7 @@ NOT_WATCHED = ("review",)  # it is the reader's own remark
 FILE = ".fullness.json"
 
 
-class RedesignError(ScrapeError):
+class RedesignError(StopError):
     """A site whose pages are no longer what its reader expects. The text says what is gone, and where to look."""
 
 
