@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from planespotter_scraping.outcome import Outcome
 
 app = typer.Typer()
+CATEGORIES = "Sites with categories: commons"
 catalogs = typer.Typer(no_args_is_help=True, help="Make catalogs of photos, and look into them.")
 app.add_typer(catalogs, name="catalog")
 
@@ -16,7 +17,7 @@ app.add_typer(catalogs, name="catalog")
 @app.command()
 def scrape(
     out: Annotated[Path, typer.Option(help="Folder of the catalog. An existing one is added to.")],
-    site: Annotated[str, typer.Option(help="Site to read: sample or planespotters.")] = "sample",
+    site: Annotated[str, typer.Option(help="Site to read: sample, planespotters or commons.")] = "sample",
     url: Annotated[
         str | None,
         typer.Option(help="Where the site is. Default: its own address; the sample site is served meanwhile."),
@@ -38,6 +39,46 @@ def scrape(
             "`playwright open --save-storage FILE ADDRESS`: log in, then close the window. Keep it secret."
         ),
     ] = None,
+    category: Annotated[
+        list[str] | None,
+        typer.Option(
+            help='Take the photos of this category, such as "Airbus A320-200"; may be given several times. '
+            "Default: one category for each common model.",
+            rich_help_panel=CATEGORIES,
+        ),
+    ] = None,
+    depth: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Look into the categories inside, this many levels down. Default: 3.",
+            rich_help_panel=CATEGORIES,
+        ),
+    ] = None,
+    per_category: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Take this many photos of each category that you name, so that no model outweighs the others. "
+            "Default: 200.",
+            rich_help_panel=CATEGORIES,
+        ),
+    ] = None,
+    photos: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Take this many photos in all, with those that the catalog holds. Default: no limit.",
+            rich_help_panel=CATEGORIES,
+        ),
+    ] = None,
+    width: Annotated[
+        int | None,
+        typer.Option(
+            help="Width of the images in pixels: 250, 330, 500, 960, 1280, 1920 or 3840. Default: 1280.",
+            rich_help_panel=CATEGORIES,
+        ),
+    ] = None,
 ) -> None:
     """Collect photos with their labels from a site into a catalog.
 
@@ -46,9 +87,14 @@ def scrape(
     A site's robots.txt and its wish to be left alone for a while are obeyed; if it refuses the crawl, that ends,
     and OUT/evidence keeps what the site showed.
 
+    Wikimedia Commons (--site commons) is read through its API. Its photos may be used by anyone who names author
+    and licence, which OUT/ATTRIBUTION.md does.
+
     Example: planespotter scrape --site sample --out photos
+
+    Example: planespotter scrape --site commons --category "Boeing 737-800" --contact you@example.org --out photos
     """
-    from planespotter_scraping import crawl, summary
+    from planespotter_scraping import crawl, summary, walk_api
 
     names = [name.strip() for name in constructors.split(",") if name.strip()]
     wanted = None if constructors.strip().lower() == "all" else names
@@ -72,6 +118,7 @@ def scrape(
                 permission=permission,
                 contact=contact,
                 storage_state=storage_state,
+                plan=walk_api.plan(category, depth, per_category, photos, width),
                 progress=move,
             )
     except KeyboardInterrupt:
@@ -203,3 +250,25 @@ def show_stats(
         typer.echo(json.dumps(found))
     else:
         stats.show_all(found, stats.console_for_tables(), top)
+
+
+@catalogs.command("attribution")
+def write_attribution(
+    folder: Annotated[Path, typer.Argument(metavar="CATALOG", help="Folder of the catalog.")],
+) -> None:
+    """Write the page that names the authors of the photos.
+
+    CATALOG/ATTRIBUTION.md has author, licence and source of each photo
+    that has a licence. A scrape of Wikimedia Commons writes it by itself;
+    write it anew after you have merged, cleaned or edited a catalog.
+
+    Example: planespotter catalog attribution photos
+    """
+    from planespotter_scraping import attribution
+
+    count = attribution.write(folder)
+    typer.echo(
+        f"{folder / attribution.FILE} names the authors of {count} photos."
+        if count
+        else f"No photo in {folder} has a licence, so there is no {attribution.FILE}."
+    )

@@ -14,7 +14,7 @@ import asyncio
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urljoin
 from zlib import crc32
@@ -46,6 +46,20 @@ class Plan:
     per_category: int = 200
     photos: int | None = None
     width: int = 1280
+
+
+def plan(
+    categories: Sequence[str] | None,
+    depth: int | None,
+    per_category: int | None,
+    photos: int | None,
+    width: int | None,
+) -> Plan | None:
+    """Return the plan of someone who chose some of this, with the usual values for the rest; None if nothing."""
+    chosen = {"categories": tuple(categories or ()) or None, "depth": depth, "per_category": per_category}
+    chosen |= {"photos": photos, "width": width}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    return Plan(**given) if given else None  # type: ignore[arg-type]
 
 
 class Paced(httpx.AsyncBaseTransport):

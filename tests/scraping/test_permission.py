@@ -15,6 +15,7 @@ from planespotter_scraping import catalog, crawl
 from planespotter_scraping.cli import app
 from planespotter_scraping.crawl import scrape
 from planespotter_scraping.outcome import ScrapeError
+from planespotter_scraping.sites import planespotters
 
 LEAVE, CONTACT = "Tenzin W., 30 June 2026", "spotter@photos.test"
 
@@ -103,7 +104,7 @@ def test_a_crawl_with_permission_keeps_it_beside_each_photo(
     tmp_path: Path, replica: tuple[str, Asked], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address, asked = replica
-    hurried = replace(crawl.SITES["planespotters"], pages_per_minute=float("inf"))
+    hurried = replace(planespotters.SITE, pages_per_minute=float("inf"))
     monkeypatch.setitem(crawl.SITES, "planespotters", hurried)
     scrape("sample", tmp_path, pages=1)  # the catalog has photos of another site, and gets two columns more
     before = catalog.read(tmp_path)
