@@ -99,11 +99,13 @@ def test_the_position_in_the_data_can_be_saved_and_restored(splits) -> None:  # 
 def test_sources_are_drawn_by_their_share(balance: float, share: float) -> None:
     n = 200
     examples = dataset.Examples(
+        photo_ids=[""] * n,
         sources=["large" if i < 180 else "small" for i in range(n)],
         labels=[Label()] * n,
         masks=np.zeros((n, 4), bool),
         constructor_weights=np.zeros(n, np.float32),
         pixels=lambda _: np.zeros((1, 1, 3), np.uint8),
+        held=None,
     )
     drawn = batches(examples, batch_size=400, source_balance=balance, seed=0)
     assert np.mean(next(drawn)["index"] < 180) == pytest.approx(share, abs=0.02)
@@ -117,6 +119,7 @@ def test_only_a_few_batches_are_read_ahead() -> None:
         return np.zeros((1, 1, 3), np.uint8)
 
     n = 5000
-    examples = dataset.Examples([""] * n, [Label()] * n, np.zeros((n, 4), bool), np.zeros(n, np.float32), pixels)
+    texts, masks, weights = [""] * n, np.zeros((n, 4), bool), np.zeros(n, np.float32)
+    examples = dataset.Examples(texts, texts, [Label()] * n, masks, weights, pixels, None)
     next(batches(examples, batch_size=10, source_balance=1, seed=0))
     assert 10 <= len(read) <= 200

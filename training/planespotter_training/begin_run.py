@@ -1,6 +1,6 @@
 """Begin a run: choose and split the photos, grow the label tree, and write down what is trained on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +18,14 @@ HELDOUT_COLUMNS = ("photo_id", "file", "constructor", "family", "model", "source
 
 
 def check_same(
-    begun: run.Run, recipe: Recipe, constructors: Sequence[str], catalog_folder: Path, sha256: str, out: Path
+    begun: run.Run,
+    recipe: Recipe,
+    constructors: Sequence[str],
+    catalog_folder: Path,
+    sha256: str,
+    out: Path,
+    start: str = "",
+    left_out: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Raise TrainingError unless the run in `out` was begun with just these."""
     changed = [name for name, value in vars(begun.recipe).items() if getattr(recipe, name) != value]
@@ -31,6 +38,11 @@ def check_same(
         difference = f"of the constructors {', '.join(begun.constructors)}"
     elif begun.catalog_sha256 != sha256:
         difference = f"of {begun.catalog} as it was before it changed"
+    elif begun.start != start:
+        difference = f"begun with {begun.start or 'random weights'}"
+    elif _folded(begun.left_out) != _folded(left_out or {}):
+        names = ", ".join(name for names in begun.left_out.values() for name in names)
+        difference = f"with {names or 'nothing'} left out of training"
     else:
         return
     raise TrainingError(
@@ -48,15 +60,22 @@ def begin(
     out: Path,
     constructors: Sequence[str],
     console: Console,
+    start: str = "",
+    left_out: Mapping[str, Sequence[str]] | None = None,
 ) -> run.Run:
     """Split `photos`, grow the tree and write the run folder `out`: run.json last, so a run is whole or not there.
 
-    `photos` is the catalog in `catalog_folder`, `sha256` that of its catalog.csv. Raises TrainingError or CatalogError.
+    `photos` is the catalog in `catalog_folder`, `sha256` that of its catalog.csv. `start` says where the first weights
+    are from. All photos of the "sources" and "airlines" in `left_out` go to the test side. Raises TrainingError or
+    CatalogError.
     """
     _check_free(out)
     with console.status("Checking the photos"):
         catalog.check(catalog_folder, photos, hashes=True)
     photos["split"] = assign(photos)
+    kept_out = {column: list(names) for column, names in (left_out or {}).items() if names}
+    for column, names in kept_out.items():
+        photos.loc[_left_out(photos, column.removesuffix("s"), names), "split"] = "test"
     constructors = _known_constructors(constructors, photos)
     inside = photos["constructor"].isin(constructors)
     # Aircraft of other constructors are kept for the test: they should be answered with "unknown".
@@ -120,9 +139,28 @@ def begin(
         photos={split: int((used["split"] == split).sum()) for split in SPLITS},
         sources=sources,
         notes=notes,
+        start=start,
+        left_out=kept_out,
     )
     run.write(begun, out)
     return begun
+
+
+def _folded(left_out: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    return {column: sorted(map(str.lower, names)) for column, names in left_out.items() if names}
+
+
+def _left_out(photos: pd.DataFrame, column: str, names: Sequence[str]) -> pd.Series:
+    """Return which photos have one of `names` in `column`. Raises TrainingError for a name that no photo has."""
+    folded = photos[column].str.lower()
+    for name in names:
+        if name.lower() not in set(folded):
+            common = photos[column][photos[column] != ""].value_counts().head(8)
+            known = ", ".join(f"{other} ({count})" for other, count in common.items())
+            raise TrainingError(
+                f"No photo of the catalog has the {column} {name!r}. The most frequent are: {known or 'none is named'}."
+            )
+    return folded.isin([name.lower() for name in names])
 
 
 def _check_free(out: Path) -> None:

@@ -1,9 +1,11 @@
 """Checkpoints of a run: the network, the optimiser and the position in the data."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from flax import nnx
 
@@ -20,32 +22,37 @@ def manager(run: Path, *, create: bool = True) -> Any:
     )
 
 
-def save(checkpoints: Any, step: int, network: Any, optimiser: Any, iterator: Any) -> None:
-    """Save the state after `step` steps: pytrees of arrays, and the position of a grain iterator."""
+def save(checkpoints: Any, step: int, state: Mapping[str, Any], iterator: Any) -> None:
+    """Save the state after `step` steps, and the position of a grain iterator.
+
+    `state` holds pytrees of arrays: weights, statistics, optimiser and, if one is kept, the average of the weights. The
+    network that is saved is the one to be used: with the average, if there is one.
+    """
     if checkpoints.latest_step() == step:
         return
-    checkpoints.save(
-        step,
-        args=ocp.args.Composite(
-            network=ocp.args.StandardSave(network),
-            optimiser=ocp.args.StandardSave(optimiser),
-            iterator=ocp.args.JsonSave(iterator.get_state()),
-        ),
-    )
+    parts = {"network": nnx.merge_state(state.get("average", state["weights"]), state["statistics"])}
+    if "average" in state:
+        parts["weights"] = state["weights"]
+    parts["optimiser"] = state["optimiser"]
+    saved = {name: ocp.args.StandardSave(part) for name, part in parts.items()}
+    checkpoints.save(step, args=ocp.args.Composite(**saved, iterator=ocp.args.JsonSave(iterator.get_state())))
 
 
-def restore(checkpoints: Any, network: Any, optimiser: Any) -> tuple[Any, Any, dict[str, Any]]:
-    """Return network, optimiser and iterator state of the latest step, shaped like `network` and `optimiser`."""
-    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, (network, optimiser))
+def restore(checkpoints: Any, state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the state and the iterator's position of the latest step; the state is shaped and placed like `state`."""
+    parts = {"network": nnx.merge_state(state["weights"], state["statistics"]), "optimiser": state["optimiser"]}
+    if "average" in state:
+        parts["weights"] = state["weights"]
+    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, parts)
+    wanted = {name: ocp.args.StandardRestore(part) for name, part in abstract.items()}
     restored = checkpoints.restore(
-        checkpoints.latest_step(),
-        args=ocp.args.Composite(
-            network=ocp.args.StandardRestore(abstract[0]),
-            optimiser=ocp.args.StandardRestore(abstract[1]),
-            iterator=ocp.args.JsonRestore(),
-        ),
+        checkpoints.latest_step(), args=ocp.args.Composite(**wanted, iterator=ocp.args.JsonRestore())
     )
-    return restored["network"], restored["optimiser"], restored["iterator"]
+    used, statistics = nnx.split_state(restored["network"], nnx.Param, ...)
+    made = {"weights": used, "statistics": statistics, "optimiser": restored["optimiser"]}
+    if "average" in state:
+        made |= {"weights": restored["weights"], "average": used}
+    return made, restored["iterator"]
 
 
 def load_network(run: Path, recipe: Recipe, tree: LabelTree) -> tuple[Classifier, int]:
@@ -64,6 +71,20 @@ def load_network(run: Path, recipe: Recipe, tree: LabelTree) -> tuple[Classifier
     return network, step
 
 
-def build(recipe: Recipe, tree: LabelTree) -> Classifier:
-    """Return the network of `recipe` with fresh weights."""
-    return Classifier(tree.heads, width=recipe.channels, norm=True, dropout=recipe.dropout, seed=recipe.seed)
+def build(recipe: Recipe, tree: LabelTree, dtype: Any = np.float32) -> Classifier:
+    """Return the network of `recipe` with fresh weights; its convolutions compute in `dtype`."""
+    return Classifier(
+        tree.heads,
+        width=recipe.channels,
+        norm=recipe.norm,
+        dropout=recipe.dropout,
+        seed=recipe.seed,
+        pooling=recipe.pooling,
+        size=(recipe.height, recipe.width),
+        hidden=recipe.hidden,
+        mirror=recipe.mirror,
+        control=0 if recipe.control == "off" else sum(map(len, tree.leaves.values())),
+        control_trains_trunk=recipe.control == "joint",
+        train_from=recipe.train_from,
+        dtype=dtype,
+    )

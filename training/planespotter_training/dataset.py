@@ -5,6 +5,7 @@ RUN/dataset/catalog_photos/1.0.0/   train, validation and test: the image files 
 
 import contextlib
 import io
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ from planespotter_training.split import SPLITS
 
 TEXTS = ("photo_id", "source", "constructor", "family", "model")
 
-# Up to this size, decoded photos are held in memory; beyond it they are decoded each time they are drawn.
+# Up to this size in bytes, decoded photos are held in memory; beyond it they are decoded each time they are drawn.
 MEMORY = 4 * 2**30
 
 # A few photos of a constructor that a source hardly shows must not outshout all others.
@@ -112,6 +113,7 @@ def reopen(out: Path) -> dict[str, Sequence[dict[str, Any]]]:
 class Examples:
     """The examples of one split, in a fixed order; arrays have one entry for each photo."""
 
+    photo_ids: list[str]
     sources: list[str]
     labels: list[Label]
     masks: NDArray[np.bool_]
@@ -120,36 +122,38 @@ class Examples:
     """How much each photo counts for the constructor head: see `constructor_weights`."""
     pixels: Callable[[int], NDArray[np.uint8]]
     """The photo at an index as uint8 RGB [height, width, 3]."""
+    held: NDArray[np.uint8] | None
+    """All photos [n, height, width, 3], unless they are too many for the memory."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
 def load(
-    source: Sequence[dict[str, Any]], tree: LabelTree, recipe: Recipe, counts: Mapping[str, Mapping[str, int]]
+    source: Sequence[dict[str, Any]],
+    tree: LabelTree,
+    recipe: Recipe,
+    counts: Mapping[str, Mapping[str, int]],
+    memory: int = MEMORY,
 ) -> Examples:
     """Return the examples of `source`, labelled for `tree` and sized by `recipe`.
 
-    `counts` says how many training photos each source has of each constructor.
+    `counts` says how many training photos each source has of each constructor, `memory` how many bytes photos may take.
     """
-    held: list[NDArray[np.uint8]] | None = None
-    if len(source) * recipe.height * recipe.width * 3 <= MEMORY:
-        held = []
+    shape = (len(source), recipe.height, recipe.width, 3)
+    held = np.empty(shape, np.uint8) if math.prod(shape) <= memory else None
 
-    def read(index: int) -> tuple[dict[str, str], NDArray[np.uint8] | None]:
+    def read(index: int) -> dict[str, str]:
         row = source[index]
-        pixels = None if held is None else decode(row["photo"], recipe.height, recipe.width)
-        return {name: row[name].decode() for name in TEXTS}, pixels
+        if held is not None:
+            held[index] = decode(row["photo"], recipe.height, recipe.width)
+        return {name: row[name].decode() for name in TEXTS}
 
     def fetch(index: int) -> NDArray[np.uint8]:
         return decode(source[index]["photo"], recipe.height, recipe.width)
 
-    texts = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for text, pixels in pool.map(read, range(len(source))):
-            texts.append(text)
-            if held is not None and pixels is not None:
-                held.append(pixels)
+        texts = list(pool.map(read, range(len(source))))
     labels = [Label(row["constructor"], row["family"], row["model"]) for row in texts]
     leaves = sum(len(of_one) for of_one in tree.leaves.values())
     masks = np.zeros((len(labels), leaves), bool)
@@ -157,11 +161,13 @@ def load(
         if tree.clip(label).constructor:
             masks[index] = leaf_mask(tree, tree.clip(label))
     return Examples(
+        photo_ids=[row["photo_id"] for row in texts],
         sources=[row["source"] for row in texts],
         labels=labels,
         masks=masks,
         constructor_weights=constructor_weights([row["source"] for row in texts], labels, counts, recipe.lone_weight),
         pixels=fetch if held is None else held.__getitem__,
+        held=held,
     )
 
 

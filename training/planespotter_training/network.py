@@ -1,16 +1,19 @@
 """VGG16 with one head for the constructor and one for each constructor's models, in Flax NNX.
 
 The trunk is configuration D of Simonyan and Zisserman (2014), "Very Deep Convolutional Networks for Large-Scale Image
-Recognition", up to its last pooling; the layers keep the names of the Keras file with its ImageNet weights. Instead of
-the fully connected layers, the mean over the picture feeds the heads, so that any input size will do.
+Recognition", up to its last pooling; the layers keep the names of the Keras file with its ImageNet weights. What
+follows it is the recipe's: by default the mean over the picture feeds the heads, so that any input size will do.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+
+from planespotter_training.recipes.recipe import LAYERS
 
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Channels of the convolutions in each block, at full width."""
@@ -20,68 +23,140 @@ BGR_MEAN = (103.939, 116.779, 123.68)
 
 
 class Trunk(nnx.Module):
-    """The convolutions: uint8 RGB [n, height, width, 3] to features [n, channels]; preprocessing is inside.
+    """The convolutions: uint8 RGB [n, height, width, 3] to feature maps; preprocessing is inside.
 
     `width` scales the number of channels (1 is VGG16). `norm` adds batch normalisation after each convolution, which
-    training from scratch needs; it is folded into the convolutions at export.
+    training from scratch needs; it is folded into the convolutions at export. Layers before `train_from` get no
+    gradient, and their batch normalisation uses its running statistics. Convolutions compute in `dtype`.
     """
 
-    def __init__(self, *, width: float, norm: bool, random: np.random.Generator) -> None:
+    def __init__(
+        self,
+        *,
+        width: float,
+        norm: bool,
+        random: np.random.Generator,
+        train_from: str = LAYERS[0],
+        dtype: Any = jnp.float32,
+    ) -> None:
         self.layers: nnx.Dict[nnx.Conv] = nnx.Dict()
         self.norms: nnx.Dict[nnx.BatchNorm] = nnx.Dict()
+        self.dtype = dtype
+        self.frozen = LAYERS[: (*LAYERS, "heads").index(train_from)]
         channels = 3
         for block, widths in enumerate(BLOCKS, start=1):
             for conv, full in enumerate(widths, start=1):
                 name, out = f"block{block}_conv{conv}", max(1, round(full * width))
                 # He et al. (2015): the variance of the features stays the same from layer to layer.
                 kernel = _normal(random, np.sqrt(2 / (9 * channels)))
-                self.layers[name] = nnx.Conv(channels, out, (3, 3), kernel_init=kernel, rngs=nnx.Rngs(0))
+                self.layers[name] = nnx.Conv(
+                    channels, out, (3, 3), kernel_init=kernel, dtype=dtype, param_dtype=jnp.float32, rngs=nnx.Rngs(0)
+                )
                 if norm:
-                    self.norms[name] = nnx.BatchNorm(out, momentum=0.9, rngs=nnx.Rngs(0))
+                    self.norms[name] = nnx.BatchNorm(out, momentum=0.9, dtype=dtype, rngs=nnx.Rngs(0))
                 channels = out
         self.features = channels
 
-    def __call__(self, photos: jax.Array, *, training: bool = False) -> jax.Array:
-        """Return features [n, channels], the mean over the picture."""
+    def maps(self, photos: jax.Array, *, training: bool = False) -> jax.Array:
+        """Return the feature maps float [n, height / 32, width / 32, channels], in the trunk's dtype."""
         x = photos[..., ::-1].astype(jnp.float32) - jnp.asarray(BGR_MEAN, jnp.float32).reshape(1, 1, 1, 3)
+        x = x.astype(self.dtype)
         for block, widths in enumerate(BLOCKS, start=1):
             for conv in range(1, len(widths) + 1):
                 name = f"block{block}_conv{conv}"
                 x = self.layers[name](x)
                 if name in self.norms:
-                    x = self.norms[name](x, use_running_average=not training)
+                    x = self.norms[name](x, use_running_average=not training or name in self.frozen)
                 x = nnx.relu(x)
+                if self.frozen and name == self.frozen[-1]:
+                    x = jax.lax.stop_gradient(x)  # so that the compiler leaves out the way back through what is frozen
             x = nnx.max_pool(x, window_shape=(2, 2), strides=(2, 2))
-        return x.mean(axis=(1, 2))
+        return x
+
+    def __call__(self, photos: jax.Array, *, training: bool = False) -> jax.Array:
+        """Return features float32 [n, channels], the mean over the picture."""
+        return self.maps(photos, training=training).astype(jnp.float32).mean(axis=(1, 2))
 
 
 class Classifier(nnx.Module):
-    """The trunk and a linear head for each of `heads` (name → number of classes); `seed` decides the first weights."""
+    """The trunk and a linear head for each of `heads` (name → number of classes); `seed` decides the first weights.
+
+    `pooling`, `hidden`, `train_from` and `mirror` are as in the recipe; "flatten" needs the `size` of photos (height,
+    width). `control` is the number of classes of the flat softmax beside the heads, 0 for none; unless
+    `control_trains_trunk`, its gradient stops before the features.
+    """
 
     def __init__(
-        self, heads: Mapping[str, int], *, width: float, norm: bool, dropout: float = 0.0, seed: int = 0
+        self,
+        heads: Mapping[str, int],
+        *,
+        width: float,
+        norm: bool,
+        dropout: float = 0.0,
+        seed: int = 0,
+        pooling: str = "average",
+        size: tuple[int, int] = (0, 0),
+        hidden: int = 0,
+        mirror: bool = False,
+        control: int = 0,
+        control_trains_trunk: bool = False,
+        train_from: str = LAYERS[0],
+        dtype: Any = jnp.float32,
     ) -> None:
         random = np.random.default_rng(seed)
-        self.trunk = Trunk(width=width, norm=norm, random=random)
+        self.trunk = Trunk(width=width, norm=norm, random=random, train_from=train_from, dtype=dtype)
         self.dropout = nnx.Dropout(dropout)
-        self.heads = nnx.Dict(
-            {
-                name: nnx.Linear(self.trunk.features, classes, kernel_init=_normal(random, 0.01), rngs=nnx.Rngs(0))
-                for name, classes in heads.items()
-            }
-        )
+        self.pooling, self.mirror, self.control_trains_trunk = pooling, mirror, control_trains_trunk
+        cells = (size[0] // 32) * (size[1] // 32)
+        features = self.trunk.features * {"average": 1, "average+max": 2, "flatten": cells}[pooling]
+
+        def dense(inputs: int, outputs: int, deviation: float) -> nnx.Linear:
+            return nnx.Linear(inputs, outputs, kernel_init=_normal(random, deviation), rngs=nnx.Rngs(0))
+
+        self.hidden = dense(features, hidden, np.sqrt(2 / features)) if hidden else None
+        inputs = hidden or features
+        self.heads = nnx.Dict({name: dense(inputs, classes, 0.01) for name, classes in heads.items()})
+        self.control = dense(inputs, control, 0.01) if control else None
 
     def __call__(self, photos: jax.Array, *, dropout_key: jax.Array | None = None) -> dict[str, jax.Array]:
-        """Return log-probabilities [n, classes] for each head, for uint8 RGB photos [n, height, width, 3].
+        """Return log-probabilities float32 [n, classes] for each head, for uint8 RGB photos [n, height, width, 3].
 
-        With a `dropout_key` the network is in training: dropout is on, and batch statistics are of this batch.
+        With a `dropout_key` the network is in training: dropout is on, batch statistics are of this batch, and no photo
+        is mirrored.
         """
+        features = self.features(photos, dropout_key=dropout_key)
+        if not self.mirror or dropout_key is not None:
+            return self.chain(features)
+        both = self.chain(features), self.chain(self.features(photos[:, :, ::-1]))
+        # Of two probabilities, the logarithm of the mean.
+        return {name: jnp.logaddexp(both[0][name], both[1][name]) - np.log(2).astype(np.float32) for name in both[0]}
+
+    def features(self, photos: jax.Array, *, dropout_key: jax.Array | None = None) -> jax.Array:
+        """Return what the heads see: float32 [n, features]."""
         training = dropout_key is not None
-        features = self.trunk(photos, training=training)
-        features = self.dropout(
+        maps = self.trunk.maps(photos, training=training).astype(jnp.float32)
+        if self.pooling == "average":
+            features = maps.mean(axis=(1, 2))
+        elif self.pooling == "average+max":
+            features = jnp.concatenate([maps.mean(axis=(1, 2)), maps.max(axis=(1, 2))], axis=1)
+        else:
+            features = maps.reshape(len(maps), -1)
+        if self.hidden is not None:
+            features = nnx.relu(self.hidden(features))
+        return self.dropout(
             features, deterministic=not training, rngs=None if dropout_key is None else nnx.Rngs(dropout=dropout_key)
         )
+
+    def chain(self, features: jax.Array) -> dict[str, jax.Array]:
+        """Return log-probabilities [n, classes] for each head from `features` [n, features]."""
         return {name: jax.nn.log_softmax(head(features)) for name, head in self.heads.items()}
+
+    def flat(self, features: jax.Array) -> jax.Array:
+        """Return the log-probabilities [n, leaves] of the control from `features` [n, features]."""
+        assert self.control is not None, "this network was built without a control"
+        return jax.nn.log_softmax(
+            self.control(features if self.control_trains_trunk else jax.lax.stop_gradient(features))
+        )
 
 
 def _normal(random: np.random.Generator, deviation: float) -> Callable[[object, tuple[int, ...], object], jax.Array]:
@@ -104,3 +179,22 @@ def fold_norms(network: Classifier) -> None:
         conv.kernel[...] = conv.kernel[...] * factor.reshape(1, 1, 1, -1)
         conv.bias[...] = (conv.bias[...] - norm.mean[...]) * factor + norm.bias[...]
     network.trunk.norms = nnx.Dict()
+
+
+def flops(network: Classifier, height: int, width: int) -> tuple[float, float]:
+    """Return the floating-point operations of the convolutions for one photo: answering, and one step of training.
+
+    A training step is the way there, and twice as much back for each layer that learns: for its weights, and for what
+    came into it, unless nothing before it learns. A multiplication and an addition are two operations.
+    """
+    forward = backward = 0.0
+    learns_before = False
+    for name, conv in network.trunk.layers.items():
+        halvings = int(name[5]) - 1
+        rows, columns = height >> halvings, width >> halvings
+        one = 2.0 * conv.kernel[...].size * rows * columns
+        forward += one
+        if name not in network.trunk.frozen:
+            backward += one * (1 + learns_before)
+            learns_before = True
+    return forward, forward + backward

@@ -6,11 +6,13 @@ heldout.csv    the same for the test side only, with the files: made for `planes
 dataset/       the photos, as TensorFlow Datasets array_record files
 checkpoints/   network, optimiser and position in the data, by step
 log.jsonl      one line for each epoch
+steps.jsonl    one line for each step
+measured.json  when training is complete: metrics of the chain and of its control on validation and test photos
 """
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,10 @@ class Run:
     """How many training photos each source has of each constructor."""
     notes: list[str]
     """What the reader of the results should know: what fell back, what was left out."""
+    start: str = ""
+    """Where the first weights of the trunk are from; "" if they were drawn at random."""
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+    """Sources and airlines whose photos are all on the test side: "sources" and "airlines" to their names."""
 
 
 def write(run: Run, folder: Path) -> None:
