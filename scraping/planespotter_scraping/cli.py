@@ -159,6 +159,36 @@ def label(
 
 
 @app.command()
+def explore(
+    folder: Annotated[Path, typer.Argument(metavar="CATALOG", help="Folder of the catalog.")],
+    out: Annotated[Path, typer.Option(help="HTML file to write. One that is there is replaced.")],
+    per_class: Annotated[int, typer.Option(min=0, max=1000, help="Show this many photos of each class at most.")] = 12,
+    min_photos: Annotated[
+        int, typer.Option(min=1, help="Mark models of fewer photos: min_photos of the recipe that will train.")
+    ] = 20,
+) -> None:
+    """Show a catalog on one page: charts, contact sheets, and what to do next.
+
+    The page is a single HTML file that holds its pictures and needs no
+    network: open it in any browser. Its pictures take 15 MB at most. What
+    was seen in the images is kept in CATALOG/.looks.csv, so that the next
+    time is quicker. The photos' rights stay with their photographers.
+
+    Example: planespotter explore photos --out report.html
+    """
+    from planespotter_scraping import summary
+    from planespotter_scraping.explore import page
+
+    with summary.work_bar() as move:
+        written = page.write(folder, out, per_class=per_class, few=min_photos, progress=move)
+    typer.echo(
+        f"{out} shows {written.photos} photos, {written.pictures} of them as pictures, in {written.bytes / 1e6:.1f} MB."
+    )
+    for line in written.advice:
+        typer.echo(f"- {line}")
+
+
+@app.command()
 def sample_site(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve on; 0 takes a free one.")] = 8000,
     photos: Annotated[int, typer.Option(min=1, help="How many photos it shows.")] = 600,
@@ -232,20 +262,31 @@ def show_stats(
     folder: Annotated[Path, typer.Argument(metavar="CATALOG", help="Folder of the catalog.")],
     top: Annotated[int, typer.Option(min=1, help="Show this many of the longest lists, such as airlines.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="All numbers as one JSON object, for programs.")] = False,
+    look: Annotated[
+        bool, typer.Option("--look", help="Open each image too: tells of broken ones, and of those that look alike.")
+    ] = False,
 ) -> None:
     """Show the numbers of a catalog.
 
     How many photos of which constructors, models and airlines there are,
-    which values are missing, how many photos show the same airframe, how
-    large the images are, and which are exact copies of each other.
+    how far the labels reach, which values are missing, how many photos show
+    the same airframe, how large the images are, when and where they come
+    from, and which are copies. The same numbers as planespotter explore.
 
     Example: planespotter catalog stats photos --top 20
     """
     import json
+    from functools import partial
 
-    from planespotter_scraping import catalog, stats
+    from planespotter_scraping import catalog, stats, summary
 
-    found = stats.numbers(catalog.read(folder))
+    frame, seen = catalog.read(folder), None
+    if look:
+        from planespotter_scraping import looks
+
+        with summary.work_bar() as move:
+            seen = looks.look_at_all(folder, dict.fromkeys(frame["file"], 0), partial(move, "images looked at"))
+    found = stats.numbers(frame, folder, seen)
     if as_json:
         typer.echo(json.dumps(found))
     else:

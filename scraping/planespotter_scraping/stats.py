@@ -6,9 +6,9 @@ the page of `planespotter explore` draws: every figure of a catalog is counted h
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import pandas as pd
 from rich import box
@@ -17,6 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from planespotter_scraping.catalog import COLUMNS, LABEL_PATH
+
+if TYPE_CHECKING:  # opening images needs Pillow, and most numbers do not
+    from planespotter_scraping.looks import Look
 
 
 class Model(TypedDict):
@@ -106,18 +109,26 @@ class Numbers(TypedDict):
     spans: dict[str, list[str]]  # the first and the last day of each, of the dates that can be read
     licences: dict[str, int]
     photographers: dict[str, int]
-    files: Files | None  # None where the images were not looked for
+    missing_by_source: dict[str, dict[str, int]]  # of each source, what `missing` is of all
+    largest_airframes: dict[str, int]  # the registrations with the most photos
+    files: Files | None  # None where the files were not looked for
+    broken_images: dict[str, str] | None  # files that are no whole image, and why; None where none was opened
+    look_alikes: list[list[str]] | None  # ids of photos that show one picture in several files; None as above
 
 
 DATES = ("taken_on", "scraped_at")
 NETWORK_SIDE = 224  # pixels: VGG16 was made for images of this side
 REVIEW_EXAMPLES = 20
+LARGEST = 10
 DAY = re.compile(r"(\d{4})-(0[1-9]|1[0-2])(?:-\d\d)?(?!\d)")
 REVIEWED = re.compile(r"(?:^|; )([a-z_]+): ")
 
 
-def numbers(frame: pd.DataFrame, folder: Path | None = None) -> Numbers:
-    """Return the numbers of a catalog as `catalog.read` gives it; with its folder, those of its files too."""
+def numbers(frame: pd.DataFrame, folder: Path | None = None, looks: "Mapping[str, Look] | None" = None) -> Numbers:
+    """Return the numbers of a catalog as `catalog.read` gives it.
+
+    With its folder they cover its files, and with what `looks.look_at_all` found, by file, also what is in them.
+    """
     columns = list(dict.fromkeys((*COLUMNS, *LABEL_PATH)))
     aircraft = frame["registration"][frame["registration"] != ""].value_counts()
     per_airframe = aircraft.value_counts().sort_index()
@@ -154,7 +165,14 @@ def numbers(frame: pd.DataFrame, folder: Path | None = None) -> Numbers:
         "spans": {column: _span(frame[column]) for column in DATES},
         "licences": _counts(frame["licence"]),
         "photographers": _counts(frame["photographer"]),
+        "missing_by_source": {
+            str(source): {column: int((rows[column] == "").sum()) for column in columns}
+            for source, rows in frame.groupby("source")
+        },
+        "largest_airframes": dict(list(_counts(frame["registration"][frame["registration"] != ""]).items())[:LARGEST]),
         "files": _files(folder, frame["file"]) if folder is not None else None,
+        "broken_images": {file: look.broken for file, look in looks.items() if look.broken} if looks else None,
+        "look_alikes": _look_alikes(frame, folder, looks) if looks and folder is not None else None,
     }
 
 
@@ -276,6 +294,19 @@ def _files(folder: Path, names: pd.Series) -> Files:
     return {"bytes": total, "missing": missing}
 
 
+def _look_alikes(frame: pd.DataFrame, folder: Path, looks: "Mapping[str, Look]") -> list[list[str]]:
+    """Return the ids of photos that show the same picture, but are not the same file."""
+    from planespotter_scraping.looks import find_alike, groups
+
+    files = list(frame["file"])
+    pairs = [(pair.first, pair.second) for pair in find_alike(folder, files, [looks[file].phash for file in files])]
+    different = [(one, other) for one, other in pairs if looks[files[one]].sha256 != looks[files[other]].sha256]
+    members: dict[int, list[str]] = {}
+    for photo_id, group in zip(frame["photo_id"], groups(len(files), different), strict=True):
+        members.setdefault(group, []).append(str(photo_id))
+    return [ids for ids in members.values() if len(ids) > 1]
+
+
 def _sides(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the width and height of the photos that give both."""
     sides: pd.DataFrame = frame[["width", "height"]].apply(pd.to_numeric, errors="coerce").dropna()
@@ -312,9 +343,8 @@ def show_all(found: Numbers, console: Console, top: int = 10) -> None:
 
 def sentences(found: Numbers) -> Iterator[str]:
     """Yield what takes no table to say: copies, airlines of one constructor, dates, files."""
-    copies = f"{found['exact_duplicates']} photos are exact copies of others"
-    examples = "; ".join(" = ".join(ids) for ids in found["duplicated_files"][:3])
-    yield f"{copies}: {examples}." if examples else f"{copies}."
+    copies = [" = ".join(ids) for ids in found["duplicated_files"]]
+    yield f"{found['exact_duplicates']} photos are exact copies of others" + _such_as(copies)
     alone, airlines = sum(found["one_constructor_airlines"].values()), len(found["airline_mix"])
     if airlines:
         yield (
@@ -331,6 +361,17 @@ def sentences(found: Numbers) -> Iterator[str]:
     if files is not None:
         lost = f"; {len(files['missing'])} are missing or empty" if files["missing"] else ""
         yield f"The images take {files['bytes'] / 1e6:.1f} MB{lost}."
+    if found["broken_images"] is not None:
+        yield f"{len(found['broken_images'])} images are broken" + _such_as(found["broken_images"])
+    if found["look_alikes"] is not None:
+        count, examples = len(found["look_alikes"]), [" and ".join(ids) for ids in found["look_alikes"]]
+        yield f"{count} pictures are there in several files that differ" + _such_as(examples)
+
+
+def _such_as(names: Iterable[str]) -> str:
+    """Return the end of a sentence that gives the first of `names` as examples."""
+    examples = "; ".join(list(names)[:3])
+    return f": {examples}." if examples else "."
 
 
 def show_models(found: Numbers, console: Console) -> None:

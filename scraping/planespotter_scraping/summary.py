@@ -90,6 +90,20 @@ def import_bar() -> "Iterator[Callable[[Imported, int], None]]":
         yield move
 
 
+@contextmanager
+def work_bar() -> "Iterator[Callable[[str, int, int], None]]":
+    """Show a progress bar on standard error, if that is a terminal; the value moves it: what is done, done, of all."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("reading the catalog", total=None)
+
+        def move(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        yield move
+
+
 def import_sentences(outcome: "Imported") -> Iterator[str]:
     """Yield what an import did, a sentence for each thing that there is to say."""
     yield f"{outcome.stored} photos stored, {outcome.known} known already."

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from planespotter_scraping.explore.figures import number, share, some
+from planespotter_scraping.explore.figures import has, number, share, some
 from planespotter_scraping.stats import NETWORK_SIDE, Numbers, model_name
 
 
@@ -26,7 +26,7 @@ def _labels(found: Numbers, few: int) -> Iterator[Advice]:
     if shallow:
         yield Advice(
             "labels",
-            f"{some(shallow, 'photo')} ({share(shallow, photos)}) name no family: they teach the constructor at most. "
+            f"{part(shallow, photos)} name no family: they teach the constructor at most. "
             "If you know their types, add them to the column aircraft_type.",
         )
     models = [row for row in found["models"] if row["model"]]
@@ -35,7 +35,7 @@ def _labels(found: Numbers, few: int) -> Iterator[Advice]:
         names = ", ".join(f"{model_name(row)} ({row['photos']})" for row in small[:4])
         yield Advice(
             "labels",
-            f"{some(len(small), 'model')} of {len(models)} {_has(len(small))} fewer than {few} photos and will count "
+            f"{some(len(small), 'model')} of {len(models)} {has(len(small))} fewer than {few} photos and will count "
             f"as {'its' if len(small) == 1 else 'their'} family in training. Nearest to enough: {names}. Collect more, "
             "or leave it at the family.",
         )
@@ -57,8 +57,8 @@ def _shortcuts(found: Numbers) -> Iterator[Advice]:
         yield Advice(
             "airlines",
             f"{number(alone)} of {some(len(found['airline_mix']), 'airline')} appear with one constructor only, in "
-            f"{some(found['one_constructor_airline_photos'], 'photo')}: there a network can learn the livery instead of "
-            "the shape. Collect the other constructor's aircraft of the largest of them, and judge a model on "
+            f"{some(found['one_constructor_airline_photos'], 'photo')}: there a network can learn the livery instead "
+            "of the shape. Collect the other constructor's aircraft of the largest of them, and judge a model on "
             "airlines that it has not seen.",
         )
     single = [row for row in found["source_mix"] if len(row["constructors"]) == 1]
@@ -66,7 +66,7 @@ def _shortcuts(found: Numbers) -> Iterator[Advice]:
         names = ", ".join(f"{row['name']} ({next(iter(row['constructors']))})" for row in single[:4])
         yield Advice(
             "sources",
-            f"{some(len(single), 'source')} of {len(found['source_mix'])} {_has(len(single))} one constructor only: "
+            f"{some(len(single), 'source')} of {len(found['source_mix'])} {has(len(single))} one constructor only: "
             f"{names}{', ...' if len(single) > 4 else ''}. What marks the source, such as its light or its size of "
             "image, then gives the answer away. Compare scores by source.",
         )
@@ -74,7 +74,7 @@ def _shortcuts(found: Numbers) -> Iterator[Advice]:
     if unregistered:
         yield Advice(
             "airframes",
-            f"{some(unregistered, 'photo')} ({share(unregistered, found['photos'])}) have no registration: photos of "
+            f"{part(unregistered, found['photos'])} have no registration: photos of "
             "one airframe may then fall into both training and test, and make the scores look better than they are.",
         )
 
@@ -84,7 +84,7 @@ def _photos(found: Numbers) -> Iterator[Advice]:
     if found["under_224"]:
         yield Advice(
             "images",
-            f"{some(found['under_224'], 'image')} ({share(found['under_224'], found['photos'])}) have a side under "
+            f"{part(found['under_224'], found['photos'])} have a side under "
             f"{NETWORK_SIDE} pixels and will be enlarged: fetch larger ones where the site has them.",
         )
     if found["exact_duplicates"]:
@@ -92,6 +92,18 @@ def _photos(found: Numbers) -> Iterator[Advice]:
             "images",
             f"{some(found['exact_duplicates'], 'photo is an exact copy', 'photos are exact copies')} of others: "
             "take them out, so that none counts twice.",
+        )
+    if found["look_alikes"]:
+        count = len(found["look_alikes"])
+        yield Advice(
+            "images",
+            f"{some(count, 'picture is', 'pictures are')} there in several files, which may even be labelled "
+            "differently: keep one of each, with the right label.",
+        )
+    broken = set(found["broken_images"] or {}) - set(found["files"]["missing"] if found["files"] else [])
+    if broken:
+        yield Advice(
+            "images", f"{some(len(broken), 'image is', 'images are')} broken: fetch them again, or remove the rows."
         )
     if found["files"] and found["files"]["missing"]:
         missing = found["files"]["missing"]
@@ -104,14 +116,15 @@ def _photos(found: Numbers) -> Iterator[Advice]:
     if unlicensed:
         yield Advice(
             "sources",
-            f"{some(unlicensed, 'photo')} ({share(unlicensed, found['photos'])}) {_has(unlicensed)} no licence: "
+            f"{part(unlicensed, found['photos'])} have no licence: "
             "do not pass them on, nor this page, before you have asked the photographers.",
         )
 
 
+def part(count: int, photos: int) -> str:
+    """Return "4 photos (3 %)", or "All 130 photos"."""
+    return f"All {some(photos, 'photo')}" if count == photos else f"{some(count, 'photo')} ({share(count, photos)})"
+
+
 def _makers(found: Numbers) -> list[str]:
     return [name for name in found["constructors"] if name]
-
-
-def _has(count: int) -> str:
-    return "has" if count == 1 else "have"

@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 from planespotter_scraping.stats import NETWORK_SIDE, Dimensions
 
 STAND_INS = {"ink": "#010101", "muted": "#020202", "rule": "#030303", "s1": "#040404", "s2": "#050505", "bg": "#060606"}
-WIDTH, HEIGHT = 440, 270  # in points, which become the units of the SVG: a phone shows them a little smaller
+WIDTH, HEIGHT = 400, 256  # in points, which become the units of the SVG: a phone shows them a little smaller
 TEXT = 12.5
 MOST_BUBBLES = 500
 PLAIN = FuncFormatter(lambda value, _: f"{value:,.0f}")
@@ -61,8 +61,8 @@ def ranks(counts: list[int], half: int, first: str, alt: str) -> Markup:
             axis.set_major_locator(LogLocator(10))
             axis.set_major_formatter(PLAIN)
         axes.set_xlim(0.85, len(counts) * 1.3)
-        axes.set_ylim(0.8, counts[0] * 1.6)
-        axes.annotate(_short(first), (1, counts[0]), (9, 0), textcoords="offset points", va="center")
+        axes.set_ylim(0.8, counts[0] * 2.4)
+        axes.annotate(_short(first), (1, counts[0]), (-2, 7), textcoords="offset points")
         axes.axvline(half, color=STAND_INS["muted"], linewidth=1, linestyle=(0, (4, 3)))
         right = half > len(counts) ** 0.6
         text = f"half of the photos:\n{half} airlines" if half > 1 else "half of the photos:\n1 airline"
@@ -98,7 +98,7 @@ def sizes(dimensions: list[Dimensions], alt: str) -> Markup:
             color=STAND_INS["muted"], linewidth=1, linestyle=(0, (4, 3)),
         )  # fmt: skip
         axes.annotate(
-            f"{NETWORK_SIDE} × {NETWORK_SIDE} and more", (axes.get_xlim()[1], axes.get_ylim()[1]), (-4, -4),
+            f"{NETWORK_SIDE} \u00d7 {NETWORK_SIDE} and more", (axes.get_xlim()[1], axes.get_ylim()[1]), (-4, -4),
             textcoords="offset points", ha="right", va="top", color=STAND_INS["muted"],
         )  # fmt: skip
         axes.set_xlabel("width, pixels")
@@ -125,7 +125,7 @@ def sides(bins: list[tuple[int, int, int]], alt: str) -> Markup:
         top = axes.get_ylim()[1]
         below = sum(photos for low, _, photos in bins if low < NETWORK_SIDE)
         above = sum(photos for *_, photos in bins) - below
-        for text, side, offset in ((f"{below:,} under", "right", -6), (f"{NETWORK_SIDE} px: {above:,}", "left", 6)):
+        for text, side, offset in ((f"under {NETWORK_SIDE}: {below:,}", "right", -6), (f"{above:,}", "left", 6)):
             axes.annotate(text, (NETWORK_SIDE, top), (offset, -2), textcoords="offset points", ha=side, va="top")
         axes.set_xlabel("smallest side, pixels")
         _title(axes, "photos")
@@ -187,8 +187,9 @@ def _short(text: str, most: int = 24) -> str:
 def _svg(name: str, draw: Callable[[Figure], None], alt: str, height: int = HEIGHT) -> Markup:
     """Return what `draw` draws as an SVG element for the page; the same drawing gives the same text."""
     output = io.StringIO()
-    defaults = {name: value for name, value in mpl.rcParamsDefault.items() if name != "backend"}
-    with mpl.rc_context({**defaults, **STYLE, "svg.hashsalt": name}):
+    settings: dict[Any, Any] = {**mpl.rcParamsDefault, **STYLE, "svg.hashsalt": name}
+    del settings["backend"]  # nothing is shown in a window
+    with mpl.rc_context(settings):
         figure = Figure(figsize=(WIDTH / 72, height / 72), layout="constrained")
         draw(figure)
         figure.savefig(output, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})

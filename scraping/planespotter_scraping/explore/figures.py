@@ -4,10 +4,11 @@ A chart of names and counts is a table whose numbers have bars: screen readers r
 Only what needs two axes is a drawing, with a table of its values behind it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from planespotter_scraping.explore.thumbnails import Picture
 from planespotter_scraping.stats import Mix
 
 # What has no colour of its own is grey. The two colours differ in lightness too, and no chart needs them to be read.
@@ -71,7 +72,7 @@ class Drawing:
     what: str
     svg: str
     headings: tuple[str, ...]
-    rows: list[tuple[str | int, ...]]
+    rows: Sequence[tuple[str | int, ...]]
     kind: str = "drawing"
 
 
@@ -82,8 +83,9 @@ class Listing:
     finding: str
     what: str
     headings: tuple[str, ...]
-    rows: list[tuple[str | int, ...]]
+    rows: Sequence[tuple[str | int, ...]]
     more: int = 0
+    wide: bool = False
     kind: str = "listing"
 
 
@@ -96,7 +98,18 @@ class Note:
     kind: str = "note"
 
 
-Figure = Bars | Stacks | Drawing | Listing | Note
+@dataclass(frozen=True)
+class Pictures:
+    """Rows of small pictures; `more` rows are not shown."""
+
+    finding: str
+    what: str
+    rows: list[list[Picture]]
+    more: int = 0
+    kind: str = "rows"
+
+
+Figure = Pictures | Bars | Stacks | Drawing | Listing | Note
 
 
 @dataclass(frozen=True)
@@ -117,6 +130,11 @@ def number(value: int) -> str:
 def some(value: int, what: str, many: str = "") -> str:
     """Return a count with its noun: "1 photo", "9,612 photos"."""
     return f"{number(value)} {what if value == 1 else many or what + 's'}"
+
+
+def has(count: int) -> str:
+    """Return the verb to a count."""
+    return "has" if count == 1 else "have"
 
 
 def share(part: int, whole: int) -> str:
@@ -168,9 +186,9 @@ def bars(
     return Bars(finding, what, headings, shown, everything)
 
 
-def folded(rows: list[Row]) -> tuple[list[Row], list[Row]]:
+def folded(rows: list[Row], shown: int = SHOWN) -> tuple[list[Row], list[Row]]:
     """Return the rows of a long list to draw, and all for the table behind; [] if all are drawn."""
-    return (rows[:SHOWN], rows) if len(rows) > SHOWN + 3 else (rows, [])  # a fold is not worth three rows
+    return (rows[:shown], rows) if len(rows) > shown + 3 else (rows, [])  # a fold is not worth three rows
 
 
 def _colour(name: str, colours: dict[str, str] | None) -> str:

@@ -4,30 +4,31 @@ Whatever a site printed may stand in a catalog, so the template escapes all of i
 and every address outside of it.
 """
 
-import os
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from planespotter_scraping import catalog, stats
+from planespotter_scraping import catalog, looks, stats
 from planespotter_scraping.explore import figures, thumbnails
 from planespotter_scraping.explore.advice import advice
-from planespotter_scraping.explore.sections import sections
+from planespotter_scraping.explore.sections import ALIKE, sections
 
 HERE = Path(__file__).parent
+Progress = Callable[[str, int, int], None]  # what is being done, how many of them are done, and of how many
 
 
 class Written(NamedTuple):
-    """What a page holds: its photos and pictures, its size in bytes, and the files that could not be read, and why."""
+    """What a page holds: its photos and pictures, its size in bytes, and what it advises."""
 
     photos: int
     pictures: int
     bytes: int
-    broken: dict[str, str]
+    advice: list[str]
 
 
 def write(
@@ -37,7 +38,7 @@ def write(
     per_class: int = 12,
     few: int = 20,
     today: date | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda what, done, total: None,
     limit: int = thumbnails.LIMIT,
 ) -> Written:
     """Write the page on the catalog in `folder` to the file `out`, whole or not at all.
@@ -46,8 +47,11 @@ def write(
     marked. The same catalog gives the same page, but for the date. Raises CatalogError for what is no catalog.
     """
     frame = catalog.read(folder)
-    found = stats.numbers(frame, folder)
-    sheets = thumbnails.make(folder, frame, found, per_class, progress, limit)
+    seen = looks.look_at_all(folder, dict.fromkeys(frame["file"], 0), partial(progress, "images looked at"))
+    found = stats.numbers(frame, folder, seen)
+    sheets = thumbnails.make(folder, frame, found, per_class, partial(progress, "small pictures made"), limit)
+    alike = thumbnails.of_groups(folder, frame, (found["look_alikes"] or [])[:ALIKE])
+    lines = advice(found, few) if found["photos"] else []
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
@@ -62,8 +66,8 @@ def write(
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         photos=found["photos"],
         tiles=_tiles(found),
-        advice=advice(found, few) if found["photos"] else [],
-        sections=sections(found, few) if found["photos"] else [],
+        advice=lines,
+        sections=sections(found, few, alike) if found["photos"] else [],
         sheets=sheets,
         per_class=per_class,
         limit=figures.size(limit),
@@ -71,9 +75,9 @@ def write(
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.part")
     temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, out)
+    temporary.replace(out)
     pictures = sum(len(sheet.pictures) for sheet in sheets.sheets)
-    return Written(found["photos"], pictures, out.stat().st_size, sheets.broken)
+    return Written(found["photos"], pictures, len(text.encode()), [line.text for line in lines])
 
 
 def _tiles(found: stats.Numbers) -> list[tuple[str, str]]:
@@ -87,11 +91,11 @@ def _tiles(found: stats.Numbers) -> list[tuple[str, str]]:
         "sources": len(found["sources"].keys() - {""}),
         "photographers": len(found["photographers"].keys() - {""}),
     }
-    tiles = [(figures.number(count), what if count != 1 else what[:-1]) for what, count in counts.items()]
+    tiles = [(figures.number(count), what if count != 1 else what[:-1]) for what, count in counts.items() if count]
     if found["files"]:
         tiles.append((figures.size(found["files"]["bytes"]), "on disk"))
     for column, what in (("taken_on", "taken"), ("scraped_at", "collected")):
         span = [day[:10] for day in found["spans"][column]]
         if span:
-            tiles.append((span[0] if span[0] == span[1] else f"{span[0]} – {span[1]}", what))  # noqa: RUF001
+            tiles.append((span[0] if span[0] == span[1] else f"{span[0]} \u2013 {span[1]}", what))
     return tiles

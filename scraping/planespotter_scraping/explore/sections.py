@@ -10,21 +10,27 @@ from planespotter_scraping.explore.figures import (
     Figure,
     Listing,
     Note,
+    Pictures,
     Section,
     bars,
     folded,
+    has,
     number,
     palette,
     share,
     some,
     stacks,
 )
+from planespotter_scraping.explore.thumbnails import Picture
 from planespotter_scraping.stats import NETWORK_SIDE, Numbers, model_name
 
-ROWS = 20  # of a table that is not behind a chart
+ROWS = 12  # of a table that is not behind a chart
+MODELS = 40  # bars of one constructor
+MANY = 3  # photos of one airframe
+ALIKE = 6  # pictures that are there twice, shown
 SERIES = 5  # sources with a row of their own over time
 YEARS_FROM = 72  # months: longer times are drawn by year
-DATES = {"taken_on": ("taken", "The day is the one that the page gives"), "scraped_at": ("collected", "In UTC")}
+DATES = {"taken_on": "taken", "scraped_at": "collected"}
 LEVELS = {
     "model": "the model",
     "family": "the family",
@@ -33,24 +39,45 @@ LEVELS = {
 }
 
 
-def sections(found: Numbers, few: int) -> list[Section]:
-    """Return the sections of the page on a catalog with photos; the contact sheets are not among them."""
+def sections(found: Numbers, few: int, alike: list[list[Picture]]) -> list[Section]:
+    """Return the sections of the page on a catalog with photos; the contact sheets are not among them.
+
+    `alike` has the pictures of the first groups of photos that look alike.
+    """
     return [
-        Section("labels", "What the photos show", "Constructors, models, and how far the labels reach.", _labels(found, few)),
-        Section("airlines", "Airlines", "A livery tells a network the answer, if it comes with one constructor only.", _airlines(found)),
-        Section("airframes", "Airframes", "Photos of one airframe resemble each other, and count for less than their number.", _airframes(found)),
-        Section("images", "Images", "Sizes and copies.", _images(found)),
-        Section("sources", "Sources, dates and rights", "Where the photos come from, and whose they are.", _sources(found)),
+        Section(
+            "labels", "What the photos show", "Constructors, models, and how far the labels reach.", _labels(found, few)
+        ),
+        Section(
+            "airlines",
+            "Airlines",
+            "A livery tells a network the answer, if it comes with one constructor only.",
+            _airlines(found),
+        ),
+        Section(
+            "airframes",
+            "Airframes",
+            "Photos of one airframe resemble each other, and teach less than as many of different ones.",
+            _airframes(found),
+        ),
+        Section("images", "Images", "Sizes, copies, and files that are broken.", _images(found, alike)),
+        Section(
+            "sources", "Sources, dates and rights", "Where the photos come from, and whose they are.", _sources(found)
+        ),
         Section("fields", "What is missing", "How many photos lack each value of the catalog.", _fields(found)),
-    ]  # fmt: skip
+    ]
 
 
 def _labels(found: Numbers, few: int) -> list[Figure]:
     photos, colours = found["photos"], palette(found["constructors"])
     named = [(name, count) for name, count in found["constructors"].items() if name]
-    finding = ", ".join(f"{name} {share(count, photos)}" for name, count in named[:3]) or "No photo names its constructor"
+    finding = (
+        ", ".join(f"{name} {share(count, photos)}" for name, count in named[:3]) or "No photo names its constructor"
+    )
     figures: list[Figure] = [
-        bars(finding, "Photos by constructor", ("Constructor", "Photos"), found["constructors"], photos, colours=colours)
+        bars(
+            finding, "Photos by constructor", ("Constructor", "Photos"), found["constructors"], photos, colours=colours
+        )
     ]
     depth = {LEVELS[level]: count for level, count in found["label_depth"].items()}
     finding = f"{share(found['label_depth']['model'], photos)} of the photos name their model"
@@ -60,11 +87,11 @@ def _labels(found: Numbers, few: int) -> list[Figure]:
     if unplaced:
         total = sum(row["photos"] for row in unplaced)
         rows = [
-            (row["constructor"] or "not said", row["aircraft_type"], LEVELS[row["reaches"]].removeprefix("the "), row["photos"])
+            (row["constructor"] or "not said", row["aircraft_type"], row["reaches"], row["photos"])
             for row in unplaced[:ROWS]
-        ]  # fmt: skip
+        ]
         headings = ("Constructor", "Type, as written", "Reaches", "Photos")
-        finding = f"{some(len(unplaced), 'type')} in {some(total, 'photo')} {'names' if len(unplaced) == 1 else 'name'} no model"
+        finding = f"{some(len(unplaced), 'text')} of {some(total, 'photo')} without a model"
         what = "Texts of the pages that stop at a family or before: some say no more, some are not known"
         figures.append(Listing(finding, what, headings, rows, len(unplaced) - len(rows)))
     figures.append(_review(found))
@@ -90,25 +117,30 @@ def _models(found: Numbers, constructor: str, few: int, colour: str) -> Bars:
     models = [row for row in rows if row["model"]]
     small = sum(row["photos"] < few for row in models)
     if models:
-        finding = f"{constructor}: {models[0]['model']} has {share(models[0]['photos'], total)} of {some(total, 'photo')}"
+        finding = (
+            f"{constructor}: {models[0]['model']} has {share(models[0]['photos'], total)} of {some(total, 'photo')}"
+        )
     else:
         finding = f"{constructor}: none of {some(total, 'photo')} names a model"
     what = "Photos by model; grey where the model is not said"
     if small:
         what += f". Outlined: {number(small)} of {some(len(models), 'model')} with fewer than {few} photos"
-    shown, everything = folded(drawn)
+    shown, everything = folded(drawn, MODELS)
     return Bars(finding, what, ("Model", "Photos", "Airframes"), shown, everything)
 
 
 def _review(found: Numbers) -> Figure:
     review = found["review"]
     if not review["photos"]:
-        return Note("No two readings of the labels disagree", "Sites whose labels are read twice fill the column review.")
+        return Note(
+            "No two readings of the labels disagree", "Sites whose labels are read twice fill the column review."
+        )
     fields = ", ".join(f"{name} {number(count)}" for name, count in review["fields"].items())
     rows: list[tuple[str | int, ...]] = [(row["photo_id"], row["review"]) for row in review["examples"]]
     finding = f"Two readings of the labels disagree in {some(review['photos'], 'photo')}"
     what = f"The column review; photos by what they disagree about: {fields}" if fields else "The column review"
-    return Listing(finding, what, ("Photo", "What the readings say"), rows, review["photos"] - len(rows))
+    headings = ("Photo", "What the readings say")
+    return Listing(finding, what, headings, rows, review["photos"] - len(rows), wide=True)
 
 
 def _airlines(found: Numbers) -> list[Figure]:
@@ -123,8 +155,10 @@ def _airlines(found: Numbers) -> list[Figure]:
     if len(named) > 4:
         counts = list(named.values())
         once = sum(count == 1 for count in counts)
-        finding = f"{some(half, 'airline')} of {number(len(named))} {'has' if half == 1 else 'have'} half of the photos"
-        what = f"Photos of each airline by its rank, both axes logarithmic; {some(once, 'airline')} with one photo"
+        finding = f"{some(half, 'airline')} of {number(len(named))} {has(half)} half of the photos"
+        what = "Photos of each airline by its rank, both axes logarithmic"
+        if once:
+            what += f"; {some(once, 'airline')} with one photo"
         alt = f"{finding}. The first, {first}, has {named[first]}; the last {counts[-1]}. {what}."
         rows: list[tuple[str | int, ...]] = [
             (rank, name, count) for rank, (name, count) in enumerate(named.items(), start=1)
@@ -134,17 +168,19 @@ def _airlines(found: Numbers) -> list[Figure]:
     colours = palette(found["constructors"])
     alone = found["one_constructor_airlines"]
     seen = {f"{name} only": count for name, count in alone.items()}
-    seen["several"] = len(found["airline_mix"]) - sum(alone.values())
-    finding = f"{number(sum(alone.values()))} of {some(len(found['airline_mix']), 'airline')} appear with one constructor only"
-    what = f"Airlines by the constructors of their photos; {some(found['one_constructor_airline_photos'], 'photo')} are of such"
-    by_constructor = {f"{name} only": colour for name, colour in colours.items()} | {"several": "s0"}
+    seen["several constructors"] = len(found["airline_mix"]) - sum(alone.values())
     airlines = len(found["airline_mix"])
+    finding = f"{number(sum(alone.values()))} of {some(airlines, 'airline')} appear with one constructor only"
+    concerned = some(found["one_constructor_airline_photos"], "photo")
+    what = f"Airlines by the constructors of their photos; those of one constructor have {concerned}"
+    by_constructor = {f"{name} only": colour for name, colour in colours.items()} | {"several constructors": "s0"}
     figures.append(bars(finding, what, ("Seen with", "Airlines"), seen, airlines, colours=by_constructor))
     mixed = [row for row in found["airline_mix"] if len(row["constructors"]) > 1]
+    if not mixed and len(alone) < 2:
+        return figures  # every bar would be full and of one colour
+    finding = "No airline shows two constructors side by side"
     if mixed:
         finding = f"{mixed[0]['name']} is the largest airline with several constructors"
-    else:
-        finding = "No airline shows two constructors side by side"
     what = "The constructors' shares in the photos of each airline, the largest airline first"
     figures.append(stacks(finding, what, "Airline", found["airline_mix"], colours))
     return figures
@@ -154,29 +190,38 @@ def _airframes(found: Numbers) -> list[Figure]:
     per = {int(photos): count for photos, count in found["photos_per_airframe"].items()}
     airframes = found["airframes"]
     if not airframes:
-        return [Note("No photo names its registration", "Airframes cannot be told apart, nor kept out of the test photos.")]
+        return [
+            Note("No photo names its registration", "Airframes cannot be told apart, nor kept out of the test photos.")
+        ]
     counts = Counter[str]()
     for photos, count in per.items():
         counts[str(photos) if photos <= 10 else "11 to 20" if photos <= 20 else "more than 20"] += count
-    finding = f"{share(per.get(1, 0), airframes)} of {some(airframes, 'airframe')} have a single photo; one has {number(max(per))}"
+    finding = f"{share(per.get(1, 0), airframes)} of {some(airframes, 'airframe')} have a single photo"
     if max(per) == 1:
         finding = f"Each of {some(airframes, 'airframe')} has a single photo"
     what = "Airframes by the number of their photos"
     unknown = found["missing"]["registration"]
     if unknown:
         what += f"; {some(unknown, 'photo')} ({share(unknown, found['photos'])}) without a registration are not counted"
-    return [bars(finding, what, ("Photos of each", "Airframes"), counts, airframes)]
+    figures: list[Figure] = [bars(finding, what, ("Photos of each", "Airframes"), counts, airframes)]
+    largest = {name: count for name, count in found["largest_airframes"].items() if count > MANY}
+    if largest:
+        known = found["photos"] - unknown
+        finding = f"{next(iter(largest))} has the most photos, {number(max(largest.values()))}"
+        what = "The airframes with the most photos; a registration that stands for none, such as N/A, would show here"
+        figures.append(bars(finding, what, ("Registration", "Photos"), largest, known))
+    return figures
 
 
-def _images(found: Numbers) -> list[Figure]:
+def _images(found: Numbers, alike: list[list[Picture]]) -> list[Figure]:
     dimensions, known = found["dimensions"], found["photos"] - found["without_size"]
     figures: list[Figure] = []
     if len(dimensions) == 1:
         only = dimensions[0]
-        figures.append(Note(f"All images are {only['width']} × {only['height']} pixels", _below(found, known)))
+        figures.append(Note(f"All images are {only['width']} \u00d7 {only['height']} pixels", _below(found, known)))
     elif dimensions:
         spread = found["sizes"]
-        median = f"{number(spread['width']['median'])} × {number(spread['height']['median'])}"
+        median = f"{number(spread['width']['median'])} \u00d7 {number(spread['height']['median'])}"
         finding = f"The median image is {median} pixels"
         what = f"Width and height; a bubble's area is its number of photos ({some(len(dimensions), 'size')} in all)"
         alt = f"{finding}. Widths from {spread['width']['smallest']} to {spread['width']['largest']}, heights from " \
@@ -193,14 +238,30 @@ def _images(found: Numbers) -> list[Figure]:
         rows = [(f"{low} to {high}", photos) for low, high, photos in bins]
         figures.append(Drawing(finding, what, drawings.sides(bins, alt), ("Smallest side, pixels", "Photos"), rows))
     if found["without_size"]:
-        figures.append(Note(f"{some(found['without_size'], 'photo')} {'does' if found['without_size'] == 1 else 'do'} not give a width and height"))
+        figures.append(Note(f"The catalog does not give the size of {some(found['without_size'], 'photo')}"))
     copies = found["duplicated_files"]
     if copies:
         rows = [(len(ids), ", ".join(ids[:6]) + (", ..." if len(ids) > 6 else "")) for ids in copies[:ROWS]]
         finding = f"{some(found['exact_duplicates'], 'photo is an exact copy', 'photos are exact copies')} of others"
-        figures.append(Listing(finding, "Photos with one and the same file", ("Photos", "Their ids"), rows, len(copies) - len(rows)))
+        figures.append(
+            Listing(
+                finding, "Photos with one and the same file", ("Photos", "Their ids"), rows, len(copies) - len(rows)
+            )
+        )
     else:
         figures.append(Note("No photo is an exact copy of another", "No two files have one sha256."))
+    groups, broken = found["look_alikes"] or [], found["broken_images"] or {}
+    if groups:
+        finding = f"{some(len(groups), 'picture is', 'pictures are')} there in several files"
+        what = "Photos whose hash of light and whose detail agree: the same picture in another size or quality"
+        figures.append(Pictures(finding, what, alike, len(groups) - len(alike)))
+    else:
+        what = "Compared by a hash of their light and by their detail."
+        figures.append(Note("No picture is there in several files", what))
+    if broken:
+        finding = f"{some(len(broken), 'image')} cannot be shown"
+        what, first = "Files that are no whole image", list(broken.items())[:ROWS]
+        figures.append(Listing(finding, what, ("File", "Why"), first, len(broken) - len(first)))
     return figures
 
 
@@ -208,8 +269,10 @@ def _below(found: Numbers, known: int) -> str:
     """Return the sentence on images that are smaller than what the network sees."""
     below = found["under_224"]
     if not below:
-        return f"All images have at least the {NETWORK_SIDE} pixels of a side that the network sees."
-    return f"{share(below, known)} of the images have a side under {NETWORK_SIDE} pixels, which the network sees."
+        return f"All images have at least the {NETWORK_SIDE} pixels of a side that the network sees"
+    if below == known:
+        return f"Every image has a side under the {NETWORK_SIDE} pixels that the network sees"
+    return f"{share(below, known)} of the images have a side under the {NETWORK_SIDE} pixels that the network sees"
 
 
 def _sources(found: Numbers) -> list[Figure]:
@@ -220,9 +283,9 @@ def _sources(found: Numbers) -> list[Figure]:
     if len(sources) == 1:
         finding = f"All photos come from {first or 'an unnamed source'}"
     figures: list[Figure] = [bars(finding, "Photos by source", ("Source", "Photos"), sources, photos)]
-    if found["source_mix"]:
+    if found["source_mix"] and len(sources) > 1:
         single = [row["name"] for row in found["source_mix"] if len(row["constructors"]) == 1]
-        finding = f"{some(len(single), 'source')} of {len(found['source_mix'])} {'has' if len(single) == 1 else 'have'} one constructor only"
+        finding = f"{some(len(single), 'source')} of {len(found['source_mix'])} {has(len(single))} one constructor only"
         what = "The constructors' shares in the photos of each source"
         figures.append(stacks(finding, what, "Source", found["source_mix"], colours))
     figures.extend(_time(found, column) for column in DATES)
@@ -235,25 +298,39 @@ def _sources(found: Numbers) -> list[Figure]:
         if not named:
             figures.append(Note(f"No photo names its {what}"))
             continue
-        finding = f"{some(len(named), what)}; {share(unsaid, photos)} of the photos name none" if unsaid else f"{some(len(named), what)}; every photo names one"
-        figures.append(bars(finding, f"Photos by {what}: to be named wherever a photo is shown", (what.capitalize(), "Photos"), counts, photos))
+        finding = (
+            f"{some(len(named), what)}; {share(unsaid, photos)} of the photos name none"
+            if unsaid
+            else f"{some(len(named), what)}; every photo names one"
+        )
+        figures.append(
+            bars(
+                finding,
+                f"Photos by {what}: to be named wherever a photo is shown",
+                (what.capitalize(), "Photos"),
+                counts,
+                photos,
+            )
+        )
     return figures
 
 
 def _time(found: Numbers, column: str) -> Figure:
     """Return the photos of each source by month or by year."""
-    months, (done, remark) = found["months"][column], DATES[column]
+    months, done = found["months"][column], DATES[column]
     if not months:
         return Note(f"No photo says when it was {done}")
     span, dated = found["spans"][column], sum(sum(sources.values()) for sources in months.values())
     when = f"from {span[0][:10]} to {span[1][:10]}" if span[0] != span[1] else f"on {span[0]}"
     if len(months) == 1:
-        return Note(f"{some(dated, 'photo')} {done} {when}", f"All in one month. {remark}.")
+        return Note(f"{some(dated, 'photo')} {done} {when}", "All in one month.")
     every = _months_between(min(months), max(months))
     yearly = len(every) > YEARS_FROM
     unit = "year" if yearly else "month"
     totals: Counter[str] = Counter()
-    by_time: dict[str, Counter[str]] = {time: Counter() for time in dict.fromkeys(m[:4] if yearly else m for m in every)}
+    by_time: dict[str, Counter[str]] = {
+        time: Counter() for time in dict.fromkeys(m[:4] if yearly else m for m in every)
+    }
     for month, sources in months.items():
         totals.update(sources)
         by_time[month[:4] if yearly else month].update(sources)
@@ -263,7 +340,7 @@ def _time(found: Numbers, column: str) -> Figure:
         series["other sources"] = [sum(c.values()) - sum(c[name] for name in names) for c in by_time.values()]
     most = max(by_time, key=lambda time: by_time[time].total())
     finding = f"{done.capitalize()} {when}, most in {most} ({some(by_time[most].total(), 'photo')})"
-    what = f"Photos {done} by {unit} and source, all on one scale. {remark}"
+    what = f"Photos {done} by {unit} and source, all on one scale"
     rows: list[tuple[str | int, ...]] = [
         (time, *(counts[place] for counts in series.values())) for place, time in enumerate(by_time)
     ]
@@ -279,11 +356,25 @@ def _months_between(first: str, last: str) -> list[str]:
 
 def _fields(found: Numbers) -> list[Figure]:
     photos = found["photos"]
-    missing = dict(sorted(found["missing"].items(), key=lambda item: (-item[1], item[0])))
-    full = sum(not count for count in missing.values())
-    worst = [name for name, count in missing.items() if count == photos]
-    finding = f"{full} of {len(missing)} fields are filled in every photo"
-    if worst:
-        finding += f"; {len(worst)} in none"
-    what = "Photos without a value, by field; a full bar would be all photos. Family and model come from the label"
-    return [bars(finding, what, ("Field", "Missing"), missing, photos, longest=photos)]
+    ordered = sorted(found["missing"].items(), key=lambda item: (-item[1], item[0]))
+    missing = {name: count for name, count in ordered if count}
+    full = [name for name in found["missing"] if name not in missing]
+    if not missing:
+        return [Note("Every field is filled in every photo")]
+    never = sum(count == photos for count in missing.values())
+    finding = f"{len(full)} of {len(ordered)} fields are filled in every photo" + (
+        f", {never} in none" if never else ""
+    )
+    what = f"Photos without a value, by field; a full bar is all photos. Always filled: {', '.join(full)}"
+    figures: list[Figure] = [bars(finding, what, ("Field", "Missing"), missing, photos, longest=photos)]
+    sources = [name for name in found["sources"] if name in found["missing_by_source"]][:SERIES]
+    uneven = [name for name, count in missing.items() if 0 < count < photos]
+    if len(sources) > 1 and uneven:
+        rows: list[tuple[str | int, ...]] = [
+            (name, *(share(found["missing_by_source"][source][name], found["sources"][source]) for source in sources))
+            for name in uneven
+        ]
+        what = "The share of photos without a value, by field and source"
+        finding = "What is missing differs between the sources"
+        figures.append(Listing(finding, what, ("Field", *(source or "not said" for source in sources)), rows))
+    return figures

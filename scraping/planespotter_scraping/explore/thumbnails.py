@@ -16,7 +16,7 @@ from planespotter_scraping.catalog import LABEL_PATH
 from planespotter_scraping.images import IMAGE_PIXELS, SUFFIXES
 from planespotter_scraping.stats import Numbers, model_name
 
-SIDE = (160, 120)  # pixels at most
+SIDE = (176, 132)  # pixels at most
 QUALITY = 75
 LIMIT = 15_000_000  # bytes of all pictures in the page: a browser opens it at once, and it can be sent by mail
 TRIES = 5  # photos that are looked at for each picture, where some cannot be read
@@ -67,7 +67,7 @@ def make(
     `progress` is called with the pictures done and to do. Images that cannot be read are passed over.
     """
     rows = sorted(found["models"], key=lambda row: (-row["photos"], row["constructor"], row["family"], row["model"]))
-    groups = {labels: photos for labels, photos in frame.groupby(list(LABEL_PATH))}
+    groups = dict(iter(frame.groupby(list(LABEL_PATH))))
     sheets = [Sheet(row["constructor"], model_name(row), row["photos"]) for row in rows]
     candidates = [
         _candidates(groups[row["constructor"], row["family"], row["model"]], per_class * TRIES) for row in rows
@@ -90,6 +90,18 @@ def make(
                 taken += len(picture.address)
                 sheets[index].pictures.append(picture)
     return Sheets(sheets, broken, full=False)
+
+
+def of_groups(folder: Path, frame: pd.DataFrame, groups: list[list[str]], each: int = 4) -> list[list[Picture]]:
+    """Return the pictures of the first photos of each group of photo ids."""
+    rows = frame.set_index("photo_id", drop=False)
+    shown = []
+    for ids in groups:
+        some = rows.loc[ids[:each]].to_dict("records")
+        shown.append([picture(folder / row["file"], row) for row in some])  # type: ignore[arg-type]
+        for small, row in zip(shown[-1], some, strict=True):
+            small.caption = f"{row['aircraft_type'] or row['constructor']}: {row['photo_id']}"  # what may differ
+    return shown
 
 
 def _candidates(photos: pd.DataFrame, count: int) -> Iterator[dict[str, str]]:
