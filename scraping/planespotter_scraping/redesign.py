@@ -20,9 +20,10 @@ WIDTH = 100
 
 async def refuse_collapsed(watch: Watch, page: Page, listing: Listing, out: Path) -> None:
     """Let a page pass that says what its like used to say. Raise RedesignError, with evidence in `out`, if not."""
-    usual = watch.usual(listing.markup)
     collapses = watch.look(listing)
     if collapses:
+        usual = watch.usual(listing.markup, skipped=max(collapse.earlier for collapse in collapses))
+        usual = usual if usual.cards else watch.usual(listing.markup)
         reason = what_is_gone(watch.site, collapses)
         await _stop(watch.site, page, listing, usual, out, reason, collapses[0].field)
 
@@ -53,6 +54,7 @@ async def _stop(
     """Keep the evidence and raise RedesignError."""
     html = await page.content()
     probes = lines_to_look_at(site, listing, usual, name)[:SHOWN_LINES]
+    report = [*look_at_lines(probes, listing, usual), "", *lines(site, listing, usual, html)]
     place = await evidence.save(
         page,
         out,
@@ -60,12 +62,13 @@ async def _stop(
         what=f"no {name}" if name else "no cards",
         facts=facts(site, listing, usual, html)
         | {"look_at": [_probe_facts(probe, listing, usual) for probe in probes]},
-        lines=[*look_at_lines(probes, listing, usual), "", *lines(site, listing, usual, html)],
+        lines=report,
     )
     where = f" Look at {where_is(probes[0])} ({probes[0].name}: {_fall(probes[0], listing, usual)})." if probes else ""
     raise RedesignError(
         f"{reason}{where} A screenshot, the page and a report are in {place}. What was stored before is safe, and of "
-        "this page nothing was stored. Mend the reader and run the same command again: it goes on here."
+        "this page nothing was stored. Mend the reader and run the same command again: it goes on here.",
+        report,
     )
 
 
@@ -183,8 +186,8 @@ def lines(site: Site, listing: Listing, usual: Tally, html: str) -> list[str]:
 def likely_cards(root: Node) -> tuple[int, str, str] | None:
     """Return how many elements look like cards, what they are, and one of them as HTML; None if there are none.
 
-    They are the elements that hold one picture each and repeat most often with the same tag and classes; of several
-    inside each other the outermost.
+    They are the elements that hold text and one picture each and repeat most often with the same tag and classes; of
+    several inside each other the outermost, of several beside each other those that come last.
     """
     kinds: defaultdict[tuple[str, str], dict[int, Node]] = defaultdict(dict)
     depths: dict[tuple[str, str], int] = {}
@@ -200,13 +203,15 @@ def likely_cards(root: Node) -> tuple[int, str, str] | None:
                 depths.setdefault(kind, len(around) - place)
         inside = (*around, node)[-12:]  # a card is not that deep
         waiting.extend((child, inside) for child in node.children if isinstance(child, Node))
-    best: tuple[int, int, tuple[str, str]] | None = None
-    for kind, nodes in kinds.items():
-        single = [key for key in nodes if pictures[key] == 1]
-        if kind[0] and len(single) > 2 and len(single) > len(nodes) / 2:
-            best = max(best or (0, 0, kind), (len(single), depths[kind], kind))
-    if best is None:
+    best: tuple[int, int, int] = (0, 0, 0)
+    found: tuple[str, str] | None = None
+    for order, (kind, nodes) in enumerate(kinds.items()):
+        single = [key for key, node in nodes.items() if pictures[key] == 1 and node.texts()]
+        rank = (len(single), depths[kind], -order)  # the walk is from the end of the page to its beginning
+        if kind[0] and len(single) > 2 and len(single) > len(nodes) / 2 and rank > best:
+            best, found = rank, kind
+    if found is None:
         return None
-    count, _, (tag, classes) = best
+    count, (tag, classes) = best[0], found
     node = next(node for key, node in kinds[(tag, classes)].items() if pictures[key] == 1)
     return count, f'{tag} class="{classes}"' if classes else tag, markup.to_html(node)

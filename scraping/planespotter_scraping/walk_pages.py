@@ -57,6 +57,7 @@ READY_SECONDS = 15.0
 PAGE_SECONDS = 2400.0  # for a page of images on a slow line, and waits that a site wants
 FRESH = timedelta(days=1)  # how long a queue is worth going on with
 PAGES_PER_BROWSER = 50  # a browser that has seen more pages than that takes ever more memory
+NOT_LOADED = [f".{kind}" for kind in ("jpg jpeg png gif webp avif bmp svg ico woff woff2 ttf otf mp4 webm").split()]
 LOGIN = re.compile(r"/(log|sign)[-_]?in(/|\.|$)", re.IGNORECASE)  # in the path of an address
 CHALLENGE = "iframe[src*='challenges.cloudflare.com'], script[src*='challenges.cloudflare.com']"
 CHALLENGE_TITLES = ("just a moment", "attention required")
@@ -74,8 +75,13 @@ async def walk(
     user_agent: str,
     pages: int | None = None,
     login: "StorageState | None" = None,
+    lookout: watch.Watch | None = None,
+    queues: Path | None = None,
 ) -> int:
     """Keep the photos of all pages, or the first `pages`, of the site at `base`.
+
+    With a `lookout` of its own, a walk does not remember for later ones how full the pages were. `queues` is the folder
+    for the queue of pages, by default one in the catalog.
 
     Returns how many pages are done, with those of earlier runs that were cut short. A page that could not be read
     ends the walk and is in the keeper's outcome. Raises StopError if the site must not be asked further, and what
@@ -86,7 +92,7 @@ async def walk(
     await robots.check(first)
     delay = max((await robots.rules(first)).delay, 60 / site.pages_per_minute)
     # One queue for each address: the built-in site has a new port each time, and old addresses lead nowhere.
-    queues = keeper.out / ".crawl"
+    queues = queues or keeper.out / ".crawl"
     configuration = Configuration(
         storage_dir=str(queues / urlsplit(base).netloc.replace(":", "-")), purge_on_start=False
     )
@@ -94,7 +100,7 @@ async def walk(
     queue = await _open_queue(configuration, storage)
     try:
         crawler = _crawler(chromium, user_agent, delay, configuration, storage, queue)
-        reader = _PageReader(site, first, keeper, robots, crawler, pages, login, delay)
+        reader = _PageReader(site, first, keeper, robots, crawler, pages, login, delay, lookout)
         await crawler.run([reader.request(first, 1, "list")] if await queue.is_empty() else [])
         if reader.failure is not None:
             raise reader.failure
@@ -191,9 +197,11 @@ class _PageReader:
         pages: int | None,
         login: "StorageState | None",
         delay: float,
+        lookout: watch.Watch | None,
     ) -> None:
         self.site, self.first, self.pages, self.login, self.delay = site, first, pages, login, delay
-        self.watch = watch.Watch(site, watch.load(keeper.out, site.name))
+        self.watch = lookout or watch.Watch(site, watch.load(keeper.out, site.name))
+        self.remembers = lookout is None
         self.keeper, self.robots, self.crawler = keeper, robots, crawler
         self.run = uuid4().hex[:8]  # tells the requests of this run from those that an earlier one has left
         self.resumed = False
@@ -214,8 +222,11 @@ class _PageReader:
         return Request.from_url(url, unique_key=f"{self.run} {role} {url}", user_data=data)
 
     async def prepare(self, context: PlaywrightPreNavCrawlingContext) -> None:
-        """Keep the browser from loading pictures and fonts: the addresses are enough. Log in, if the user has."""
-        await context.block_requests()
+        """Keep the browser from loading pictures and fonts: the addresses are enough. Log in, if the user has.
+
+        Styles are loaded, once: how far a page can be scrolled depends on them, and what a screenshot tells.
+        """
+        await context.block_requests(url_patterns=NOT_LOADED)
         if self.login is not None and context.page.context not in self.logged_in:
             await context.page.context.set_storage_state(self.login)
             self.logged_in.add(context.page.context)
@@ -309,7 +320,8 @@ class _PageReader:
         """Store the photos of a page or a batch, unless it shows that the site was redesigned."""
         await redesign.refuse_collapsed(self.watch, page, listing, self.keeper.out)
         await self.keeper.keep_all(listing)
-        watch.save(self.keeper.out, self.site.name, self.watch.remembered())
+        if self.remembers:
+            watch.save(self.keeper.out, self.site.name, self.watch.remembered())
 
     def scrolls(self, request: Request, listing: Listing) -> bool:
         """Return whether the list goes on on the page itself."""

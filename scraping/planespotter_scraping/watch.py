@@ -21,7 +21,7 @@ its cards is not noticed, and a field that the profile does not expect has to be
 import json
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,7 +40,14 @@ FILE = ".fullness.json"
 
 
 class RedesignError(StopError):
-    """A site whose pages are no longer what its reader expects. The text says what is gone, and where to look."""
+    """A site whose pages are no longer what its reader expects. The text says what is gone, and where to look.
+
+    `report` is what the evidence says in text, line by line.
+    """
+
+    def __init__(self, text: str, report: Sequence[str] = ()) -> None:
+        super().__init__(text)
+        self.report = list(report)
 
 
 @dataclass
@@ -68,13 +75,17 @@ class Tally:
 
 @dataclass(frozen=True)
 class Collapse:
-    """A field that used to be there: its share before, on `there` of `cards` cards now, and how that is known."""
+    """A field that used to be there: its share before, on `there` of `cards` cards now, and how that is known.
+
+    Those cards are on this page and the `earlier` ones before it.
+    """
 
     field: str
     before: float
     there: int
     cards: int
     known_from: str
+    earlier: int = 0
 
 
 def tally(listing: Listing) -> Tally:
@@ -104,18 +115,22 @@ def chance(there: int, cards: int, share: float, series: int) -> float:
     return sum(math.comb(count, k) * share**k * (1 - share) ** (count - k) for k in range(most + 1))
 
 
-def collapsed(there: int, cards: int, share: float, series: int | None = None) -> bool:
+def collapsed(there: int, cards: int, share: float, series: int | None = None, mistake: float = MISTAKE) -> bool:
     """Return whether `there` of `cards` cards is a collapse of what was on a share of them. See the module's text."""
     if series is None:
         series = SHORT_SERIES if share >= NEARLY_ALL else SERIES
-    return there < cards * share / 2 and chance(there, cards, share, series) < MISTAKE
+    return there < cards * share / 2 and chance(there, cards, share, series) < mistake
 
 
 class Watch:
-    """Looks at the pages of one site in the order of the crawl. `memory` is what earlier runs saw, by markup."""
+    """Looks at the pages of one site in the order of the crawl.
 
-    def __init__(self, site: Site, memory: Mapping[str, Tally] | None = None) -> None:
-        self.site = site
+    `memory` is what earlier runs saw, by markup. `mistake` is the probability of a false alarm that one comparison may
+    have, see the module's text.
+    """
+
+    def __init__(self, site: Site, memory: Mapping[str, Tally] | None = None, mistake: float = MISTAKE) -> None:
+        self.site, self.mistake = site, mistake
         self.memory = dict(memory or {})
         self.recent: deque[tuple[str, Tally]] = deque()  # by markup; at least as many cards as the longest window
 
@@ -135,19 +150,15 @@ class Watch:
                 self.memory[old] = _faded(self.memory.get(old, Tally()) + counts)
         return found
 
-    def usual(self, markup: str) -> Tally:
-        """Return the counts over the pages that were sound, those of this run and the remembered ones."""
-        return self._before(markup, 0)
+    def usual(self, markup: str, skipped: int = 0) -> Tally:
+        """Return the counts over the pages that passed but the last `skipped`, with the remembered ones."""
+        pages = list(self.recent)[: len(self.recent) - skipped]
+        return sum((counts for kind, counts in pages if kind == markup), self.memory.get(markup, Tally()))
 
     def remembered(self) -> dict[str, Tally]:
         """Return what a later run should know of this one and those before it, by markup."""
         markups = set(self.memory) | {markup for markup, _ in self.recent}
         return {markup: _faded(self.usual(markup)) for markup in markups}
-
-    def _before(self, markup: str, skipped: int) -> Tally:
-        """Return the counts over the pages of `markup` but the last `skipped` pages of any."""
-        pages = list(self.recent)[: len(self.recent) - skipped]
-        return sum((counts for kind, counts in pages if kind == markup), self.memory.get(markup, Tally()))
 
     def _collapse(self, name: str, markup: str, page: Tally) -> Collapse | None:
         """Return the collapse of one field, None if there is none."""
@@ -155,20 +166,22 @@ class Watch:
             expected = self.site.expected.get(name, 0.0)
             there = of_site.filled[name]
             cards = of_site.cards if name == "photo_id" else of_site.photos
-            if collapsed(there, cards, expected):
-                return Collapse(name, expected, there, cards, "its profile expects")
+            if collapsed(there, cards, expected, mistake=self.mistake):
+                return Collapse(name, expected, there, cards, "its profile expects", skipped)
             asked = of_site.filled[name] + of_site.lost[name]
-            if of_site.lost[name] and collapsed(of_site.filled[name], asked, CONFIRMED, SHORT_SERIES):
-                return Collapse(name, 1.0, of_site.filled[name], asked, "the addresses of the same photos say")
-            usual = self._before(markup, skipped)
+            if of_site.lost[name] and collapsed(of_site.filled[name], asked, CONFIRMED, SHORT_SERIES, self.mistake):
+                told = "the addresses of the same photos say"
+                return Collapse(name, 1.0, of_site.filled[name], asked, told, skipped)
+            usual = self.usual(markup, skipped)
             if usual.cards >= ENOUGH:
                 before = usual.said[name] / usual.cards
                 # What the pages so far had on all cards may still have long gaps, unless the profile rules them out.
                 series = SHORT_SERIES if expected >= NEARLY_ALL else SERIES
                 count = usual.cards // series  # one series more of either kind: what was always there may yet fail
                 careful = (before * count + 1) / (count + 2)
-                if collapsed(of_markup.said[name], of_markup.cards, min(before, careful), series):
-                    return Collapse(name, before, of_markup.said[name], of_markup.cards, "earlier pages had")
+                if collapsed(of_markup.said[name], of_markup.cards, min(before, careful), series, self.mistake):
+                    there, cards = of_markup.said[name], of_markup.cards
+                    return Collapse(name, before, there, cards, "earlier pages had", skipped)
         return None
 
     def _windows(self, markup: str, page: Tally) -> Iterable[tuple[int, Tally, Tally]]:
