@@ -77,4 +77,4 @@ def _spoken(amount: float) -> str:
     """Return a number of seconds as people say it."""
     if amount < 120:
         return f"{math.ceil(amount)} s"
-    return f"{amount / 60:.0f} minutes" if amount < 7200 else f"{amount / 3600:.0f} hours"
+    return f"{amount / 60:.0f} minutes" if amount < 5400 else f"{amount / 3600:.0f} hours"

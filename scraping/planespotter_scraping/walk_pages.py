@@ -14,6 +14,7 @@ import asyncio
 import logging
 import re
 import shutil
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,7 +32,6 @@ from crawlee.crawlers import (
     PlaywrightCrawlingContext,
     PlaywrightPreNavCrawlingContext,
 )
-from crawlee.http_clients import ImpitHttpClient
 from crawlee.statistics import Statistics
 from crawlee.storage_clients import FileSystemStorageClient
 from crawlee.storages import RequestQueue
@@ -57,7 +57,10 @@ READY_SECONDS = 15.0
 PAGE_SECONDS = 2400.0  # for a page of images on a slow line, and waits that a site wants
 FRESH = timedelta(days=1)  # how long a queue is worth going on with
 PAGES_PER_BROWSER = 50  # a browser that has seen more pages than that takes ever more memory
-NOT_LOADED = [f".{kind}" for kind in ("jpg jpeg png gif webp avif bmp svg ico woff woff2 ttf otf mp4 webm").split()]
+NOT_LOADED = [".jpg", ".jpeg", ".png", ".gif", ".webp", ".avif", ".bmp", ".svg", ".woff", ".ttf", ".otf", ".mp4", ".webm"]
+    f".{kind}"
+    for kind in ["jpg", "jpeg", "png", "gif", "webp", "avif", "bmp", "svg", "woff", "ttf", "otf", "mp4", "webm"]
+]
 LOGIN = re.compile(r"/(log|sign)[-_]?in(/|\.|$)", re.IGNORECASE)  # in the path of an address
 CHALLENGE = "iframe[src*='challenges.cloudflare.com'], script[src*='challenges.cloudflare.com']"
 CHALLENGE_TITLES = ("just a moment", "attention required")
@@ -99,8 +102,10 @@ async def walk(
     storage = FileSystemStorageClient()
     queue = await _open_queue(configuration, storage)
     try:
-        crawler = _crawler(chromium, user_agent, delay, configuration, storage, queue)
+        pool = _browsers(chromium, user_agent)
+        crawler = _crawler(pool, configuration, storage, queue)
         reader = _PageReader(site, first, keeper, robots, crawler, pages, login, delay, lookout)
+        pool.pre_page_create_hook(reader.keep_pace)
         await crawler.run([reader.request(first, 1, "list")] if await queue.is_empty() else [])
         if reader.failure is not None:
             raise reader.failure
@@ -131,19 +136,9 @@ async def _open_queue(configuration: Configuration, storage: FileSystemStorageCl
     return await RequestQueue.open(configuration=configuration, storage_client=storage)
 
 
-def _crawler(
-    chromium: Path,
-    user_agent: str,
-    delay: float,
-    configuration: Configuration,
-    storage: FileSystemStorageClient,
-    queue: RequestQueue,
-) -> PlaywrightCrawler:
-    """Return Crawlee's crawler for this walk: one page each `delay` seconds, open about who it is.
-
-    What the answers mean is for our own handler to say, so Crawlee is told to take no offence at any.
-    """
-    pool = BrowserPool.with_default_plugin(
+def _browsers(chromium: Path, user_agent: str) -> BrowserPool:
+    """Return the browsers of this walk, one after the other: open about who they are, and none for long."""
+    return BrowserPool.with_default_plugin(
         browser_type="chromium",
         headless=True,
         browser_launch_options={
@@ -156,13 +151,22 @@ def _crawler(
         fingerprint_generator=None,  # be who we are
         retire_browser_after_page_count=PAGES_PER_BROWSER,
         close_inactive_browsers_interval=timedelta(seconds=1),
-        browser_inactive_threshold=timedelta(hours=1),  # a slow pace is no reason for a new browser at each page
+        browser_inactive_threshold=timedelta(days=1),  # a slow pace is no reason for a new browser at each page
     )
+
+
+def _crawler(
+    pool: BrowserPool, configuration: Configuration, storage: FileSystemStorageClient, queue: RequestQueue
+) -> PlaywrightCrawler:
+    """Return Crawlee's crawler for this walk: one page at a time.
+
+    What the answers mean is for our own handler to say, so Crawlee is told to take no offence at any. Nor does it keep
+    the pace: it would count from when it has begun with a page, and starting a browser takes a while.
+    """
     return PlaywrightCrawler(
         browser_pool=pool,
         fingerprint_generator=None,
         navigation_timeout=timedelta(seconds=NAVIGATION_SECONDS),
-        http_client=ImpitHttpClient(browser=None, headers={"User-Agent": user_agent}),
         configuration=configuration,
         storage_client=storage,
         event_manager=service_locator.get_event_manager(),
@@ -174,12 +178,7 @@ def _crawler(
         max_session_rotations=0,
         max_request_retries=RETRIES,
         request_handler_timeout=timedelta(days=30),  # for a list without an end; see PAGE_SECONDS
-        concurrency_settings=ConcurrencySettings(
-            min_concurrency=1,
-            max_concurrency=1,
-            desired_concurrency=1,
-            max_tasks_per_minute=60 / delay if delay else float("inf"),
-        ),
+        concurrency_settings=ConcurrencySettings(min_concurrency=1, max_concurrency=1, desired_concurrency=1),
         configure_logging=False,
     )
 
@@ -205,6 +204,7 @@ class _PageReader:
         self.keeper, self.robots, self.crawler = keeper, robots, crawler
         self.run = uuid4().hex[:8]  # tells the requests of this run from those that an earlier one has left
         self.resumed = False
+        self.opened = 0.0  # when the last page was, on the monotonic clock
         self.failure: Exception | None = None
         self.stopped = False
         self.logged_in: WeakSet[BrowserContext] = WeakSet()
@@ -221,6 +221,10 @@ class _PageReader:
         data = {"number": number, "role": role, "run": self.run, "previous": previous, "start": list(start)}
         return Request.from_url(url, unique_key=f"{self.run} {role} {url}", user_data=data)
 
+    async def keep_pace(self, *_: object) -> None:
+        """Wait until it is time for the next page."""
+        await asyncio.sleep(max(0.0, self.opened + self.delay - time.monotonic()))
+
     async def prepare(self, context: PlaywrightPreNavCrawlingContext) -> None:
         """Keep the browser from loading pictures and fonts: the addresses are enough. Log in, if the user has.
 
@@ -230,6 +234,7 @@ class _PageReader:
         if self.login is not None and context.page.context not in self.logged_in:
             await context.page.context.set_storage_state(self.login)
             self.logged_in.add(context.page.context)
+        self.opened = time.monotonic()
 
     async def read_page(self, context: PlaywrightCrawlingContext) -> None:
         """Store the photos of one page and queue what follows; sort what goes wrong."""

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.message import Message
 from functools import cached_property
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,7 +22,10 @@ KINDS = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/j
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer other than the site's own. `headers` come on top, or instead of those that follow from the body."""
+    """An answer other than the site's own. `headers` come on top, or instead of those that follow from the body.
+
+    The `status` 0 is none: the connection is cut.
+    """
 
     body: bytes = b""
     kind: str = KINDS[".html"]
@@ -41,8 +45,8 @@ class SampleSite:
     batches `stalls` (the first is 1). `redesigns` says by page, or batch, from where on something about the cards is
     different: "airline" or "maker" (no longer linked as they were) or "cards" (made of other elements).
 
-    `interfere` is given the path and query of each request before it is answered, in any thread, and may return a
-    Reply to give instead.
+    `interfere` is given the path and query of each request, and its headers, before it is answered, in any thread. It
+    may return a Reply to give instead.
     """
 
     photos: int = 600
@@ -53,7 +57,7 @@ class SampleSite:
     endless: bool = False
     stalls: tuple[int, ...] = ()
     redesigns: tuple[tuple[int, str], ...] = ()
-    interfere: Callable[[str], Reply | None] = lambda path: None
+    interfere: Callable[[str, Message], Reply | None] = lambda path, headers: None
 
     @cached_property
     def collection(self) -> list[Photo]:
@@ -141,8 +145,10 @@ def _handler(site: SampleSite) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"  # keeps the connection, which halves the time that a crawl takes
 
         def do_GET(self) -> None:
-            if (reply := site.interfere(self.path)) is not None:
-                self._answer(reply.body, reply.kind, reply.status, reply.headers)
+            if (reply := site.interfere(self.path, self.headers)) is not None:
+                if reply.status:
+                    self._answer(reply.body, reply.kind, reply.status, reply.headers)
+                self.close_connection = not reply.status
                 return
             url = urlsplit(self.path)
             path, query = unquote(url.path), parse_qs(url.query)
