@@ -16,7 +16,9 @@ app.add_typer(catalogs, name="catalog")
 
 @app.command()
 def scrape(
-    out: Annotated[Path, typer.Option(help="Folder of the catalog. An existing one is added to.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the catalog. An existing one is added to. Needed without --check.")
+    ] = None,
     site: Annotated[str, typer.Option(help="Site to read: sample, planespotters or commons.")] = "sample",
     url: Annotated[
         str | None,
@@ -39,6 +41,14 @@ def scrape(
             "`playwright open --save-storage FILE ADDRESS`: log in, then close the window. Keep it secret."
         ),
     ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Only look at the first page: say how full the fields are, and end with 1 if they are not as "
+            "expected. Nothing is stored; --url may also be the page.html of evidence.",
+        ),
+    ] = False,
     category: Annotated[
         list[str] | None,
         typer.Option(
@@ -85,7 +95,8 @@ def scrape(
     A headless Chromium reads the pages of the site, and each photo becomes an image and a row of
     OUT/catalog.csv. Stop with Ctrl-C at any time: the same command goes on from there, and fetches nothing twice.
     A site's robots.txt and its wish to be left alone for a while are obeyed; if it refuses the crawl, that ends,
-    and OUT/evidence keeps what the site showed.
+    and OUT/evidence keeps what the site showed. So it does if the site was redesigned: when a field that used to be
+    there is gone, or the photos are, the crawl ends, and says which line of the site's reader to look at.
 
     Wikimedia Commons (--site commons) is read through its API. Its photos may be used by anyone who names author
     and licence, which OUT/ATTRIBUTION.md does.
@@ -94,6 +105,11 @@ def scrape(
 
     Example: planespotter scrape --site commons --category "Boeing 737-800" --contact you@example.org --out photos
     """
+    if check:
+        _check(site, out, url, permission, contact, storage_state)
+        return
+    if out is None:
+        raise typer.BadParameter("name the folder of the catalog", param_hint="--out")
     from planespotter_scraping import crawl, summary, walk_api
 
     names = [name.strip() for name in constructors.split(",") if name.strip()]
@@ -125,6 +141,21 @@ def scrape(
         typer.echo(f"Stopped: {stored} photos were stored in {out}. The same command goes on from there.", err=True)
         raise typer.Exit(130) from None
     summary.show(out, outcome)
+
+
+def _check(
+    site: str, out: Path | None, url: str | None, permission: str, contact: str, storage_state: Path | None
+) -> None:
+    """Print what the reader of a site finds on its first page."""
+    from planespotter_scraping import watch
+    from planespotter_scraping.check import check
+
+    try:
+        told = check(site, url=url, out=out, permission=permission, contact=contact, storage_state=storage_state)
+    except watch.RedesignError as error:
+        typer.echo("\n".join([*error.report, ""]))
+        raise
+    typer.echo("\n".join(told))
 
 
 @app.command()

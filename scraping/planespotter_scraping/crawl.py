@@ -59,22 +59,19 @@ def scrape(
     read, or if some could not; BrowserError and CatalogError as their modules say. Ctrl-C ends with
     KeyboardInterrupt. In all these cases what was stored is safe, and the same call goes on from there.
     """
-    if site_name not in SITES:
-        raise ScrapeError(f"There is no site {site_name!r}. Choose one of: {', '.join(SITES)}.")
-    site = SITES[site_name]
-    _check_leave(site, permission, contact)
-    if url is not None and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc):
-        raise ScrapeError(f"{url!r} is not the address of a site. Give one such as http://127.0.0.1:8000.")
+    site = site_named(site_name)
+    check_leave(site, permission, contact)
+    check_address(url)
     if out.exists() and not out.is_dir():
         raise ScrapeError(f"{out} is a file. Choose a folder for the catalog; it is made if it does not exist.")
     _check_way(site, pages, storage_state, plan)
     login = None if storage_state is None else read_login(storage_state)
     chromium = Path() if isinstance(site, ApiSite) else browser.ensure_chromium()  # an API needs none
-    user_agent = f"planespotter/0.1 (+{contact})" if contact else USER_AGENT
+    agent = user_agent(contact)
     columns = {"permission": " ".join(permission.split())} if site.needs_permission else {}
 
     async def run(base: str) -> Outcome:
-        headers, cookies = {"User-Agent": user_agent}, None if login is None else cookie_jar(login)
+        headers, cookies = {"User-Agent": agent}, None if login is None else cookie_jar(login)
         paced = walk_api.Paced(site.requests_per_minute) if isinstance(site, ApiSite) else None
         async with httpx.AsyncClient(
             headers=headers, cookies=cookies, timeout=30, follow_redirects=True, transport=paced
@@ -85,9 +82,9 @@ def scrape(
                 done = await walk_api.walk(site, base, keeper, plan or walk_api.Plan())
             else:
                 done = await walk_pages.walk(
-                    site, base, keeper, robots, chromium=chromium, user_agent=user_agent, pages=pages, login=login
+                    site, base, keeper, robots, chromium=chromium, user_agent=agent, pages=pages, login=login
                 )
-        _check_end(base, keeper.outcome, done)
+        check_end(base, keeper.outcome, done)
         return keeper.outcome
 
     url = url or site.address
@@ -122,7 +119,25 @@ def _check_way(site: Site | ApiSite, pages: int | None, login: Path | None, plan
         )
 
 
-def _check_leave(site: Site | ApiSite, permission: str, contact: str) -> None:
+def site_named(name: str) -> Site | ApiSite:
+    """Return the site called `name`. Raises ScrapeError if there is none."""
+    if name not in SITES:
+        raise ScrapeError(f"There is no site {name!r}. Choose one of: {', '.join(SITES)}.")
+    return SITES[name]
+
+
+def user_agent(contact: str) -> str:
+    """Return the name that each request carries."""
+    return f"planespotter/0.1 (+{contact})" if contact else USER_AGENT
+
+
+def check_address(url: str | None) -> None:
+    """Raise ScrapeError unless `url` is the address of a site, or None."""
+    if url is not None and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc):
+        raise ScrapeError(f"{url!r} is not the address of a site. Give one such as http://127.0.0.1:8000.")
+
+
+def check_leave(site: Site | ApiSite, permission: str, contact: str) -> None:
     """Raise ScrapeError unless what is given suffices to visit `site`."""
     if site.needs_permission and not permission.strip():
         raise ScrapeError(
@@ -140,7 +155,7 @@ def _check_leave(site: Site | ApiSite, permission: str, contact: str) -> None:
         )
 
 
-def _check_end(base: str, outcome: Outcome, done: int) -> None:
+def check_end(base: str, outcome: Outcome, done: int) -> None:
     """Raise ScrapeError if the crawl came to its end, but not as it should; `done` pages are, earlier ones too."""
     if outcome.bad_pages:
         address, reason = next(iter(outcome.bad_pages.items()))

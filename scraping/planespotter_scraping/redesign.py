@@ -15,7 +15,7 @@ from planespotter_scraping.sites.probes import Probe
 from planespotter_scraping.watch import FILE, Collapse, RedesignError, Tally, Watch, lines_to_look_at, tally
 
 SHOWN_LINES = 3
-WIDTH = 100
+WIDTH = 80
 
 
 async def refuse_collapsed(watch: Watch, page: Page, listing: Listing, out: Path) -> None:
@@ -53,7 +53,7 @@ async def _stop(
 ) -> NoReturn:
     """Keep the evidence and raise RedesignError."""
     html = await page.content()
-    probes = lines_to_look_at(site, listing, usual, name)[:SHOWN_LINES]
+    probes = suspects(site, listing, usual, name)
     report = [*look_at_lines(probes, listing, usual), "", *lines(site, listing, usual, html)]
     place = await evidence.save(
         page,
@@ -85,6 +85,11 @@ def what_is_gone(site: Site, collapses: list[Collapse]) -> str:
     if first.known_from == "earlier pages had" and first.field not in site.expected:
         text += f" If it is not to come back, remove {FILE} from the catalog's folder."
     return text
+
+
+def suspects(site: Site, listing: Listing, usual: Tally, name: str) -> list[Probe]:
+    """Return the lines of a site's module to look at first if the field `name` ("": the cards) is gone."""
+    return lines_to_look_at(site, listing, usual, name)[:SHOWN_LINES]
 
 
 def where_is(probe: Probe) -> str:
