@@ -57,10 +57,7 @@ READY_SECONDS = 15.0
 PAGE_SECONDS = 2400.0  # for a page of images on a slow line, and waits that a site wants
 FRESH = timedelta(days=1)  # how long a queue is worth going on with
 PAGES_PER_BROWSER = 50  # a browser that has seen more pages than that takes ever more memory
-NOT_LOADED = [".jpg", ".jpeg", ".png", ".gif", ".webp", ".avif", ".bmp", ".svg", ".woff", ".ttf", ".otf", ".mp4", ".webm"]
-    f".{kind}"
-    for kind in ["jpg", "jpeg", "png", "gif", "webp", "avif", "bmp", "svg", "woff", "ttf", "otf", "mp4", "webm"]
-]
+KINDS_NOT_LOADED = ("jpg", "jpeg", "png", "gif", "webp", "avif", "bmp", "svg", "woff", "ttf", "otf", "mp4", "webm")
 LOGIN = re.compile(r"/(log|sign)[-_]?in(/|\.|$)", re.IGNORECASE)  # in the path of an address
 CHALLENGE = "iframe[src*='challenges.cloudflare.com'], script[src*='challenges.cloudflare.com']"
 CHALLENGE_TITLES = ("just a moment", "attention required")
@@ -230,7 +227,7 @@ class _PageReader:
 
         Styles are loaded, once: how far a page can be scrolled depends on them, and what a screenshot tells.
         """
-        await context.block_requests(url_patterns=NOT_LOADED)
+        await context.block_requests(url_patterns=[f".{kind}" for kind in KINDS_NOT_LOADED])
         if self.login is not None and context.page.context not in self.logged_in:
             await context.page.context.set_storage_state(self.login)
             self.logged_in.add(context.page.context)
