@@ -344,3 +344,95 @@ def write_attribution(
         if count
         else f"No photo in {folder} has a licence, so there is no {attribution.FILE}."
     )
+
+
+@catalogs.command("clean")
+def clean_catalog(
+    folder: Annotated[Path, typer.Argument(metavar="CATALOG", help="Folder of the catalog.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be dropped, and why.")] = False,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Take back the last clean; once more takes back the one before it.")
+    ] = False,
+    smallest_side: Annotated[
+        int, typer.Option(min=0, help="Drop images whose smaller side has fewer pixels; 0 for none.")
+    ] = 192,
+    largest_aspect: Annotated[
+        float, typer.Option(min=0, help="Drop images of which one side is more than so many times the other; 0: none.")
+    ] = 3.0,
+    smallest_file: Annotated[int, typer.Option(min=0, help="Drop images of fewer bytes.")] = 2000,
+    placeholder_ids: Annotated[
+        int, typer.Option(min=0, help="Drop a file that more photos of one source share; 0 for none.")
+    ] = 3,
+    caption_word: Annotated[
+        list[str] | None,
+        typer.Option(help="Also drop photos whose captions have this word or phrase. May be repeated."),
+    ] = None,
+    near_bits: Annotated[
+        int, typer.Option(min=0, max=16, help="Near duplicates differ in so many of the 64 bits of their hash at most.")
+    ] = 4,
+    near_detail: Annotated[
+        float, typer.Option(min=0, max=1, help="Near duplicates agree in this share of their detail at least.")
+    ] = 0.99,
+    crop_bottom: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SOURCE=ROWS", help="Cut so many rows off the photos of a source. May be repeated."),
+    ] = None,
+    per_airframe: Annotated[int | None, typer.Option(min=1, help="Keep so many photos of each registration.")] = None,
+    per_airline: Annotated[int | None, typer.Option(min=1, help="Keep so many photos of each airline.")] = None,
+    per_model: Annotated[int | None, typer.Option(min=1, help="Keep so many photos of each model.")] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(metavar="RULE", help="Leave out a rule, such as near. May be repeated.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="All of it as one JSON object, for programs.")] = False,
+) -> None:
+    """Drop the photos that are not worth training on, and say why of each.
+
+    The rules: broken, small, shape, placeholder, caption (cockpits, cabins,
+    details, models), exact and near (copies: the best one stays), and the
+    limits per airframe, airline and model. Rows that are dropped move to
+    CATALOG/dropped.csv with the reason; a scrape does not fetch them again.
+    No image is changed or removed, and --undo brings all back.
+
+    Example: planespotter catalog clean photos --dry-run --per-airframe 5
+    """
+    import json
+    from functools import partial
+
+    from planespotter_scraping import clean, clean_summary, rules, stats, summary
+
+    if undo:
+        back, restored = clean.undo(folder)
+        typer.echo(
+            json.dumps({"photos_back": back, "rows_restored": restored})
+            if as_json
+            else clean_summary.undo_sentence(folder, back, restored)
+        )
+        return
+    options = rules.Options(
+        smallest_side=smallest_side,
+        largest_aspect=largest_aspect,
+        smallest_file=smallest_file,
+        placeholder_ids=placeholder_ids,
+        caption_words=tuple(caption_word or ()),
+        near_bits=near_bits,
+        near_detail=near_detail,
+        crop_bottom=dict(map(_source_and_rows, crop_bottom or ())),
+        per_airframe=per_airframe,
+        per_airline=per_airline,
+        per_model=per_model,
+        without=frozenset(without or ()),
+    )
+    with summary.work_bar() as move:
+        outcome = clean.clean(folder, options, dry_run=dry_run, progress=partial(move, "images looked at"))
+    if as_json:
+        typer.echo(json.dumps(clean_summary.as_json(outcome, dry_run=dry_run)))
+    else:
+        clean_summary.show(folder, outcome, dry_run=dry_run, console=stats.console_for_tables())
+
+
+def _source_and_rows(text: str) -> tuple[str, int]:
+    """Return the source and the number of rows of SOURCE=ROWS."""
+    source, equals, rows = text.rpartition("=")
+    if not equals or not rows.isdecimal():
+        raise typer.BadParameter(f"{text!r} is not SOURCE=ROWS, such as fgvc=20", param_hint="--crop-bottom")
+    return source, int(rows)

@@ -1,0 +1,93 @@
+"""Tell on a terminal what a clean did, or would do."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from planespotter_scraping.clean import Cleaned
+from planespotter_scraping.rules import RULES
+
+EXAMPLES = 2  # of photos for each rule
+
+
+def as_json(outcome: Cleaned, *, dry_run: bool) -> dict[str, Any]:
+    """Return all that there is to tell, as plain lists and dictionaries."""
+    return {
+        "dry_run": dry_run,
+        "photos": outcome.photos,
+        "kept": outcome.kept,
+        "dropped_by": _by_rule(outcome),
+        "dropped": [vars(drop) for drop in outcome.dropped],
+        "cropped": dict(outcome.cropped),
+        "too_low_to_crop": dict(outcome.too_low),
+        "review": outcome.review,
+        "suggested_crop_bottom": outcome.hints,
+    }
+
+
+def show(folder: Path, outcome: Cleaned, *, dry_run: bool, console: Console) -> None:
+    """Print how many photos which rule dropped, some examples, and what to do about it."""
+    by_rule = _by_rule(outcome)
+    if by_rule:
+        table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None)
+        table.add_column("rule", no_wrap=True)
+        table.add_column("photos", justify="right")
+        table.add_column("what it drops")
+        for rule, count in by_rule.items():
+            table.add_row(rule, str(count), RULES[rule])
+        console.print(table)
+        for rule in by_rule:
+            for drop in [drop for drop in outcome.dropped if drop.rule == rule][:EXAMPLES]:
+                console.print(Text.assemble((f"{drop.photo_id}: ", "bold"), drop.because))
+        console.print()
+    for sentence in sentences(folder, outcome, dry_run=dry_run):
+        console.print(Text(sentence))
+
+
+def sentences(folder: Path, outcome: Cleaned, *, dry_run: bool) -> Iterator[str]:
+    """Yield what a clean did, a sentence for each thing that there is to say."""
+    would = "would be " if dry_run else ""
+    yield (
+        f"{outcome.photos} photos: {len(outcome.dropped)} {would or 'were '}dropped, "
+        f"{outcome.kept} {'would ' if dry_run else ''}stay."
+    )
+    for source, count in outcome.cropped.items():
+        yield f"{count} images of {source} {would or 'were '}cropped at the bottom; the whole ones are kept."
+    for source, count in outcome.too_low.items():
+        yield f"{count} images of {source} are too low to be cropped so far, and were left as they are."
+    if outcome.review:
+        yield (
+            f"{len(outcome.review)} photos show the same picture as another but have another label: they stay, and the "
+            f"column review {'would say' if dry_run else 'says'} what differs, such as {next(iter(outcome.review))}."
+        )
+    for source, rows in outcome.hints.items():
+        yield (
+            f"Most photos of {source} end with a bar of {rows} rows. Look at some: if it is a caption, cut it off with "
+            f"--crop-bottom {source}={rows}, and copies are found that the bar hides."
+        )
+    if dry_run:
+        yield "Nothing was changed. Leave out --dry-run to do it."
+    elif outcome.dropped or outcome.cropped or outcome.review:
+        if outcome.dropped:
+            yield f"{folder / 'dropped.csv'} says why of each photo; the images were left where they are."
+        yield f"To take all of it back: planespotter catalog clean {folder} --undo"
+    if not outcome.kept and outcome.photos:
+        yield "No photo is left: were the limits meant so?"
+
+
+def undo_sentence(folder: Path, back: int, restored: int) -> str:
+    """Return what an undo did, as a sentence."""
+    changed = f", and {restored} rows are as they were before" if restored else ""
+    return f"{back} photos are in {folder} again{changed}."
+
+
+def _by_rule(outcome: Cleaned) -> dict[str, int]:
+    """Return how many photos each rule dropped, in the order of the rules."""
+    counts = Counter(drop.rule for drop in outcome.dropped)
+    return {rule: counts[rule] for rule in RULES if counts[rule]}
