@@ -5,6 +5,7 @@
 import asyncio
 import contextlib
 import functools
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from typing import Any, Self
 
@@ -15,7 +16,7 @@ from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_client import _shared
 from planespotter_client._errors import DeadlineError, PlaneSpotterError, UnavailableError, from_call, not_ready
 from planespotter_client._results import Classification, Limits, Model, PhotoAnswer
-from planespotter_client._shared import Pending, Photo
+from planespotter_client._shared import Photo
 
 
 class AsyncPlaneSpotter:
@@ -85,72 +86,17 @@ class AsyncPlaneSpotter:
         the server works on at a time) are taken from `photos` ahead of the answers that you took, so memory is
         bounded. A plain iterable is read in another thread.
 
-        If the server goes away or the connection breaks, the iteration raises PlaneSpotterError, after every answer
-        that had arrived. The answers that you have stay good; send the photos whose `index` is in none of them again,
-        in a new stream. If `photos` itself raises, the answers to what it gave before still come, and then its
-        exception.
+        If the server shuts down in good order, what it has not answered is sent again to whichever server takes its
+        place within `timeout` seconds (that of the client). If none does, or the connection breaks, the iteration
+        raises PlaneSpotterError, after every answer that had arrived. The answers that you have stay good; send the
+        photos whose `index` is in none of them again, in a new stream. If `photos` itself raises, the answers to what
+        it gave before still come, and then its exception.
         """
         limits = await self._limits()
         options = _shared.options(model, alternatives, limits)
-        places = asyncio.Semaphore(window or 2 * limits.stream_window)
-        waiting: dict[str, Pending] = {}
-        # Answers, at most `window` of them; then what ended the stream: None if all is well.
-        answers: asyncio.Queue[PhotoAnswer | Exception | None] = asyncio.Queue()
-        call = self._stub.StreamClassify()
-        all_sent = False
-        source_error: Exception | None = None  # what `photos` raised
-
-        async def send() -> None:
-            nonlocal all_sent, source_error
-            source = _asynchronous(photos)
-            try:
-                index = 0
-                async for photo in source:
-                    await places.acquire()
-                    one = _shared.pending(photo, index)
-                    index += 1
-                    try:
-                        data = await asyncio.to_thread(_shared.read_photo, photo, limits, one.photo_id)
-                    except PlaneSpotterError as error:
-                        answers.put_nowait(one.answered(error))
-                        continue
-                    waiting[str(one.index)] = one
-                    request = pb.StreamClassifyRequest(photo_id=str(one.index), photo=data, options=options)
-                    try:
-                        await call.write(request)
-                    except (grpc.RpcError, asyncio.InvalidStateError):
-                        return  # the stream has ended; `collect` knows why
-            except Exception as error:  # from `photos`: it belongs to whoever iterates, after the answers under way
-                source_error = error
-            all_sent = True
-            with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):
-                await call.done_writing()
-
-        async def collect() -> None:
-            try:
-                async for response in call:
-                    one = _shared.take(waiting, response.photo_id, self.address)
-                    answers.put_nowait(one.answered(_shared.outcome(response, one.photo_id)))
-                if waiting or not all_sent:
-                    raise _shared.ended_early(self.address)
-                answers.put_nowait(source_error)
-            except grpc.RpcError as error:
-                answers.put_nowait(source_error or from_call(error, self.address))
-            except Exception as error:
-                answers.put_nowait(error)
-
-        tasks = [asyncio.create_task(send()), asyncio.create_task(collect())]
-        try:
-            while (answer := await answers.get()) is not None:
-                if isinstance(answer, Exception):
-                    raise answer
-                places.release()
-                yield answer
-        finally:
-            call.cancel()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        stream = _Stream(self, photos, options, limits, window or 2 * limits.stream_window)
+        async for answer in stream.answers():
+            yield answer
 
     async def model(self, name: str = "", *, timeout: float | None = None) -> Model:
         """Describe the model that answers: its label tree, metrics and limits."""
@@ -191,6 +137,108 @@ class AsyncPlaneSpotter:
             return await method(request, timeout=self.timeout if timeout is None else timeout)
         except grpc.RpcError as error:
             raise from_call(error, self.address, name) from error
+
+
+class _Stream:
+    """Photos on one stream after another: one task takes the photos, one sends them, and one collects answers."""
+
+    def __init__(
+        self,
+        client: AsyncPlaneSpotter,
+        photos: Iterable[Photo] | AsyncIterable[Photo],
+        options: pb.ClassifyOptions,
+        limits: Limits,
+        window: int,
+    ) -> None:
+        self._client = client
+        self._photos = photos
+        self._options = options
+        self._limits = limits
+        self._places = asyncio.Semaphore(window)
+        self._ledger = _shared.Ledger(client.address)
+        self._changed = asyncio.Event()
+        self._source_error: Exception | None = None  # what `photos` raised
+        # Answers, at most `window` of them; then what ended the stream: None if all is well.
+        self._answers: asyncio.Queue[PhotoAnswer | Exception | None] = asyncio.Queue()
+
+    async def answers(self) -> AsyncIterator[PhotoAnswer]:
+        tasks = [asyncio.create_task(self._take()), asyncio.create_task(self._collect())]
+        try:
+            while (answer := await self._answers.get()) is not None:
+                if isinstance(answer, Exception):
+                    raise answer
+                self._places.release()
+                yield answer
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _take(self) -> None:
+        """Take photos from their source, as far ahead as the window allows."""
+        try:
+            index = 0
+            async for photo in _asynchronous(self._photos):
+                await self._places.acquire()
+                waiting = _shared.pending(photo, index)
+                index += 1
+                try:
+                    data = await asyncio.to_thread(_shared.read_photo, photo, self._limits, waiting.photo_id)
+                except PlaneSpotterError as error:
+                    self._answers.put_nowait(waiting.answered(error))
+                    continue
+                self._ledger.add(waiting, data, self._options)
+                self._changed.set()
+        except Exception as error:  # from `photos`: it belongs to whoever iterates, after the answers under way
+            self._source_error = error
+        self._ledger.all_given = True
+        self._changed.set()
+
+    async def _send(self, call: Any) -> None:
+        """Send what the ledger has, until nothing more will come or the stream is over."""
+        with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):  # it is over; `_run_stream` knows why
+            while not self._ledger.all_sent:
+                self._changed.clear()
+                if self._ledger.has_more:
+                    await call.write(self._ledger.next_request())
+                else:
+                    await self._changed.wait()
+            await call.done_writing()
+
+    async def _collect(self) -> None:
+        reopening = _shared.Reopening(self._client.timeout)
+        try:
+            while not await self._run_stream(reopening):
+                reopening.moved(time.monotonic())
+                await asyncio.sleep(reopening.delay())
+            self._answers.put_nowait(self._source_error)
+        except Exception as error:
+            self._answers.put_nowait(error)
+
+    async def _run_stream(self, reopening: _shared.Reopening) -> bool:
+        """Open a stream and collect its answers; return whether all photos are answered, else another is needed."""
+        self._ledger.begin()
+        call = self._client._stub.StreamClassify()
+        sending = asyncio.create_task(self._send(call))
+        try:
+            async for response in call:
+                answer = self._ledger.note(response)
+                self._changed.set()
+                if answer is not None:
+                    reopening.answered()
+                    self._answers.put_nowait(answer)
+            return self._ledger.end()
+        except grpc.RpcError as error:
+            if self._source_error is not None:
+                raise self._source_error from error
+            failed = from_call(error, self._client.address)
+            if not reopening.may_follow(failed, time.monotonic()):
+                raise failed from error
+            return False
+        finally:
+            call.cancel()
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
 
 
 async def _asynchronous(photos: Iterable[Photo] | AsyncIterable[Photo]) -> AsyncIterator[Photo]:

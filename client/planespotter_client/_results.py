@@ -136,6 +136,11 @@ class Limits:
     max_message_bytes: int
     max_alternatives: int
     stream_window: int
+    stream_window_bytes: int
+    max_streams: int
+    queue_photos: int
+    queue_bytes: int
+    max_client_calls: int
 
 
 @dataclass(frozen=True)

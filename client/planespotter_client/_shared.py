@@ -4,6 +4,7 @@ import json
 import os
 import re
 import stat
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,6 +14,7 @@ from planespotter.v1 import classifier_pb2 as pb
 from planespotter_client._errors import (
     BadRequestError,
     PlaneSpotterError,
+    UnavailableError,
     UnreadablePhotoError,
     WrongServerError,
     from_status,
@@ -175,6 +177,10 @@ class Pending:
     index: int
     photo_id: str
     photo: Photo
+    request: pb.StreamClassifyRequest | None = None
+    """What was sent on a stream, until it is answered: it may have to be sent again."""
+    place: int = -1
+    """How many photos were sent before it on the same stream; -1 while it was not sent on this one."""
 
     def answered(self, outcome: Classification | PlaneSpotterError) -> PhotoAnswer:
         """Return what became of it."""
@@ -280,19 +286,116 @@ def model(message: pb.GetModelResponse) -> Model:
     )
 
 
-def take(waiting: dict[str, Pending], photo_id: str, address: str) -> Pending:
-    """Take the photo that an answer of the server at `address` is about out of `waiting`. Raises WrongServerError."""
-    try:
-        return waiting.pop(photo_id)
-    except KeyError:
-        raise WrongServerError(
-            f"What answers at {address} is no planespotter server: it answered a photo {shortened(repr(photo_id))} "
-            "that was not sent or was answered before."
-        ) from None
+# How long to wait before a stream is opened again, in seconds: the first time, and at most.
+REOPEN_FIRST, REOPEN_MOST = 0.1, 2.0
 
 
-def ended_early(address: str) -> WrongServerError:
-    """Return the exception for a stream that the server at `address` ended as if all photos were answered."""
-    return WrongServerError(
-        f"What answers at {address} is no planespotter server: it ended the stream before it had answered all photos."
-    )
+class Ledger:
+    """Which photos still have no answer, and which to send next, over as many streams as it takes.
+
+    A server that shuts down says so, answers what it has read and ends the stream: what then has no answer is sent
+    again on the next stream. Each photo leaves the ledger once, so it has exactly one answer. Not for several
+    threads at once.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.all_given = False
+        """Whether no more photos will be added."""
+        self._address = address
+        self._waiting: dict[str, Pending] = {}
+        self._to_send: deque[Pending] = deque()
+        self._sent = 0
+        self._read_count: int | None = None
+
+    def begin(self) -> None:
+        """Begin a stream: all that has no answer is to be sent, in the order in which it was given."""
+        self._to_send = deque(self._waiting.values())
+        self._sent, self._read_count = 0, None
+        for one in self._to_send:
+            one.place = -1
+
+    def add(self, one: Pending, data: bytes, options: pb.ClassifyOptions) -> None:
+        """Add a photo, which is to be sent."""
+        one.request = pb.StreamClassifyRequest(photo_id=str(one.index), photo=data, options=options)
+        self._waiting[str(one.index)] = one
+        self._to_send.append(one)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is something to send now."""
+        return bool(self._to_send) and self._read_count is None
+
+    @property
+    def all_sent(self) -> bool:
+        """Whether this stream has nothing more to send, ever."""
+        return self._read_count is not None or (self.all_given and not self._to_send)
+
+    def next_request(self) -> pb.StreamClassifyRequest:
+        """Return what to send next."""
+        one = self._to_send.popleft()
+        one.place = self._sent
+        self._sent += 1
+        assert one.request is not None
+        return one.request
+
+    def note(self, response: pb.StreamClassifyResponse) -> PhotoAnswer | None:
+        """Return the answer that `response` holds; None if it only says that the server goes away.
+
+        Raises WrongServerError for an answer to no photo that waits for one.
+        """
+        if response.WhichOneof("outcome") == "going_away":
+            self._read_count = response.going_away.read_count
+            return None
+        one = self._waiting.pop(response.photo_id, None)
+        if one is None:
+            raise WrongServerError(
+                f"What answers at {self._address} is no planespotter server: it answered a photo "
+                f"{shortened(repr(response.photo_id))} that was not sent or was answered before."
+            )
+        one.request = None
+        return one.answered(outcome(response, one.photo_id))
+
+    def end(self) -> bool:
+        """Take note that the server ended the stream well; return whether all is done, else another stream is needed.
+
+        Raises WrongServerError if photos that it should have answered have no answer.
+        """
+        if not self._waiting and self.all_given:
+            return True
+        promised = self._read_count
+        if promised is None or any(0 <= one.place < promised for one in self._waiting.values()):
+            raise WrongServerError(
+                f"What answers at {self._address} is no planespotter server: it ended the stream before it had "
+                "answered all photos."
+            )
+        return False
+
+
+@dataclass
+class Reopening:
+    """Whether a stream that ended is opened again, and how soon.
+
+    Only after the server has said that it goes away: then another takes over, at once or within `patience` seconds.
+    """
+
+    patience: float
+    _until: float | None = None
+    _delay: float = REOPEN_FIRST
+
+    def moved(self, now: float) -> None:
+        """Take note that the server has gone away, at the time `now` in seconds."""
+        if self._until is None:
+            self._until, self._delay = now + self.patience, REOPEN_FIRST
+
+    def answered(self) -> None:
+        """Take note that a server answers photos."""
+        self._until = None
+
+    def may_follow(self, error: PlaneSpotterError, now: float) -> bool:
+        """Return whether another stream may fare better than the one that ended with `error` at the time `now`."""
+        return isinstance(error, UnavailableError) and self._until is not None and now < self._until
+
+    def delay(self) -> float:
+        """Return how many seconds to wait before the next stream."""
+        delay, self._delay = self._delay, min(REOPEN_MOST, 2 * self._delay)
+        return delay

@@ -13,7 +13,7 @@ from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_client import _shared
 from planespotter_client._errors import DeadlineError, PlaneSpotterError, UnavailableError, from_call, not_ready
 from planespotter_client._results import Classification, Limits, Model, PhotoAnswer
-from planespotter_client._shared import Pending, Photo
+from planespotter_client._shared import Photo
 
 
 class PlaneSpotter:
@@ -77,10 +77,11 @@ class PlaneSpotter:
         the server works on at a time) are taken from `photos` ahead of the answers that you took, so memory is
         bounded. `photos` is read in another thread.
 
-        If the server goes away or the connection breaks, the iteration raises PlaneSpotterError, after every answer
-        that had arrived. The answers that you have stay good; send the photos whose `index` is in none of them again,
-        in a new stream. If `photos` itself raises, the answers to what it gave before still come, and then its
-        exception.
+        If the server shuts down in good order, what it has not answered is sent again to whichever server takes its
+        place within `timeout` seconds (that of the client). If none does, or the connection breaks, the iteration
+        raises PlaneSpotterError, after every answer that had arrived. The answers that you have stay good; send the
+        photos whose `index` is in none of them again, in a new stream. If `photos` itself raises, the answers to what
+        it gave before still come, and then its exception.
         """
         limits = self._limits()
         options = _shared.options(model, alternatives, limits)
@@ -127,7 +128,7 @@ class PlaneSpotter:
 
 
 class _Stream:
-    """One stream: gRPC's thread takes the photos and sends them, ours collects what the server answers."""
+    """Photos on one stream after another: a thread takes the photos, gRPC's sends them, and one collects answers."""
 
     def __init__(
         self,
@@ -142,17 +143,17 @@ class _Stream:
         self._options = options
         self._limits = limits
         self._places = threading.Semaphore(window)
-        self._waiting: dict[str, Pending] = {}
+        self._ledger = _shared.Ledger(client.address)
+        self._changed = threading.Condition()  # guards the ledger and what follows
+        self._call: Any = None
+        self._closed = False
+        self._source_error: Exception | None = None  # what `photos` raised
         # Answers, at most `window` of them; then what ended the stream: None if all is well.
         self._answers: queue.SimpleQueue[PhotoAnswer | Exception | None] = queue.SimpleQueue()
-        self._all_sent = False
-        self._source_error: Exception | None = None  # what `photos` raised
-        self._closed = False
 
     def answers(self) -> Iterator[PhotoAnswer]:
-        call = self._client._stub.StreamClassify(self._requests())
-        collector = threading.Thread(target=self._collect, args=[call], daemon=True)
-        collector.start()
+        for work in (self._take, self._collect):
+            threading.Thread(target=work, daemon=True).start()
         try:
             while (answer := self._answers.get()) is not None:
                 if isinstance(answer, Exception):
@@ -160,11 +161,16 @@ class _Stream:
                 self._places.release()
                 yield answer
         finally:
-            self._closed = True
+            with self._changed:
+                self._closed = True
+                self._changed.notify_all()
+                call = self._call
             self._places.release()
-            call.cancel()
+            if call is not None:
+                call.cancel()
 
-    def _requests(self) -> Iterator[pb.StreamClassifyRequest]:
+    def _take(self) -> None:
+        """Take photos from their source, as far ahead as the window allows."""
         try:
             for index, photo in enumerate(self._photos):
                 self._places.acquire()
@@ -176,21 +182,61 @@ class _Stream:
                 except PlaneSpotterError as error:
                     self._answers.put(waiting.answered(error))
                     continue
-                self._waiting[str(index)] = waiting
-                yield pb.StreamClassifyRequest(photo_id=str(index), photo=data, options=self._options)
+                with self._changed:
+                    self._ledger.add(waiting, data, self._options)
+                    self._changed.notify_all()
         except Exception as error:  # from `photos`: it belongs to whoever iterates, after the answers under way
             self._source_error = error
-        self._all_sent = True
+        with self._changed:
+            self._ledger.all_given = True
+            self._changed.notify_all()
 
-    def _collect(self, call: Any) -> None:
+    def _requests(self, over: threading.Event) -> Iterator[pb.StreamClassifyRequest]:
+        """Send what the ledger has, until nothing more will come or the stream is over."""
+        while True:
+            with self._changed:
+                while not (self._ledger.has_more or self._ledger.all_sent or over.is_set() or self._closed):
+                    self._changed.wait()
+                if over.is_set() or self._closed or not self._ledger.has_more:
+                    return
+                request = self._ledger.next_request()
+            yield request
+
+    def _collect(self) -> None:
+        reopening = _shared.Reopening(self._client.timeout)
         try:
-            for response in call:
-                waiting = _shared.take(self._waiting, response.photo_id, self._client.address)
-                self._answers.put(waiting.answered(_shared.outcome(response, waiting.photo_id)))
-            if self._waiting or not self._all_sent:
-                raise _shared.ended_early(self._client.address)
+            while not self._run_stream(reopening):
+                reopening.moved(time.monotonic())
+                time.sleep(reopening.delay())
             self._answers.put(self._source_error)
-        except grpc.RpcError as error:
-            self._answers.put(self._source_error or from_call(error, self._client.address))
         except Exception as error:
             self._answers.put(error)
+
+    def _run_stream(self, reopening: _shared.Reopening) -> bool:
+        """Open a stream and collect its answers; return whether all photos are answered, else another is needed."""
+        over = threading.Event()
+        with self._changed:
+            if self._closed:
+                return True
+            self._ledger.begin()
+            self._call = self._client._stub.StreamClassify(self._requests(over))
+        try:
+            for response in self._call:
+                with self._changed:
+                    answer = self._ledger.note(response)
+                    self._changed.notify_all()
+                if answer is not None:
+                    reopening.answered()
+                    self._answers.put(answer)
+            return self._ledger.end()
+        except grpc.RpcError as error:
+            if self._source_error is not None:
+                raise self._source_error from error
+            failed = from_call(error, self._client.address)
+            if self._closed or not reopening.may_follow(failed, time.monotonic()):
+                raise failed from error
+            return False
+        finally:
+            with self._changed:
+                over.set()
+                self._changed.notify_all()

@@ -1,17 +1,17 @@
 """Classify photos with one bundle: check, decode, batch, run, answer. Knows nothing of gRPC."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planespotter_server.batcher import Batcher
-from planespotter_server.refusals import Refusal, shortened
-from planespotter_server.room import Room
+from planespotter_server.batcher import Batcher, Counters
 from planespotter_server.settings import Settings
+from planespotter_server.turns import Turns
 from planespotter_training import bundle as bundles
 
 Pixels = NDArray[np.uint8]
@@ -25,39 +25,76 @@ class Caller:
     deadline: float | None = None
 
 
-class Classifier:
-    """Answers photos with the network of `bundle`. Make it inside a running event loop."""
+class Decoders:
+    """Threads that decode photos for all models; callers take turns at them."""
 
-    def __init__(self, bundle: bundles.Bundle, engine: bundles.Engine, settings: Settings) -> None:
+    def __init__(self, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        # One more for each thread, so that it finds its next photo without waiting for the event loop.
+        self._turns = Turns(2 * threads)
+
+    async def decode(self, decode: Callable[[], Pixels], caller: Caller) -> Pixels:
+        """Return what `decode` returns in one of the threads. A caller who leaves before its turn costs nothing."""
+        async with self._turns.take(caller):
+            return await asyncio.get_running_loop().run_in_executor(self._pool, decode)
+
+    def close(self) -> None:
+        """Stop; what has not begun is cancelled."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Classifier:
+    """Answers photos with the network of `bundle`. Make it inside a running event loop.
+
+    `on_broken` is called once if the device fails again and again.
+    """
+
+    def __init__(
+        self,
+        bundle: bundles.Bundle,
+        engine: bundles.Engine,
+        settings: Settings,
+        *,
+        max_in_flight: int = 1,
+        on_broken: Callable[[], None] = lambda: None,
+    ) -> None:
         self.bundle = bundle
-        self.room = Room(settings.queue_photos, settings.queue_bytes)
         self._settings = settings
         self._engine = engine
-        self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
-        self._batcher = Batcher(self._run, engine.batch_sizes[-1], settings.max_delay_ms / 1000)
+        self._users = 0
+        self._unused = asyncio.Event()
+        self._unused.set()
+        self._batcher = Batcher(
+            self._run,
+            engine.batch_sizes[-1],
+            settings.max_delay_ms / 1000,
+            max_in_flight=max_in_flight,
+            max_failures=settings.device_failures,
+            timeout=settings.device_timeout_seconds,
+            on_broken=on_broken,
+        )
 
-    def check(self, model_name: str, alternatives: int) -> None:
-        """Raise Refusal (MODEL_NOT_FOUND, ALTERNATIVES_OUT_OF_RANGE) if no photo can be answered like this."""
-        if model_name not in ("", self.bundle.name):
-            raise Refusal(
-                "MODEL_NOT_FOUND",
-                f"There is no model {shortened(repr(model_name))} here; this server serves "
-                f"{self.bundle.name!r}. Leave model_name empty to take it.",
-                metadata={"model_name": shortened(model_name), "served": self.bundle.name},
-                field="options.model_name",
-            )
-        if not 0 <= alternatives <= self._settings.max_alternatives:
-            raise Refusal(
-                "ALTERNATIVES_OUT_OF_RANGE",
-                f"alternatives is {alternatives}, but must lie between 0 and {self._settings.max_alternatives}.",
-                metadata={"alternatives": alternatives, "limit": self._settings.max_alternatives},
-                field="options.alternatives",
-            )
+    @property
+    def counters(self) -> Counters:
+        """What became of its photos so far."""
+        return self._batcher.counters
 
-    async def classify(self, photo: bytes, alternatives: int, caller: Caller) -> bundles.Answer:
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep it from being retired while the block runs."""
+        self._users += 1
+        self._unused.clear()
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._unused.set()
+
+    async def classify(self, photo: bytes, alternatives: int, caller: Caller, decoders: Decoders) -> bundles.Answer:
         """Return the answer for a JPEG, PNG or WebP file. The caller has taken room for it before.
 
-        Raises Refusal (PHOTO_TOO_LARGE, DEADLINE_IN_QUEUE, SHUTTING_DOWN) and bundle.PhotoError.
+        Raises Refusal (DEADLINE_IN_QUEUE, SHUTTING_DOWN, DEVICE_FAILED) and bundle.PhotoError.
         """
         limit = self._settings.max_photo_bytes
         if len(photo) > limit:
@@ -68,17 +105,20 @@ class Classifier:
                 bytes=len(photo),
                 limit=limit,
             )
-        loop = asyncio.get_running_loop()
-        pixels = await loop.run_in_executor(self._decoders, self._decode, photo)
-        outputs = await self._batcher.submit(pixels, caller, caller.deadline)
+        with self.in_use():
+            pixels = await decoders.decode(lambda: self._decode(photo), caller)
+            outputs = await self._batcher.submit(pixels, caller, caller.deadline)
         [answer] = bundles.answer(self.bundle.tree, self.bundle.calibration, outputs, alternatives)
         return answer
 
+    async def retire(self) -> None:
+        """Stop once the photos that it has in work are answered."""
+        await self._unused.wait()
+        await self.close()
+
     async def close(self) -> None:
         """Stop at once; what is still in work is refused."""
-        self.room.close()
         await self._batcher.close()
-        self._decoders.shutdown(wait=False, cancel_futures=True)
 
     def _decode(self, photo: bytes) -> Pixels:
         return bundles.decode(photo, self.bundle.height, self.bundle.width, self._settings.max_photo_pixels)

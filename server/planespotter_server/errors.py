@@ -1,18 +1,13 @@
 """What a refusal means in gRPC: a google.rpc.Status with ErrorInfo, and what else applies."""
 
-import functools
 import uuid
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
 
-import grpc
 import structlog
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError, Message
 from google.rpc.code_pb2 import Code
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo, RetryInfo
 from google.rpc.status_pb2 import Status
-from grpc_status import rpc_status
 
 from planespotter_server.refusals import Refusal, request_malformed
 from planespotter_training.bundle import PhotoError
@@ -29,15 +24,20 @@ CODES = {
     "PHOTO_ID_TOO_LONG": Code.INVALID_ARGUMENT,
     "BATCH_TOO_LARGE": Code.INVALID_ARGUMENT,
     "ALTERNATIVES_OUT_OF_RANGE": Code.INVALID_ARGUMENT,
+    "ORDERING_UNKNOWN": Code.INVALID_ARGUMENT,
+    "PAGE_SIZE_NEGATIVE": Code.INVALID_ARGUMENT,
+    "PAGE_TOKEN_INVALID": Code.INVALID_ARGUMENT,
     "MODEL_NOT_FOUND": Code.NOT_FOUND,
     "QUEUE_FULL": Code.RESOURCE_EXHAUSTED,
+    "TOO_MANY_CALLS": Code.RESOURCE_EXHAUSTED,
+    "TOO_MANY_STREAMS": Code.RESOURCE_EXHAUSTED,
     "DEADLINE_IN_QUEUE": Code.DEADLINE_EXCEEDED,
     "WARMING_UP": Code.UNAVAILABLE,
     "SHUTTING_DOWN": Code.UNAVAILABLE,
+    "DEVICE_FAILED": Code.UNAVAILABLE,
     "INTERNAL": Code.INTERNAL,
 }
 
-Method = TypeVar("Method", bound=Callable[..., Awaitable[Any]])
 log = structlog.get_logger()
 
 
@@ -82,50 +82,8 @@ def to_status(error: Exception, photo_field: str = "photo") -> Status:
     return status
 
 
-def telling_callers(method: Method) -> Method:
-    """Make the servicer method `method` (self, request, context) end with a status for whatever it raises.
-
-    Without it gRPC would send the text of the exception to the caller.
-    """
-
-    @functools.wraps(method)
-    async def wrapped(self: object, request: object, context: grpc.aio.ServicerContext[Any, Any]) -> object:
-        try:
-            return await method(self, request, context)
-        except grpc.aio.AbortError:
-            raise
-        except Exception as error:  # not CancelledError: the caller has gone, and gRPC must hear of it
-            await context.abort_with_status(rpc_status.to_status(to_status(_unwrapped(error))))
-
-    return wrapped  # type: ignore[return-value]
-
-
-def _unwrapped(error: Exception) -> Exception:
+def unwrapped(error: Exception) -> Exception:
     """Return the exception that made a group of tasks fail, where one alone did."""
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
-
-
-class ParsedHere(grpc.aio.ServerInterceptor):
-    """Parses single requests, so that one that does not parse is refused like any other bad request.
-
-    gRPC would tell the caller the text of the exception and log its traceback. What comes on a stream is parsed when it
-    is read, inside the method, where `telling_callers` sees to it.
-    """
-
-    async def intercept_service(
-        self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: grpc.HandlerCallDetails
-    ) -> Any:
-        """Return the handler of the call, which parses for itself."""
-        handler = await continuation(handler_call_details)
-        if handler is None or handler.unary_unary is None:
-            return handler
-
-        @telling_callers
-        async def parse(_: None, request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> object:
-            return await handler.unary_unary(handler.request_deserializer(request), context)
-
-        return grpc.unary_unary_rpc_method_handler(
-            functools.partial(parse, None), None, response_serializer=handler.response_serializer
-        )

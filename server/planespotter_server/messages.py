@@ -1,5 +1,7 @@
 """Between the values of the bundle and the messages of the contract."""
 
+from dataclasses import dataclass
+
 from google.rpc.status_pb2 import Status
 
 from planespotter.v1 import classifier_pb2 as pb
@@ -14,8 +16,17 @@ LEVELS = {
 }
 
 
-def classification(answer: Answer) -> pb.Classification:
-    """Return `answer` as a message."""
+@dataclass(frozen=True)
+class Answered:
+    """An answer, and the network that gave it."""
+
+    answer: Answer
+    bundle: Bundle
+
+
+def classification(answered: Answered) -> pb.Classification:
+    """Return `answered` as a message."""
+    answer = answered.answer
     constructor, family, model = (
         pb.ScoredLabel(name=name, probability=probability)
         for name, probability in zip(answer.label, answer.probabilities, strict=True)
@@ -31,24 +42,26 @@ def classification(answer: Answer) -> pb.Classification:
             )
             for label, probability in answer.alternatives
         ],
+        model_name=answered.bundle.name,
+        model_version=answered.bundle.version,
     )
 
 
-def batch_result(outcome: Answer | Status) -> pb.BatchClassifyResult:
+def batch_result(outcome: Answered | Status) -> pb.BatchClassifyResult:
     """Return what became of one photo of a batch."""
     if isinstance(outcome, Status):
         return pb.BatchClassifyResult(error=outcome)
     return pb.BatchClassifyResult(classification=classification(outcome))
 
 
-def stream_response(photo_id: str, outcome: Answer | Status) -> pb.StreamClassifyResponse:
+def stream_response(photo_id: str, outcome: Answered | Status) -> pb.StreamClassifyResponse:
     """Return what became of one photo of a stream."""
     if isinstance(outcome, Status):
         return pb.StreamClassifyResponse(photo_id=photo_id, error=outcome)
     return pb.StreamClassifyResponse(photo_id=photo_id, classification=classification(outcome))
 
 
-def model(bundle: Bundle) -> pb.Model:
+def model(bundle: Bundle, is_default: bool) -> pb.Model:
     """Return the description of `bundle`."""
     return pb.Model(
         name=bundle.name,
@@ -70,6 +83,7 @@ def model(bundle: Bundle) -> pb.Model:
             pb.Metric(source=metric.source, name=metric.name, value=metric.value, photos=metric.photos)
             for metric in bundle.metrics
         ],
+        is_default=is_default,
     )
 
 
@@ -82,4 +96,9 @@ def limits(settings: Settings) -> pb.Limits:
         max_message_bytes=settings.max_message_bytes,
         max_alternatives=settings.max_alternatives,
         stream_window=settings.stream_window,
+        stream_window_bytes=settings.stream_window_bytes,
+        max_streams=settings.max_streams,
+        queue_photos=settings.queue_photos,
+        queue_bytes=settings.queue_bytes,
+        max_client_calls=settings.max_client_calls,
     )

@@ -40,6 +40,25 @@ def shortened(text: str, limit: int = 200) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
+def warming_up() -> Refusal:
+    """Return the refusal of a server that has no model ready yet."""
+    return Refusal(
+        "WARMING_UP",
+        "The server is still loading its model and answers in a moment. Try again in 1 s.",
+        retry_after=1.0,
+    )
+
+
+def device_failed() -> Refusal:
+    """Return the refusal of a server whose device no longer works, so that it is about to end."""
+    return Refusal(
+        "DEVICE_FAILED",
+        "The device that runs the network has failed, and the server is about to end. Send the photo again, to another "
+        "server or later.",
+        retry_after=5.0,
+    )
+
+
 def shutting_down() -> Refusal:
     """Return the refusal of a server that is about to stop."""
     return Refusal(

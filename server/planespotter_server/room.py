@@ -1,11 +1,17 @@
 """Bound what the server works on at a time, in photos and in bytes, from a photo's arrival to its answer."""
 
 import asyncio
+import time
 from collections import deque
+from collections.abc import Callable
 
 from planespotter_server.refusals import Refusal, shutting_down
 
-RETRY_AFTER_SECONDS = 1.0
+# The pace at which photos leave is taken from the last so many of them.
+PACE_PHOTOS = 256
+# Who is refused comes back after a time within these bounds, in seconds: not in a storm, and not never.
+RETRY_AFTER_LEAST, RETRY_AFTER_MOST = 0.05, 30.0
+RETRY_AFTER_UNKNOWN = 1.0
 
 
 class Place:
@@ -34,9 +40,13 @@ class Room:
 
     A single call that finds no room is refused at once. A stream waits instead: as long as it does not read, its
     client cannot send. So that streams cannot shut out single calls, a quarter of the room is not given to them.
+    `clock` returns seconds.
     """
 
-    def __init__(self, photos: int, size: int) -> None:
+    def __init__(self, photos: int, size: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        # When the last photos left; before them, since when there was always one in work.
+        self._left: deque[float] = deque(maxlen=PACE_PHOTOS)
         self._photos_limit = photos
         self._size_limit = size
         self._photos = 0
@@ -56,20 +66,41 @@ class Room:
         if self._closed:
             raise shutting_down()
         if not self._fits(size, self._photos_limit, self._size_limit):
+            retry_after = self.retry_after()
             raise Refusal(
                 "QUEUE_FULL",
                 f"The server already works on {self._photos:,} photos ({self._size:,} bytes); its limits are "
-                f"{self._photos_limit:,} photos and {self._size_limit:,} bytes. Try again in "
-                f"{RETRY_AFTER_SECONDS:g} s.",
+                f"{self._photos_limit:,} photos and {self._size_limit:,} bytes. Try again in {retry_after:.2g} s.",
                 metadata={
                     "photos": self._photos,
                     "photos_limit": self._photos_limit,
                     "bytes": self._size,
                     "bytes_limit": self._size_limit,
                 },
-                retry_after=RETRY_AFTER_SECONDS,
+                retry_after=retry_after,
             )
         return self._take(size)
+
+    def retry_after(self) -> float:
+        """Return in how many seconds half of what is in work will be done, at the pace of the last photos.
+
+        Not all of it, or the device would run dry before those who were refused are back.
+        """
+        busy = self._clock() - self._left[0] if self._left else 0.0
+        if len(self._left) < 2 or busy <= 0:
+            return RETRY_AFTER_UNKNOWN
+        pace = (len(self._left) - 1) / busy
+        return min(RETRY_AFTER_MOST, max(RETRY_AFTER_LEAST, self._photos / 2 / pace))
+
+    async def until_open(self) -> None:
+        """Return once there is room for streams, without taking it. Raises Refusal SHUTTING_DOWN.
+
+        So a stream reads its next photo only when it is likely to find room, and holds at most that one beyond it.
+        """
+        if self._closed:
+            raise shutting_down()
+        if self._waiting or not self._fits_stream(0):
+            (await self.wait(0)).leave()
 
     async def wait(self, size: int) -> Place:
         """Take room for one photo of `size` bytes of a stream, waiting for it in turn. Raises Refusal SHUTTING_DOWN."""
@@ -90,6 +121,8 @@ class Room:
         """Take note that a photo of `size` bytes has left, and let in who waits (for Place.leave)."""
         self._photos -= 1
         self._size -= size
+        if size:  # else it was nobody's photo: see until_open
+            self._left.append(self._clock())
         while self._waiting and (self._waiting[0][1].done() or self._fits_stream(self._waiting[0][0])):
             size, granted = self._waiting.popleft()
             if not granted.done():
@@ -118,6 +151,9 @@ class Room:
         return self._photos == 0 or (self._photos < photos_limit and self._size + size <= size_limit)
 
     def _take(self, size: int) -> Place:
+        if not self._photos:
+            self._left.clear()
+            self._left.append(self._clock())
         self._photos += 1
         self._size += size
         self._empty.clear()

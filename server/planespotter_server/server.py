@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +15,12 @@ from grpc_reflection.v1alpha import reflection
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
+from planespotter_server.admission import Admission
 from planespotter_server.classifier import Classifier
-from planespotter_server.errors import ParsedHere
+from planespotter_server.device import Device, find_device
+from planespotter_server.interceptor import Outermost
+from planespotter_server.library import Library
+from planespotter_server.screen import screen
 from planespotter_server.service import ClassifierService
 from planespotter_server.settings import ServerError, Settings
 from planespotter_training import bundle as bundles
@@ -25,19 +30,31 @@ SERVICE = pb.DESCRIPTOR.services_by_name["ClassifierService"].full_name
 # A connection that is closed while its client still sends is reset, and what the client has not read yet is gone: the
 # last answers. So leave clients this long to read them and to stop sending.
 LINGER_SECONDS = 0.5
+# However late it is, what is answered already gets this long to reach its caller.
+LAST_ANSWERS_SECONDS = 1.0
+
+# Exit codes. That of a failed device is EX_TEMPFAIL of sysexits.h: start the server again, on this machine or another.
+EXIT_DONE, EXIT_DROPPED, EXIT_DEVICE_FAILED = 0, 1, 75
 
 log = structlog.get_logger()
 
 
 class Server:
-    """One gRPC server: `start`, then `serve` a classifier, then `drain`, then `stop`. Health says where it stands."""
+    """One gRPC server: `start`, then `serve` models, then `drain`, then `stop`. Health says where it stands.
+
+    Make it inside a running event loop. `broken` is set if the device fails again and again; health then says
+    NOT_SERVING, and all that is left to do is to stop.
+    """
 
     def __init__(self, settings: Settings) -> None:
+        self.broken = asyncio.Event()
+        self.service = ClassifierService(settings)
         self._settings = settings
-        self._service = ClassifierService(settings)
+        self._stopping = False
+        self._background: set[asyncio.Task[None]] = set()
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
-            interceptors=[ParsedHere()],
+            interceptors=[Outermost(Admission(settings.max_streams, settings.max_client_calls))],
             options=[
                 ("grpc.so_reuseport", 0),  # else a second server would share the port without a word
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
@@ -47,7 +64,7 @@ class Server:
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", 15_000),
             ],
         )
-        pb_grpc.add_ClassifierServiceServicer_to_server(self._service, self._server)
+        pb_grpc.add_ClassifierServiceServicer_to_server(self.service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
 
@@ -68,63 +85,136 @@ class Server:
         await self._server.start()
         return bound
 
-    async def serve(self, classifier: Classifier) -> None:
-        """Answer with `classifier` from now on."""
-        self._service.classifier = classifier
-        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+    def classifier(self, bundle: bundles.Bundle, engine: bundles.Engine, max_in_flight: int = 1) -> Classifier:
+        """Return a classifier whose broken device is this server's end."""
+        return Classifier(bundle, engine, self._settings, max_in_flight=max_in_flight, on_broken=self._break)
 
-    async def drain(self) -> None:
-        """Take no more photos, and return when those that were taken are answered."""
+    async def serve(self) -> None:
+        """Say that it is ready: there are models."""
+        if not self.broken.is_set():
+            await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+
+    async def drain(self, pause: float = 0.0) -> None:
+        """Take no more photos, and return when those that were taken are answered.
+
+        In this order: health says NOT_SERVING; for `pause` seconds all goes on, so that those who watch health can turn
+        away; streams hear that the server goes away and what it has read of each; new calls are refused; the queue is
+        worked off.
+        """
+        self._stopping = True
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-        if self._service.classifier is not None:
-            self._service.classifier.room.close()
-            self._service.stop_reading()
-            await self._service.classifier.room.wait_until_empty()
-            await asyncio.sleep(LINGER_SECONDS)
+        await asyncio.sleep(pause)
+        self.service.stop_reading()
+        await self.service.room.wait_until_empty()
+        await asyncio.sleep(LINGER_SECONDS)
 
     async def stop(self, grace: float | None = None) -> None:
         """End: calls that are still open have `grace` seconds to finish, None for none."""
         await self._server.stop(grace)
-        if self._service.classifier is not None:
-            await self._service.classifier.close()
+        await self.service.close()
+
+    def _break(self) -> None:
+        self.broken.set()
+        task = asyncio.create_task(self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     async def _set_health(self, status: int) -> None:
         await self._health.set("", status)
         await self._health.set(SERVICE, status)
 
 
-async def serve(folder: Path, settings: Settings, announce: Callable[[str], None]) -> int:
-    """Serve the bundle in `folder` until SIGTERM or SIGINT; return the exit code of the process.
+async def serve(settings: Settings, announce: Callable[[str], None]) -> int:
+    """Serve what `settings` name until SIGTERM or SIGINT; return the exit code of the process.
 
-    `announce` is called with one line once the server is ready. The first signal lets photos in work finish, 0; a
-    second one, or the end of the grace period, drops them, 1. A signal before it is ready ends the process, with 0.
-    Raises ServerError and bundle.BundleError.
+    `announce` is called once the server is ready, with what to show. The first signal lets photos in work finish, 0; a
+    second one, or the end of the grace period, drops them, 1. A signal before it is ready ends the process, with 0. If
+    the device fails, clients are sent away and the process ends with 75. Raises ServerError and bundle.BundleError.
     """
     signals = _listen_to_signals()
     first = asyncio.ensure_future(signals.get())
-    bundle = bundles.read(folder)
+    if (settings.model is None) == (settings.models is None):
+        raise ServerError(
+            "Name what to serve: either one bundle (--model BUNDLE) or a folder of them by name and version (--models "
+            "FOLDER), not both."
+        )
+    bundle = None if settings.model is None else bundles.read(settings.model)
     server = Server(settings)
     port = await server.start()
-    log.info("warming_up", model=bundle.name, version=bundle.version, batch_sizes=settings.batch_sizes, port=port)
-    warming = asyncio.ensure_future(asyncio.to_thread(bundles.load_engine, bundle, settings.batch_sizes))
+    log.info("warming_up", model=str(settings.model or settings.models), batch_sizes=settings.batch_sizes, port=port)
+    warming = asyncio.ensure_future(_load(server, settings, bundle))
     await asyncio.wait([warming, first], return_when=asyncio.FIRST_COMPLETED)
     if not warming.done():
         await server.stop()
         log.info("stopped", signal=first.result(), all_answered=True)
         # The compiler cannot be interrupted: Python would wait for it, minutes perhaps, before it ended the process.
-        os._exit(0)
-    engine = await warming
-    await server.serve(Classifier(bundle, engine, settings))
-    announce(f"Serving {bundle.name} {bundle.version} on {join_address(settings.host, port)}")
-    log.info("serving", model=bundle.name, version=bundle.version, port=port)
+        os._exit(EXIT_DONE)
+    device, library = await warming
+    await server.serve()
+    served = server.service.models.all()
+    announce(screen(join_address(settings.host, port), served, server.service.models.default, device, settings))
+    for classifier in served:
+        log.info("serving", model=classifier.bundle.name, version=classifier.bundle.version, port=port)
 
-    log.info("draining", signal=await first)
-    draining = asyncio.ensure_future(server.drain())
+    watching = None if library is None else asyncio.create_task(library.watch(settings.poll_seconds))
+    broken = asyncio.ensure_future(server.broken.wait())
+    await asyncio.wait([first, broken], return_when=asyncio.FIRST_COMPLETED)
+    if watching is not None:
+        watching.cancel()
+    device_failed = broken.done()
+    if device_failed:
+        log.error("device_failed", then="the server ends", exit_code=EXIT_DEVICE_FAILED)
+    else:
+        log.info("draining", signal=first.result())
+    all_answered = await _stop(server, settings, signals, 0.0 if device_failed else settings.drain_seconds)
+    log.info("stopped", all_answered=all_answered and not device_failed)
+    code = EXIT_DEVICE_FAILED if device_failed else EXIT_DONE if all_answered else EXIT_DROPPED
+    if device_failed or (library is not None and library.loading):
+        sys.stdout.flush()
+        os._exit(code)  # Python would wait for the thread that is stuck in the device, or that compiles
+    for task in (first, broken):
+        task.cancel()
+    return code
+
+
+async def _load(server: Server, settings: Settings, bundle: bundles.Bundle | None) -> tuple[Device, Library | None]:
+    """Compile and warm what shall be served."""
+    device = await asyncio.to_thread(find_device)
+    in_flight = settings.batches_in_flight or (1 if device.platform == "cpu" else 2)
+
+    async def load(folder: Path) -> Classifier:
+        return await prepare(await asyncio.to_thread(bundles.read, folder))
+
+    async def prepare(bundle: bundles.Bundle) -> Classifier:
+        engine = await asyncio.to_thread(bundles.load_engine, bundle, settings.batch_sizes)
+        return server.classifier(bundle, engine, in_flight)
+
+    models = server.service.models
+    library = None
+    if settings.models is not None:
+        library = Library(settings.models, models, load, settings.versions_per_model)
+        await library.start()
+    elif bundle is not None:
+        models.put(bundle.name, {bundle.version: await prepare(bundle)})
+    if settings.default_model not in ("", models.default):
+        served = ", ".join(dict.fromkeys(repr(model.bundle.name) for model in models.all()))
+        raise ServerError(
+            f"The setting default_model names {settings.default_model!r}, but what can be served is {served}. Name one "
+            "of these, or leave it out."
+        )
+    return device, library
+
+
+async def _stop(server: Server, settings: Settings, signals: asyncio.Queue[str], pause: float) -> bool:
+    """Drain and stop within the grace period, or at once upon one more signal; return whether all was answered."""
+    end = asyncio.get_running_loop().time() + settings.grace_seconds
+    draining = asyncio.ensure_future(server.drain(pause))
     second = asyncio.ensure_future(signals.get())
     await asyncio.wait([draining, second], timeout=settings.grace_seconds, return_when=asyncio.FIRST_COMPLETED)
     finished = draining.done()
     # The answers are ready, but the last of them may still be on their way through the connection.
-    stopping = asyncio.ensure_future(server.stop(5.0 if finished else None))
+    left = max(LAST_ANSWERS_SECONDS, end - asyncio.get_running_loop().time())
+    stopping = asyncio.ensure_future(server.stop(left if finished else None))
     await asyncio.wait([stopping, second], return_when=asyncio.FIRST_COMPLETED)
     if not stopping.done():
         finished = False
@@ -132,8 +222,7 @@ async def serve(folder: Path, settings: Settings, announce: Callable[[str], None
     await stopping
     for task in (draining, second):
         task.cancel()
-    log.info("stopped", all_answered=finished)
-    return 0 if finished else 1
+    return finished
 
 
 def join_address(host: str, port: int) -> str:

@@ -1,6 +1,9 @@
-"""The four methods of ClassifierService."""
+"""The methods of ClassifierService. Whatever they raise becomes a status in interceptor.py."""
 
 import asyncio
+import base64
+import binascii
+import json
 import math
 from typing import Any
 
@@ -10,46 +13,50 @@ from google.rpc.status_pb2 import Status
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_server import messages
-from planespotter_server.classifier import Caller, Classifier
-from planespotter_server.errors import telling_callers, to_status
-from planespotter_server.refusals import Refusal, shutting_down
-from planespotter_server.room import Place
+from planespotter_server.classifier import Caller, Classifier, Decoders
+from planespotter_server.errors import to_status
+from planespotter_server.messages import Answered
+from planespotter_server.models import Models, natural_order
+from planespotter_server.refusals import Refusal, shutting_down, warming_up
+from planespotter_server.room import Place, Room
 from planespotter_server.settings import Settings
-from planespotter_server.stream import answer_stream
-from planespotter_training.bundle import Answer
+from planespotter_server.stream import Parts, Window, answer_stream
 
 MAX_PHOTO_ID_BYTES = 256
+DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 50, 1000
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class ClassifierService(pb_grpc.ClassifierServiceServicer):
-    """Answers with `classifier` once it is set; until then every call is refused with WARMING_UP."""
+    """Answers with `models`; while there are none every call is refused with WARMING_UP. Make it inside a loop."""
 
     def __init__(self, settings: Settings) -> None:
-        self.classifier: Classifier | None = None
+        self.models = Models(settings.default_model)
+        self.room = Room(settings.queue_photos, settings.queue_bytes)
         self._settings = settings
+        self._decoders = Decoders(settings.decode_threads)
         self._stream_readers: set[asyncio.Task[None]] = set()
 
-    @telling_callers
     async def Classify(self, request: pb.ClassifyRequest, context: Context) -> pb.ClassifyResponse:  # noqa: N802
         """Classify one photo."""
-        classifier = self._ready(request.options)
-        with classifier.room.enter(len(request.photo)):
-            answer = await classifier.classify(request.photo, request.options.alternatives, _caller(context))
-        return pb.ClassifyResponse(classification=messages.classification(answer))
+        self._check_open()
+        self._choose(request.options)
+        with self.room.enter(len(request.photo)):
+            answered = await self._classify(request.photo, request.options, _caller(context))
+        return pb.ClassifyResponse(classification=messages.classification(answered))
 
-    @telling_callers
     async def BatchClassify(self, request: pb.BatchClassifyRequest, context: Context) -> pb.BatchClassifyResponse:  # noqa: N802
         """Classify several photos; each that fails has its status in its place."""
-        classifier = self._ready(request.options)
+        self._check_open()
+        self._choose(request.options)
         self._check_batch(len(request.photos))
         caller = _caller(context)
 
-        async def outcome(index: int, photo: bytes) -> Answer | Status:
+        async def outcome(index: int, photo: bytes) -> Answered | Status:
             try:
-                with classifier.room.enter(len(photo)):
-                    return await classifier.classify(photo, request.options.alternatives, caller)
+                with self.room.enter(len(photo)):
+                    return await self._classify(photo, request.options, caller)
             except Exception as error:
                 return to_status(error, f"photos[{index}]")
 
@@ -57,59 +64,91 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
             tasks = [photos.create_task(outcome(index, photo)) for index, photo in enumerate(request.photos)]
         return pb.BatchClassifyResponse(results=[messages.batch_result(task.result()) for task in tasks])
 
-    @telling_callers
     async def StreamClassify(self, request_iterator: Any, context: Context) -> None:  # type: ignore[override]  # noqa: N802
         """Classify photos as they come; each gets an answer or a status."""
-        classifier = self._ready(pb.ClassifyOptions())
+        self._check_open()
         caller = _caller(context)
 
         async def read() -> tuple[pb.StreamClassifyRequest, Place] | None:
+            await self.room.until_open()
             request = await context.read()
             if request is grpc.aio.EOF:
                 return None
-            return request, await classifier.room.wait(len(request.photo))
+            return request, await self.room.wait(len(request.photo))
 
         async def answer(read: tuple[pb.StreamClassifyRequest, Place]) -> pb.StreamClassifyResponse:
             request, place = read
-            outcome: Answer | Status
+            outcome: Answered | Status
             try:
                 with place:
                     _check_photo_id(request.photo_id)
-                    classifier.check(request.options.model_name, request.options.alternatives)
-                    outcome = await classifier.classify(request.photo, request.options.alternatives, caller)
+                    outcome = await self._classify(request.photo, request.options, caller)
             except Exception as error:
                 outcome = to_status(error)
             return messages.stream_response(request.photo_id, outcome)
 
-        def abandon(read: tuple[pb.StreamClassifyRequest, Place]) -> None:
-            read[1].leave()
+        parts = Parts(
+            read=read,
+            answer=answer,
+            write=context.write,
+            size=lambda read: len(read[0].photo),
+            in_order=lambda read: _is_in_order(read[0]),
+            going_away=lambda count: pb.StreamClassifyResponse(going_away=pb.GoingAway(read_count=count)),
+            abandon=lambda read: read[1].leave(),
+        )
+        window = Window(self._settings.stream_window, self._settings.stream_window_bytes)
+        await answer_stream(parts, window, self._stream_readers)
 
-        window, readers = self._settings.stream_window, self._stream_readers
-        if not await answer_stream(read, answer, context.write, window, readers, abandon):
-            raise shutting_down()
-
-    @telling_callers
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:  # noqa: N802
-        """Describe the model."""
-        classifier = self._ready(pb.ClassifyOptions(model_name=request.model_name))
-        return pb.GetModelResponse(model=messages.model(classifier.bundle), limits=messages.limits(self._settings))
+        """Describe a model."""
+        self._check_open()
+        model = self._describe(self.models.find(request.model_name, request.model_version, "model_name"))
+        return pb.GetModelResponse(model=model, limits=messages.limits(self._settings))
+
+    async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:  # noqa: N802
+        """List the models, a page at a time."""
+        self._check_open()
+        page, token = _page(self.models.all(), request.page_size, request.page_token)
+        return pb.ListModelsResponse(models=[self._describe(model) for model in page], next_page_token=token)
 
     def stop_reading(self) -> None:
-        """Let every stream end, once the photos that it has sent are answered."""
+        """Take no more photos, and let every stream end once those that were taken are answered."""
+        self.room.close()
         for reader in self._stream_readers:
             reader.cancel()
 
-    def _ready(self, options: pb.ClassifyOptions) -> Classifier:
-        if self.classifier is None:
-            raise Refusal(
-                "WARMING_UP",
-                "The server is still loading its model and answers in a moment. Try again in 1 s.",
-                retry_after=1.0,
-            )
-        if self.classifier.room.closed:
+    async def close(self) -> None:
+        """Stop at once; what is still in work is refused."""
+        self.stop_reading()
+        for classifier in self.models.all():
+            await classifier.close()
+        self._decoders.close()
+
+    async def _classify(self, photo: bytes, options: pb.ClassifyOptions, caller: Caller) -> Answered:
+        classifier = self._choose(options)
+        answer = await classifier.classify(photo, options.alternatives, caller, self._decoders)
+        return Answered(answer, classifier.bundle)
+
+    def _describe(self, classifier: Classifier) -> pb.Model:
+        return messages.model(classifier.bundle, self.models.is_default(classifier))
+
+    def _check_open(self) -> None:
+        if self.room.closed:
             raise shutting_down()
-        self.classifier.check(options.model_name, options.alternatives)
-        return self.classifier
+        if not self.models:
+            raise warming_up()
+
+    def _choose(self, options: pb.ClassifyOptions) -> Classifier:
+        """Return the model that shall answer. Raises Refusal: MODEL_NOT_FOUND or ALTERNATIVES_OUT_OF_RANGE."""
+        if not 0 <= options.alternatives <= self._settings.max_alternatives:
+            raise Refusal(
+                "ALTERNATIVES_OUT_OF_RANGE",
+                f"alternatives is {options.alternatives}, but must lie between 0 and "
+                f"{self._settings.max_alternatives}.",
+                metadata={"alternatives": options.alternatives, "limit": self._settings.max_alternatives},
+                field="options.alternatives",
+            )
+        return self.models.find(options.model_name, options.model_version)
 
     def _check_batch(self, photos: int) -> None:
         if photos > self._settings.max_batch_photos:
@@ -131,6 +170,62 @@ def _check_photo_id(photo_id: str) -> None:
             metadata={"bytes": size, "limit": MAX_PHOTO_ID_BYTES},
             field="photo_id",
         )
+
+
+def _is_in_order(first: pb.StreamClassifyRequest) -> bool:
+    if first.ordering not in pb.Ordering.values():
+        raise Refusal(
+            "ORDERING_UNKNOWN",
+            f"This server does not know the ordering {first.ordering}. Send ORDERING_AS_COMPLETED or "
+            "ORDERING_IN_ORDER with the first photo, or leave it out.",
+            metadata={"ordering": first.ordering},
+            field="ordering",
+        )
+    return first.ordering == pb.ORDERING_IN_ORDER
+
+
+def _page(models: list[Classifier], size: int, token: str) -> tuple[list[Classifier], str]:
+    """Return the page of `models` that follows what `token` stands for, and the token of the next page."""
+    if size < 0:
+        raise Refusal(
+            "PAGE_SIZE_NEGATIVE",
+            f"page_size is {size}, but cannot be negative. Leave it out to get {DEFAULT_PAGE_SIZE} models.",
+            metadata={"page_size": size},
+            field="page_size",
+        )
+    # A token names the last model of its page, so that models which come and go in between shift nothing.
+    start = 0
+    if token:
+        name, version = _read_token(token)
+        while start < len(models) and not _is_after(models[start], name, version):
+            start += 1
+    end = start + min(size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+    return models[start:end], _token(models[end - 1]) if end < len(models) else ""
+
+
+def _is_after(model: Classifier, name: str, version: str) -> bool:
+    bundle = model.bundle
+    if bundle.name == name:
+        return natural_order(bundle.version) < natural_order(version)  # the highest version comes first
+    return natural_order(bundle.name) > natural_order(name)
+
+
+def _token(last: Classifier) -> str:
+    return base64.urlsafe_b64encode(json.dumps([last.bundle.name, last.bundle.version]).encode()).decode()
+
+
+def _read_token(token: str) -> tuple[str, str]:
+    try:
+        name, version = json.loads(base64.urlsafe_b64decode(token))
+        if isinstance(name, str) and isinstance(version, str):
+            return name, version
+    except (binascii.Error, ValueError, TypeError):
+        pass
+    raise Refusal(
+        "PAGE_TOKEN_INVALID",
+        "page_token is none that this server gave. Send next_page_token of the page before, or none to start.",
+        field="page_token",
+    )
 
 
 def _caller(context: Context) -> Caller:

@@ -1,16 +1,30 @@
-"""What an operator can set: by a flag of `planespotter serve`, or by a variable PLANESPOTTER_... of the environment."""
+"""What an operator can set: by a flag of `planespotter serve`, a variable PLANESPOTTER_... or a line of a TOML file."""
 
+import difflib
 import os
-from typing import Annotated
+import re
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 MIB = 1024 * 1024
+PREFIX = "PLANESPOTTER_"
 # What a message needs beside its photo: names, options, lengths.
 ENVELOPE_BYTES = 1024
 INT32 = 2**31 - 1
 Count = Annotated[int, Field(ge=1, le=INT32)]  # GetModel reports the limits as int32
+Size = Annotated[int, Field(ge=1, le=2**63 - 1)]
+Seconds = Annotated[float, Field(ge=0, le=86_400)]
+
+# Variables with our prefix that belong to others: another room's, and those that Kubernetes sets in every container
+# beside a service that is called planespotter.
+FOREIGN_VARIABLES = re.compile(
+    rf"{PREFIX}(CHROMIUM|([A-Z0-9_]+_)?SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|([A-Z0-9_]+_)?PORT_[0-9]+_[A-Z0-9_]+)"
+)
 
 
 class ServerError(Exception):
@@ -20,13 +34,25 @@ class ServerError(Exception):
 class Settings(BaseSettings):
     """Settings of the server. Sizes are in bytes and times in seconds unless the name says otherwise."""
 
-    model_config = SettingsConfigDict(env_prefix="PLANESPOTTER_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 50051
     """0 takes any free port."""
+    model: Path | None = None
+    """Folder of the one bundle to serve."""
+    models: Path | None = None
+    """Folder of many: NAME/VERSION/bundle.json."""
+    default_model: str = ""
+    """Name of the model that answers requests which give none; "" for the first in natural order."""
+    versions_per_model: Count = 1
+    """How many versions of each model in `models` are served at a time, the highest ones."""
+    poll_seconds: Annotated[float, Field(ge=0.05, le=86_400)] = 10.0
+    """How often `models` is looked through for new versions."""
     batch_sizes: Annotated[tuple[Count, ...], NoDecode, Field(min_length=1)] = (1, 2, 4, 8, 16, 32)
-    """Numbers of photos for which the network is compiled; in the environment separated by commas."""
+    """Numbers of photos for which the network is compiled; in flags and the environment separated by commas."""
+    batches_in_flight: Annotated[int, Field(ge=0, le=8)] = 0
+    """Batches that are handed to the device at a time; 0 takes 1 on a CPU and 2 elsewhere."""
     max_delay_ms: Annotated[float, Field(ge=0, le=10_000)] = 0.0
     """How long an idle device waits for a batch to fill."""
     decode_threads: Count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
@@ -36,14 +62,26 @@ class Settings(BaseSettings):
     max_message_bytes: Count = 64 * MIB
     """At least one photo of `max_photo_bytes` must fit."""
     max_alternatives: Annotated[int, Field(ge=0, le=INT32)] = 20
+    max_streams: Count = 256
+    """How many streams of all callers are open at a time."""
     stream_window: Count = 64
     """How many photos of one stream are worked on at a time. Twice the largest batch keeps the device busy: one batch
     runs while the next is decoded."""
+    stream_window_bytes: Size = 64 * MIB
+    """The same in bytes; the last photo may go over it, as its size is known only once it is read."""
+    max_client_calls: Count = 1024
+    """How many calls one client (an address) may have open, streams included."""
     queue_photos: Count = 1024
     """How many photos of all callers are worked on at a time."""
-    queue_bytes: Count = 512 * MIB
-    grace_seconds: Annotated[float, Field(ge=0)] = 30.0
-    """How long a stop waits for what is in work."""
+    queue_bytes: Size = 512 * MIB
+    drain_seconds: Seconds = 0.5
+    """How long a stop still takes photos after health has said NOT_SERVING, so that load balancers can turn away."""
+    grace_seconds: Seconds = 30.0
+    """How long a stop waits in all for what is in work."""
+    device_failures: Count = 5
+    """Batches in a row of which no photo comes through, after which the device counts as broken."""
+    device_timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = 120.0
+    """How long a batch may take before the device counts as broken."""
 
     @field_validator("max_message_bytes")
     @classmethod
@@ -61,16 +99,74 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
+    @field_validator("batch_sizes")
+    @classmethod
+    def _sorted(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted(set(value)))
 
-def load_settings(**flags: object) -> Settings:
-    """Return the settings: `flags` (None: not given) before the environment before the defaults. Raises ServerError."""
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return where values come from, the first one first."""
+        return init_settings, env_settings
+
+
+def load_settings(config: Path | None = None, **flags: object) -> Settings:
+    """Return the settings: `flags` (None: not given) before the environment before `config` before the defaults.
+
+    Raises ServerError, also for what is no setting.
+    """
+    in_file = _read_config(config) if config else {}
+    in_environment = _check_environment()
+    given = {name: value for name, value in flags.items() if value is not None}
+    # What comes from the file counts only where nothing comes before it.
+    given |= {name: value for name, value in in_file.items() if name not in given and name not in in_environment}
     try:
-        return Settings(**{name: value for name, value in flags.items() if value is not None})  # type: ignore[arg-type]
+        return Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
         message = first["msg"].removeprefix("Value error, ")
+        where = f", {name} in {config}" if config and name in in_file else ""
         raise ServerError(
-            f"The setting {name} (flag --{name.replace('_', '-')}, variable PLANESPOTTER_{name.upper()}) cannot be "
+            f"The setting {name} (flag --{name.replace('_', '-')}, variable {PREFIX}{name.upper()}{where}) cannot be "
             f"{first['input']!r}: {message[0].lower()}{message[1:]}."
         ) from error
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ServerError(f"The settings file {path} cannot be read as TOML: {why}.") from error
+    _refuse_unknown(content, Settings.model_fields, f"The settings file {path} has the line {{}}")
+    for name in ("model", "models"):  # as the shell would not: relative to the file, which may be used from anywhere
+        if isinstance(content.get(name), str):
+            content[name] = path.parent / content[name]
+    return content
+
+
+def _check_environment() -> set[str]:
+    """Return which settings the environment gives."""
+    if os.environ.get(f"{PREFIX}PORT", "").startswith("tcp://"):  # of Kubernetes: see FOREIGN_VARIABLES
+        del os.environ[f"{PREFIX}PORT"]
+    ours = [name for name in os.environ if name.startswith(PREFIX) and not FOREIGN_VARIABLES.fullmatch(name)]
+    variables = [PREFIX + name.upper() for name in Settings.model_fields]
+    _refuse_unknown(ours, variables, "The environment has the variable {}")
+    return {name.removeprefix(PREFIX).lower() for name in ours}
+
+
+def _refuse_unknown(names: Iterable[str], known: Iterable[str], where: str) -> None:
+    known = list(known)
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            meant = f"Did you mean {close[0]}?" if close else "`planespotter serve --help` lists them all."
+            raise ServerError(f"{where.format(name)}, which is no setting of the server. {meant}")

@@ -5,7 +5,6 @@ from pathlib import Path
 import grpc
 import pytest
 
-from planespotter_server.classifier import Classifier
 from planespotter_server.server import Server
 from planespotter_server.settings import Settings
 from planespotter_training import bundle
@@ -32,7 +31,9 @@ async def serve(loaded: tuple[bundle.Bundle, bundle.Engine]) -> AsyncIterator[Se
             port = await server.start()
             stack.push_async_callback(server.stop)
             if ready:
-                await server.serve(Classifier(loaded[0], engine or loaded[1], server._settings))
+                read = loaded[0]
+                server.service.models.put(read.name, {read.version: server.classifier(read, engine or loaded[1])})
+                await server.serve()
             channel = grpc.aio.insecure_channel(
                 f"127.0.0.1:{port}", options=[("grpc.max_send_message_length", -1), ("grpc.enable_retries", 0)]
             )

@@ -165,12 +165,67 @@ async def test_a_batch_that_dies_with_its_worker_is_failed_too(monkeypatch: pyte
     await batcher.close()
 
 
-# A step: who submits how many items, whether one of them is bad, overdue or given up by its caller; and how long the
-# world goes on before the next step.
+async def test_a_second_batch_goes_along_only_if_it_is_full() -> None:
+    device = Device()
+    batcher = Batcher(device.run, max_batch=2, max_in_flight=2)
+    device.open.clear()
+    tasks = [asyncio.create_task(batcher.submit(1, "me"))]
+    await let_things_settle()
+    tasks.append(asyncio.create_task(batcher.submit(2, "me")))
+    await let_things_settle()
+    assert batcher.counters.batches == 1, "it may still grow while the device is busy"
+    tasks += [asyncio.create_task(batcher.submit(n, "me")) for n in (3, 4)]
+    await let_things_settle()
+    assert batcher.counters.batches == 2
+    device.open.set()
+    assert await asyncio.gather(*tasks) == [2, 4, 6, 8]
+    await batcher.close()
+
+
+async def test_a_device_that_only_fails_is_given_up() -> None:
+    device = Device(bad=range(100))
+    broken: list[str] = []
+    batcher = Batcher(device.run, max_batch=2, max_failures=3, on_broken=lambda: broken.append("broken"))
+    outcomes = await asyncio.gather(*(batcher.submit(n, "me") for n in range(10)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes[:6]] == [ValueError] * 6
+    assert [getattr(outcome, "reason", None) for outcome in outcomes[6:]] == ["DEVICE_FAILED"] * 4
+    assert broken == ["broken"]
+    with pytest.raises(Refusal, match="has failed"):
+        await batcher.submit(1, "me")
+    assert len(device.batches) == 3 + 6
+    await batcher.close()
+
+
+async def test_one_success_in_between_clears_a_device_of_suspicion() -> None:
+    device = Device(bad=[1, 2, 4, 5])
+    broken: list[str] = []
+    batcher = Batcher(device.run, max_batch=1, max_failures=3, on_broken=lambda: broken.append("broken"))
+    await asyncio.gather(*(batcher.submit(n, "me") for n in range(7)), return_exceptions=True)
+    assert not broken
+    assert await batcher.submit(6, "me") == 12
+    await batcher.close()
+
+
+async def test_a_device_that_never_returns_is_given_up() -> None:
+    device = Device()
+    broken = asyncio.Event()
+    batcher = Batcher(device.run, max_batch=1, timeout=0.05, on_broken=broken.set)
+    device.open.clear()
+    outcomes = await asyncio.gather(*(batcher.submit(n, "me") for n in range(3)), return_exceptions=True)
+    device.open.set()
+    assert [getattr(outcome, "reason", None) for outcome in outcomes] == ["DEVICE_FAILED"] * 3
+    assert broken.is_set()
+    await batcher.close()
+
+
+# A step: who submits how many items, what comes of each of them, and how long the world goes on before the next step.
+# "leaves" is given up by its caller at once, "leaves later" at some time, perhaps when the device has it; "soon" has a
+# deadline that passes at some time.
+FATES = ["good", "good", "good", "good", "bad", "overdue", "leaves", "leaves later", "soon"]
 STEPS = st.lists(
     st.tuples(
         st.integers(0, 3),
-        st.lists(st.sampled_from(["good", "good", "good", "bad", "overdue", "leaves"]), min_size=1, max_size=6),
+        st.lists(st.sampled_from(FATES), min_size=1, max_size=6),
         st.sampled_from([0, 0, 1, 5]),
     ),
     min_size=1,
@@ -179,23 +234,30 @@ STEPS = st.lists(
 
 
 @settings(max_examples=150, deadline=None)
-@given(steps=STEPS, max_batch=st.integers(1, 5), max_delay=st.sampled_from([0.0, 0.0, 0.001]))
+@given(
+    steps=STEPS,
+    max_batch=st.integers(1, 5),
+    max_delay=st.sampled_from([0.0, 0.0, 0.001]),
+    max_in_flight=st.integers(1, 3),
+)
 def test_every_item_gets_exactly_its_own_outcome(
-    steps: list[tuple[int, list[str], int]], max_batch: int, max_delay: float
+    steps: list[tuple[int, list[str], int]], max_batch: int, max_delay: float, max_in_flight: int
 ) -> None:
     async def scenario() -> None:
         fates = [fate for _, items, _ in steps for fate in items]
         device = Device(bad=[number for number, fate in enumerate(fates) if fate == "bad"])
-        batcher = Batcher(device.run, max_batch, max_delay)
-        past = asyncio.get_running_loop().time() - 1
+        batcher = Batcher(device.run, max_batch, max_delay, max_in_flight=max_in_flight, max_failures=10**6)
+        loop = asyncio.get_running_loop()
         tasks: list[asyncio.Task[int]] = []
         for caller, items, pause in steps:
             for fate in items:
-                deadline = past if fate == "overdue" else None
+                deadline = {"overdue": loop.time() - 1, "soon": loop.time() + 0.0005}.get(fate)
                 task = asyncio.create_task(batcher.submit(len(tasks), caller, deadline))
                 tasks.append(task)
                 if fate == "leaves":
-                    asyncio.get_running_loop().call_soon(task.cancel)
+                    loop.call_soon(task.cancel)
+                elif fate == "leaves later":
+                    loop.call_later(0.0005, task.cancel)
             for _ in range(pause):
                 await asyncio.sleep(0)
         async with asyncio.timeout(10):
@@ -213,9 +275,19 @@ def test_every_item_gets_exactly_its_own_outcome(
                     assert number not in device.seen
                 case "leaves":
                     assert isinstance(outcome, asyncio.CancelledError)
+                case "leaves later":
+                    assert isinstance(outcome, asyncio.CancelledError) or outcome == 2 * number
+                case "soon":
+                    assert isinstance(outcome, Refusal) or outcome == 2 * number
         assert all(len(batch) <= max_batch for batch in device.batches)
         tried = [batch for batch in device.batches if not device.bad & set(batch)]
         answered = [item for batch in tried for item in batch]
         assert len(answered) == len(set(answered)), "no item is run twice with success"
+        counters = batcher.counters
+        assert (counters.batches, counters.rows) == (len(device.batches), len(device.seen))
+        assert counters.failed == fates.count("bad")
+        in_hand = sum(isinstance(outcome, int) for outcome in outcomes)  # who leaves at that very moment misses it
+        assert in_hand <= counters.answered <= in_hand + fates.count("leaves later")
+        assert counters.expired == sum(isinstance(outcome, Refusal) for outcome in outcomes)
 
     asyncio.run(scenario())

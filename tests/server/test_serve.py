@@ -9,7 +9,10 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
 from pathlib import Path
 
 import grpc
@@ -70,30 +73,82 @@ def test_it_announces_itself_answers_and_stops_cleanly(
     ]
 
 
+class Load:
+    """Callers of every kind that go on until the server turns them away; keeps what became of each photo."""
+
+    def __init__(self, address: str, photo: bytes) -> None:
+        self.channel = grpc.insecure_channel(address, options=[("grpc.enable_retries", 0)])
+        self.stub = pb_grpc.ClassifierServiceStub(self.channel)
+        self.photo = photo
+        self.answered = Counter[str]()
+        self.unexplained: list[str] = []
+        self.turned_away = 0
+
+    def check(self, kind: str, answers: Iterable[pb.Classification]) -> None:
+        for answer in answers:
+            assert answer.family.name == "747"
+            self.answered[kind] += 1
+
+    def turn_away(self, code: grpc.StatusCode, details: str) -> None:
+        """Take note of a call that was not taken: it may be sent to another server without doubt."""
+        if code is grpc.StatusCode.UNAVAILABLE and ("shutting down" in details or "onnect" in details):
+            self.turned_away += 1
+        else:
+            self.unexplained.append(f"{code} {details}")
+
+    def call_singly(self) -> None:
+        try:
+            while True:
+                self.check("single", [self.stub.Classify(pb.ClassifyRequest(photo=self.photo)).classification])
+        except grpc.RpcError as error:
+            self.turn_away(error.code(), error.details() or "")
+
+    def call_in_batches(self) -> None:
+        try:
+            while True:
+                results = self.stub.BatchClassify(pb.BatchClassifyRequest(photos=[self.photo] * 5)).results
+                self.check("batch", [result.classification for result in results if not result.HasField("error")])
+                for result in results:
+                    if result.HasField("error"):
+                        self.turn_away(grpc.StatusCode.UNAVAILABLE, result.error.message)
+        except grpc.RpcError as error:
+            self.turn_away(error.code(), error.details() or "")
+
+    def call_in_a_stream(self, ordering: pb.Ordering.ValueType) -> None:
+        def endless() -> Iterator[pb.StreamClassifyRequest]:
+            for number in itertools.count():
+                yield pb.StreamClassifyRequest(photo_id=str(number), photo=self.photo, ordering=ordering)
+
+        responses = list(self.stub.StreamClassify(endless()))  # which must end well
+        [word] = [response for response in responses if response.HasField("going_away")]
+        answers = [response for response in responses if response is not word]
+        self.check("stream", [response.classification for response in answers])
+        numbers = [int(response.photo_id) for response in answers]
+        if ordering == pb.ORDERING_IN_ORDER:
+            assert numbers == sorted(numbers)
+        assert sorted(numbers) == list(range(word.going_away.read_count)), "what was read was answered, each once"
+
+
 def test_a_signal_under_load_loses_no_photo_that_was_taken(
     process: tuple[subprocess.Popen[str], str], paint: Callable[..., bytes]
 ) -> None:
     started, address = process
-    photo, answered = paint("747"), []
-
-    def endless() -> Iterator[pb.StreamClassifyRequest]:
-        for number in itertools.count():
-            yield pb.StreamClassifyRequest(photo_id=str(number), photo=photo)
-
-    def collect(call: Iterable[pb.StreamClassifyResponse]) -> None:
-        for answer in call:
-            answered.append(answer)
-            if len(answered) == 50:
-                started.send_signal(signal.SIGINT)
-
-    with grpc.insecure_channel(address) as channel:
-        call = pb_grpc.ClassifierServiceStub(channel).StreamClassify(endless())
-        with pytest.raises(grpc.RpcError):
-            collect(call)
-        assert call.code() == grpc.StatusCode.UNAVAILABLE
-    assert all(answer.classification.family.name == "747" for answer in answered)
-    numbers = sorted(int(answer.photo_id) for answer in answered)
-    assert numbers == list(range(len(numbers))), "what was read was answered, in one piece"
+    load = Load(address, paint("747"))
+    with load.channel, futures.ThreadPoolExecutor(8) as pool:
+        callers = [
+            *(pool.submit(load.call_singly) for _ in range(3)),
+            *(pool.submit(load.call_in_batches) for _ in range(2)),
+            *(pool.submit(load.call_in_a_stream, ordering) for ordering in pb.Ordering.values()),
+        ]
+        while min(load.answered["single"], load.answered["batch"]) < 20:
+            assert not any(caller.done() for caller in callers)
+            time.sleep(0.01)
+        started.send_signal(signal.SIGTERM)
+        for caller in callers:
+            caller.result(timeout=30)
+    assert load.unexplained == []
+    assert load.turned_away >= 5
+    assert min(load.answered.values()) >= 20
     assert started.wait(20) == 0
 
 

@@ -24,7 +24,7 @@ def test_batch_sizes_are_separated_by_commas(sizes: str, monkeypatch: pytest.Mon
 )
 def test_nonsense_is_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(ServerError, match=f"--{name.replace('_', '-')}"):
-        load_settings(**{name: value})
+        load_settings(None, **{name: value})
 
 
 def test_a_message_must_hold_the_largest_photo() -> None:

@@ -1,0 +1,65 @@
+"""What `planespotter serve` shows once it is ready: one screen, narrow enough for any terminal."""
+
+import textwrap
+from collections.abc import Sequence
+
+from planespotter_server.classifier import Classifier
+from planespotter_server.device import Device
+from planespotter_server.settings import Settings
+
+WIDTH = 80
+INDENT = " " * 11
+MODELS_SHOWN = 8
+
+
+def screen(address: str, models: Sequence[Classifier], default: str, device: Device, settings: Settings) -> str:
+    """Return the lines. The first ends with the address, which other programs read from there."""
+    first = models[0].bundle
+    what = f"{first.name} {first.version}" if len(models) == 1 else f"{len(models)} models"
+    sizes = ", ".join(map(str, settings.batch_sizes))
+    rows = [
+        ("device", f"{device.name}; photos go to it in batches of {sizes}"),
+        (
+            "photos",
+            f"JPEG, PNG or WebP; at most {_bytes(settings.max_photo_bytes)} and "
+            f"{settings.max_photo_pixels / 1e6:g} megapixels; {settings.max_batch_photos:,} in a batch",
+        ),
+        (
+            "at a time",
+            f"{settings.queue_photos:,} photos, {_bytes(settings.queue_bytes)}; {settings.max_streams:,} streams of "
+            f"{settings.stream_window:,} photos; {settings.max_client_calls:,} calls of one client",
+        ),
+        ("stop", f"Ctrl-C or SIGTERM; photos in work have {settings.grace_seconds:g} s to finish"),
+    ]
+    lines = [f"Serving {what} on {address}", ""]
+    for row, model in enumerate(models[:MODELS_SHOWN]):
+        lines += _row("" if row else "models" if len(models) > 1 else "model", _describe(model, len(models), default))
+    if len(models) > MODELS_SHOWN:
+        lines += _row("", f"and {len(models) - MODELS_SHOWN} more")
+    for name, text in rows:
+        lines += _row(name, text)
+    if settings.models is not None:
+        lines += _row("new ones", f"looked for in {settings.models} every {settings.poll_seconds:g} s")
+    return "\n".join([*lines, ""])
+
+
+def _row(name: str, text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=f" {name:<10}", subsequent_indent=INDENT, break_on_hyphens=False)
+
+
+def _describe(model: Classifier, models: int, default: str) -> str:
+    bundle = model.bundle
+    leaves = sum(len(leaves) for leaves in bundle.tree.leaves.values())
+    note = ", the default" if models > 1 and bundle.name == default else ""
+    constructors = ", ".join(bundle.tree.constructors)
+    return (
+        f"{bundle.name} {bundle.version}{note}: {constructors}; {leaves:,} types; {bundle.width} x {bundle.height} "
+        "pixels"
+    )
+
+
+def _bytes(size: int) -> str:
+    for unit, name in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if size >= unit:
+            return f"{size / unit:.4g} {name}"
+    return f"{size} bytes"
