@@ -201,7 +201,7 @@ class _PageReader:
         self.keeper, self.robots, self.crawler = keeper, robots, crawler
         self.run = uuid4().hex[:8]  # tells the requests of this run from those that an earlier one has left
         self.resumed = False
-        self.opened = 0.0  # when the last page was, on the monotonic clock
+        self.opened = 0.0  # when the last page was asked for or came, on the monotonic clock
         self.failure: Exception | None = None
         self.stopped = False
         self.logged_in: WeakSet[BrowserContext] = WeakSet()
@@ -275,6 +275,7 @@ class _PageReader:
     async def arrive(self, context: PlaywrightCrawlingContext) -> None:
         """Return when the site has answered with a page. Raises StopError if it wants no visitor."""
         page, answer, url = context.page, context.response, context.request.url
+        self.opened = time.monotonic()  # a page that was slow to come makes no haste for the next one
         await self.check_welcome(page, answer.status)
         for _ in range(WAITS):
             retry_after = answer.headers.get("retry-after")
