@@ -138,7 +138,7 @@ def deepest(aircraft: Iterable[Aircraft]) -> list[Aircraft]:
     by_path: dict[LabelPath, Aircraft] = {}
     for one in sorted(set(aircraft), key=lambda one: (len(one.aircraft_type), one)):
         by_path[one.path] = one  # the longer spelling has the certified number
-    found = list(by_path.values())
+    found = sorted(by_path.values(), key=lambda one: (one.constructor, one.aircraft_type))
     return [one for one in found if not any(one.holds(other) for other in found if other is not one)]
 
 
