@@ -1,10 +1,10 @@
-"""The sides of the split: by airframe, and the same wherever the airframe turns up."""
+"""The sides of the split: by airframe and look, and the same wherever they turn up."""
 
 import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planespotter_training.split import SPLITS, assign
+from planespotter_training.split import SPLITS, assign, sides_by_source
 
 
 def frame(rows: list[tuple[str, str]]) -> pd.DataFrame:
@@ -32,3 +32,34 @@ def test_the_sides_hold_about_80_10_and_10_percent() -> None:
     assert abs(shares["train"] - 0.8) < 0.02
     assert abs(shares["validation"] - 0.1) < 0.02
     assert abs(shares["test"] - 0.1) < 0.02
+
+
+@given(st.lists(st.tuples(st.sampled_from(["", "D-AIQT", "N12", "G-ABCD", "F-GZCP"]), st.integers(0, 9)), min_size=1))
+def test_photos_that_look_alike_are_on_one_side_and_what_was_trained_on_stays_there(
+    rows: list[tuple[str, int]],
+) -> None:
+    photos = frame([(f"p{i}", registration) for i, (registration, _) in enumerate(rows)])
+    looks = pd.Series([look for _, look in rows])
+    alone = assign(photos)
+    photos["split"] = assign(photos, looks)
+    assert (photos.groupby(looks)["split"].nunique() == 1).all()
+    known = photos[photos["registration"] != ""]
+    assert (known.groupby("registration")["split"].nunique() == 1).all()
+    moves = zip(photos["split"], alone, strict=True)
+    assert all(SPLITS.index(now) <= SPLITS.index(before) for now, before in moves)  # only ever towards training
+
+
+def test_photos_that_look_like_no_other_stay_where_their_airframe_is() -> None:
+    photos = frame([(f"p{i}", f"N{i // 3}") for i in range(500)])
+    assert list(assign(photos, pd.Series(range(500)))) == list(assign(photos))
+
+
+def test_the_table_of_sides_counts_photos_and_finds_what_lies_on_several_sides() -> None:
+    photos = frame([("a", "N1"), ("b", "N1"), ("c", ""), ("d", "N2")])
+    photos["source"] = ["x", "x", "y", "y"]
+    photos["split"] = ["train", "test", "train", "validation"]
+    table = sides_by_source(photos, pd.Series([0, 1, 2, 2]))
+    assert list(table.index) == ["x", "y", "all"]
+    assert table.loc["all", ["train", "validation", "test"]].tolist() == [2, 1, 1]
+    assert table["airframes on several sides"].tolist() == [1, 0, 1]
+    assert table["looks on several sides"].tolist() == [0, 1, 1]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
+from rich.table import Column, Table
 
 from planespotter_scraping import catalog
 from planespotter_training import dataset, run
@@ -12,7 +13,7 @@ from planespotter_training.bundle import Label
 from planespotter_training.errors import TrainingError
 from planespotter_training.grow_tree import grow
 from planespotter_training.recipes.recipe import Recipe
-from planespotter_training.split import SPLITS, assign
+from planespotter_training.split import SPLITS, assign, sides_by_source
 
 HELDOUT_COLUMNS = ("photo_id", "file", "constructor", "family", "model", "source", "registration")
 
@@ -72,7 +73,9 @@ def begin(
     _check_free(out)
     with console.status("Checking the photos"):
         catalog.check(catalog_folder, photos, hashes=True)
-    photos["split"] = assign(photos)
+    with console.status("Looking for photos that look alike"):
+        looks = catalog.look_alikes(catalog_folder, photos)
+    photos["split"] = assign(photos, looks)
     kept_out = {column: list(names) for column, names in (left_out or {}).items() if names}
     for column, names in kept_out.items():
         photos.loc[_left_out(photos, column.removesuffix("s"), names), "split"] = "test"
@@ -125,6 +128,7 @@ def begin(
             f"{unregistered:,} of {len(used):,} photos have no registration: each counts as an airframe of its own"
         )
     columns = list(HELDOUT_COLUMNS)
+    _show_sides(used, looks, console)
     used[[*columns, "airline", "sha256", "split"]].to_csv(out / "split.csv", index=False)
     heldout = used[used["split"] == "test"][columns].copy()
     heldout["file"] = [str((catalog_folder / file).resolve()) for file in heldout["file"]]
@@ -144,6 +148,15 @@ def begin(
     )
     run.write(begun, out)
     return begun
+
+
+def _show_sides(used: pd.DataFrame, looks: pd.Series, console: Console) -> None:
+    """Print how many photos of each source are on which side, and that no aircraft or look is on several."""
+    sides = sides_by_source(used, looks)
+    table = Table("source", *(Column(name, justify="right") for name in sides.columns), box=None)
+    for source, counts in sides.iterrows():
+        table.add_row(str(source) or "(none)", *(f"{count:,}" for count in counts))
+    console.print(table)
 
 
 def _folded(left_out: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
