@@ -341,31 +341,40 @@ def show_all(found: Numbers, console: Console, top: int = 10) -> None:
         console.print(sentence, markup=False, highlight=False)
 
 
+def some(value: int, what: str, many: str = "") -> str:
+    """Return a count with its noun: "1 photo", "9,612 photos"."""
+    return f"{value:,} {what if value == 1 else many or what + 's'}"
+
+
 def sentences(found: Numbers) -> Iterator[str]:
     """Yield what takes no table to say: copies, airlines of one constructor, dates, files."""
     copies = [" = ".join(ids) for ids in found["duplicated_files"]]
-    yield f"{found['exact_duplicates']} photos are exact copies of others" + _such_as(copies)
+    yield (
+        some(found["exact_duplicates"], "photo is an exact copy", "photos are exact copies")
+        + f" of others{_such_as(copies)}"
+    )
     alone, airlines = sum(found["one_constructor_airlines"].values()), len(found["airline_mix"])
     if airlines:
         yield (
-            f"{alone} of {airlines} airlines are seen with one constructor only, in "
-            f"{found['one_constructor_airline_photos']} photos; {found['airlines_of_half']} airlines have half of all "
-            "photos with an airline."
+            f"{alone} of {some(airlines, 'airline')} seen with one constructor only, in "
+            f"{some(found['one_constructor_airline_photos'], 'photo')}; half of all photos with an airline are of "
+            f"{some(found['airlines_of_half'], 'airline')}."
         )
     if found["sizes"]:
-        yield f"{found['under_224']} images have a side shorter than {NETWORK_SIDE} pixels."
+        yield f"{some(found['under_224'], 'image')} with a side under {NETWORK_SIDE} pixels."
     for column, span in found["spans"].items():
         if span:
-            yield f"{column}: {span[0]} to {span[1]}, in {len(found['months'][column])} months."
+            yield f"{column}: {span[0]} to {span[1]}, in {some(len(found['months'][column]), 'month')}."
     files = found["files"]
     if files is not None:
         lost = f"; {len(files['missing'])} are missing or empty" if files["missing"] else ""
         yield f"The images take {files['bytes'] / 1e6:.1f} MB{lost}."
     if found["broken_images"] is not None:
-        yield f"{len(found['broken_images'])} images are broken" + _such_as(found["broken_images"])
+        broken = some(len(found["broken_images"]), "image is broken", "images are broken")
+        yield broken + _such_as(found["broken_images"])
     if found["look_alikes"] is not None:
-        count, examples = len(found["look_alikes"]), [" and ".join(ids) for ids in found["look_alikes"]]
-        yield f"{count} pictures are there in several files that differ" + _such_as(examples)
+        alike = [" and ".join(ids) for ids in found["look_alikes"]]
+        yield some(len(alike), "picture is", "pictures are") + f" there in several files{_such_as(alike)}"
 
 
 def _such_as(names: Iterable[str]) -> str:

@@ -57,6 +57,82 @@ def test_the_numbers_are_those_of_the_rows(folder: Path) -> None:
     assert (found["exact_duplicates"], found["duplicated_files"]) == (1, [["1", "3"]])
 
 
+def test_the_labels_are_counted_by_depth_and_what_names_no_model_is_listed(folder: Path) -> None:
+    found = numbers(catalog.read(folder))
+    assert found["label_depth"] == {"model": 4, "family": 1, "constructor": 0, "nothing": 1}
+    assert list(found["label_depth"]) == ["model", "family", "constructor", "nothing"]
+    assert found["unplaced_types"] == [
+        {"constructor": "Boeing", "aircraft_type": "747", "reaches": "family", "photos": 1}
+    ]
+
+
+def test_airlines_and_sources_are_counted_by_constructor(tmp_path: Path) -> None:
+    rows = [
+        ("KLM", "Boeing"),
+        ("KLM", "Airbus"),
+        ("KLM", "Boeing"),
+        ("Wizz Air", "Airbus"),
+        ("Ryanair", ""),
+        ("", "Boeing"),
+    ]
+    lines = [f"{place},{place}.jpg,{maker},{airline},web" for place, (airline, maker) in enumerate(rows)]
+    (tmp_path / "catalog.csv").write_text("\n".join(["photo_id,file,constructor,airline,source", *lines, ""]))
+    found = numbers(catalog.read(tmp_path))
+    assert found["airline_mix"] == [
+        {"name": "KLM", "photos": 3, "constructors": {"Airbus": 1, "Boeing": 2}},
+        {"name": "Wizz Air", "photos": 1, "constructors": {"Airbus": 1}},
+    ]
+    assert (found["one_constructor_airlines"], found["one_constructor_airline_photos"]) == ({"Airbus": 1}, 1)
+    assert found["source_mix"] == [{"name": "web", "photos": 5, "constructors": {"Airbus": 2, "Boeing": 3}}]
+    assert found["missing_by_source"]["web"]["constructor"] == 1
+    assert found["airlines_of_half"] == 1  # KLM has 3 of the 5 photos with an airline
+
+
+def test_dates_are_counted_by_month_and_source_where_they_can_be_read(tmp_path: Path) -> None:
+    dates = ["2024-02-29", "2024-02", "2024-13-01", "summer", "", "2023-12-31T23:59:59+00:00", "2024-021"]
+    lines = [f"{place},{place}.jpg,Boeing,{date},{'ab'[place % 2]}" for place, date in enumerate(dates)]
+    (tmp_path / "catalog.csv").write_text("\n".join(["photo_id,file,constructor,taken_on,source", *lines, ""]))
+    found = numbers(catalog.read(tmp_path))
+    assert found["months"] == {"taken_on": {"2023-12": {"b": 1}, "2024-02": {"a": 1, "b": 1}}, "scraped_at": {}}
+    assert found["spans"] == {"taken_on": ["2023-12-31", "2024-02-29"], "scraped_at": []}
+
+
+def test_what_two_readings_disagree_about_is_counted_by_field(tmp_path: Path) -> None:
+    says = "airline: the card says A; B, the address C; aircraft_type: only the address says 737"
+    lines = ["photo_id,file,constructor,review", f'1,1.jpg,Boeing,"{says}"', "2,2.jpg,,", ""]
+    (tmp_path / "catalog.csv").write_text("\n".join(lines))
+    found = numbers(catalog.read(tmp_path))["review"]
+    assert (found["photos"], found["fields"]) == (1, {"aircraft_type": 1, "airline": 1})
+    assert found["examples"] == [{"photo_id": "1", "review": says}]
+
+
+def test_with_the_folder_the_files_are_counted_and_with_looks_what_is_in_them(folder: Path) -> None:
+    frame = catalog.read(folder)
+    assert (numbers(frame)["files"], numbers(frame)["broken_images"], numbers(frame)["look_alikes"]) == (
+        None,
+        None,
+        None,
+    )
+    (folder / frame["file"][0]).unlink()
+    files = numbers(frame, folder)["files"]
+    assert files == {
+        "bytes": sum(map(len, (b"second", b"first", b"third", b"fourth", b"fifth"))),
+        "missing": [frame["file"][0]],
+    }
+    result = CliRunner().invoke(app, ["catalog", "stats", str(folder), "--json", "--look"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.output)
+    assert set(found["broken_images"]) == set(frame["file"])  # none of these is an image at all
+    assert found["look_alikes"] == []
+
+
+def test_sizes_are_counted_and_those_below_what_the_network_sees(folder: Path) -> None:
+    found = numbers(catalog.read(folder))
+    assert {"width": 300, "height": 200, "photos": 2} in found["dimensions"]
+    assert sum(row["photos"] for row in found["dimensions"]) == 4
+    assert found["under_224"] == 3
+
+
 def test_a_catalog_without_photos_has_numbers_too(tmp_path: Path) -> None:
     (tmp_path / "catalog.csv").write_text("photo_id,file,constructor\n")
     found = numbers(catalog.read(tmp_path))
@@ -67,7 +143,7 @@ def test_a_catalog_without_photos_has_numbers_too(tmp_path: Path) -> None:
 def test_programs_get_the_same_numbers_as_one_object(folder: Path) -> None:
     result = CliRunner().invoke(app, ["catalog", "stats", str(folder), "--json"])
     assert result.exit_code == 0, result.output
-    assert json.loads(result.output) == numbers(catalog.read(folder))
+    assert json.loads(result.output) == numbers(catalog.read(folder), folder)
 
 
 def test_piped_tables_are_plain_text_with_names_as_they_are(folder: Path) -> None:
@@ -79,7 +155,7 @@ def test_piped_tables_are_plain_text_with_names_as_they_are(folder: Path) -> Non
     assert "Boeing 747, model not said 1 0" in lines
     assert "[bold]KLM 1 16.7%" in lines
     assert "image sizes in pixels (2 photos do not give theirs)" in lines
-    assert "1 photos are exact copies of others: 1 = 3." in lines
+    assert "1 photo is an exact copy of others: 1 = 3." in lines
 
 
 def test_a_terminal_gets_lines_and_long_lists_are_cut(folder: Path) -> None:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from planespotter_scraping.explore.figures import has, number, share, some
-from planespotter_scraping.stats import NETWORK_SIDE, Numbers, model_name
+from planespotter_scraping.explore.figures import has, number, share
+from planespotter_scraping.stats import NETWORK_SIDE, Numbers, model_name, some
 
 
 class Advice(NamedTuple):
@@ -56,7 +56,8 @@ def _shortcuts(found: Numbers) -> Iterator[Advice]:
     if len(_makers(found)) > 1 and alone:
         yield Advice(
             "airlines",
-            f"{number(alone)} of {some(len(found['airline_mix']), 'airline')} appear with one constructor only, in "
+            f"{number(alone)} of {some(len(found['airline_mix']), 'airline')} appear{'s' * (alone == 1)} with one "
+            "constructor only, in "
             f"{some(found['one_constructor_airline_photos'], 'photo')}: there a network can learn the livery instead "
             "of the shape. Collect the other constructor's aircraft of the largest of them, and judge a model on "
             "airlines that it has not seen.",

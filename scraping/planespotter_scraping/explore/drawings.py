@@ -13,7 +13,7 @@ import matplotlib as mpl
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from planespotter_scraping.stats import NETWORK_SIDE, Dimensions
 
@@ -60,6 +60,7 @@ def ranks(counts: list[int], half: int, first: str, alt: str) -> Markup:
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(LogLocator(10))
             axis.set_major_formatter(PLAIN)
+            axis.set_minor_formatter(NullFormatter())
         axes.set_xlim(0.85, len(counts) * 1.3)
         axes.set_ylim(0.8, counts[0] * 2.4)
         axes.annotate(_short(first), (1, counts[0]), (-2, 7), textcoords="offset points")
@@ -97,10 +98,8 @@ def sizes(dimensions: list[Dimensions], alt: str) -> Markup:
             [NETWORK_SIDE, NETWORK_SIDE, axes.get_xlim()[1]], [axes.get_ylim()[1], NETWORK_SIDE, NETWORK_SIDE],
             color=STAND_INS["muted"], linewidth=1, linestyle=(0, (4, 3)),
         )  # fmt: skip
-        axes.annotate(
-            f"{NETWORK_SIDE} \u00d7 {NETWORK_SIDE} and more", (axes.get_xlim()[1], axes.get_ylim()[1]), (-4, -4),
-            textcoords="offset points", ha="right", va="top", color=STAND_INS["muted"],
-        )  # fmt: skip
+        dashed = f"dashed: from {NETWORK_SIDE} \u00d7 {NETWORK_SIDE}"
+        axes.set_title(dashed, loc="right", fontsize=TEXT, color=STAND_INS["muted"], pad=8)
         axes.set_xlabel("width, pixels")
         _title(axes, "height, pixels")
         for axis in (axes.xaxis, axes.yaxis):
@@ -158,7 +157,8 @@ def over_time(name: str, times: list[str], series: dict[str, list[int]], alt: st
 def histogram(dimensions: list[Dimensions]) -> list[tuple[int, int, int]]:
     """Return bins of the smallest side, first and last side and photos, all as wide; 224 begins one of them."""
     smallest = [(min(row["width"], row["height"]), row["photos"]) for row in dimensions]
-    step = next(step for step in (8, 16, 32, 56, 112, 224, 448, 10**9) if max(side for side, _ in smallest) / step < 40)
+    largest = max(side for side, _ in smallest)
+    step = next((step for step in (8, 16, 32, 56, 112) if largest < 40 * step), NETWORK_SIDE)
     counts: dict[int, int] = {}
     for side, photos in smallest:
         counts[side // step] = counts.get(side // step, 0) + photos

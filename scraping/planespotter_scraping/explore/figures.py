@@ -15,6 +15,7 @@ from planespotter_scraping.stats import Mix
 COLOURS = {"Airbus": "s1", "Boeing": "s2"}
 FURTHER = ("s3", "s4")
 Row = TypeVar("Row")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 SHOWN = 15  # bars of a long list; a table behind the chart has them all
 
 
@@ -127,11 +128,6 @@ def number(value: int) -> str:
     return f"{value:,}"
 
 
-def some(value: int, what: str, many: str = "") -> str:
-    """Return a count with its noun: "1 photo", "9,612 photos"."""
-    return f"{number(value)} {what if value == 1 else many or what + 's'}"
-
-
 def has(count: int) -> str:
     """Return the verb to a count."""
     return "has" if count == 1 else "have"
@@ -147,6 +143,13 @@ def share(part: int, whole: int) -> str:
     if 99 < percent < 100:
         return ">99\u00a0%"
     return f"{percent:.0f}\u00a0%"
+
+
+def day(date: str) -> str:
+    """Return a date as people write it: "11 Jan 2020" for 2020-01-11, "Jan 2020" for 2020-01, and 2020 as it is."""
+    year, *rest = date.split("-")
+    month = [MONTHS[int(rest[0]) - 1]] if rest else []
+    return "\u00a0".join([*(str(int(number)) for number in rest[1:2]), *month, year])
 
 
 def size(count: int) -> str:

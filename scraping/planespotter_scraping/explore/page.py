@@ -72,6 +72,7 @@ def write(
         per_class=per_class,
         limit=figures.size(limit),
     )
+    text = text.lstrip()  # the lines between the macros
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.part")
     temporary.write_text(text, encoding="utf-8")
@@ -95,7 +96,7 @@ def _tiles(found: stats.Numbers) -> list[tuple[str, str]]:
     if found["files"]:
         tiles.append((figures.size(found["files"]["bytes"]), "on disk"))
     for column, what in (("taken_on", "taken"), ("scraped_at", "collected")):
-        span = [day[:10] for day in found["spans"][column]]
+        span = [figures.day(date) for date in found["spans"][column]]
         if span:
             tiles.append((span[0] if span[0] == span[1] else f"{span[0]} \u2013 {span[1]}", what))
     return tiles

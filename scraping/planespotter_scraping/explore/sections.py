@@ -13,16 +13,16 @@ from planespotter_scraping.explore.figures import (
     Pictures,
     Section,
     bars,
+    day,
     folded,
     has,
     number,
     palette,
     share,
-    some,
     stacks,
 )
 from planespotter_scraping.explore.thumbnails import Picture
-from planespotter_scraping.stats import NETWORK_SIDE, Numbers, model_name
+from planespotter_scraping.stats import NETWORK_SIDE, Numbers, model_name, some
 
 ROWS = 12  # of a table that is not behind a chart
 MODELS = 40  # bars of one constructor
@@ -145,45 +145,65 @@ def _review(found: Numbers) -> Figure:
 
 def _airlines(found: Numbers) -> list[Figure]:
     named = {name: count for name, count in found["airlines"].items() if name}
-    total = sum(named.values())
     if not named:
         return [Note("No photo names its airline")]
-    first, half = next(iter(named)), found["airlines_of_half"]
+    total = sum(named.values())
+    first = next(iter(named))
     finding = f"{first} leads with {some(named[first], 'photo')}; {some(len(named), 'airline')} in all"
     what = f"Photos by airline, of the {number(total)} that name one"
     figures: list[Figure] = [bars(finding, what, ("Airline", "Photos"), named, total)]
+    alone, several = (
+        found["one_constructor_airlines"],
+        any(len(row["constructors"]) > 1 for row in found["airline_mix"]),
+    )
+    if several or len(alone) > 1:  # else every bar would be full and of one colour
+        figures.append(_liveries(found))
     if len(named) > 4:
-        counts = list(named.values())
-        once = sum(count == 1 for count in counts)
-        finding = f"{some(half, 'airline')} of {number(len(named))} {has(half)} half of the photos"
-        what = "Photos of each airline by its rank, both axes logarithmic"
-        if once:
-            what += f"; {some(once, 'airline')} with one photo"
-        alt = f"{finding}. The first, {first}, has {named[first]}; the last {counts[-1]}. {what}."
-        rows: list[tuple[str | int, ...]] = [
-            (rank, name, count) for rank, (name, count) in enumerate(named.items(), start=1)
-        ]
-        svg = drawings.ranks(counts, half, first, alt)
-        figures.append(Drawing(finding, what, svg, ("Rank", "Airline", "Photos"), rows))
-    colours = palette(found["constructors"])
-    alone = found["one_constructor_airlines"]
-    seen = {f"{name} only": count for name, count in alone.items()}
-    seen["several constructors"] = len(found["airline_mix"]) - sum(alone.values())
-    airlines = len(found["airline_mix"])
-    finding = f"{number(sum(alone.values()))} of {some(airlines, 'airline')} appear with one constructor only"
-    concerned = some(found["one_constructor_airline_photos"], "photo")
-    what = f"Airlines by the constructors of their photos; those of one constructor have {concerned}"
-    by_constructor = {f"{name} only": colour for name, colour in colours.items()} | {"several constructors": "s0"}
-    figures.append(bars(finding, what, ("Seen with", "Airlines"), seen, airlines, colours=by_constructor))
-    mixed = [row for row in found["airline_mix"] if len(row["constructors"]) > 1]
-    if not mixed and len(alone) < 2:
-        return figures  # every bar would be full and of one colour
+        figures.append(_ranks(found, named))
+    if found["airline_mix"]:
+        figures.append(_seen_with(found))
+    return figures
+
+
+def _liveries(found: Numbers) -> Figure:
+    """Return the constructors of each airline."""
+    mixed = [row["name"] for row in found["airline_mix"] if len(row["constructors"]) > 1]
     finding = "No airline shows two constructors side by side"
     if mixed:
-        finding = f"{mixed[0]['name']} is the largest airline with several constructors"
+        finding = f"{mixed[0]} is the largest airline with several constructors"
     what = "The constructors' shares in the photos of each airline, the largest airline first"
-    figures.append(stacks(finding, what, "Airline", found["airline_mix"], colours))
-    return figures
+    return stacks(finding, what, "Airline", found["airline_mix"], palette(found["constructors"]))
+
+
+def _ranks(found: Numbers, named: dict[str, int]) -> Figure:
+    """Return the whole distribution of the airlines that are `named`."""
+    counts, half, first = list(named.values()), found["airlines_of_half"], next(iter(named))
+    once = sum(count == 1 for count in counts)
+    finding = f"{some(half, 'airline')} of {number(len(named))} {has(half)} half of the photos"
+    what = "Photos of each airline by its rank, both axes logarithmic"
+    if once:
+        what += f"; {some(once, 'airline')} with one photo"
+    alt = f"{finding}. The first, {first}, has {counts[0]}; the last {counts[-1]}. {what}."
+    rows = [(rank, name, count) for rank, (name, count) in enumerate(named.items(), start=1)]
+    svg = drawings.ranks(counts, half, first, alt)
+    return Drawing(finding, what, svg, ("Rank", "Airline", "Photos"), rows)
+
+
+def _seen_with(found: Numbers) -> Figure:
+    """Return how many airlines give away the constructor."""
+    alone, airlines = found["one_constructor_airlines"], len(found["airline_mix"])
+    seen = {f"{name} only": count for name, count in alone.items()}
+    seen["several constructors"] = airlines - sum(alone.values())
+    count = sum(alone.values())
+    appear = "appears" if count == 1 else "appear"
+    finding = f"{number(count)} of {some(airlines, 'airline')} {appear} with one constructor only"
+    if not alone:
+        finding = f"Each of {some(airlines, 'airline')} appears with several constructors"
+    concerned = some(found["one_constructor_airline_photos"], "photo")
+    what = f"Airlines by the constructors of their photos; those of one constructor have {concerned}"
+    colours = {f"{name} only": colour for name, colour in palette(found["constructors"]).items()}
+    colours["several constructors"] = "s0"
+    return bars(finding, what, ("Seen with", "Airlines"), seen, airlines, colours=colours)
 
 
 def _airframes(found: Numbers) -> list[Figure]:
@@ -197,6 +217,8 @@ def _airframes(found: Numbers) -> list[Figure]:
     for photos, count in per.items():
         counts[str(photos) if photos <= 10 else "11 to 20" if photos <= 20 else "more than 20"] += count
     finding = f"{share(per.get(1, 0), airframes)} of {some(airframes, 'airframe')} have a single photo"
+    if 1 not in per:
+        finding = f"{some(airframes, 'airframe')} with {number(min(per))} photos or more of each"
     if max(per) == 1:
         finding = f"Each of {some(airframes, 'airframe')} has a single photo"
     what = "Airframes by the number of their photos"
@@ -207,7 +229,7 @@ def _airframes(found: Numbers) -> list[Figure]:
     largest = {name: count for name, count in found["largest_airframes"].items() if count > MANY}
     if largest:
         known = found["photos"] - unknown
-        finding = f"{next(iter(largest))} has the most photos, {number(max(largest.values()))}"
+        finding = f"Up to {number(max(largest.values()))} photos of one airframe"
         what = "The airframes with the most photos; a registration that stands for none, such as N/A, would show here"
         figures.append(bars(finding, what, ("Registration", "Photos"), largest, known))
     return figures
@@ -241,11 +263,11 @@ def _images(found: Numbers, alike: list[list[Picture]]) -> list[Figure]:
         figures.append(Note(f"The catalog does not give the size of {some(found['without_size'], 'photo')}"))
     copies = found["duplicated_files"]
     if copies:
-        rows = [(len(ids), ", ".join(ids[:6]) + (", ..." if len(ids) > 6 else "")) for ids in copies[:ROWS]]
+        rows = [(", ".join(ids[:6]) + (", ..." if len(ids) > 6 else ""), len(ids)) for ids in copies[:ROWS]]
         finding = f"{some(found['exact_duplicates'], 'photo is an exact copy', 'photos are exact copies')} of others"
         figures.append(
             Listing(
-                finding, "Photos with one and the same file", ("Photos", "Their ids"), rows, len(copies) - len(rows)
+                finding, "Photos with one and the same file", ("Their ids", "Photos"), rows, len(copies) - len(rows)
             )
         )
     else:
@@ -288,7 +310,6 @@ def _sources(found: Numbers) -> list[Figure]:
         finding = f"{some(len(single), 'source')} of {len(found['source_mix'])} {has(len(single))} one constructor only"
         what = "The constructors' shares in the photos of each source"
         figures.append(stacks(finding, what, "Source", found["source_mix"], colours))
-    figures.extend(_time(found, column) for column in DATES)
     for what, column, counts in (
         ("licence", "licence", found["licences"]),
         ("photographer", "photographer", found["photographers"]),
@@ -312,6 +333,7 @@ def _sources(found: Numbers) -> list[Figure]:
                 photos,
             )
         )
+    figures.extend(_time(found, column) for column in DATES)
     return figures
 
 
@@ -321,7 +343,8 @@ def _time(found: Numbers, column: str) -> Figure:
     if not months:
         return Note(f"No photo says when it was {done}")
     span, dated = found["spans"][column], sum(sum(sources.values()) for sources in months.values())
-    when = f"from {span[0][:10]} to {span[1][:10]}" if span[0] != span[1] else f"on {span[0]}"
+    first, last = map(day, span)
+    when = f"from {first} to {last}" if first != last else f"on {first}"
     if len(months) == 1:
         return Note(f"{some(dated, 'photo')} {done} {when}", "All in one month.")
     every = _months_between(min(months), max(months))
@@ -339,7 +362,7 @@ def _time(found: Numbers, column: str) -> Figure:
     if len(totals) > SERIES:
         series["other sources"] = [sum(c.values()) - sum(c[name] for name in names) for c in by_time.values()]
     most = max(by_time, key=lambda time: by_time[time].total())
-    finding = f"{done.capitalize()} {when}, most in {most} ({some(by_time[most].total(), 'photo')})"
+    finding = f"{done.capitalize()} {when}, most in {day(most)} ({some(by_time[most].total(), 'photo')})"
     what = f"Photos {done} by {unit} and source, all on one scale"
     rows: list[tuple[str | int, ...]] = [
         (time, *(counts[place] for counts in series.values())) for place, time in enumerate(by_time)
