@@ -266,7 +266,7 @@ def test_the_command_says_what_it_wrote_and_what_to_do(folder: Path, tmp_path: P
     )
     assert result.exit_code == 0, result.output
     assert "shows 60 photos, 0 of them as pictures" in result.output
-    assert "1 of 8 airlines appears with one constructor only" in result.output
+    assert "1 of 7 airlines appears with one constructor only" in result.output
     assert out.exists()
 
 

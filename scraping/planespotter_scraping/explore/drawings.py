@@ -5,6 +5,7 @@ in dark. Text stays text, so that it can be read, searched and copied.
 """
 
 import io
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -57,20 +58,24 @@ def ranks(counts: list[int], half: int, first: str, alt: str) -> Markup:
         axes.grid(visible=False, axis="x")
         axes.set_xlabel("airline, by rank")
         _title(axes, "photos")
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(LogLocator(10))
+        for axis, most in ((axes.xaxis, len(counts)), (axes.yaxis, counts[0])):
+            axis.set_major_locator(LogLocator(10, subs=(1, 2, 5) if most < 50 else (1,)))
             axis.set_major_formatter(PLAIN)
             axis.set_minor_formatter(NullFormatter())
         axes.set_xlim(0.85, len(counts) * 1.3)
         axes.set_ylim(0.8, counts[0] * 2.4)
         axes.annotate(_short(first), (1, counts[0]), (-2, 7), textcoords="offset points")
         axes.axvline(half, color=STAND_INS["muted"], linewidth=1, linestyle=(0, (4, 3)))
-        right = half > len(counts) ** 0.6
-        text = f"half of the photos:\n{half} airlines" if half > 1 else "half of the photos:\n1 airline"
+        left = math.log(half) > 0.4 * math.log(len(counts))  # the curve leaves room below it there, else above it
         axes.annotate(
-            text, (half, 0.95), (-7 if right else 7, 0), textcoords="offset points", ha="right" if right else "left",
-            va="bottom", color=STAND_INS["muted"],
-        )  # fmt: skip
+            f"half of the photos:\n{half} airline{'s' * (half != 1)}",
+            (half, axes.get_ylim()[not left]),
+            (-7 if left else 7, 6 if left else -2),
+            textcoords="offset points",
+            ha="right" if left else "left",
+            va="bottom" if left else "top",
+            color=STAND_INS["muted"],
+        )
 
     return _svg("ranks", draw, alt)
 
