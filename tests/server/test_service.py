@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -61,16 +62,30 @@ async def health(channel: grpc.aio.Channel, name: str = "") -> int:
     return int(answer.status)
 
 
+async def until(happened: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not happened():  # noqa: ASYNC110  (what happens here sets no event)
+            await asyncio.sleep(0.01)
+
+
+def arrived(channel: grpc.aio.Channel) -> int:
+    """Return how many photos the device of the one model that is served was given, or has waiting."""
+    [classifier] = channel.server.service.models.all()  # type: ignore[attr-defined]
+    return int(classifier._batcher._waiting) + int(classifier.counters.rows)
+
+
 class HeldUp:
     """An engine that waits for leave before it runs."""
 
     def __init__(self, engine: bundle.Engine) -> None:
+        self.waits = False
         self.engine = engine
         self.batch_sizes = engine.batch_sizes
         self.leave = threading.Event()
         self.rows = 0
 
     def run(self, photos: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        self.waits = True
         assert self.leave.wait(20)
         self.rows += len(photos)
         return self.engine.run(photos)
@@ -152,6 +167,33 @@ async def test_every_photo_of_a_stream_gets_its_own_answer(serve: Serve, paint: 
     }
 
 
+async def test_a_stream_is_answered_in_order_if_its_first_message_says_so(serve: Serve, paint: Paint) -> None:
+    names = ["737-800", "A320neo", "A320-200"] * 10
+    # Large ones among small ones, so that some take longer than those behind them.
+    requests = [
+        pb.StreamClassifyRequest(
+            photo_id=str(number),
+            photo=paint(name, "PNG", (900, 600) if number % 4 == 0 else (48, 32)),
+            ordering=pb.ORDERING_IN_ORDER if number == 0 else pb.ORDERING_AS_COMPLETED,
+        )
+        for number, name in enumerate(names)
+    ]
+    call = service(await serve()).StreamClassify(iter(requests))
+    answers = [answer async for answer in call]
+    assert [int(answer.photo_id) for answer in answers] == list(range(30))
+    assert [answer.classification.model.name for answer in answers] == names
+
+
+async def test_an_unknown_order_is_refused_and_leaves_no_trace(serve: Serve, paint: Paint) -> None:
+    channel = await serve()
+    call = service(channel).StreamClassify()
+    await call.write(pb.StreamClassifyRequest(photo=paint("747"), ordering=7))  # type: ignore[arg-type]
+    status = await status_of(call.read())
+    assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, "ORDERING_UNKNOWN")
+    async with asyncio.timeout(10):
+        await channel.server.service.room.wait_until_empty()  # type: ignore[attr-defined]
+
+
 async def test_an_answer_comes_while_the_stream_is_still_open(serve: Serve, paint: Paint) -> None:
     call = service(await serve()).StreamClassify()
     for name in ("A320neo", "747"):
@@ -164,13 +206,16 @@ async def test_an_answer_comes_while_the_stream_is_still_open(serve: Serve, pain
 
 
 async def test_the_model_describes_itself_and_its_limits(serve: Serve) -> None:
-    answer = await service(await serve(stream_window=9)).GetModel(pb.GetModelRequest())
+    set_to = {"max_photo_pixels": 5, "stream_window": 9, "stream_window_bytes": 2**33, "max_streams": 7}
+    set_to |= {"queue_photos": 6, "queue_bytes": 2**34, "max_client_calls": 8, "max_batch_photos": 4}
+    answer = await service(await serve(**set_to)).GetModel(pb.GetModelRequest())
+    assert {name: getattr(answer.limits, name) for name in set_to} == set_to
+    assert answer.model.is_default
     assert (answer.model.name, answer.model.version) == ("tiny", "1")
     assert [constructor.name for constructor in answer.model.constructors] == ["Airbus", "Boeing"]
     assert list(answer.model.constructors[0].families[0].models) == ["A320-200", "A320neo"]
     assert (answer.model.input_size.height, answer.model.input_size.width) == (32, 48)
     assert answer.model.metrics[0].photos == 200
-    assert answer.limits.stream_window == 9
     assert answer.limits.max_photo_bytes == 16 * 1024 * 1024
 
 
@@ -407,6 +452,144 @@ async def test_the_device_works_for_nobody_whose_deadline_passed_or_who_left(
     assert (await first).family.name == "747"
     await channel.server.drain()  # type: ignore[attr-defined]
     assert held_up.rows == 1
+
+
+async def test_a_bulk_stream_does_not_starve_a_single_call(serve: Serve, paint: Paint, held_up: HeldUp) -> None:
+    channel = await serve(engine=held_up, stream_window=64)
+    bulk = [service(channel).StreamClassify() for _ in range(2)]
+    for call in bulk:
+        for number in range(60):
+            await call.write(pb.StreamClassifyRequest(photo_id=str(number), photo=paint("747")))
+    await until(lambda: arrived(channel) == 120)  # one batch is on the device
+    single = asyncio.ensure_future(_classify(channel, pb.ClassifyRequest(photo=paint("A380"))))
+    await until(lambda: arrived(channel) == 121)
+    held_up.leave.set()
+    assert (await single).family.name == "A380"
+    assert held_up.rows <= 3 * 8, "it was in the next batch; one more may have begun since"
+
+
+async def test_one_stream_too_many_is_refused_and_single_calls_go_on(serve: Serve, paint: Paint) -> None:
+    channel = await serve(max_streams=1)
+    first = service(channel).StreamClassify()
+    await first.write(pb.StreamClassifyRequest(photo_id="1", photo=paint("747")))
+    assert await first.read() is not grpc.aio.EOF
+    status = await status_of(service(channel).StreamClassify().read())
+    assert (status.code, reason(status)) == (code_pb2.RESOURCE_EXHAUSTED, "TOO_MANY_STREAMS")
+    assert status.details[1].Is(error_details_pb2.RetryInfo.DESCRIPTOR)
+    assert (await _classify(channel, pb.ClassifyRequest(photo=paint("747")))).family.name == "747"
+    await first.done_writing()
+    assert await first.read() is grpc.aio.EOF
+    assert len(await stream(channel, [pb.StreamClassifyRequest(photo_id="1", photo=paint("747"))])) == 1
+
+
+async def test_one_client_can_have_only_so_many_calls_open(serve: Serve, paint: Paint, held_up: HeldUp) -> None:
+    channel = await serve(engine=held_up, max_client_calls=2)
+    request = pb.ClassifyRequest(photo=paint("747"))
+    accepted = [asyncio.ensure_future(_classify(channel, request)) for _ in range(2)]
+    await until(lambda: held_up.waits)
+    status = await status_of(service(channel).Classify(request))
+    assert (status.code, reason(status)) == (code_pb2.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS")
+    assert await health(channel) == health_pb2.HealthCheckResponse.SERVING, "health is never refused"
+    held_up.leave.set()
+    await asyncio.gather(*accepted)
+
+
+async def test_a_full_queue_refuses_without_looking_at_the_photo(
+    serve: Serve, paint: Paint, held_up: HeldUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = await serve(engine=held_up, queue_photos=1)
+    accepted = asyncio.ensure_future(_classify(channel, pb.ClassifyRequest(photo=paint("747"))))
+    await until(lambda: held_up.waits)
+    monkeypatch.setattr(bundle, "decode", lambda *_: pytest.fail("it was decoded"))
+    status = await status_of(service(channel).Classify(pb.ClassifyRequest(photo=b"no photo at all")))
+    assert reason(status) == "QUEUE_FULL"
+    held_up.leave.set()
+    await accepted
+
+
+async def test_a_device_that_only_fails_ends_the_service(serve: Serve, paint: Paint) -> None:
+    channel = await serve(engine=Broken(), device_failures=2)
+    request = pb.ClassifyRequest(photo=paint("747"))
+    codes = [(await status_of(service(channel).Classify(request))).code for _ in range(3)]
+    assert codes == [code_pb2.INTERNAL, code_pb2.INTERNAL, code_pb2.UNAVAILABLE]
+    assert channel.server.broken.is_set()  # type: ignore[attr-defined]
+    assert await health(channel) == health_pb2.HealthCheckResponse.NOT_SERVING
+    status = await status_of(service(channel).Classify(request))
+    assert reason(status) == "DEVICE_FAILED"
+    assert status.details[1].Is(error_details_pb2.RetryInfo.DESCRIPTOR)
+
+
+# Several models
+
+
+@pytest.fixture
+async def library(serve: Serve, loaded: tuple[bundle.Bundle, bundle.Engine]) -> grpc.aio.Channel:
+    """A server of the models a 1, b 2, b 10 and c 1."""
+    channel = await serve(default_model="b")
+    server = channel.server  # type: ignore[attr-defined]
+    server.service.models.put("tiny", {})
+    for name, versions in {"a": ["1"], "b": ["2", "10"], "c": ["1"]}.items():
+        made = {version: replace(loaded[0], name=name, version=version) for version in versions}
+        server.service.models.put(name, {version: server.classifier(one, loaded[1]) for version, one in made.items()})
+    return channel
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "answers"),
+    [("", "", "b 10"), ("", "2", "b 2"), ("b", "", "b 10"), ("b", "10", "b 10"), ("c", "", "c 1")],
+)
+async def test_the_model_that_was_asked_for_answers(
+    library: grpc.aio.Channel, paint: Paint, name: str, version: str, answers: str
+) -> None:
+    options = pb.ClassifyOptions(model_name=name, model_version=version)
+    single = await _classify(library, pb.ClassifyRequest(photo=paint("747"), options=options))
+    batch = await service(library).BatchClassify(pb.BatchClassifyRequest(photos=[paint("747")], options=options))
+    streamed = await stream(library, [pb.StreamClassifyRequest(photo=paint("747"), options=options)])
+    described = await service(library).GetModel(pb.GetModelRequest(model_name=name, model_version=version))
+    for answer in (single, batch.results[0].classification, streamed[""].classification):
+        assert f"{answer.model_name} {answer.model_version}" == answers
+    assert f"{described.model.name} {described.model.version}" == answers
+
+
+async def test_a_version_that_is_not_served_is_not_found(library: grpc.aio.Channel, paint: Paint) -> None:
+    options = pb.ClassifyOptions(model_name="c", model_version="2")
+    status = await status_of(service(library).Classify(pb.ClassifyRequest(photo=paint("747"), options=options)))
+    assert (status.code, reason(status)) == (code_pb2.NOT_FOUND, "MODEL_NOT_FOUND")
+    assert "no version '2' of the model 'c' here; this server serves '1'" in status.message
+
+
+@pytest.mark.parametrize("page_size", [0, 1, 2, 3, 4, 10**9])
+async def test_models_are_listed_in_pages(library: grpc.aio.Channel, page_size: int) -> None:
+    listed: list[pb.Model] = []
+    token = ""
+    while True:
+        page = await service(library).ListModels(pb.ListModelsRequest(page_size=page_size, page_token=token))
+        listed += page.models
+        token = page.next_page_token
+        if not token:
+            break
+        assert len(page.models) == page_size
+    assert [f"{model.name} {model.version}" for model in listed] == ["a 1", "b 10", "b 2", "c 1"]
+    assert [model.is_default for model in listed] == [False, True, False, False]
+    assert listed[0].input_size.height == 32
+
+
+async def test_a_page_goes_on_behind_a_model_that_is_gone(library: grpc.aio.Channel) -> None:
+    page = await service(library).ListModels(pb.ListModelsRequest(page_size=2))
+    library.server.service.models.put("b", {})  # type: ignore[attr-defined]
+    page = await service(library).ListModels(pb.ListModelsRequest(page_token=page.next_page_token))
+    assert [model.name for model in page.models] == ["c"]
+
+
+@pytest.mark.parametrize("token", ["x", "eA==", "é", "WzFd", "WyJhIiwgMV0="])
+async def test_a_wrong_page_is_refused(library: grpc.aio.Channel, token: str) -> None:
+    status = await status_of(service(library).ListModels(pb.ListModelsRequest(page_token=token)))
+    assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID")
+    status = await status_of(service(library).ListModels(pb.ListModelsRequest(page_size=-1)))
+    assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, "PAGE_SIZE_NEGATIVE")
+
+
+# Life
 
 
 async def test_while_it_warms_up_it_says_so(serve: Serve, paint: Paint) -> None:
