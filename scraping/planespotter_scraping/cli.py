@@ -110,7 +110,7 @@ def scrape(
         return
     if out is None:
         raise typer.BadParameter("name the folder of the catalog", param_hint="--out")
-    from planespotter_scraping import crawl, summary, walk_api
+    from planespotter_scraping import crawl, progress, summary, walk_api
 
     names = [name.strip() for name in constructors.split(",") if name.strip()]
     wanted = None if constructors.strip().lower() == "all" else names
@@ -118,12 +118,12 @@ def scrape(
         raise typer.BadParameter("name at least one constructor, or all", param_hint="--constructors")
     stored = 0
     try:
-        with summary.progress_bar(pages) as progress:
+        with progress.crawl_bar(pages) as tell:
 
             def move(outcome: "Outcome") -> None:
                 nonlocal stored
                 stored = outcome.stored
-                progress(outcome)
+                tell(outcome)
 
             outcome = crawl.scrape(
                 site,

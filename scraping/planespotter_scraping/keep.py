@@ -60,6 +60,10 @@ class Keeper:
         """Keep the photos of one page, and count the page."""
         for name, reasons in listing.missing.items():
             self.outcome.missing.setdefault(name, Counter()).update(reasons)
+        self.outcome.last_page = listing.last_page or self.outcome.last_page
+        self.outcome.read += len(listing.photos)
+        for photo in listing.photos:
+            self.outcome.filled.update({name: value != "" for name, value in photo.items()})
         slots = asyncio.Semaphore(IMAGES_AT_ONCE)
 
         async def keep(photo: Mapping[str, str]) -> None:

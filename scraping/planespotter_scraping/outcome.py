@@ -27,3 +27,7 @@ class Outcome:
     skipped_categories: Counter[str] = field(default_factory=Counter)  # by what they show
     notes: Counter[str] = field(default_factory=Counter)  # sentences for the user
     waiting: str = ""  # why nothing happens just now
+    number: int = 0  # which page of the list, or batch, is being read; pages of earlier runs count
+    last_page: int | None = None  # the number of the last one, if the site tells
+    read: int = 0  # photos on the pages of this run, whether stored or not
+    filled: Counter[str] = field(default_factory=Counter)  # by field, of how many of them it is known

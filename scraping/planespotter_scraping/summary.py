@@ -1,5 +1,6 @@
-"""Tell on a terminal how a crawl or an import goes, and what it did."""
+"""Tell on a terminal how an import goes, and what it or a crawl did."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +11,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    SpinnerColumn,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
@@ -23,21 +22,6 @@ if TYPE_CHECKING:  # an import needs nothing of a crawl, nor the other way round
     from planespotter_scraping.outcome import Outcome
 
 SHOWN = 10  # files named in a report; the others are counted
-
-
-@contextmanager
-def progress_bar(pages: int | None) -> "Iterator[Callable[[Outcome], None]]":
-    """Show a progress bar on standard error, if that is a terminal; the value is the function that moves it."""
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("starting the browser", total=pages)
-
-        def move(outcome: "Outcome") -> None:
-            text = f"page {outcome.pages + 1}, {outcome.stored} photos stored"
-            bar.update(task, description=text, completed=outcome.pages)
-
-        yield move
 
 
 def show(folder: Path, outcome: "Outcome", console: Console | None = None) -> None:
@@ -83,9 +67,12 @@ def import_bar() -> "Iterator[Callable[[Imported, int], None]]":
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("looking for photos", total=None)
+        start = time.monotonic()
 
         def move(outcome: "Imported", total: int) -> None:
-            bar.update(task, description=f"{outcome.stored} photos stored", completed=outcome.done, total=total)
+            rate = outcome.done / max(0.5, time.monotonic() - start)
+            text = f"{outcome.stored} photos stored, {rate:.0f} files a second"
+            bar.update(task, description=text, completed=outcome.done, total=total)
 
         yield move
 

@@ -240,7 +240,7 @@ class _PageReader:
                 await self.arrive(context)
                 url = context.request.loaded_url or context.request.url
                 listing = await self.list_photos(context.page, url, last_look=context.request.retry_count >= 1)
-                await self.keep(context.page, listing)
+                await self.keep(context.page, listing, int(str(context.request.user_data["number"])))
             if self.scrolls(context.request, listing):
                 await self.scroll(context.page, listing)
             await context.add_requests(await self.follow(context.request, listing))
@@ -319,8 +319,9 @@ class _PageReader:
         folder = await evidence.save(page, self.keeper.out, text, what="turned away", status=status)
         raise StopError(f"{text} What the page showed is kept in {folder}.")
 
-    async def keep(self, page: Page, listing: Listing) -> None:
-        """Store the photos of a page or a batch, unless it shows that the site was redesigned."""
+    async def keep(self, page: Page, listing: Listing, number: int) -> None:
+        """Store the photos of a page or a batch, the one of this number, unless the site was redesigned."""
+        self.keeper.outcome.number = number
         await redesign.refuse_collapsed(self.watch, page, listing, self.keeper.out)
         await self.keeper.keep_all(listing)
         if self.remembers:
@@ -340,7 +341,7 @@ class _PageReader:
         read = 1
         async for batch in scroller.batches(pause=self.delay):
             async with asyncio.timeout(PAGE_SECONDS):
-                await self.keep(page, batch)
+                await self.keep(page, batch, read + 1)
             read += 1
             if read == self.pages:
                 break
