@@ -12,7 +12,7 @@ the catalog as it was, or cleaned; the next clean or undo sees from the catalog 
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -137,7 +137,7 @@ def _plan(folder: Path, options: Options, progress: Callable[[int, int], None]) 
         {**row, **{str(name): str(value) for name, value in place.items()}}
         for row, place in zip(rows, places, strict=True)
     ]
-    _check_sources(options, rows)
+    _check_options(options, {row.get("source", "") for row in (*rows, *_rows(folder / DROPPED)[1])})
     outcome = Cleaned(photos=len(rows))
     cuts = _cuts(folder, options, rows, outcome)
     seen = looks.look_at_all(folder, {row["file"]: cuts.get(row["photo_id"], 0) for row in rows}, progress)
@@ -175,9 +175,8 @@ def _plan(folder: Path, options: Options, progress: Callable[[int, int], None]) 
     return _Plan(outcome, cuts)
 
 
-def _check_sources(options: Options, rows: Iterable[Row]) -> None:
+def _check_options(options: Options, sources: Set[str]) -> None:
     """Raise CatalogError if the options name a source or a rule that does not exist, or cut nothing."""
-    sources = {row.get("source", "") for row in rows}
     for source, cut in options.crop_bottom.items():
         if source not in sources:
             raise CatalogError(
@@ -343,7 +342,7 @@ def _write(path: Path, header: Sequence[str], rows: Iterable[Row]) -> None:
 def _write_or_remove(path: Path, header: Sequence[str], why: Sequence[str], rows: Sequence[Row]) -> None:
     """Write rows of the catalog with further columns; with no rows left, there is no file."""
     if rows:
-        known = dict.fromkeys([*header, *(column for row in rows for column in row)])
+        known = dict.fromkeys([*header, *(column for row in rows for column, value in row.items() if value)])
         _write(path, [*(column for column in known if column not in why), *why], rows)
     else:
         path.unlink(missing_ok=True)

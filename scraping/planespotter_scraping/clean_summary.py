@@ -52,15 +52,14 @@ def show(folder: Path, outcome: Cleaned, *, dry_run: bool, console: Console) -> 
 
 def sentences(folder: Path, outcome: Cleaned, *, dry_run: bool) -> Iterator[str]:
     """Yield what a clean did, a sentence for each thing that there is to say."""
-    would = "would be " if dry_run else ""
-    yield (
-        f"{outcome.photos} photos: {len(outcome.dropped)} {would or 'were '}dropped, "
-        f"{outcome.kept} {'would ' if dry_run else ''}stay."
-    )
-    for source, count in outcome.cropped.items():
-        yield f"{count} images of {source} {would or 'were '}cropped at the bottom; the whole ones are kept."
+    drops, crops = len(outcome.dropped), outcome.cropped
+    stay = "would stay" if dry_run else "stay"
+    yield f"{_some(outcome.photos, 'photo')}: {drops} {_be(drops, dry_run)} dropped, {outcome.kept} {stay}."
+    for source, count in crops.items():
+        whole = "the whole one is kept" if count == 1 else "the whole ones are kept"
+        yield f"{_some(count, 'image')} of {source} {_be(count, dry_run)} cropped at the bottom; {whole}."
     for source, count in outcome.too_low.items():
-        yield f"{count} images of {source} are too low to be cropped so far, and were left as they are."
+        yield f"{_some(count, 'image')} of {source} would lose more than half by the crop, and stay as they are."
     if outcome.review:
         yield (
             f"{len(outcome.review)} photos show the same picture as another but have another label: they stay, and the "
@@ -83,8 +82,22 @@ def sentences(folder: Path, outcome: Cleaned, *, dry_run: bool) -> Iterator[str]
 
 def undo_sentence(folder: Path, back: int, restored: int) -> str:
     """Return what an undo did, as a sentence."""
-    changed = f", and {restored} rows are as they were before" if restored else ""
-    return f"{back} photos are in {folder} again{changed}."
+    changed = (
+        f", and {_some(restored, 'row')} {'is as it was' if restored == 1 else 'are as they were'} before"
+        if restored
+        else ""
+    )
+    return f"{_some(back, 'photo')} {'is' if back == 1 else 'are'} in {folder} again{changed}."
+
+
+def _some(count: int, what: str) -> str:
+    """Return "1 photo" or "2 photos"."""
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
+def _be(count: int, dry_run: bool) -> str:
+    """Return the verb of a passive: was, were, or would be."""
+    return "would be" if dry_run else "was" if count == 1 else "were"
 
 
 def _by_rule(outcome: Cleaned) -> dict[str, int]:

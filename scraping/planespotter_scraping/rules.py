@@ -164,7 +164,7 @@ def near(photos: Sequence[Photo], alike: Iterable[Alike]) -> tuple[Dropped, list
             other, pair = original
             dropped[photo.name] = (
                 f"It is a near duplicate of {photos[other].name} ({pair.bits} of 64 bits differ, {pair.detail:.1%} of "
-                f"the detail agree), which {_better(photos[other], photo)}."
+                f"the detail agrees), which {_better(photos[other], photo)}."
             )
     return dropped, conflicts
 
@@ -178,11 +178,16 @@ def _better(kept: Photo, photo: Photo) -> str:
 
 
 def _differ(one: Photo, other: Photo) -> str | None:
-    """Return the first column of CONFLICTS in which two photos say different things; None if they agree."""
+    """Return the first column in which two photos of one picture say different things; None if they agree."""
     for column in CONFLICTS:
         first, second = (_plain(photo.says(column)) for photo in (one, other))
         if first and second and first != second:
             return column
+    if not one.says("model") and not other.says("model"):
+        # "737 NG" and "737 MAX" are no models, and yet differ; "A320" and "Airbus A320" do not.
+        short, long = sorted((_plain(photo.says("aircraft_type")) for photo in (one, other)), key=len)
+        if short not in long:
+            return "aircraft_type"
     return None
 
 
