@@ -84,6 +84,8 @@ def test_a_file_becomes_a_photo_with_its_author_and_licence() -> None:
         ("Airbus A320-232 at Boeing Field", ["Boeing Field in 2013"], ["Airbus A320-200"], "Airbus|A320-232||"),
         # Aircraft of others are read too: who keeps them is decided elsewhere.
         ("Embraer 190 D-AECA", ["Embraer E-190 of Lufthansa"], ["D-AECA (aircraft)"], "Embraer|E-190|D-AECA|Lufthansa"),
+        # What happens to be in the title as well is no airline for that.
+        ("Landing Airbus A320 in Ireland", ["Landing aircraft", "Aircraft of Ireland"], ["Ireland"], "Airbus|A320||"),
         ("Sunset", ["Sunsets in Bhutan"], ["Paro Airport"], "|||"),
     ],
 )  # fmt: skip
@@ -160,8 +162,8 @@ def test_categories_that_show_no_aircraft_from_outside_are_skipped() -> None:
         "Accidents of the Airbus A320",
         "Scale models of Airbus A320",
     )
-    members = parsed(categories=(*inside, "Airbus A320 of Lufthansa", "Airbus A320 with winglets"))
-    assert members.categories == ["Airbus A320 of Lufthansa", "Airbus A320 with winglets"]
+    members = parsed(categories=(*inside, "Airbus A320 by model", "Airbus A320 with winglets"))
+    assert members.categories == ["Airbus A320 by model", "Airbus A320 with winglets"]
     assert members.skipped == {"cockpits": 1, "cabins": 1, "accidents": 1, "models and simulators": 1}
 
 
@@ -207,7 +209,11 @@ def test_registrations_are_told_from_types_and_flight_numbers() -> None:
 
 def test_airlines_are_read_where_the_form_shows_them() -> None:
     assert operator_of("Boeing 737-800 of Ryanair by registration") == ("Ryanair", True)
+    assert operator_of("Airbus A320 of Air Berlin in old livery") == ("Air Berlin", True)
     assert operator_of("Aircraft of Ireland") == ("Ireland", False)
+    assert operator_of("Ryanair aircraft") == ("Ryanair", False)
+    for category in ("Landing aircraft", "Airbus aircraft", "Sunsets", "Frankfurt Airport", "Boeing 737 of 1998"):
+        assert operator_of(category) == ("", False)
     assert operator_in("Lufthansa, Airbus A320-214, D-AIQT (12345)") == "Lufthansa"
     assert operator_in("Airbus A320-214, Vueling Airlines AN1824341") == "Vueling Airlines"
     for title in ("Landing Airbus A320", "Airbus A320, Frankfurt", "Frankfurt Airport, Airbus A320, D-AIQT", "IMG 12"):

@@ -23,6 +23,7 @@ from planespotter_scraping.sites.markup import parse as tree
 from planespotter_scraping.sites.slugs import squash
 from planespotter_scraping.sites.wording import (
     Aircraft,
+    ahead_of_type,
     aircraft_in,
     deepest,
     operator_in,
@@ -40,7 +41,7 @@ METADATA = (
 )
 FORMATS = ("image/jpeg", "image/png", "image/webp")
 LICENCES = re.compile(
-    r"CC BY(?:-SA)? ?\d.*|CC[ -]BY(?:-SA)?|CC0.*|CC-?Zero.*|Public domain.*|PD\b.*|No restrictions|FAL|"
+    r"CC[ -]BY(?:[ -]SA)?(?:[ -]\d.*)?|CC0.*|CC-?Zero.*|Public domain.*|PD\b.*|No restrictions|FAL.*|"
     r"Free Art License.*|GFDL.*|OGL.*|Open Government Licen[cs]e.*|GODL.*|KOGL Type 1|dl-de/.*|Attribution|"
     r"Copyrighted free use|MIT|BSD|WTFPL",
     re.IGNORECASE,
@@ -60,9 +61,9 @@ NO_EXTERIOR = {
     "models and simulators": r"(?:scale|paper|plastic|lego|toy) (?:models?|aircraft)|models of|mock-?ups?|simulat\w+",
     "films and documents": r"videos?|films?|audio|pdf|documents?|safety cards?|screenshots?",
 }
-# An aircraft "with winglets" or "with two engines" is a whole one.
-EQUIPPED = re.compile(
-    r"\bwith (?:\w+[ -]){0,2}(?:engines?|winglets?|sharklets?|doors?|landing gears?)\b", re.IGNORECASE
+# An aircraft "with winglets" or "with two engines" is a whole one, and "by model" is an order.
+BESIDES = re.compile(
+    r"\bwith (?:\w+[ -]){0,2}(?:engines?|winglets?|sharklets?|doors?|landing gears?|logos?)\b|\bby \w+", re.IGNORECASE
 )
 # Words that name a place or an event in a title, but in a category's name what its files are about.
 ODD_CATEGORIES = {
@@ -232,7 +233,7 @@ def _why_not(photo: Mapping[str, str], mime: str, categories: Iterable[str]) -> 
 
 def _unfit(text: str, words: Mapping[str, str]) -> str:
     """Return what `text` says it shows instead of an aircraft from outside, "" if nothing of the kind."""
-    text = EQUIPPED.sub("", text.replace("_", " "))
+    text = BESIDES.sub("", text.replace("_", " "))
     return next((what for what, some in words.items() if re.search(rf"\b(?:{some})\b", text, re.IGNORECASE)), "")
 
 
@@ -296,13 +297,13 @@ def _airline(title: str, categories: Sequence[str], chain: Sequence[str]) -> Rea
     sure = {name for name, is_sure in named if is_sure}
     for name in reversed(chain[:-1]):
         sure = sure or {found for found, is_sure in [operator_of(name)] if is_sure}
-    in_title = {name for name, _ in named if len(squash(name)) > 2 and squash(name) in squash(title)}
+    ahead = squash(ahead_of_type(title))
+    in_title = {name for name, _ in named if len(squash(name)) > 2 and squash(name) in ahead}
     found = sure
     if len(sure) > 1:
         found = (sure & in_title) or {name for name in sure if squash(name) == squash(by_title)} or sure
     elif not sure:
-        found = {by_title} if by_title else {name for name in in_title if not aircraft_in(name)} - {title}
-        found = {name for name in found if not registrations_in(name)}
+        found = {by_title} if by_title else {name for name in in_title if not registrations_in(name)}
     if len(found) > 1:  # Lufthansa and Lufthansa Cargo: the longer one is the more exact
         longest = max(found, key=lambda name: (len(squash(name)), name))
         found = {longest} if all(squash(name) in squash(longest) for name in found) else found

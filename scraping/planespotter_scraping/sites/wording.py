@@ -100,6 +100,11 @@ AIRLINE_WORD = re.compile(
     r"\b(?:air|airlines?|airways|aero\w*|aviation|avia|lines|líneas|jet|cargo|express|fly|wings)\b|(?:air|jet|avia)\b",
     re.IGNORECASE,
 )
+KIND_OF_AIRCRAFT = re.compile(
+    r".*(?:ing|ed|body|craft)|(?:.* )?(?:civil|military|jet|cargo|passenger|commercial|government|presidential|"
+    r"transport|vip|freight|regional|private|low-cost|turboprop|old|new|historic|airbus|boeing|atr)",
+    re.IGNORECASE,
+)
 PHOTO_CODE = re.compile(r"\s+[A-Z]{2,3}\d{4,}$")  # of a photo library, behind the name
 
 
@@ -161,8 +166,8 @@ def registrations_in(text: str) -> set[str]:
 def operator_of(category: str) -> tuple[str, bool]:
     """Return the airline that a category such as "Boeing 737-800 of Ryanair" is about, and whether that is sure.
 
-    It is not in "Aircraft of Ireland" and "Preserved aircraft", whose form is that of "Aircraft of Ryanair" and
-    "Ryanair aircraft". "" if there is none.
+    It is not in "Aircraft of Ireland" and "Rusty aircraft", whose form is that of "Aircraft of Ryanair" and "Ryanair
+    aircraft". "" if there is none.
     """
     category = _plain(category)
     named = OPERATED.fullmatch(category)
@@ -171,8 +176,17 @@ def operator_of(category: str) -> tuple[str, bool]:
             return named[2].strip(), True
         if named[1].lower().endswith(AIRCRAFT_WORDS):
             return named[2].strip(), False
-    words = category.rsplit(" ", 1)
-    return (words[0], False) if len(words) == 2 and words[1] in AIRCRAFT_WORDS else (category, False)
+    name, _, last = category.rpartition(" ")
+    if last in AIRCRAFT_WORDS:
+        return ("", False) if KIND_OF_AIRCRAFT.fullmatch(name) or aircraft_in(category) else (name, False)
+    return (category, False) if AIRLINE_WORD.search(category) and _is_name(category) else ("", False)
+
+
+def ahead_of_type(title: str) -> str:
+    """Return what stands in a title in front of the type, where the airline often is; all of it if it has no type."""
+    title = _plain(title)
+    found = [named for named in MAKER.finditer(title) if TYPE.match(title, named.end())] or [*NAKED.finditer(title)]
+    return title[: found[0].start()] if found else title
 
 
 def operator_in(title: str) -> str:
@@ -200,7 +214,9 @@ def operator_in(title: str) -> str:
 def _is_name(text: str) -> bool:
     """Return whether `text` can be the name of an airline: a few words, none of them a number or a place."""
     words = text.split()
-    places = re.compile(r"airport|flughafen|aeropuerto|aeroporto|a[eé]roport|runway|museum|airshow", re.IGNORECASE)
+    places = re.compile(
+        r"air ?port|flughafen|aeropuerto|aeroporto|a[eé]roport|runway|museum|air ?shows?", re.IGNORECASE
+    )
     return 0 < len(words) <= 5 and words[0][0].isalnum() and not text.isdecimal() and not places.search(text)
 
 
