@@ -1,8 +1,8 @@
 """Say how a crawl goes while it runs: on a terminal as it happens, elsewhere with a line now and then."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
@@ -28,12 +28,12 @@ def _on_terminal(console: Console, pages: int | None) -> Iterator[Callable[[Outc
     """Show a line that changes, with a bar where there is space for one."""
     columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False)]
     bars = [BarColumn(bar_width=20)] if console.width >= WIDE else []
-    start = time.monotonic()
+    start = monotonic()
     with Progress(*columns, *bars, console=console, transient=True) as bar:
         task = bar.add_task("starting the browser", total=pages)
 
         def move(outcome: Outcome) -> None:
-            text = outcome.waiting or how_it_goes(outcome, pages, time.monotonic() - start)
+            text = outcome.waiting or how_it_goes(outcome, pages, monotonic() - start)
             room = console.width - 3 - 22 * len(bars)
             done = max(0, outcome.number - 1)
             bar.update(task, description=text[:room], completed=done, total=last_page(outcome, pages))
@@ -44,12 +44,12 @@ def _on_terminal(console: Console, pages: int | None) -> Iterator[Callable[[Outc
 @contextmanager
 def _in_log(console: Console, pages: int | None) -> Iterator[Callable[[Outcome], None]]:
     """Write a line every EVERY seconds, and one when a wait begins."""
-    start = said = time.monotonic()
+    start = said = monotonic()
     waiting = ""
 
     def move(outcome: Outcome) -> None:
         nonlocal said, waiting
-        now = time.monotonic()
+        now = monotonic()
         if outcome.waiting and outcome.waiting != waiting:
             console.print(outcome.waiting, markup=False, highlight=False, soft_wrap=True)
         elif now - said >= EVERY:
@@ -70,7 +70,9 @@ def how_it_goes(outcome: Outcome, pages: int | None, seconds: float) -> str:
     last = last_page(outcome, pages)
     told = []
     if outcome.number:
-        told.append(f"page {outcome.number}" + (f" of {last}" if last else ""))
+        left = spoken((last - outcome.number) * seconds / outcome.pages) if last and outcome.pages else ""
+        left = " (the last one)" if outcome.number == last else f" ({left} left)" if left else ""
+        told.append(f"page {outcome.number}" + (f" of {last}{left}" if last else ""))
     rate = f" ({60 * outcome.stored / seconds:.0f} a minute)" if seconds >= 1 else ""
     told.append(f"{outcome.stored} photos{rate}")
     if outcome.known and not outcome.stored:
@@ -80,9 +82,6 @@ def how_it_goes(outcome: Outcome, pages: int | None, seconds: float) -> str:
         least = min(shares, key=lambda name: shares[name])
         worst = f" ({least} {shares[least]:.0%})" if shares[least] < 0.995 else ""
         told.append(f"fields {sum(shares.values()) / len(shares):.0%} full{worst}")
-    if last and outcome.pages:
-        left = max(0, last - outcome.number) * seconds / outcome.pages
-        told.append(f"{spoken(left)} left" if left else "the last page")
     return ", ".join(told)
 
 
