@@ -192,7 +192,7 @@ def label(
 @app.command()
 def explore(
     folder: Annotated[Path, typer.Argument(metavar="CATALOG", help="Folder of the catalog.")],
-    out: Annotated[Path, typer.Option(help="HTML file to write. One that is there is replaced.")],
+    out: Annotated[Path, typer.Option(dir_okay=False, help="HTML file to write. One that is there is replaced.")],
     per_class: Annotated[int, typer.Option(min=0, max=1000, help="Show this many photos of each class at most.")] = 12,
     min_photos: Annotated[
         int, typer.Option(min=1, help="Mark models of fewer photos: min_photos of the recipe that will train.")

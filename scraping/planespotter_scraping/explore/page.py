@@ -75,8 +75,11 @@ def write(
     text = text.lstrip()  # the lines between the macros
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(out)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(out)
+    finally:
+        temporary.unlink(missing_ok=True)
     pictures = sum(len(sheet.pictures) for sheet in sheets.sheets)
     return Written(found["photos"], pictures, len(text.encode()), [line.text for line in lines])
 
