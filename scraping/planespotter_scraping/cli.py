@@ -288,6 +288,30 @@ def import_photos(
         raise typer.Exit(1)  # not one photo could be used
 
 
+@catalogs.command("review")
+def show_review(
+    folder: Annotated[Path, typer.Argument(metavar="CATALOG", help="Folder of the catalog.")],
+    top: Annotated[int, typer.Option(min=1, help="Show this many labels.")] = 20,
+    as_csv: Annotated[bool, typer.Option("--csv", help="All of them as CSV, for a spreadsheet.")] = False,
+) -> None:
+    """List the labels that a person should look at.
+
+    Some sites say a label twice: on the card of a photo, and in the
+    address of its page. Where the two differ, the card counts, and the
+    label is listed here; so it is where only one of them says it.
+
+    Example: planespotter catalog review photos --csv > review.csv
+    """
+    from planespotter_scraping import catalog, review
+
+    found = review.remarks(catalog.read(folder))
+    if as_csv:
+        typer.echo(review.as_csv(found), nl=False)
+    else:
+        for line in review.as_lines(found, top):
+            typer.echo(line)
+
+
 @catalogs.command("stats")
 def show_stats(
     folder: Annotated[Path, typer.Argument(metavar="CATALOG", help="Folder of the catalog.")],

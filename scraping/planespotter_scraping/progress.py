@@ -71,7 +71,7 @@ def how_it_goes(outcome: Outcome, pages: int | None, seconds: float) -> str:
     told = []
     if outcome.number:
         left = spoken((last - outcome.number) * seconds / outcome.pages) if last and outcome.pages else ""
-        left = " (the last one)" if outcome.number == last else f" ({left} left)" if left else ""
+        left = " (last)" if outcome.number == last else f" ({left} left)" if left else ""
         told.append(f"page {outcome.number}" + (f" of {last}{left}" if last else ""))
     rate = f" ({60 * outcome.stored / seconds:.0f} a minute)" if seconds >= 1 else ""
     told.append(f"{outcome.stored} photos{rate}")

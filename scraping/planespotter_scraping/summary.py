@@ -41,20 +41,19 @@ def show(folder: Path, outcome: "Outcome", console: Console | None = None) -> No
         console.print(f"{outcome.skipped_categories.total()} categories skipped, which show no aircraft: {what}.")
     for note in outcome.notes:
         console.print(note)
+    told = {"airline": "an airline", "aircraft_type": "a type", "registration": "a registration"}
     if frame is not None:
-        for column, what in (
-            ("airline", "an airline"),
-            ("aircraft_type", "a type"),
-            ("registration", "a registration"),
-        ):
+        for column, what in told.items():
             count = int((frame[column] == "").sum())
             if count:
                 console.print(f"{count} photos without {what}: their pages do not say.")
     for name, reasons in outcome.missing.items():
         for reason, count in reasons.most_common():
+            if frame is not None and reason == "the card does not say" and name in told:
+                continue
             console.print(f"{count} cards lack their {name}: {reason}.")
     if frame is not None and "review" in frame and (count := int((frame["review"] != "").sum())):
-        console.print(f"{count} photos to look at: two readings of their labels differ, as the column review says.")
+        console.print(f"{count} photos to look at: `planespotter catalog review {folder}` lists their labels.")
     if outcome.bad_images:
         photo_id, reason = next(iter(outcome.bad_images.items()))
         console.print(f"{len(outcome.bad_images)} photos without a usable image, such as {photo_id}: {reason}.")

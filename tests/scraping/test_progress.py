@@ -22,7 +22,7 @@ def test_pages_photos_fields_and_the_time_left_fit_on_a_line() -> None:
 
 def test_the_pages_that_were_asked_for_are_the_end() -> None:
     assert "page 7 of 10 (30 s left)," in how_it_goes(half_way(), 10, 60)
-    assert how_it_goes(half_way(), 7, 60).startswith("page 7 of 7 (the last one),")
+    assert how_it_goes(half_way(), 7, 60).startswith("page 7 of 7 (last),")
 
 
 def test_where_nobody_knows_the_number_of_pages_no_end_is_promised() -> None:
