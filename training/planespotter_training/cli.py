@@ -73,13 +73,28 @@ def export(
 def evaluate(
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
     catalog: Annotated[Path, typer.Argument(help="Folder of the catalog.")],
-    split: Annotated[str, typer.Option(help="Which photos: train, validation, test or all.")] = "test",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write report.html, metrics.json and answers.csv to.")
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="Which photos: train, validation, test (neither of these) or all.")
+    ] = "test",
+    only_source: Annotated[list[str] | None, typer.Option(help="Only photos of this source. Repeatable.")] = None,
+    airline: Annotated[list[str] | None, typer.Option(help="Only photos of this airline. Repeatable.")] = None,
+    control: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Hold beside it the flat softmax of this run (trained with a control), or this bundle. Repeatable."
+        ),
+    ] = None,
 ) -> None:
     """Measure a bundle on the photos of a catalog, by source, with the code that serves it.
 
-    The sides are decided by the airframe alone, so "test" are the same aircraft in training and here.
+    Photos that the bundle was trained or calibrated on, and all photos of the same airframes, are left aside, whichever
+    catalog they are in. With --out, the report shows every figure with its 95 % interval, what is taken for what, and
+    the worst mistakes with what the network looked at.
 
-    Example: planespotter evaluate models/first photos
+    Example: planespotter evaluate models/first photos --out reports/first
     """
     from rich.console import Console
 
@@ -88,5 +103,45 @@ def evaluate(
 
     if split not in (*SPLITS, "all"):
         raise typer.BadParameter(f"{split!r} is none of {', '.join(SPLITS)}, all.", param_hint="--split")
-    found = evaluation.evaluate(bundle, catalog, split, Console(stderr=True))
+    if control and out is None:
+        raise typer.BadParameter("A control is shown in the report: give a folder with --out.", param_hint="--control")
+    console = Console(stderr=True)
+    if out is not None:
+        from planespotter_training import report, results
+
+        results.check_free(out)
+    found = evaluation.evaluate(bundle, catalog, split, console, only_source or (), airline or ())
     Console().print(evaluation.table(found.metrics))
+    for line in evaluation.remarks(found):
+        typer.echo(line, err=True)
+    if out is not None:
+        report.write(found, control or (), out, console)
+        typer.echo(f"Wrote {out / 'report.html'}, metrics.json and answers.csv.", err=True)
+
+
+@app.command()
+def compare(
+    folders: Annotated[
+        list[Path], typer.Argument(help="Two or more: runs, bundles or folders that `evaluate --out` wrote.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="Write the comparison as a page to this file.")] = None,
+) -> None:
+    """Put trainings side by side: which settings differ, how the epochs went, how well they name aircraft.
+
+    Runs are measured on their test photos. Where two answered the same photos, the difference is given with its 95 %
+    interval, which is much narrower than those of the two figures.
+
+    Example: planespotter compare runs/first runs/second --out comparison.html
+    """
+    from rich.console import Console
+
+    from planespotter_training import compare as comparing
+
+    if len(folders) < 2:
+        raise typer.BadParameter("Name two folders or more to compare.", param_hint="FOLDERS")
+    comparison = comparing.compare(folders, Console(stderr=True))
+    for table in comparing.tables(comparison):
+        Console().print(table)
+    if out is not None:
+        comparing.write(comparison, out)
+        typer.echo(f"Wrote {out}.", err=True)

@@ -1,7 +1,7 @@
 """Answer the photos of a catalog with a bundle, by the very code that serves it, and judge the answers."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +15,11 @@ from rich.table import Column, Table
 
 from planespotter_scraping import catalog
 from planespotter_training import bundle
-from planespotter_training.bundle import Bundle, Engine, Label, Metric, PhotoError
+from planespotter_training.bundle import Bundle, Engine, Label, LabelTree, Metric, PhotoError
 from planespotter_training.errors import TrainingError
 from planespotter_training.judge import Nodes, Rows, judge, number
 from planespotter_training.metrics import summary
-from planespotter_training.seen import recall
+from planespotter_training.seen import USED, recall
 from planespotter_training.split import airframes
 
 BATCH = 32
@@ -79,7 +79,9 @@ def evaluate(
             "is nothing to hold the answers against. Fill in the column constructor, or choose others."
         )
     engine = bundle.load_engine(model, (BATCH,))
-    outputs, photos, left_out = run_engine(model, engine, catalog_folder, photos, console)
+    outputs, photos, left_out = answer_photos(
+        model.tree, (model.height, model.width), engine.run, catalog_folder, photos, console
+    )
     if photos.empty:
         raise TrainingError(f"None of the {len(left_out)} photos could be decoded. Check the catalog {catalog_folder}.")
     labels = [Label(*row) for row in photos[["constructor", "family", "model"]].itertuples(index=False)]
@@ -118,15 +120,24 @@ def _choose(
     return found
 
 
-def run_engine(
-    model: Bundle, engine: Engine, folder: Path, photos: pd.DataFrame, console: Console
+def answer_photos(
+    tree: LabelTree,
+    size: tuple[int, int],
+    run: Callable[[NDArray[np.uint8]], dict[str, NDArray[np.float32]]],
+    folder: Path,
+    photos: pd.DataFrame,
+    console: Console,
 ) -> tuple[dict[str, NDArray[np.float32]], pd.DataFrame, list[tuple[str, str]]]:
-    """Return log-probabilities [n, classes] per head, the n rows of `photos` that have them, and what was left out."""
+    """Return log-probabilities [n, classes] per head, the n rows of `photos` that have them, and what was left out.
+
+    `run` takes at most BATCH photos uint8 [n, *size, 3] and returns log-probabilities [n, classes] for each head of
+    `tree`. What is left out are files that cannot be decoded, each with the reason.
+    """
     left_out: list[tuple[str, str]] = []
 
     def decode(file: str) -> NDArray[np.uint8] | None:
         try:
-            return bundle.decode((folder / file).read_bytes(), model.height, model.width)
+            return bundle.decode((folder / file).read_bytes(), *size)
         except (PhotoError, OSError) as error:
             console.print(f"Left out {file}: {error}", style="yellow", highlight=False, soft_wrap=True)
             left_out.append((file, str(error)))
@@ -143,10 +154,28 @@ def run_engine(
             decoded = list(pool.map(decode, photos["file"][start : start + BATCH]))
             kept += [pixels is not None for pixels in decoded]
             if any(pixels is not None for pixels in decoded):
-                outputs.append(engine.run(np.stack([pixels for pixels in decoded if pixels is not None])))
+                outputs.append(run(np.stack([pixels for pixels in decoded if pixels is not None])))
             progress.advance(bar, len(decoded))
-    together = {head: np.concatenate([part[head] for part in outputs]) for head in model.tree.heads} if outputs else {}
+    together = {head: np.concatenate([part[head] for part in outputs]) for head in tree.heads} if outputs else {}
     return together, photos[np.array(kept, bool)], left_out
+
+
+def remarks(evaluation: Evaluation) -> list[str]:
+    """Return sentences on what the figures were measured on, for whoever reads them."""
+    sides, used = evaluation.sides, evaluation.photos["split"].isin(USED).sum()
+    said = [f"{len(evaluation.rows):,} photos, each counted once."]
+    if used:
+        said.append(f"WARNING: the bundle was trained or calibrated on {used:,} of them: these figures flatter.")
+    elif sides.get("train") or sides.get("validation"):
+        said.append(
+            f"Left aside: {sides.get('train', 0):,} that the bundle was trained on, "
+            f"{sides.get('validation', 0):,} that it was calibrated on."
+        )
+    if evaluation.left_out:
+        said.append(f"{len(evaluation.left_out):,} could not be decoded and count nowhere.")
+    if evaluation.unlabelled:
+        said.append(f"{evaluation.unlabelled:,} name no constructor and were not answered.")
+    return said
 
 
 def table(metrics: list[Metric] | tuple[Metric, ...]) -> Table:
