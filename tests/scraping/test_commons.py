@@ -71,7 +71,11 @@ def test_a_file_becomes_a_photo_with_its_author_and_licence() -> None:
          "Airbus|A320-214|D-AIQT|Lufthansa"),
         ("Ryanair Boeing 737-8AS EI-DCL", ["Boeing 737 of Ryanair"], ["Boeing 737"], "Boeing|737-8AS|EI-DCL|Ryanair"),
         ("Boeing 737-8 MAX N8710M", [], ["Boeing 737 MAX 8"], "Boeing|737-8 MAX|N8710M|"),
+        ("9V-SWA - 777-312(ER) - SIA", [], ["Boeing 777-300ER of Singapore Airlines"],
+         "Boeing|777-312(ER)|9V-SWA|Singapore Airlines"),
         # One of them is silent.
+        ("Delta Air Lines B767-332 (N143DA)", ["Delta Air Lines aircraft"], ["LAX"],
+         "Boeing|B767-332|N143DA|Delta Air Lines"),
         ("IMG 1234", ["D-AIQT (aircraft)"], ["Airbus A320-200 of Lufthansa"], "Airbus|A320-200|D-AIQT|Lufthansa"),
         ("Ryanair B738 EI-DCL", ["Ryanair aircraft"], ["Aircraft at Dublin Airport"], "Boeing|B738|EI-DCL|Ryanair"),
         # The file's own categories name no type: the nearest one that led there does.
@@ -209,6 +213,7 @@ def test_registrations_are_told_from_types_and_flight_numbers() -> None:
 
 def test_airlines_are_read_where_the_form_shows_them() -> None:
     assert operator_of("Boeing 737-800 of Ryanair by registration") == ("Ryanair", True)
+    assert operator_of("Airbus A220-300 of airBaltic") == ("airBaltic", True)
     assert operator_of("Airbus A320 of Air Berlin in old livery") == ("Air Berlin", True)
     assert operator_of("Aircraft of Ireland") == ("Ireland", False)
     assert operator_of("Ryanair aircraft") == ("Ryanair", False)

@@ -33,7 +33,8 @@ class Aircraft(NamedTuple):
 NAMES = "|".join(r"[\s-]+".join(map(re.escape, name.split())) for name in sorted(CONSTRUCTORS, key=len, reverse=True))
 MAKER = re.compile(rf"(?<![\w-])({NAMES})(?:[\s-]+|(?=[A-Z]*\d))", re.IGNORECASE)
 # A type has a number in it, or is one of a few names. What may stand behind, apart, is listed.
-NUMBER = r"(?:[A-Za-z]{1,4}-?)?\d[\w/+-]*(?:\([A-Z][A-Z0-9]{0,4}\))*"
+MARK = r"(?:\([A-Z][A-Z0-9]{0,4}\))*"
+NUMBER = rf"(?:[A-Za-z]{{1,4}}-?)?\d[\w/+-]*{MARK}"
 BEHIND = (
     r"(?:[ -](?:(?:MAX|Max)(?:[ -]?(?:10|[789]))?(?:-?200)?|[Nn]eo|NEO|[Cc]eo|CEO|ER|LR|XLR|ULR|SP|SR|ST|XL|ERF|F|NG|"
     r"Freighter|BCF|BDSF|SF|P2F|MRTT|XWB|Combi|BBJ\d?|Dreamliner|Dreamlifter|Wedgetail|Advanced|Prestige|"
@@ -42,7 +43,7 @@ BEHIND = (
 TYPE = re.compile(rf"(?:{NUMBER}|Beluga|BelugaXL|Dreamlifter)(?!\w){BEHIND}")
 # Without a constructor's name only numbers that can hardly be anything else.
 NAKED = re.compile(
-    rf"(?<![\w(#-])(?:A(?:220|3[0-8]\d)|7[0-8]7)(?:-\w+)?(?![\w)]){BEHIND}|(?<![\w-])[AB][1-9]\w\w(?!\w)"
+    rf"(?<![\w(#-])(?:A(?:220|3[0-8]\d)|B?7[0-8]7)(?:-\w+{MARK})?(?![\w)]){BEHIND}|(?<![\w-])[AB][1-9]\w\w(?!\w)"
 )
 
 LETTERS = "[A-Z]{3}"
@@ -94,7 +95,7 @@ REGISTRATION = re.compile(
     + f"|(?:{'|'.join(THREE_LETTERS.split())})-{LETTERS}|{WITHOUT_DASH})(?![A-Za-z0-9-])"
 )
 
-OPERATED = re.compile(r"(.+?) of (?:the )?([A-Z0-9].*?)(?: (?:by|in|at|on|with|over) .*)?")
+OPERATED = re.compile(r"(.+?) of (?:the )?((?:[A-Z0-9]|[a-z]+[A-Z]).*?)(?: (?:by|in|at|on|with|over) .*)?")
 AIRCRAFT_WORDS = ("aircraft", "airliners", "airplanes", "aeroplanes", "fleet")
 AIRLINE_WORD = re.compile(
     r"\b(?:air|airlines?|airways|aero\w*|aviation|avia|lines|líneas|jet|cargo|express|fly|wings)\b|(?:air|jet|avia)\b",
