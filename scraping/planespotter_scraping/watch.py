@@ -15,7 +15,7 @@ says, and for addresses that disagree, in SHORT_SERIES. With eight fields, three
 windows, the probability of a false alarm is below 1 in 10,000 a page if gaps are so; in a simulation of 100,000
 pages whose gaps come in such series, there was one. A whole page of freighters without an airline, where 4 of 5
 cards have one, is no alarm, and neither are two such pages; a third one is. What loses less than half of
-its cards is not noticed, and a field that the profile does not expect has to be there for a page or so first.
+its cards is not noticed, and a field that the profile does not expect has to be there on a page or so first.
 """
 
 import json
@@ -34,7 +34,7 @@ MISTAKE = 1e-6
 SERIES, SHORT_SERIES = 12, 4
 NEARLY_ALL, AT_MOST = 0.98, 0.99  # no share is taken for higher than the second
 CONFIRMED = 0.9  # of the cards whose address says a field, so many say it themselves
-ENOUGH, REMEMBERED = 48, 480  # cards: to know what is usual, and before older ones fade
+ENOUGH, REMEMBERED = 24, 480  # cards: to know what is usual, and before older ones fade
 NOT_WATCHED = ("review",)  # it is the reader's own remark
 FILE = ".fullness.json"
 
