@@ -14,6 +14,7 @@ out, and why, and `changed.csv` rows as they were before it changed them. The ca
 with a row in it is in it, whatever the other two say.
 """
 
+import codecs
 import csv
 import hashlib
 import io
@@ -210,7 +211,7 @@ def _append_row(path: Path, values: Mapping[str, str]) -> None:
     if header is not None and names != header:
         _add_columns(path, names[len(header) :])
     with path.open("a", encoding="utf-8", newline="") as handle:
-        writer = csv.DictWriter(handle, names, restval="", lineterminator="\n")
+        writer = csv.DictWriter(handle, names, restval="", lineterminator=_line_end(_first_line(path)))
         if header is None:
             writer.writeheader()
         writer.writerow(values)
@@ -225,15 +226,36 @@ def _add_columns(path: Path, names: list[str]) -> None:
 
 
 def rewrite(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write a CSV file anew, as a whole: a kill leaves the old file or the new one."""
+    """Write a CSV file anew, as a whole: a kill leaves the old file or the new one.
+
+    It begins and ends its lines as the file does that it replaces: some programs that write tables begin them with a
+    byte order mark, and end lines as Windows does.
+    """
+    first = _first_line(path)
     temporary = path.with_name(f".{path.name}.part")
-    with temporary.open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
+    with temporary.open(
+        "w", encoding="utf-8-sig" if first.startswith(codecs.BOM_UTF8) else "utf-8", newline=""
+    ) as handle:
+        writer = csv.writer(handle, lineterminator=_line_end(first))
         writer.writerow(header)
         writer.writerows(rows)
         handle.flush()
         os.fsync(handle.fileno())
     temporary.replace(path)
+
+
+def _first_line(path: Path) -> bytes:
+    """Return the first line of a file with its end; nothing if there is no file."""
+    try:
+        with path.open("rb") as handle:
+            return handle.readline()
+    except FileNotFoundError:
+        return b""
+
+
+def _line_end(line: bytes) -> str:
+    """Return what ends a line: as Windows does, or as all others do."""
+    return "\r\n" if line.endswith(b"\r\n") else "\n"
 
 
 def _open_header(path: Path) -> list[str] | None:

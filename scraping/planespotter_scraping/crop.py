@@ -60,8 +60,11 @@ def suggest(paths: Sequence[Path]) -> int:
     if not heights:
         return 0
     usual, _ = heights.most_common(1)[0]
-    near = sum(count for height, count in heights.items() if abs(height - usual) <= 1)
-    return usual if near >= MOST_OF_THEM * len(chosen) else 0
+    near = {height: count for height, count in heights.items() if abs(height - usual) <= 1}
+    if sum(near.values()) < MOST_OF_THEM * len(chosen):
+        return 0
+    # A bar in a picture that was made smaller may end within a row: take the whole of it.
+    return max(height for height, count in near.items() if count >= 0.1 * len(chosen))
 
 
 def _bar_of(path: Path) -> int:

@@ -123,7 +123,7 @@ def test_a_catalog_made_by_hand_is_added_to_and_gets_the_columns_that_it_lacks(t
     pd.testing.assert_frame_equal(frame.iloc[:2][before.columns], before)
     assert frame["airline"].tolist() == ["", "", "Air"]
     assert frame["phash"].tolist() == ["", "", "ff"]
-    header = (tmp_path / "catalog.csv").read_text(encoding="utf-8").partition("\n")[0].split(",")
+    header = (tmp_path / "catalog.csv").read_text(encoding="utf-8-sig").partition("\n")[0].split(",")
     assert header[:4] == ["photo_id", "mood", "file", "constructor"]
     assert set(catalog.COLUMNS) <= set(header)
 

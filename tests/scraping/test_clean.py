@@ -178,17 +178,19 @@ def test_a_correction_after_a_clean_survives_its_undo(folder: Path) -> None:
     assert frame.loc["good", "airline"] == "Air and Sea"
 
 
-def test_a_catalog_made_by_hand_is_cleaned_and_comes_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("line_end", ["\r\n", ""])
+def test_a_catalog_made_by_hand_is_cleaned_and_comes_back(tmp_path: Path, line_end: str) -> None:
     (tmp_path / "a b.jpg").write_bytes(jpeg(scene(1)))
     (tmp_path / "c.jpg").write_bytes(jpeg(scene(1), 50))
     text = 'photo_id,mood,file,constructor\r\n7,"sunny, warm",a b.jpg,AIRBUS\r\n8,,c.jpg,\r\n9,,gone.jpg,Boeing'
-    (tmp_path / "catalog.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
-    before = catalog.read(tmp_path)
+    (tmp_path / "catalog.csv").write_bytes(b"\xef\xbb\xbf" + (text + line_end).encode())
+    before, data = catalog.read(tmp_path), (tmp_path / "catalog.csv").read_bytes()
     clean.clean(tmp_path)
     assert ids(tmp_path) == ["7"]
     assert dropped(tmp_path) == {"9": "broken", "8": "near"}
     clean.undo(tmp_path)
     assert catalog.read(tmp_path).equals(before)
+    assert (tmp_path / "catalog.csv").read_bytes() == (data if line_end else data + b"\r\n")
 
 
 def test_what_was_dropped_or_cropped_is_known_to_an_import(tmp_path: Path) -> None:
