@@ -22,6 +22,7 @@ from planespotter_scraping.robots import Robots
 from planespotter_scraping.sites import Listing
 
 IMAGES_AT_ONCE = 4
+IMAGE_SECONDS = 30.0  # without a byte, before an image counts as one that does not come
 TRIES = 3  # for an image that does not come
 WAITS = 5  # for an image that is to come later
 REFUSALS = 8  # images in a row that are refused, after which it is the site that refuses us
@@ -94,6 +95,9 @@ class Keeper:
                 kind, width, height = examine(data)
             except ValueError as error:
                 self.outcome.bad_images[photo_id] = str(error)
+            except BaseException:
+                self.known.discard(photo_id)  # the page may be read again
+                raise
             else:
                 row = {
                     **photo,
@@ -142,7 +146,7 @@ async def fetch(client: httpx.AsyncClient, url: str, patience: Patience | None =
     while True:
         await patience.rest()
         try:
-            answer = await client.get(url)
+            answer = await client.get(url, timeout=IMAGE_SECONDS)
         except httpx.HTTPError as error:
             reason = f"{url} did not answer ({type(error).__name__})"
         except httpx.InvalidURL:

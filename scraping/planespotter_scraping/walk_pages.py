@@ -200,7 +200,7 @@ class _PageReader:
         self.remembers = lookout is None
         self.keeper, self.robots, self.crawler = keeper, robots, crawler
         self.run = uuid4().hex[:8]  # tells the requests of this run from those that an earlier one has left
-        self.resumed = False
+        self.leading = self.looked_back = False
         self.opened = 0.0  # when the last page was asked for or came, on the monotonic clock
         self.failure: Exception | None = None
         self.stopped = False
@@ -389,17 +389,24 @@ class _PageReader:
         start = shown if role == "list" and number == 1 else data["start"]
         assert isinstance(start, list)
         following: list[Request] = []
-        more = role == "list" or (role == "front" and not set(shown).intersection(start))
+        left_over = data["run"] != self.run
+        # A kill may leave two pages of the list in the queue. One of them leads on; the other is only read.
+        leads = role == "list" and not (left_over and self.leading)
+        more = leads or (role == "front" and not set(shown).intersection(start))
         if more and listing.next_url is not None and (self.pages is None or number < self.pages):
             await self.robots.check(listing.next_url)
-            if role == "list":
-                following.append(self.request(listing.next_url, number + 1, "list", previous=request.url, start=start))
-            else:
-                following.append(self.request(listing.next_url, number + 1, "front", start=start))
-        if role == "list" and data["run"] != self.run and number > 1 and not self.resumed:
-            self.resumed = True
-            following.append(self.request(str(data["previous"]), number - 1, "again"))
-            following.append(self.request(self.first, 1, "front", start=start))
+            previous = request.url if leads else ""
+            following.append(
+                self.request(listing.next_url, number + 1, "list" if leads else "front", previous=previous, start=start)
+            )
+        if leads:
+            self.leading = True
+        if left_over and role == "list" and number > 1:
+            following.append(self.request(str(data["previous"]), number - 1, "again", start=start))
+        if left_over and not self.looked_back:
+            self.looked_back = True
+            if number > 1 or role == "again":  # else this is the front
+                following.append(self.request(self.first, 1, "front", start=start))
         return following
 
 

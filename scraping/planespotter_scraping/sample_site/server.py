@@ -64,6 +64,11 @@ class SampleSite:
         """The photos, the latest first."""
         return collection(self.photos)
 
+    @property
+    def shown(self) -> list[Photo]:
+        """Those of the photos that are in lists now."""
+        return self.collection
+
     @cached_property
     def index(self) -> dict[str, int]:
         """The place of each photo in the collection, by its id."""
@@ -94,7 +99,7 @@ def serve(site: SampleSite | None = None, port: int = 0) -> Iterator[str]:
 
 def listing(site: SampleSite, of: str, page: int) -> dict[str, object] | None:
     """Return what page `page` of the list at the path `of` shows, as its JSON; None if there is no such page."""
-    photos = [photo for photo in site.collection if _belongs(photo, of)]
+    photos = [photo for photo in site.shown if _belongs(photo, of)]
     pages = -(-len(photos) // site.per_page)
     if not 1 <= page <= pages:
         return None
