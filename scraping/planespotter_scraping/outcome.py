@@ -25,6 +25,8 @@ class Outcome:
     bad_pages: dict[str, str] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)  # files that are no photos to keep, by the reason
     skipped_categories: Counter[str] = field(default_factory=Counter)  # by what they show
+    category: str = ""  # that is read just now
+    goal: int = 0  # photos to have at the most, with the known ones; 0 if there is no limit
     notes: Counter[str] = field(default_factory=Counter)  # sentences for the user
     waiting: str = ""  # why nothing happens just now
     number: int = 0  # which page of the list, or batch, is being read; pages of earlier runs count

@@ -77,6 +77,12 @@ def how_it_goes(outcome: Outcome, pages: int | None, seconds: float) -> str:
     told.append(f"{outcome.stored} photos{rate}")
     if outcome.known and not outcome.stored:
         told.append(f"{outcome.known} known")
+    if outcome.goal and outcome.stored:
+        told.append(
+            f"at most {spoken((outcome.goal - outcome.stored - outcome.known) * seconds / outcome.stored)} left"
+        )
+    if outcome.category:
+        told.append(outcome.category)
     shares = {name: count / outcome.read for name, count in outcome.filled.items() if name not in NO_FIELDS}
     if shares:
         least = min(shares, key=lambda name: shares[name])

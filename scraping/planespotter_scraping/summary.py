@@ -35,12 +35,12 @@ def show(folder: Path, outcome: "Outcome", console: Console | None = None) -> No
         others = ", ".join(f"{count} of {name}" for name, count in outcome.other_constructors.most_common())
         console.print(f"Left out, since --constructors does not name them: {others}.")
     for reason, count in outcome.left_out.most_common():
-        console.print(f"{count} files left out: {reason}.")
+        console.print(f"{count} files left out: {reason}.", markup=False)
     if outcome.skipped_categories:
         what = ", ".join(f"{count} of {name}" for name, count in outcome.skipped_categories.most_common())
         console.print(f"{outcome.skipped_categories.total()} categories skipped, which show no aircraft: {what}.")
     for note in outcome.notes:
-        console.print(note)
+        console.print(note, markup=False)
     told = {"airline": "an airline", "aircraft_type": "a type", "registration": "a registration"}
     if frame is not None:
         for column, what in told.items():

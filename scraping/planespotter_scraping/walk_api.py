@@ -132,6 +132,8 @@ class _Walk:
     async def run(self, roots: list[_Root]) -> None:
         """Take turns between the categories that were asked for, until none has more or all limits are reached."""
         self.visited.update(root.name for root in roots)
+        most = self.plan.per_category * len(roots)
+        self.keeper.outcome.goal = min(most, self.plan.photos or most)
         active, ended = deque(roots), 0
         while active and self.room(sum(root.taken for root in roots), self.plan.photos):
             root = active.popleft()
@@ -169,6 +171,7 @@ class _Walk:
     async def turn(self, root: _Root, most: float) -> None:
         """Keep up to `most` photos of the next category of `root`, and put it behind the others if it has more."""
         category = root.queue.popleft()
+        self.keeper.outcome.category = category.chain[-1]
         if not category.waiting and category.following is not None:
             await self.list(root, category)
         count = 0

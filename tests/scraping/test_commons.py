@@ -20,6 +20,7 @@ from planespotter_scraping import catalog, crawl
 from planespotter_scraping.cli import app
 from planespotter_scraping.crawl import scrape
 from planespotter_scraping.outcome import Outcome, ScrapeError
+from planespotter_scraping.progress import how_it_goes
 from planespotter_scraping.sites import Members, commons
 from planespotter_scraping.sites.commons import FIELDS, parse, query, read, taken_on
 from planespotter_scraping.sites.wording import operator_in, operator_of, registrations_in
@@ -364,7 +365,7 @@ def test_the_site_is_asked_again_when_it_is_ready(tmp_path: Path) -> None:
         (500, {}, "Oh"),
     ]
     wiki.image_trouble = {2: [(429, {"Retry-After": "0"}, "Too many requests")]}
-    told = []
+    told: list[str] = []
     with serve(wiki) as base:
         plan = Plan((A320,))
         outcome = scrape(
@@ -372,6 +373,9 @@ def test_the_site_is_asked_again_when_it_is_ready(tmp_path: Path) -> None:
         )
     assert (outcome.stored, len(wiki.asked)) == (3, 5)
     assert any("wait" in text for text in told)
+    assert (outcome.goal, outcome.category) == (200, A320)
+    outcome.stored, outcome.known = 40, 60
+    assert how_it_goes(outcome, None, 20) == f"40 photos (120 a minute), at most 50 s left, {A320}"
 
 
 STOPS: list[tuple[list[tuple[int, dict[str, str], object]], str, int]] = [
@@ -445,6 +449,14 @@ def test_limits_are_shared_out_among_categories_and_count_what_is_there(tmp_path
         assert outcome.notes == {"2 categories have more photos: --per-category says how many of each to take.": 1}
         assert walked(base, tmp_path, A320, "Boeing 737-800", per_category=13).stored == 0
         assert walked(base, tmp_path, A320, "Boeing 737-800", per_category=15, photos=28).stored == 2
+
+
+def test_what_the_site_warns_of_is_shown_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    warned = Wiki({}, fleet(1, A320), warnings={"main": {"warnings": "Unrecognized parameter: [/foo].\x1b[2J"}})
+    with serve(warned) as base:
+        options = ["--site", "commons", "--contact", CONTACT, "--category", A320]
+        app(["scrape", "--url", base, "--out", str(tmp_path), *options], standalone_mode=False)
+    assert "main: Unrecognized parameter: [/foo].[2J\n" in capsys.readouterr().out
 
 
 def test_depth_says_how_far_down_to_look(tmp_path: Path) -> None:

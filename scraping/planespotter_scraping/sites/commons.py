@@ -374,7 +374,7 @@ def _text(value: object) -> str:
     if isinstance(value, int) and abs(value) >= 10**15:
         return ""
     stored = str(value).encode(errors="replace").decode()
-    return "".join(letter for letter in stored if letter >= " " or letter in "\t\n")
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "", stored)  # a terminal would obey them
 
 
 def _dict(value: object) -> dict[str, object]:
