@@ -1,4 +1,4 @@
-"""The commands of the training room: train, export, evaluate."""
+"""The commands of the training room: train, recipes, export, evaluate."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,28 +23,110 @@ def train(
         typer.Option(
             "--set",
             help="Change a setting of the recipe, such as epochs=5. Repeatable. "
-            f"Settings: {', '.join(recipes.settings())}.",
+            "`planespotter recipes NAME` lists and explains them.",
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Begin with the VGG16 weights in this HDF5 file of Keras.")
+    ] = None,
+    init: Annotated[Path | None, typer.Option(help="Begin with the trunk of this run or bundle.")] = None,
+    ladder: Annotated[
+        bool, typer.Option("--ladder", help="Train the original's four recipes, one after another, and draw them.")
+    ] = False,
+    leave_source_out: Annotated[
+        list[str] | None, typer.Option(help="Keep all photos of this source for the test. Repeatable.")
+    ] = None,
+    leave_airlines_out: Annotated[
+        str, typer.Option(help="Keep all photos of these airlines, separated by commas, for the test.")
+    ] = "",
+    memory: Annotated[
+        float | None,
+        typer.Option(
+            help="GiB of photos that may stay on the device; more than that streams from disk. "
+            "A quarter of the device's memory if not given.",
+            min=0,
         ),
     ] = None,
 ) -> None:
     """Train a network on the photos of a catalog.
 
     Photos are split by airframe into training, validation and test. Ctrl-C saves a checkpoint; the same command goes on
-    from there.
+    from there. Recipes that begin with the ImageNet weights fetch them once (59 MB).
+
+    All devices of this machine share each batch. To train on several machines, start the same command on each with
+    JAX_COORDINATOR_ADDRESS (HOST:PORT of the first), JAX_NUM_PROCESSES and JAX_PROCESS_ID set; they need one disk.
 
     Example: planespotter train photos --recipe small --out runs/first
+
+    Example: planespotter train photos --ladder --out runs/ladder --set epochs=10
     """
     from rich.console import Console
 
+    from planespotter_training import devices, pretrained
     from planespotter_training import train as training
 
     console = Console(stderr=True)
-    names = [name.strip() for name in constructors.split(",") if name.strip()]
-    complete = training.train(catalog, recipe, recipes.load(recipe, settings or ()), out, names, console)
+    names = _listed(constructors)
+    left_out = {"sources": leave_source_out or [], "airlines": _listed(leave_airlines_out)}
+    limit = None if memory is None else int(memory * 2**30)
+    devices.initialise()
+    if ladder:
+        from planespotter_training.ladder import climb
+
+        complete = climb(
+            catalog,
+            settings or (),
+            out,
+            names,
+            console,
+            weights=weights,
+            init=init,
+            left_out=left_out,
+            memory=limit,
+        )
+        done = f"Trained all four. Look at {out / 'ladder.html'}"
+    else:
+        chosen = recipes.load(recipe, settings or ())
+        start = pretrained.choose(chosen, weights, init, console)
+        complete = training.train(
+            catalog, recipe, chosen, out, names, console, start=start, left_out=left_out, memory=limit
+        )
+        done = f"Trained. Next: planespotter export {out} --out BUNDLE"
     if not complete:
         typer.echo(f"Stopped early; a checkpoint is in {out}. The same command goes on from there.", err=True)
         raise typer.Exit(130)
-    typer.echo(f"Trained. Next: planespotter export {out} --out BUNDLE", err=True)
+    typer.echo(done, err=True)
+
+
+def _listed(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+@app.command(name="recipes")
+def show_recipes(
+    name: Annotated[str, typer.Argument(help="Recipe to show; all of them in a line each if not given.")] = "",
+) -> None:
+    """List the recipes, or show the lab notebook of one and each of its settings.
+
+    Example: planespotter recipes best
+    """
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from planespotter_training.recipes.recipe import described
+
+    table = Table.grid(padding=(0, 2))
+    if not name:
+        for one in recipes.names():
+            table.add_row(one, recipes.notebook(one).splitlines()[0])
+        Console().print(table)
+        return
+    recipe = recipes.load(name)
+    typer.echo(recipes.notebook(name))
+    for setting, meaning in described().items():
+        table.add_row(f"{setting}={escape(str(getattr(recipe, setting)))}", escape(meaning))
+    Console().print(table)
 
 
 @app.command()

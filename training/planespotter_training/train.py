@@ -80,6 +80,7 @@ def train(
     Returns whether training is complete: Ctrl-C or SIGTERM saves a checkpoint and ends it early. Raises TrainingError
     or CatalogError.
     """
+    called = time.perf_counter()
     with ExitStack() as open_files:
         # ------------------------------------------------------------ devices
         devices.initialise()
@@ -215,6 +216,7 @@ def train(
             console.print(f"Going on at step {step} of {total}.", highlight=False, soft_wrap=True)
 
         # ------------------------------------------------------------ the loop
+        first = step + 1
         peak = devices.measure_peak(devices.compute_type(recipe.precision)) * layout.devices
         log = open_files.enter_context(_open_log(out / "log.jsonl", step))
         step_log = open_files.enter_context(_open_log(out / "steps.jsonl", step))
@@ -223,18 +225,23 @@ def train(
         bar = progress.add_task("training", total=total, completed=step, speed="", note="")
         pending: deque[tuple[int, Any, Any]] = deque()
         done: list[dict[str, float]] = []
-        since = at = saved = time.perf_counter()
+        timed = 0
+        since = saved = time.perf_counter()
 
         def settle(left: int) -> None:
             """Await the results of all but the last `left` steps, and write them down. Raises TrainingError."""
-            nonlocal at
+            nonlocal since, timed
             while len(pending) > left:
                 number, index, results = pending.popleft()
                 seen = jax.device_get(results)
                 if not (np.isfinite(seen["losses"]).all() and np.isfinite(seen["gradient_norm"])):
                     raise TrainingError(_diverged(number, index, seen["losses"], training, checkpoints, recipe))
-                now = time.perf_counter()
-                speed, at = recipe.batch_size / (now - at), now
+                if number == first:  # which was compiled before it ran: it says nothing about speed
+                    since, speed = time.perf_counter(), 0.0
+                    console.print(f"First step after {since - called:.0f} s.", style="dim", highlight=False)
+                else:
+                    timed += 1
+                    speed = timed * recipe.batch_size / (time.perf_counter() - since)
                 row = {
                     "step": number,
                     "loss": float(seen["losses"].mean()),
@@ -245,8 +252,8 @@ def train(
                 }
                 done.append(row)
                 step_log.write(json.dumps(row) + "\n")
-                share = f", {speed * operations / peak:.0%} of peak" if peak else ""
-                progress.update(bar, completed=number, speed=f"{speed:.0f} photos/s{share}")
+                share = f"{speed * operations / peak:.0%} of peak"
+                progress.update(bar, completed=number, speed=f"{speed:.0f} photos/s, {share}")
 
         def save() -> None:
             nonlocal saved
@@ -274,7 +281,7 @@ def train(
             # -------------------------------------------------------- end of an epoch
             settle(0)
             mean = {name: float(np.mean([row[name] for row in done])) for name in ("loss", "constructor_accuracy")}
-            speed = len(done) * recipe.batch_size / (time.perf_counter() - since)
+            speed = timed * recipe.batch_size / (time.perf_counter() - since)
             outputs, control = outputs_of(validation)
             if not np.isfinite([output.sum() for output in outputs.values()]).all():
                 raise TrainingError(_diverged(step, [], [], training, checkpoints, recipe))
@@ -302,8 +309,7 @@ def train(
                     highlight=False,
                     soft_wrap=True,
                 )
-            done, since = [], time.perf_counter()
-            at = since
+            done, timed, since = [], 0, time.perf_counter()
 
         # ------------------------------------------------------------ the end
         settle(0)

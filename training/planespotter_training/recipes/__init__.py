@@ -36,7 +36,7 @@ def load(name: str, changes: Sequence[str] = ()) -> Recipe:
     if name not in names():
         raise TrainingError(f"There is no recipe {name!r}; choose one of: {', '.join(names())}.")
     recipe: Recipe = _module(name).RECIPE
-    kinds = {field.name: type(getattr(recipe, field.name)) for field in fields(recipe)}
+    kinds: dict[str, Any] = {field.name: field.type for field in fields(Recipe)}
     for change in changes:
         key, _, value = change.partition("=")
         if key not in kinds or not value:

@@ -45,4 +45,5 @@ RECIPE = Recipe(
     zoom=0.15,
     light=0.25,
     colour=0.8,
+    control="stopped",
 )
