@@ -223,6 +223,7 @@ def explore(
 def sample_site(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve on; 0 takes a free one.")] = 8000,
     photos: Annotated[int, typer.Option(min=1, help="How many photos it shows.")] = 600,
+    endless: Annotated[bool, typer.Option("--endless", help="One page that goes on as one scrolls.")] = False,
 ) -> None:
     """Serve the sample photo site on this machine, to look at it or to scrape it.
 
@@ -235,7 +236,7 @@ def sample_site(
 
     from planespotter_scraping.sample_site.server import SampleSite, serve
 
-    with suppress(KeyboardInterrupt), serve(SampleSite(photos=photos), port) as address:
+    with suppress(KeyboardInterrupt), serve(SampleSite(photos=photos, endless=endless), port) as address:
         typer.echo(f"Serving {photos} photos at {address} until Ctrl-C.")
         threading.Event().wait()
 

@@ -36,17 +36,19 @@ async def save(
     """Write screenshot.png, page.html, report.json and report.txt of `page` into a new folder, and return that.
 
     The new folder is in `folder`/evidence and named for the time and `what`, a word or two. `reason` says in a
-    sentence why the crawl stopped, `status` is what the server answered. `facts` go into report.json and `lines` into
-    report.txt, below the address, the title and our user agent. A page that can no longer be asked leaves less.
+    sentence why the crawl stopped, `status` is what the server answered (by default what the browser says it did).
+    `facts` go into report.json and `lines` into report.txt, below the address, the title and our user agent. A page
+    that can no longer be asked leaves less.
     """
     now = datetime.now(UTC)
     name = f"{now:%Y-%m-%dT%H-%M-%S}-{re.sub(r'[^a-z0-9]+', '-', what.lower()).strip('-')}"
     place = _new_folder(folder / "evidence", name)
     secrets = await _secrets(page)
-    html, title, agent = "", "", ""
+    html, title, agent, answered = "", "", "", 0
     try:
         html, title = await page.content(), await page.title()
         agent = str(await page.evaluate("navigator.userAgent"))
+        answered = int(await page.evaluate("performance.getEntriesByType('navigation')[0]?.responseStatus ?? 0"))
     except PlaywrightError:
         pass
     try:
@@ -57,7 +59,7 @@ async def save(
         "reason": reason,
         "time": now.isoformat(timespec="seconds"),
         "address": page.url,
-        "status": status,
+        "status": status or answered or None,
         "title": title,
         "user_agent": agent,
     }

@@ -12,7 +12,7 @@ from planespotter_scraping import evidence
 from planespotter_scraping.sites import Listing, Site, markup
 from planespotter_scraping.sites.markup import Node
 from planespotter_scraping.sites.probes import Probe
-from planespotter_scraping.watch import FILE, Collapse, RedesignError, Tally, Watch, lines_to_look_at, tally
+from planespotter_scraping.watch import ADDRESSES, FILE, Collapse, RedesignError, Tally, Watch, lines_to_look_at, tally
 
 SHOWN_LINES = 3
 WIDTH = 80
@@ -75,11 +75,12 @@ async def _stop(
 def what_is_gone(site: Site, collapses: list[Collapse]) -> str:
     """Return a sentence or two about the fields that have collapsed."""
     first, *others = collapses
-    text = (
-        f"The pages of {site.name} no longer say the {first.field}: {first.known_from} it on "
-        f"{first.before:.0%} of the cards, and it is on {first.there} of the last {first.cards} "
-        f"({first.there / max(1, first.cards):.0%})."
-    )
+    now = f"{first.there} of the last {first.cards} ({first.there / max(1, first.cards):.0%})"
+    text = f"The pages of {site.name} no longer say the {first.field}: {first.known_from} it "
+    if first.known_from == ADDRESSES:
+        text += f"on {first.cards} of the last cards, and the cards themselves on {first.there}."
+    else:
+        text += f"on {first.before:.0%} of the cards, and it is on {now}."
     if others:
         text += f" Gone too: {', '.join(collapse.field for collapse in others)}."
     if first.known_from == "earlier pages had" and first.field not in site.expected:

@@ -329,7 +329,7 @@ class _PageReader:
 
     def scrolls(self, request: Request, listing: Listing) -> bool:
         """Return whether the list goes on on the page itself."""
-        if self.pages == 1:
+        if self.pages == 1 or listing.last_page is not None:
             return False
         if self.site.continues == "both":  # only the first page can tell: the last one of several links to none either
             return request.user_data["number"] == 1 and request.user_data["role"] == "list" and not listing.next_url

@@ -37,6 +37,7 @@ CONFIRMED = 0.9  # of the cards whose address says a field, so many say it thems
 ENOUGH, REMEMBERED = 24, 480  # cards: to know what is usual, and before older ones fade
 NOT_WATCHED = ("review",)  # it is the reader's own remark
 FILE = ".fullness.json"
+ADDRESSES = "the addresses of the same photos say"
 
 
 class RedesignError(StopError):
@@ -170,16 +171,16 @@ class Watch:
                 return Collapse(name, expected, there, cards, "its profile expects", skipped)
             asked = of_site.filled[name] + of_site.lost[name]
             if of_site.lost[name] and collapsed(of_site.filled[name], asked, CONFIRMED, SHORT_SERIES, self.mistake):
-                told = "the addresses of the same photos say"
-                return Collapse(name, 1.0, of_site.filled[name], asked, told, skipped)
+                return Collapse(name, 1.0, of_site.filled[name], asked, ADDRESSES, skipped)
             usual = self.usual(markup, skipped)
             if usual.cards >= ENOUGH:
                 before = usual.said[name] / usual.cards
-                # What the pages so far had on all cards may still have long gaps, unless the profile rules them out.
+                # What the pages so far had on all cards may still have gaps, such as those that the profile allows for.
                 series = SHORT_SERIES if expected >= NEARLY_ALL else SERIES
                 count = usual.cards // series  # one series more of either kind: what was always there may yet fail
                 careful = (before * count + 1) / (count + 2)
-                if collapsed(of_markup.said[name], of_markup.cards, min(before, careful), series, self.mistake):
+                share = min(before, careful, expected or 1.0)
+                if collapsed(of_markup.said[name], of_markup.cards, share, series, self.mistake):
                     there, cards = of_markup.said[name], of_markup.cards
                     return Collapse(name, before, there, cards, "earlier pages had", skipped)
         return None

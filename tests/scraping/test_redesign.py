@@ -194,6 +194,7 @@ def stopped(replica: Replica, out: Path) -> tuple[RedesignError, dict[str, objec
     text = (folder / "report.txt").read_text()
     assert "a1b2c3d4e5f6" not in text + (folder / "page.html").read_text()
     report = json.loads((folder / "report.json").read_text())
+    assert (report["status"], report["title"]) == (200, "Latest")
     assert report["user_agent"] == f"planespotter/0.1 (+{CONTACT})"
     return caught.value, report, text
 

@@ -103,7 +103,7 @@ async function show() {
     };
     if (page > 1) turn(page - 1, "prev", "Newer");
     if (page < batch.pages) turn(page + 1, "next", "Older");
-    if (page < batch.pages) turn(batch.pages, "last", `Page ${page} of ${batch.pages}`);
+    turn(batch.pages, "last", `Page ${page} of ${batch.pages}`);
   }
   content.setAttribute("aria-busy", "false");
 }
