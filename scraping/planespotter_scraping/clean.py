@@ -13,6 +13,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -122,6 +123,9 @@ def undo(folder: Path) -> tuple[int, int]:
         _write_or_remove(folder / CHANGED, header, WHY_CHANGED, changed)
         for file in made - {row["file"] for row in (*rows, *dropped, *changed)}:
             (folder / file).unlink(missing_ok=True)
+            for parent in (folder / file).relative_to(folder).parents:
+                with suppress(OSError):  # it holds other images
+                    (folder / parent).rmdir()
     return len(back), restored
 
 
@@ -158,7 +162,9 @@ def _plan(folder: Path, options: Options, progress: Callable[[int, int], None]) 
         drop("exact", found)
         conflicts += differing
     if "near" not in options.without:
-        found, differing = rules.near(photos, _alike(folder, photos, options, cuts))
+        whole = {photo.says("file"): 0 for photo in photos if photo.name in cuts}
+        uncut = looks.look_at_all(folder, whole, progress) if whole else {}
+        found, differing = rules.near(photos, _alike(folder, photos, options, cuts, uncut))
         drop("near", found)
         conflicts += differing
     for name, rule in rules.CAPS.items():
@@ -209,16 +215,23 @@ def _cropped_already(row: Row) -> int:
     return int(text) if text.isdecimal() else 0
 
 
-def _alike(folder: Path, photos: Sequence[Photo], options: Options, cuts: Mapping[str, int]) -> list[looks.Alike]:
-    """Return the pairs of photos that are near duplicates."""
-    return looks.find_alike(
-        folder,
-        [photo.says("file") for photo in photos],
-        [photo.look.phash for photo in photos],
-        bits=options.near_bits,
-        detail=options.near_detail,
-        cuts={photo.says("file"): cuts.get(photo.name, 0) for photo in photos},
-    )
+def _alike(
+    folder: Path, photos: Sequence[Photo], options: Options, cuts: Mapping[str, int], uncut: Mapping[str, looks.Look]
+) -> list[looks.Alike]:
+    """Return the pairs of photos that are near duplicates, be it as they will be or as they are.
+
+    A copy from another source may be of the picture without its bar, or have the same bar.
+    """
+    files = [photo.says("file") for photo in photos]
+    now = {photo.says("file"): cuts.get(photo.name, 0) for photo in photos}
+    hashes = [photo.look.phash for photo in photos]
+    found = looks.find_alike(folder, files, hashes, bits=options.near_bits, detail=options.near_detail, cuts=now)
+    if uncut:
+        hashes = [uncut[file].phash if file in uncut else text for file, text in zip(files, hashes, strict=True)]
+        more = looks.find_alike(folder, files, hashes, bits=options.near_bits, detail=options.near_detail)
+        pairs = {(pair.first, pair.second) for pair in found}
+        found += [pair for pair in more if (pair.first, pair.second) not in pairs]
+    return found
 
 
 def _for_review(conflicts: Iterable[Conflict], stay: Mapping[str, Photo]) -> dict[str, str]:

@@ -82,12 +82,9 @@ def sentences(folder: Path, outcome: Cleaned, *, dry_run: bool) -> Iterator[str]
 
 def undo_sentence(folder: Path, back: int, restored: int) -> str:
     """Return what an undo did, as a sentence."""
-    changed = (
-        f", and {_some(restored, 'row')} {'is as it was' if restored == 1 else 'are as they were'} before"
-        if restored
-        else ""
-    )
-    return f"{_some(back, 'photo')} {'is' if back == 1 else 'are'} in {folder} again{changed}."
+    came = f"{_some(back, 'photo')} {'is' if back == 1 else 'are'} in {folder} again"
+    stayed = f"{_some(restored, 'row')} {'is as it was' if restored == 1 else 'are as they were'} before"
+    return ", and ".join(part for part, count in ((came, back), (stayed, restored)) if count) + "."
 
 
 def _some(count: int, what: str) -> str:

@@ -3,11 +3,13 @@
 A photo's grey 32 x 32 version is turned into frequencies (a DCT). The 64 lowest make its hash, one bit each: whether
 it lies above their median (the usual "pHash"). Hashes are small, and pairs of close ones are quickly found. But they
 know only the rough distribution of light, and every airliner from the side before a clear sky has the same one: among
-4,000 photos of one airport, 3,398 pairs lie within 4 bits, and just one of them is a picture that is there twice. So
+4,000 photos of one airport, 3,398 pairs lie within 4 bits, and one of them is a picture that is there twice. So
 a close hash makes two photos candidates, and the other frequencies, the detail, decide: their correlation.
 
-Measured on 9,612 photos of airliners: copies in JPEG quality 20 or of half the size agree in 0.996 and more of their
-detail, other photos in 0.978 at most, but for those that a camera took within a second.
+Measured on 9,612 photos of airliners: copies in JPEG quality 20, of half the size, as WebP, in grey or squashed to a
+square agree in 0.992 and more of their detail, other photos in 0.988 at most. A copy that was cropped by 2 % or made
+much brighter agrees in 0.92 and more: that is not told from two aircraft of one airline at one place, and counts as
+alike. Within 0.85 lie 271 pairs, in groups of at most 22 photos.
 """
 
 import csv
@@ -102,7 +104,7 @@ def look_at_all(
                 progress(len(looks), len(files))
     finally:
         if todo:
-            others = {key: look for key, look in known.items() if key[0] not in files}
+            others = {key: look for key, look in known.items() if key[-1] != str(files.get(key[0], ""))}
             now = {(file, *stamps[file]): look for file, look in looks.items() if file in stamps}
             _write_cache(folder / CACHE, others | now)
     return {file: looks[file] for file in files}

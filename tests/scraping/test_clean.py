@@ -104,6 +104,7 @@ def test_an_undo_brings_every_byte_back(folder: Path) -> None:
     assert set(contents(folder)) != set(before)
     assert clean.undo(folder) == (6, 3)
     assert contents(folder) == before
+    assert {path.name for path in folder.iterdir()} == {"catalog.csv", "images", CACHE}
     with pytest.raises(CatalogError, match="There is nothing to undo in"):
         clean.undo(folder)
 
@@ -150,6 +151,13 @@ def test_a_bar_is_cut_off_into_a_new_file_and_the_copy_below_it_is_found(folder:
     assert (row["file"], row["height"], row["cropped_bottom"]) == ("cropped/framed/barred-20.jpg", "200", "20")
     assert (folder / "images/framed/barred.jpg").read_bytes() == whole
     catalog.check(folder, catalog.read(folder), hashes=True)
+
+
+def test_a_copy_that_has_the_same_bar_is_found_too(folder: Path) -> None:
+    image = jpeg(barred(scene(4)).resize((240, 176)), 95)
+    catalog.append(folder, {"photo_id": "elsewhere", "source": "mirror", "constructor": "Boeing"}, image)
+    clean.clean(folder, Options(crop_bottom={"framed": 20}, smallest_side=170))
+    assert dropped(folder)["elsewhere"] == "near"
 
 
 def test_images_that_are_too_low_are_not_cut(folder: Path) -> None:
