@@ -11,10 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from planespotter_training import bundle
-from planespotter_training.bundle import BundleError
+from planespotter_training.bundle import Bundle, BundleError, Calibration, LabelTree, Thresholds
+from planespotter_training.bundle.eight_bits import pack, unpack
 from planespotter_training.bundle.format import _canonical, _sha256
+from planespotter_training.export import as_function, serialise
+from planespotter_training.network import Classifier
 
 
 @pytest.fixture
@@ -158,3 +162,42 @@ def test_a_network_whose_heads_do_not_fit_the_tree_is_refused(tiny_bundle: Path)
 def test_a_network_that_jax_cannot_read_is_refused(tiny_bundle: Path) -> None:
     with pytest.raises(BundleError, match="Export it again from its run"):
         bundle.load_engine(replace(bundle.read(tiny_bundle), network=b"no network"), (1,))
+
+
+# ---------------------------------------------------------------- weights in 8 bits
+
+
+@given(
+    arrays(np.float32, array_shapes(min_dims=2, max_dims=4, max_side=5), elements=st.floats(-1e3, 1e3, width=32)),
+)
+def test_a_weight_in_8_bits_is_off_by_half_a_step_of_its_channel_at_most(weight: np.ndarray) -> None:
+    largest = np.abs(weight).reshape(-1, weight.shape[-1]).max(axis=0)
+    found = unpack(pack({"kernel": weight, "bias": weight.ravel()}))
+    assert (np.abs(found["kernel"] - weight) <= largest / 127 * 0.501).all()
+    np.testing.assert_array_equal(found["bias"], weight.ravel())
+    np.testing.assert_allclose(unpack(pack(found))["kernel"], found["kernel"], rtol=1e-6)
+
+
+def test_a_bundle_in_8_bits_is_a_quarter_of_the_size_and_answers_alike(tmp_path: Path) -> None:
+    network = Classifier({"constructor": 2, "Airbus": 2, "Boeing": 2}, width=1 / 4, norm=False, seed=3)
+    for head in network.heads.values():  # so that random features make no extreme probabilities
+        head.kernel[...] = head.kernel[...] / 10
+    function, weights = as_function(network)
+    tree = LabelTree({"Airbus": {"A320": [], "A380": []}, "Boeing": {"737": [], "747": []}})
+    calibration = Calibration(dict.fromkeys(tree.heads, 1.0), Thresholds(0.5, 0.5, 0.5))
+    network_file = serialise(function, weights, 32, 48)
+    exact = Bundle("a", "1", tree, 32, 48, calibration, (), {}, "", network_file, weights)
+    bundle.write(exact, tmp_path / "exact")
+    bundle.write(exact, tmp_path / "rounded", eight_bits=True)
+    sizes = [(tmp_path / name / "weights.safetensors").stat().st_size for name in ("exact", "rounded")]
+    assert sizes[1] < sizes[0] * 0.27
+    photos = np.random.default_rng(1).integers(0, 256, (8, 32, 48, 3), np.uint8)
+    outputs = [bundle.load_engine(bundle.read(tmp_path / name), (8,)).run(photos) for name in ("exact", "rounded")]
+    for head in tree.heads:
+        drift = np.abs(outputs[0][head] - outputs[1][head])
+        assert 0 < drift.max() < 0.1
+
+
+def test_scales_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"kernel has \(2, 3\) weights but \(2,\) scales"):
+        unpack({"kernel": np.zeros((2, 3), np.int8), "kernel:scale": np.ones(2, np.float32)})

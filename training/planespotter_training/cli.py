@@ -135,6 +135,9 @@ def export(
     out: Annotated[Path, typer.Option(help="Folder of the bundle to write.")],
     name: Annotated[str, typer.Option(help="Name of the model; the bundle's folder name if not given.")] = "",
     version: Annotated[str, typer.Option(help="Version of the model.")] = "1",
+    weights_8bit: Annotated[
+        bool, typer.Option("--weights-8bit", help="Store the weights in 8 bits: a quarter of the size.")
+    ] = False,
 ) -> None:
     """Turn a run into a bundle that can be served: calibrated, measured on its test photos, checked by hashes.
 
@@ -146,7 +149,7 @@ def export(
     from planespotter_training.evaluate import table
 
     console = Console(stderr=True)
-    made = exporting.export(run, out, name or out.resolve().name, version, console)
+    made = exporting.export(run, out, name or out.resolve().name, version, console, eight_bits=weights_8bit)
     Console().print(table(made.metrics))
     typer.echo(f"Wrote {out}. Next: planespotter serve --model {out}", err=True)
 

@@ -1,5 +1,6 @@
 """Turn a run into a bundle: fold, calibrate, measure, and serialise the network with jax.export."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -10,10 +11,12 @@ import jax.export
 import numpy as np
 import pandas as pd
 from flax import nnx
+from numpy.typing import NDArray
 from rich.console import Console
 
 from planespotter_training import bundle, checkpoint, dataset, run
-from planespotter_training.bundle import Bundle
+from planespotter_training.bundle import Bundle, Calibration, LabelTree, Thresholds
+from planespotter_training.bundle.eight_bits import pack, unpack
 from planespotter_training.calibrate import PRECISION, calibrate
 from planespotter_training.errors import TrainingError
 from planespotter_training.metrics import measure
@@ -25,19 +28,28 @@ PLATFORMS = ("cpu", "cuda")
 
 
 def export(
-    run_folder: Path, out: Path, name: str, version: str, console: Console, precision: float = PRECISION
+    run_folder: Path,
+    out: Path,
+    name: str,
+    version: str,
+    console: Console,
+    precision: float = PRECISION,
+    *,
+    eight_bits: bool = False,
 ) -> Bundle:
     """Write the latest checkpoint of the run in `run_folder` as a bundle to `out`, and return it.
 
     Temperatures and thresholds are chosen on the validation photos, so that `precision` of the answers given at a level
-    are right; the metrics are of the test photos. Raises TrainingError or BundleError.
+    are right; the metrics are of the test photos. With `eight_bits`, kernels are stored in 8 bits, and all of this is
+    of the network that they make. Raises TrainingError or BundleError.
     """
     described = run.read(run_folder)
     tree, recipe = described.tree, described.recipe
     network, steps = checkpoint.load_network(run_folder, recipe, tree)
     fold_norms(network)
     network.control = None  # it is there to be compared with, and never served
-    function, weights = as_function(network)
+    function, exact = as_function(network)
+    weights = unpack(pack(exact)) if eight_bits else exact
     splits = dataset.reopen(run_folder / "dataset")
     with console.status("Calibrating on the validation photos"):
         validation = dataset.load(splits["validation"], tree, recipe, described.sources)
@@ -49,7 +61,13 @@ def export(
         )
     with console.status("Measuring on the test photos"):
         test = dataset.load(splits["test"], tree, recipe, described.sources)
-        metrics = measure(tree, calibration, predict(step, test), test.labels, test.sources) if len(test) else []
+        outputs = predict(step, test)
+        metrics = measure(tree, calibration, outputs, test.labels, test.sources) if len(test) else []
+        cost = {}
+        if eight_bits and len(test):
+            before = predict(partial(jax.jit(function), exact), test)
+            cost = cost_of_rounding(tree, before, outputs)
+            console.print(f"In 8 bits, of {len(test):,} test photos: {describe_cost(cost)}.", soft_wrap=True)
     with console.status("Writing the bundle"):
         made = Bundle(
             name=name,
@@ -66,6 +84,9 @@ def export(
                 "photos": described.photos,
                 "sources": described.sources,
                 "notes": described.notes,
+                "start": described.start,
+                "left_out": described.left_out,
+                "eight_bits": cost,
                 "precision": precision,
                 "seen": remember(pd.read_csv(run_folder / "split.csv", dtype=str, keep_default_na=False)),
             },
@@ -73,8 +94,33 @@ def export(
             network=serialise(function, weights, recipe.height, recipe.width),
             weights=weights,
         )
-        bundle.write(made, out)
+        bundle.write(made, out, eight_bits=eight_bits)
     return made
+
+
+def cost_of_rounding(
+    tree: LabelTree, before: Mapping[str, NDArray[Any]], after: Mapping[str, NDArray[Any]]
+) -> dict[str, float]:
+    """Return how rounded weights changed the log-probabilities [n, classes] of each head."""
+    uncalibrated = Calibration(dict.fromkeys(tree.heads, 1.0), Thresholds(0, 0, 0))
+    answers = [bundle.answer(tree, uncalibrated, outputs) for outputs in (before, after)]
+    moved = [np.abs(np.exp(after[head]) - np.exp(before[head])).max(axis=1) for head in before]
+    pairs = list(zip(*answers, strict=True))
+    return {
+        "other_constructor": float(np.mean([a.label.constructor != b.label.constructor for a, b in pairs])),
+        "other_path": float(np.mean([a.label != b.label for a, b in pairs])),
+        "mean_change_of_probability": float(np.mean(moved)),
+        "largest_change_of_probability": float(np.max(moved)),
+    }
+
+
+def describe_cost(cost: Mapping[str, float]) -> str:
+    """Return the result of `cost_of_rounding` in words."""
+    return (
+        f"{cost['other_constructor']:.1%} get another constructor and {cost['other_path']:.1%} another path; "
+        f"probabilities change by {cost['mean_change_of_probability']:.4f} in the mean and "
+        f"{cost['largest_change_of_probability']:.3f} at most"
+    )
 
 
 def as_function(network: Classifier) -> tuple[Any, dict[str, np.ndarray[Any, Any]]]:

@@ -4,7 +4,7 @@
                          and of itself
     model.stablehlo      jax.export of the whole network: weights and uint8 [n, height, width, 3] in,
                          log-probabilities [n, classes] per head out; for CPU and CUDA; any n
-    weights.safetensors  the weights, by name
+    weights.safetensors  the weights, by name; kernels may be in 8 bits, each with its scales (see eight_bits.py)
 
 Reading checks all of it. A bundle holds no code that Python would run.
 """
@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from numpy.typing import NDArray
 
 from planespotter_training.bundle.answer import Calibration, DecodeRule, Thresholds
+from planespotter_training.bundle.eight_bits import pack, unpack
 from planespotter_training.bundle.tree import LabelTree
 
 Kind = TypeVar("Kind")
@@ -66,14 +67,15 @@ class Bundle:
     weights: Mapping[str, NDArray[Any]] = field(repr=False)
 
 
-def write(bundle: Bundle, folder: Path) -> None:
-    """Write `bundle` to `folder`, which must not exist or be a bundle itself.
+def write(bundle: Bundle, folder: Path, *, eight_bits: bool = False) -> None:
+    """Write `bundle` to `folder`, which must not exist or be a bundle itself; with kernels in 8 bits if asked to.
 
     An old bundle is deleted only once the new one is in its place. Raises BundleError.
     """
     from safetensors.numpy import save
 
-    files = {NETWORK: bundle.network, WEIGHTS: save(dict(bundle.weights))}
+    weights = pack(bundle.weights) if eight_bits else dict(bundle.weights)
+    files = {NETWORK: bundle.network, WEIGHTS: save(weights)}
     strangers = {path.name for path in folder.iterdir()} - {DESCRIPTION, *files} if folder.exists() else set()
     if strangers:
         raise BundleError(
@@ -135,7 +137,7 @@ def read(folder: Path) -> Bundle:
             trained_on=dict(description["trained_on"]),
             jax_version=_typed(description["jax"], str),
             network=files[NETWORK],
-            weights=load(files[WEIGHTS]),
+            weights=unpack(load(files[WEIGHTS])),
         )
     except (KeyError, TypeError, AttributeError, ValueError, SafetensorError) as error:
         raise BundleError(
