@@ -16,12 +16,13 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,7 @@ ALIKE_BITS, ALIKE_DETAIL = 10, 0.85  # alike: the same place and pose, often the
 CACHE = ".looks.csv"
 CACHED = ("file", "size", "modified", "cut", "sha256", "width", "height", "contrast", "phash", "broken")
 
+T = TypeVar("T")
 Pairs = NDArray[np.int64]  # [n, 2], indices of photos, the lower one first
 
 
@@ -97,8 +99,7 @@ def look_at_all(
             todo.append(file)
     progress(len(looks), len(files))
     try:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding lets other threads run
-            found = pool.map(lambda file: look_at(folder / file, files[file]), todo)
+        with closing(_in_threads(lambda file: look_at(folder / file, files[file]), todo)) as found:
             for file, look in zip(todo, found, strict=True):
                 looks[file] = look
                 progress(len(looks), len(files))
@@ -166,20 +167,34 @@ def find_alike(
     needed = np.unique(pairs)
     place = np.zeros(len(hashes), np.int64)
     place[needed] = np.arange(len(needed))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        chosen = [files[hashed[index]] for index in needed]
-        details = list(pool.map(lambda file: _detail_of(folder / file, (cuts or {}).get(file, 0)), chosen))
-    table = np.array(details, np.float32).reshape(-1, SIDE * SIDE)
+    chosen = [files[hashed[index]] for index in needed]
+    table = np.empty((len(needed), SIDE * SIDE), np.float16)  # 2 kB for each candidate
+    with closing(_in_threads(lambda file: _detail_of(folder / file, (cuts or {}).get(file, 0)), chosen)) as details:
+        for row, vector in zip(table, details, strict=True):
+            row[:] = vector
     found = []
-    for start in range(0, len(pairs), 50_000):
-        some = pairs[start : start + 50_000]
-        agreement = np.einsum("ij,ij->i", table[place[some[:, 0]]], table[place[some[:, 1]]])
+    for start in range(0, len(pairs), 4096):
+        some = pairs[start : start + 4096]
+        ones, others = (table[place[some[:, side]]].astype(np.float32) for side in (0, 1))
+        agreement = np.einsum("ij,ij->i", ones, others)
         close = agreement >= detail
         for (one, other), differ, agreed in zip(
             some[close], distances(hashes, some[close]), agreement[close], strict=True
         ):
             found.append(Alike(hashed[one], hashed[other], int(differ), round(float(agreed), 3)))
     return found
+
+
+def _in_threads(work: Callable[[str], T], items: Sequence[str]) -> Generator[T, None, None]:
+    """Yield what `work` makes of each item, in order. Decoding lets other threads run, so all processors are used.
+
+    When it is closed, as after Ctrl-C, what has not begun is not begun any more.
+    """
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        yield from pool.map(work, items)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def groups(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:

@@ -1,5 +1,7 @@
 """Cleaning a catalog: what it does to the folder, that all of it can be undone, and that a kill leaves it whole."""
 
+import dataclasses
+import inspect
 import io
 import json
 import os
@@ -15,7 +17,7 @@ from typer.testing import CliRunner
 
 from planespotter_scraping import catalog, clean
 from planespotter_scraping.catalog import CatalogError
-from planespotter_scraping.cli import app
+from planespotter_scraping.cli import app, clean_catalog
 from planespotter_scraping.folders import import_folder
 from planespotter_scraping.lock import hold
 from planespotter_scraping.looks import CACHE
@@ -396,3 +398,10 @@ def test_what_is_no_rule_of_cropping_is_wrong_usage(folder: Path) -> None:
     code, text = run(str(folder), "--crop-bottom", "framed")
     assert code == 2
     assert "is not SOURCE=ROWS" in text
+
+
+def test_the_command_and_the_rules_have_the_same_defaults() -> None:
+    given = inspect.signature(clean_catalog).parameters
+    for option in dataclasses.fields(Options):
+        if option.name in given and given[option.name].default is not None:
+            assert given[option.name].default == getattr(Options(), option.name), option.name

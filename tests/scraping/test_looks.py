@@ -1,6 +1,7 @@
 """What photos look like: copies in another size or quality are found, and other photos are not taken for them."""
 
 import io
+import time
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
@@ -151,6 +152,28 @@ def test_what_was_seen_is_kept_until_the_file_changes(tmp_path: Path, monkeypatc
     assert [path.name for path in seen] == ["a.jpg", "b.jpg"]
     (tmp_path / looks.CACHE).write_text("file,nonsense\na.jpg,x\n")
     assert look_at_all(tmp_path, files)["a.jpg"] == first["a.jpg"]
+
+
+def test_an_interrupted_look_ends_soon_and_keeps_what_it_saw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = dict.fromkeys(store(tmp_path, **{f"p{number}": jpeg(scene(1)) for number in range(200)}), 0)
+    seen: list[Path] = []
+
+    def slow(path: Path, cut: int = 0) -> Look:
+        seen.append(path)
+        time.sleep(0.01)
+        return look_at(path, cut)
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(looks, "look_at", slow)
+    with pytest.raises(KeyboardInterrupt):
+        look_at_all(tmp_path, files, interrupt)
+    before = len(seen)
+    assert before < 150
+    assert len(look_at_all(tmp_path, files)) == 200
+    assert len(seen) == before + 195
 
 
 @settings(max_examples=60)
