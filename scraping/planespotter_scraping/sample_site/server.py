@@ -1,6 +1,7 @@
 """Serve the sample site over HTTP from this machine."""
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from planespotter_scraping.sample_site import drawing
 from planespotter_scraping.sample_site.photos import Photo, collection
 
+LATEST = "/photos/latest"
 STATIC = Path(__file__).parent / "static"
 NOTHING: Mapping[str, str] = {}
 KINDS = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript"}
@@ -75,6 +77,15 @@ class SampleSite:
         return {str(photo.photo_id): place for place, photo in enumerate(self.collection)}
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of visitors who hang up, such as a crawl that was killed."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
 class PortError(Exception):
     """The port cannot be used. The text says which one, why, and what to do."""
 
@@ -83,10 +94,9 @@ class PortError(Exception):
 def serve(site: SampleSite | None = None, port: int = 0) -> Iterator[str]:
     """Serve `site` on 127.0.0.1 while the context lasts; the value is its address. Port 0 takes a free one."""
     try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), _handler(site or SampleSite()))
+        server = _Server(("127.0.0.1", port), _handler(site or SampleSite()))
     except OSError as error:
         raise PortError(f"Port {port} cannot be used: {error.strerror}. Choose another one, or 0 for any.") from None
-    server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
@@ -99,7 +109,7 @@ def serve(site: SampleSite | None = None, port: int = 0) -> Iterator[str]:
 
 def listing(site: SampleSite, of: str, page: int) -> dict[str, object] | None:
     """Return what page `page` of the list at the path `of` shows, as its JSON; None if there is no such page."""
-    photos = [photo for photo in site.shown if _belongs(photo, of)]
+    photos = site.shown if of == LATEST else [photo for photo in site.shown if _belongs(photo, of)]
     pages = -(-len(photos) // site.per_page)
     if not 1 <= page <= pages:
         return None
@@ -115,9 +125,8 @@ def listing(site: SampleSite, of: str, page: int) -> dict[str, object] | None:
 
 
 def _belongs(photo: Photo, of: str) -> bool:
-    """Return whether `photo` is in the list that has the path `of`, such as /airline/Kestrel."""
+    """Return whether `photo` is in the list that has the path `of`, such as /airline/Kestrel, if that is not LATEST."""
     lists = {
-        "/photos/latest",
         f"/photos/manufacturer/{photo.constructor}",
         f"/photos/aircraft/{photo.constructor}/{photo.aircraft_type}",
         f"/photos/reg/{photo.registration}",
@@ -148,6 +157,7 @@ def _handler(site: SampleSite) -> type[BaseHTTPRequestHandler]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"  # keeps the connection, which halves the time that a crawl takes
+        disable_nagle_algorithm = True  # else the second part of an answer waits for word that the first has come
 
         def do_GET(self) -> None:
             if (reply := site.interfere(self.path, self.headers)) is not None:
@@ -160,7 +170,7 @@ def _handler(site: SampleSite) -> type[BaseHTTPRequestHandler]:
             page = query.get("page", ["1"])[0]
             number = int(page) if page.isdecimal() else 0
             if path == "/":
-                self._answer(b"", "text/plain", HTTPStatus.FOUND, {"Location": "/photos/latest"})
+                self._answer(b"", "text/plain", HTTPStatus.FOUND, {"Location": LATEST})
             elif path == "/robots.txt":
                 self._answer(b"User-agent: *\nAllow: /\n", "text/plain")
             elif path.startswith("/static/") and (file := STATIC / Path(path).name).is_file():
@@ -168,7 +178,7 @@ def _handler(site: SampleSite) -> type[BaseHTTPRequestHandler]:
             elif path.startswith("/images/"):
                 self._image(Path(path).stem)
             elif path == "/api/photos":
-                shown = listing(site, query.get("of", ["/photos/latest"])[0], number)
+                shown = listing(site, query.get("of", [LATEST])[0], number)
                 status = HTTPStatus.OK if shown else HTTPStatus.NOT_FOUND
                 self._answer(json.dumps(shown).encode(), "application/json", status)
             elif path.startswith(("/photos/", "/photo/", "/airline/")):
