@@ -24,7 +24,12 @@ def scrape(
         str | None,
         typer.Option(help="Where the site is. Default: its own address; the sample site is served meanwhile."),
     ] = None,
-    pages: Annotated[int | None, typer.Option(min=1, help="Read this many pages at most. Default: all.")] = None,
+    pages: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Read this many pages at most, or batches of a list that goes on as one scrolls. Default: all."
+        ),
+    ] = None,
     constructors: Annotated[
         str, typer.Option(help="Whose aircraft to store, divided by commas, or all.")
     ] = "Airbus,Boeing",
@@ -102,6 +107,8 @@ def scrape(
     and licence, which OUT/ATTRIBUTION.md does.
 
     Example: planespotter scrape --site sample --out photos
+
+    Example: planespotter scrape --check --site sample
 
     Example: planespotter scrape --site commons --category "Boeing 737-800" --contact you@example.org --out photos
     """

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planespotter_scraping.sites.planespotters import FIELDS, parse
+from planespotter_scraping.sites import LOST, planespotters
+from planespotter_scraping.sites.markup import Node
+from planespotter_scraping.sites.planespotters import FIELDS, Card, parse
 from planespotter_scraping.sites.slugs import squash
 
 URL = "https://photos.test/photos/latest?page=2"
@@ -112,6 +114,26 @@ def test_each_generation_of_the_markup_is_read(name: str) -> None:
         assert bird[0] in photo["image_url"]
         assert photo["image_url"].startswith("https://")
     assert listing.next_url == "https://photos.test/photos/latest?page=3"
+    assert listing.last_page == 9
+    assert listing.cards == listing.matched[listing.markup] == len(BIRDS)
+
+
+def test_a_further_generation_is_one_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cards_of_2027(root: Node) -> list[Card]:
+        return [Card(node, node.get("ref")) for node in root.nodes() if node.tag == "bird-card"]
+
+    monkeypatch.setattr(planespotters, "GENERATIONS", (cards_of_2027, *planespotters.GENERATIONS))
+    links = "".join(links_of(BIRDS[0]).values())
+    listing = parse(f'<bird-card ref="/photo/5/{BIRDS[0][1]}"><img src="/5.jpg">{links}</bird-card>', URL)
+    (photo,) = listing.photos
+    assert (photo["photo_id"], photo["airline"], photo["aircraft_type"]) == ("5", "Delta Air Lines", "717-231")
+    assert (listing.markup, listing.matched["cards_of_2027"], listing.last_page) == ("cards_of_2027", 1, None)
+    assert parse(GENERATIONS["of 2020"], URL).markup == "cards_of_2020"
+
+
+def test_links_that_nothing_reads_are_counted_by_kind() -> None:
+    links = '<a href="/operator/Druk">Druk</a><a href="/photos/airport/Paro/PBH">PBH</a><a href="http://[">x</a>'
+    assert parse(card_of_today(BIRDS[0], [links]), URL).unread == {"/operator/": 1, "/photos/airport/": 1}
 
 
 def test_a_date_of_three_links_is_one_date() -> None:
@@ -175,6 +197,7 @@ def test_a_card_without_labels_is_read_from_its_address_and_says_so() -> None:
     assert photo["airline"] == ""
     assert "airline: only the address says Swiftair" in photo["review"]
     assert listing.missing["constructor"] == {"the card does not say; taken from the address": 1}
+    assert listing.missing["airline"] == {LOST: 1}
 
 
 def test_of_several_links_of_a_kind_the_one_that_the_address_confirms_is_taken() -> None:
@@ -198,6 +221,7 @@ def test_an_old_card_without_an_airline_does_not_take_the_next_text_for_one() ->
 def test_the_last_page_has_no_next_one() -> None:
     assert parse(GENERATIONS["today"], URL.replace("2", "9")).next_url is None
     assert parse('<a rel="next" href="/more">', URL).next_url == "https://photos.test/more"
+    assert parse('<a href="?page=3">', URL).last_page is None  # there may be more behind the next one
 
 
 CARDS = {"today": card_of_today, "of 2020": card_of_2020}
