@@ -1,5 +1,6 @@
 """Charts as SVG that takes its colours and its type from the page around it, so that light and dark both suit."""
 
+import html
 import io
 import re
 from collections.abc import Mapping, Sequence
@@ -108,8 +109,4 @@ def _svg(figure: Figure, words: str) -> str:
     prefix = re.sub(r"\W+", "-", words[:40].lower())
     svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)  # so that two charts in a page do not share names
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"| version="[^"]*"', "", svg).replace("xlink:href", "href")
-    return svg.replace("<svg", f'<svg role="img" aria-label="{_escaped(words)}"', 1)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+    return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(words)}"', 1)

@@ -1,4 +1,4 @@
-"""The commands of the training room: train, recipes, export, evaluate."""
+"""The commands of the training room: train, recipes, export, evaluate, compare."""
 
 from pathlib import Path
 from typing import Annotated
@@ -138,8 +138,17 @@ def export(
     weights_8bit: Annotated[
         bool, typer.Option("--weights-8bit", help="Store the weights in 8 bits: a quarter of the size.")
     ] = False,
+    precision: Annotated[
+        float,
+        typer.Option(
+            help="Share of the answers that shall be right at the level at which they are given.", min=0.5, max=0.999
+        ),
+    ] = 0.95,
 ) -> None:
     """Turn a run into a bundle that can be served: calibrated, measured on its test photos, checked by hashes.
+
+    Each level's threshold is chosen on the validation photos, so that of the answers that end there, at least as many
+    as --precision says are right. A higher precision gives fewer answers.
 
     Example: planespotter export runs/first --out models/first
     """
@@ -149,7 +158,7 @@ def export(
     from planespotter_training.evaluate import table
 
     console = Console(stderr=True)
-    made = exporting.export(run, out, name or out.resolve().name, version, console, eight_bits=weights_8bit)
+    made = exporting.export(run, out, name or out.resolve().name, version, console, precision, eight_bits=weights_8bit)
     Console().print(table(made.metrics))
     typer.echo(f"Wrote {out}. Next: planespotter serve --model {out}", err=True)
 

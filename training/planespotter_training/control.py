@@ -68,8 +68,8 @@ def _flat_softmax(path: Path, described: run.Run) -> tuple[Any, Calibration]:
     network, _ = checkpoint.load_network(path, described.recipe, described.tree)
     if network.control is None:
         raise TrainingError(
-            f"The run {path} was trained without a flat softmax to compare with. Train with --set control=joint or "
-            "another control, or name a bundle."
+            f"The run {path} was trained without a flat softmax to compare with. Train with --set control=stopped, "
+            "or name a bundle."
         )
 
     @jax.jit

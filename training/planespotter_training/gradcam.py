@@ -140,5 +140,5 @@ def overlay(heat: NDArray[np.floating], height: int, width: int) -> Image.Image:
     rgba = np.zeros((height, width, 4), np.uint8)
     rgba[..., 0] = 255
     rgba[..., 1] = (230 * strength).astype(np.uint8)
-    rgba[..., 3] = (170 * strength).astype(np.uint8)
+    rgba[..., 3] = (190 * strength**1.5).astype(np.uint8)
     return Image.fromarray(rgba)

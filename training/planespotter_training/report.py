@@ -35,7 +35,7 @@ COLUMNS = (
     "ece",
 )
 
-PHOTO_WIDTH = 288
+PHOTO_WIDTH = 336
 SHOWN = 6
 """Photos in each part of the gallery."""
 CONFUSIONS = 15

@@ -1,0 +1,176 @@
+"""Trainings side by side, and what needs a network that was really trained: Grad-CAM and the flat softmax."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from planespotter_client.main import main
+from planespotter_training import bundle, checkpoint, gradcam, intervals, recipes, results, run
+from planespotter_training.charts import epochs_chart
+from planespotter_training.compare import Side, changed_settings, compare, paired, tables, write
+from planespotter_training.control import answer_again
+from planespotter_training.errors import TrainingError
+from planespotter_training.evaluate import evaluate
+from planespotter_training.export import export
+from planespotter_training.train import train
+
+QUIET = Console(quiet=True)
+QUICK = ("height=32", "width=48", "channels=0.0625", "batch_size=8", "min_photos=5", "warmup_epochs=0", "colour=0.1")
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory, paint_catalog: Callable[[Path, int], Path]) -> Path:
+    return paint_catalog(tmp_path_factory.mktemp("compared") / "catalog", 120)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, catalog: Path) -> tuple[Path, Path]:
+    """Return a run, and the same as it was an epoch earlier."""
+    folder = tmp_path_factory.mktemp("runs")
+    recipe = recipes.load("small", [*QUICK, "epochs=2", "control=joint"])
+    assert train(catalog, "small", recipe, folder / "long", ("Airbus", "Boeing"), QUIET)
+    shutil.copytree(folder / "long", folder / "short")
+    steps = sorted((int(path.name), path) for path in (folder / "short" / "checkpoints").iterdir())
+    shutil.rmtree(steps[-1][1])
+    log = (folder / "short" / "log.jsonl").read_text().splitlines()
+    (folder / "short" / "log.jsonl").write_text(log[0] + "\n")
+    described = json.loads((folder / "short" / "run.json").read_text())
+    described["recipe"]["learning_rate"] = 0.5
+    (folder / "short" / "run.json").write_text(json.dumps(described))
+    return folder / "short", folder / "long"
+
+
+@pytest.fixture(scope="module")
+def exported(runs: tuple[Path, Path]) -> Path:
+    export(runs[1], runs[1].parent / "bundle", "long", "1", QUIET)
+    return runs[1].parent / "bundle"
+
+
+def test_runs_are_compared_on_the_same_test_photos(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    comparison = compare(runs, QUIET)
+    short, long = comparison.sides
+    assert changed_settings(comparison.sides) == {"learning_rate": ["0.5", "0.002"]}
+    assert len(short.epochs) == 1
+    assert len(long.epochs) == 2
+    for one in comparison.differences:
+        assert one.value == pytest.approx((long.figures[one.figure] or 0) - (short.figures[one.figure] or 0))
+        assert one.value == pytest.approx((one.gained - one.lost) / one.photos)
+        assert one.interval[0] <= one.value <= one.interval[1]
+    write(comparison, tmp_path / "comparison.html")
+    text = (tmp_path / "comparison.html").read_text(encoding="utf-8")
+    assert "<h1>short and long side by side</h1>" in text
+    assert text.count("<svg") == 4
+    assert "://" not in text
+    assert len(tables(comparison)) == 3
+
+
+def test_a_bundle_and_an_evaluation_of_a_run_say_what_the_run_says(
+    runs: tuple[Path, Path], exported: Path, catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intervals, "DRAWS", 0)
+    arguments = ["evaluate", exported, catalog, "--out", tmp_path / "evaluation", "--control", runs[1]]
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    assert not ended.value.code
+    comparison = compare([runs[1], exported, tmp_path / "evaluation"], QUIET)
+    of_run, of_bundle, of_evaluation = (side.figures for side in comparison.sides)
+    for name in ("constructor_accuracy", "path_accuracy", "nll_before_temperature"):
+        assert of_evaluation[name] == pytest.approx(of_run[name], abs=1e-4)
+        assert of_bundle[name] in (None, pytest.approx(of_run[name], abs=1e-4))
+    assert {one.value for one in comparison.differences} == {0}
+    assert {one.chance for one in comparison.differences} == {1}
+
+    found = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
+    flat = found["control"]["flat softmax of long"]
+    assert flat["n"] == found["overall"]["n"]
+    measured = json.loads((runs[1] / "measured.json").read_text())["test"]["control"]
+    said = {metric["name"]: metric["value"] for metric in measured if not metric["source"]}
+    assert flat["constructor_accuracy"] == pytest.approx(said["constructor_accuracy"])
+    assert flat["path_accuracy"] == pytest.approx(said["path_accuracy"])
+    assert "what spoke for the answer" in (tmp_path / "evaluation" / "report.html").read_text()
+
+
+def test_a_run_without_a_flat_softmax_cannot_be_the_control(
+    runs: tuple[Path, Path], exported: Path, catalog: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described = run.read(runs[1])
+    network = checkpoint.build(dataclasses.replace(described.recipe, control="off"), described.tree)
+    monkeypatch.setattr(checkpoint, "load_network", lambda *_: (network, 1))
+    with pytest.raises(TrainingError, match="was trained without a flat softmax"):
+        answer_again(runs[1], evaluate(exported, catalog, "test", QUIET), QUIET)
+
+
+def test_grad_cam_is_of_the_very_network_that_the_bundle_serves(exported: Path) -> None:
+    model = bundle.read(exported)
+    engine = bundle.load_engine(model, (4,))
+    photos = np.random.default_rng(0).integers(0, 255, (4, model.height, model.width, 3), np.uint8)
+    outputs = engine.run(photos)
+    leaves = np.array([outputs[model.tree.constructors[0]][i].argmax() for i in range(4)])
+    heats, how = gradcam.heat(model, engine, photos, leaves)
+    assert how == "grad-cam"
+    assert heats.shape[0] == 4
+    assert heats.min() >= 0
+    assert heats.max() <= 1
+
+
+def test_covering_finds_the_part_that_the_answer_needs(tiny_bundle: Path) -> None:
+    model = bundle.read(tiny_bundle)
+    engine = bundle.load_engine(model, (1,))
+    photo = np.full((1, model.height, model.width, 3), 124, np.uint8)
+    photo[:, 6:12, 36:42] = (255, 0, 0)  # the only red: covering it takes away what says Airbus
+    heats, how = gradcam.heat(model, engine, photo, np.array([0]))
+    assert how == "occlusion"
+    row, column = np.unravel_index(heats[0].argmax(), heats[0].shape)
+    assert (row, column) == (1, 6)
+
+
+def side(name: str, rights: list[int], airframes: list[str]) -> Side:
+    rows = {"photo_id": [f"p{i}" for i in range(len(rights))], "airframe": airframes, "path_right": rights}
+    answers = pd.DataFrame(rows).assign(constructor="Boeing", family="737", model="737-800")
+    answers["constructor_right"] = answers["family_right"] = 1
+    return Side(name, {}, {}, {}, answers=answers)
+
+
+def test_photos_of_one_airframe_count_as_one_witness() -> None:
+    before, after = [0] * 40, [1] * 20 + [0] * 20
+    one_by_one, together = (
+        paired(side("a", before, frames), side("b", after, frames), "path_right")
+        for frames in ([f"N{i}" for i in range(40)], [f"N{i // 10}" for i in range(40)])
+    )
+    assert one_by_one is not None
+    assert together is not None
+    assert one_by_one.value == together.value == 0.5
+    assert together.interval[0] < one_by_one.interval[0]
+    assert one_by_one.chance == pytest.approx(2 / 2**20)
+
+
+def test_only_photos_with_the_same_label_on_both_sides_are_paired() -> None:
+    first, second = side("a", [1, 1], ["x", "y"]), side("b", [1, 0], ["x", "y"])
+    assert second.answers is not None
+    second.answers.loc[1, "model"] = "737-700"
+    found = paired(first, second, "path_right")
+    assert found is not None
+    assert found.photos == 1
+
+
+def test_a_folder_of_something_else_cannot_be_compared(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="is no run, no bundle and no evaluation"):
+        compare([tmp_path, tmp_path], QUIET)
+    (tmp_path / results.METRICS).write_text("{}")
+    with pytest.raises(TrainingError, match="Evaluate again"):
+        compare([tmp_path, tmp_path], QUIET)
+
+
+def test_a_chart_takes_its_colours_from_the_page() -> None:
+    chart = epochs_chart({'a "quoted" <name>': ([1, 2], [0.5, 0.7])}, "accuracy", share=True)
+    assert "var(--series-1)" in chart
+    assert "#0a0b01" not in chart
+    assert "<name>" not in chart
+    assert 'aria-label="accuracy by epoch. a &quot;quoted&quot; &lt;name&gt;: 0.5 to 0.7."' in chart
