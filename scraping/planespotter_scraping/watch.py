@@ -12,10 +12,10 @@ of cards that say it is under half of what it should be, and so small a share ha
 Gaps come in series, such as the photos of one freighter, or of one visit to a museum. So cards do not count singly, but
 in series of SERIES, each of which says the field or not, independently of the others; for what practically every card
 says, and for addresses that disagree, in SHORT_SERIES. With eight fields, three comparisons and four
-windows, the probability of a false alarm is below 1 in 10,000 a page if gaps are so; in a simulation of 100,000
-pages whose gaps come in such series, there was one. A whole page of freighters without an airline, where 4 of 5
-cards have one, is no alarm, and neither are two such pages; a third one is. What loses less than half of
-its cards is not noticed, and a field that the profile does not expect has to be there on a page or so first.
+windows, the probability of a false alarm is below 1 in 10,000 a page if gaps are so; in simulations of 200,000 pages
+whose gaps come in such series, there was one. A whole page of freighters without an airline, where 4 of 5 cards have
+one, is no alarm, and neither are two such pages; a third one is. What loses less than half of its cards is not
+noticed, and a field that the profile does not expect has to be there on a page or so first.
 """
 
 import json
