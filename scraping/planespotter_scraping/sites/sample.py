@@ -33,11 +33,12 @@ def parse(html: str, url: str) -> Listing:
             missing[name][LOST if said else "the card does not say"] += 1
     inner = [node for card in cards for node in card.nodes()]
     paths = [markup.split(node.get("href")).path for node in inner if node.tag == "a"]
-    last = next((address for rel, address in _turns(root, url) if rel == "last"), "")
+    turns = _turns(root, url)
+    last = turns.get("last", "")
     number = (parse_qs(markup.split(last).query).get("page") or [""])[0]
     return Listing(
         photos,
-        next((address for rel, address in _turns(root, url) if rel == "next"), None),
+        turns.get("next"),
         dict(missing),
         cards=len(cards),
         matched={"cards": len(cards), "images": sum(node.tag == "img" for node in inner)}
@@ -53,9 +54,10 @@ def _cards(root: Node) -> list[Node]:
     return [node for node in root.nodes() if node.get("data-photo-url") and node.get("id").isdecimal()]
 
 
-def _turns(root: Node, url: str) -> list[tuple[str, str]]:
-    """Return the links to other pages of the list: what each is to this page, and its address."""
-    return [(node.get("rel"), markup.join(url, node.get("href"))) for node in root.nodes() if node.tag == "a"]
+def _turns(root: Node, url: str) -> dict[str, str]:
+    """Return the addresses of other pages of the list, by what each is to this page: next, prev or last."""
+    links = (node for node in root.nodes() if node.tag == "a" and node.get("rel"))
+    return {link.get("rel"): markup.join(url, link.get("href")) for link in links}
 
 
 def _read(card: Node, url: str) -> dict[str, str]:
