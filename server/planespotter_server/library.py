@@ -160,7 +160,7 @@ class Library:
             one: classifier for one, classifier in self._loaded.items() if one.name != name or one in wanted
         }
         for one in new:
-            log.info("model_serving", model=one.name, version=one.version)
+            log.info("model_ready", model=one.name, version=one.version)
         for classifier in before:
             task = asyncio.create_task(_retire(classifier))
             self._retiring.add(task)

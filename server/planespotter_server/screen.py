@@ -27,7 +27,7 @@ def screen(address: str, models: Sequence[Classifier], default: str, device: Dev
         (
             "at a time",
             f"{settings.queue_photos:,} photos, {_bytes(settings.queue_bytes)}; {settings.max_streams:,} streams of "
-            f"{settings.stream_window:,} photos; {settings.max_client_calls:,} calls of one client",
+            f"{settings.stream_window:,} photos; {settings.max_client_calls:,} calls per client",
         ),
         ("stop", f"Ctrl-C or SIGTERM; photos in work have {settings.grace_seconds:g} s to finish"),
     ]

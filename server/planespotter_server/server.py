@@ -90,7 +90,8 @@ class Server:
         return Classifier(bundle, engine, self._settings, max_in_flight=max_in_flight, on_broken=self._break)
 
     async def serve(self) -> None:
-        """Say that it is ready: there are models."""
+        """Answer from now on: all models are there."""
+        self.service.ready = True
         if not self.broken.is_set():
             await self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
@@ -149,7 +150,11 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> int:
         log.info("stopped", signal=first.result(), all_answered=True)
         # The compiler cannot be interrupted: Python would wait for it, minutes perhaps, before it ended the process.
         os._exit(EXIT_DONE)
-    device, library = await warming
+    try:
+        device, library = await warming
+    except BaseException:
+        await server.stop()
+        raise
     await server.serve()
     served = server.service.models.all()
     announce(screen(join_address(settings.host, port), served, server.service.models.default, device, settings))

@@ -29,9 +29,13 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class ClassifierService(pb_grpc.ClassifierServiceServicer):
-    """Answers with `models`; while there are none every call is refused with WARMING_UP. Make it inside a loop."""
+    """Answers with `models` once `ready` is set; until then every call is refused with WARMING_UP.
+
+    Make it inside a running event loop.
+    """
 
     def __init__(self, settings: Settings) -> None:
+        self.ready = False
         self.models = Models(settings.default_model)
         self.room = Room(settings.queue_photos, settings.queue_bytes)
         self._settings = settings
@@ -135,7 +139,7 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
     def _check_open(self) -> None:
         if self.room.closed:
             raise shutting_down()
-        if not self.models:
+        if not self.ready:
             raise warming_up()
 
     def _choose(self, options: pb.ClassifyOptions) -> Classifier:

@@ -3,6 +3,8 @@
 import asyncio
 import inspect
 import io
+import itertools
+import random
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -14,6 +16,8 @@ from typing import Any
 import grpc
 import pytest
 from google.rpc import code_pb2, status_pb2
+from hypothesis import given
+from hypothesis import strategies as st
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
@@ -30,6 +34,10 @@ from planespotter_client import (
     UnreadablePhotoError,
     WrongServerError,
 )
+from planespotter_client._shared import Ledger, Pending
+from planespotter_server.server import Server
+from planespotter_server.settings import Settings
+from planespotter_training import bundle
 
 Paint = Callable[..., bytes]
 
@@ -278,6 +286,9 @@ class Scripted(pb_grpc.ClassifierServiceServicer):
         error = status_pb2.Status(code=code_pb2.DATA_LOSS, message="Gone.")
         return pb.BatchClassifyResponse(results=[pb.BatchClassifyResult(error=error)] * len(request.photos))
 
+    def ListModels(self, request: Any, context: Any) -> pb.ListModelsResponse:  # noqa: N802
+        return pb.ListModelsResponse()
+
     def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
         yield pb.StreamClassifyResponse(photo_id=next(requests).photo_id)
         context.abort(grpc.StatusCode.UNAVAILABLE, "gone away")
@@ -348,6 +359,154 @@ async def test_a_stream_that_breaks_gives_what_it_has_and_then_raises(connect: A
         with pytest.raises(UnavailableError):
             await gather()
     assert len(answers) <= 1
+
+
+class Restless(Scripted):
+    """A server that goes away again and again: of each stream it reads so many photos, and answers just those."""
+
+    def __init__(self, read_counts: list[int]) -> None:
+        super().__init__()
+        self.read_counts = read_counts
+        self.answered: list[str] = []
+
+    def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
+        read_count = self.read_counts.pop(0) if self.read_counts else 10**9
+        held_back: list[str] = []
+        for number, request in enumerate(itertools.islice(requests, read_count)):
+            if read_count - number <= 2:
+                held_back.append(request.photo_id)  # answered only after the word
+            else:
+                self.answered.append(request.photo_id)
+                yield pb.StreamClassifyResponse(photo_id=request.photo_id)
+        if read_count < 10**9:
+            yield pb.StreamClassifyResponse(going_away=pb.GoingAway(read_count=read_count))
+        for photo_id in held_back:
+            self.answered.append(photo_id)
+            yield pb.StreamClassifyResponse(photo_id=photo_id)
+
+
+@pytest.mark.parametrize("read_counts", [[3], [0], [1, 0, 4, 2], [19, 1]])
+async def test_a_stream_moves_on_when_the_server_goes_away(connect: Any, read_counts: list[int]) -> None:
+    servicer = Restless(list(read_counts))
+    with scripted(servicer) as address:
+        answers = await collect((await connect(address)).stream(b"photo" for _ in range(20)))
+    assert [answer.index for answer in answers] == list(range(20))
+    assert all(answer.error is None for answer in answers)
+    assert sorted(map(int, servicer.answered)) == list(range(20)), "each was answered once, and no photo twice"
+    assert servicer.read_counts == []
+
+
+async def test_a_stream_whose_server_goes_away_for_good_gives_what_it_has_and_then_raises(connect: Any) -> None:
+    class Leaving(Restless):
+        def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
+            if not self.read_counts:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "gone away")
+            return super().StreamClassify(requests, context)
+
+    answers: list[PhotoAnswer] = []
+
+    async def gather(spotter: Any) -> None:
+        async for answer in spotter.stream(b"photo" for _ in range(20)):
+            answers.append(answer)  # noqa: PERF401  (what came before the end counts)
+
+    with scripted(Leaving([5])) as address, pytest.raises(UnavailableError):
+        await gather(await connect(address, timeout=1.0))
+    assert sorted(answer.index for answer in answers) == list(range(5))
+
+
+async def test_a_server_that_leaves_without_what_it_promised_is_told_apart(connect: Any) -> None:
+    class Forgetful(Scripted):
+        def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
+            next(requests)
+            yield pb.StreamClassifyResponse(going_away=pb.GoingAway(read_count=1))
+
+    with scripted(Forgetful()) as address, pytest.raises(WrongServerError, match="before it had answered all"):
+        await collect((await connect(address)).stream([b"photo"]))
+
+
+async def test_a_stream_outlives_its_server(
+    connect: Any, tiny_bundle: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real server goes under load, and another takes its place."""
+    read = bundle.read(tiny_bundle)
+    engine = bundle.load_engine(read, (1, 4))
+
+    async def start(port: int) -> tuple[Server, int]:
+        server = Server(Settings(port=port))
+        port = await server.start()
+        server.service.models.put("tiny", {"1": server.classifier(read, engine)})
+        await server.serve()
+        return server, port
+
+    first, port = await start(0)
+    spotter = await connect(f"127.0.0.1:{port}")
+    await spotter.model()  # the synchronous one would ask for limits in this thread, which is the server's too
+    names = ["737-800", "A320neo", "A320-200"] * 100
+    answers: list[PhotoAnswer] = []
+
+    async def gather() -> None:
+        async for answer in spotter.stream(paint(name) for name in names):
+            answers.append(answer)  # noqa: PERF401  (the test watches it grow)
+
+    gathering = asyncio.create_task(gather())
+    while len(answers) < 50 and not gathering.done():  # noqa: ASYNC110  (a list sets no event)
+        await asyncio.sleep(0.01)
+    await first.drain()
+    await first.stop(5)
+    second, _ = await start(port)
+    await gathering
+    await second.stop()
+    assert model_names(sorted(answers, key=lambda answer: answer.index)) == names
+
+
+# A stream that a server leaves: how many photos are given and sent meanwhile, how many of them it reads, in which order
+# it answers them, and when it says that it goes away.
+LEAVINGS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 8), st.randoms(), st.integers(0, 8)), max_size=6)
+
+
+@given(photos=st.integers(0, 20), leavings=LEAVINGS)
+def test_the_ledger_gives_each_photo_one_answer_however_often_servers_leave(
+    photos: int, leavings: list[tuple[int, int, random.Random, int]]
+) -> None:
+    ledger = Ledger("somewhere")
+    given_ = 0
+    answered: list[int] = []
+
+    def give(count: int) -> None:
+        nonlocal given_
+        for _ in range(min(count, photos - given_)):
+            ledger.add(Pending(given_, "", b""), b"", pb.ClassifyOptions())
+            given_ += 1
+        ledger.all_given = given_ == photos
+
+    def answer(photo_id: str) -> None:
+        response = ledger.note(pb.StreamClassifyResponse(photo_id=photo_id))
+        assert response is not None
+        answered.append(response.index)
+
+    for new, read_count, chance, word_comes in leavings:
+        ledger.begin()
+        give(new)
+        sent = [ledger.next_request().photo_id for _ in range(read_count + 2) if ledger.has_more]
+        read = sent[:read_count]
+        word = pb.StreamClassifyResponse(going_away=pb.GoingAway(read_count=len(read)))
+        for place, photo_id in enumerate(chance.sample(read, len(read))):
+            if place == word_comes:
+                assert ledger.note(word) is None
+                assert not ledger.has_more, "nothing is sent to a server that will not read it"
+            answer(photo_id)
+        if word_comes >= len(read):
+            ledger.note(word)
+        if ledger.end():
+            break
+    else:
+        ledger.begin()
+        give(photos)
+        while ledger.has_more:
+            answer(ledger.next_request().photo_id)
+        assert ledger.all_sent
+        assert ledger.end()
+    assert sorted(answered) == list(range(photos))
 
 
 async def test_a_batch_that_fails_leaves_the_others_alone(connect: Any) -> None:

@@ -1,5 +1,6 @@
 """The command `planespotter serve` as a process of its own."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -9,10 +10,12 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -21,6 +24,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
+from planespotter_client.main import main
+from planespotter_server.server import serve
+from planespotter_server.settings import ServerError, load_settings
+from planespotter_training import bundle
 
 SERVE = [sys.executable, "-m", "planespotter_client.main", "serve"]
 BUF = Path(sysconfig.get_path("scripts")) / "buf"
@@ -182,6 +189,124 @@ def test_a_signal_before_it_is_ready_ends_it_cleanly(tiny_bundle: Path) -> None:
     assert [json.loads(line)["event"] for line in logs.splitlines()] == ["stopped"]
 
 
+@pytest.fixture
+def folder(tiny_bundle: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """Write a version of the model `tiny` to the folder `models`."""
+
+    def write(version: str) -> Path:
+        path = tmp_path / "models" / "tiny" / version
+        bundle.write(replace(bundle.read(tiny_bundle), version=version), path)
+        return path
+
+    return write
+
+
+def test_new_versions_take_over_under_load_and_broken_ones_do_not(
+    folder: Callable[[str], Path], tmp_path: Path, paint: Callable[..., bytes]
+) -> None:
+    folder("1")
+    flags = ["--models", str(tmp_path / "models"), "--poll-seconds", "0.1", "--port", "0", "--batch-sizes", "1,4"]
+    with subprocess.Popen([*SERVE, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
+        assert started.stdout is not None
+        address = started.stdout.readline().split()[-1]
+        seen: Counter[str] = Counter()
+        done = threading.Event()
+        photo = paint("747")
+
+        def call() -> None:
+            with grpc.insecure_channel(address) as channel:
+                stub = pb_grpc.ClassifierServiceStub(channel)
+                while not done.is_set():
+                    seen[stub.Classify(pb.ClassifyRequest(photo=photo)).classification.model_version] += 1
+
+        def stream() -> None:
+            def photos() -> Iterator[pb.StreamClassifyRequest]:
+                while not done.is_set():
+                    yield pb.StreamClassifyRequest(photo=photo)
+
+            with grpc.insecure_channel(address) as channel:
+                for answer in pb_grpc.ClassifierServiceStub(channel).StreamClassify(photos()):
+                    seen[answer.classification.model_version] += 1
+
+        def until_it_answers(version: str) -> None:
+            before, patience = seen[version], time.monotonic() + 30
+            while seen[version] < before + 20:
+                assert not any(caller.done() for caller in callers)
+                assert time.monotonic() < patience, f"version {version} does not answer"
+                time.sleep(0.01)
+
+        with futures.ThreadPoolExecutor(3) as pool:
+            callers = [pool.submit(call), pool.submit(call), pool.submit(stream)]
+            try:
+                until_it_answers("1")
+                folder("2")
+                until_it_answers("2")
+                (folder("3") / "weights.safetensors").write_bytes(b"no weights")
+                while started.stderr and json.loads(started.stderr.readline())["event"] != "model_refused":
+                    pass
+                until_it_answers("2")
+            finally:
+                done.set()
+            for caller in callers:
+                caller.result(timeout=20)
+        assert set(seen) == {"1", "2"}
+        started.send_signal(signal.SIGTERM)
+        assert started.wait(20) == 0
+
+
+# The command with an engine that works for a while and then only fails, or never returns.
+BREAKING = """
+import sys, time
+from planespotter_client.main import main
+from planespotter_training import bundle
+
+load = bundle.load_engine
+
+class Breaking:
+    def __init__(self, engine):
+        self.engine, self.batch_sizes, self.left = engine, engine.batch_sizes, 20
+    def run(self, photos):
+        self.left -= 1
+        if self.left < 0 and sys.argv[1] == "fails":
+            raise RuntimeError("/dev/secret: the device is gone")
+        time.sleep(3600 if self.left < 0 else 0)
+        return self.engine.run(photos)
+
+bundle.load_engine = lambda *arguments: Breaking(load(*arguments))
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("how", ["fails", "hangs"])
+def test_a_device_that_fails_ends_the_process_with_a_code_of_its_own(
+    tiny_bundle: Path, paint: Callable[..., bytes], how: str
+) -> None:
+    flags = ["--model", str(tiny_bundle), "--port", "0", "--batch-sizes", "4", "--device-timeout-seconds", "0.5"]
+    command = [sys.executable, "-c", BREAKING, how, "serve", *flags]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
+        assert started.stdout is not None
+        address = started.stdout.readline().split()[-1]
+        with grpc.insecure_channel(address) as channel:
+            photo, responses = paint("747"), []
+
+            def endless() -> Iterator[pb.StreamClassifyRequest]:
+                for number in itertools.count():
+                    yield pb.StreamClassifyRequest(photo_id=str(number), photo=photo)
+
+            # gRPC may find the process gone before it finds the end of the stream.
+            with contextlib.suppress(grpc.RpcError):
+                for response in pb_grpc.ClassifierServiceStub(channel).StreamClassify(endless()):
+                    responses.append(response)  # noqa: PERF402  (what came before the end counts)
+        _, logs = started.communicate(timeout=20)
+    assert started.returncode == 75
+    assert "device_failed" in [json.loads(line)["event"] for line in logs.splitlines() if line.startswith("{")]
+    assert any(response.HasField("going_away") for response in responses)
+    assert any(response.classification.family.name == "747" for response in responses)
+    told = {response.error.message for response in responses if response.HasField("error")}
+    assert any("has failed, and the server is about to end" in message for message in told)
+    assert not any("secret" in message for message in told)
+
+
 def refused(*arguments: str, **environment: str) -> str:
     done = subprocess.run([*SERVE, *arguments], capture_output=True, text=True, env={**os.environ, **environment})
     assert (done.returncode, done.stdout) == (1, "")
@@ -219,3 +344,30 @@ def test_a_host_that_is_none_of_this_machine_gets_a_sentence(tiny_bundle: Path, 
 
 def test_a_wrong_setting_gets_a_sentence(tiny_bundle: Path) -> None:
     assert "PLANESPOTTER_STREAM_WINDOW" in refused("--model", str(tiny_bundle), PLANESPOTTER_STREAM_WINDOW="none")
+
+
+@pytest.mark.parametrize(
+    ("named", "sentence"),
+    [
+        ({}, r"either one bundle \(--model BUNDLE\) or a folder of them"),
+        ({"model": "tiny", "models": "empty"}, "not both"),
+        ({"models": "empty"}, "There is no model to serve in"),
+        ({"model": "tiny", "default_model": "large"}, "default_model names 'large', but what can be served is 'tiny'"),
+    ],
+)
+async def test_what_cannot_be_served_gets_a_sentence(
+    tiny_bundle: Path, tmp_path: Path, named: dict[str, str], sentence: str
+) -> None:
+    places = {"tiny": tiny_bundle, "empty": tmp_path}
+    flags: dict[str, object] = {name: places.get(place, place) for name, place in named.items()}
+    settings = load_settings(None, port=0, batch_sizes="1", **flags)
+    with pytest.raises(ServerError, match=sentence):
+        await serve(settings, lambda _: pytest.fail("it serves"))
+
+
+def test_the_command_reads_a_file_of_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "serve.toml"
+    config.write_text("stream_windo = 3\n")
+    with pytest.raises(SystemExit):
+        main(["serve", "--config", str(config)])
+    assert "Did you mean stream_window?" in capsys.readouterr().err
