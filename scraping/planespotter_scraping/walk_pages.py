@@ -14,6 +14,7 @@ import asyncio
 import logging
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -98,6 +99,7 @@ async def walk(
     )
     storage = FileSystemStorageClient()
     queue = await _open_queue(configuration, storage)
+    elsewhere, tempfile.tempdir = tempfile.tempdir, _scratch(queues)
     try:
         pool = _browsers(chromium, user_agent)
         crawler = _crawler(pool, configuration, storage, queue)
@@ -112,10 +114,19 @@ async def walk(
         if not await queue.is_finished():
             raise KeyboardInterrupt  # Crawlee has taken the signal and ended in order
     finally:
+        tempfile.tempdir = elsewhere
         # Crawlee would hand the same open queue to the next crawl of this process.
         service_locator.storage_instance_manager.remove_from_cache(queue)
     shutil.rmtree(queues, ignore_errors=True)
     return metadata.handled_request_count
+
+
+def _scratch(queues: Path) -> str:
+    """Return an empty folder for the browsers' profiles: where a kill leaves one behind, the next walk removes it."""
+    folder = queues.resolve() / "browsers"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return str(folder)
 
 
 async def _open_queue(configuration: Configuration, storage: FileSystemStorageClient) -> RequestQueue:
@@ -307,7 +318,9 @@ class _PageReader:
 
     async def turn_away(self, page: Page, found: str, status: int | None = None) -> None:
         """Raise StopError with what was found, and keep the evidence."""
-        remedy = "Ask those who run the site whether they allow a crawl; this command gets round nothing."
+        remedy = (
+            "What was stored is safe. Ask those who run the site whether they allow a crawl; nothing gets round this."
+        )
         if "login" in found:
             remedy = (
                 "If the site allows a crawl with your login, log in by hand with `playwright open --save-storage "
@@ -417,6 +430,8 @@ def _reason(error: Exception) -> str:
     text = str(error).partition("\n")[0].strip()
     if "net::" in text:
         return f"the site did not answer: {text.partition('net::')[2].partition(' at ')[0]}"
+    if "has been closed" in text or "crashed" in text:
+        return "the browser has ended, perhaps for lack of memory"
     return text or type(error).__name__
 
 

@@ -1,9 +1,5 @@
 """The crawl, in a real headless Chromium, against the sample site on this machine."""
 
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import httpx
@@ -16,11 +12,6 @@ from planespotter_scraping.keep import fetch
 from planespotter_scraping.outcome import ScrapeError
 from planespotter_scraping.sample_site.photos import collection
 from planespotter_scraping.sample_site.server import SampleSite, serve
-
-
-def command(out: Path, url: str) -> list[str]:
-    run = "from planespotter_scraping.cli import app; app()"
-    return [sys.executable, "-c", run, "scrape", "--out", str(out), "--url", url]
 
 
 def test_a_crawl_stores_each_photo_that_the_site_shows(tmp_path: Path) -> None:
@@ -57,28 +48,6 @@ def test_only_the_constructors_and_pages_that_were_asked_for_are_stored(tmp_path
     assert outcome.pages == 2
     assert len(catalog.read(tmp_path)) == outcome.stored == len(wanted)
     assert outcome.other_constructors == {"Airbus": 40 - len(wanted)}
-
-
-def test_after_a_kill_the_same_command_goes_on_and_loses_nothing(tmp_path: Path) -> None:
-    site = SampleSite(photos=120, per_page=20)
-    with serve(site) as base:
-        process = subprocess.Popen(command(tmp_path, base), stdout=subprocess.DEVNULL, start_new_session=True)
-        deadline = time.monotonic() + 60
-        while len(catalog.photo_ids(tmp_path)) < 30 and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        before = catalog.read(tmp_path)
-        assert 30 <= len(before) < 110
-
-        done = subprocess.run(command(tmp_path, base), capture_output=True, text=True, check=True)
-    after = catalog.read(tmp_path)
-    catalog.check(tmp_path, after, hashes=True)
-    wanted = {f"sample-{photo.photo_id}" for photo in site.collection if photo.constructor != "ATR"}
-    assert set(after["photo_id"]) == wanted
-    assert after.iloc[: len(before)].equals(before)
-    assert "6 pages read" not in done.stdout  # those before the kill were not read again
-    assert f"{len(after) - len(before)} photos stored" in done.stdout
 
 
 def test_a_page_that_cannot_be_read_is_named_and_tried_again_by_the_next_run(tmp_path: Path) -> None:

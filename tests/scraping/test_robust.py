@@ -94,7 +94,7 @@ def test_kills_lose_nothing_while_new_photos_push_old_ones_over_the_edges_of_pag
         last = subprocess.run(command(tmp_path, base), capture_output=True, text=True)
     assert last.returncode == 0, last.stderr
     assert wanted <= sound(tmp_path)
-    assert not (tmp_path / ".crawl").exists()
+    assert not (tmp_path / ".crawl").exists()  # nor the profiles of the browsers that were killed
     assert f"{len(wanted)} photos stored" not in last.stdout  # it went on, and did not begin anew
 
 
