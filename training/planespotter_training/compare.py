@@ -138,7 +138,8 @@ def _read_run(folder: Path, name: str) -> Side:
     facts = {
         "recipe": described.recipe_name,
         "photos trained on": f"{described.photos.get('train', 0):,}",
-        "epochs": f"{log[-1]['epoch']:.3g}" if log else "0",
+        "begun with": described.start or "random weights",
+        "epochs trained": f"{log[-1]['epoch']:.3g}" if log else "0",
         **_speed(log, described.recipe.batch_size),
         "types": str(sum(map(len, described.tree.leaves.values()))),
         "test photos": f"{len(test):,}",

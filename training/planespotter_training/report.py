@@ -32,6 +32,7 @@ COLUMNS = (
     "path_accuracy",
     "sure_share",
     "sure_accuracy",
+    "unknown_share",
     "ece",
 )
 
