@@ -1,6 +1,7 @@
 """Logs on stderr: readable lines on a terminal, else one JSON object for each event. They never hold a photo."""
 
 import sys
+import warnings
 
 import structlog
 
@@ -8,6 +9,8 @@ import structlog
 def configure_logs() -> None:
     """Set up structlog for this process."""
     on_terminal = sys.stderr.isatty()
+    # Of a photo with a damaged EXIF block Pillow says so; anybody could fill the log with that.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     # Tracebacks without the values of variables, among which are photos.
     tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)

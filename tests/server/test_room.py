@@ -75,3 +75,61 @@ async def test_a_closed_room_refuses_everyone() -> None:
             await attempt
     with pytest.raises(Refusal, match="shutting down"):
         room.enter(1)
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_who_is_refused_comes_back_when_half_of_the_work_is_done() -> None:
+    clock = Clock()
+    room = Room(photos=20, size=1000, clock=clock)
+    places = [room.enter(1) for _ in range(20)]
+    assert room.retry_after() == 1.0, "nothing has left yet, so nobody knows"
+    for place in places[:10]:
+        clock.now += 0.2  # five photos in a second
+        place.leave()
+    for _ in range(10):
+        room.enter(1)
+    with pytest.raises(Refusal, match=r"Try again in 2 s\.") as refused:
+        room.enter(1)
+    assert refused.value.retry_after == pytest.approx(2.0)  # 20 photos in work, half of them at 5/s
+
+
+def test_a_quiet_time_does_not_slow_the_estimate_down_and_a_stall_does() -> None:
+    clock = Clock()
+    room = Room(photos=10, size=1000, clock=clock)
+    for _ in range(10):
+        place = room.enter(1)
+        clock.now += 0.1
+        place.leave()
+    clock.now += 3600
+    places = [room.enter(1) for _ in range(10)]
+    for place in places[:5]:
+        clock.now += 0.1
+        place.leave()
+    assert room.retry_after() == pytest.approx(5 / 2 / 10)
+    clock.now += 10
+    assert room.retry_after() > 5
+    clock.now += 10**6
+    assert room.retry_after() == 30.0, "but never for ever"
+
+
+async def test_a_stream_reads_only_when_there_is_likely_to_be_room() -> None:
+    room = Room(photos=4, size=1000)
+    places = [room.enter(1) for _ in range(3)]
+    waiting = asyncio.create_task(room.until_open())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    places[0].leave()
+    await waiting
+    room.enter(1)
+    room.enter(1)  # waiting took no room
+    room.close()
+    with pytest.raises(Refusal, match="shutting down"):
+        await room.until_open()

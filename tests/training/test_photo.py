@@ -30,15 +30,20 @@ def two_halves(width: int = 120, height: int = 80) -> Image.Image:
     return image
 
 
-def bare_png(width: int, height: int) -> bytes:
-    """Return the header of a PNG of any size, and no pixels."""
+def png(width: int, height: int, bits: int, colour: int, rows: bytes) -> bytes:
+    """Return a PNG of the pixels in `rows`, written by hand: Pillow writes few kinds."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    pixels = chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    pixels = chunk(b"IDAT", zlib.compress(rows))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")
+
+
+def bare_png(width: int, height: int) -> bytes:
+    """Return the header of a PNG of any size, and no pixels."""
+    return png(width, height, 8, 2, b"\0" * 1000)
 
 
 def close_to(colour: np.ndarray, expected: tuple[int, int, int]) -> bool:
@@ -85,6 +90,85 @@ def test_sixteen_bit_grey_keeps_its_brightness() -> None:
 def test_what_is_transparent_shows_the_mean_colour() -> None:
     pixels = decode(encode(Image.new("RGBA", (60, 40), (255, 0, 0, 0)), "PNG"), 40, 60)
     assert close_to(pixels[20, 30], PADDING)
+
+
+# How a camera writes an upright scene when it is held so that this orientation turns it back.
+HELD = {
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+def scene() -> Image.Image:
+    """Return a picture that no turn maps onto itself."""
+    blocks = np.random.default_rng(0).integers(0, 255, (5, 8, 3))
+    return Image.fromarray(np.kron(blocks, np.ones((30, 30, 1))).astype(np.uint8))
+
+
+def difference(data: bytes, expected: Image.Image) -> float:
+    """Return the mean difference between `data`, decoded, and `expected`."""
+    wanted = decode(encode(expected, "PNG"), 40, 60).astype(int)
+    return float(np.abs(decode(data, 40, 60).astype(int) - wanted).mean())
+
+
+@pytest.mark.parametrize("orientation", HELD)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_every_orientation_comes_out_upright(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    turn = HELD[orientation]
+    held = scene() if turn is None else scene().transpose(turn)
+    assert difference(encode(held, kind, quality=95, exif=exif), scene()) < 4
+
+
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"Exif\0\0garbage",
+        b"Exif\0\0II*\0\xff\xff\xff\xff",
+        b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x02\0\xff\xff\xff\x7f\0\0\0\0",
+        b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x02\0\x02\0\0\x006\0\0\0\0\0\0\0",  # the text "6"
+        b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x09\0\0\0\0\0\0\0",  # the number 9
+    ],
+)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # Pillow's word on it
+def test_an_orientation_that_makes_no_sense_is_left_out(kind: str, exif: bytes) -> None:
+    assert difference(encode(scene(), kind, quality=95, exif=exif), scene()) < 4
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        encode(scene(), "JPEG", quality=95, progressive=True),
+        encode(scene().convert("CMYK"), "JPEG", quality=95),
+        encode(scene().quantize(40), "PNG"),
+        encode(scene(), "WEBP", lossless=True, save_all=True, append_images=[two_halves(240, 150)]),
+        encode(scene(), "PNG", save_all=True, append_images=[two_halves(240, 150)]),
+        encode(scene(), "MPO", quality=95, save_all=True, append_images=[two_halves(240, 150)]),
+    ],
+    ids=["progressive", "CMYK", "palette", "animated WebP", "animated PNG", "JPEG of several pictures"],
+)
+def test_other_ways_to_write_a_photo_give_the_same_and_animations_their_first_picture(data: bytes) -> None:
+    assert difference(data, scene()) < 4
+
+
+@pytest.mark.parametrize(("channels", "colour"), [(1, 0), (2, 4), (3, 2), (4, 6)])
+def test_sixteen_bits_give_the_same_as_eight(channels: int, colour: int) -> None:
+    eight = np.asarray(scene())[..., :3]
+    if channels < 3:
+        eight = eight[..., :1]
+    opaque = np.full((*eight.shape[:2], 1), 255, np.uint8)
+    pixels = np.concatenate([eight, opaque], axis=-1) if channels % 2 == 0 else eight
+    rows = (pixels.astype(">u2") * 257).astype(">u2")
+    data = png(240, 150, 16, colour, b"".join(b"\0" + row.tobytes() for row in rows))
+    assert difference(data, Image.fromarray(eight.squeeze())) == 0
 
 
 def test_a_large_jpeg_is_nearly_the_same_as_one_that_was_scaled_down_before() -> None:

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile, ImageOps
+from PIL import ExifTags, Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
@@ -13,6 +13,18 @@ DEFAULT_MAX_PIXELS = 40_000_000
 
 # The mean colour of ImageNet, on which the trunk of the network was centred: what is filled with it says nothing.
 PADDING = (124, 117, 104)
+
+# What brings a photo upright, by its EXIF orientation; other values mean nothing.
+TURNS: dict[object, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+LYING = {TURNS[orientation] for orientation in (5, 6, 7, 8)}  # these swap width and height
 
 
 class PhotoError(Exception):
@@ -81,28 +93,36 @@ def _undecodable(size: int) -> PhotoError:
 
 
 def _fit(image: ImageFile.ImageFile, height: int, width: int) -> NDArray[np.uint8]:
-    lies_on_its_side = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+    turn = TURNS.get(_orientation(image))
+    lies_on_its_side = turn in LYING
     upright = image.size[::-1] if lies_on_its_side else image.size
     scale = min(width / upright[0], height / upright[1])
     fitted = (max(1, round(upright[0] * scale)), max(1, round(upright[1] * scale)))
     # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size: far quicker. Twice the size asked for keeps it sharp.
     draft = (2 * fitted[0], 2 * fitted[1])
     image.draft("RGB", draft[::-1] if lies_on_its_side else draft)
-    rgb = ImageOps.exif_transpose(_to_rgb(image)).resize(fitted, Image.Resampling.BILINEAR)
+    rgb = _to_rgb(image)
+    if turn is not None:
+        rgb = rgb.transpose(turn)
     canvas = Image.new("RGB", (width, height), PADDING)
-    canvas.paste(rgb, ((width - fitted[0]) // 2, (height - fitted[1]) // 2))
+    canvas.paste(rgb.resize(fitted, Image.Resampling.BILINEAR), ((width - fitted[0]) // 2, (height - fitted[1]) // 2))
     return np.asarray(canvas)
+
+
+def _orientation(image: ImageFile.ImageFile) -> object:
+    """Return what the EXIF block says of how the camera was held; 1, upright, where it is damaged: the photo is not."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # as above
+        return 1
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits a pixel: Pillow would cut off all that is brighter than 255
-        exif = image.getexif()
         image = Image.fromarray((np.asarray(image, np.uint32) >> 8).astype(np.uint8))
-        image.getexif().update(exif)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         ground = Image.new("RGBA", rgba.size, (*PADDING, 255))
-        ground.getexif().update(image.getexif())
         ground.alpha_composite(rgba)
         image = ground
     return image.convert("RGB")
