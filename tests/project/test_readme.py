@@ -1,4 +1,4 @@
-"""What the README says to do can be done."""
+"""What the README and the pages in docs/ say to do can be done."""
 
 import re
 import shlex
@@ -14,7 +14,8 @@ from planespotter_client.main import build_app
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^    planespotter (.+)$", README, re.MULTILINE)
+PAGES = [README, *(page.read_text(encoding="utf-8") for page in sorted((REPOSITORY / "docs").glob("*.md")))]
+COMMANDS = [line for page in PAGES for line in re.findall(r"^    planespotter (.+)$", page, re.MULTILINE)]
 
 
 @pytest.fixture
