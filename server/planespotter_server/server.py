@@ -174,9 +174,9 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> int:
     all_answered = await _stop(server, settings, signals, 0.0 if device_failed else settings.drain_seconds)
     log.info("stopped", all_answered=all_answered and not device_failed)
     code = EXIT_DEVICE_FAILED if device_failed else EXIT_DONE if all_answered else EXIT_DROPPED
-    if device_failed or (library is not None and library.loading):
+    if code != EXIT_DONE or (library is not None and library.loading):
         sys.stdout.flush()
-        os._exit(code)  # Python would wait for the thread that is stuck in the device, or that compiles
+        os._exit(code)  # Python would wait for a thread that is stuck in the device, or that compiles
     for task in (first, broken):
         task.cancel()
     return code
