@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,14 @@ from planespotter_training.train import train
 
 QUIET = Console(quiet=True)
 QUICK = ("height=32", "width=48", "channels=0.0625", "batch_size=8", "min_photos=5", "warmup_epochs=0", "colour=0.1")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_draws() -> Iterator[None]:
+    """Intervals are tested elsewhere; here they are drawn from fewer samples, for speed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(intervals, "DRAWS", 0)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +80,8 @@ def test_runs_are_compared_on_the_same_test_photos(runs: tuple[Path, Path], tmp_
 
 
 def test_a_bundle_and_an_evaluation_of_a_run_say_what_the_run_says(
-    runs: tuple[Path, Path], exported: Path, catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runs: tuple[Path, Path], exported: Path, catalog: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(intervals, "DRAWS", 0)
     arguments = ["evaluate", exported, catalog, "--out", tmp_path / "evaluation", "--control", runs[1]]
     with pytest.raises(SystemExit) as ended:
         main([str(argument) for argument in arguments])

@@ -218,7 +218,7 @@ def test_an_airframe_is_drawn_with_all_its_photos() -> None:
         assert drawn[0] + drawn[1] + drawn[5] == 3
 
 
-@settings(max_examples=4)
+@settings(max_examples=2)
 @given(photos())
 def test_every_figure_lies_in_its_interval_and_the_same_photos_have_the_same(
     given_: tuple[dict[str, Any], list[Label], Calibration],

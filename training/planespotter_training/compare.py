@@ -18,7 +18,9 @@ from planespotter_training.bundle import Calibration, Thresholds
 from planespotter_training.charts import epochs_chart
 from planespotter_training.definitions import DEFINITIONS, shown, shown_interval
 from planespotter_training.errors import TrainingError
+from planespotter_training.intervals import intervals
 from planespotter_training.judge import judge, number
+from planespotter_training.metrics import figures
 from planespotter_training.report import page
 
 # What is the same before and after calibration, so that runs and bundles can stand beside each other.
@@ -154,13 +156,13 @@ def _read_run(folder: Path, name: str) -> Side:
     known = dict(zip(split["photo_id"], airframes(split), strict=True))
     rows["airframe"] = [known.get(photo_id, photo_id) for photo_id in test.photo_ids]
     answers = pd.DataFrame(test.labels, columns=LABEL[1:]).assign(photo_id=test.photo_ids, airframe=rows["airframe"])
-    group = results.group(nodes, rows)
+    found = figures(nodes, rows, FIGURES)
     return Side(
         name,
         settings,
         facts | {"step": f"{step:,}"},
-        {figure: group[figure] for figure in FIGURES},
-        group["intervals"],
+        {figure: None if one is None else one.value for figure, one in found.items()},
+        intervals(nodes, rows, found),
         log,
         _numbers(answers.assign(**results.rights(nodes, rows))),
     )
