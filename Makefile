@@ -27,8 +27,9 @@ lint: setup ## Check style, types and the .proto files
 protos: setup ## Generate the Python code beside the .proto files
 	@$(BIN)/python scripts/generate_protos.py
 
-bench: setup ## Measure decoding, the network and the server on this machine
+bench: browser ## Measure crawling, decoding, the network and the server on this machine
 	@$(BIN)/python scripts/bench.py
+	@$(BIN)/python scripts/bench_scraping.py
 
 clean: ## Remove what the targets made, but not .venv
 	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
