@@ -10,6 +10,19 @@ import pytest
 from PIL import Image
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compile_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what XLA compiles for all tests and their subprocesses: it takes longer than to run it."""
+    settings = {"jax_compilation_cache_dir": str(tmp_path_factory.mktemp("xla"))}
+    settings |= {"jax_persistent_cache_min_compile_time_secs": "0.5"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name.upper(), value)
+            jax.config.update(name, float(value) if name.endswith("secs") else value)
+        yield
+        jax.config.update("jax_compilation_cache_dir", None)
+
+
 @pytest.fixture(autouse=True)
 def strict_jax() -> Iterator[None]:
     with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("standard"):

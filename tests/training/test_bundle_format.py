@@ -180,8 +180,8 @@ def test_a_weight_in_8_bits_is_off_by_half_a_step_of_its_channel_at_most(weight:
 
 def test_a_bundle_in_8_bits_is_a_quarter_of_the_size_and_answers_alike(tmp_path: Path) -> None:
     network = Classifier({"constructor": 2, "Airbus": 2, "Boeing": 2}, width=1 / 4, norm=False, seed=3)
-    for head in network.heads.values():  # so that random features make no extreme probabilities
-        head.kernel[...] = head.kernel[...] / 10
+    for layer in network.heads.values():  # so that random features make no extreme probabilities
+        layer.kernel[...] = layer.kernel[...] / 10
     function, weights = as_function(network)
     tree = LabelTree({"Airbus": {"A320": [], "A380": []}, "Boeing": {"737": [], "747": []}})
     calibration = Calibration(dict.fromkeys(tree.heads, 1.0), Thresholds(0.5, 0.5, 0.5))

@@ -111,6 +111,23 @@ def test_sources_are_drawn_by_their_share(balance: float, share: float) -> None:
     assert np.mean(next(drawn)["index"] < 180) == pytest.approx(share, abs=0.02)
 
 
+@pytest.mark.parametrize(("balance", "share"), [(0.0, 0.5), (1.0, 0.9), (0.5, 0.75)])
+def test_types_are_drawn_by_their_share_of_their_source(balance: float, share: float) -> None:
+    n = 400
+    examples = dataset.Examples(
+        photo_ids=[""] * n,
+        sources=["one" if i < 200 else "other" for i in range(n)],
+        labels=[Label("Boeing", "737" if i % 200 < 180 else "747") for i in range(n)],
+        masks=np.zeros((n, 4), bool),
+        constructor_weights=np.zeros(n, np.float32),
+        pixels=lambda _: np.zeros((1, 1, 3), np.uint8),
+        held=None,
+    )
+    drawn = next(batches(examples, batch_size=800, source_balance=1, type_balance=balance, seed=0))["index"]
+    assert np.mean(drawn % 200 < 180) == pytest.approx(share, abs=0.02)
+    assert np.mean(drawn < 200) == pytest.approx(0.5, abs=0.02)
+
+
 def test_only_a_few_batches_are_read_ahead() -> None:
     read = []
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from planespotter_training.bundle import Label, LabelTree
-from planespotter_training.loss import leaf_mask, node_loss
+from planespotter_training.loss import as_chain, leaf_mask, node_loss
 
 TREE = LabelTree({"Airbus": {"A320": ["A320-200", "A320neo"], "A380": []}, "Boeing": {"737": ["737-700", "737-800"]}})
 NODES = [
@@ -68,3 +68,25 @@ def test_a_photo_of_a_source_with_one_constructor_does_not_move_the_constructor_
     gradients = jax.grad(lambda heads: node_loss(TREE, heads, masks, jnp.zeros(1)).sum())(outputs)
     assert np.abs(gradients["constructor"]).max() == 0
     assert np.abs(gradients["Boeing"]).max() > 0.01
+
+
+def test_smoothing_asks_the_heads_that_a_photo_teaches_for_equal_probabilities() -> None:
+    outputs = random_outputs(len(NODES))
+    masks = jnp.asarray(np.stack([leaf_mask(TREE, node) for node in NODES]))
+    weights = jnp.linspace(0.5, 1, len(NODES))
+    plain, smooth = (np.asarray(node_loss(TREE, outputs, masks, weights, smoothing=share)) for share in (0.0, 0.1))
+    for row, node in enumerate(NODES):
+        uniform = -float(outputs["constructor"][row].mean()) * float(weights[row])
+        if node.family and node != Label("Boeing", "737"):  # which says no more than Boeing in this tree
+            uniform -= float(outputs[node.constructor][row].mean())
+        assert smooth[row] == pytest.approx(0.9 * plain[row] + 0.1 * uniform, rel=1e-5)
+
+
+def test_a_flat_softmax_as_a_chain_gives_every_leaf_its_probability() -> None:
+    flat = jax.nn.log_softmax(3 * jax.random.normal(jax.random.key(4), (6, 5)))
+    chain = as_chain(TREE, flat)
+    assert {head: output.shape for head, output in chain.items()} == {h: (6, n) for h, n in TREE.heads.items()}
+    for output in chain.values():
+        np.testing.assert_allclose(np.exp(output).sum(axis=1), 1, rtol=1e-5)
+    joint = [chain["constructor"][:, i : i + 1] + chain[name] for i, name in enumerate(TREE.constructors)]
+    np.testing.assert_allclose(np.concatenate(joint, axis=1), flat, rtol=1e-5)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from planespotter_training.network import Classifier, fold_norms
+from planespotter_training.network import Classifier, flops, fold_norms
 
 HEADS = {"constructor": 2, "Airbus": 5, "Boeing": 3}
 
@@ -69,3 +69,83 @@ def test_dropout_is_on_in_training_only() -> None:
     moved = [network(batch, dropout_key=jax.random.key(key))["Airbus"] for key in range(2)]
     np.testing.assert_array_equal(calm[0], calm[1])
     assert not np.array_equal(moved[0], moved[1])
+
+
+@pytest.mark.parametrize(("pooling", "features"), [("average", 32), ("average+max", 64), ("flatten", 32 * 2 * 3)])
+def test_the_picture_is_pooled_as_the_recipe_says(pooling: str, features: int) -> None:
+    network = Classifier({"constructor": 2}, width=1 / 16, norm=False, pooling=pooling, size=(64, 100))
+    batch = photos(2, 64, 100)
+    found = np.asarray(network.features(batch))
+    assert found.shape == (2, features)
+    maps = np.asarray(network.trunk.maps(batch))
+    assert maps.shape == (2, 2, 3, 32)
+    expected = {
+        "average": maps.mean(axis=(1, 2)),
+        "average+max": np.concatenate([maps.mean(axis=(1, 2)), maps.max(axis=(1, 2))], axis=1),
+        "flatten": maps.reshape(2, -1),
+    }
+    np.testing.assert_allclose(found, expected[pooling], rtol=1e-5)
+
+
+def test_with_the_mirror_a_photo_and_its_mirror_image_get_one_answer_the_mean_of_both() -> None:
+    plain, mirrored = (Classifier(HEADS, width=1 / 16, norm=False, mirror=mirror) for mirror in (False, True))
+    batch = photos(2, 32, 48)
+    one, other = plain(batch), plain(batch[:, :, ::-1])
+    found, again = mirrored(batch), mirrored(batch[:, :, ::-1])
+    for head in HEADS:
+        np.testing.assert_allclose(np.exp(found[head]), (np.exp(one[head]) + np.exp(other[head])) / 2, rtol=1e-4)
+        np.testing.assert_allclose(again[head], found[head], rtol=1e-4)
+        assert not np.allclose(one[head], other[head], rtol=1e-3)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_the_control_changes_no_head_and_trains_the_features_only_if_asked_to(joint: bool) -> None:
+    batch = photos(2, 32, 48)
+    network = Classifier(HEADS, width=1 / 32, norm=False, hidden=4, control=8, control_trains_trunk=joint)
+    without = Classifier(HEADS, width=1 / 32, norm=False, hidden=4)
+    for head in HEADS:
+        np.testing.assert_array_equal(network(batch)[head], without(batch)[head])
+    graph, weights = nnx.split(network)
+
+    @jax.jit
+    @jax.grad
+    def gradient(weights: nnx.State) -> jax.Array:  # type: ignore[type-arg]
+        merged = nnx.merge(graph, weights)
+        return merged.flat(merged.features(batch))[:, 0].sum()
+
+    found = nnx.to_pure_dict(gradient(weights))
+    assert np.abs(found["control"]["kernel"]).max() > 0
+    assert bool(np.abs(found["trunk"]["layers"]["block5_conv3"]["kernel"]).max() > 0) is joint
+
+
+def test_what_is_frozen_gets_no_gradient_and_keeps_its_statistics() -> None:
+    network = Classifier(HEADS, width=1 / 32, norm=True, train_from="block3_conv1")
+    graph, weights, statistics = nnx.split(network, nnx.Param, ...)  # type: ignore[misc]
+
+    @jax.jit
+    def gradient(weights: nnx.State) -> object:  # type: ignore[type-arg]
+        def loss(weights: nnx.State) -> tuple[jax.Array, object]:  # type: ignore[type-arg]
+            merged = nnx.merge(graph, weights, statistics, copy=True)
+            output = merged(photos(4, 32, 48), dropout_key=jax.random.key(0))["Airbus"][:, 0].sum()
+            return output, nnx.split(merged, nnx.Param, ...)[2]  # type: ignore[misc]
+
+        return jax.grad(loss, has_aux=True)(weights)
+
+    gradients, after = map(nnx.to_pure_dict, gradient(weights))
+    before = nnx.to_pure_dict(statistics)
+    for name, layer in gradients["trunk"]["layers"].items():
+        learns = name >= "block3"
+        assert bool(np.abs(layer["kernel"]).max() > 0) is learns
+        norms = before["trunk"]["norms"][name]["mean"], after["trunk"]["norms"][name]["mean"]
+        assert bool((norms[0] != norms[1]).any()) is learns
+
+
+def test_a_photo_of_224_pixels_costs_vgg16_what_is_known_of_it() -> None:
+    network = nnx.eval_shape(lambda: build(1))
+    answering, training = flops(network, 224, 224)
+    assert answering == pytest.approx(2 * 15.35e9, rel=0.01)
+    assert answering * 2.9 < training < answering * 3  # three times, but for what is before the first layer
+    assert flops(nnx.eval_shape(lambda: Classifier(HEADS, width=1, norm=False, train_from="heads")), 224, 224) == (
+        answering,
+        answering,
+    )

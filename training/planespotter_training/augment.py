@@ -84,7 +84,8 @@ def augment(
 def _random_ops(which_key: jax.Array, amount_key: jax.Array, count: int, strength: float) -> dict[str, jax.Array]:
     """Return by how much each operation changes a photo: `count` different ones by a random amount, the others by 0."""
     names = list(RANDOM_OPS)
-    chosen = jax.random.permutation(which_key, len(names)) < count
+    draws = jax.random.uniform(which_key, (len(names),))
+    chosen = (draws[:, None] > draws[None, :]).sum(axis=1) < count  # the smallest draws; to sort takes long to compile
     amounts = jax.random.uniform(amount_key, (len(names),), minval=-strength, maxval=strength) * chosen
     return {name: amounts[index] * RANDOM_OPS[name] for index, name in enumerate(names)}
 

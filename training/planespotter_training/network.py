@@ -192,7 +192,7 @@ def flops(network: Classifier, height: int, width: int) -> tuple[float, float]:
     for name, conv in network.trunk.layers.items():
         halvings = int(name[5]) - 1
         rows, columns = height >> halvings, width >> halvings
-        one = 2.0 * conv.kernel[...].size * rows * columns
+        one = 2.0 * conv.kernel.size * rows * columns
         forward += one
         if name not in network.trunk.frozen:
             backward += one * (1 + learns_before)

@@ -1,0 +1,198 @@
+"""The loop with all that a recipe can ask for: kept or streamed, stopped or not, on one device or four, the same."""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from flax import nnx
+from rich.console import Console
+
+from planespotter_scraping import catalog
+from planespotter_training import checkpoint, devices, recipes, run
+from planespotter_training import train as training
+from planespotter_training.begin_run import begin
+from planespotter_training.errors import TrainingError
+from planespotter_training.train import train
+
+BOTH = ("Airbus", "Boeing")
+QUIET = Console(quiet=True)
+SMALL = ("height=32", "width=48", "channels=0.03125", "batch_size=8", "min_photos=5", "epochs=1", "warmup_epochs=0")
+EVERYTHING = (
+    *SMALL,
+    "learning_rate=0.0001",
+    "steps_per_epoch=6",
+    "pooling=average+max",
+    "hidden=4",
+    "mirror=true",
+    "control=joint",
+    "label_smoothing=0.1",
+    "layer_decay=0.8",
+    "unfreeze_epochs=0.1",
+    "ema=0.9",
+    "type_balance=0.5",
+    "rotation=10",
+    "random_ops=2",
+    "l2=0.001",
+)
+
+
+@pytest.fixture(scope="module")
+def painted(tmp_path_factory: pytest.TempPathFactory, paint_catalog: Callable[[Path, int], Path]) -> Path:
+    return paint_catalog(tmp_path_factory.mktemp("painted") / "catalog", 80)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, painted: Path) -> Path:
+    """A run without a stop, whose photos stayed on the device."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    assert train(painted, "small", recipes.load("small", EVERYTHING), out, BOTH, QUIET)
+    return out
+
+
+def steps(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines()]
+
+
+def weights(folder: Path) -> list[Any]:
+    described = run.read(folder)
+    return jax.tree.leaves(nnx.state(checkpoint.load_network(folder, described.recipe, described.tree)[0]))
+
+
+@contextmanager
+def stop_after(count: int) -> Iterator[object]:
+    """Stand in for the signal: it comes after that many steps. The loop asks once before each step."""
+    asked = iter(range(count))
+
+    class Stop:
+        def is_set(self) -> bool:
+            return next(asked, None) is None
+
+    yield Stop()
+
+
+def test_a_run_that_streams_its_photos_and_was_stopped_ends_with_the_same_weights_bit_for_bit(
+    whole: Path, painted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipes.load("small", EVERYTHING)
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_stop_on_signal", partial(stop_after, 4))
+        assert not train(painted, "small", recipe, tmp_path, BOTH, QUIET, memory=0)
+    assert train(painted, "small", recipe, tmp_path, BOTH, QUIET, memory=0)
+    assert all(np.array_equal(one, other) for one, other in zip(weights(whole), weights(tmp_path), strict=True))
+    same = ("step", "loss", "constructor_accuracy", "gradient_norm", "learning_rate")
+    assert [[row[name] for name in same] for row in steps(whole)] == [
+        [row[name] for name in same] for row in steps(tmp_path)
+    ]
+
+
+def test_four_devices_share_the_batch_and_come_to_the_same_loss(whole: Path, painted: Path, tmp_path: Path) -> None:
+    settings = [word for setting in EVERYTHING for word in ("--set", setting)]
+    command = [sys.executable, "-m", "planespotter_client.main", "train", str(painted), "--out", str(tmp_path)]
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    done = subprocess.run([*command, *settings], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for one, four in zip(steps(whole), steps(tmp_path), strict=True):
+        assert four["loss"] == pytest.approx(one["loss"], rel=1e-4)
+        assert four["gradient_norm"] == pytest.approx(one["gradient_norm"], rel=1e-2)
+
+
+def test_what_is_exported_is_the_average_of_the_weights(whole: Path) -> None:
+    with checkpoint.manager(whole, create=False) as checkpoints:
+        kept = checkpoints.item_metadata(checkpoints.latest_step())
+        assert set(kept.keys()) == {"network", "weights", "optimiser", "iterator"}
+
+
+def test_the_control_is_measured_beside_the_chain(whole: Path) -> None:
+    measured = json.loads((whole / "measured.json").read_text())
+    assert set(measured) == {"validation", "test"}
+    for side in measured.values():
+        of_chain, of_control = (
+            {(metric["source"], metric["name"], metric["photos"]) for metric in side[kind]}
+            for kind in ("chain", "control")
+        )
+        assert ("", "constructor_accuracy") in {row[:2] for row in of_control}
+        assert of_chain == of_control
+    (line,) = (json.loads(line) for line in (whole / "log.jsonl").read_text().splitlines())
+    assert line["control"].keys() | {"loss"} == line["validation"].keys()
+
+
+def test_every_step_and_epoch_has_its_line(whole: Path) -> None:
+    assert [row["step"] for row in steps(whole)] == [1, 2, 3, 4, 5, 6]
+    (line,) = (json.loads(line) for line in (whole / "log.jsonl").read_text().splitlines())
+    assert line["loss"] == pytest.approx(np.mean([row["loss"] for row in steps(whole)]))
+    assert line["share_of_peak"] > 0
+
+
+def test_a_loss_that_is_no_number_ends_training_and_names_the_photos(painted: Path, tmp_path: Path) -> None:
+    recipe = recipes.load("small", [*SMALL, "learning_rate=1e30"])
+    with pytest.raises(
+        TrainingError,
+        match=r"no number any more at step \d, at the photos p\d+, p\d+.*: training has diverged\. There is no "
+        r"checkpoint yet\. Train into another folder with a lower learning rate than 1e\+30",
+    ):
+        train(painted, "small", recipe, tmp_path, BOTH, QUIET)
+
+
+def test_two_trainings_of_one_run_at_a_time_are_refused(whole: Path, painted: Path) -> None:
+    with (whole / ".run.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(TrainingError, match="Another training is writing to"):
+            train(painted, "small", recipes.load("small", EVERYTHING), whole, BOTH, QUIET)
+
+
+def test_a_batch_that_devices_cannot_share_is_refused(
+    painted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = devices.Layout()
+    layout.devices = 3
+    monkeypatch.setattr(devices, "Layout", lambda: layout)
+    with pytest.raises(TrainingError, match="A batch of 8 photos cannot be shared evenly by 3 devices"):
+        train(painted, "small", recipes.load("small", SMALL), tmp_path, BOTH, QUIET)
+
+
+# ---------------------------------------------------------------- what is left out of training
+
+
+def begun(folder: Path, out: Path, left_out: dict[str, list[str]]) -> run.Run:
+    recipe = recipes.load("small", SMALL)
+    return begin(catalog.read(folder), folder, "", "small", recipe, out, BOTH, QUIET, left_out=left_out)
+
+
+def test_a_source_or_an_airline_that_is_left_out_is_on_the_test_side_only(painted: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "catalog"
+    folder.mkdir()
+    (folder / "images").symlink_to(painted / "images")
+    rows = pd.read_csv(painted / "catalog.csv", dtype=str, keep_default_na=False)
+    rows["airline"] = ["Blue Air" if number % 5 == 0 else "Red Air" for number in range(len(rows))]
+    rows.to_csv(folder / "catalog.csv", index=False)
+    made = begun(folder, tmp_path / "run", {"sources": ["LEFT"], "airlines": ["blue air"]})
+    assert run.read(tmp_path / "run").left_out == made.left_out == {"sources": ["LEFT"], "airlines": ["blue air"]}
+    split = pd.read_csv(tmp_path / "run" / "split.csv", dtype=str, keep_default_na=False)
+    out = (split["source"] == "left") | (split["airline"] == "Blue Air")
+    assert set(split["split"][out]) == {"test"}
+    assert set(split["split"][~out]) == {"train", "validation", "test"}
+    assert made.sources.keys() == {"right"}
+
+
+def test_a_name_that_no_photo_has_is_refused_beside_those_that_there_are(painted: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"has the source 'up'\. The most frequent are: left \(40\), right \(40\)"):
+        begun(painted, tmp_path / "run", {"sources": ["up"]})
+    with pytest.raises(TrainingError, match=r"has the airline 'Blue Air'\. The most frequent are: none is named"):
+        begun(painted, tmp_path / "run", {"airlines": ["Blue Air"]})
+
+
+def test_a_run_does_not_go_on_with_others_left_out(whole: Path, painted: Path) -> None:
+    recipe = recipes.load("small", EVERYTHING)
+    with pytest.raises(TrainingError, match="holds another run, with nothing left out of training"):
+        train(painted, "small", recipe, whole, BOTH, QUIET, left_out={"sources": ["left"]})
