@@ -32,13 +32,14 @@ EVERYTHING = (
     *SMALL,
     "learning_rate=0.0001",
     "steps_per_epoch=6",
+    "train_from=block5_conv1",  # the way back through all of it takes long to compile
     "pooling=average+max",
     "hidden=4",
     "mirror=true",
     "control=joint",
     "label_smoothing=0.1",
     "layer_decay=0.8",
-    "unfreeze_epochs=0.1",
+    "unfreeze_epochs=0.5",
     "ema=0.9",
     "type_balance=0.5",
     "rotation=10",
@@ -131,11 +132,11 @@ def test_every_step_and_epoch_has_its_line(whole: Path) -> None:
     assert [row["step"] for row in steps(whole)] == [1, 2, 3, 4, 5, 6]
     (line,) = (json.loads(line) for line in (whole / "log.jsonl").read_text().splitlines())
     assert line["loss"] == pytest.approx(np.mean([row["loss"] for row in steps(whole)]))
-    assert line["share_of_peak"] > 0
+    assert 0 <= line["share_of_peak"] < 1
 
 
 def test_a_loss_that_is_no_number_ends_training_and_names_the_photos(painted: Path, tmp_path: Path) -> None:
-    recipe = recipes.load("small", [*SMALL, "learning_rate=1e30"])
+    recipe = recipes.load("small", [*SMALL, "learning_rate=1e30", "norm=false", "train_from=heads"])
     with pytest.raises(
         TrainingError,
         match=r"no number any more at step \d, at the photos p\d+, p\d+.*: training has diverged\. There is no "
