@@ -4,13 +4,13 @@ Licences such as CC BY ask for that wherever the photos go, so the page lies in 
 It is made from the rows of the catalog alone, and the same rows always make the same page.
 """
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from planespotter_scraping import catalog
 from planespotter_scraping.catalog import CatalogError
+from planespotter_scraping.whole_file import replacing
 
 FILE = "ATTRIBUTION.md"
 HEAD = """# Whose photos these are
@@ -31,17 +31,13 @@ def write(folder: Path) -> int:
     frame = catalog.read(folder)
     rows: list[dict[str, str]] = frame[frame["licence"].str.strip() != ""].to_dict("records")  # type: ignore[assignment]
     page = folder / FILE
-    temporary = page.with_name(f".{FILE}.part")
     try:
         if not rows:
             page.unlink(missing_ok=True)
             return 0
-        with temporary.open("w", encoding="utf-8", newline="\n") as handle:
+        with replacing(page) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as handle:
             handle.write(HEAD.format(count=len(rows)))
             handle.writelines(f"- {_line(row)}\n" for row in rows)
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(page)
     except OSError as error:
         raise CatalogError(
             f"{page} cannot be written: {error.strerror}. Make room or mend its permissions, and run "

@@ -26,6 +26,7 @@ from pathlib import Path
 import pandas as pd
 
 from planespotter_scraping.labels import place
+from planespotter_scraping.whole_file import replacing
 
 COLUMNS = (
     "photo_id",  # unique in the catalog
@@ -184,16 +185,12 @@ def append(
     values = {column: " ".join(value.split()) for column, value in written.items()}
     try:
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        temporary = folder / file.with_name(f".{file.name}.part")
-        if link is not None:
-            temporary.unlink(missing_ok=True)
-            temporary.hardlink_to(link)
-        else:
-            with temporary.open("wb") as handle:
-                handle.write(image)
-                handle.flush()
-                os.fsync(handle.fileno())
-        temporary.replace(folder / file)
+        with replacing(folder / file) as temporary:
+            if link is not None:
+                temporary.unlink(missing_ok=True)
+                temporary.hardlink_to(link)
+            else:
+                temporary.write_bytes(image)
         temporary.unlink(missing_ok=True)  # replacing a link by a link to the same file does nothing
         _append_row(folder / "catalog.csv", values)
     except OSError as error:
@@ -232,16 +229,11 @@ def rewrite(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) ->
     byte order mark, and end lines as Windows does.
     """
     first = _first_line(path)
-    temporary = path.with_name(f".{path.name}.part")
-    with temporary.open(
-        "w", encoding="utf-8-sig" if first.startswith(codecs.BOM_UTF8) else "utf-8", newline=""
-    ) as handle:
+    encoding = "utf-8-sig" if first.startswith(codecs.BOM_UTF8) else "utf-8"
+    with replacing(path) as temporary, temporary.open("w", encoding=encoding, newline="") as handle:
         writer = csv.writer(handle, lineterminator=_line_end(first))
         writer.writerow(header)
         writer.writerows(rows)
-        handle.flush()
-        os.fsync(handle.fileno())
-    temporary.replace(path)
 
 
 def _first_line(path: Path) -> bytes:

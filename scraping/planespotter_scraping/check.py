@@ -13,7 +13,7 @@ from urllib.parse import urljoin
 
 import httpx
 
-from planespotter_scraping import browser, crawl, redesign, walk_pages, watch
+from planespotter_scraping import browser, crawl, redesign, watch
 from planespotter_scraping.keep import Keeper
 from planespotter_scraping.login import cookie_jar
 from planespotter_scraping.login import read as read_login
@@ -74,6 +74,8 @@ def check(
         async with httpx.AsyncClient(headers=headers, cookies=cookies, timeout=30, follow_redirects=True) as client:
             robots = Robots(client)
             looker = Looker(site.name, out or Path(), client, None, robots=robots)
+            from planespotter_scraping import walk_pages  # Crawlee takes seconds, and a kept page needs none of it
+
             await walk_pages.walk(
                 site,
                 base,

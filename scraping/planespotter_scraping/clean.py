@@ -10,7 +10,6 @@ the catalog as it was, or cleaned; the next clean or undo sees from the catalog 
 """
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
@@ -22,6 +21,7 @@ from planespotter_scraping import catalog, crop, looks, rules
 from planespotter_scraping.catalog import CHANGED, DROPPED, CatalogError
 from planespotter_scraping.lock import hold
 from planespotter_scraping.rules import Conflict, Options, Photo
+from planespotter_scraping.whole_file import replacing
 
 WHY_DROPPED = ("dropped_because", "dropped_by", "dropped_at", "dropped_from_row")
 WHY_CHANGED = ("changed_because", "changed_at", "changed_added")
@@ -300,12 +300,8 @@ def _cropped(folder: Path, row: Row, rows_to_cut: int) -> Row:
     total = rows_to_cut + _cropped_already(row)
     file = Path("cropped", row.get("source", ""), f"{row['photo_id']}-{total}{before.suffix}")
     (folder / file).parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder / file.with_name(f".{file.name}.part")
-    with temporary.open("wb") as handle:
-        handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
-    temporary.replace(folder / file)
+    with replacing(folder / file) as temporary:
+        temporary.write_bytes(data)
     look = looks.look_at(folder / file)
     return {
         "file": file.as_posix(),

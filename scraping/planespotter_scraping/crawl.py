@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from planespotter_scraping import attribution, browser, walk_api, walk_pages
+from planespotter_scraping import attribution, browser, walk_api
 from planespotter_scraping.keep import Keeper
 from planespotter_scraping.lock import hold
 from planespotter_scraping.login import cookie_jar
@@ -81,6 +81,8 @@ def scrape(
             if isinstance(site, ApiSite):
                 done = await walk_api.walk(site, base, keeper, plan or walk_api.Plan())
             else:
+                from planespotter_scraping import walk_pages  # Crawlee takes seconds, and an API needs none of it
+
                 done = await walk_pages.walk(
                     site, base, keeper, robots, chromium=chromium, user_agent=agent, pages=pages, login=login
                 )
@@ -89,18 +91,17 @@ def scrape(
 
     url = url or site.address
     with hold(out), nullcontext(url) if url else serve() as base:
-        _remove_cut_files(out)
+        _name_authors(site, out)  # also of what a kill has kept from being named
         try:
             return asyncio.run(run(base))
         finally:
-            if isinstance(site, ApiSite) and (out / "catalog.csv").exists():
-                attribution.write(out)  # also after Ctrl-C: photos and the names of their authors stay together
+            _name_authors(site, out)  # also after Ctrl-C: photos and the names of their authors stay together
 
 
-def _remove_cut_files(out: Path) -> None:
-    """Remove what a kill has left half written. Nobody else writes here now."""
-    for file in (*out.glob(".*.part"), *(out / "images").rglob(".*.part")):
-        file.unlink(missing_ok=True)
+def _name_authors(site: Site | ApiSite, out: Path) -> None:
+    """Write the page of authors for what the catalog holds, if the site is one whose licences ask for it."""
+    if isinstance(site, ApiSite) and (out / "catalog.csv").exists():
+        attribution.write(out)
 
 
 def _check_way(site: Site | ApiSite, pages: int | None, login: Path | None, plan: walk_api.Plan | None) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 
 from planespotter_scraping import catalog
-from planespotter_scraping.images import SUFFIXES, examine
+from planespotter_scraping.images import IMAGE_BYTES, SUFFIXES, examine
 from planespotter_scraping.labels import place
 from planespotter_scraping.looks import phash
 from planespotter_scraping.outcome import Outcome, StopError
@@ -146,7 +146,7 @@ async def fetch(client: httpx.AsyncClient, url: str, patience: Patience | None =
     while True:
         await patience.rest()
         try:
-            answer = await client.get(url, timeout=IMAGE_SECONDS)
+            answer, data = await _download(client, url)
         except httpx.HTTPError as error:
             reason = f"{url} did not answer ({type(error).__name__})"
         except httpx.InvalidURL:
@@ -160,7 +160,7 @@ async def fetch(client: httpx.AsyncClient, url: str, patience: Patience | None =
                 continue
             patience.welcome()
             if answer.is_success:
-                return answer.content
+                return data
             if status in (401, 403):
                 raise RefusedError(reason)
             if status < 500:
@@ -169,3 +169,14 @@ async def fetch(client: httpx.AsyncClient, url: str, patience: Patience | None =
         if tries == TRIES:
             raise ValueError(reason)
         await asyncio.sleep(0.5 * tries)
+
+
+async def _download(client: httpx.AsyncClient, url: str) -> tuple[httpx.Response, bytes]:
+    """Return what is at `url`, and the answer that it came with. Raises ValueError if it is larger than any photo."""
+    data = bytearray()
+    async with client.stream("GET", url, timeout=IMAGE_SECONDS) as answer:
+        async for piece in answer.aiter_bytes():
+            data += piece
+            if len(data) > IMAGE_BYTES:
+                raise ValueError(f"{url} goes on after {IMAGE_BYTES} bytes, and larger images are not read")
+    return answer, bytes(data)

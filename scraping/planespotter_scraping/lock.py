@@ -1,16 +1,18 @@
 """Keep two programs from writing into one catalog at a time.
 
-The lock lies on the folder itself, so it leaves no file behind, and it ends with the process however that ends: after
-a `kill -9` there is nothing to tidy up. Reading needs no lock.
+The lock lies on the folder itself, so it leaves no file behind, and it ends with the process however that ends. What
+a killed one has left half written, the next one to hold the catalog removes. Reading needs no lock.
 """
 
 import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 from planespotter_scraping.catalog import CatalogError
+from planespotter_scraping.whole_file import CUT_FILES
 
 
 @contextmanager
@@ -36,6 +38,14 @@ def hold(folder: Path) -> Iterator[None]:
             ) from None
         except OSError:
             pass  # some network file systems have no locks; there, the user is the one who keeps order
+        _remove_cut_files(folder)
         yield
     finally:
         os.close(handle)
+
+
+def _remove_cut_files(folder: Path) -> None:
+    """Remove what a kill has left half written. Nobody else writes here now."""
+    images = ((folder / name).rglob(CUT_FILES) for name in ("images", "cropped"))
+    for file in (*folder.glob(CUT_FILES), *chain.from_iterable(images)):
+        file.unlink(missing_ok=True)

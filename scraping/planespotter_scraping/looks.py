@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from planespotter_scraping.images import SUFFIXES
+from planespotter_scraping.whole_file import replacing
 
 SIDE, LOW = 32, 8  # of the grey version, and of the square of its lowest frequencies
 FLAT = 3.0  # grey levels of standard deviation; photos of airliners have 13 and more, pictures of one colour none
@@ -292,14 +293,12 @@ def _cached(rows: Iterable[Mapping[str, str]]) -> Iterator[tuple[tuple[str, ...]
 
 def _write_cache(path: Path, looks: Mapping[tuple[str, ...], Look]) -> None:
     """Keep what was found, if the folder may be written to: it is there for speed only."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as handle:
-            writer = csv.writer(handle, lineterminator="\n")
-            writer.writerow(CACHED)
-            for key, look in looks.items():
-                writer.writerow([*key, look.sha256, look.width, look.height, look.contrast, look.phash, look.broken])
-        temporary.replace(path)
-    except (OSError, UnicodeEncodeError):
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    with (
+        suppress(OSError, UnicodeEncodeError),
+        replacing(path) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as handle,
+    ):
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(CACHED)
+        for key, look in looks.items():
+            writer.writerow([*key, look.sha256, look.width, look.height, look.contrast, look.phash, look.broken])

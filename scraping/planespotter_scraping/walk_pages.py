@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NoReturn
 from urllib.parse import urljoin, urlsplit
 from uuid import uuid4
 from weakref import WeakSet
@@ -36,7 +36,7 @@ from crawlee.crawlers import (
 from crawlee.statistics import Statistics
 from crawlee.storage_clients import FileSystemStorageClient
 from crawlee.storages import RequestQueue
-from playwright.async_api import BrowserContext, Locator, Page
+from playwright.async_api import BrowserContext, Locator, Page, Response
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
@@ -213,6 +213,7 @@ class _PageReader:
         self.run = uuid4().hex[:8]  # tells the requests of this run from those that an earlier one has left
         self.leading = self.looked_back = False
         self.opened = 0.0  # when the last page was asked for or came, on the monotonic clock
+        self.denied: Response | None = None  # how the site answered the page's own question, if it did not like to
         self.failure: Exception | None = None
         self.stopped = False
         self.logged_in: WeakSet[BrowserContext] = WeakSet()
@@ -231,6 +232,7 @@ class _PageReader:
 
     async def keep_pace(self, *_: object) -> None:
         """Wait until it is time for the next page."""
+        await self.keeper.patience.rest()
         await asyncio.sleep(max(0.0, self.opened + self.delay - time.monotonic()))
 
     async def prepare(self, context: PlaywrightPreNavCrawlingContext) -> None:
@@ -242,7 +244,16 @@ class _PageReader:
         if self.login is not None and context.page.context not in self.logged_in:
             await context.page.context.set_storage_state(self.login)
             self.logged_in.add(context.page.context)
+        self.denied = None
+        context.page.on("response", self.note_denied)
         self.opened = time.monotonic()
+
+    def note_denied(self, answer: Response) -> None:
+        """Remember that the site did not give a page the data that it is made of, in case no photos appear."""
+        refused = answer.status in (401, 403, 429) or answer.status >= 500
+        own = urlsplit(answer.url).netloc == urlsplit(self.first).netloc  # advertisers may refuse what they like
+        if refused and own and answer.request.resource_type in ("fetch", "xhr"):
+            self.denied = answer
 
     async def read_page(self, context: PlaywrightCrawlingContext) -> None:
         """Store the photos of one page and queue what follows; sort what goes wrong."""
@@ -316,7 +327,7 @@ class _PageReader:
             return
         await self.turn_away(page, found, status)
 
-    async def turn_away(self, page: Page, found: str, status: int | None = None) -> None:
+    async def turn_away(self, page: Page, found: str, status: int | None = None) -> NoReturn:
         """Raise StopError with what was found, and keep the evidence."""
         remedy = (
             "What was stored is safe. Ask those who run the site whether they allow a crawl; nothing gets round this."
@@ -331,6 +342,16 @@ class _PageReader:
         text = f"{page.url} {found}. Nothing more was asked. {remedy}"
         folder = await evidence.save(page, self.keeper.out, text, what="turned away", status=status)
         raise StopError(f"{text} What the page showed is kept in {folder}.")
+
+    async def say_what_was_denied(self, page: Page, answer: Response) -> NoReturn:
+        """Raise ScrapeError for a page that did not get its data, as a StopError with evidence if it was refused."""
+        said = f"{answer.url}, where its photos should come from, answered {answer.status}"
+        retry_after = await answer.header_value("retry-after")
+        if asks_to_wait(answer.status, retry_after):
+            self.keeper.patience.postpone(answer.url, answer.status, retry_after)
+        elif answer.status < 500:
+            await self.turn_away(page, f"shows no photos: {said}, which is a refusal", answer.status)
+        raise ScrapeError(f"its photos did not appear: {said}")
 
     async def keep(self, page: Page, listing: Listing, number: int) -> None:
         """Store the photos of a page or a batch, the one of this number, unless the site was redesigned."""
@@ -356,9 +377,12 @@ class _PageReader:
             async with asyncio.timeout(PAGE_SECONDS):
                 await self.keep(page, batch, read + 1)
             read += 1
+            self.denied = None  # if there was something, the page has tried again
             if read == self.pages:
                 break
         else:
+            if self.denied is not None:
+                await self.say_what_was_denied(page, self.denied)
             if scroller.grew:
                 reason = f"{page.url} goes on as it is scrolled, but what comes after {read} batches are no cards."
                 await redesign.refuse_empty(self.watch, page, Listing([], None), self.keeper.out, reason=reason)
@@ -369,7 +393,7 @@ class _PageReader:
         Raises ScrapeError if it has no cards; if this was the `last_look` at it, as a RedesignError with evidence.
         """
         complete = page.locator(self.site.ready)
-        limit = READY_SECONDS * 1000
+        limit, reason = READY_SECONDS * 1000, ""
         try:
             if self.site.consent:
                 button = page.locator(self.site.consent)
@@ -383,16 +407,15 @@ class _PageReader:
             await self.check_welcome(page, 200)
             if await page.locator("input[type=password]").first.is_visible():
                 await self.turn_away(page, "asks for a login where its photos should be")
-            if last_look:
-                listing = self.site.parse(await page.content(), url)
-                await redesign.refuse_empty(self.watch, page, listing, self.keeper.out)
-            raise ScrapeError(f"its photos did not appear within {READY_SECONDS:g} seconds") from None
+            reason = f"its photos did not appear within {READY_SECONDS:g} seconds"
         listing = self.site.parse(await page.content(), url)
-        if not listing.photos and not listing.cards:
-            if last_look:
-                await redesign.refuse_empty(self.watch, page, listing, self.keeper.out)
-            raise ScrapeError("it shows no photos")
-        return listing
+        if not reason and (listing.photos or listing.cards):
+            return listing
+        if self.denied is not None:
+            await self.say_what_was_denied(page, self.denied)
+        if last_look:
+            await redesign.refuse_empty(self.watch, page, listing, self.keeper.out)
+        raise ScrapeError(reason or "it shows no photos")
 
     async def follow(self, request: Request, listing: Listing) -> list[Request]:
         """Return which pages are to be read because of this one."""

@@ -28,6 +28,7 @@ from pathlib import Path
 from planespotter_scraping.outcome import StopError
 from planespotter_scraping.sites import LOST, Listing, Site
 from planespotter_scraping.sites.probes import Probe
+from planespotter_scraping.whole_file import replacing
 
 WINDOWS = (0, 48, 96, 144)  # cards; 0 is the last page alone, however many it has
 MISTAKE = 1e-6
@@ -235,9 +236,8 @@ def save(folder: Path, site: str, memory: Mapping[str, Tally]) -> None:
         for markup, counts in memory.items()
     }
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{FILE}.part")
-    temporary.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _tally_of(counts: Mapping[str, object]) -> Tally:

@@ -1,5 +1,7 @@
 """The crawl, in a real headless Chromium, against the sample site on this machine."""
 
+import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -78,6 +80,20 @@ async def test_an_image_that_no_server_has_gives_a_reason() -> None:
             await fetch(client, "http://127.0.0.1:9/1.jpg")
         with pytest.raises(ValueError, match="did not answer"):
             await fetch(client, "")
+
+
+async def test_an_image_without_end_is_not_read_for_long() -> None:
+    async def pour(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        with suppress(ConnectionError):
+            while True:
+                writer.write(bytes(1 << 16))
+                await writer.drain()
+
+    async with await asyncio.start_server(pour, "127.0.0.1") as server, httpx.AsyncClient() as client:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(ValueError, match=f"goes on after {images.IMAGE_BYTES} bytes"):
+            await fetch(client, f"http://127.0.0.1:{port}/1.jpg")
 
 
 @pytest.mark.parametrize("data", [b"", b"<html>", b"\xff\xd8\xff", b"GIF89a"])

@@ -21,6 +21,7 @@ from planespotter_scraping.robots import Robots
 from planespotter_scraping.sample_site.server import Reply, SampleSite, serve
 
 LATEST = "/photos/latest"
+CARDS = "/api/photos?page=1&of=%2Fphotos%2Flatest"  # where the first page gets its photos from
 
 
 class Moods:
@@ -84,6 +85,27 @@ def test_a_site_that_refuses_is_asked_once_and_the_evidence_is_kept(
     (evidence,) = (tmp_path / "evidence").iterdir()
     assert {file.name for file in evidence.iterdir()} >= {"screenshot.png", "page.html", "report.txt"}
     assert str(evidence) in str(stopped.value)
+
+
+def test_a_page_whose_photos_are_refused_to_it_is_no_redesign(tmp_path: Path) -> None:
+    words = r"photos/latest shows no photos: .*/api/photos.* answered 403, which is a refusal"
+    with sample(Moods(**{CARDS: [Reply(b"{}", status=403)]})) as base, pytest.raises(StopError, match=words):
+        scrape("sample", tmp_path, url=base)
+    assert len(list((tmp_path / "evidence").iterdir())) == 1
+
+
+def test_a_page_that_does_not_get_its_photos_is_opened_again_and_then_named(tmp_path: Path) -> None:
+    moods = Moods(**{CARDS: [Reply(b"{}", status=500)] * 2})
+    words = r"latest could not be read: its photos did not appear: .*/api/photos.* answered 500\. 0 photos were stored"
+    with sample(moods) as base:
+        with pytest.raises(ScrapeError, match=words):
+            scrape("sample", tmp_path, url=base)
+        assert len(moods.times(LATEST)) == 2
+        moods.replies[CARDS] = [Reply(b"{}", status=429, headers={"Retry-After": "1"})]
+        scrape("sample", tmp_path, url=base, constructors=None)
+    assert len(catalog.read(tmp_path)) == 8
+    first, second = moods.times(LATEST)[-2:]
+    assert second - first >= 1
 
 
 def test_after_a_refusal_halfway_the_next_crawl_goes_on_from_there(tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 import io
 import itertools
 import json
+import socket
+import struct
+import threading
 
 import httpx
 import pytest
@@ -12,7 +15,7 @@ from planespotter_scraping.labels import place
 from planespotter_scraping.sample_site.airliners import AIRLINERS
 from planespotter_scraping.sample_site.drawing import draw
 from planespotter_scraping.sample_site.photos import collection
-from planespotter_scraping.sample_site.server import PortError, SampleSite, serve
+from planespotter_scraping.sample_site.server import PortError, Reply, SampleSite, serve
 
 
 def test_a_drawing_is_the_same_each_time_and_no_two_photos_are_alike() -> None:
@@ -89,6 +92,18 @@ def test_the_links_of_a_card_lead_to_lists() -> None:
         photo = site.collection[0]
         answer = client.get("/api/photos", params={"of": f"/photos/reg/{photo.registration}"})
         assert photo.photo_id in [shown["id"] for shown in json.loads(answer.text)["photos"]]
+
+
+def test_nothing_is_said_of_a_visitor_who_hangs_up(capsys: pytest.CaptureFixture[str]) -> None:
+    gone = threading.Event()
+    site = SampleSite(photos=1, interfere=lambda path, headers: Reply(bytes(1 << 22)) if gone.wait(10) else None)
+    with serve(site) as base:
+        with socket.create_connection(("127.0.0.1", int(base.rpartition(":")[2]))) as visitor:
+            visitor.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            visitor.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # hang up at once
+        gone.set()
+        httpx.get(base)
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_port_that_is_taken_is_a_sentence() -> None:

@@ -17,6 +17,7 @@ from planespotter_scraping import catalog, looks, stats
 from planespotter_scraping.explore import figures, thumbnails
 from planespotter_scraping.explore.advice import advice
 from planespotter_scraping.explore.sections import ALIKE, sections
+from planespotter_scraping.whole_file import replacing
 
 HERE = Path(__file__).parent
 Progress = Callable[[str, int, int], None]  # what is being done, how many of them are done, and of how many
@@ -74,12 +75,8 @@ def write(
     )
     text = text.lstrip()  # the lines between the macros
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.part")
-    try:
+    with replacing(out) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
     pictures = sum(len(sheet.pictures) for sheet in sheets.sheets)
     return Written(found["photos"], pictures, len(text.encode()), [line.text for line in lines])
 
