@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planespotter_training.bundle.format import Bundle, BundleError
+from planespotter_training.bundle.operations import strange_operation
 
 DEFAULT_BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 
@@ -33,12 +34,20 @@ class JaxEngine:
         self._photo_shape = (bundle.height, bundle.width, 3)
         try:
             exported = jax.export.deserialize(bytearray(bundle.network))
+            strange = strange_operation(exported.mlir_module_serialized)
+            if strange is not None:
+                raise BundleError(
+                    f"The network of the bundle {bundle.name} {bundle.version} would do more than calculate: it holds "
+                    f"the operation {strange}. Do not use it; `planespotter export` never writes such a thing."
+                )
             self._weights = jax.device_put(dict(bundle.weights))
             step = jax.jit(exported.call)
             self._compiled = {
                 size: step.lower(self._weights, jax.ShapeDtypeStruct((size, *self._photo_shape), np.uint8)).compile()
                 for size in self.batch_sizes
             }
+        except BundleError:
+            raise
         except Exception as error:  # jax raises many kinds for a function that does not fit this machine
             raise BundleError(
                 f"The network of the bundle {bundle.name} {bundle.version}, exported with jax {bundle.jax_version}, "

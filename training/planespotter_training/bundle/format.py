@@ -6,7 +6,8 @@
                          log-probabilities [n, classes] per head out; for CPU and CUDA; any n
     weights.safetensors  the weights, by name; kernels may be in 8 bits, each with its scales (see eight_bits.py)
 
-Reading checks all of it. A bundle holds no code that Python would run.
+Reading checks all of it. A bundle holds no code: nothing in it is run by Python, and the network may only calculate,
+which is checked before it is compiled (see operations.py).
 """
 
 import hashlib

@@ -1,0 +1,38 @@
+"""A bundle can hold no code: a network that would do more than calculate is refused before it is compiled."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.export
+import pytest
+from jax.extend.mlir import ir
+from jax.extend.mlir.dialects import stablehlo
+
+from planespotter_training import bundle
+from planespotter_training.bundle.operations import operations, strange_operation
+
+
+def with_call(network: bytes, target: str) -> bytes:
+    """Return `network` with its one custom call, which is harmless, turned into one of `target`."""
+    exported = jax.export.deserialize(bytearray(network))
+    with ir.Context() as context:
+        stablehlo.register_dialect(context)
+        module = stablehlo.deserialize_portable_artifact(context, exported.mlir_module_serialized)
+        [call] = [one for one in operations(module.operation) if one.name == "stablehlo.custom_call"]
+        assert ir.StringAttr(call.attributes["call_target_name"]).value == "shape_assertion"
+        call.attributes["call_target_name"] = ir.StringAttr.get(target)
+        changed = stablehlo.serialize_portable_artifact(module, stablehlo.get_current_version())
+    return bytes(replace(exported, mlir_module_serialized=changed).serialize())
+
+
+@pytest.mark.parametrize("target", ["xla_ffi_python_cpu_callback", "xla_python_cpu_callback", "tpu_custom_call", "x"])
+def test_a_network_that_calls_code_is_refused(tiny_bundle: Path, target: str) -> None:
+    good = bundle.read(tiny_bundle)
+    with pytest.raises(bundle.BundleError, match=f"more than calculate: it holds the operation custom_call {target}"):
+        bundle.load_engine(replace(good, network=with_call(good.network, target)), (1,))
+
+
+def test_what_is_exported_here_only_calculates(tiny_bundle: Path) -> None:
+    exported = jax.export.deserialize(bytearray(bundle.read(tiny_bundle).network))
+    assert strange_operation(exported.mlir_module_serialized) is None
