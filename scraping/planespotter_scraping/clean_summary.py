@@ -12,6 +12,7 @@ from rich.text import Text
 
 from planespotter_scraping.clean import Cleaned
 from planespotter_scraping.rules import RULES
+from planespotter_scraping.stats import some
 
 EXAMPLES = 2  # of photos for each rule
 
@@ -54,12 +55,12 @@ def sentences(folder: Path, outcome: Cleaned, *, dry_run: bool) -> Iterator[str]
     """Yield what a clean did, a sentence for each thing that there is to say."""
     drops, crops = len(outcome.dropped), outcome.cropped
     stay = "would stay" if dry_run else "stay"
-    yield f"{_some(outcome.photos, 'photo')}: {drops} {_be(drops, dry_run)} dropped, {outcome.kept} {stay}."
+    yield f"{some(outcome.photos, 'photo')}: {drops} {_be(drops, dry_run)} dropped, {outcome.kept} {stay}."
     for source, count in crops.items():
         whole = "the whole one is kept" if count == 1 else "the whole ones are kept"
-        yield f"{_some(count, 'image')} of {source} {_be(count, dry_run)} cropped at the bottom; {whole}."
+        yield f"{some(count, 'image')} of {source} {_be(count, dry_run)} cropped at the bottom; {whole}."
     for source, count in outcome.too_low.items():
-        yield f"{_some(count, 'image')} of {source} would lose more than half by the crop, and stay as they are."
+        yield f"{some(count, 'image')} of {source} would lose more than half by the crop, and stay as they are."
     if outcome.review:
         yield (
             f"{len(outcome.review)} photos show the same picture as another but have another label: they stay, and the "
@@ -82,14 +83,9 @@ def sentences(folder: Path, outcome: Cleaned, *, dry_run: bool) -> Iterator[str]
 
 def undo_sentence(folder: Path, back: int, restored: int) -> str:
     """Return what an undo did, as a sentence."""
-    came = f"{_some(back, 'photo')} {'is' if back == 1 else 'are'} in {folder} again"
-    stayed = f"{_some(restored, 'row')} {'is as it was' if restored == 1 else 'are as they were'} before"
+    came = f"{some(back, 'photo')} {'is' if back == 1 else 'are'} in {folder} again"
+    stayed = f"{some(restored, 'row')} {'is as it was' if restored == 1 else 'are as they were'} before"
     return ", and ".join(part for part, count in ((came, back), (stayed, restored)) if count) + "."
-
-
-def _some(count: int, what: str) -> str:
-    """Return "1 photo" or "2 photos"."""
-    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _be(count: int, dry_run: bool) -> str:

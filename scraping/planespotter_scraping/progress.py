@@ -1,13 +1,20 @@
-"""Say how a crawl goes while it runs: on a terminal as it happens, elsewhere with a line now and then."""
+"""Say how long work goes while it runs.
+
+A crawl says it on a terminal as it happens, elsewhere with a line now and then; other work only on a terminal.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from planespotter_scraping.outcome import Outcome
+
+if TYPE_CHECKING:  # a crawl needs nothing of an import
+    from planespotter_scraping.folders import Imported
 
 EVERY = 30.0  # seconds between the lines in a log
 WIDE = 110  # columns, from which on there is space for a bar
@@ -97,3 +104,33 @@ def spoken(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+@contextmanager
+def import_bar() -> "Iterator[Callable[[Imported, int], None]]":
+    """Show how an import goes; the value is the function that is told what was done, and the number of all files."""
+    start = monotonic()
+    with work_bar("looking for photos") as move:
+
+        def tell(outcome: "Imported", total: int) -> None:
+            rate = outcome.done / max(0.5, monotonic() - start)
+            move(f"{outcome.stored} photos stored, {rate:.0f} files a second", outcome.done, total)
+
+        yield tell
+
+
+@contextmanager
+def work_bar(first: str = "reading the catalog") -> Iterator[Callable[[str, int, int], None]]:
+    """Show a bar on standard error, if that is a terminal; the value moves it: what is done, how many, of how many.
+
+    `first` is what is done before anything can be counted.
+    """
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(first, total=None)
+
+        def move(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        yield move

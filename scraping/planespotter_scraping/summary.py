@@ -1,21 +1,12 @@
-"""Tell on a terminal how an import goes, and what it or a crawl did."""
+"""Tell on a terminal what a crawl or an import did."""
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
-from planespotter_scraping import catalog, stats
+from planespotter_scraping import catalog, stats, tables
 
 if TYPE_CHECKING:  # an import needs nothing of a crawl, nor the other way round
     from planespotter_scraping.folders import Imported
@@ -26,10 +17,10 @@ SHOWN = 10  # files named in a report; the others are counted
 
 def show(folder: Path, outcome: "Outcome", console: Console | None = None) -> None:
     """Print what a crawl into `folder` did, what the catalog holds now, and what is missing in it."""
-    console = console or stats.console_for_tables()
+    console = console or tables.console_for_tables()
     frame = catalog.read(folder) if (folder / "catalog.csv").exists() else None
     if frame is not None:
-        stats.show_models(stats.numbers(frame), console)
+        tables.show_models(stats.numbers(frame), console)
     console.print(f"{outcome.pages} pages read, {outcome.stored} photos stored, {outcome.known} known already.")
     if outcome.other_constructors:
         others = ", ".join(f"{count} of {name}" for name, count in outcome.other_constructors.most_common())
@@ -57,37 +48,6 @@ def show(folder: Path, outcome: "Outcome", console: Console | None = None) -> No
     if outcome.bad_images:
         photo_id, reason = next(iter(outcome.bad_images.items()))
         console.print(f"{len(outcome.bad_images)} photos without a usable image, such as {photo_id}: {reason}.")
-
-
-@contextmanager
-def import_bar() -> "Iterator[Callable[[Imported, int], None]]":
-    """Show a progress bar for an import on standard error, if that is a terminal; the value moves it."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("looking for photos", total=None)
-        start = time.monotonic()
-
-        def move(outcome: "Imported", total: int) -> None:
-            rate = outcome.done / max(0.5, time.monotonic() - start)
-            text = f"{outcome.stored} photos stored, {rate:.0f} files a second"
-            bar.update(task, description=text, completed=outcome.done, total=total)
-
-        yield move
-
-
-@contextmanager
-def work_bar() -> "Iterator[Callable[[str, int, int], None]]":
-    """Show a progress bar on standard error, if that is a terminal; the value moves it: what is done, done, of all."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("reading the catalog", total=None)
-
-        def move(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total)
-
-        yield move
 
 
 def import_sentences(outcome: "Imported") -> Iterator[str]:

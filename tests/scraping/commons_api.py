@@ -6,12 +6,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.message import Message
 from hashlib import sha1
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from PIL import Image
+from tests.scraping.web_server import Answer, serving
 
 Json = dict[str, Any]
 
@@ -136,58 +137,38 @@ def serve(wiki: Wiki) -> Iterator[str]:
     """Serve the wiki; the value is its address."""
     lock = threading.Lock()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
+    def answer_to(path: str, headers: Message) -> Answer:
+        with lock:
+            wiki.at_once += 1
+            wiki.most_at_once = max(wiki.most_at_once, wiki.at_once)
+        try:
+            status, further, content = respond(path, headers)
+            content = content if isinstance(content, bytes | str) else json.dumps(content)
+        finally:
             with lock:
-                wiki.at_once += 1
-                wiki.most_at_once = max(wiki.most_at_once, wiki.at_once)
-            try:
-                status, headers, content = self.respond()
-                body = content if isinstance(content, bytes) else self.text(content).encode(errors="surrogatepass")
-            finally:
-                with lock:
-                    wiki.at_once -= 1
-            self.send_response(status)
-            for header, value in {"Content-Length": str(len(body)), **headers}.items():
-                self.send_header(header, value)
-            self.end_headers()
-            self.wfile.write(body)
+                wiki.at_once -= 1
+        return status, further, content if isinstance(content, bytes) else content.encode(errors="surrogatepass")
 
-        def text(self, content: object) -> str:
-            return content if isinstance(content, str) else json.dumps(content)
+    def respond(path: str, headers: Message) -> tuple[int, dict[str, str], object]:
+        parts = urlsplit(path)
+        wiki.agents.add(headers["User-Agent"])
+        if parts.path == "/w/api.php":
+            asked = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+            wiki.asked.append(asked)
+            base = f"http://{headers['Host']}"
+            return wiki.trouble.pop(0) if wiki.trouble else (200, {}, answer(wiki, asked, base))
+        if parts.path == "/robots.txt":
+            return (404, {}, "none") if wiki.robots is None else (200, {}, wiki.robots)
+        _, kind, pageid = [*unquote(parts.path).split("/"), "", ""][:3]
+        if kind in ("thumb", "original") and pageid.isdecimal():
+            wiki.fetched.append(parts.path)
+            if wiki.image_trouble.get(int(pageid)):
+                return wiki.image_trouble[int(pageid)].pop(0)
+            return 200, {"Content-Type": "image/jpeg"}, picture(int(pageid), 300)
+        return 404, {}, "nothing here"
 
-        def respond(self) -> tuple[int, dict[str, str], object]:
-            parts = urlsplit(self.path)
-            wiki.agents.add(self.headers["User-Agent"])
-            if parts.path == "/w/api.php":
-                asked = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
-                wiki.asked.append(asked)
-                return wiki.trouble.pop(0) if wiki.trouble else (200, {}, answer(wiki, asked, base))
-            if parts.path == "/robots.txt":
-                return (404, {}, "none") if wiki.robots is None else (200, {}, wiki.robots)
-            _, kind, pageid = [*unquote(parts.path).split("/"), "", ""][:3]
-            if kind in ("thumb", "original") and pageid.isdecimal():
-                wiki.fetched.append(parts.path)
-                if wiki.image_trouble.get(int(pageid)):
-                    return wiki.image_trouble[int(pageid)].pop(0)
-                return 200, {"Content-Type": "image/jpeg"}, picture(int(pageid), 300)
-            return 404, {}, "nothing here"
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    base = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with serving(answer_to) as base:
         yield base
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def fleet(count: int, category: str, first: int = 1, maker_and_type: str = "Airbus A320-214") -> list[File]:

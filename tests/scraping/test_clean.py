@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 
 from planespotter_scraping import catalog, clean
 from planespotter_scraping.catalog import CatalogError
-from planespotter_scraping.cli import app, clean_catalog
+from planespotter_scraping.cli import app
+from planespotter_scraping.cli_catalog import clean_catalog
 from planespotter_scraping.folders import import_folder
 from planespotter_scraping.lock import hold
 from planespotter_scraping.looks import CACHE

@@ -1,14 +1,14 @@
 """Sites that may only be scraped with permission: the gate, and a crawl through replica pages on this machine."""
 
 import io
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from email.message import Message
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.scraping.web_server import Answer, serving
 from typer.testing import CliRunner
 
 from planespotter_scraping import catalog, crawl
@@ -48,30 +48,17 @@ def replica() -> Iterator[tuple[str, Asked]]:
     photo = io.BytesIO()
     Image.new("RGB", (420, 280), "navy").save(photo, "JPEG")
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append((self.path, self.headers["User-Agent"]))
-            kind, body = "text/plain", b"User-agent: *\nAllow: /\n"
-            if self.path in PAGES:
-                kind, body = "text/html; charset=utf-8", f"<!doctype html><body>{PAGES[self.path]}".encode()
-            elif self.path.startswith("/images/"):
-                kind, body = "image/jpeg", photo.getvalue()
-            self.send_response(200)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(path: str, headers: Message) -> Answer:
+        asked.append((path, headers["User-Agent"]))
+        kind, body = "text/plain", b"User-agent: *\nAllow: /\n"
+        if path in PAGES:
+            kind, body = "text/html; charset=utf-8", f"<!doctype html><body>{PAGES[path]}".encode()
+        elif path.startswith("/images/"):
+            kind, body = "image/jpeg", photo.getvalue()
+        return 200, {"Content-Type": kind}, body
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(answer) as base:
+        yield base, asked
 
 
 @pytest.mark.parametrize(
@@ -106,7 +93,8 @@ def test_a_crawl_with_permission_keeps_it_beside_each_photo(
     address, asked = replica
     hurried = replace(planespotters.SITE, pages_per_minute=float("inf"))
     monkeypatch.setitem(crawl.SITES, "planespotters", hurried)
-    scrape("sample", tmp_path, pages=1)  # the catalog has photos of another site, and gets two columns more
+    for number in range(3):  # the catalog has photos of another site, and gets two columns more
+        catalog.append(tmp_path, {"photo_id": f"sample-{number}", "source": "sample", "airline": "Borealis"}, b"a")
     before = catalog.read(tmp_path)
     outcome = scrape("planespotters", tmp_path, url=address, permission=LEAVE, contact=CONTACT)
     assert (outcome.pages, outcome.stored) == (2, 4)

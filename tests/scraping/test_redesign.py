@@ -1,20 +1,21 @@
 """Sites that are redesigned while they are crawled, in a real browser: the crawl stops, and says where to look."""
 
+import asyncio
 import io
 import json
 import linecache
 import re
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass, field, replace
+from email.message import Message
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from PIL import Image
-from playwright.async_api import async_playwright
+from playwright.async_api import Browser, async_playwright
+from tests.scraping import web_server
 from typer.testing import CliRunner
 
 from planespotter_scraping import browser, catalog, crawl, scroll
@@ -114,6 +115,7 @@ class Replica:
     endless: bool = False
     change: Callable[[int, str], str] = lambda page, html: html
     airline: Callable[[int, int], bool] = lambda page, place: True
+    asked: list[str] = field(default_factory=list)
 
     def cards(self, page: int) -> str:
         first = 10_000 - page * self.per_page
@@ -122,6 +124,7 @@ class Replica:
         return self.change(page, html)
 
     def answer(self, path: str) -> tuple[str, str] | None:
+        self.asked.append(path)
         url = urlsplit(path)
         page = int(parse_qs(url.query).get("page", ["1"])[0])
         if url.path == "/cards":
@@ -140,34 +143,16 @@ def serving(replica: Replica) -> Iterator[str]:
     file = io.BytesIO()
     Image.new("RGB", (420, 280), "navy").save(file, "JPEG")
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def answer(path: str, _: Message) -> web_server.Answer:
+        kind, body, status = "text/plain", b"", 404
+        if path.startswith("/images/"):
+            kind, body, status = "image/jpeg", file.getvalue(), 200
+        elif (found := replica.answer(path)) is not None:
+            kind, body, status = f"{found[0]}; charset=utf-8", found[1].encode(), 200
+        return status, {"Content-Type": kind, "Set-Cookie": "visit=a1b2c3d4e5f6; path=/"}, body
 
-        def do_GET(self) -> None:
-            kind, body, status = "text/plain", b"", 404
-            if self.path.startswith("/images/"):
-                kind, body, status = "image/jpeg", file.getvalue(), 200
-            elif (answer := replica.answer(self.path)) is not None:
-                kind, body, status = f"{answer[0]}; charset=utf-8", answer[1].encode(), 200
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("Set-Cookie", "visit=a1b2c3d4e5f6; path=/")
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with web_server.serving(answer) as base:
+        yield base
 
 
 @pytest.fixture(autouse=True)
@@ -183,9 +168,9 @@ def crawl_all(base: str, out: Path, **more: int) -> Outcome:
     return scrape("planespotters", out, url=base, permission=LEAVE, contact=CONTACT, **more)  # type: ignore[arg-type]
 
 
-def stopped(replica: Replica, out: Path) -> tuple[RedesignError, dict[str, object], str]:
-    """How a crawl of a replica ends: with which error, and what the report says, as JSON and as text."""
-    with serving(replica) as base, pytest.raises(RedesignError) as caught:
+def stopped(base: str, out: Path) -> tuple[RedesignError, dict[str, object], str]:
+    """How a crawl of a replica at `base` ends: with which error, and what the report says, as JSON and as text."""
+    with pytest.raises(RedesignError) as caught:
         crawl_all(base, out)
     (folder,) = (out / "evidence").iterdir()
     assert str(folder) in str(caught.value)
@@ -210,27 +195,30 @@ def test_links_to_airlines_that_lead_elsewhere_from_the_third_page_on(tmp_path: 
     def change(page: int, html: str) -> str:
         return html.replace("/airline/", "/operator/") if page > 2 else html
 
-    error, report, text = stopped(Replica(change=change, pages=4), tmp_path)
+    replica = Replica(change=change, pages=4)
+    with serving(replica) as base:
+        error, report, text = stopped(base, tmp_path)
+        assert len(catalog.read(tmp_path)) == 64  # of the page without airlines, nothing
+
+        # Once the reader knows the new links, which here the site gives up again, the crawl goes on at the third page.
+        replica.change = lambda page, html: html
+        replica.asked.clear()
+        outcome = crawl_all(base, tmp_path)
+    assert replica.asked[:2] == ["/robots.txt", "/photos/latest?page=3"]
+    assert outcome.stored == 64
     assert "no longer say the airline" in str(error)
     assert '"/airline/": "airline"' in named_line(error)
     assert report["address"].endswith("?page=3")  # type: ignore[attr-defined]
     assert report["links_that_nothing_reads"] == {"/operator/": 32}
     assert "     32  /operator/" in text
-    assert len(catalog.read(tmp_path)) == 64  # of the page without airlines, nothing
-
-    # Once the reader knows the new links, which here the site gives up again, the crawl goes on at the third page.
-    with serving(Replica(pages=4)) as base:
-        queue = next((tmp_path / ".crawl").iterdir())
-        assert queue.name.startswith("127.0.0.1-")
-        outcome = crawl_all(base, tmp_path)
-    assert (outcome.stored, outcome.known) == (64, 64)
 
 
 def test_cards_that_are_made_of_other_elements_from_the_second_page_on(tmp_path: Path) -> None:
     def change(page: int, html: str) -> str:
         return re.sub(r'id="(\d+)" data-photo-url="\S+"', r'class="tile-\1"', html) if page > 1 else html
 
-    error, report, text = stopped(Replica(change=change), tmp_path)
+    with serving(Replica(change=change)) as base:
+        error, report, text = stopped(base, tmp_path)
     assert "No photo was found at" in str(error)
     assert "def cards_of_today(" in named_line(error)
     assert report["cards"] == 0
@@ -243,7 +231,8 @@ def test_a_constructor_that_moved_is_missed_though_the_address_still_says_it(tmp
         moved = re.sub(r'<a href="/photos/manufacturer/Boeing">Boeing</a>', "<b>Boeing</b>", html)
         return moved.replace("/photos/aircraft/Boeing/737", "/photos/type/737") if page > 1 else html
 
-    error, report, _ = stopped(Replica(change=change), tmp_path)
+    with serving(Replica(change=change)) as base:
+        error, report, _ = stopped(base, tmp_path)
     assert "no longer say the constructor" in str(error)
     assert "manufacturer" in named_line(error)
     fields = report["fields"]
@@ -262,6 +251,24 @@ def test_natural_gaps_stop_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "evidence").exists()
 
 
+async def scrolled(chromium: Browser, site: Site, card: Callable[[int, bool], str]) -> None:
+    page = await chromium.new_page()
+    with serving(Replica(card, pages=4, per_page=12, endless=True)) as base:
+        await page.goto(f"{base}/photos/latest")
+        await page.locator(site.ready).first.wait_for()
+        scroller = Scroller(page, site, Listing([], None))
+        photos = [photo async for batch in scroller.batches() for photo in batch.photos]
+        await page.close()
+    numbers = [str(10_000 - batch * 12 + place) for batch in range(1, 5) for place in range(12)]
+    assert [photo["photo_id"] for photo in photos] == numbers
+    for photo in photos:
+        assert (photo["constructor"], photo["aircraft_type"]) == ("Boeing", "737-8AS")
+        assert photo["airline"] in AIRLINES
+        assert photo["registration"] == f"A5-{int(photo['photo_id']):03d}"
+        assert photo["photographer"] == "Tenzin W."
+        assert photo["image_url"].startswith(base)
+
+
 async def test_each_generation_is_read_as_one_scrolls() -> None:
     site = crawl.SITES["planespotters"]
     assert isinstance(site, Site)
@@ -269,22 +276,9 @@ async def test_each_generation_is_read_as_one_scrolls() -> None:
         chromium = await playwright.chromium.launch(
             executable_path=browser.ensure_chromium(), args=list(browser.LAUNCH_ARGUMENTS), chromium_sandbox=False
         )
-        for name, card in GENERATIONS.items():
-            page = await chromium.new_page()
-            with serving(Replica(card, pages=4, per_page=12, endless=True)) as base:
-                await page.goto(f"{base}/photos/latest")
-                await page.locator(site.ready).first.wait_for()
-                scroller = Scroller(page, site, Listing([], None))
-                photos = [photo async for batch in scroller.batches() for photo in batch.photos]
-            await page.close()
-            numbers = [str(10_000 - batch * 12 + place) for batch in range(1, 5) for place in range(12)]
-            assert [photo["photo_id"] for photo in photos] == numbers, name
-            for photo in photos:
-                assert (photo["constructor"], photo["aircraft_type"]) == ("Boeing", "737-8AS"), name
-                assert photo["airline"] in AIRLINES, name
-                assert photo["registration"] == f"A5-{int(photo['photo_id']):03d}", name
-                assert photo["photographer"] == "Tenzin W.", name
-                assert photo["image_url"].startswith(base), name
+        async with asyncio.TaskGroup() as group:
+            for name, card in GENERATIONS.items():
+                group.create_task(scrolled(chromium, site, card), name=name)
         await chromium.close()
 
 

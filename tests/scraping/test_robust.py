@@ -100,19 +100,25 @@ def test_kills_lose_nothing_while_new_photos_push_old_ones_over_the_edges_of_pag
 
 def test_photos_that_deletions_move_to_a_page_that_was_done_are_found_when_the_crawl_goes_on(tmp_path: Path) -> None:
     lists: list[str] = []
+    pages: list[str] = []
 
     def interfere(path: str, _: Message) -> Reply | None:
         if path.startswith("/api/"):
             lists.append(path)
+        elif path.startswith((LATEST, "/robots")):
+            pages.append(path)
         return Reply(b"No.", status=403) if path == f"{LATEST}?page=3" and len(lists) == 2 else None
 
     site = ShrinkingSite(photos=40, per_page=10, asked=lists, interfere=interfere)
     with serve(site) as base:
         with pytest.raises(ScrapeError, match=r"page=3 answered 403"):
             scrape("sample", tmp_path, url=base, constructors=None)
+        assert len(catalog.read(tmp_path)) == 20
         lists.append("an hour later")
+        pages.clear()
         outcome = scrape("sample", tmp_path, url=base, constructors=None)
     assert sound(tmp_path) == ids(site.collection)
+    assert pages[:2] == ["/robots.txt", f"{LATEST}?page=3"]
     assert outcome.pages == 4  # pages 3 and 4, page 2 again, and the front
 
 
@@ -208,16 +214,19 @@ def test_images_that_are_none_are_noted_and_the_others_stored(tmp_path: Path, mo
 
 
 def test_what_a_kill_left_half_written_is_cleared_away(tmp_path: Path) -> None:
+    halves = [
+        tmp_path / name for name in ("images/sample/.sample-1.jpg.7.part", ".catalog.csv.7.part", "cropped/.1.part")
+    ]
     with serve(SampleSite(photos=4)) as base:
-        scrape("sample", tmp_path, url=base, constructors=None)
-        (tmp_path / "images" / "sample" / ".sample-1.jpg.part").write_bytes(b"half")
-        (tmp_path / ".catalog.csv.part").write_bytes(b"half")
+        for half in halves:
+            half.parent.mkdir(parents=True, exist_ok=True)
+            half.write_bytes(b"half")
         queue = tmp_path / ".crawl" / base.partition("//")[2].replace(":", "-")
         (queue / "request_queues" / "default").mkdir(parents=True)
         (queue / "request_queues" / "default" / "__metadata__.json").write_text('{"id": ')
         outcome = scrape("sample", tmp_path, url=base, constructors=None)
-    assert outcome.known == 4
-    sound(tmp_path)
+    assert outcome.stored == len(sound(tmp_path)) == 4
+    assert not any(half.exists() for half in halves)
     assert not (tmp_path / ".crawl").exists()
 
 

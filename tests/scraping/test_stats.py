@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from planespotter_scraping import catalog, stats
+from planespotter_scraping import catalog, tables
 from planespotter_scraping.catalog import COLUMNS, CatalogError
 from planespotter_scraping.cli import app
 from planespotter_scraping.stats import numbers
@@ -160,7 +160,7 @@ def test_piped_tables_are_plain_text_with_names_as_they_are(folder: Path) -> Non
 
 def test_a_terminal_gets_lines_and_long_lists_are_cut(folder: Path) -> None:
     output = io.StringIO()
-    stats.show_all(numbers(catalog.read(folder)), Console(file=output, force_terminal=True, width=80), top=1)
+    tables.show_all(numbers(catalog.read(folder)), Console(file=output, force_terminal=True, width=80), top=1)
     assert "\u2500" in output.getvalue()
     assert "2 airlines, the first 1" in output.getvalue()
     assert "KLM" not in output.getvalue()
