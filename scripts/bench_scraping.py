@@ -26,9 +26,9 @@ from playwright.async_api import async_playwright
 from rich.console import Console
 from rich.table import Table
 
-from planespotter_scraping import browser
-from planespotter_scraping.crawl import scrape
-from planespotter_scraping.outcome import Outcome, StopError
+from planespotter_scraping.crawling import browser
+from planespotter_scraping.crawling.crawl import scrape
+from planespotter_scraping.crawling.outcome import Outcome, StopError
 
 PAGES, BARE_PAGES, PHOTO_PAGES = 300, 60, 10
 PER_PAGE = 48

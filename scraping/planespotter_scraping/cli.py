@@ -8,7 +8,7 @@ import typer
 from planespotter_scraping.cli_catalog import catalogs
 
 if TYPE_CHECKING:
-    from planespotter_scraping.outcome import Outcome
+    from planespotter_scraping.crawling.outcome import Outcome
 
 app = typer.Typer()
 app.add_typer(catalogs, name="catalog")
@@ -118,7 +118,8 @@ def scrape(
         return
     if out is None:
         raise typer.BadParameter("name the folder of the catalog", param_hint="--out")
-    from planespotter_scraping import crawl, progress, summary, walk_api
+    from planespotter_scraping import progress, summary
+    from planespotter_scraping.crawling import crawl, walk_api
 
     names = [name.strip() for name in constructors.split(",") if name.strip()]
     wanted = None if constructors.strip().lower() == "all" else names
@@ -155,8 +156,8 @@ def _check(
     site: str, out: Path | None, url: str | None, permission: str, contact: str, storage_state: Path | None
 ) -> None:
     """Print what the reader of a site finds on its first page."""
-    from planespotter_scraping import watch
-    from planespotter_scraping.check import check
+    from planespotter_scraping.crawling import watch
+    from planespotter_scraping.crawling.check import check
 
     try:
         told = check(site, url=url, out=out, permission=permission, contact=contact, storage_state=storage_state)
@@ -258,6 +259,6 @@ def install_browser() -> None:
 
     Example: planespotter install-browser
     """
-    from planespotter_scraping import browser
+    from planespotter_scraping.crawling import browser
 
     typer.echo(f"Chromium: {browser.ensure_chromium()}")

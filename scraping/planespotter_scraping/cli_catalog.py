@@ -176,7 +176,8 @@ def clean_catalog(
     import json
     from functools import partial
 
-    from planespotter_scraping import clean, clean_summary, progress, rules, tables
+    from planespotter_scraping import progress, tables
+    from planespotter_scraping.cleaning import clean, clean_summary, rules
 
     if undo:
         back, restored = clean.undo(folder)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from planespotter_scraping.outcome import Outcome
+from planespotter_scraping.crawling.outcome import Outcome
 
 if TYPE_CHECKING:  # a crawl needs nothing of an import
     from planespotter_scraping.folders import Imported

@@ -9,8 +9,8 @@ from rich.console import Console
 from planespotter_scraping import catalog, stats, tables
 
 if TYPE_CHECKING:  # an import needs nothing of a crawl, nor the other way round
+    from planespotter_scraping.crawling.outcome import Outcome
     from planespotter_scraping.folders import Imported
-    from planespotter_scraping.outcome import Outcome
 
 SHOWN = 10  # files named in a report; the others are counted
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from planespotter_scraping import browser
+from planespotter_scraping.crawling import browser
 
 
 def program(path: Path, exit_code: int = 0) -> Path:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from planespotter_scraping.captions import against, words_of
+from planespotter_scraping.cleaning.captions import against, words_of
 
 AGAINST = [
     ("Cockpit of a Lufthansa A320-200", "the cockpit"),

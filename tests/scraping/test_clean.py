@@ -15,14 +15,15 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from planespotter_scraping import catalog, clean
+from planespotter_scraping import catalog
 from planespotter_scraping.catalog import CatalogError
+from planespotter_scraping.cleaning import clean
+from planespotter_scraping.cleaning.rules import Options
 from planespotter_scraping.cli import app
 from planespotter_scraping.cli_catalog import clean_catalog
 from planespotter_scraping.folders import import_folder
 from planespotter_scraping.lock import hold
 from planespotter_scraping.looks import CACHE
-from planespotter_scraping.rules import Options
 
 
 def scene(seed: int, size: tuple[int, int] = (300, 200)) -> Image.Image:

@@ -16,15 +16,16 @@ from hypothesis import strategies as st
 from tests.scraping.commons_api import File, Wiki, answer, fleet, serve
 from typer.testing import CliRunner
 
-from planespotter_scraping import catalog, crawl
+from planespotter_scraping import catalog
 from planespotter_scraping.cli import app
-from planespotter_scraping.crawl import scrape
-from planespotter_scraping.outcome import Outcome, ScrapeError
+from planespotter_scraping.crawling import crawl
+from planespotter_scraping.crawling.crawl import scrape
+from planespotter_scraping.crawling.outcome import Outcome, ScrapeError
+from planespotter_scraping.crawling.walk_api import Plan
 from planespotter_scraping.progress import how_it_goes
 from planespotter_scraping.sites import Members, commons
 from planespotter_scraping.sites.commons import FIELDS, parse, query, read, taken_on
 from planespotter_scraping.sites.wording import operator_in, operator_of, registrations_in
-from planespotter_scraping.walk_api import Plan
 
 URL, CONTACT = "https://wiki.test", "spotter@photos.test"
 
@@ -504,7 +505,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_asked(
 
 def start(base: str, out: Path) -> subprocess.Popen[bytes]:
     hurried = (
-        "from dataclasses import replace; from planespotter_scraping import crawl; "
+        "from dataclasses import replace; from planespotter_scraping.crawling import crawl; "
         "crawl.SITES['commons'] = replace(crawl.SITES['commons'], requests_per_minute=1500); "
         "from planespotter_scraping.cli import app; app()"
     )

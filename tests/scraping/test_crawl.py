@@ -9,9 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from planespotter_scraping import catalog, images
-from planespotter_scraping.crawl import scrape
-from planespotter_scraping.keep import fetch
-from planespotter_scraping.outcome import ScrapeError
+from planespotter_scraping.crawling.crawl import scrape
+from planespotter_scraping.crawling.keep import fetch
+from planespotter_scraping.crawling.outcome import ScrapeError
 from planespotter_scraping.sample_site.photos import collection
 from planespotter_scraping.sample_site.server import SampleSite, serve
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from planespotter_scraping.crop import bar_height, cut_bottom, room_for, suggest
+from planespotter_scraping.cleaning.crop import bar_height, cut_bottom, room_for, suggest
 
 
 def scene(seed: int, size: tuple[int, int] = (300, 200)) -> Image.Image:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from playwright.async_api import async_playwright
 
-from planespotter_scraping import browser, evidence
-from planespotter_scraping.evidence import without_secrets
+from planespotter_scraping.crawling import browser, evidence
+from planespotter_scraping.crawling.evidence import without_secrets
 from planespotter_scraping.sample_site.server import SampleSite, serve
 from planespotter_scraping.sites import markup, sample
 

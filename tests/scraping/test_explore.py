@@ -14,8 +14,9 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 from typer.testing import CliRunner
 
-from planespotter_scraping import browser, catalog, stats
+from planespotter_scraping import catalog, stats
 from planespotter_scraping.cli import app
+from planespotter_scraping.crawling import browser
 from planespotter_scraping.explore import drawings, figures, page
 from planespotter_scraping.stats import numbers
 

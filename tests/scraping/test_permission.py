@@ -11,10 +11,11 @@ from PIL import Image
 from tests.scraping.web_server import Answer, serving
 from typer.testing import CliRunner
 
-from planespotter_scraping import catalog, crawl
+from planespotter_scraping import catalog
 from planespotter_scraping.cli import app
-from planespotter_scraping.crawl import scrape
-from planespotter_scraping.outcome import ScrapeError
+from planespotter_scraping.crawling import crawl
+from planespotter_scraping.crawling.crawl import scrape
+from planespotter_scraping.crawling.outcome import ScrapeError
 from planespotter_scraping.sites import planespotters
 
 LEAVE, CONTACT = "Tenzin W., 30 June 2026", "spotter@photos.test"

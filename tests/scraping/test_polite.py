@@ -13,11 +13,12 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from planespotter_scraping import catalog, login, walk_pages
-from planespotter_scraping.crawl import scrape
-from planespotter_scraping.outcome import ScrapeError, StopError
-from planespotter_scraping.patience import Patience, asks_to_wait, seconds
-from planespotter_scraping.robots import Robots
+from planespotter_scraping import catalog
+from planespotter_scraping.crawling import login, walk_pages
+from planespotter_scraping.crawling.crawl import scrape
+from planespotter_scraping.crawling.outcome import ScrapeError, StopError
+from planespotter_scraping.crawling.patience import Patience, asks_to_wait, seconds
+from planespotter_scraping.crawling.robots import Robots
 from planespotter_scraping.sample_site.server import Reply, SampleSite, serve
 
 LATEST = "/photos/latest"

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from planespotter_scraping import progress
-from planespotter_scraping.outcome import Outcome
+from planespotter_scraping.crawling.outcome import Outcome
 from planespotter_scraping.progress import crawl_bar, how_it_goes, spoken
 
 

@@ -18,15 +18,16 @@ from playwright.async_api import Browser, async_playwright
 from tests.scraping import web_server
 from typer.testing import CliRunner
 
-from planespotter_scraping import browser, catalog, crawl, scroll
+from planespotter_scraping import catalog
 from planespotter_scraping.cli import app
-from planespotter_scraping.crawl import scrape
-from planespotter_scraping.outcome import Outcome
-from planespotter_scraping.redesign import likely_cards
+from planespotter_scraping.crawling import browser, crawl, scroll
+from planespotter_scraping.crawling.crawl import scrape
+from planespotter_scraping.crawling.outcome import Outcome
+from planespotter_scraping.crawling.redesign import likely_cards
+from planespotter_scraping.crawling.scroll import Scroller
+from planespotter_scraping.crawling.watch import RedesignError
 from planespotter_scraping.sample_site.server import SampleSite, serve
-from planespotter_scraping.scroll import Scroller
 from planespotter_scraping.sites import Listing, Site, markup, planespotters
-from planespotter_scraping.watch import RedesignError
 
 LEAVE, CONTACT = "Tenzin W., 30 June 2026", "spotter@photos.test"
 AIRLINES = ("Druk Air", "Bhutan Airlines", "Drukair Cargo")
@@ -160,7 +161,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the pauses that a live site gets, and most of the waiting for what does not come."""
     site = replace(planespotters.SITE, pages_per_minute=float("inf"), settle_seconds=0.1)
     monkeypatch.setitem(crawl.SITES, "planespotters", site)
-    monkeypatch.setattr("planespotter_scraping.walk_pages.READY_SECONDS", 1.5)
+    monkeypatch.setattr("planespotter_scraping.crawling.walk_pages.READY_SECONDS", 1.5)
     monkeypatch.setattr(scroll, "PATIENCE", (0.7, 1.0, 1.0))
 
 

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from planespotter_scraping import catalog, keep, walk_pages
+from planespotter_scraping import catalog
 from planespotter_scraping.catalog import CatalogError
-from planespotter_scraping.crawl import scrape
+from planespotter_scraping.crawling import keep, walk_pages
+from planespotter_scraping.crawling.crawl import scrape
+from planespotter_scraping.crawling.outcome import ScrapeError
 from planespotter_scraping.lock import hold
-from planespotter_scraping.outcome import ScrapeError
 from planespotter_scraping.sample_site import drawing
 from planespotter_scraping.sample_site.photos import Photo, collection
 from planespotter_scraping.sample_site.server import Reply, SampleSite, serve

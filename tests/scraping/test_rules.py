@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planespotter_scraping import rules
+from planespotter_scraping.cleaning import rules
+from planespotter_scraping.cleaning.rules import Options, Photo
 from planespotter_scraping.looks import Alike, Look
-from planespotter_scraping.rules import Options, Photo
 
 NUMBERS = count(1)
 

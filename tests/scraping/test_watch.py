@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planespotter_scraping import watch
+from planespotter_scraping.crawling import watch
+from planespotter_scraping.crawling.watch import Watch, chance, collapsed, tally
 from planespotter_scraping.sites import LOST, Listing, Site, planespotters, sample
-from planespotter_scraping.watch import Watch, chance, collapsed, tally
 
 EXPECTED = {"photo_id": 1.0, "constructor": 0.98, "airline": 0.8}
 SITE = Site("test", "/", "", "", lambda html, url: Listing([], None), 1, expected=EXPECTED)

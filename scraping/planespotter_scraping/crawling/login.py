@@ -5,7 +5,7 @@ from http.cookiejar import Cookie, CookieJar
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from planespotter_scraping.outcome import ScrapeError
+from planespotter_scraping.crawling.outcome import ScrapeError
 
 if TYPE_CHECKING:
     from playwright.async_api import StorageState

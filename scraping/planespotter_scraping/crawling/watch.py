@@ -25,7 +25,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from planespotter_scraping.outcome import StopError
+from planespotter_scraping.crawling.outcome import StopError
 from planespotter_scraping.sites import LOST, Listing, Site
 from planespotter_scraping.sites.probes import Probe
 from planespotter_scraping.whole_file import replacing

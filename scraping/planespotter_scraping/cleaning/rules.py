@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from planespotter_scraping import captions
+from planespotter_scraping.cleaning import captions
 from planespotter_scraping.looks import FLAT, SAME_BITS, SAME_DETAIL, Alike, Look
 
 LABELS = ("constructor", "family", "model", "airline", "registration", "photographer", "taken_on", "licence")

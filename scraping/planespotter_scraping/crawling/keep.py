@@ -13,12 +13,12 @@ from pathlib import Path
 import httpx
 
 from planespotter_scraping import catalog
+from planespotter_scraping.crawling.outcome import Outcome, StopError
+from planespotter_scraping.crawling.patience import Patience, asks_to_wait
+from planespotter_scraping.crawling.robots import Robots
 from planespotter_scraping.images import IMAGE_BYTES, SUFFIXES, examine
 from planespotter_scraping.labels import place
 from planespotter_scraping.looks import phash
-from planespotter_scraping.outcome import Outcome, StopError
-from planespotter_scraping.patience import Patience, asks_to_wait
-from planespotter_scraping.robots import Robots
 from planespotter_scraping.sites import Listing
 
 IMAGES_AT_ONCE = 4

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from planespotter_scraping.outcome import StopError
+from planespotter_scraping.crawling.outcome import StopError
 
 LONGEST = 600.0  # seconds that are waited before the user is asked to come back instead
 FIRST = 5.0  # seconds to wait where a site says "too many" but not how long; twice as long each further time

@@ -40,12 +40,12 @@ from playwright.async_api import BrowserContext, Locator, Page, Response
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
-from planespotter_scraping import browser, evidence, redesign, watch
-from planespotter_scraping.keep import Keeper
-from planespotter_scraping.outcome import ScrapeError, StopError
-from planespotter_scraping.patience import asks_to_wait
-from planespotter_scraping.robots import Robots
-from planespotter_scraping.scroll import Scroller
+from planespotter_scraping.crawling import browser, evidence, redesign, watch
+from planespotter_scraping.crawling.keep import Keeper
+from planespotter_scraping.crawling.outcome import ScrapeError, StopError
+from planespotter_scraping.crawling.patience import asks_to_wait
+from planespotter_scraping.crawling.robots import Robots
+from planespotter_scraping.crawling.scroll import Scroller
 from planespotter_scraping.sites import Listing, Site
 
 if TYPE_CHECKING:

@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from planespotter_scraping import catalog, crop, looks, rules
+from planespotter_scraping import catalog, looks
 from planespotter_scraping.catalog import CHANGED, DROPPED, CatalogError
+from planespotter_scraping.cleaning import crop, rules
+from planespotter_scraping.cleaning.rules import Conflict, Options, Photo
 from planespotter_scraping.lock import hold
-from planespotter_scraping.rules import Conflict, Options, Photo
 from planespotter_scraping.whole_file import replacing
 
 WHY_DROPPED = ("dropped_because", "dropped_by", "dropped_at", "dropped_from_row")

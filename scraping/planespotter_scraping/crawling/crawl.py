@@ -14,13 +14,14 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from planespotter_scraping import attribution, browser, walk_api
-from planespotter_scraping.keep import Keeper
+from planespotter_scraping import attribution
+from planespotter_scraping.crawling import browser, walk_api
+from planespotter_scraping.crawling.keep import Keeper
+from planespotter_scraping.crawling.login import cookie_jar
+from planespotter_scraping.crawling.login import read as read_login
+from planespotter_scraping.crawling.outcome import Outcome, ScrapeError
+from planespotter_scraping.crawling.robots import Robots
 from planespotter_scraping.lock import hold
-from planespotter_scraping.login import cookie_jar
-from planespotter_scraping.login import read as read_login
-from planespotter_scraping.outcome import Outcome, ScrapeError
-from planespotter_scraping.robots import Robots
 from planespotter_scraping.sample_site.server import serve
 from planespotter_scraping.sites import ApiSite, Site
 from planespotter_scraping.sites.commons import SITE as COMMONS
@@ -81,7 +82,9 @@ def scrape(
             if isinstance(site, ApiSite):
                 done = await walk_api.walk(site, base, keeper, plan or walk_api.Plan())
             else:
-                from planespotter_scraping import walk_pages  # Crawlee takes seconds, and an API needs none of it
+                from planespotter_scraping.crawling import (
+                    walk_pages,  # Crawlee takes seconds, and an API needs none of it
+                )
 
                 done = await walk_pages.walk(
                     site, base, keeper, robots, chromium=chromium, user_agent=agent, pages=pages, login=login

@@ -21,9 +21,9 @@ from zlib import crc32
 
 import httpx
 
-from planespotter_scraping.keep import Keeper
-from planespotter_scraping.outcome import ScrapeError, StopError
-from planespotter_scraping.patience import asks_to_wait
+from planespotter_scraping.crawling.keep import Keeper
+from planespotter_scraping.crawling.outcome import ScrapeError, StopError
+from planespotter_scraping.crawling.patience import asks_to_wait
 from planespotter_scraping.sites import Answer, ApiSite
 
 TRIES = 3  # for a question that is not answered

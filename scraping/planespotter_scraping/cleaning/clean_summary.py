@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from planespotter_scraping.clean import Cleaned
-from planespotter_scraping.rules import RULES
+from planespotter_scraping.cleaning.clean import Cleaned
+from planespotter_scraping.cleaning.rules import RULES
 from planespotter_scraping.stats import some
 
 EXAMPLES = 2  # of photos for each rule

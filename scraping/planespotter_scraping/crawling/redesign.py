@@ -8,11 +8,20 @@ from typing import NoReturn
 
 from playwright.async_api import Page
 
-from planespotter_scraping import evidence
+from planespotter_scraping.crawling import evidence
+from planespotter_scraping.crawling.watch import (
+    ADDRESSES,
+    FILE,
+    Collapse,
+    RedesignError,
+    Tally,
+    Watch,
+    lines_to_look_at,
+    tally,
+)
 from planespotter_scraping.sites import Listing, Site, markup
 from planespotter_scraping.sites.markup import Node
 from planespotter_scraping.sites.probes import Probe
-from planespotter_scraping.watch import ADDRESSES, FILE, Collapse, RedesignError, Tally, Watch, lines_to_look_at, tally
 
 SHOWN_LINES = 3
 WIDTH = 80

@@ -13,12 +13,12 @@ from urllib.parse import urljoin
 
 import httpx
 
-from planespotter_scraping import browser, crawl, redesign, watch
-from planespotter_scraping.keep import Keeper
-from planespotter_scraping.login import cookie_jar
-from planespotter_scraping.login import read as read_login
-from planespotter_scraping.outcome import ScrapeError
-from planespotter_scraping.robots import Robots
+from planespotter_scraping.crawling import browser, crawl, redesign, watch
+from planespotter_scraping.crawling.keep import Keeper
+from planespotter_scraping.crawling.login import cookie_jar
+from planespotter_scraping.crawling.login import read as read_login
+from planespotter_scraping.crawling.outcome import ScrapeError
+from planespotter_scraping.crawling.robots import Robots
 from planespotter_scraping.sample_site.server import serve
 from planespotter_scraping.sites import Listing, Site
 
@@ -74,7 +74,9 @@ def check(
         async with httpx.AsyncClient(headers=headers, cookies=cookies, timeout=30, follow_redirects=True) as client:
             robots = Robots(client)
             looker = Looker(site.name, out or Path(), client, None, robots=robots)
-            from planespotter_scraping import walk_pages  # Crawlee takes seconds, and a kept page needs none of it
+            from planespotter_scraping.crawling import (
+                walk_pages,  # Crawlee takes seconds, and a kept page needs none of it
+            )
 
             await walk_pages.walk(
                 site,
