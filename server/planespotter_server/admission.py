@@ -20,14 +20,18 @@ class Admission:
         self._streams = 0
 
     @contextmanager
-    def admit(self, client: str, stream: bool) -> Iterator[None]:
-        """Count one call of `client` while the block runs. Raises Refusal: TOO_MANY_CALLS or TOO_MANY_STREAMS."""
-        if self._calls[client] >= self._max_client_calls:
+    def admit(self, client: str, stream: bool, max_calls: int | None = None) -> Iterator[None]:
+        """Count one call of `client` while the block runs; `max_calls` is its own limit, if it has one.
+
+        Raises Refusal: TOO_MANY_CALLS or TOO_MANY_STREAMS.
+        """
+        limit = self._max_client_calls if max_calls is None else max_calls
+        if self._calls[client] >= limit:
             raise Refusal(
                 "TOO_MANY_CALLS",
-                f"This client has {self._calls[client]:,} calls open; the limit is {self._max_client_calls:,}. Wait "
+                f"This client has {self._calls[client]:,} calls open; the limit is {limit:,}. Wait "
                 "for some of them to end, or send the photos over one stream.",
-                metadata={"calls": self._calls[client], "limit": self._max_client_calls},
+                metadata={"calls": self._calls[client], "limit": limit},
                 retry_after=RETRY_AFTER_SECONDS,
             )
         if stream and self._streams >= self._max_streams:

@@ -41,6 +41,16 @@ class Counters:
     """Items whose deadline passed before the device took them."""
 
 
+class Watcher:
+    """Hears what a batcher does as it does it; this one does not care."""
+
+    def waited(self, seconds: float) -> None:
+        """Take note that an item was given to the device after so long."""
+
+    def ran(self, items: int, seconds: float) -> None:
+        """Take note that the device worked on so many items for so long."""
+
+
 @dataclass(eq=False)
 class _Entry(Generic[Item, Outcome]):
     item: Item
@@ -72,7 +82,9 @@ class Batcher(Generic[Item, Outcome]):
         max_failures: int = 5,
         timeout: float | None = None,
         on_broken: Callable[[], None] = lambda: None,
+        watcher: Watcher | None = None,
     ) -> None:
+        self._watcher = watcher or Watcher()
         self.counters = Counters()
         self._run = run
         self._max_batch = max_batch
@@ -90,6 +102,11 @@ class Batcher(Generic[Item, Outcome]):
         self._device = ThreadPoolExecutor(max_in_flight, thread_name_prefix="device")
         self._refusal: Callable[[], Refusal] | None = None
         self._start()
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait for the device."""
+        return self._waiting
 
     async def submit(self, item: Item, caller: Hashable, deadline: float | None = None) -> Outcome:
         """Return the outcome of `item`.
@@ -169,6 +186,7 @@ class Batcher(Generic[Item, Outcome]):
             self._waiting -= 1
             if self._is_wanted(entry):
                 batch.append(entry)
+                self._watcher.waited(self._loop.time() - entry.arrived)
         return batch
 
     def _forget(self, caller: Hashable, entry: _Entry[Item, Outcome]) -> None:
@@ -224,8 +242,10 @@ class Batcher(Generic[Item, Outcome]):
         """Run the device on `entries`; return what went wrong, None if they have their outcomes."""
         self.counters.batches += 1
         self.counters.rows += len(entries)
+        started = self._loop.time()
         running = self._loop.run_in_executor(self._device, self._run, [entry.item for entry in entries])
         finished, _ = await asyncio.wait([running], timeout=self._timeout)
+        self._watcher.ran(len(entries), self._loop.time() - started)
         if not finished:
             running.add_done_callback(lambda late: late.cancelled() or late.exception())  # nobody will look
             log.error("device_stuck", photos=len(entries), seconds=self._timeout)

@@ -1,6 +1,7 @@
 """Classify photos with one bundle: check, decode, batch, run, answer. Knows nothing of gRPC."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from planespotter_server.batcher import Batcher, Counters
+from planespotter_server.batcher import Batcher, Counters, Watcher
 from planespotter_server.settings import Settings
 from planespotter_server.turns import Turns
 from planespotter_training import bundle as bundles
@@ -26,9 +27,10 @@ class Caller:
 
 
 class Decoders:
-    """Threads that decode photos for all models; callers take turns at them."""
+    """Threads that decode photos for all models; callers take turns at them. `took` hears how long each photo took."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, took: Callable[[float], None] = lambda _: None) -> None:
+        self._took = took
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         # One more for each thread, so that it finds its next photo without waiting for the event loop.
         self._turns = Turns(2 * threads)
@@ -36,7 +38,14 @@ class Decoders:
     async def decode(self, decode: Callable[[], Pixels], caller: Caller) -> Pixels:
         """Return what `decode` returns in one of the threads. A caller who leaves before its turn costs nothing."""
         async with self._turns.take(caller):
-            return await asyncio.get_running_loop().run_in_executor(self._pool, decode)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, self._timed, decode)
+
+    def _timed(self, decode: Callable[[], Pixels]) -> Pixels:
+        started = time.perf_counter()
+        try:
+            return decode()
+        finally:
+            self._took(time.perf_counter() - started)
 
     def close(self) -> None:
         """Stop; what has not begun is cancelled."""
@@ -57,6 +66,7 @@ class Classifier:
         *,
         max_in_flight: int = 1,
         on_broken: Callable[[], None] = lambda: None,
+        watcher: Watcher | None = None,
     ) -> None:
         self.bundle = bundle
         self._settings = settings
@@ -72,12 +82,18 @@ class Classifier:
             max_failures=settings.device_failures,
             timeout=settings.device_timeout_seconds,
             on_broken=on_broken,
+            watcher=watcher,
         )
 
     @property
     def counters(self) -> Counters:
         """What became of its photos so far."""
         return self._batcher.counters
+
+    @property
+    def waiting(self) -> int:
+        """How many photos wait for the device."""
+        return self._batcher.waiting
 
     @contextmanager
     def in_use(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""The command of the server: `planespotter serve`."""
+"""The commands of the server: `planespotter serve` and `planespotter token`."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,13 +7,21 @@ import typer
 
 app = typer.Typer()
 
+token_app = typer.Typer(
+    name="token", help="Make, list and revoke the tokens with which clients call a server.", no_args_is_help=True
+)
+app.add_typer(token_app)
+
 MODELS, DEVICE, LIMITS, STOPPING = "What is served", "Batches and the device", "Limits", "Stopping"
+ACCESS, SEEING = "Who may call", "Seeing it"
 
 
-def _option(text: str, panel: str | None = None, metavar: str | None = None, default: object = None) -> Any:
+def _option(
+    text: str, panel: str | None = None, metavar: str | None = None, default: object = None, *names: str
+) -> Any:
     """Return an option whose default stands in settings.py; a test holds that the help says the same."""
     text = text if default is None else f"{text} (default: {default})"
-    return typer.Option(help=text, show_default=False, metavar=metavar, rich_help_panel=panel)
+    return typer.Option(*names, help=text, show_default=False, metavar=metavar, rich_help_panel=panel)
 
 
 @app.command()
@@ -23,6 +31,27 @@ def serve(
     ] = None,
     host: Annotated[str | None, _option("Address to listen on.", default="127.0.0.1")] = None,
     port: Annotated[int | None, _option("Port to listen on; 0 takes any free one.", default=50051)] = None,
+    tls_cert: Annotated[
+        Path | None, _option("Certificate of the server (PEM). Read again when it changes, as are these below.", ACCESS)
+    ] = None,
+    tls_key: Annotated[Path | None, _option("Its private key (PEM).", ACCESS)] = None,
+    tls_client_ca: Annotated[
+        Path | None, _option("Let in only clients with a certificate that this authority (PEM) has signed.", ACCESS)
+    ] = None,
+    tokens: Annotated[
+        Path | None, _option("Let in only clients with a token of this file: see planespotter token.", ACCESS)
+    ] = None,
+    insecure: Annotated[
+        bool | None,
+        _option("Listen beyond this machine without TLS.", ACCESS, None, "no", "--insecure/--no-insecure"),
+    ] = None,
+    metrics_port: Annotated[
+        int | None, _option("Show metrics for Prometheus on this port, over HTTP; 0 takes any free one.", SEEING)
+    ] = None,
+    metrics_host: Annotated[str | None, _option("Address for the metrics.", SEEING, default="127.0.0.1")] = None,
+    log_calls: Annotated[
+        bool | None, _option("Log a line for each call.", SEEING, None, "no", "--log-calls/--no-log-calls")
+    ] = None,
     model: Annotated[Path | None, _option("Folder of the one bundle to serve.", MODELS)] = None,
     models: Annotated[
         Path | None, _option("Folder of bundles to serve: NAME/VERSION/bundle.json. New ones are picked up.", MODELS)
@@ -104,6 +133,9 @@ def serve(
 
     Example: planespotter serve --models bundles --config serve.toml
 
+    Example: planespotter serve --model bundles/small --host 0.0.0.0 --tls-cert server.pem --tls-key server.key
+    --tokens tokens.txt
+
     When it is ready it shows on stdout where it listens, what it serves and its limits; the first line ends with the
     address.
 
@@ -116,10 +148,14 @@ def serve(
     the end of the grace period dropped photos; 2 wrong usage; 75 the device failed: start it again.
     """
     import asyncio
+    import os
     import signal
     import sys
 
-    flags = {name: value for name, value in locals().items() if name not in ("config", "asyncio", "signal", "sys")}
+    flags = {
+        name: value for name, value in locals().items() if name not in ("config", "asyncio", "os", "signal", "sys")
+    }
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else each failed handshake, which anybody can make, is a line
 
     # What follows takes seconds to import, and a process that is the first of its container ignores SIGTERM till then.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -131,3 +167,58 @@ def serve(
     settings = load_settings(config, **flags)
     configure_logs()
     raise typer.Exit(asyncio.run(serve(settings, typer.echo)))
+
+
+TokensFile = Annotated[Path, typer.Option(help="File of the tokens.", dir_okay=False, show_default=False)]
+Name = Annotated[str, typer.Argument(help="Whose token it is.", show_default=False)]
+
+
+@token_app.command()
+def new(
+    name: Name,
+    tokens: TokensFile,
+    max_calls: Annotated[
+        int | None, typer.Option(help="Most calls that it has open at a time.", min=1, show_default="as every client")
+    ] = None,
+    photos_per_second: Annotated[
+        float | None, typer.Option(help="Most photos per second.", show_default="no limit")
+    ] = None,
+) -> None:
+    """Make a token and show it, once: the file holds only its hash.
+
+    Example: planespotter token new archive --tokens tokens.txt --photos-per-second 50 > archive.token
+
+    The client reads it from a file (planespotter classify --token-file archive.token) or from the variable
+    PLANESPOTTER_TOKEN. A server that runs takes it within a second.
+    """
+    from planespotter_server.tokens import add_token
+
+    typer.echo(add_token(tokens, name, max_calls, photos_per_second))
+
+
+@token_app.command("list")
+def list_tokens(tokens: TokensFile) -> None:
+    """List whose tokens the file has, and their limits.
+
+    Example: planespotter token list --tokens tokens.txt
+    """
+    from planespotter_server.tokens import read_tokens
+
+    for token in read_tokens(tokens).values():
+        limits = [
+            f"max_calls={token.max_calls}" if token.max_calls is not None else "",
+            f"photos_per_second={token.photos_per_second:g}" if token.photos_per_second is not None else "",
+        ]
+        typer.echo(" ".join(filter(None, (token.name, *limits))))
+
+
+@token_app.command()
+def revoke(name: Name, tokens: TokensFile) -> None:
+    """Take a token out of the file. A server that runs refuses it within a second, also on streams that are open.
+
+    Example: planespotter token revoke archive --tokens tokens.txt
+    """
+    from planespotter_server.tokens import revoke_token
+
+    revoke_token(tokens, name)
+    typer.echo(f"The token of {name} is revoked.", err=True)

@@ -1,14 +1,13 @@
 """What a refusal means in gRPC: a google.rpc.Status with ErrorInfo, and what else applies."""
 
-import uuid
-
 import structlog
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError, Message
 from google.rpc.code_pb2 import Code
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo, RetryInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, ResourceInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
+from planespotter_server.calls import request_id
 from planespotter_server.refusals import Refusal, request_malformed
 from planespotter_training.bundle import PhotoError
 
@@ -27,7 +26,11 @@ CODES = {
     "ORDERING_UNKNOWN": Code.INVALID_ARGUMENT,
     "PAGE_SIZE_NEGATIVE": Code.INVALID_ARGUMENT,
     "PAGE_TOKEN_INVALID": Code.INVALID_ARGUMENT,
+    "TOKEN_MISSING": Code.UNAUTHENTICATED,
+    "TOKEN_UNKNOWN": Code.UNAUTHENTICATED,
+    "METHOD_UNKNOWN": Code.UNIMPLEMENTED,
     "MODEL_NOT_FOUND": Code.NOT_FOUND,
+    "RATE_LIMITED": Code.RESOURCE_EXHAUSTED,
     "QUEUE_FULL": Code.RESOURCE_EXHAUSTED,
     "TOO_MANY_CALLS": Code.RESOURCE_EXHAUSTED,
     "TOO_MANY_STREAMS": Code.RESOURCE_EXHAUSTED,
@@ -45,19 +48,20 @@ def to_status(error: Exception, photo_field: str = "photo") -> Status:
     """Return the status that tells a caller of `error`; `photo_field` is where in the request the photo stands.
 
     Of an exception that is a bug, which is any other than Refusal, PhotoError and a message that does not parse,
-    nothing but its log entry's id is told.
+    nothing but the id of the call is told, under which the log has it.
     """
+    reason = reason_of(error)
     if isinstance(error, PhotoError):
         error = Refusal(error.reason, str(error), metadata=error.metadata, field=photo_field)
-    elif isinstance(error, DecodeError):
+    elif reason == "REQUEST_MALFORMED":
         error = request_malformed()
     elif not isinstance(error, Refusal):
-        request_id = uuid.uuid4().hex
-        log.error("bug", request_id=request_id, exc_info=error)
+        known_as = request_id()
+        log.error("bug", request_id=known_as, exc_info=error)
         error = Refusal(
             "INTERNAL",
-            f"Something went wrong inside the server; its log knows more under the id {request_id}.",
-            metadata={"request_id": request_id},
+            f"Something went wrong inside the server; its log knows more under the id {known_as}.",
+            metadata={"request_id": known_as},
         )
     code = CODES[error.reason]
     details: list[Message] = [ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)]
@@ -69,6 +73,8 @@ def to_status(error: Exception, photo_field: str = "photo") -> Status:
                 description=str(error),
             )
         )
+    elif code == Code.INTERNAL:
+        details.append(RequestInfo(request_id=error.metadata["request_id"]))
     elif error.field:
         violation = BadRequest.FieldViolation(field=error.field, description=str(error), reason=error.reason)
         details.append(BadRequest(field_violations=[violation]))
@@ -80,6 +86,13 @@ def to_status(error: Exception, photo_field: str = "photo") -> Status:
     for detail in details:
         status.details.add().Pack(detail)
     return status
+
+
+def reason_of(error: Exception) -> str:
+    """Return the reason that a caller hears for `error`: one of CODES."""
+    if isinstance(error, Refusal | PhotoError):
+        return error.reason
+    return "REQUEST_MALFORMED" if isinstance(error, DecodeError) else "INTERNAL"
 
 
 def unwrapped(error: Exception) -> Exception:

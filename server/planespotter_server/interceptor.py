@@ -1,75 +1,138 @@
-"""The outermost layer of every call: what it lets in, and what it lets out.
+"""The outermost layer of every call: who is let in, what is noted of it, and what it lets out.
 
 Nothing but a google.rpc.Status leaves the server for an exception: left alone, gRPC would send its text to the caller.
 """
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from inspect import isasyncgenfunction
+from typing import Any
 
 import grpc
+import structlog
 from grpc_status import rpc_status
 
-from planespotter_server.admission import Admission, client_of
+from planespotter_server import calls
+from planespotter_server.admission import Admission
+from planespotter_server.clients import Clients
 from planespotter_server.errors import to_status, unwrapped
+from planespotter_server.metrics import Metrics
+from planespotter_server.refusals import Refusal
 
 Context = grpc.aio.ServicerContext[Any, Any]
-Result = TypeVar("Result")
 OURS = "/planespotter."
+HEALTH = "/grpc.health.v1.Health/"  # for probes and load balancers, which have no token
+
+log = structlog.get_logger()
 
 
 class Outermost(grpc.aio.ServerInterceptor):
-    """Counts the calls of this contract, parses single requests, and turns whatever is raised into a status.
+    """Lets in who may call, counts calls, parses single requests, and turns whatever is raised into a status.
 
     Single requests are parsed here so that one that does not parse is refused like any other bad request. What comes on
-    a stream is parsed when it is read, which is inside this layer too.
+    a stream is parsed when it is read, which is inside this layer too. All this holds for reflection as well; health
+    is open to everybody.
     """
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, clients: Clients, admission: Admission, metrics: Metrics, *, log_calls: bool = False) -> None:
+        self._clients = clients
         self._admission = admission
+        self._metrics = metrics
+        self._log_calls = log_calls
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: grpc.HandlerCallDetails
     ) -> Any:
-        """Return the handler of the call within this layer; those of health and reflection are only parsed for."""
+        """Return the handler of the call within this layer."""
         handler = await continuation(handler_call_details)
-        ours = str(handler_call_details.method).startswith(OURS)
-        if handler is not None and handler.unary_unary is not None:
-            return self._unary(handler, ours)
-        if handler is not None and handler.stream_stream is not None and ours:
-            return self._stream(handler)
-        return handler
+        method = str(handler_call_details.method)
+        if handler is None:
+            return grpc.stream_stream_rpc_method_handler(self._unknown(method))
+        if handler.unary_unary is not None:
+            return self._unary(handler, method)
+        if handler.stream_stream is not None:
+            return self._stream(handler, method)
+        return handler  # health's Watch: reflection and we have none of the other kinds
 
-    def _unary(self, handler: Any, counted: bool) -> Any:
-        async def answer(request: bytes, context: Context) -> Any:
-            if not counted:
-                return await handler.unary_unary(handler.request_deserializer(request), context)
-            with self._admission.admit(client_of(context.peer()), stream=False):
-                return await handler.unary_unary(handler.request_deserializer(request), context)
-
+    def _unary(self, handler: Any, method: str) -> Any:
         async def call(request: bytes, context: Context) -> Any:
-            return await _telling(context, answer(request, context))
+            async def answer() -> Any:
+                return await handler.unary_unary(handler.request_deserializer(request), context)
+
+            return await self._around(method, context, answer, stream=False)
 
         return grpc.unary_unary_rpc_method_handler(call, None, response_serializer=handler.response_serializer)
 
-    def _stream(self, handler: Any) -> Any:
-        async def answer(requests: Any, context: Context) -> None:
-            with self._admission.admit(client_of(context.peer()), stream=True):
-                await handler.stream_stream(requests, context)
-
+    def _stream(self, handler: Any, method: str) -> Any:
         async def call(requests: Any, context: Context) -> None:
-            await _telling(context, answer(requests, context))
+            async def answer() -> None:
+                if not isasyncgenfunction(handler.stream_stream):
+                    await handler.stream_stream(requests, context)
+                    return
+                async for response in handler.stream_stream(requests, context):
+                    await context.write(response)
+
+            await self._around(method, context, answer, stream=method.startswith(OURS))
 
         return grpc.stream_stream_rpc_method_handler(
             call, handler.request_deserializer, response_serializer=handler.response_serializer
         )
 
+    def _unknown(self, method: str) -> Callable[[Any, Context], Awaitable[None]]:
+        async def call(_: Any, context: Context) -> None:
+            async def answer() -> None:
+                raise Refusal(
+                    "METHOD_UNKNOWN",
+                    "This server has no such method. planespotter/v1/classifier.proto names those that it has, and "
+                    "reflection lists them.",
+                )
 
-async def _telling(context: Context, work: Awaitable[Result]) -> Result | None:
-    """Return what `work` returns; end the call with a status for whatever it raises."""
-    try:
-        return await work
-    except grpc.aio.AbortError:
-        raise
-    except Exception as error:  # not CancelledError: the caller has gone, and gRPC must hear of it
-        await context.abort_with_status(rpc_status.to_status(to_status(unwrapped(error))))
-        return None
+            await self._around(method, context, answer, stream=False)
+
+        return call
+
+    async def _around(
+        self, method: str, context: Context, answer: Callable[[], Awaitable[Any]], *, stream: bool
+    ) -> Any:
+        """Return what `answer` returns; end the call with a status for whatever it raises."""
+        metadata = dict(context.invocation_metadata() or ())
+        call = calls.Call(method.rpartition("/")[2], calls.choose_request_id(metadata))
+        calls.current.set(call)
+        structlog.contextvars.bind_contextvars(request_id=call.request_id)
+        counted = not method.startswith(HEALTH)
+        last_word = (calls.REQUEST_ID, call.request_id)
+        started, code = time.perf_counter(), grpc.StatusCode.OK
+        try:
+            context.set_trailing_metadata((last_word,))
+            if not counted:
+                return await answer()
+            call.client = self._clients.identify(metadata, context.peer())
+            with self._admission.admit(call.client.key, stream, call.client.max_calls):
+                return await answer()
+        except grpc.aio.AbortError:
+            code = grpc.StatusCode.UNKNOWN  # nothing of ours aborts by itself
+            raise
+        except asyncio.CancelledError:  # the caller has gone or its time is up, and gRPC must hear of it
+            remaining = context.time_remaining()
+            late = remaining is not None and remaining <= 0
+            code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
+            raise
+        except Exception as error:
+            status = rpc_status.to_status(to_status(unwrapped(error)))
+            code = status.code
+            await context.abort(status.code, status.details, (*status.trailing_metadata, last_word))
+        finally:
+            if counted:
+                ours = method.startswith(OURS)
+                self._metrics.called(call.rpc if ours else "other", code.name)
+                if self._log_calls:
+                    seconds = round(time.perf_counter() - started, 6)
+                    log.info(
+                        "call",
+                        rpc=call.rpc[:64],
+                        code=code.name,
+                        client=call.client.key,
+                        photos=call.photos,
+                        seconds=seconds,
+                    )

@@ -61,6 +61,11 @@ class Room:
         """Whether nothing more is let in."""
         return self._closed
 
+    @property
+    def photos(self) -> int:
+        """How many photos are in it."""
+        return self._photos
+
     def enter(self, size: int) -> Place:
         """Take room for one photo of `size` bytes. Raises Refusal: QUEUE_FULL or SHUTTING_DOWN."""
         if self._closed:

@@ -12,12 +12,23 @@ INDENT = " " * 11
 MODELS_SHOWN = 8
 
 
-def screen(address: str, models: Sequence[Classifier], default: str, device: Device, settings: Settings) -> str:
-    """Return the lines. The first ends with the address, which other programs read from there."""
+def screen(
+    address: str,
+    models: Sequence[Classifier],
+    default: str,
+    device: Device,
+    settings: Settings,
+    metrics_address: str = "",
+) -> str:
+    """Return the lines, of which the first ends with the address, which other programs read from there.
+
+    `metrics_address` is "" if metrics are not shown.
+    """
     first = models[0].bundle
     what = f"{first.name} {first.version}" if len(models) == 1 else f"{len(models)} models"
     sizes = ", ".join(map(str, settings.batch_sizes))
     rows = [
+        ("callers", _callers(settings)),
         ("device", f"{device.name}; photos go to it in batches of {sizes}"),
         (
             "photos",
@@ -36,6 +47,8 @@ def screen(address: str, models: Sequence[Classifier], default: str, device: Dev
         lines += _row("" if row else "models" if len(models) > 1 else "model", _describe(model, len(models), default))
     if len(models) > MODELS_SHOWN:
         lines += _row("", f"and {len(models) - MODELS_SHOWN} more")
+    if metrics_address:
+        rows.append(("metrics", f"http://{metrics_address}/metrics"))
     for name, text in rows:
         lines += _row(name, text)
     if settings.models is not None:
@@ -56,6 +69,15 @@ def _describe(model: Classifier, models: int, default: str) -> str:
         f"{bundle.name} {bundle.version}{note}: {constructors}; {leaves:,} types; {bundle.width} x {bundle.height} "
         "pixels"
     )
+
+
+def _callers(settings: Settings) -> str:
+    who = "anybody" if settings.tokens is None else f"who has a token of {settings.tokens}"
+    if settings.tls_client_ca is not None:
+        who += f" and a certificate by {settings.tls_client_ca}"
+    if settings.tls_cert is not None:
+        return f"{who}; over TLS"
+    return f"{who}; not encrypted" + (", though others can listen (--insecure)" if settings.insecure else "")
 
 
 def _bytes(size: int) -> str:

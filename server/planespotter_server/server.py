@@ -17,12 +17,17 @@ from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_server.admission import Admission
 from planespotter_server.classifier import Classifier
+from planespotter_server.clients import Clients
 from planespotter_server.device import Device, find_device
+from planespotter_server.exposure import check_exposure
 from planespotter_server.interceptor import Outermost
 from planespotter_server.library import Library
+from planespotter_server.metrics import Metrics, Page
 from planespotter_server.screen import screen
 from planespotter_server.service import ClassifierService
 from planespotter_server.settings import ServerError, Settings
+from planespotter_server.tls import credentials
+from planespotter_server.tokens import Tokens
 from planespotter_training import bundle as bundles
 
 SERVICE = pb.DESCRIPTOR.services_by_name["ClassifierService"].full_name
@@ -43,18 +48,29 @@ class Server:
     """One gRPC server: `start`, then `serve` models, then `drain`, then `stop`. Health says where it stands.
 
     Make it inside a running event loop. `broken` is set if the device fails again and again; health then says
-    NOT_SERVING, and all that is left to do is to stop.
+    NOT_SERVING, and all that is left to do is to stop. Raises ServerError for files of tokens and TLS that are no good.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.broken = asyncio.Event()
-        self.service = ClassifierService(settings)
+        self.metrics = Metrics()
+        self.service = ClassifierService(settings, self.metrics)
         self._settings = settings
         self._stopping = False
         self._background: set[asyncio.Task[None]] = set()
         self._health = health.aio.HealthServicer()
+        self._page: Page | None = None
+        self._tls: grpc.ServerCredentials | None = None
+        if settings.tls_cert is not None and settings.tls_key is not None:
+            self._tls = credentials(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+        outermost = Outermost(
+            Clients(None if settings.tokens is None else Tokens(settings.tokens)),
+            Admission(settings.max_streams, settings.max_client_calls),
+            self.metrics,
+            log_calls=settings.log_calls,
+        )
         self._server = grpc.aio.server(
-            interceptors=[Outermost(Admission(settings.max_streams, settings.max_client_calls))],
+            interceptors=[outermost],
             options=[
                 ("grpc.so_reuseport", 0),  # else a second server would share the port without a word
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
@@ -70,24 +86,42 @@ class Server:
 
     async def start(self) -> int:
         """Listen, and answer that it is not ready yet. Returns the port. Raises ServerError."""
+        await asyncio.to_thread(check_exposure, self._settings)
         address = join_address(self._settings.host, self._settings.port)
         try:
             # First by ourselves: the system says why not, and gRPC would log lines of its own.
             await asyncio.to_thread(_try_port, self._settings.host, self._settings.port)
-            bound = self._server.add_insecure_port(address)
+            if self._tls is None:
+                bound = self._server.add_insecure_port(address)
+            else:
+                bound = self._server.add_secure_port(address, self._tls)
         except (OSError, RuntimeError, UnicodeError) as error:  # UnicodeError: of a host that is no name at all
             raise ServerError(
                 f"The server cannot listen on {address}: {getattr(error, 'strerror', None) or error}. The port must be "
                 "free and the host an address of this machine. Choose others with --host and --port (0 takes any free "
                 "port)."
             ) from error
+        if self._settings.metrics_port is not None:
+            self._page = Page(self.metrics, self._settings.metrics_host, self._settings.metrics_port)
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         await self._server.start()
         return bound
 
+    @property
+    def metrics_address(self) -> str:
+        """Where the metrics are shown; "" if they are not."""
+        return "" if self._page is None else join_address(self._settings.metrics_host, self._page.port)
+
     def classifier(self, bundle: bundles.Bundle, engine: bundles.Engine, max_in_flight: int = 1) -> Classifier:
         """Return a classifier whose broken device is this server's end."""
-        return Classifier(bundle, engine, self._settings, max_in_flight=max_in_flight, on_broken=self._break)
+        return Classifier(
+            bundle,
+            engine,
+            self._settings,
+            max_in_flight=max_in_flight,
+            on_broken=self._break,
+            watcher=self.metrics,
+        )
 
     async def serve(self) -> None:
         """Answer from now on: all models are there."""
@@ -113,6 +147,8 @@ class Server:
         """End: calls that are still open have `grace` seconds to finish, None for none."""
         await self._server.stop(grace)
         await self.service.close()
+        if self._page is not None:
+            await asyncio.to_thread(self._page.close)
 
     def _break(self) -> None:
         self.broken.set()
@@ -141,7 +177,11 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> int:
         )
     bundle = None if settings.model is None else bundles.read(settings.model)
     server = Server(settings)
-    port = await server.start()
+    try:
+        port = await server.start()
+    except BaseException:
+        await server.stop()
+        raise
     log.info("warming_up", model=str(settings.model or settings.models), batch_sizes=settings.batch_sizes, port=port)
     warming = asyncio.ensure_future(_load(server, settings, bundle))
     await asyncio.wait([warming, first], return_when=asyncio.FIRST_COMPLETED)
@@ -157,7 +197,8 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> int:
         raise
     await server.serve()
     served = server.service.models.all()
-    announce(screen(join_address(settings.host, port), served, server.service.models.default, device, settings))
+    address, default = join_address(settings.host, port), server.service.models.default
+    announce(screen(address, served, default, device, settings, server.metrics_address))
     for classifier in served:
         log.info("serving", model=classifier.bundle.name, version=classifier.bundle.version, port=port)
 

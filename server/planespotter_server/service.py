@@ -5,6 +5,9 @@ import base64
 import binascii
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -12,10 +15,11 @@ from google.rpc.status_pb2 import Status
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
-from planespotter_server import messages
+from planespotter_server import calls, messages
 from planespotter_server.classifier import Caller, Classifier, Decoders
-from planespotter_server.errors import to_status
+from planespotter_server.errors import reason_of, to_status
 from planespotter_server.messages import Answered
+from planespotter_server.metrics import Metrics, Photo
 from planespotter_server.models import Models, natural_order
 from planespotter_server.refusals import Refusal, shutting_down, warming_up
 from planespotter_server.room import Place, Room
@@ -28,26 +32,45 @@ DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 50, 1000
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
+@dataclass(frozen=True)
+class Taken:
+    """A photo that was read from a stream, and the room it takes."""
+
+    request: pb.StreamClassifyRequest
+    photo: Photo
+    place: Place
+
+    def abandon(self) -> None:
+        """Give its room back: its stream has broken."""
+        self.place.leave()
+        self.photo.left()
+
+
 class ClassifierService(pb_grpc.ClassifierServiceServicer):
     """Answers with `models` once `ready` is set; until then every call is refused with WARMING_UP.
 
     Make it inside a running event loop.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.ready = False
         self.models = Models(settings.default_model)
         self.room = Room(settings.queue_photos, settings.queue_bytes)
         self._settings = settings
-        self._decoders = Decoders(settings.decode_threads)
+        self._metrics = metrics
+        self._decoders = Decoders(settings.decode_threads, metrics.decoded)
         self._stream_readers: set[asyncio.Task[None]] = set()
+        metrics.watch(lambda: sum(model.waiting for model in self.models.all()), lambda: self.room.photos)
 
     async def Classify(self, request: pb.ClassifyRequest, context: Context) -> pb.ClassifyResponse:  # noqa: N802
         """Classify one photo."""
-        self._check_open()
-        self._choose(request.options)
-        with self.room.enter(len(request.photo)):
-            answered = await self._classify(request.photo, request.options, _caller(context))
+        with self._photo() as photo:
+            self._check_open()
+            self._choose(request.options)
+            calls.current.get().client.take_photo()
+            with self.room.enter(len(request.photo)):
+                answered = await self._classify(request.photo, request.options, _caller(context))
+            photo.answered(answered.answer)
         return pb.ClassifyResponse(classification=messages.classification(answered))
 
     async def BatchClassify(self, request: pb.BatchClassifyRequest, context: Context) -> pb.BatchClassifyResponse:  # noqa: N802
@@ -57,10 +80,14 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
         self._check_batch(len(request.photos))
         caller = _caller(context)
 
-        async def outcome(index: int, photo: bytes) -> Answered | Status:
+        async def outcome(index: int, data: bytes) -> Answered | Status:
             try:
-                with self.room.enter(len(photo)):
-                    return await self._classify(photo, request.options, caller)
+                with self._photo() as photo:
+                    calls.current.get().client.take_photo()
+                    with self.room.enter(len(data)):
+                        answered = await self._classify(data, request.options, caller)
+                    photo.answered(answered.answer)
+                    return answered
             except Exception as error:
                 return to_status(error, f"photos[{index}]")
 
@@ -73,20 +100,28 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
         self._check_open()
         caller = _caller(context)
 
-        async def read() -> tuple[pb.StreamClassifyRequest, Place] | None:
+        pace = calls.current.get().client.pace
+
+        async def read() -> Taken | None:
             await self.room.until_open()
+            if pace is not None:
+                await pace.until_next()
             request = await context.read()
             if request is grpc.aio.EOF:
                 return None
-            return request, await self.room.wait(len(request.photo))
+            if pace is not None:
+                pace.spend()
+            with self._photo() as photo:
+                return Taken(request, photo, await self.room.wait(len(request.photo)))
 
-        async def answer(read: tuple[pb.StreamClassifyRequest, Place]) -> pb.StreamClassifyResponse:
-            request, place = read
+        async def answer(taken: Taken) -> pb.StreamClassifyResponse:
+            request = taken.request
             outcome: Answered | Status
             try:
-                with place:
+                with taken.place, self._photo(taken.photo):
                     _check_photo_id(request.photo_id)
                     outcome = await self._classify(request.photo, request.options, caller)
+                    taken.photo.answered(outcome.answer)
             except Exception as error:
                 outcome = to_status(error)
             return messages.stream_response(request.photo_id, outcome)
@@ -95,10 +130,10 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
             read=read,
             answer=answer,
             write=context.write,
-            size=lambda read: len(read[0].photo),
-            in_order=lambda read: _is_in_order(read[0]),
+            size=lambda taken: len(taken.request.photo),
+            in_order=lambda taken: _is_in_order(taken.request),
             going_away=lambda count: pb.StreamClassifyResponse(going_away=pb.GoingAway(read_count=count)),
-            abandon=lambda read: read[1].leave(),
+            abandon=lambda taken: taken.abandon(),
         )
         window = Window(self._settings.stream_window, self._settings.stream_window_bytes)
         await answer_stream(parts, window, self._stream_readers)
@@ -129,9 +164,25 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
         self._decoders.close()
 
     async def _classify(self, photo: bytes, options: pb.ClassifyOptions, caller: Caller) -> Answered:
+        calls.current.get().client.check()
         classifier = self._choose(options)
         answer = await classifier.classify(photo, options.alternatives, caller, self._decoders)
         return Answered(answer, classifier.bundle)
+
+    @contextmanager
+    def _photo(self, photo: Photo | None = None) -> Iterator[Photo]:
+        """Take note of what becomes of one photo that has just come, or goes on to be `photo`, while the block runs."""
+        if photo is None:
+            photo = self._metrics.photo()
+            calls.current.get().photos += 1
+        try:
+            yield photo
+        except asyncio.CancelledError:
+            photo.left()
+            raise
+        except Exception as error:
+            photo.refused(reason_of(error))
+            raise
 
     def _describe(self, classifier: Classifier) -> pb.Model:
         return messages.model(classifier.bundle, self.models.is_default(classifier))

@@ -20,10 +20,12 @@ Count = Annotated[int, Field(ge=1, le=INT32)]  # GetModel reports the limits as 
 Size = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 
-# Variables with our prefix that belong to others: another room's, and those that Kubernetes sets in every container
+PATHS = ("model", "models", "tls_cert", "tls_key", "tls_client_ca", "tokens")
+
+# Variables with our prefix that belong to others: other rooms', and those that Kubernetes sets in every container
 # beside a service that is called planespotter.
 FOREIGN_VARIABLES = re.compile(
-    rf"{PREFIX}(CHROMIUM|([A-Z0-9_]+_)?SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|([A-Z0-9_]+_)?PORT_[0-9]+_[A-Z0-9_]+)"
+    rf"{PREFIX}(CHROMIUM|TOKEN|([A-Z0-9_]+_)?SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|([A-Z0-9_]+_)?PORT_[0-9]+_[A-Z0-9_]+)"
 )
 
 
@@ -39,6 +41,21 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 50051
     """0 takes any free port."""
+    insecure: bool = False
+    """Whether to listen beyond loopback without TLS, where anybody in between can read photos and tokens."""
+    tls_cert: Path | None = None
+    """PEM file of the server's certificate and those of the authorities in between."""
+    tls_key: Path | None = None
+    """PEM file of its private key."""
+    tls_client_ca: Path | None = None
+    """PEM file of the authority whose certificate every client must show."""
+    tokens: Path | None = None
+    """File of the tokens of which each call, but for health, must bring one: see tokens.py."""
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """Where Prometheus reads metrics; 0 takes any free port, None for none."""
+    metrics_host: str = "127.0.0.1"
+    log_calls: bool = False
+    """Whether each call leaves a line in the log."""
     model: Path | None = None
     """Folder of the one bundle to serve."""
     models: Path | None = None
@@ -70,7 +87,7 @@ class Settings(BaseSettings):
     stream_window_bytes: Size = 64 * MIB
     """The same in bytes; the last photo may go over it, as its size is known only once it is read."""
     max_client_calls: Count = 1024
-    """How many calls one client (an address) may have open, streams included."""
+    """How many calls one client may have open, streams included. A client is a token, or else an address."""
     queue_photos: Count = 1024
     """How many photos of all callers are worked on at a time."""
     queue_bytes: Size = 512 * MIB
@@ -147,7 +164,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         why = getattr(error, "strerror", None) or error
         raise ServerError(f"The settings file {path} cannot be read as TOML: {why}.") from error
     _refuse_unknown(content, Settings.model_fields, f"The settings file {path} has the line {{}}")
-    for name in ("model", "models"):  # as the shell would not: relative to the file, which may be used from anywhere
+    for name in PATHS:  # as the shell would not: relative to the file, which may be used from anywhere
         if isinstance(content.get(name), str):
             content[name] = path.parent / content[name]
     return content

@@ -338,7 +338,7 @@ def test_a_port_that_is_taken_gets_a_sentence(process: tuple[subprocess.Popen[st
 
 @pytest.mark.parametrize("host", ["203.0.113.7", "nowhere.invalid", "x..y"])
 def test_a_host_that_is_none_of_this_machine_gets_a_sentence(tiny_bundle: Path, host: str) -> None:
-    said = refused("--model", str(tiny_bundle), "--host", host)
+    said = refused("--model", str(tiny_bundle), "--host", host, "--insecure")
     assert said.startswith(f"error: The server cannot listen on {host}:50051: ")
 
 

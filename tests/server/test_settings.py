@@ -88,6 +88,7 @@ def test_unknown_variables_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_variables_of_others_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "CHROMIUM": "/usr/bin/chromium",
+        "TOKEN": "the client's",
         # Kubernetes sets these for a service that is called planespotter, and for one called planespotter-metrics.
         "PORT": "tcp://10.0.0.1:50051",
         "SERVICE_HOST": "10.0.0.1",
@@ -113,7 +114,9 @@ def test_every_setting_has_a_flag_whose_help_gives_its_default() -> None:
         said = found[1].partition(":")[0]
         if said in ("one per core", "the first by name"):
             continue
-        if name == "batch_sizes":
+        if said == "no":
+            assert field.default is False
+        elif name == "batch_sizes":
             assert said == ",".join(map(str, field.default))
         elif said.endswith(" MiB"):
             assert int(said.removesuffix(" MiB")) * MIB == field.default
