@@ -528,13 +528,23 @@ def start(base: str, out: Path) -> subprocess.Popen[bytes]:
 
 
 def wait_for_photos(out: Path, count: int, process: subprocess.Popen[bytes]) -> None:
-    deadline, file = time.monotonic() + 60, out / "catalog.csv"
+    deadline, file = time.monotonic() + 120, out / "catalog.csv"
     while (
         (not file.exists() or file.read_bytes().count(b"\n") <= count)
         and process.poll() is None
         and time.monotonic() < deadline
     ):
         time.sleep(0.02)
+
+
+def test_authors_whom_a_kill_has_kept_from_being_named_are_named_when_the_walk_begins(tmp_path: Path) -> None:
+    catalog.append(tmp_path, {"photo_id": "commons-9", "photographer": "Tenzin", "licence": "CC0"}, b"an image")
+    page = tmp_path / "ATTRIBUTION.md"
+    named: list[bool] = []
+    with serve(Wiki({}, fleet(1, A320))) as base:
+        told = lambda outcome: named.append("Tenzin, CC0" in page.read_text(encoding="utf-8"))  # noqa: E731
+        scrape("commons", tmp_path, url=base, contact=CONTACT, plan=Plan((A320,)), progress=told)
+    assert named[0]
 
 
 def test_ctrl_c_and_kills_lose_nothing_and_fetch_nothing_twice(tmp_path: Path) -> None:
@@ -544,7 +554,7 @@ def test_ctrl_c_and_kills_lose_nothing_and_fetch_nothing_twice(tmp_path: Path) -
         process = start(base, tmp_path)
         wait_for_photos(tmp_path, 8, process)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 130
+        assert process.wait(timeout=120) == 130
         assert 8 <= len(catalog.photo_ids(tmp_path)) < 60
         assert page.read_text(encoding="utf-8").count("\n- ") == len(catalog.photo_ids(tmp_path))
 

@@ -161,8 +161,8 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the pauses that a live site gets, and most of the waiting for what does not come."""
     site = replace(planespotters.SITE, pages_per_minute=float("inf"), settle_seconds=0.1)
     monkeypatch.setitem(crawl.SITES, "planespotters", site)
-    monkeypatch.setattr("planespotter_scraping.crawling.walk_pages.READY_SECONDS", 1.5)
-    monkeypatch.setattr(scroll, "PATIENCE", (0.7, 1.0, 1.0))
+    monkeypatch.setattr("planespotter_scraping.crawling.walk_pages.READY_SECONDS", 2.5)
+    monkeypatch.setattr(scroll, "PATIENCE", (0.7, 1.0, 2.0))
 
 
 def crawl_all(base: str, out: Path, **more: int) -> Outcome:

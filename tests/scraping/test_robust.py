@@ -155,7 +155,8 @@ def test_a_full_disk_ends_the_crawl_and_the_next_one_goes_on(tmp_path: Path, mon
 def test_a_site_that_dies_or_hangs_halfway_is_named_and_the_crawl_goes_on_when_it_is_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(walk_pages, "NAVIGATION_SECONDS", 1.0)
+    monkeypatch.setattr(walk_pages, "NAVIGATION_SECONDS", 2.5)
+    monkeypatch.setattr(walk_pages, "RETRIES", 1)
     back, answers = threading.Event(), {2: Reply(status=0), 3: None}
     page = {f"{LATEST}?page={number}": number for number in answers}
 
@@ -172,7 +173,7 @@ def test_a_site_that_dies_or_hangs_halfway_is_named_and_the_crawl_goes_on_when_i
         assert len(sound(tmp_path)) == 6
         del answers[2]
         with pytest.raises(
-            ScrapeError, match=r"page=3 could not be read: it did not load within 1 seconds.*go on from"
+            ScrapeError, match=r"page=3 could not be read: it did not load within 2.5 seconds.*go on from"
         ):
             scrape("sample", tmp_path, url=base, constructors=None)
         del answers[3]

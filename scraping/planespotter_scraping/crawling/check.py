@@ -11,11 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urljoin
 
-import httpx
-
 from planespotter_scraping.crawling import browser, crawl, redesign, watch
 from planespotter_scraping.crawling.keep import Keeper
-from planespotter_scraping.crawling.login import cookie_jar
 from planespotter_scraping.crawling.login import read as read_login
 from planespotter_scraping.crawling.outcome import ScrapeError
 from planespotter_scraping.crawling.robots import Robots
@@ -70,8 +67,7 @@ def check(
     user_agent = crawl.user_agent(contact)
 
     async def look(base: str, queues: Path) -> Listing:
-        headers, cookies = {"User-Agent": user_agent}, None if login is None else cookie_jar(login)
-        async with httpx.AsyncClient(headers=headers, cookies=cookies, timeout=30, follow_redirects=True) as client:
+        async with crawl.visitor(user_agent, login) as client:
             robots = Robots(client)
             looker = Looker(site.name, out or Path(), client, None, robots=robots)
             from planespotter_scraping.crawling import (

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import httpx
@@ -27,6 +28,9 @@ from planespotter_scraping.sites import ApiSite, Site
 from planespotter_scraping.sites.commons import SITE as COMMONS
 from planespotter_scraping.sites.planespotters import SITE as PLANESPOTTERS
 from planespotter_scraping.sites.sample import SITE as SAMPLE
+
+if TYPE_CHECKING:
+    from playwright.async_api import StorageState
 
 SITES: dict[str, Site | ApiSite] = {site.name: site for site in (SAMPLE, PLANESPOTTERS, COMMONS)}
 DEFAULT_CONSTRUCTORS = ("Airbus", "Boeing")
@@ -72,11 +76,8 @@ def scrape(
     columns = {"permission": " ".join(permission.split())} if site.needs_permission else {}
 
     async def run(base: str) -> Outcome:
-        headers, cookies = {"User-Agent": agent}, None if login is None else cookie_jar(login)
         paced = walk_api.Paced(site.requests_per_minute) if isinstance(site, ApiSite) else None
-        async with httpx.AsyncClient(
-            headers=headers, cookies=cookies, timeout=30, follow_redirects=True, transport=paced
-        ) as client:
+        async with visitor(agent, login, paced) as client:
             robots = Robots(client)
             keeper = Keeper(site.name, out, client, constructors, columns, progress, robots)
             if isinstance(site, ApiSite):
@@ -133,6 +134,15 @@ def site_named(name: str) -> Site | ApiSite:
 def user_agent(contact: str) -> str:
     """Return the name that each request carries."""
     return f"planespotter/0.1 (+{contact})" if contact else USER_AGENT
+
+
+def visitor(
+    agent: str, login: "StorageState | None", transport: httpx.AsyncBaseTransport | None = None
+) -> httpx.AsyncClient:
+    """Return what asks for all that needs no browser, by the name `agent` and with the cookies of a login."""
+    cookies = None if login is None else cookie_jar(login)
+    headers = {"User-Agent": agent}
+    return httpx.AsyncClient(headers=headers, cookies=cookies, timeout=30, follow_redirects=True, transport=transport)
 
 
 def check_address(url: str | None) -> None:
