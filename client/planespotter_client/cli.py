@@ -1,4 +1,4 @@
-"""The command of the client: `planespotter classify`."""
+"""The commands of the client: `planespotter classify`, `bench`, `health` and `demo`."""
 
 import csv
 import json
@@ -16,12 +16,17 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from planespotter_client import _options
 from planespotter_client._errors import PlaneSpotterError
+from planespotter_client.bench.cli import bench
+from planespotter_client.health import health
 
 if TYPE_CHECKING:
     from planespotter_client import Alternative, PhotoAnswer, PlaneSpotter
 
 app = typer.Typer()
+app.command()(bench)
+app.command()(health)
 
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 COLUMNS = (
@@ -85,6 +90,12 @@ def classify(
     show: Annotated[
         int, typer.Option(help="With --truth: print this many answers beside the truth.", min=0, metavar="N")
     ] = 0,
+    tls: _options.Tls = False,
+    tls_ca: _options.TlsCa = None,
+    tls_cert: _options.TlsCert = None,
+    tls_key: _options.TlsKey = None,
+    token_file: _options.TokenFile = None,
+    insecure: _options.Insecure = False,
 ) -> None:
     """Classify photos with a server.
 
@@ -92,11 +103,14 @@ def classify(
 
     Example: planespotter classify --truth held_out.csv --photos catalog/ --show 20
 
+    Example: planespotter classify photos/ --server planes.example:50051 --tls-ca ca.pem --token-file archive.token
+
     Answers are written as they come, so their order is not that of the photos (a table is sorted). Each photo that
     fails is named on stderr as it comes, with the reason, and counted at the end.
 
     Exit code 0: all photos were classified. 1: some failed or have no answer, or the server was not reachable.
     """
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else gRPC tells of handshakes in its own words
     from planespotter_client import PlaneSpotter
 
     if (truth is None) == (not paths):
@@ -105,7 +119,8 @@ def classify(
         raise typer.BadParameter("--photos and --show belong to --truth.")
     if truth is not None and (output_format or alternatives):
         raise typer.BadParameter("--format and --alternatives do not go with --truth, which prints a comparison.")
-    with PlaneSpotter(server) as spotter:
+    secured = _options.connection(tls, tls_ca, tls_cert, tls_key, token_file, insecure)
+    with PlaneSpotter(server, **secured) as spotter:
         if truth is not None:
             all_well = _compare(spotter, truth, photos, show)
         else:

@@ -1,0 +1,160 @@
+"""`planespotter bench` and `planespotter health` against a real server."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import xml.dom.minidom
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from planespotter_client.main import main as planespotter
+
+PLANESPOTTER = [sys.executable, "-m", "planespotter_client.main"]
+QUICK = ("--seconds", "0.6", "--warm-up", "0.2")
+
+
+def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [*PLANESPOTTER, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+def main(*arguments: object) -> int:
+    """Run the command in this process, which is quicker; return its exit code."""
+    with pytest.raises(SystemExit) as ending:
+        planespotter([str(argument) for argument in arguments])
+    assert isinstance(ending.value.code, int)
+    return ending.value.code
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory, paint: Callable[..., bytes]) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for name in ("747", "A380", "737-800"):
+        (folder / f"{name}.jpg").write_bytes(paint(name))
+    return folder
+
+
+def measured(tmp_path: Path, *arguments: object) -> Any:
+    done = call("bench", *arguments, "--json", tmp_path / "figures.json")
+    assert done.returncode == 0, done.stderr
+    return json.loads((tmp_path / "figures.json").read_text())
+
+
+@pytest.mark.parametrize("mode", ["unary", "batch", "stream"])
+@pytest.mark.parametrize("loop", [("--callers", "3"), ("--rate", "60", "--processes", "2")])
+def test_each_way_of_sending_is_answered_in_both_kinds_of_loop(
+    mode: str, loop: tuple[str, ...], address: str, photos: Path, tmp_path: Path
+) -> None:
+    figures = measured(tmp_path, photos, "--server", address, "--mode", mode, *loop, *QUICK, "--batch-size", "5")
+    [step] = figures["steps"]
+    assert step["errors"] == []
+    assert step["answers"]["photos"] == step["in_time"] > 5
+    assert step["throughput"] >= step["goodput"] > 0
+    assert 0 < step["answers"]["p50"] <= step["answers"]["p99"] <= step["answers"]["most"]
+    assert sum(second["sent"] for second in step["by_second"]) == step["answers"]["photos"]
+
+
+@pytest.mark.parametrize("mode", ["unary", "batch", "stream"])
+def test_a_number_of_photos_is_sent_exactly(mode: str, address: str, photos: Path, tmp_path: Path) -> None:
+    options = ("--mode", mode, "--photos", 37, "--callers", 5, "--processes", 2, "--batch-size", 4)
+    [step] = measured(tmp_path, photos, "--server", address, *options)["steps"]
+    assert step["answers"]["photos"] == 37
+
+
+def test_photos_that_fail_are_counted_by_code_and_reason(address: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"no photo")
+    for mode in ("unary", "batch", "stream"):
+        done = call(
+            "bench", tmp_path / "bad.jpg", "--server", address, "--mode", mode, "--photos", 9, "--batch-size", 3
+        )
+        assert done.returncode == 1, "not one answer"
+        assert "9 photos: INVALID_ARGUMENT (PHOTO_FORMAT_UNSUPPORTED)" in done.stdout
+
+
+def test_the_report_is_a_page_with_pictures_that_are_told_in_words_too(
+    address: str, photos: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "reports" / "report.html"
+    done = call("bench", photos, "--server", address, "--sweep", "callers=1,4", *QUICK, "--out", page)
+    assert done.returncode == 0, done.stderr
+    assert "1 caller" in done.stdout
+    assert "4 callers" in done.stdout
+    text = page.read_text(encoding="utf-8")
+    pictures = re.findall(r"<svg.+?</svg>", text, re.DOTALL)
+    assert len(pictures) == 2
+    for picture in pictures:
+        root = xml.dom.minidom.parseString(picture).documentElement
+        assert root is not None
+        assert root.getAttribute("role") == "img"
+        assert "callers" in root.getAttribute("aria-label")
+        assert "nan" not in picture
+    assert "prefers-color-scheme: dark" in text
+    assert not re.search(r"(src|href)=", text), "it needs nothing else"
+
+
+def test_a_soak_cancels_and_reconnects_and_watches_the_memory(address: str, photos: Path, tmp_path: Path) -> None:
+    options = ("--soak", "0.05", "--warm-up", "0", "--server-pid", os.getpid())  # of any process on this machine
+    [step] = measured(tmp_path, photos, "--server", address, *options)["steps"]
+    assert step["load"]["modes"] == ["unary", "batch", "stream"]
+    assert step["errors"] == []
+    assert step["connections"] > 8
+    assert step["memory"][0]["bytes"] > 2**20
+
+
+def test_ctrl_c_prints_what_was_measured(address: str, photos: Path, tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    command = [*PLANESPOTTER, "bench", str(photos), "--server", address, "--seconds", "300", "--json", str(figures)]
+    command += ["--warm-up", "0", "--mode", "stream", "--processes", "2", "--server-pid", str(os.getpid())]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "8 callers: 300 s at most.\n"
+        time.sleep(2)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "Interrupted" in out
+    [step] = json.loads(figures.read_text())["steps"]
+    assert step["interrupted"]
+    assert step["answers"]["photos"] > 0
+    assert step["seconds"] < 60
+
+
+def test_what_would_take_long_is_done_only_if_that_is_said(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main("bench", photos, "--find-peak", "--seconds", "200") == 1
+    assert "This would take 36.9 minutes (11 loads of 201 s); the limit is 10." in capsys.readouterr().err
+
+
+def test_without_a_server_or_photos_it_says_so(
+    tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main("bench", tmp_path) == 1
+    assert "There are no photos" in capsys.readouterr().err
+    assert main("bench", photos, "--server-pid", "999999999") == 1
+    assert "The memory of the process 999999999 cannot be read" in capsys.readouterr().err
+    done = call("bench", photos, "--server", "127.0.0.1:1", "--photos", "1")
+    assert done.returncode == 1
+    assert "No planespotter server answers at 127.0.0.1:1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "options", [("--soak", "1", "--find-peak"), ("--rate", "5", "--find-peak"), ("--soak", "1", "--photos", "5")]
+)
+def test_options_that_contradict_each_other_are_wrong_usage(options: tuple[str, ...], photos: Path) -> None:
+    assert main("bench", photos, *options) == 2
+
+
+def test_health_tells_by_its_exit_code_whether_a_server_serves(
+    address: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main("health", "--server", address) == 0
+    assert capsys.readouterr().out == "SERVING\n"
+    assert main("health", "--server", address, "--service", "planespotter.v1.ClassifierService") == 0
+    assert main("health", "--server", "127.0.0.1:1", "--timeout", "1") == 1
+    assert "No planespotter server answers" in capsys.readouterr().err
