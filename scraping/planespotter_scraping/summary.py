@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+import pandas as pd
 
 from planespotter_scraping import catalog, stats, tables
+from planespotter_scraping.stats import some
 
 if TYPE_CHECKING:  # an import needs nothing of a crawl, nor the other way round
     from planespotter_scraping.crawling.outcome import Outcome
@@ -15,44 +16,50 @@ if TYPE_CHECKING:  # an import needs nothing of a crawl, nor the other way round
 SHOWN = 10  # files named in a report; the others are counted
 
 
-def show(folder: Path, outcome: "Outcome", console: Console | None = None) -> None:
+def show(folder: Path, outcome: "Outcome") -> None:
     """Print what a crawl into `folder` did, what the catalog holds now, and what is missing in it."""
-    console = console or tables.console_for_tables()
+    console = tables.console_for_tables()
     frame = catalog.read(folder) if (folder / "catalog.csv").exists() else None
     if frame is not None:
         tables.show_models(stats.numbers(frame), console)
-    console.print(f"{outcome.pages} pages read, {outcome.stored} photos stored, {outcome.known} known already.")
+    for sentence in crawl_sentences(folder, outcome, frame):
+        console.print(sentence, markup=False, highlight=False)  # it may hold what a site wrote
+
+
+def crawl_sentences(folder: Path, outcome: "Outcome", frame: pd.DataFrame | None) -> Iterator[str]:
+    """Yield what a crawl did, a sentence for each thing that there is to say; `frame` is the catalog now, if any."""
+    pages, stored = some(outcome.pages, "page"), some(outcome.stored, "photo")
+    yield f"{pages} read, {stored} stored, {outcome.known} known already."
     if outcome.other_constructors:
         others = ", ".join(f"{count} of {name}" for name, count in outcome.other_constructors.most_common())
-        console.print(f"Left out, since --constructors does not name them: {others}.")
+        yield f"Left out, since --constructors does not name them: {others}."
     for reason, count in outcome.left_out.most_common():
-        console.print(f"{count} files left out: {reason}.", markup=False)
+        yield f"{some(count, 'file')} left out: {reason}."
     if outcome.skipped_categories:
         what = ", ".join(f"{count} of {name}" for name, count in outcome.skipped_categories.most_common())
-        console.print(f"{outcome.skipped_categories.total()} categories skipped, which show no aircraft: {what}.")
-    for note in outcome.notes:
-        console.print(note, markup=False)
+        yield f"{outcome.skipped_categories.total()} categories skipped, which show no aircraft: {what}."
+    yield from outcome.notes
     told = {"airline": "an airline", "aircraft_type": "a type", "registration": "a registration"}
     if frame is not None:
         for column, what in told.items():
             count = int((frame[column] == "").sum())
             if count:
-                console.print(f"{count} photos without {what}: their pages do not say.")
+                yield f"{some(count, 'photo')} without {what}: their pages do not say."
     for name, reasons in outcome.missing.items():
         for reason, count in reasons.most_common():
             if frame is not None and reason == "the card does not say" and name in told:
                 continue
-            console.print(f"{count} cards lack their {name}: {reason}.")
+            yield f"{some(count, 'card')} without {name}: {reason}."
     if frame is not None and "review" in frame and (count := int((frame["review"] != "").sum())):
-        console.print(f"{count} photos to look at: `planespotter catalog review {folder}` lists their labels.")
+        yield f"{some(count, 'photo')} to look at: `planespotter catalog review {folder}` lists their labels."
     if outcome.bad_images:
         photo_id, reason = next(iter(outcome.bad_images.items()))
-        console.print(f"{len(outcome.bad_images)} photos without a usable image, such as {photo_id}: {reason}.")
+        yield f"{some(len(outcome.bad_images), 'photo')} without a usable image, such as {photo_id}: {reason}."
 
 
 def import_sentences(outcome: "Imported") -> Iterator[str]:
     """Yield what an import did, a sentence for each thing that there is to say."""
-    yield f"{outcome.stored} photos stored, {outcome.known} known already."
+    yield f"{some(outcome.stored, 'photo')} stored, {outcome.known} known already."
     for file, original in _some(outcome.copies):
         yield f"Left out: {file} is an exact copy of {original}."
     if len(outcome.copies) > SHOWN:
