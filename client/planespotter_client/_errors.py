@@ -8,7 +8,7 @@
     ├── OverloadedError        the server is full; try again after `retry_after` seconds
     ├── UnavailableError       no server answers, or it is starting or stopping; try again
     ├── DeadlineError          no answer in the time allowed
-    ├── WrongServerError       whatever answers does not speak this contract
+    ├── WrongServerError       whatever answers does not speak this contract, or cannot show that it is the right one
     └── ServerFailedError      a fault of the server; `metadata` may hold the id of its log entry
 
 The text of each is a sentence for people. The one table from gRPC's codes to these classes is CODES.
@@ -78,7 +78,7 @@ class DeadlineError(PlaneSpotterError):
 
 
 class WrongServerError(PlaneSpotterError):
-    """Whatever answers does not speak this contract."""
+    """Whatever answers does not speak this contract, or cannot show that it is the right server."""
 
 
 class ServerFailedError(PlaneSpotterError):
@@ -132,8 +132,29 @@ def from_call(call: Any, address: str, photo_id: str = "") -> PlaneSpotterError:
         status = None
     if status is not None and status.details:
         return from_status(status, photo_id)
-    code, details = call.code(), shortened(call.details() or "no details")
+    code, whole = call.code(), call.details() or "no details"
+    details = shortened(whole)
     match code:
+        case grpc.StatusCode.UNAVAILABLE if "CERTIFICATE_VERIFY_FAILED" in whole:
+            return WrongServerError(
+                f"The certificate of the server at {address} is not signed by an authority that is trusted here, so it "
+                "may be another server. Give the right authority's certificate as tls_ca (--tls-ca)."
+            )
+        case grpc.StatusCode.UNAVAILABLE if "Hostname Verification Check failed" in whole:
+            return WrongServerError(
+                f"The certificate of the server at {address} is for another name. Call the server by a name that "
+                "stands in its certificate."
+            )
+        case grpc.StatusCode.UNAVAILABLE if "WRONG_VERSION_NUMBER" in whole:
+            return WrongServerError(
+                f"What answers at {address} does not speak TLS. Leave TLS out (tls, tls_ca; --tls, --tls-ca), or give "
+                "the address of a server that does."
+            )
+        case grpc.StatusCode.UNAVAILABLE if "Socket closed" in whole or "Connection reset" in whole:
+            message = (
+                f"What answers at {address} hung up ({details}). Perhaps it wants TLS (tls_ca, --tls-ca) or a "
+                "certificate (tls_cert and tls_key), or it is just stopping: then try again."
+            )
         case grpc.StatusCode.UNAVAILABLE:
             message = (
                 f"No planespotter server answers at {address} ({details}). Start one with "

@@ -13,6 +13,7 @@ from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_client import _shared
 from planespotter_client._errors import DeadlineError, PlaneSpotterError, UnavailableError, from_call, not_ready
 from planespotter_client._results import Classification, Limits, Model, PhotoAnswer
+from planespotter_client._security import File, security
 from planespotter_client._shared import Photo
 
 
@@ -22,14 +23,38 @@ class PlaneSpotter:
     `address` is HOST:PORT; `timeout` is how many seconds a call may take (a stream may take any time). Every method
     raises PlaneSpotterError, of which _errors.py draws the tree.
 
+    `token` says who calls, if the server asks for that; None takes the variable PLANESPOTTER_TOKEN, "" none. `tls` uses
+    TLS and trusts the authorities that everybody trusts; `tls_ca`, a PEM file, does so and trusts that authority
+    alone; `tls_cert` and `tls_key` are PEM files for a server that wants to see a certificate. A token goes to other
+    machines over TLS only, unless `insecure` says that nobody can listen in.
+
         with PlaneSpotter("127.0.0.1:50051") as spotter:
             print(spotter.classify("photo.jpg"))
     """
 
-    def __init__(self, address: str = _shared.DEFAULT_ADDRESS, *, timeout: float = 60.0) -> None:
+    def __init__(
+        self,
+        address: str = _shared.DEFAULT_ADDRESS,
+        *,
+        timeout: float = 60.0,
+        token: str | None = None,
+        tls: bool = False,
+        tls_ca: File | None = None,
+        tls_cert: File | None = None,
+        tls_key: File | None = None,
+        insecure: bool = False,
+    ) -> None:
         self.address = _shared.check_address(address)
         self.timeout = timeout
-        self._channel = grpc.insecure_channel(address, options=_shared.channel_options())
+        secured = security(
+            address, token=token, tls=tls, tls_ca=tls_ca, tls_cert=tls_cert, tls_key=tls_key, insecure=insecure
+        )
+        self._metadata = secured.metadata
+        options = _shared.channel_options()
+        if secured.credentials is None:
+            self._channel = grpc.insecure_channel(address, options)
+        else:
+            self._channel = grpc.secure_channel(address, secured.credentials, options)
         self._stub = pb_grpc.ClassifierServiceStub(self._channel)
         self._known_limits: Limits | None = None
 
@@ -122,7 +147,7 @@ class PlaneSpotter:
 
     def _call(self, method: Any, request: Any, timeout: float | None, name: str = "") -> Any:
         try:
-            return method(request, timeout=self.timeout if timeout is None else timeout)
+            return method(request, timeout=self.timeout if timeout is None else timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             raise from_call(error, self.address, name) from error
 
@@ -219,7 +244,7 @@ class _Stream:
             if self._closed:
                 return True
             self._ledger.begin()
-            self._call = self._client._stub.StreamClassify(self._requests(over))
+            self._call = self._client._stub.StreamClassify(self._requests(over), metadata=self._client._metadata)
         try:
             for response in self._call:
                 with self._changed:

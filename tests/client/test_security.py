@@ -1,0 +1,177 @@
+"""Both clients against a server that asks for TLS, certificates and tokens; and what they say when that fails."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import trustme
+
+from planespotter.v1 import classifier_pb2 as pb
+from planespotter.v1 import classifier_pb2_grpc as pb_grpc
+from planespotter_client import BadRequestError, NotAllowedError, PlaneSpotter, UnavailableError, WrongServerError
+from planespotter_client._errors import from_call
+from planespotter_client._security import is_loopback, security
+from planespotter_client.main import main
+from planespotter_server.tokens import add_token
+
+Paint = Callable[..., bytes]
+
+
+class Secure:
+    """A server that asks for all, and what a client needs to be let in."""
+
+    def __init__(self, folder: Path) -> None:
+        authority = trustme.CA()
+        for name, who in (("server", "127.0.0.1"), ("client", "camera.example")):
+            made = authority.issue_cert(who)
+            made.cert_chain_pems[0].write_to_path(folder / f"{name}.pem")
+            made.private_key_pem.write_to_path(folder / f"{name}.key")
+        authority.cert_pem.write_to_path(folder / "ca.pem")
+        trustme.CA().cert_pem.write_to_path(folder / "other.pem")
+        self.folder = folder
+        self.token = add_token(folder / "tokens.txt", "camera")
+        self.address = ""
+        self.options: dict[str, Any] = {
+            "tls_ca": folder / "ca.pem",
+            "tls_cert": folder / "client.pem",
+            "tls_key": folder / "client.key",
+            "token": self.token,
+            "timeout": 10.0,
+        }
+
+
+@pytest.fixture(scope="module")
+def secure(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
+    made = Secure(tmp_path_factory.mktemp("secure"))
+    flags = {
+        "--model": tiny_bundle,
+        "--port": 0,
+        "--batch-sizes": "1,4",
+        "--tls-cert": made.folder / "server.pem",
+        "--tls-key": made.folder / "server.key",
+        "--tls-client-ca": made.folder / "ca.pem",
+        "--tokens": made.folder / "tokens.txt",
+    }
+    command = [sys.executable, "-m", "planespotter_client.main", "serve"]
+    arguments = [str(part) for flag in flags.items() for part in flag]
+    with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        made.address = process.stdout.readline().split()[-1]
+        yield made
+        process.terminate()
+
+
+async def test_who_has_all_that_is_asked_for_gets_answers(secure: Secure, connect: Any, paint: Paint) -> None:
+    spotter = await connect(secure.address, **secure.options)
+    assert (await spotter.classify(paint("747"))).family.name == "747"
+    [many] = await spotter.classify_many([paint("A380")])
+    assert many.result().family.name == "A380"
+    assert [answer.result().family.name async for answer in spotter.stream([paint("A380")])] == ["A380"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "sentence"),
+    [
+        ({"token": ""}, NotAllowedError, "answers only callers with a token"),
+        ({"token": "pst_other"}, NotAllowedError, "does not know the token"),
+        ({"tls_ca": "other.pem"}, WrongServerError, "not signed by an authority that is trusted here"),
+        ({"tls_ca": None, "tls": True}, WrongServerError, "not signed by an authority that is trusted here"),
+        ({"tls_cert": None, "tls_key": None}, UnavailableError, "hung up .* Perhaps it wants TLS"),
+        ({"tls_ca": None, "tls_cert": None, "tls_key": None}, UnavailableError, "Perhaps it wants TLS"),
+    ],
+)
+async def test_who_lacks_something_hears_what(
+    secure: Secure, connect: Any, paint: Paint, changed: dict[str, Any], error: type[Exception], sentence: str
+) -> None:
+    if isinstance(changed.get("tls_ca"), str):
+        changed = {**changed, "tls_ca": secure.folder / changed["tls_ca"]}
+    spotter = await connect(secure.address, **{**secure.options, **changed})
+    with pytest.raises(error, match=sentence):
+        await spotter.classify(paint("747"))
+
+
+def test_a_certificate_for_another_name_is_not_trusted(secure: Secure) -> None:
+    files = {name: file for name, file in secure.options.items() if name.startswith("tls")}
+    secret = security(secure.address, **files).credentials
+    assert secret is not None
+    options = [("grpc.ssl_target_name_override", "planes.example")]  # as if that name led here
+    with grpc.secure_channel(secure.address, secret, options) as channel:
+        with pytest.raises(grpc.RpcError) as refused:
+            pb_grpc.ClassifierServiceStub(channel).GetModel(pb.GetModelRequest(), timeout=10)
+        error = from_call(refused.value, "planes.example:50051")
+    assert isinstance(error, WrongServerError)
+    assert "is for another name" in str(error)
+
+
+async def test_tls_is_not_spoken_by_every_server(secure: Secure, address: str, connect: Any, paint: Paint) -> None:
+    spotter = await connect(address, **secure.options)
+    with pytest.raises(WrongServerError, match="does not speak TLS"):
+        await spotter.classify(paint("747"))
+
+
+@pytest.mark.parametrize(
+    ("address", "options", "sentence"),
+    [
+        ("planes.example:50051", {"token": "x"}, r"The token would go to planes\.example:50051 without TLS"),
+        ("127.0.0.1:50051", {"token": "two words"}, "holds what no token has"),
+        ("127.0.0.1:50051", {"tls_cert": "client.pem"}, "only one of them is given"),
+        ("127.0.0.1:50051", {"tls_ca": "nowhere.pem"}, r"nowhere\.pem for TLS cannot be read: No such file"),
+        ("127.0.0.1:50051", {"tls_ca": __file__}, "is not PEM"),
+    ],
+)
+def test_what_cannot_be_used_gets_a_sentence(address: str, options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(BadRequestError, match=sentence) as refused:
+        PlaneSpotter(address, **options)
+    assert options.get("token", "-") == "x" or "two words" not in str(refused.value), "a token is never shown"
+
+
+def test_a_token_goes_in_the_open_only_where_that_is_said() -> None:
+    assert security("planes.example:1", token="x", insecure=True).credentials is None
+    assert security("127.0.0.1:1", token="x\n").metadata == (("authorization", "Bearer x"),)
+    assert "Bearer" not in repr(security("127.0.0.1:1", token="x"))
+
+
+def test_the_token_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLANESPOTTER_TOKEN", "pst_x")
+    assert security("127.0.0.1:1").metadata == (("authorization", "Bearer pst_x"),)
+    assert security("127.0.0.1:1", token="").metadata == ()
+
+
+@pytest.mark.parametrize(
+    ("address", "stays"),
+    [
+        ("localhost:1", True),
+        ("127.0.0.9:1", True),
+        ("[::1]:1", True),
+        ("unix:/run/planes.sock", True),
+        ("dns:///localhost:1", True),
+        ("ipv4:127.0.0.1:1", True),
+        ("10.0.0.1:1", False),
+        ("localhost.example:1", False),
+        ("dns:///planes.example:1", False),
+    ],
+)
+def test_what_stays_on_this_machine_is_known(address: str, stays: bool) -> None:
+    assert is_loopback(address) == stays
+
+
+def test_the_command_takes_files(
+    secure: Secure, paint: Paint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "photo.jpg").write_bytes(paint("747"))
+    (tmp_path / "token").write_text(f"{secure.token}\n")
+    files = {"--tls-ca": "ca.pem", "--tls-cert": "client.pem", "--tls-key": "client.key"}
+    flags = [str(part) for name, file in files.items() for part in (name, secure.folder / file)]
+    command = ["classify", str(tmp_path / "photo.jpg"), "--server", secure.address, *flags]
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--token-file", str(tmp_path / "token")])
+    assert ended.value.code == 0
+    assert ",747," in capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert ended.value.code == 1
+    assert "answers only callers with a token" in capsys.readouterr().err
