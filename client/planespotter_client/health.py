@@ -1,8 +1,11 @@
 """The command `planespotter health`: ask a server whether it is ready, for whoever supervises it."""
 
+import os
 from typing import Annotated
 
 import typer
+
+from planespotter_client import _options
 
 METHOD = "/grpc.health.v1.Health/Check"
 SERVING = 1
@@ -12,20 +15,45 @@ def health(
     server: Annotated[str, typer.Option(help="Address of the server.", metavar="HOST:PORT")] = "127.0.0.1:50051",
     service: Annotated[str, typer.Option(help="Service to ask for; empty for the server as a whole.")] = "",
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.", min=0.1)] = 5.0,
+    tls: _options.Tls = False,
+    tls_ca: _options.TlsCa = None,
+    tls_cert: _options.TlsCert = None,
+    tls_key: _options.TlsKey = None,
+    tls_name: Annotated[
+        str,
+        typer.Option(
+            help="Name that stands in the server's certificate, if --server is another, such as 127.0.0.1.",
+            show_default=False,
+            rich_help_panel=_options.PANEL,
+        ),
+    ] = "",
 ) -> None:
     """Ask a server whether it is ready. For a container's health check.
 
     Example: planespotter health --server 127.0.0.1:50051
 
+    Example: planespotter health --tls-ca ca.pem --tls-name planes.example
+
+    No token is needed.
+
     Exit code 0: it serves. 1: it is starting, stopping or broken, or nothing answers.
     """
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else gRPC tells of handshakes in its own words
     import grpc
     from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 
     from planespotter_client._errors import from_call
+    from planespotter_client._security import security
     from planespotter_client._shared import check_address
 
-    with grpc.insecure_channel(check_address(server)) as channel:
+    check_address(server)
+    secret = security(server, token="", tls=tls, tls_ca=tls_ca, tls_cert=tls_cert, tls_key=tls_key).credentials
+    options = [("grpc.ssl_target_name_override", tls_name)] if tls_name else []
+    if secret is None:
+        connection = grpc.insecure_channel(server)
+    else:
+        connection = grpc.secure_channel(server, secret, options)
+    with connection as channel:
         # The request is one string and the answer one number, which these types are too: no package is needed for it.
         check = channel.unary_unary(METHOD, StringValue.SerializeToString, Int32Value.FromString)
         try:

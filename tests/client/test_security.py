@@ -175,3 +175,19 @@ def test_the_command_takes_files(
         main(command)
     assert ended.value.code == 1
     assert "answers only callers with a token" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["", "127.0.0.1", "planes.example"])
+def test_health_is_asked_over_tls_by_the_name_in_the_certificate(
+    secure: Secure, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    files = {"--tls-ca": "ca.pem", "--tls-cert": "client.pem", "--tls-key": "client.key"}
+    flags = [str(part) for flag, file in files.items() for part in (flag, secure.folder / file)]
+    with pytest.raises(SystemExit) as ended:
+        main(["health", "--server", secure.address, *flags, *(["--tls-name", name] if name else [])])
+    said = capsys.readouterr()
+    if name == "planes.example":
+        assert ended.value.code == 1
+        assert "is for another name" in said.err
+    else:
+        assert (ended.value.code, said.out) == (0, "SERVING\n")
