@@ -49,10 +49,7 @@ def health(
     check_address(server)
     secret = security(server, token="", tls=tls, tls_ca=tls_ca, tls_cert=tls_cert, tls_key=tls_key).credentials
     options = [("grpc.ssl_target_name_override", tls_name)] if tls_name else []
-    if secret is None:
-        connection = grpc.insecure_channel(server)
-    else:
-        connection = grpc.secure_channel(server, secret, options)
+    connection = grpc.insecure_channel(server) if secret is None else grpc.secure_channel(server, secret, options)
     with connection as channel:
         # The request is one string and the answer one number, which these types are too: no package is needed for it.
         check = channel.unary_unary(METHOD, StringValue.SerializeToString, Int32Value.FromString)
