@@ -8,11 +8,13 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from email.message import Message
 from functools import cached_property
 from pathlib import Path
 
+import psutil
 import pytest
 
 from planespotter_scraping import catalog
@@ -26,6 +28,12 @@ from planespotter_scraping.sample_site.photos import Photo, collection
 from planespotter_scraping.sample_site.server import Reply, SampleSite, serve
 
 LATEST = "/photos/latest"
+
+
+def has_driver(us: psutil.Process) -> bool:
+    with suppress(psutil.Error):  # a child that has just ended
+        return any("run-driver" in child.cmdline() for child in us.children())
+    return False
 
 
 def command(out: Path, url: str) -> list[str]:
@@ -230,6 +238,21 @@ def test_what_a_kill_left_half_written_is_cleared_away(tmp_path: Path) -> None:
     assert outcome.stored == len(sound(tmp_path)) == 4
     assert not any(half.exists() for half in halves)
     assert not (tmp_path / ".crawl").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal to a group of processes")
+def test_ctrl_c_at_a_terminal_while_the_browser_starts_ends_the_crawl(tmp_path: Path) -> None:
+    with serve(SampleSite(photos=24, per_page=4)) as base:
+        process = subprocess.Popen(command(tmp_path, base), stderr=subprocess.PIPE, text=True, start_new_session=True)
+        us, deadline = psutil.Process(process.pid), time.monotonic() + 120
+        while not has_driver(us) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 130
+    assert said.splitlines() == [
+        f"Stopped: 0 photos were stored in {tmp_path}. The same command goes on from there."
+    ], "nothing else"
 
 
 def test_ctrl_c_says_what_is_stored_and_that_the_crawl_can_go_on(tmp_path: Path) -> None:

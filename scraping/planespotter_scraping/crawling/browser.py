@@ -1,10 +1,13 @@
 """Find a Chromium for the crawl, or install one."""
 
+import asyncio
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 # Besides headless: nothing that phones home, and no GPU or QUIC, which servers without a screen do not have.
@@ -22,6 +25,21 @@ VARIABLE = "PLANESPOTTER_CHROMIUM"
 
 class BrowserError(Exception):
     """No browser can be had. The text says what was tried and what to do."""
+
+
+@contextmanager
+def out_of_reach_of_ctrl_c() -> Iterator[None]:
+    """Start Playwright's driver, meanwhile, in a session of its own.
+
+    Ctrl-C at a terminal goes to all processes of a command. The driver would die of it at once, and if its browser is
+    just starting, the crawl would wait for it without end. Left alone, it ends when the crawl does: its input closes.
+    """
+    start = asyncio.create_subprocess_exec  # Playwright has no option for this
+    asyncio.create_subprocess_exec = partial(start, start_new_session=True)
+    try:
+        yield
+    finally:
+        asyncio.create_subprocess_exec = start
 
 
 def find_chromium() -> Path | None:

@@ -105,7 +105,8 @@ async def walk(
         crawler = _crawler(pool, configuration, storage, queue)
         reader = _PageReader(site, first, keeper, robots, crawler, pages, login, delay, lookout)
         pool.pre_page_create_hook(reader.keep_pace)
-        await crawler.run([reader.request(first, 1, "list")] if await queue.is_empty() else [])
+        with browser.out_of_reach_of_ctrl_c():
+            await crawler.run([reader.request(first, 1, "list")] if await queue.is_empty() else [])
         if reader.failure is not None:
             raise reader.failure
         metadata = await queue.get_metadata()
