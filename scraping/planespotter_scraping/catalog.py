@@ -343,9 +343,11 @@ def _check_header(path: Path, header: list[str]) -> None:
     """Raise CatalogError unless `header` names what every catalog must have, and nothing twice."""
     for column in REQUIRED:
         if column not in header:
+            apart = next((name for name, mark in (("semicolons", ";"), ("tabs", "\t")) if mark in "".join(header)), "")
             raise CatalogError(
                 f"{path} has no column {column!r}, but only {', '.join(header) or 'an empty first line'}. "
-                f"A catalog needs {', '.join(REQUIRED)}: name them in its first line."
+                f"A catalog needs {', '.join(REQUIRED)}: name them in its first line"
+                + (f", and put commas between its values, not {apart}." if apart else ".")
             )
     for column in header:
         if header.count(column) > 1:

@@ -179,6 +179,8 @@ def clean_catalog(
     from planespotter_scraping import progress, tables
     from planespotter_scraping.cleaning import clean, clean_summary, rules
 
+    if undo and dry_run:
+        raise typer.BadParameter("--undo cannot be tried without doing it: leave --dry-run out", param_hint="--undo")
     if undo:
         back, restored = clean.undo(folder)
         typer.echo(

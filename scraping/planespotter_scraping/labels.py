@@ -149,7 +149,11 @@ def explain(constructor: str, aircraft_type: str) -> Label:
         why.append("Bombardier's C Series became the Airbus A220.")
     rules = {"Airbus": _airbus, "Boeing": _boeing, "ATR": _atr}.get(constructor)
     if rules is None:
-        reason = f"There are no rules for the constructor {constructor}." if constructor else "No constructor is named."
+        reason = (
+            f"There are no rules for the constructor {constructor}."
+            if constructor
+            else "No constructor is named, and it is no type that the rules know of Airbus, Boeing or ATR."
+        )
         return Label(aircraft_type, LabelPath(constructor), "", (), (reason,))
     read = _without_alternatives(rules(plain), text)
     roles: set[str] = set()

@@ -48,6 +48,7 @@ def test_a_catalog_of_no_photos_has_no_rows(tmp_path: Path) -> None:
     ("lines", "words"),
     [
         ([""], "has no column 'photo_id', but only an empty first line"),
+        (["photo_id;file;constructor", "1;a.jpg;Airbus"], "put commas between its values, not semicolons"),
         (["photo_id,constructor", "1,Airbus"], "has no column 'file', but only photo_id, constructor"),
         (["photo_id,file,constructor,file", "1,a,b,c"], "two columns named 'file'"),
         (["photo_id,file,constructor", "1,a.jpg,Airbus", "2,b.jpg"], "Row 2 .* has 2 values, .* 3 columns"),

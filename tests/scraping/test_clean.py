@@ -367,6 +367,7 @@ def test_the_command_tells_what_it_did_and_how_to_take_it_back(folder: Path) -> 
     assert "1 image of framed was cropped at the bottom; the whole one is kept." in text
     assert "2 photos show the same picture as another but have another label: they stay" in text
     assert f"To take all of it back: planespotter catalog clean {folder} --undo" in text
+    assert run(str(folder), "--undo", "--dry-run")[0] == 2, "it would undo"
     code, text = run(str(folder), "--undo")
     assert (code, text) == (0, f"5 photos are in {folder} again, and 3 rows are as they were before.\n")
 

@@ -65,6 +65,8 @@ def test_a_page_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     [
         ({"site_name": "nosuch"}, "no site 'nosuch'. Choose one of: sample"),
         ({"url": "photos"}, "'photos' is not the address of a site"),
+        ({"url": "http://127.0.0.1:99999"}, "is not the address of a site"),
+        ({"url": "http://[::1"}, "is not the address of a site"),
         ({"out": Path(__file__)}, "is a file. Choose a folder"),
     ],
 )

@@ -43,4 +43,5 @@ def test_the_constructor_that_is_named_counts() -> None:
 
 def test_a_type_that_nobody_makes_is_not_known() -> None:
     result = CliRunner().invoke(app, ["label", "holiday"])
-    assert result.output == "holiday: not known\n    No constructor is named.\n"
+    why = "No constructor is named, and it is no type that the rules know of Airbus, Boeing or ATR."
+    assert result.output == f"holiday: not known\n    {why}\n"

@@ -55,7 +55,7 @@ def sentences(folder: Path, outcome: Cleaned, *, dry_run: bool) -> Iterator[str]
     """Yield what a clean did, a sentence for each thing that there is to say."""
     drops, crops = len(outcome.dropped), outcome.cropped
     stay = "would stay" if dry_run else "stay"
-    yield f"{some(outcome.photos, 'photo')}: {drops} {_be(drops, dry_run)} dropped, {outcome.kept} {stay}."
+    yield f"{some(outcome.photos, 'photo')}: {drops:,} {_be(drops, dry_run)} dropped, {outcome.kept:,} {stay}."
     for source, count in crops.items():
         whole = "the whole one is kept" if count == 1 else "the whole ones are kept"
         yield f"{some(count, 'image')} of {source} {_be(count, dry_run)} cropped at the bottom; {whole}."

@@ -147,7 +147,14 @@ def visitor(
 
 def check_address(url: str | None) -> None:
     """Raise ScrapeError unless `url` is the address of a site, or None."""
-    if url is not None and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc):
+    if url is None:
+        return
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number or over 65535, brackets without an address
+        good = False
+    if not good:
         raise ScrapeError(f"{url!r} is not the address of a site. Give one such as http://127.0.0.1:8000.")
 
 
