@@ -70,9 +70,8 @@ def check(
         async with crawl.visitor(user_agent, login) as client:
             robots = Robots(client)
             looker = Looker(site.name, out or Path(), client, None, robots=robots)
-            from planespotter_scraping.crawling import (
-                walk_pages,  # Crawlee takes seconds, and a kept page needs none of it
-            )
+            # Crawlee takes seconds to import, and a kept page needs none of it.
+            from planespotter_scraping.crawling import walk_pages
 
             await walk_pages.walk(
                 site,

@@ -83,9 +83,8 @@ def scrape(
             if isinstance(site, ApiSite):
                 done = await walk_api.walk(site, base, keeper, plan or walk_api.Plan())
             else:
-                from planespotter_scraping.crawling import (
-                    walk_pages,  # Crawlee takes seconds, and an API needs none of it
-                )
+                # Crawlee takes seconds to import, and an API needs none of it.
+                from planespotter_scraping.crawling import walk_pages
 
                 done = await walk_pages.walk(
                     site, base, keeper, robots, chromium=chromium, user_agent=agent, pages=pages, login=login
