@@ -1,7 +1,9 @@
 """Logs on stderr: readable lines on a terminal, else one JSON object for each event. They never hold a photo."""
 
+import contextlib
 import sys
 import warnings
+from typing import TextIO
 
 import structlog
 
@@ -22,5 +24,20 @@ def configure_logs() -> None:
             *([] if on_terminal else [structlog.processors.ExceptionRenderer(tracebacks)]),
             console if on_terminal else structlog.processors.JSONRenderer(),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(_Tolerant(sys.stderr)),  # type: ignore[arg-type]
     )
+
+
+class _Tolerant:
+    """A file to write logs to: whose reader has gone, or whose disk is full, costs no photo its answer."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._file.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._file.flush()
