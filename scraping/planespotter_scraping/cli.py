@@ -52,8 +52,8 @@ def scrape(
         typer.Option(
             "--check",
             help="Only look at the first page: say how full the fields are, and end with 1 if they are not as "
-            "expected. No photo is stored; what was not as expected is kept in OUT/evidence, or here in evidence without "
-            "--out. --url may also be the page.html of evidence.",
+            "expected. No photo is stored; what was not as expected is kept in OUT/evidence, or without --out in "
+            "evidence here. --url may also be the page.html of evidence.",
         ),
     ] = False,
     category: Annotated[
