@@ -1,17 +1,55 @@
-# The server. Mount a bundle at /model:
-#   docker build -t planespotter . && docker run -p 50051:50051 -v "$PWD/demo/model:/model:ro" planespotter
-FROM python:3.13-slim
+# syntax=docker/dockerfile:1
+# The server of planespotter.
+#
+#   docker build -t planespotter .
+#   docker run -p 127.0.0.1:50051:50051 -v "$PWD/demo/model:/model:ro" planespotter serve --model /model --insecure
+#
+# For a GPU: docker build --build-arg DEVICE=cuda13 -t planespotter:cuda13 . and docker run --gpus all ...
+# DEVICE is an extra of JAX: cpu, cuda12, cuda13.
 
-WORKDIR /planespotter
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+ARG PYTHON=3.13-slim-trixie
+
+FROM python:${PYTHON} AS build
+ARG DEVICE=cpu
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_CONSTRAINT=/source/constraints.txt
+WORKDIR /source
+COPY constraints.txt ./
+RUN python -m venv /opt/planespotter
+COPY pyproject.toml README.md LICENSE ./
 COPY protos protos
 COPY scraping scraping
 COPY training training
 COPY server server
 COPY client client
-RUN pip install --no-cache-dir -c constraints.txt '.[server]'
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip wheel --no-deps --wheel-dir /wheels . \
+    && /opt/planespotter/bin/pip install "$(echo /wheels/planespotter-*.whl)[server]" "jax[${DEVICE}]" \
+    && /opt/planespotter/bin/pip uninstall --yes pip
 
-USER nobody
+FROM python:${PYTHON}
+ARG DEVICE=cpu
+ARG VERSION=0.1.0
+LABEL org.opencontainers.image.title="planespotter" \
+      org.opencontainers.image.description="Names the aircraft in a photo, constructor first, then the model, over gRPC." \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      planespotter.device="${DEVICE}"
+RUN groupadd --gid 65532 planespotter \
+    && useradd --uid 65532 --gid 65532 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin planespotter
+COPY --from=build /opt/planespotter /opt/planespotter
+# All that is written goes to /tmp, if anything: the root may be read-only.
+ENV PATH=/opt/planespotter/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PLANESPOTTER_HOST=0.0.0.0 \
+    PLANESPOTTER_PORT=50051
+USER 65532:65532
 EXPOSE 50051
-# SIGTERM, which `docker stop` sends, answers what is under way and then ends.
-ENTRYPOINT ["planespotter", "serve", "--model", "/model", "--host", "0.0.0.0", "--port", "50051"]
+# SIGTERM answers what is under way and then ends; the server is its own first process and starts no other.
+STOPSIGNAL SIGTERM
+# With TLS: docker run --health-cmd 'planespotter health --tls-ca FILE --tls-name NAME', a name in the certificate.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=5m --start-interval=2s --retries=3 \
+    CMD ["planespotter", "health", "--server", "127.0.0.1:50051"]
+ENTRYPOINT ["planespotter"]
+# It listens to other machines, so it starts only with --tls-cert and --tls-key, or with --insecure.
+CMD ["serve", "--model", "/model"]

@@ -1,0 +1,314 @@
+"""What the Dockerfile and deploy/ say is so: linters, and the settings, files, ports and metrics that they name.
+
+There is no container engine here: what one would do with them is not tested.
+"""
+
+import fnmatch
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+import typer.main
+import yaml  # type: ignore[import-untyped]
+
+from planespotter_client.main import build_app
+from planespotter_server.metrics import Metrics
+from planespotter_server.settings import PREFIX, Settings, load_settings
+from planespotter_training.bundle import Level
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DEPLOY = REPOSITORY / "deploy"
+DOCKERFILE = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
+MANIFESTS = sorted(
+    path
+    for path in (DEPLOY / "kubernetes").glob("*.yaml")
+    if "kind: " in path.read_text() and "kustom" not in path.name
+)
+SETTINGS = Settings.model_fields
+
+
+def read(name: str) -> Any:
+    return yaml.safe_load((DEPLOY / name).read_text(encoding="utf-8"))
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    binaries = Path(sys.executable).parent
+    return subprocess.run([binaries / command[0], *command[1:]], capture_output=True, text=True, check=False)
+
+
+def instructions(name: str) -> list[str]:
+    """Return the arguments of each instruction of that name in the Dockerfile, on one line each."""
+    lines = re.sub(r"^#.*\n", "", DOCKERFILE, flags=re.MULTILINE).replace("\\\n", " ").splitlines()
+    return [line.removeprefix(f"{name} ").strip() for line in lines if line.startswith(f"{name} ")]
+
+
+def check_command(words: list[str]) -> None:
+    """Fail unless `planespotter WORDS` is a command with these options."""
+    command = typer.main.get_command(build_app()).commands[words[0]]  # type: ignore[attr-defined]
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("-")} <= known, words
+
+
+def container() -> dict[str, Any]:
+    [found] = read("kubernetes/deployment.yaml")["spec"]["template"]["spec"]["containers"]
+    return found  # type: ignore[no-any-return]
+
+
+def environments() -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield where a container gets variables, and those that are the server's."""
+    in_image = dict(pair.split("=", 1) for text in instructions("ENV") for pair in shlex.split(text))
+    in_compose = read("compose.yaml")["services"]["planespotter"]["environment"]
+    in_kubernetes = {variable["name"]: variable["value"] for variable in container()["env"]}
+    for where, variables in (("image", {}), ("compose", in_compose), ("kubernetes", in_kubernetes)):
+        yield where, {name: value for name, value in {**in_image, **variables}.items() if name.startswith(PREFIX)}
+
+
+# Linters
+
+
+def test_the_dockerfile_passes_its_linter() -> None:
+    done = run("hadolint", REPOSITORY / "Dockerfile")
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_yaml_passes_its_linter() -> None:
+    done = run("yamllint", "--strict", "--config-file", DEPLOY / ".yamllint.yaml", DEPLOY)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_compose_file_is_of_the_compose_specification() -> None:
+    done = run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", DEPLOY / "compose.yaml")
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
+def test_a_manifest_is_of_kubernetes_schema_without_unknown_fields(path: Path) -> None:
+    manifest = yaml.safe_load(path.read_text(encoding="utf-8"))
+    kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_the_schemas_notice_a_mistake() -> None:
+    wrong = read("kubernetes/deployment.yaml")
+    wrong["spec"]["template"]["spec"]["containers"][0]["livenessprobe"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_the_kustomization_names_every_manifest() -> None:
+    assert sorted(read("kubernetes/kustomization.yaml")["resources"]) == [path.name for path in MANIFESTS]
+
+
+# The image
+
+
+def test_what_the_image_is_built_from_is_there_and_not_left_out() -> None:
+    ignored = (REPOSITORY / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    allowed = [line[1:] for line in ignored if line.startswith("!")]
+    assert "*" in ignored
+    sources = [word for text in instructions("COPY") if "--from=" not in text for word in text.split()[:-1]]
+    assert sources
+    for source in sources:
+        assert (REPOSITORY / source).exists(), source
+        assert source in allowed, source
+    assert set(sources) == set(allowed), "what is not copied need not be sent"
+    assert any(fnmatch.fnmatch("server/planespotter_server/__pycache__", line) for line in ignored)
+
+
+def test_what_the_wheel_needs_is_among_what_is_copied() -> None:
+    import tomllib
+
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    copied = {word for text in instructions("COPY") if "--from=" not in text for word in text.split()[:-1]}
+    needed = {Path(package).parts[0] for package in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]}
+    assert needed | {project["project"]["readme"], *project["project"]["license-files"]} <= copied
+    assert f"ARG VERSION={project['project']['version']}" in DOCKERFILE
+
+
+def test_the_image_runs_as_a_user_by_number_who_is_not_root() -> None:
+    assert instructions("USER") == ["65532:65532"]
+    assert container()["securityContext"]["readOnlyRootFilesystem"]
+    pod = read("kubernetes/deployment.yaml")["spec"]["template"]["spec"]["securityContext"]
+    assert pod["runAsNonRoot"]
+    assert pod["runAsUser"] == 65532
+
+
+def test_every_command_in_them_exists() -> None:
+    [start] = [json.loads(text) for text in instructions("CMD") if text.startswith('["serve')]
+    [probe] = [json.loads(text.partition("CMD ")[2]) for text in instructions("HEALTHCHECK")] or [
+        json.loads(re.findall(r'CMD (\["planespotter".+\])', DOCKERFILE)[0])
+    ]
+    assert json.loads(instructions("ENTRYPOINT")[0]) == ["planespotter"] == probe[:1]
+    compose = read("compose.yaml")["services"]["planespotter"]["command"]
+    for words in (start, probe[1:], compose, container()["args"]):
+        check_command(words)
+    for page in [REPOSITORY / "Dockerfile", *DEPLOY.rglob("*.yaml")]:  # and those in comments
+        for text in re.findall(
+            r"planespotter,? ((?:serve|health|classify)\b.*?)(?:\]|'|\. |\.?$)", page.read_text(), re.M
+        ):
+            check_command([word for word in re.split(r"[,\s]+", text.replace('"', "")) if word])
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("where", "variables"), list(environments()), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_every_variable_is_a_setting_with_a_value_that_the_server_takes(
+    where: str, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings(model=Path("model"))
+    assert (settings.host, settings.port) == ("0.0.0.0", 50051)
+    if where != "image":
+        assert settings.insecure, "else it would not start"
+        assert settings.metrics_port == 9464
+
+
+def test_variables_in_comments_are_settings_too() -> None:
+    for page in [REPOSITORY / "Dockerfile", *DEPLOY.rglob("*.yaml")]:
+        for name in re.findall(rf"{PREFIX}[A-Z_]*[A-Z]", page.read_text(encoding="utf-8")):
+            assert name.removeprefix(PREFIX).lower() in SETTINGS, f"{page.name}: {name}"
+
+
+def test_the_ports_are_those_of_the_server() -> None:
+    default = SETTINGS["port"].default
+    assert instructions("EXPOSE") == [str(default)]
+    assert {port["name"]: port["containerPort"] for port in container()["ports"]} == {"grpc": default, "metrics": 9464}
+    [port] = read("kubernetes/service.yaml")["spec"]["ports"]
+    assert (port["port"], port["targetPort"]) == (default, "grpc")
+    assert {container()[f"{probe}Probe"]["grpc"]["port"] for probe in ("startup", "readiness", "liveness")} == {default}
+    assert read("compose.yaml")["services"]["planespotter"]["ports"] == [f"127.0.0.1:{default}:{default}"]
+    assert read("prometheus.yaml")["scrape_configs"][0]["static_configs"][0]["targets"] == ["planespotter:9464"]
+    annotations = read("kubernetes/deployment.yaml")["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["prometheus.io/port"] == "9464"
+
+
+def test_a_stop_is_given_more_time_than_the_server_takes_and_no_probe_cuts_it_short() -> None:
+    variables = {variable["name"]: variable["value"] for variable in container()["env"]}
+    grace = float(variables["PLANESPOTTER_GRACE_SECONDS"])
+    given = read("kubernetes/deployment.yaml")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert given >= grace + 5
+    assert float(variables["PLANESPOTTER_DRAIN_SECONDS"]) < grace
+    liveness = container()["livenessProbe"]
+    assert liveness["periodSeconds"] * liveness["failureThreshold"] > given
+    in_compose = read("compose.yaml")["services"]["planespotter"]["stop_grace_period"]
+    assert int(in_compose.removesuffix("s")) >= SETTINGS["grace_seconds"].default + 5
+
+
+def test_what_selects_pods_finds_them_and_mounts_have_volumes() -> None:
+    deployment = read("kubernetes/deployment.yaml")
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert deployment["spec"]["selector"]["matchLabels"] == labels
+    assert read("kubernetes/service.yaml")["spec"]["selector"] == labels
+    assert read("kubernetes/disruption-budget.yaml")["spec"]["selector"]["matchLabels"] == labels
+    assert read("kubernetes/autoscaler.yaml")["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+    volumes = {volume["name"] for volume in deployment["spec"]["template"]["spec"]["volumes"]}
+    assert {mount["name"] for mount in container()["volumeMounts"]} == volumes
+    assert "/models" in {mount["mountPath"] for mount in container()["volumeMounts"]}
+
+
+# Metrics
+
+
+def exposed() -> dict[str, set[str]]:
+    """Return the labels of every series that the server shows, by its name."""
+    metrics = Metrics()
+    metrics.watch(lambda: 0, lambda: 0)
+    found: dict[str, set[str]] = {}
+    for family in metrics.registry.collect():
+        suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}.get(family.type, [""])
+        for suffix in suffixes:
+            found[family.name + suffix] = {"le"} if suffix == "_bucket" else set()
+    for labels, names in (
+        (("rpc", "code"), "requests"),
+        (("outcome", "reason"), "photos"),
+        (("constructor", "level"), "answers"),
+    ):
+        found[f"planespotter_{names}_total"] |= set(labels)
+    return found
+
+
+def test_the_labels_that_are_assumed_here_are_those_of_the_server() -> None:
+    metrics = Metrics()
+    metrics.called("Classify", "OK")
+    photo = metrics.photo()
+    photo.refused("QUEUE_FULL")
+    seen = {
+        sample.name: set(sample.labels) - {"le"} for family in metrics.registry.collect() for sample in family.samples
+    }
+    assert seen["planespotter_requests_total"] == {"rpc", "code"}
+    assert seen["planespotter_photos_total"] == {"outcome", "reason"}
+    assert metrics.registry.get_sample_value(
+        "planespotter_photos_total", {"outcome": "refused", "reason": "QUEUE_FULL"}
+    )
+
+
+def check_query(query: str) -> None:
+    """Fail unless the series and labels of a PromQL expression exist."""
+    series = exposed()
+    names = set(re.findall(r"planespotter_\w+", query))
+    assert names, query
+    assert names <= set(series), f"{names - set(series)} in {query}"
+    labels = set().union(*(series[name] for name in names)) | {"job", "instance", "namespace", "pod"}
+    grouped = {
+        word.strip() for group in re.findall(r"(?:by|ignoring) \(([\w, ]+)\)", query) for word in group.split(",")
+    }
+    assert grouped <= labels, f"{grouped - labels} in {query}"
+    matched = set(re.findall(r"[{,]\s*(\w+)\s*(?:=~|!=|=|!~)", query))
+    assert matched <= labels, f"{matched - labels} in {query}"
+    for opening, closing in ("()", "{}", "[]"):
+        assert query.count(opening) == query.count(closing), query
+
+
+def test_the_autoscaler_looks_at_a_metric_that_is_made_of_the_servers() -> None:
+    [rule] = read("kubernetes/prometheus-adapter-values.yaml")["rules"]["custom"]
+    wanted = [
+        metric["pods"]["metric"]["name"]
+        for metric in read("kubernetes/autoscaler.yaml")["spec"]["metrics"]
+        if "pods" in metric
+    ]
+    assert wanted == [rule["name"]["as"]] == ["planespotter_queue_wait_seconds"]
+    check_query(rule["seriesQuery"])
+    check_query(rule["metricsQuery"].replace("<<.LabelMatchers>>", "").replace("<<.GroupBy>>", "pod"))
+
+
+def dashboard() -> dict[str, Any]:
+    return json.loads((DEPLOY / "grafana" / "planespotter.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+def test_every_picture_of_the_dashboard_shows_series_that_exist() -> None:
+    queries = [target["expr"] for panel in dashboard()["panels"] for target in panel["targets"]]
+    assert len(queries) > 10
+    for query in queries:
+        check_query(query.replace("$__rate_interval", "1m"))
+    shown = {name for query in queries for name in re.findall(r"planespotter_[a-z_]+", query)}
+    families = {re.sub(r"_(bucket|sum|count)$", "", name) for name in shown}
+    assert families == {re.sub(r"_(bucket|sum|count)$", "", name) for name in exposed()}, "it leaves out a metric"
+    assert Level.MODEL.value in json.dumps(dashboard())
+
+
+def test_the_pictures_of_the_dashboard_do_not_overlap_and_use_the_chosen_source() -> None:
+    panels = dashboard()["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken, panel["title"]
+        assert place["x"] + place["w"] <= 24
+        taken |= cells
+        assert panel["datasource"]["uid"] == "${datasource}"
+        assert panel["description"]
