@@ -175,6 +175,9 @@ def test_the_command_takes_files(
         main(command)
     assert ended.value.code == 1
     assert "answers only callers with a token" in capsys.readouterr().err
+    load = [*command, "--token-file", str(tmp_path / "token"), "--mode", "stream", "--photos", "5"]
+    arguments = [sys.executable, "-m", "planespotter_client.main", "bench", *load[1:]]
+    assert subprocess.run(arguments, stdout=subprocess.DEVNULL, check=False).returncode == 0
 
 
 @pytest.mark.parametrize("name", ["", "127.0.0.1", "planes.example"])

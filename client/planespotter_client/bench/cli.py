@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from planespotter_client import _options
 from planespotter_client.bench.load import BenchError, Load, Mode
 
 if TYPE_CHECKING:
@@ -98,6 +99,12 @@ def bench(
     ] = None,
     max_minutes: Annotated[float, typer.Option(help="Refuse what would take longer than this.", min=0.1)] = 10.0,
     seed: Annotated[int, typer.Option(help="Seed of the random times.")] = 0,
+    tls: _options.Tls = False,
+    tls_ca: _options.TlsCa = None,
+    tls_cert: _options.TlsCert = None,
+    tls_key: _options.TlsKey = None,
+    token_file: _options.TokenFile = None,
+    insecure: _options.Insecure = False,
     out: Annotated[
         Path | None, typer.Option(help="Write a page with pictures here (.html).", dir_okay=False, show_default=False)
     ] = None,
@@ -120,6 +127,7 @@ def bench(
     Exit code 0: photos were answered. 1: none was, or the server was not reachable. 130: interrupted.
     """
     from planespotter_client import PlaneSpotter
+    from planespotter_client._security import security
     from planespotter_client.bench import memory, search
     from planespotter_client.bench.crew import Crew
 
@@ -156,8 +164,10 @@ def bench(
     for file in filter(None, (out, json_out)):
         file.parent.mkdir(parents=True, exist_ok=True)  # now rather than after minutes of work
 
-    with Crew(server, files, processes) as crew:
-        with PlaneSpotter(server) as spotter:
+    connection = _options.connection(tls, tls_ca, tls_cert, tls_key, token_file, insecure)
+    security(server, **connection)  # says what is wrong with them before anything is started
+    with Crew(server, files, processes, connection) as crew:
+        with PlaneSpotter(server, **connection) as spotter:
             model = spotter.model()
         base = _within_limits(base, model.limits.max_batch_photos, window or model.limits.stream_window)
         about: dict[str, Any] = {

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,25 +27,32 @@ MERCY_SECONDS = 15.0
 class Crew:
     """Processes that send. Make it before anything else of gRPC in this process: they are started first.
 
-    `photos` are files, which each process reads for itself. Use it with `with`.
+    `photos` are files, which each process reads for itself; `connection` holds the parameters of PlaneSpotter that say
+    how to connect. Use it with `with`.
     """
 
-    def __init__(self, address: str, photos: Sequence[Path], processes: int = 1) -> None:
+    def __init__(
+        self,
+        address: str,
+        photos: Sequence[Path],
+        processes: int = 1,
+        connection: Mapping[str, Any] | None = None,
+    ) -> None:
         # A fresh interpreter each, as gRPC does not survive a fork.
         context = multiprocessing.get_context("spawn")
         self._members: list[tuple[Any, multiprocessing.connection.Connection]] = []
         for index in range(processes):
             ours, theirs = context.Pipe()
-            arguments = (theirs, address, list(photos), index, processes)
+            arguments = (theirs, address, dict(connection or {}), list(photos), index, processes)
             process = context.Process(target=_work, args=arguments, name=f"bench-{index}", daemon=True)
             process.start()
             theirs.close()
             self._members.append((process, ours))
         try:
-            for _, connection in self._members:
-                if not connection.poll(START_SECONDS):
+            for _, pipe in self._members:
+                if not pipe.poll(START_SECONDS):
                     raise BenchError("The processes that send did not start. The machine may have too much to do.")
-                self._receive(connection)
+                self._receive(pipe)
         except BaseException:
             self.close()
             raise
@@ -113,22 +120,28 @@ class Crew:
 
 
 def _work(
-    connection: multiprocessing.connection.Connection, address: str, photos: Sequence[Path], index: int, processes: int
+    pipe: multiprocessing.connection.Connection,
+    address: str,
+    connection: Mapping[str, Any],
+    photos: Sequence[Path],
+    index: int,
+    processes: int,
 ) -> None:
-    """Run one process of a crew: loads come over `connection`, and recordings go back."""
+    """Run one process of a crew: loads come over `pipe`, and recordings go back."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one tells what to do
-    asyncio.run(_serve(connection, address, photos, index, processes))
-
-
-async def _serve(
-    connection: multiprocessing.connection.Connection, address: str, photos: Sequence[Path], index: int, processes: int
-) -> None:
-    from planespotter_client.bench.sending import Sender
-
     files = [photo.read_bytes() for photo in photos]
     # Not all processes begin with the same photo.
     first = index * len(files) // processes
-    files = files[first:] + files[:first]
+    asyncio.run(_serve(pipe, address, connection, files[first:] + files[:first]))
+
+
+async def _serve(
+    pipe: multiprocessing.connection.Connection, address: str, connection: Mapping[str, Any], photos: Sequence[bytes]
+) -> None:
+    from planespotter_client._security import security
+    from planespotter_client.bench.sending import Sender
+
+    secured = security(address, **connection)
     orders: asyncio.Queue[tuple[Load, float]] = asyncio.Queue()
     sender: Sender | None = None
     stopped = False
@@ -136,7 +149,7 @@ async def _serve(
     def hear() -> None:
         nonlocal stopped
         try:
-            said = connection.recv()
+            said = pipe.recv()
         except (EOFError, OSError):  # the first process has gone
             os._exit(0)
         stopped = said is None
@@ -145,18 +158,18 @@ async def _serve(
         elif sender is not None:
             sender.stop()
 
-    asyncio.get_running_loop().add_reader(connection.fileno(), hear)
-    connection.send("ready")
+    asyncio.get_running_loop().add_reader(pipe.fileno(), hear)
+    pipe.send("ready")
     while True:
         load, begin = await orders.get()
-        sender = Sender(address, files, load, begin)
+        sender = Sender(address, photos, load, begin, secured)
         if stopped:
             sender.stop()
         running = asyncio.create_task(sender.run())
         while not running.done():
             await asyncio.wait([running], timeout=NEWS_SECONDS)
             if not running.done():
-                connection.send(sender.done)
+                pipe.send(sender.done)
         recording = running.result()
         sender = None
-        connection.send(recording)
+        pipe.send(recording)

@@ -17,6 +17,7 @@ from grpc_status import rpc_status
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_client import _shared
+from planespotter_client._security import Security
 from planespotter_client.bench.load import Load, Mode
 from planespotter_client.bench.recording import Recording
 from planespotter_client.bench.schedule import arrivals
@@ -33,14 +34,15 @@ clock = time.monotonic  # the same in all processes of a machine
 class Sender:
     """Puts `load` on the server at `address` with `photos`, from the time `begin` of `clock` on.
 
-    What it measures is in `recording`. `stop` makes it end soon.
+    `secured` is what its connections need. What it measures is in `recording`. `stop` makes it end soon.
     """
 
-    def __init__(self, address: str, photos: Sequence[bytes], load: Load, begin: float) -> None:
+    def __init__(self, address: str, photos: Sequence[bytes], load: Load, begin: float, secured: Security) -> None:
         start = begin + load.warm_up
         self.recording = Recording(start, start + load.seconds, load.deadline)
         self.done = 0
         self._address = address
+        self._secured = secured
         self._load = load
         self._begin = begin
         self._end = start + load.seconds
@@ -186,7 +188,12 @@ class Sender:
     async def _channel(self) -> AsyncIterator[grpc.aio.Channel]:
         """Open a connection. Nothing is tried twice: what fails is counted."""
         options = [*_shared.channel_options(), ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
-        async with grpc.aio.insecure_channel(self._address, options=options) as channel:
+        credentials = self._secured.credentials
+        async with (
+            grpc.aio.insecure_channel(self._address, options=options)
+            if credentials is None
+            else grpc.aio.secure_channel(self._address, credentials, options=options)
+        ) as channel:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._load.deadline):
                     await channel.channel_ready()
@@ -204,7 +211,8 @@ class Sender:
         else:
             request = next(self._singles)
             method = channel.unary_unary(METHODS + "Classify", None, pb.ClassifyResponse.FromString)
-        call = method(request, timeout=max(0.001, intended + self._load.deadline - now))
+        patience = max(0.001, intended + self._load.deadline - now)
+        call = method(request, timeout=patience, metadata=self.metadata)
         if self._random.random() < self._load.cancel_share:
             await asyncio.sleep(self._random.random() * 0.1)
             if call.cancel():
@@ -240,6 +248,11 @@ class Sender:
         return pb.StreamClassifyRequest(photo_id=str(photo_id)).SerializeToString() + next(self._on_streams)
 
     @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What goes with each call."""
+        return self._secured.metadata
+
+    @property
     def patience(self) -> float:
         """How long to wait for the last answers."""
         return self._load.deadline
@@ -251,9 +264,8 @@ class _Stream:
     def __init__(self, sender: Sender, channel: grpc.aio.Channel) -> None:
         self._sender = sender
         self._waiting: dict[str, float] = {}
-        self._call: Any = channel.stream_stream(
-            METHODS + "StreamClassify", None, pb.StreamClassifyResponse.FromString
-        )()
+        method: Any = channel.stream_stream(METHODS + "StreamClassify", None, pb.StreamClassifyResponse.FromString)
+        self._call = method(metadata=sender.metadata)
 
     async def run(
         self, photos: AsyncIterator[float], on_outcome: Callable[[], None] = lambda: None, cut_off: float | None = None
