@@ -6,8 +6,10 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,6 +30,7 @@ app = typer.Typer()
 app.command()(bench)
 app.command()(health)
 
+SERVER = "127.0.0.1:50051"
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 COLUMNS = (
     "file",
@@ -57,7 +60,23 @@ def classify(
         list[Path] | None,
         typer.Argument(help="Photos, and folders of photos (JPEG, PNG, WebP).", exists=True, show_default=False),
     ] = None,
-    server: Annotated[str, typer.Option(help="Address of the server.", metavar="HOST:PORT")] = "127.0.0.1:50051",
+    server: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Address of the server. (default: {SERVER} if one answers there, else a server of its own)",
+            metavar="HOST:PORT",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            help="Start a server of its own for this bundle, as long as the command takes.",
+            exists=True,
+            file_okay=False,
+            show_default=False,
+        ),
+    ] = None,
     output_format: Annotated[
         Format | None,
         typer.Option(
@@ -97,9 +116,16 @@ def classify(
     token_file: _options.TokenFile = None,
     insecure: _options.Insecure = False,
 ) -> None:
-    """Classify photos with a server.
+    """Classify photos with a server, or without one.
+
+    Where no server is named and none answers on this machine, the command starts one for itself, with the network that
+    is installed or the one that --model names. That takes some seconds, and needs planespotter[server].
+
+    Example: planespotter classify photo.jpg
 
     Example: planespotter classify photos/ --format csv > answers.csv
+
+    Example: planespotter classify photos/ --model bundles/first
 
     Example: planespotter classify --truth held_out.csv --photos catalog/ --show 20
 
@@ -119,8 +145,10 @@ def classify(
         raise typer.BadParameter("--photos and --show belong to --truth.")
     if truth is not None and (output_format or alternatives):
         raise typer.BadParameter("--format and --alternatives do not go with --truth, which prints a comparison.")
+    if model is not None and server is not None:
+        raise typer.BadParameter("--model starts a server, and --server names one: give one of them.")
     secured = _options.connection(tls, tls_ca, tls_cert, tls_key, token_file, insecure)
-    with PlaneSpotter(server, **secured) as spotter:
+    with _server(server, model) as (address, own), PlaneSpotter(address, **({} if own else secured)) as spotter:
         if truth is not None:
             all_well = _compare(spotter, truth, photos, show)
         else:
@@ -130,6 +158,20 @@ def classify(
                 _note(f"{error.filename}: The folder cannot be read ({error.strerror}), so its photos are left out.")
             all_well = _classify(spotter, found, output_format, alternatives) and not unreadable
     raise typer.Exit(0 if all_well else 1)
+
+
+@contextmanager
+def _server(server: str | None, model: Path | None) -> Iterator[tuple[str, bool]]:
+    """Yield the address of the server to ask, and whether it is one of our own, which ends with the context."""
+    from planespotter_client.local_server import answers, local_server
+
+    if server is not None or (model is None and answers(SERVER)):
+        yield SERVER if server is None else server, False
+        return
+    with TemporaryDirectory() as folder, ExitStack() as running:
+        with Console(stderr=True).status("Starting a server for this command"):
+            address = running.enter_context(local_server(Path(folder, "server.log"), model))
+        yield address, True
 
 
 def find_photos(

@@ -6,15 +6,14 @@ The rooms meet on disk and on the wire only, so this starts each command as a pr
 import csv
 import importlib.util
 import shlex
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+
+from planespotter_client.local_server import SERVE, local_server
 
 # One module of each extra, to say what is missing before anything is started.
 NEEDED = {"scraping": "playwright", "training": "flax", "server": "grpc_health"}
@@ -40,7 +39,9 @@ def run_demo(out: Path, pages: int, epochs: int, console: Console) -> None:
     _step(console, "Scrape the sample site with a real browser", *scrape)
     _step(console, "Train a small network on what was found", *train)
     _step(console, "Export it, calibrated and measured", "export", run, "--out", model, "--name", "demo")
-    with _server(console, model, out / "server.log") as address:
+    _announce(console, "Serve it over gRPC", (*SERVE, "--model", model))
+    with local_server(out / "server.log", model) as address:
+        console.print(f"It answers at {address}.", highlight=False)
         heldout = ("--truth", run / "heldout.csv", "--show", "12", "--server", address)
         _step(console, "Stream the photos that it was not trained on", "classify", *heldout)
     console.rule(f"Done in {time.monotonic() - began:.0f} s", align="left")
@@ -64,25 +65,6 @@ def _step(console: Console, what: str, *arguments: str | Path) -> None:
             f"The step above ended with code {code}. Run the same demo again to go on from there; if it was begun with "
             "other options, name another --out."
         )
-
-
-@contextmanager
-def _server(console: Console, model: Path, log: Path) -> Iterator[str]:
-    """Serve `model` on a free port and yield the address; stop the server at the end."""
-    arguments = ("serve", "--model", model, "--port", "0")
-    _announce(console, "Serve it over gRPC", arguments)
-    with log.open("w", encoding="utf-8") as errors:
-        process = subprocess.Popen(_command(*arguments), stdout=subprocess.PIPE, stderr=errors, text=True)
-    try:
-        assert process.stdout is not None
-        ready = process.stdout.readline().strip()  # "Serving demo 1 on 127.0.0.1:40123", or nothing if it has ended
-        if not ready:
-            raise DemoError(f"The server did not start; {log} says why.")
-        console.print(ready, highlight=False)
-        yield ready.rsplit(" ", 1)[1]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
 
 
 def _next_steps(out: Path) -> str:

@@ -13,6 +13,7 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+import planespotter_models
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_server.admission import Admission
@@ -170,11 +171,13 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> int:
     """
     signals = _listen_to_signals()
     first = asyncio.ensure_future(signals.get())
-    if (settings.model is None) == (settings.models is None):
+    if settings.model is not None and settings.models is not None:
         raise ServerError(
-            "Name what to serve: either one bundle (--model BUNDLE) or a folder of them by name and version (--models "
-            "FOLDER), not both."
+            "Name what to serve once: either one bundle (--model BUNDLE) or a folder of them by name and version "
+            "(--models FOLDER)."
         )
+    if settings.model is None and settings.models is None:
+        settings = settings.model_copy(update={"models": planespotter_models.FOLDER})
     bundle = None if settings.model is None else bundles.read(settings.model)
     server = Server(settings)
     try:

@@ -287,3 +287,23 @@ def test_importing_the_client_loads_nothing_heavy() -> None:
     script = "import sys, planespotter_client; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     assert not {"jax", "numpy", "pandas", "playwright", "PIL", "planespotter_training"} & set(loaded)
+
+
+def test_without_a_server_it_starts_one_for_itself_and_ends_it(
+    tiny_bundle: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(folder, "--model", tiny_bundle, "--format", "csv") == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert {row["constructor"] for row in rows} == {"Airbus", "Boeing"}
+    running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert f"serve --port 0 --model {tiny_bundle}" not in running
+
+
+def test_a_bundle_that_cannot_be_served_is_named_and_so_is_a_choice_too_many(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = tmp_path_factory.mktemp("empty")
+    assert run(folder, "--model", empty) == 1
+    assert f"{empty}" in capsys.readouterr().err
+    assert run(folder, "--model", empty, "--server", "127.0.0.1:1") == 2
+    assert "--model starts a server" in capsys.readouterr().err

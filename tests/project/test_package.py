@@ -33,12 +33,12 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
-def test_the_wheel_holds_the_five_packages_and_what_they_need_at_run_time(wheel: Path) -> None:
+def test_the_wheel_holds_the_packages_of_all_rooms_and_what_they_need_at_run_time(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {
         "planespotter",
-        *(f"planespotter_{room}" for room in ("scraping", "training", "server", "client")),
+        *(f"planespotter_{room}" for room in ("scraping", "training", "models", "server", "client")),
     }
     assert "planespotter/v1/classifier_pb2.pyi" in names
     assert "planespotter/v1/classifier.proto" in names

@@ -15,7 +15,7 @@ ROOMS = ("scraping", "training", "server", "client")
 DOORS = {
     "scraping": (),
     "training": ("planespotter_scraping.catalog",),
-    "server": ("planespotter_training.bundle", "planespotter.v1"),
+    "server": ("planespotter_training.bundle", "planespotter_models", "planespotter.v1"),
     "client": ("planespotter.v1",),
 }
 

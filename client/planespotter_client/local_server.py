@@ -1,0 +1,58 @@
+"""A server of one's own on this machine, for as long as a command takes."""
+
+import importlib.util
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+SERVE = ("serve", "--port", "0")
+
+
+class LocalServerError(Exception):
+    """The server did not start. The text says why, and what to do."""
+
+
+@contextmanager
+def local_server(log: Path, model: Path | None = None) -> Iterator[str]:
+    """Serve the bundle in `model` (None: the network that is installed) on a free port, and yield the address.
+
+    What the server says goes to the file `log`. It is stopped at the end. Raises LocalServerError if it does not start.
+    """
+    if not installed():
+        raise LocalServerError(
+            "To run a network on this machine, install the server's packages: pip install 'planespotter[server]'. "
+            "Or name a server with --server HOST:PORT."
+        )
+    command = [sys.executable, "-m", "planespotter_client.main", *SERVE, *(["--model", str(model)] if model else [])]
+    with (
+        log.open("w", encoding="utf-8") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            ready = process.stdout.readline().strip()  # it ends with the address; empty if the server has ended
+            if not ready:
+                said = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
+                raise LocalServerError("The server did not start. " + (said[-1] if said else "It said nothing."))
+            yield ready.rsplit(" ", 1)[1]
+        finally:
+            process.send_signal(signal.SIGTERM)
+
+
+def installed() -> bool:
+    """Return whether this machine has what a server needs."""
+    return all(importlib.util.find_spec(name) for name in ("planespotter_server", "jax", "structlog"))
+
+
+def answers(address: str) -> bool:
+    """Return whether anything listens at `address`, "host:port", on this machine."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+    except OSError:
+        return False
+    return True
