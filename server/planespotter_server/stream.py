@@ -59,10 +59,12 @@ async def answer_stream(parts: Parts[Request, Response], window: Window, readers
 
     A request is read only while `window` is open, so a caller who does not take its answers cannot make the server
     hold more. While it reads, the reading task is in `readers`: whoever cancels it ends the reading; the caller is told
-    by `going_away`, and what was read is still answered.
+    by `going_away`, and what was read is still answered. So it is if reading fails, before that is raised: a stream
+    must not end while one of its answers is being written, which would leave gRPC's caller waiting for ever.
     """
     writing = asyncio.Lock()
     read_count = 0
+    failure: Exception | None = None
 
     async def answer_one(request: Request, before: asyncio.Event, written: asyncio.Event) -> None:
         response = await parts.answer(request)
@@ -95,15 +97,24 @@ async def answer_stream(parts: Parts[Request, Response], window: Window, readers
             task.add_done_callback(functools.partial(end, request))
             last = written
 
+    async def read_while_it_goes_well() -> None:
+        nonlocal failure
+        try:
+            await read_all()
+        except Exception as error:
+            failure = error
+
     def end(request: Request, task: asyncio.Task[None]) -> None:
         if task.cancelled():  # perhaps before its first step, so no `finally` of its own could have seen to it
             parts.abandon(request)
 
     async with asyncio.TaskGroup() as answers:
-        reader = answers.create_task(read_all())
+        reader = answers.create_task(read_while_it_goes_well())
         readers.add(reader)
         reader.add_done_callback(readers.discard)
         await asyncio.wait([reader])
         if reader.cancelled():
             async with writing:
                 await parts.write(parts.going_away(read_count))
+    if failure is not None:
+        raise failure

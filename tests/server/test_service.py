@@ -399,6 +399,21 @@ async def test_no_exception_text_leaves_the_server(serve: Serve, paint: Paint) -
     assert not any("secret" in str(status) for status in statuses)
 
 
+async def test_what_came_before_a_malformed_message_is_answered_before_the_stream_ends(
+    serve: Serve, paint: Paint
+) -> None:
+    channel = await serve()
+    good, bad = pb.StreamClassifyRequest(photo=paint("747")).SerializeToString(), b"\xff"
+    for _ in range(10):  # it was a matter of chance
+        ask: Any = channel.stream_stream("/planespotter.v1.ClassifierService/StreamClassify")
+        call = ask(iter([good, good, bad, good]))
+        async with asyncio.timeout(10):
+            assert pb.StreamClassifyResponse.FromString(await call.read()).classification.family.name == "747"
+            assert pb.StreamClassifyResponse.FromString(await call.read()).classification.family.name == "747"
+            status = await status_of(call.read())
+        assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, "REQUEST_MALFORMED")
+
+
 async def test_the_log_of_a_bug_holds_no_photo(
     serve: Serve, paint: Paint, capsys: pytest.CaptureFixture[str], restored_logs: None
 ) -> None:
