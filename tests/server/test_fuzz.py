@@ -1,0 +1,63 @@
+"""A short, seeded run of what `make fuzz` does at length."""
+
+import importlib.util
+import random
+import sys
+import time
+import warnings
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import ModuleType
+
+import grpc
+import pytest
+
+Serve = Callable[..., Awaitable[grpc.aio.Channel]]
+
+
+@pytest.fixture(scope="module")
+def fuzz() -> ModuleType:
+    path = Path(__file__).parents[2] / "scripts" / "fuzz.py"
+    spec = importlib.util.spec_from_file_location("fuzz", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["fuzz"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_mutated_photos_are_decoded_or_refused(fuzz: ModuleType, tmp_path: Path, seed: int) -> None:
+    findings = fuzz.Findings()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Pillow, about damaged metadata
+        chance = random.Random(seed)
+        fuzz.fuzz_photos(500, time.monotonic() + 60, chance, findings, tmp_path / "last")
+    assert findings.wrong == []
+    assert findings.seen["decoded"] > 50
+    assert findings.seen["PHOTO_UNDECODABLE"] > 50
+
+
+async def test_mutated_messages_are_answered_or_refused(fuzz: ModuleType, serve: Serve) -> None:
+    channel = await serve()
+    findings = fuzz.Findings()
+    mutants = fuzz.messages(random.Random(0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(300):
+            await fuzz.call(channel, *next(mutants), findings)
+    assert findings.wrong == []
+    assert {"answered", "REQUEST_MALFORMED", "METHOD_UNKNOWN"} <= set(findings.seen)
+
+
+def test_what_would_give_the_inside_away_is_noticed(fuzz: ModuleType) -> None:
+    for leak in (
+        "Traceback (most recent call last)",
+        "ValueError: x",
+        'File "x.py"',
+        "see /etc/secret",
+        "at 0x7f0011aa",
+    ):
+        assert fuzz.INSIDE.search(leak)
+    assert not fuzz.INSIDE.search("The photo is empty: 0 bytes. Send the bytes of a JPEG, PNG or WebP file.")
