@@ -1,11 +1,13 @@
 """Measure decoding, the network by itself and the server, in one run: `make bench`.
 
 All figures of one run belong together: machines are noisy, so compare the ratios, not figures of different runs. Each
-is the median of several rounds, taken in turns. Without --model, a network of the recipe `small` with random weights is
-measured, which is just as fast as a trained one. Ends in about a minute; writes build/bench.json.
+is the median of several rounds, taken in turns. Times of the processor are steadier than photos per second where
+others use the machine too. Without --model, a network of --recipe with random weights is measured, which is just as
+fast as a trained one. Ends in about two minutes; writes build/bench.json.
 """
 
 import argparse
+import io
 import json
 import os
 import platform
@@ -15,29 +17,46 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import jax
 import numpy as np
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from planespotter_client import PlaneSpotter
-from planespotter_scraping.sample_site.drawing import draw
-from planespotter_scraping.sample_site.photos import collection
-from planespotter_training import bundle, recipes
-from planespotter_training.export import as_function, serialise
-from planespotter_training.network import Classifier
+from planespotter_client.bench.crew import Crew
+from planespotter_client.bench.load import Load, Mode
+from planespotter_client.bench.summary import duration
+from planespotter_training import bundle
 
 ROUNDS = 3
-PHOTOS = 512
+SECONDS = 3.0
+BATCHES = (1, 8, 32)
+CALLERS = (1, 4, 16, 64, 256)
+# How many callers keep the server busy, by the way in which they send.
+BUSY = {Mode.UNARY: 64, Mode.BATCH: 2, Mode.STREAM: 2}
+WINDOW = 32
+# A network that is slower than this many photos a second is not asked by more than BUSY callers: they would wait long.
+SLOW = 100
+DEADLINE = 30.0
+# Small, so that a queue is full within seconds of too much load. The largest number of callers just has room.
+QUEUE_PHOTOS = 256
 
 
-def random_bundle(folder: Path) -> None:
-    """Write a bundle of the recipe `small` with random weights."""
-    recipe = recipes.load("small")
+def random_bundle(folder: Path, recipe_name: str = "small") -> None:
+    """Write a bundle of a recipe with random weights."""
+    # Not above: the processes that send import this file too, and need none of it.
+    import jax
+
+    from planespotter_training import recipes
+    from planespotter_training.export import as_function, serialise
+    from planespotter_training.network import Classifier
+
+    recipe = recipes.load(recipe_name)
     tree = bundle.LabelTree({"Airbus": {"A320": [], "A330": []}, "Boeing": {"737": ["737-700", "737-800"]}})
     function, weights = as_function(Classifier(tree.heads, width=recipe.channels, norm=False))
     calibration = bundle.Calibration(dict.fromkeys(tree.heads, 1.0), bundle.Thresholds(0.5, 0.5, 0.5))
@@ -58,83 +77,204 @@ def random_bundle(folder: Path) -> None:
     bundle.write(made, folder)
 
 
-def rate(work: Callable[[], int]) -> float:
-    """Return how many photos a second `work` gets done; it returns how many it did."""
-    began = time.perf_counter()
-    return work() / (time.perf_counter() - began)
+@contextmanager
+def serving(model: Path) -> Iterator[tuple[str, int]]:
+    """Run a server of `model`; yields its address and its process."""
+    command = [sys.executable, "-m", "planespotter_client.main", "serve", "--model", str(model), "--port", "0"]
+    command += ["--queue-photos", str(QUEUE_PHOTOS)]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        assert server.stdout is not None
+        yield server.stdout.readline().rsplit(" ", 1)[1].strip(), server.pid
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait()
 
 
-def measure(folder: Path) -> dict[str, float]:
-    """Return photos per second by what was measured."""
-    model = bundle.read(folder)
-    files = [draw(photo.airliner, photo.livery, photo.photo_id) for photo in collection(64)]
-    files = (files * (PHOTOS // len(files) + 1))[:PHOTOS]
-    engine = bundle.load_engine(model)
-    pixels = np.stack([bundle.decode(file, model.height, model.width) for file in files])
+def draw_photos(folder: Path, height: int, width: int) -> tuple[list[Path], list[Path]]:
+    """Write photos as they come, and the same at the size that the network looks at, which cost little to decode."""
+    from planespotter_scraping.sample_site.drawing import draw
+    from planespotter_scraping.sample_site.photos import collection
+
+    whole, small = [], []
+    for photo in collection(64):
+        file = draw(photo.airliner, photo.livery, photo.photo_id)
+        whole.append(folder / f"{photo.photo_id}.jpg")
+        whole[-1].write_bytes(file)
+        small.append(folder / f"{photo.photo_id}-small.jpg")
+        scaled = io.BytesIO()
+        Image.open(io.BytesIO(file)).resize((width, height)).save(scaled, "JPEG", quality=90)
+        small[-1].write_bytes(scaled.getvalue())
+    return whole, small
+
+
+def spent(pid: int) -> float:
+    """Return how many seconds of processor time the process has used; nan where that is not told."""
+    try:
+        fields = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return float("nan")
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+Figures = dict[str, float]
+
+
+def alone(work: Callable[[], int]) -> Figures:
+    """Return photos per second, and processor time for each, of work that runs in this process."""
+    began, used = time.perf_counter(), time.process_time()
+    photos = work()
+    return {
+        "rate": photos / (time.perf_counter() - began),
+        "cpu": (time.process_time() - used) / photos,
+    }
+
+
+def served(crew: Crew, pid: int, mode: Mode) -> Figures:
+    """Return the same of the server, in which `crew` keeps it busy."""
+    before = spent(pid)
+    recording = crew.run(
+        Load((mode,), callers=BUSY[mode], seconds=SECONDS, warm_up=0.5, deadline=DEADLINE, window=WINDOW)
+    )
+    photos = recording.answers.total
+    assert not recording.errors, recording.errors
+    # The warm-up is in it, so it is divided by all that was answered.
+    return {"rate": recording.throughput, "cpu": (spent(pid) - before) / (photos * (SECONDS + 0.5) / SECONDS)}
+
+
+def measure(model_folder: Path, photo_folder: Path) -> dict[str, Any]:
+    """Return all figures of the bundle in `model_folder`; `photo_folder` is for the photos."""
+    model = bundle.read(model_folder)
+    whole, small = draw_photos(photo_folder, model.height, model.width)
+    engine = bundle.load_engine(model, BATCHES)
+    pixels = np.stack([bundle.decode(file.read_bytes(), model.height, model.width) for file in whole])
+    for size in BATCHES:
+        engine.run(pixels[:size])
+
+    # As many photos as take about a second.
+    probe = alone(lambda: len(engine.run(pixels[:32])["constructor"]))
+    photos = min(512, max(32, 32 * round(probe["rate"] / 32)))
+    files = [whole[i % len(whole)].read_bytes() for i in range(photos)]
+    pixels = pixels[np.arange(photos) % len(whole)]
 
     def decode() -> int:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             return len(list(pool.map(lambda file: bundle.decode(file, model.height, model.width), files)))
 
-    def run_in(size: int) -> Callable[[], int]:
+    def network(size: int) -> Callable[[], int]:
         def run() -> int:
-            for start in range(0, len(pixels), size):
+            for start in range(0, photos, size):
                 engine.run(pixels[start : start + size])
-            return len(pixels)
+            return photos
 
         return run
 
-    command = [sys.executable, "-m", "planespotter_client.main", "serve", "--model", str(folder), "--port", "0"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    try:
-        assert server.stdout is not None
-        with PlaneSpotter(server.stdout.readline().rsplit(" ", 1)[1].strip()) as spotter:
+    with serving(model_folder) as (address, pid), Crew(address, whole) as crew, Crew(address, small) as crew_of_small:
+        works: dict[str, Callable[[], Figures]] = {
+            **{f"network, batches of {size}": lambda s=size: alone(network(s)) for size in BATCHES},  # type: ignore[misc]
+            "decoding": lambda: alone(decode),
+            **{f"served, {mode}": lambda m=mode: served(crew, pid, m) for mode in Mode},  # type: ignore[misc]
+            "served, stream, small": lambda: served(crew_of_small, pid, Mode.STREAM),
+        }
+        rounds = [{name: work() for name, work in works.items()} for _ in range(ROUNDS)]
+        figures = {
+            name: {unit: statistics.median(each[name][unit] for each in rounds) for unit in ("rate", "cpu")}
+            for name in works
+        }
+        callers = {
+            count: crew.run(Load(callers=count, seconds=SECONDS, warm_up=0.5, deadline=DEADLINE))
+            for count in CALLERS
+            if probe["rate"] > SLOW or count <= BUSY[Mode.UNARY]
+        }
+        peak = max(recording.throughput for recording in callers.values())
+        batch_seconds = BATCHES[-1] / figures[f"network, batches of {BATCHES[-1]}"]["rate"]
+        below = crew.run(Load(rate=0.7 * peak, seconds=2 * SECONDS))
+        # First the queue fills.
+        beyond = crew.run(Load(rate=2 * peak, seconds=2 * SECONDS, warm_up=1 + QUEUE_PHOTOS / peak))
+    return {
+        "photos_per_second": figures,
+        "callers": {count: recording.as_json() for count, recording in callers.items()},
+        "peak": peak,
+        "batch_seconds": batch_seconds,
+        "at_70_percent": below.as_json(),
+        "at_200_percent": beyond.as_json(),
+    }
 
-            def unary() -> int:
-                with ThreadPoolExecutor(16) as pool:
-                    return len(list(pool.map(spotter.classify, files)))
 
-            works: dict[str, Callable[[], int]] = {
-                "decode, all cores": decode,
-                **{f"network alone, batches of {size}": run_in(size) for size in (1, 8, 32)},
-                "served, 16 single calls at a time": unary,
-                "served, batches": lambda: len(spotter.classify_many(files)),
-                "served, stream": lambda: len(list(spotter.stream(files))),
-            }
-            for work in works.values():  # warm
-                work()
-            rounds = [{name: rate(work) for name, work in works.items()} for _ in range(ROUNDS)]
-    finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait()
-    return {name: statistics.median(each[name] for each in rounds) for name in works}
-
-
-def report(rates: dict[str, float]) -> Table:
-    """Return the figures as a table, each beside its ratio to the network alone in its best batch size."""
-    best = max(figure for name, figure in rates.items() if name.startswith("network"))
-    table = Table("measured", "photos/s", "against the network alone")
-    for name, figure in rates.items():
-        table.add_row(name, f"{figure:,.0f}", f"{figure / best:.2f}")
-    return table
+def report(measured: dict[str, Any]) -> list[Any]:
+    """Return tables and sentences."""
+    figures = measured["photos_per_second"]
+    raw = max(figure["rate"] for name, figure in figures.items() if name.startswith("network"))
+    raw_cpu = figures[f"network, batches of {BATCHES[-1]}"]["cpu"]
+    decoding = figures["decoding"]["rate"]
+    table = Table("measured", box=None, pad_edge=False)
+    for heading in (
+        "photos/s",
+        "/ network",
+        "/ min(network,\ndecoding)",
+        "processor\nms/photo",
+        "network's\nshare of it",
+    ):
+        table.add_column(heading, justify="right")
+    for name, figure in figures.items():
+        is_served = name.startswith("served")
+        table.add_row(
+            name,
+            f"{figure['rate']:,.0f}",
+            f"{figure['rate'] / raw:.2f}",
+            f"{figure['rate'] / min(raw, decoding):.2f}" if is_served else "",
+            f"{1000 * figure['cpu']:.2f}",
+            f"{raw_cpu / figure['cpu']:.2f}" if is_served else "",
+        )
+    by_callers = Table("single calls", *map(str, measured["callers"]), box=None, pad_edge=False)
+    each = list(measured["callers"].values())
+    by_callers.add_row("photos/s", *(f"{one['throughput']:,.0f}" for one in each))
+    by_callers.add_row("p50", *(duration(one["answers"]["p50"]) for one in each))
+    by_callers.add_row("p99", *(duration(one["answers"]["p99"]) for one in each))
+    below, beyond = measured["at_70_percent"], measured["at_200_percent"]
+    bound = 2 * measured["batch_seconds"]
+    refusals = beyond["refusals"]
+    refused = "None was refused."
+    if refusals["photos"]:
+        lag = beyond["generator_lag"]
+        refused = (
+            f"{refusals['photos']:,} were refused within {duration(refusals['p50'])} (p50) and "
+            f"{duration(refusals['p99'])} (p99), of which the generator itself was late by {duration(lag['p50'])} and "
+            f"{duration(lag['p99'])}."
+        )
+    both = 1 / (1 / raw + 1 / decoding)
+    return [
+        table,
+        f"small: photos of the network's size, which cost little to decode. Where decoding and the network share the "
+        f"cores, {both:,.0f} photos/s is all that they can do.\n",
+        by_callers,
+        f"\nAt 70 % of the peak of {measured['peak']:,.0f} photos/s: p99 {duration(below['answers']['p99'])}; "
+        f"max_delay (0) and two batches of {BATCHES[-1]} are {duration(bound)}.",
+        f"At 200 %: {beyond['goodput'] / measured['peak']:.0%} of the peak are answered within 10 s. {refused}",
+    ]
 
 
 def main() -> None:
     """Measure, print and write the figures."""
     parser = argparse.ArgumentParser(description="Measure decoding, the network by itself and the server, in one run.")
-    parser.add_argument("--model", type=Path, help="bundle to measure (default: recipe `small`, random weights)")
+    parser.add_argument("--model", type=Path, help="bundle to measure (default: --recipe with random weights)")
+    parser.add_argument("--recipe", default="small", help="whose network to measure without --model (default: small)")
     parser.add_argument("--out", type=Path, default=Path("build/bench.json"), help="where to write the figures")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model = arguments.model
         if model is None:
             model = Path(folder) / "random"
-            random_bundle(model)
-        rates = measure(model)
-    Console().print(report(rates))
-    machine = {"processor": platform.machine(), "cores": os.cpu_count(), "jax": jax.__version__}
+            random_bundle(model, arguments.recipe)
+        photos = Path(folder) / "photos"
+        photos.mkdir()
+        measured = measure(model, photos)
+    console = Console(highlight=False)
+    for part in report(measured):
+        console.print(part)
+    machine = {"processor": platform.machine(), "cores": os.cpu_count()}
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps({"machine": machine, "photos_per_second": rates}, indent=2) + "\n")
+    arguments.out.write_text(json.dumps({"machine": machine, **measured}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
