@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable
 from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, start_http_server
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_server.batcher import Watcher
 from planespotter_server.settings import ServerError
 from planespotter_training.bundle import Answer, Level
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # else each series has a twin that says since when it is counted
 
 METHODS = {method.name for method in pb.DESCRIPTOR.services_by_name["ClassifierService"].methods}
 

@@ -49,7 +49,6 @@ async def read(channel: grpc.aio.Channel) -> Series:
         ): sample.value
         for family in text_string_to_metric_families(await asyncio.to_thread(fetch))
         for sample in family.samples
-        if not sample.name.endswith("_created")
     }
 
 
