@@ -6,6 +6,13 @@ The contract of planespotter: name the aircraft in a photo, constructor first, t
 Every error, whether it ends a call or stands beside a photo, is a google.rpc.Status that carries a
 google.rpc.ErrorInfo in the domain "planespotter": its `reason` is a fixed word such as PHOTO_UNDECODABLE
 and its `metadata` holds the numbers (the value found, the limit), so that a program need not read the message.
+Only what gRPC refuses by itself, before this service hears of it, has a bare code: a message beyond
+Limits.max_message_bytes (RESOURCE_EXHAUSTED), or one that is compressed in a way it does not know (UNIMPLEMENTED).
+
+A server may ask for a token, in the metadata of each call as "authorization: Bearer TOKEN"; without a good one the
+reason is TOKEN_MISSING or TOKEN_UNKNOWN. A token may be good for so many photos per second: single calls beyond are
+refused with RATE_LIMITED, streams are read no faster. A caller may send its own id of a call as "x-request-id" (up to
+64 letters, digits, dots, dashes and underscores); the id comes back at the end of the answer and stands in the log.
 """
 
 from collections import abc as _abc
