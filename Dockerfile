@@ -20,6 +20,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY protos protos
 COPY scraping scraping
 COPY training training
+COPY models models
 COPY server server
 COPY client client
 RUN --mount=type=cache,target=/root/.cache/pip \
