@@ -1,7 +1,7 @@
 # Every target sets up what it needs; a second run re-uses what is there.
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo test lint protos bench clean
+.PHONY: help setup browser demo test lint protos bench fuzz clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ protos: setup ## Generate the Python code beside the .proto files
 bench: browser ## Measure crawling, decoding, the network and the server on this machine
 	@$(BIN)/python scripts/bench.py
 	@$(BIN)/python scripts/bench_scraping.py
+
+fuzz: setup ## Feed mutated photos and messages to the server
+	@$(BIN)/python -m scripts.fuzz
 
 clean: ## Remove what the targets made, but not .venv
 	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -349,8 +349,7 @@ def test_a_wrong_setting_gets_a_sentence(tiny_bundle: Path) -> None:
 @pytest.mark.parametrize(
     ("named", "sentence"),
     [
-        ({}, r"either one bundle \(--model BUNDLE\) or a folder of them"),
-        ({"model": "tiny", "models": "empty"}, "not both"),
+        ({"model": "tiny", "models": "empty"}, "Name what to serve once"),
         ({"models": "empty"}, "There is no model to serve in"),
         ({"model": "tiny", "default_model": "large"}, "default_model names 'large', but what can be served is 'tiny'"),
     ],
