@@ -2,6 +2,7 @@ import atexit
 import io
 import os
 import shutil
+import signal
 import struct
 import tempfile
 import zlib
@@ -19,6 +20,9 @@ import pytest
 from PIL import Image
 
 from planespotter_training import bundle
+
+# A shell that runs the tests in the background has SIGINT ignored, and so would the commands that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
