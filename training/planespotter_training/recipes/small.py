@@ -13,8 +13,8 @@ cores shared with other work.
 
 The second network went on at 96 x 144 px for 7 epochs (--init, learning_rate=0.001, ema=0.998, random_ops=1,
 rotation=5) and lost: 84.2 % and 32.8 % of the test photos that look like none in training, where it had 86.1 % and
-35.6 % (70 minutes on a busy machine). Validation swung from 77.5 to 89.5 % on the way; seven epochs were too few, or too
-rough.
+35.6 % (70 minutes on a busy machine). Validation swung from 77.5 to 89.5 % on the way; seven epochs were too few, or
+too rough.
 
 Tried on the way, without recolouring and not to the end: constructor accuracy on validation photos, lowest to highest
 epoch. `jet` is the larger of the mixed sources (50 photos).
