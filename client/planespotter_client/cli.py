@@ -20,6 +20,7 @@ from rich.table import Table
 
 from planespotter_client import _options
 from planespotter_client._errors import PlaneSpotterError
+from planespotter_client._shared import DEFAULT_ADDRESS
 from planespotter_client.bench.cli import bench
 from planespotter_client.health import health
 
@@ -30,7 +31,6 @@ app = typer.Typer()
 app.command()(bench)
 app.command()(health)
 
-SERVER = "127.0.0.1:50051"
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 COLUMNS = (
     "file",
@@ -63,7 +63,7 @@ def classify(
     server: Annotated[
         str | None,
         typer.Option(
-            help=f"Address of the server. (default: {SERVER} if one answers there, else a server of its own)",
+            help=f"Address of the server. (default: {DEFAULT_ADDRESS} if one answers there, else a server of its own)",
             metavar="HOST:PORT",
             show_default=False,
         ),
@@ -165,8 +165,8 @@ def _server(server: str | None, model: Path | None) -> Iterator[tuple[str, bool]
     """Yield the address of the server to ask, and whether it is one of our own, which ends with the context."""
     from planespotter_client.local_server import answers, local_server
 
-    if server is not None or (model is None and answers(SERVER)):
-        yield SERVER if server is None else server, False
+    if server is not None or (model is None and answers(DEFAULT_ADDRESS)):
+        yield DEFAULT_ADDRESS if server is None else server, False
         return
     with TemporaryDirectory() as folder, ExitStack() as running:
         with Console(stderr=True).status("Starting a server for this command"):

@@ -6,13 +6,14 @@ from typing import Annotated
 import typer
 
 from planespotter_client import _options
+from planespotter_client._shared import DEFAULT_ADDRESS
 
 METHOD = "/grpc.health.v1.Health/Check"
 SERVING = 1
 
 
 def health(
-    server: Annotated[str, typer.Option(help="Address of the server.", metavar="HOST:PORT")] = "127.0.0.1:50051",
+    server: Annotated[str, typer.Option(help="Address of the server.", metavar="HOST:PORT")] = DEFAULT_ADDRESS,
     service: Annotated[str, typer.Option(help="Service to ask for; empty for the server as a whole.")] = "",
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.", min=0.1)] = 5.0,
     tls: _options.Tls = False,

@@ -1,6 +1,5 @@
 """A server of one's own on this machine, for as long as a command takes."""
 
-import importlib.util
 import signal
 import socket
 import subprocess
@@ -22,11 +21,6 @@ def local_server(log: Path, model: Path | None = None) -> Iterator[str]:
 
     What the server says goes to the file `log`. It is stopped at the end. Raises LocalServerError if it does not start.
     """
-    if not installed():
-        raise LocalServerError(
-            "To run a network on this machine, install the server's packages: pip install 'planespotter[server]'. "
-            "Or name a server with --server HOST:PORT."
-        )
     command = [sys.executable, "-m", "planespotter_client.main", *SERVE, *(["--model", str(model)] if model else [])]
     with (
         log.open("w", encoding="utf-8") as errors,
@@ -37,15 +31,11 @@ def local_server(log: Path, model: Path | None = None) -> Iterator[str]:
             ready = process.stdout.readline().strip()  # it ends with the address; empty if the server has ended
             if not ready:
                 said = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
-                raise LocalServerError("The server did not start. " + (said[-1] if said else "It said nothing."))
+                why = said[-1].removeprefix("error: ") if said else "It said nothing."
+                raise LocalServerError(f"The server did not start. {why} Or name a server with --server HOST:PORT.")
             yield ready.rsplit(" ", 1)[1]
         finally:
             process.send_signal(signal.SIGTERM)
-
-
-def installed() -> bool:
-    """Return whether this machine has what a server needs."""
-    return all(importlib.util.find_spec(name) for name in ("planespotter_server", "jax", "structlog"))
 
 
 def answers(address: str) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from planespotter_client import _options
+from planespotter_client._shared import DEFAULT_ADDRESS
 from planespotter_client.bench.load import BenchError, Load, Mode
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def bench(
             show_default=False,
         ),
     ],
-    server: Annotated[str, typer.Option(help="Address of the server.", metavar="HOST:PORT")] = "127.0.0.1:50051",
+    server: Annotated[str, typer.Option(help="Address of the server.", metavar="HOST:PORT")] = DEFAULT_ADDRESS,
     mode: Annotated[
         Mode | None,
         typer.Option(
