@@ -31,10 +31,8 @@ def local_server(log: Path, model: Path | None = None) -> Iterator[str]:
             ready = process.stdout.readline().strip()  # it ends with the address; empty if the server has ended
             if not ready:
                 said = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
-                why = said[-1].removeprefix("error: ") if said else "It said nothing."
-                raise LocalServerError(
-                    f"The server did not start. {why.rstrip('.')}. Or name a server with --server HOST:PORT."
-                )
+                why = said[-1].removeprefix("error: ").rstrip(".") if said else "It said nothing"
+                raise LocalServerError(f"The server did not start. {why}. Or name a server with --server HOST:PORT.")
             yield ready.rsplit(" ", 1)[1]
         finally:
             process.send_signal(signal.SIGTERM)
