@@ -94,7 +94,7 @@ async def test_calls_photos_and_answers_are_counted(serve: Serve, paint: Paint) 
 
 
 async def test_a_caller_that_has_left_costs_no_row_of_the_device(serve: Serve, paint: Paint) -> None:
-    channel = await serve(metrics_port=0, max_delay_ms=60_000)
+    channel = await serve(metrics_port=0, max_delay_ms=10_000)
     unary = service(channel).Classify(pb.ClassifyRequest(photo=paint("747")))
     stream = service(channel).StreamClassify()
     await stream.write(pb.StreamClassifyRequest(photo=paint("747")))
