@@ -25,34 +25,41 @@ def manager(run: Path, *, create: bool = True) -> Any:
 def save(checkpoints: Any, step: int, state: Mapping[str, Any], iterator: Any) -> None:
     """Save the state after `step` steps, and the position of a grain iterator.
 
-    `state` holds pytrees of arrays: weights, statistics, optimiser and, if one is kept, the average of the weights. The
-    network that is saved is the one to be used: with the average, if there is one.
+    `state` holds pytrees of arrays: "weights", "statistics", "optimiser" and, if one is kept, the "average" of the
+    first two. The network that is saved is the one to be used, made of the average if there is one; what training goes
+    on with is then beside it.
     """
     if checkpoints.latest_step() == step:
         return
-    parts = {"network": nnx.merge_state(state.get("average", state["weights"]), state["statistics"])}
-    if "average" in state:
-        parts["weights"] = state["weights"]
-    parts["optimiser"] = state["optimiser"]
-    saved = {name: ocp.args.StandardSave(part) for name, part in parts.items()}
+    saved = {name: ocp.args.StandardSave(part) for name, part in _parts(state).items()}
     checkpoints.save(step, args=ocp.args.Composite(**saved, iterator=ocp.args.JsonSave(iterator.get_state())))
 
 
 def restore(checkpoints: Any, state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the state and the iterator's position of the latest step; the state is shaped and placed like `state`."""
-    parts = {"network": nnx.merge_state(state["weights"], state["statistics"]), "optimiser": state["optimiser"]}
-    if "average" in state:
-        parts["weights"] = state["weights"]
-    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, parts)
+    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _parts(state))
     wanted = {name: ocp.args.StandardRestore(part) for name, part in abstract.items()}
     restored = checkpoints.restore(
         checkpoints.latest_step(), args=ocp.args.Composite(**wanted, iterator=ocp.args.JsonRestore())
     )
-    used, statistics = nnx.split_state(restored["network"], nnx.Param, ...)
-    made = {"weights": used, "statistics": statistics, "optimiser": restored["optimiser"]}
+    made = {**_divide(restored.get("learning", restored["network"])), "optimiser": restored["optimiser"]}
     if "average" in state:
-        made |= {"weights": restored["weights"], "average": used}
+        made["average"] = _divide(restored["network"])
     return made, restored["iterator"]
+
+
+def _parts(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is saved of `state`, by name."""
+    networks = {"network": state["average"], "learning": state} if "average" in state else {"network": state}
+    return {
+        **{name: nnx.merge_state(held["weights"], held["statistics"]) for name, held in networks.items()},
+        "optimiser": state["optimiser"],
+    }
+
+
+def _divide(network: Any) -> dict[str, Any]:
+    weights, statistics = nnx.split_state(network, nnx.Param, ...)
+    return {"weights": weights, "statistics": statistics}
 
 
 def load_network(run: Path, recipe: Recipe, tree: LabelTree) -> tuple[Classifier, int]:

@@ -133,7 +133,7 @@ def train(
         share_out = optimise.shares(recipe, steps_per_epoch, weights)
         state = {"weights": weights, "statistics": statistics, "optimiser": optimiser.init(weights)}
         if recipe.ema:
-            state["average"] = jax.tree.map(jnp.copy, weights)
+            state["average"] = jax.tree.map(jnp.copy, {"weights": weights, "statistics": statistics})
         # A small set of photos lives on the device, and each step picks its batch there; a large one streams.
         held = None if training.held is None else layout.put(training.held, layout.everywhere)
         of_each = recipe.batch_size // jax.process_count()
@@ -166,7 +166,7 @@ def train(
             seen = {"losses": losses, "right": _right_constructor(tree, outputs, batch["masks"])}
             return loss, (seen, _split(network)[2])
 
-        @partial(jax.jit, out_shardings=layout.everywhere)
+        @partial(jax.jit, out_shardings=layout.everywhere, donate_argnames="state")
         def train_step(state: Any, held: jax.Array | None, batch: dict[str, jax.Array], step: jax.Array) -> Any:
             augment_key, dropout_key = jax.random.split(jax.random.fold_in(jax.random.key(recipe.seed), step))
             photos = batch["photos"] if held is None else held[batch["index"]]
@@ -179,10 +179,13 @@ def train(
             weights = optax.apply_updates(state["weights"], share_out(updates, step))
             new = {"weights": weights, "statistics": statistics, "optimiser": optimiser_state}
             if recipe.ema:
-                # Young averages forget faster, or they would be of the first weights for long.
-                decay = jnp.minimum(recipe.ema, (1 + step) / (10 + step))
+                # Young averages forget faster, or they would be of the first weights for long. The statistics of batch
+                # normalisation are averaged too: those of the last weights do not fit the average of many.
+                share = 1 - jnp.minimum(recipe.ema, (1 + step) / (10 + step))
                 new["average"] = jax.tree.map(
-                    lambda mean, weight: mean * decay + weight * (1 - decay), state["average"], weights
+                    lambda mean, one: mean + (one - mean) * share,  # in this form, what stays as it is stays exactly so
+                    state["average"],
+                    {"weights": weights, "statistics": statistics},
                 )
             return new, seen | {"gradient_norm": optax.tree.norm(gradients)}
 
@@ -197,11 +200,11 @@ def train(
 
         def outputs_of(examples: Examples) -> tuple[dict[str, Any], dict[str, Any]]:
             """Return what the chain and what the control say to `examples`; nothing for a control that is not there."""
-            answering = state.get("average", state["weights"])
+            answering = state.get("average", state)
             sharding = layout.everywhere if BATCH % layout.devices else layout.shared
 
             def step(photos: Any) -> Any:
-                return predict_step(answering, state["statistics"], layout.put(photos, sharding))
+                return predict_step(answering["weights"], answering["statistics"], layout.put(photos, sharding))
 
             outputs = predict(step, examples)
             control = {head.removeprefix(CONTROL): part for head, part in outputs.items() if head.startswith(CONTROL)}

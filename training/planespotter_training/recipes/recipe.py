@@ -102,7 +102,8 @@ class Recipe:
     unfreeze_epochs: float = 0.0
     """Heads train first, and every so many epochs one more block of convolutions, the last first; 0: all at once."""
     ema: float = 0.0
-    """Decay for each step of the average of the weights that is validated and exported; 0: the weights themselves."""
+    """Decay for each step of the average of the weights (and of batch normalisation's statistics) that is validated and
+    exported; 0: the weights themselves."""
     type_balance: float = 1.0
     """How types are mixed in a source: each is drawn in proportion to (its number of photos) ** type_balance."""
 
