@@ -1,0 +1,23 @@
+"""Classify one photo, and say how sure each level of the answer is.
+
+python classify_photo.py photo.jpg [HOST:PORT]
+"""
+
+import sys
+
+from planespotter_client import DEFAULT_ADDRESS, PlaneSpotter
+
+
+def main(photo: str, address: str = DEFAULT_ADDRESS) -> None:
+    """Print the answer for `photo`, its path through the label tree, and what else it could be."""
+    with PlaneSpotter(address) as spotter:
+        answer = spotter.classify(photo, alternatives=3)
+    print(answer)
+    for label in (answer.constructor, answer.family, answer.model):
+        if label.name:  # the label tree may end at the family
+            print(f"  {label.name}: {label.probability:.1%}")
+    print("or:", *(f"{leaf.constructor} {leaf.model or leaf.family}" for leaf in answer.alternatives[1:]), sep="\n  ")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,37 @@
+"""Classify each photo that appears in a folder, until Ctrl-C.
+
+python watch_folder.py incoming/ [HOST:PORT]
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from planespotter_client import DEFAULT_ADDRESS, PlaneSpotter
+
+
+def new_photos(folder: Path, pause: float = 0.5) -> Iterator[Path]:
+    """Yield each photo once, as soon as it has stopped growing between two looks `pause` seconds apart."""
+    sizes: dict[Path, int] = {}
+    done: set[Path] = set()
+    while True:
+        for path in sorted(set(folder.glob("*.jpg")) - done):
+            size = path.stat().st_size
+            if size and sizes.get(path) == size:
+                done.add(path)
+                yield path
+            sizes[path] = size
+        time.sleep(pause)
+
+
+def main(folder: str, address: str = DEFAULT_ADDRESS) -> None:
+    """Print each answer as it comes. The stream waits with the folder and stays open."""
+    with suppress(KeyboardInterrupt), PlaneSpotter(address) as spotter:
+        for answer in spotter.stream(new_photos(Path(folder))):
+            print(answer.photo_id, answer.classification or answer.error, flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,98 @@
+"""Each program in examples/ runs as it stands."""
+
+import csv
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+FILES = sorted(EXAMPLES.glob("*.py"))
+
+
+def run(name: str, *arguments: object) -> str:
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / name, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_classify_photo_prints_the_answer_its_path_and_what_else_it_could_be(address: str, photos: Path) -> None:
+    first, constructor, *_, last = run("classify_photo.py", photos / "boeing.jpg", address).splitlines()
+    assert first.startswith("Boeing 737-800 (")
+    assert constructor.startswith("  Boeing: ")
+    assert last.startswith("  ")
+
+
+def test_folder_to_csv_writes_a_row_for_each_photo(address: str, photos: Path, tmp_path: Path) -> None:
+    (photos / "below").mkdir()
+    (photos / "boeing.jpg").rename(photos / "below" / "boeing.jpg")
+    run("folder_to_csv.py", photos, tmp_path / "answers.csv", address)
+    with (tmp_path / "answers.csv").open(encoding="utf-8", newline="") as file:
+        rows = {Path(row["photo"]).name: row for row in csv.DictReader(file)}
+    assert {name: row["answer"] for name, row in rows.items()} == {
+        "boeing.jpg": "Boeing 737-800",
+        "airbus.jpg": "Airbus A320neo",
+        "no photo.jpg": "",
+    }
+    assert "JPEG, PNG or WebP" in rows["no photo.jpg"]["error"]
+
+
+def test_asyncio_stream_answers_a_source_that_makes_photos_one_by_one(address: str, photos: Path) -> None:
+    out = run("asyncio_stream.py", address, photos / "boeing.jpg", photos / "airbus.jpg")
+    assert f"{photos / 'boeing.jpg'} Boeing 737-800" in out
+    assert f"{photos / 'airbus.jpg'} Airbus A320neo" in out
+
+
+def test_watch_folder_answers_what_appears_until_it_is_interrupted(
+    address: str, photos: Path, paint: Callable[..., bytes]
+) -> None:
+    command = [sys.executable, str(EXAMPLES / "watch_folder.py"), str(photos), address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        seen = "".join(watching.stdout.readline() for _ in range(3))
+        assert "boeing.jpg Boeing 737-800" in seen
+        (photos / "late.jpg").write_bytes(paint("747"))
+        assert "late.jpg Boeing 747" in watching.stdout.readline()
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(60) == 0
+
+
+def test_several_servers_share_a_folder_and_one_that_is_gone_leaves_no_photo_without_an_answer(
+    address: str, photos: Path
+) -> None:
+    nobody = "127.0.0.1:1"
+    out = run("several_servers.py", photos, nobody, address)
+    assert f"{address} {photos / 'boeing.jpg'} Boeing 737-800" in out
+    assert len(out.splitlines()) == 3
+
+
+def test_errors_and_retries_names_the_reason_and_goes_on(address: str, photos: Path) -> None:
+    bad, missing, good = photos / "no photo.jpg", photos / "missing.jpg", photos / "boeing.jpg"
+    lines = run("errors_and_retries.py", address, bad, missing, good).splitlines()
+    assert lines[0].startswith(f"{bad} PHOTO_FORMAT_UNSUPPORTED ")
+    assert lines[1].startswith(f"{missing} PHOTO_UNREADABLE ")
+    assert lines[2].startswith(f"{good} Boeing 737-800 ")
+
+
+def test_pandas_report_counts_what_is_in_a_folder(address: str, photos: Path) -> None:
+    out = run("pandas_report.py", photos, address)
+    assert "Boeing 737-800" in out
+    assert "All" in out
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_each_example_is_short_and_is_tested_and_named_in_the_pages(file: Path) -> None:
+    lines = file.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 40
+    assert f"python {file.name} " in lines[2]
+    assert f'run("{file.name}"' in Path(__file__).read_text(encoding="utf-8") or file.name == "watch_folder.py"
+    assert f"examples/{file.name}" in (EXAMPLES.parent / "docs" / "calling.md").read_text(encoding="utf-8")
