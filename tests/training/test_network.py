@@ -71,6 +71,18 @@ def test_dropout_is_on_in_training_only() -> None:
     assert not np.array_equal(moved[0], moved[1])
 
 
+@pytest.mark.parametrize("across", [64, 100])
+def test_in_training_the_maxima_of_the_trunk_and_their_gradients_are_the_same(across: int) -> None:
+    graph, weights, rest = nnx.split(build(1 / 16), nnx.Param, ...)
+    batch = photos(2, 40, across)
+
+    def total(weights: nnx.State, *, training: bool) -> jax.Array:
+        return nnx.merge(graph, weights, rest).trunk.maps(batch, training=training).sum()
+
+    one, other = (jax.value_and_grad(total)(weights, training=training) for training in (True, False))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3 * np.abs(b).max()), one, other)
+
+
 @pytest.mark.parametrize(("pooling", "features"), [("average", 32), ("average+max", 64), ("flatten", 32 * 2 * 3)])
 def test_the_picture_is_pooled_as_the_recipe_says(pooling: str, features: int) -> None:
     network = Classifier({"constructor": 2}, width=1 / 16, norm=False, pooling=pooling, size=(64, 100))

@@ -70,7 +70,7 @@ class Trunk(nnx.Module):
                 x = nnx.relu(x)
                 if self.frozen and name == self.frozen[-1]:
                     x = jax.lax.stop_gradient(x)  # so that the compiler leaves out the way back through what is frozen
-            x = nnx.max_pool(x, window_shape=(2, 2), strides=(2, 2))
+            x = _halve(x) if training else nnx.max_pool(x, window_shape=(2, 2), strides=(2, 2))
         return x
 
     def __call__(self, photos: jax.Array, *, training: bool = False) -> jax.Array:
@@ -157,6 +157,16 @@ class Classifier(nnx.Module):
         return jax.nn.log_softmax(
             self.control(features if self.control_trains_trunk else jax.lax.stop_gradient(features))
         )
+
+
+def _halve(x: jax.Array) -> jax.Array:
+    """Return what max-pooling of 2 x 2 does, [n, height / 2, width / 2, channels], with a quicker way back on a CPU.
+
+    The gradient of XLA's pooling scatters, value by value; that of a maximum of four is a comparison.
+    """
+    x = x[:, : x.shape[1] // 2 * 2, : x.shape[2] // 2 * 2]
+    upper, lower = (jnp.maximum(x[:, row::2, ::2], x[:, row::2, 1::2]) for row in (0, 1))
+    return jnp.maximum(upper, lower)
 
 
 def _normal(random: np.random.Generator, deviation: float) -> Callable[[object, tuple[int, ...], object], jax.Array]:
