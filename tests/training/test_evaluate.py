@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from planespotter_client.main import main
@@ -220,8 +221,8 @@ def test_what_the_bundle_was_made_with_is_left_aside_in_any_catalog(
     sides = dict(zip(found.photos["photo_id"], found.photos["split"], strict=True))
     assert {"p0", "p1"}.isdisjoint(sides)  # the two photos of N0
     same_bytes = [n for n in range(PHOTOS + 2) if (catalog / "images" / f"{n}.jpg").read_bytes() == file]
-    assert {f"p{n}" for n in same_bytes}.isdisjoint(sides)
-    assert len(sides) == len(set(range(PHOTOS + 3)) - {0, 1, *same_bytes})
+    with_airframes = {0, 1, *same_bytes} | {n ^ 1 for n in same_bytes if n < PHOTOS}  # two photos each, side by side
+    assert set(sides) == {f"p{n}" for n in set(range(PHOTOS + 3)) - with_airframes}
     by_airline = metrics(found, {})["by_airline"]
     in_training = int((found.photos["airline"] == "airline 0").sum())
     assert by_airline["in_training"]["n"] == in_training
@@ -232,6 +233,48 @@ def test_what_the_bundle_was_made_with_is_left_aside_in_any_catalog(
     text = report.render(flattering, metrics(flattering, {}))
     assert "These figures flatter." in text
     assert "not in training" in text
+
+
+def noise(seed: int) -> Image.Image:
+    """Return a picture with as much detail as a photo has."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (12, 18, 3), np.uint8)
+    return Image.fromarray(pixels).resize((144, 96), Image.Resampling.BICUBIC)
+
+
+def test_a_photo_that_looks_like_one_that_was_trained_on_is_left_aside(tiny_bundle: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "catalog"
+    (folder / "images").mkdir(parents=True)
+    for number, (picture, quality) in enumerate(((noise(1), 95), (noise(1), 40), (noise(2), 95))):
+        picture.save(folder / "images" / f"{number}.jpg", quality=quality)
+    rows = [f"p{number},images/{number}.jpg,Boeing,747-400,N{number}" for number in range(3)]
+    lines = ["photo_id,file,constructor,aircraft_type,registration", *rows]
+    (folder / "catalog.csv").write_text("\n".join(lines) + "\n")
+    made = remembering(tiny_bundle, tmp_path / "bundle", [{"photo_id": "x", "registration": "N0", "split": "train"}])
+    found = evaluate(made, folder, "test", QUIET)
+    assert list(found.photos["photo_id"]) == ["p2"]
+    assert found.sides == {"train": 2, "test": 1}
+
+
+def test_what_training_left_out_by_name_has_figures_of_its_own(
+    tiny_bundle: Path, catalog: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = bundle.read(tiny_bundle)
+    left_out = {"sources": ["Labels", "not here"], "airlines": ["airline 1"]}
+    bundle.write(dataclasses.replace(model, trained_on={**model.trained_on, "left_out": left_out}), tmp_path / "bundle")
+    main_well("evaluate", tmp_path / "bundle", catalog, "--split", "all", "--out", tmp_path / "out")
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())["left_out_of_training"]
+    flown = len(range(1, PHOTOS, 3))
+    assert {name: group["n"] for name, group in found.items()} == {
+        "source Labels": 3,
+        "airline airline 1": flown,
+        "others": PHOTOS - flown,
+    }
+    shown = capsys.readouterr().out
+    assert "left out of training" in shown
+    assert "airline airline 1" in shown
+    assert "<th>airline airline 1</th>" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    main_well("evaluate", tmp_path / "bundle", catalog, "--split", "all", "--only-source", "labels")
+    assert "others" not in capsys.readouterr().out.split("left out of training")[1].splitlines()[0]
 
 
 def test_only_the_photos_that_are_asked_for_are_answered(tiny_bundle: Path, catalog: Path) -> None:

@@ -23,6 +23,7 @@ from planespotter_scraping import catalog
 from planespotter_training import checkpoint, devices, recipes, run
 from planespotter_training import train as training
 from planespotter_training.begin_run import begin
+from planespotter_training.dataset import reopen
 from planespotter_training.errors import TrainingError
 from planespotter_training.train import train
 
@@ -185,9 +186,22 @@ def test_a_batch_that_devices_cannot_share_is_refused(
 # ---------------------------------------------------------------- what is left out of training
 
 
-def begun(folder: Path, out: Path, left_out: dict[str, list[str]]) -> run.Run:
+def begun(folder: Path, out: Path, left_out: dict[str, list[str]], like: Path | None = None) -> run.Run:
     recipe = recipes.load("small", SMALL)
-    return begin(catalog.read(folder), folder, "", "small", recipe, out, BOTH, QUIET, left_out=left_out)
+    return begin(catalog.read(folder), folder, "", "small", recipe, out, BOTH, QUIET, left_out=left_out, like=like)
+
+
+def test_runs_on_the_very_same_photos_can_share_the_files_of_their_data_set(painted: Path, tmp_path: Path) -> None:
+    begun(painted, tmp_path / "one", {})
+    begun(painted, tmp_path / "two", {}, tmp_path / "one")
+    begun(painted, tmp_path / "other", {"sources": ["left"]}, tmp_path / "one")
+    one, two, other = (
+        {file.name: file.stat().st_ino for file in (tmp_path / name / "dataset").rglob("*.array_record*")}
+        for name in ("one", "two", "other")
+    )
+    assert one == two
+    assert not set(one.values()) & set(other.values())
+    assert len(reopen(tmp_path / "two" / "dataset")["train"]) == run.read(tmp_path / "one").photos["train"]
 
 
 def test_a_source_or_an_airline_that_is_left_out_is_on_the_test_side_only(painted: Path, tmp_path: Path) -> None:

@@ -128,13 +128,14 @@ def test_telling_known_aircraft_from_others_is_measured_as_in_scikit_learn(
 ) -> None:
     rows = judged(*given_)
     known = rows["truth"][:, 0] >= 0
-    if known.all() or not known.any():
-        assert value(rows, "auroc") is None
-        return
-    score = rows["constructor_probability"]
-    assert value(rows, "auroc") == pytest.approx(sklearn.metrics.roc_auc_score(known, score))
-    false, true, _ = sklearn.metrics.roc_curve(known, score, drop_intermediate=False)
-    assert value(rows, "fpr95") == pytest.approx(false[true >= 0.95 - 1e-12].min())
+    for prefix, level in (("", "constructor"), ("path_", "path")):
+        if known.all() or not known.any():
+            assert value(rows, f"{prefix}auroc") is None
+            continue
+        score = rows[f"{level}_probability"]
+        assert value(rows, f"{prefix}auroc") == pytest.approx(sklearn.metrics.roc_auc_score(known, score))
+        false, true, _ = sklearn.metrics.roc_curve(known, score, drop_intermediate=False)
+        assert value(rows, f"{prefix}fpr95") == pytest.approx(false[true >= 0.95 - 1e-12].min())
 
 
 @given(photos())

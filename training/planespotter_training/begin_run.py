@@ -63,12 +63,13 @@ def begin(
     console: Console,
     start: str = "",
     left_out: Mapping[str, Sequence[str]] | None = None,
+    like: Path | None = None,
 ) -> run.Run:
     """Split `photos`, grow the tree and write the run folder `out`: run.json last, so a run is whole or not there.
 
     `photos` is the catalog in `catalog_folder`, `sha256` that of its catalog.csv. `start` says where the first weights
-    are from. All photos of the "sources" and "airlines" in `left_out` go to the test side. Raises TrainingError or
-    CatalogError.
+    are from. All photos of the "sources" and "airlines" in `left_out` go to the test side. If the run `like` is
+    trained on the very same photos, the two share the files of its data set. Raises TrainingError or CatalogError.
     """
     _check_free(out)
     with console.status("Checking the photos"):
@@ -106,7 +107,11 @@ def begin(
         )
     with console.status("Writing the data set"):
         out.mkdir(parents=True, exist_ok=True)
-        dataset.prepare(used, catalog_folder, out / "dataset")
+        split = used[[*HELDOUT_COLUMNS, "airline", "sha256", "split"]].to_csv(index=False)
+        if like is not None and _text(like / "split.csv") == split:
+            dataset.share(like / "dataset", out / "dataset")
+        else:
+            dataset.prepare(used, catalog_folder, out / "dataset")
 
     labels = [Label(*row) for row in trained[["constructor", "family", "model"]].itertuples(index=False)]
     tree, fallen_back = grow(labels, constructors, recipe.min_photos)
@@ -127,10 +132,9 @@ def begin(
         notes.append(
             f"{unregistered:,} of {len(used):,} photos have no registration: each counts as an airframe of its own"
         )
-    columns = list(HELDOUT_COLUMNS)
     _show_sides(used, looks, console)
-    used[[*columns, "airline", "sha256", "split"]].to_csv(out / "split.csv", index=False)
-    heldout = used[used["split"] == "test"][columns].copy()
+    (out / "split.csv").write_text(split, encoding="utf-8", newline="")
+    heldout = used[used["split"] == "test"][list(HELDOUT_COLUMNS)].copy()
     heldout["file"] = [str((catalog_folder / file).resolve()) for file in heldout["file"]]
     heldout.to_csv(out / "heldout.csv", index=False)
     begun = run.Run(
@@ -148,6 +152,10 @@ def begin(
     )
     run.write(begun, out)
     return begun
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def _show_sides(used: pd.DataFrame, looks: pd.Series, console: Console) -> None:

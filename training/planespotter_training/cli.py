@@ -184,8 +184,9 @@ def evaluate(
 ) -> None:
     """Measure a bundle on the photos of a catalog, by source, with the code that serves it.
 
-    Photos that the bundle was trained or calibrated on, and all photos of the same airframes, are left aside, whichever
-    catalog they are in. With --out, the report shows every figure with its 95 % interval, what is taken for what, and
+    Photos that the bundle was trained or calibrated on are left aside, and with them all photos of the same airframes
+    and all that look like them, whichever catalog they are in. Sources and airlines that training left out by name have
+    a table of their own. With --out, the report shows every figure with its 95 % interval, what is taken for what, and
     the worst mistakes with what the network looked at.
 
     Example: planespotter evaluate models/first photos --out reports/first
@@ -206,6 +207,9 @@ def evaluate(
         results.check_free(out)
     found = evaluation.evaluate(bundle, catalog, split, console, only_source or (), airline or ())
     Console().print(evaluation.table(found.metrics))
+    left_out = evaluation.table_of_left_out(found)
+    if left_out is not None:
+        Console().print(left_out)
     for line in evaluation.remarks(found):
         typer.echo(line, err=True)
     if out is not None:

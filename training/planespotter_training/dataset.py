@@ -93,6 +93,19 @@ def prepare(photos: pd.DataFrame, folder: Path, out: Path) -> None:
         CatalogPhotos(photos, folder, data_dir=out, file_format="array_record").download_and_prepare()
 
 
+def share(of: Path, out: Path) -> None:
+    """Make the data set below `out` from the files of the one below `of`, which take no room a second time.
+
+    They are hard links, so either folder may go; where the disk knows none, copies.
+    """
+    shutil.rmtree(out, ignore_errors=True)
+    try:
+        shutil.copytree(of, out, copy_function=os.link)
+    except (OSError, shutil.Error):
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(of, out)
+
+
 def reopen(out: Path) -> dict[str, Sequence[dict[str, Any]]]:
     """Return the sides of the data set that `prepare` wrote below `out`, as sequences of examples.
 

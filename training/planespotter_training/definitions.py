@@ -116,6 +116,14 @@ DEFINITIONS = {
         "The share of others that would be let in by the threshold that lets in 95% of the known.",
         more_is_better=False,
     ),
+    "path_auroc": Definition(
+        "AUROC of the path",
+        "The same with the probability of the whole path. The largest logit, or their energy, is not to be had: a "
+        "bundle answers with log-probabilities, from which each head's own scale is gone.",
+    ),
+    "path_fpr95": Definition(
+        "FPR95 of the path", "The same with the probability of the whole path.", more_is_better=False
+    ),
     "greedy_constructor_accuracy": Definition(
         "constructor accuracy, greedy", "Decoding the most probable constructor, then its most probable type."
     ),

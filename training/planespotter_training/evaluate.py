@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +68,9 @@ def evaluate(
     model = bundle.read(bundle_folder)
     photos = catalog.read(catalog_folder)
     catalog.check(catalog_folder, photos)
-    photos["split"] = recall(model.trained_on.get("seen"), photos, catalog_folder)
+    with console.status("Looking for photos that look alike"):
+        looks = catalog.look_alikes(catalog_folder, photos)
+    photos["split"] = recall(model.trained_on.get("seen"), photos, catalog_folder, looks)
     sides = {str(side): int(n) for side, n in photos["split"].value_counts().items()}
     chosen = _choose(photos, catalog_folder, split, sources, airlines)
     photos = chosen[chosen["constructor"] != ""]
@@ -160,6 +162,20 @@ def answer_photos(
     return together, photos[np.array(kept, bool)], left_out
 
 
+def left_out_of_training(evaluation: Evaluation) -> dict[str, Rows]:
+    """Return the rows of each source and airline that training left out by name, and of the others; {} if none was."""
+    named = evaluation.bundle.trained_on.get("left_out") or {}
+    photos, others = evaluation.photos, np.ones(len(evaluation.photos), bool)
+    groups: dict[str, Rows] = {}
+    for column in ("source", "airline"):
+        for name in named.get(f"{column}s", ()):
+            mask = (photos[column].str.lower() == name.lower()).to_numpy()
+            if mask.any():
+                groups[f"{column} {name}"] = evaluation.rows[mask]
+            others &= ~mask
+    return groups | ({"others": evaluation.rows[others]} if groups and others.any() else {})
+
+
 def remarks(evaluation: Evaluation) -> list[str]:
     """Return sentences on what the figures were measured on, for whoever reads them."""
     sides, used = evaluation.sides, evaluation.photos["split"].isin(USED).sum()
@@ -178,12 +194,20 @@ def remarks(evaluation: Evaluation) -> list[str]:
     return said
 
 
-def table(metrics: list[Metric] | tuple[Metric, ...]) -> Table:
+def table_of_left_out(evaluation: Evaluation) -> Table | None:
+    """Return what training left out beside the others as a table, or None if nothing was left out by name."""
+    groups = left_out_of_training(evaluation)
+    found = {name: summary(evaluation.nodes, part) for name, part in groups.items()}
+    metrics = [replace(one, source=name) for name, part in found.items() for one in part if not one.source]
+    return table(metrics, "left out of training") if metrics else None
+
+
+def table(metrics: list[Metric] | tuple[Metric, ...], title: str = "measured (photos)") -> Table:
     """Return `metrics` as a table: a line for each metric, a column for each source, with the number of photos."""
     sources = list(dict.fromkeys(metric.source for metric in metrics))
     names = list(dict.fromkeys(metric.name for metric in metrics))
     cells = {(metric.source, metric.name): f"{metric.value:.1%}\n({metric.photos:,})" for metric in metrics}
-    made = Table("measured (photos)", *(Column(source or "all", no_wrap=True) for source in sources))
+    made = Table(title, *(Column(source or "all", no_wrap=True) for source in sources))
     for name in names:
         made.add_row(name.replace("_", " "), *(cells.get((source, name), "") for source in sources))
     return made

@@ -1,6 +1,6 @@
 """The original project's four steps one after another, and its figure: how loss and accuracy went in each.
 
-DIR/NAME       the run of each step
+DIR/NAME       the run of each step; the data set's files are the same in all of them
 DIR/ladder.*   the figure as SVG and PNG, and a page with it and the figures behind it
 """
 
@@ -59,6 +59,7 @@ def climb(
             start=starts[name],
             left_out=left_out,
             memory=memory,
+            like=out / recipes.LADDER[0] if number > 1 else None,
         )
         if not complete:
             return False

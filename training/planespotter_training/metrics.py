@@ -195,27 +195,33 @@ def _aurc(level: str) -> Callable[[Nodes, Rows], Figure | None]:
     return lambda nodes, rows: _mean(risk_coverage(*judged(nodes, rows, level)))
 
 
-def _known_and_outside(rows: Rows) -> tuple[Array, Array]:
+def _known_and_outside(rows: Rows, level: str) -> tuple[Array, Array]:
     known = rows["truth"][:, 0] >= 0
     outside = rows["named"][:, 0] & ~known
-    return rows["constructor_probability"][known], rows["constructor_probability"][outside]
+    return rows[f"{level}_probability"][known], rows[f"{level}_probability"][outside]
 
 
-def _auroc(_: Nodes, rows: Rows) -> Figure | None:
-    known, outside = _known_and_outside(rows)
-    if not len(known) or not len(outside):
-        return None
-    ranks = rankdata(np.concatenate([known, outside]))[: len(known)]
-    pairs = len(known) * len(outside)
-    return Figure(float((ranks.sum() - len(known) * (len(known) + 1) / 2) / pairs), len(known) + len(outside))
+def _auroc(level: str) -> Callable[[Nodes, Rows], Figure | None]:
+    def figure(_: Nodes, rows: Rows) -> Figure | None:
+        known, outside = _known_and_outside(rows, level)
+        if not len(known) or not len(outside):
+            return None
+        ranks = rankdata(np.concatenate([known, outside]))[: len(known)]
+        pairs = len(known) * len(outside)
+        return Figure(float((ranks.sum() - len(known) * (len(known) + 1) / 2) / pairs), len(known) + len(outside))
+
+    return figure
 
 
-def _fpr95(_: Nodes, rows: Rows) -> Figure | None:
-    known, outside = _known_and_outside(rows)
-    if not len(known) or not len(outside):
-        return None
-    least = np.sort(known)[::-1][int(np.ceil(0.95 * len(known))) - 1]
-    return Figure(float((outside >= least).mean()), len(known) + len(outside))
+def _fpr95(level: str) -> Callable[[Nodes, Rows], Figure | None]:
+    def figure(_: Nodes, rows: Rows) -> Figure | None:
+        known, outside = _known_and_outside(rows, level)
+        if not len(known) or not len(outside):
+            return None
+        least = np.sort(known)[::-1][int(np.ceil(0.95 * len(known))) - 1]
+        return Figure(float((outside >= least).mean()), len(known) + len(outside))
+
+    return figure
 
 
 def _unknown_share(_: Nodes, rows: Rows) -> Figure | None:
@@ -285,8 +291,10 @@ FIGURES: Mapping[str, Callable[[Nodes, Rows], Figure | None]] = {
     "answered_model_share": _answered_share(3),
     "answered_model_accuracy": _answered_accuracy(3),
     "unknown_share": _unknown_share,
-    "auroc": _auroc,
-    "fpr95": _fpr95,
+    "auroc": _auroc("constructor"),
+    "fpr95": _fpr95("constructor"),
+    "path_auroc": _auroc("path"),
+    "path_fpr95": _fpr95("path"),
     "greedy_constructor_accuracy": _level_accuracy(0, "greedy_leaf"),
     "greedy_family_accuracy": _level_accuracy(1, "greedy_leaf"),
     "greedy_path_accuracy": _path_accuracy("greedy_leaf"),

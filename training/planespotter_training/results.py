@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from planespotter_training.errors import TrainingError
-from planespotter_training.evaluate import Evaluation
+from planespotter_training.evaluate import Evaluation, left_out_of_training
 from planespotter_training.intervals import intervals
 from planespotter_training.judge import Nodes, Rows
 from planespotter_training.metrics import by_source, figures
@@ -71,6 +71,8 @@ def metrics(evaluation: Evaluation, controls: Mapping[str, Rows]) -> dict[str, A
         },
         "overall": group(nodes, rows),
         "by_source": {source: group(nodes, part) for source, part in by_source(rows).items()},
+        "left_out_of_training": {name: group(nodes, part) for name, part in left_out_of_training(evaluation).items()}
+        or None,
         "by_airline": {name: group(nodes, part) for name, part in by_airline(evaluation).items()} or None,
         "control": {name: group(nodes, part) for name, part in controls.items()} or None,
     }

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from planespotter_training.split import airframes, assign
+from planespotter_training.split import airframes, assign, spread
 
 SIZE = 6
 USED = ("train", "validation")
@@ -32,21 +32,24 @@ def remember(photos: pd.DataFrame) -> dict[str, Any] | None:
     return remembered
 
 
-def recall(remembered: Mapping[str, Any] | None, photos: pd.DataFrame, folder: Path) -> pd.Series:
+def recall(
+    remembered: Mapping[str, Any] | None, photos: pd.DataFrame, folder: Path, looks: pd.Series | None = None
+) -> pd.Series:
     """Return the side of each row of the catalog in `folder`: "train", "validation", or "test" if on neither.
 
-    It is on a side if its airframe or its file is. If the bundle remembers nothing, the side is what the split by
-    airframe gives, which is the same for every catalog.
+    It is on a side if its airframe or its file is, or if it looks like a photo of the catalog that is: `looks` numbers
+    the groups of photos that look alike, as catalog.look_alikes does. If the bundle remembers nothing, the side is what
+    the split gives, which is the same for every catalog but for the looks.
     """
     if not remembered:
-        return assign(photos)
+        return assign(photos, looks)
     sides = pd.Series("test", index=photos.index, name="split")
     keys = [set(_keys(*row, folder=folder)) for row in _identities(photos)]
     for side in reversed(USED):
         packed = base64.b64decode(remembered[side])
         known = {packed[start : start + SIZE] for start in range(0, len(packed), SIZE)}
         sides[np.array([bool(mine & known) for mine in keys], bool)] = side
-    return sides
+    return sides if looks is None else spread(sides, photos, looks).rename("split")
 
 
 def _identities(photos: pd.DataFrame) -> Iterable[tuple[str, str, str, str]]:

@@ -19,11 +19,14 @@ def assign(photos: pd.DataFrame, looks: pd.Series | None = None) -> pd.Series:
     the first of them in the order of SPLITS. So a photo may leave the test when more are collected, but one that was
     trained on never enters it.
     """
-    names = airframes(photos)
-    sides = names.map(_side).map(SPLITS.index)
-    if looks is not None:
-        sides = sides.groupby(_joined(names, looks)).transform("min")
-    return sides.map(dict(enumerate(SPLITS))).rename("split")
+    sides = airframes(photos).map(_side)
+    return (sides if looks is None else spread(sides, photos, looks)).rename("split")
+
+
+def spread(sides: pd.Series, photos: pd.DataFrame, looks: pd.Series) -> pd.Series:
+    """Return `sides` with all photos that airframes and `looks` tie together on the first of their sides."""
+    order = sides.map(SPLITS.index)
+    return order.groupby(_joined(airframes(photos), looks)).transform("min").map(dict(enumerate(SPLITS)))
 
 
 def airframes(photos: pd.DataFrame) -> pd.Series:

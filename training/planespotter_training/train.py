@@ -72,13 +72,14 @@ def train(
     start: pretrained.Start | None = None,
     left_out: Mapping[str, Sequence[str]] | None = None,
     memory: int | None = None,
+    like: Path | None = None,
 ) -> bool:
     """Train `recipe` on the catalog in `catalog_folder`, into the run folder `out`, or go on where a call stopped.
 
     Photos of other constructors than `constructors` are not trained on. The trunk begins with `start`. Photos of the
     "sources" and "airlines" in `left_out` are kept for the test. Photos of up to `memory` bytes stay on the device.
-    Returns whether training is complete: Ctrl-C or SIGTERM saves a checkpoint and ends it early. Raises TrainingError
-    or CatalogError.
+    A run `like` on the same photos shares its data set. Returns whether training is complete: Ctrl-C or SIGTERM saves a
+    checkpoint and ends it early. Raises TrainingError or CatalogError.
     """
     called = time.perf_counter()
     with ExitStack() as open_files:
@@ -105,7 +106,19 @@ def train(
             if (out / "run.json").is_file():
                 check_same(run.read(out), recipe, constructors, catalog_folder, sha256, out, origin, left_out)
             else:
-                begin(photos, catalog_folder, sha256, recipe_name, recipe, out, constructors, console, origin, left_out)
+                begin(
+                    photos,
+                    catalog_folder,
+                    sha256,
+                    recipe_name,
+                    recipe,
+                    out,
+                    constructors,
+                    console,
+                    origin,
+                    left_out,
+                    like,
+                )
         devices.wait_for_all("the run has begun")
         begun = run.read(out)
         tree = begun.tree
