@@ -6,10 +6,8 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,6 +21,7 @@ from planespotter_client._errors import PlaneSpotterError
 from planespotter_client._shared import DEFAULT_ADDRESS
 from planespotter_client.bench.cli import bench
 from planespotter_client.health import health
+from planespotter_client.web.cli import web
 
 if TYPE_CHECKING:
     from planespotter_client import Alternative, PhotoAnswer, PlaneSpotter
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 app.command()(bench)
 app.command()(health)
+app.command()(web)
 
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 COLUMNS = (
@@ -138,6 +138,7 @@ def classify(
     """
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else gRPC tells of handshakes in its own words
     from planespotter_client import PlaneSpotter
+    from planespotter_client.local_server import server_or_own
 
     if (truth is None) == (not paths):
         raise typer.BadParameter("give photos and folders to classify, or --truth FILE.csv, and not both.")
@@ -148,7 +149,7 @@ def classify(
     if model is not None and server is not None:
         raise typer.BadParameter("--model starts a server, and --server names one: give one of them.")
     secured = _options.connection(tls, tls_ca, tls_cert, tls_key, token_file, insecure)
-    with _server(server, model) as (address, own), PlaneSpotter(address, **({} if own else secured)) as spotter:
+    with server_or_own(server, model) as (address, own), PlaneSpotter(address, **({} if own else secured)) as spotter:
         if truth is not None:
             all_well = _compare(spotter, truth, photos, show)
         else:
@@ -158,20 +159,6 @@ def classify(
                 _note(f"{error.filename}: The folder cannot be read ({error.strerror}), so its photos are left out.")
             all_well = _classify(spotter, found, output_format, alternatives) and not unreadable
     raise typer.Exit(0 if all_well else 1)
-
-
-@contextmanager
-def _server(server: str | None, model: Path | None) -> Iterator[tuple[str, bool]]:
-    """Yield the address of the server to ask, and whether it is one of our own, which ends with the context."""
-    from planespotter_client.local_server import answers, local_server
-
-    if server is not None or (model is None and answers(DEFAULT_ADDRESS)):
-        yield DEFAULT_ADDRESS if server is None else server, False
-        return
-    with TemporaryDirectory() as folder, ExitStack() as running:
-        with Console(stderr=True).status("Starting a server for this command"):
-            address = running.enter_context(local_server(Path(folder, "server.log"), model))
-        yield address, True
 
 
 def find_photos(

@@ -5,8 +5,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from planespotter_client._shared import DEFAULT_ADDRESS
 
 SERVE = ("serve", "--port", "0")
 
@@ -36,6 +39,23 @@ def local_server(log: Path, model: Path | None = None) -> Iterator[str]:
             yield ready.rsplit(" ", 1)[1]
         finally:
             process.send_signal(signal.SIGTERM)
+
+
+@contextmanager
+def server_or_own(server: str | None, model: Path | None) -> Iterator[tuple[str, bool]]:
+    """Yield the address of the server to ask, and whether it is one of our own, which ends with the context.
+
+    It is our own if `model` names its bundle, or if no `server` is named and none answers at the default address.
+    """
+    from rich.console import Console
+
+    if server is not None or (model is None and answers(DEFAULT_ADDRESS)):
+        yield DEFAULT_ADDRESS if server is None else server, False
+        return
+    with TemporaryDirectory() as folder, ExitStack() as running:
+        with Console(stderr=True).status("Starting a server for this command"):
+            address = running.enter_context(local_server(Path(folder, "server.log"), model))
+        yield address, True
 
 
 def answers(address: str) -> bool:

@@ -18,6 +18,8 @@ import typer
 
 # Room, and the extra that its commands need (None: the base installation is enough).
 ROOMS = {"scraping": "scraping", "training": "training", "server": "server", "client": None}
+# Parts of a room that need one of their own.
+PARTS = {"planespotter_client.web": "web"}
 
 
 def build_app() -> typer.Typer:
@@ -54,7 +56,9 @@ def missing_extra(error: ModuleNotFoundError) -> str | None:
     """Return the extra that would bring the module which `error` misses, by the room whose code asked for it."""
     frame, extra = error.__traceback__, None
     while frame is not None:
-        package = str(frame.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+        module = str(frame.tb_frame.f_globals.get("__name__", ""))
+        extra = PARTS.get(".".join(module.split(".")[:2])) or extra
+        package = module.partition(".")[0]
         if package.startswith("planespotter_"):
             extra = ROOMS.get(package.removeprefix("planespotter_")) or extra
         frame = frame.tb_next

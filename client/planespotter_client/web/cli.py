@@ -1,0 +1,84 @@
+"""The command `planespotter web`."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from planespotter_client import _options
+from planespotter_client._shared import DEFAULT_ADDRESS
+
+
+def web(
+    server: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Address of the server. (default: {DEFAULT_ADDRESS} if one answers there, else a server of its own)",
+            metavar="HOST:PORT",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            help="Start a server of its own for this bundle, as long as the page is served.",
+            exists=True,
+            file_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port of the page; 0 takes any free one.", min=0, max=65535)] = 8080,
+    host: Annotated[str, typer.Option(help="Address that the page listens on.")] = "127.0.0.1",
+    share: Annotated[
+        bool,
+        typer.Option(
+            "--share", help="Serve the page to other machines too, where --host says so: without TLS, to anybody."
+        ),
+    ] = False,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    tls: _options.Tls = False,
+    tls_ca: _options.TlsCa = None,
+    tls_cert: _options.TlsCert = None,
+    tls_key: _options.TlsKey = None,
+    token_file: _options.TokenFile = None,
+    insecure: _options.Insecure = False,
+) -> None:
+    """Serve a page on this machine that classifies the photos dropped on it.
+
+    Drop photos or a folder on the page, and read what each shows, how sure that is and what else it may be; filter the
+    answers, and save them as CSV. Photos go from the browser to this command, and from it to the server: nowhere else.
+
+    Where no server is named and none answers on this machine, the command starts one for itself, with the network that
+    is installed or the one that --model names. That takes some seconds, and needs the extra 'server'.
+
+    Example: planespotter web --open
+
+    Example: planespotter web --server planes.example:50051 --tls --token-file archive.token --port 8080
+
+    The first line on stdout ends with the address of the page. Ctrl-C or SIGTERM ends it.
+
+    Exit codes: 0 ended; 1 it could not start; 2 wrong usage.
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else gRPC tells of handshakes in its own words
+    import asyncio
+
+    from planespotter_client.local_server import server_or_own
+    from planespotter_client.web import serving
+
+    if model is not None and server is not None:
+        raise typer.BadParameter("--model starts a server, and --server names one: give one of them.")
+    secured = _options.connection(tls, tls_ca, tls_cert, tls_key, token_file, insecure)
+    listening = serving.listen(host, port, share)
+    with listening, serving.ending_well(), server_or_own(server, model) as (address, own):
+        asyncio.run(serving.serve(listening, host, address, {} if own else secured, _ready(open_page)))
+
+
+def _ready(open_page: bool) -> Callable[[str], None]:
+    def ready(url: str) -> None:
+        typer.echo(f"Drop photos on {url}")
+        if open_page:
+            typer.launch(url)
+
+    return ready

@@ -1,0 +1,78 @@
+"""A parcel: the few photos that the page sends in one request.
+
+Its first line is JSON, {"photos": [["id", bytes], ...]}; the photos follow, one right behind the other.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from planespotter_client._results import Limits
+
+MEDIA_TYPE = "application/x-planespotter-photos"
+MOST_PHOTOS = 64
+MOST_BYTES = 32 * 2**20  # of all the photos, unless there is just one
+MOST_LINE = 16 * 2**10
+
+
+class ParcelError(Exception):
+    """What came is no parcel, or too large. The text says what is wrong with it."""
+
+
+def most_bytes(limits: Limits) -> int:
+    """Return how many bytes of photos a parcel may have for a server with these `limits`."""
+    return max(MOST_BYTES, limits.max_photo_bytes)
+
+
+async def read(chunks: AsyncIterator[bytes], limits: Limits) -> list[tuple[str, bytes]]:
+    """Return the photos of the parcel that comes in `chunks`, with their ids. Raises ParcelError.
+
+    Nothing beyond `limits` is kept: the line is read first, and no more is taken than it announces.
+    """
+    held = bytearray()
+    contents: list[tuple[str, int]] | None = None
+    awaited = 0
+    async for chunk in chunks:
+        held += chunk
+        if contents is None:
+            end = held.find(b"\n", 0, MOST_LINE)
+            if end < 0:
+                if len(held) > MOST_LINE:
+                    raise ParcelError(f"The first line of the photos is longer than {MOST_LINE:,} bytes.")
+                continue
+            contents = _contents(bytes(held[:end]), limits)
+            awaited = sum(size for _, size in contents)
+            del held[: end + 1]
+        if len(held) > awaited:
+            raise ParcelError(f"More came than the {awaited:,} bytes that were announced.")
+    if contents is None or len(held) < awaited:
+        raise ParcelError(f"Only {len(held):,} of {awaited:,} bytes came.")
+    photos, start = [], 0
+    for name, size in contents:
+        photos.append((name, bytes(memoryview(held)[start : start + size])))
+        start += size
+    return photos
+
+
+def _contents(line: bytes, limits: Limits) -> list[tuple[str, int]]:
+    """Return the ids and sizes that the first line announces."""
+    try:
+        listed = json.loads(line)["photos"]
+        contents = [_entry(entry) for entry in listed]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ParcelError("The first line of the photos does not say what they are.") from error
+    if not 0 < len(contents) <= MOST_PHOTOS or len({name for name, _ in contents}) < len(contents):
+        raise ParcelError(f"There must be 1 to {MOST_PHOTOS} photos in a request, each with an id of its own.")
+    for _, size in contents:
+        if size > limits.max_photo_bytes:
+            raise ParcelError(f"A photo has {size:,} bytes; the server's limit is {limits.max_photo_bytes:,}.")
+    if sum(size for _, size in contents) > most_bytes(limits):
+        raise ParcelError(f"The photos have more than {most_bytes(limits):,} bytes together; send fewer at a time.")
+    return contents
+
+
+def _entry(entry: Any) -> tuple[str, int]:
+    name, size = entry
+    if not isinstance(name, str) or not 0 < len(name) <= 64 or type(size) is not int or size < 0:
+        raise ValueError("no id with a size")
+    return name, size
