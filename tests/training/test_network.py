@@ -1,5 +1,7 @@
 """The network: VGG16 at any width and size, and the same after its normalisation was folded away."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -73,10 +75,10 @@ def test_dropout_is_on_in_training_only() -> None:
 
 @pytest.mark.parametrize("across", [64, 100])
 def test_in_training_the_maxima_of_the_trunk_and_their_gradients_are_the_same(across: int) -> None:
-    graph, weights, rest = nnx.split(build(1 / 16), nnx.Param, ...)
+    graph, weights, rest = nnx.split(build(1 / 16), nnx.Param, ...)  # type: ignore[misc]
     batch = photos(2, 40, across)
 
-    def total(weights: nnx.State, *, training: bool) -> jax.Array:
+    def total(weights: Any, *, training: bool) -> Any:
         return nnx.merge(graph, weights, rest).trunk.maps(batch, training=training).sum()
 
     one, other = (jax.value_and_grad(total)(weights, training=training) for training in (True, False))
