@@ -1,7 +1,7 @@
 # Every target sets up what it needs; a second run re-uses what is there.
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo test lint protos bench fuzz clean
+.PHONY: help setup browser demo test lint protos docs bench fuzz clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ lint: setup ## Check style, types and the .proto files
 
 protos: setup ## Generate the Python code beside the .proto files
 	@$(BIN)/python scripts/generate_protos.py
+
+docs: setup ## Write the reference of Python code, contract and commands to build/docs
+	@$(BIN)/python -m scripts.document
 
 bench: browser ## Measure crawling, decoding, the network and the server on this machine
 	@$(BIN)/python scripts/bench.py
