@@ -3,10 +3,11 @@
 import fcntl
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,50 @@ def test_four_devices_share_the_batch_and_come_to_the_same_loss(whole: Path, pai
     for one, four in zip(steps(whole), steps(tmp_path), strict=True):
         assert four["loss"] == pytest.approx(one["loss"], rel=1e-4)
         assert four["gradient_norm"] == pytest.approx(one["gradient_norm"], rel=1e-2)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_two_processes_of_two_devices_train_one_network_and_come_to_the_same_loss(
+    painted: Path, tmp_path: Path
+) -> None:
+    """They find one another as hosts do; each decodes its half of every batch."""
+    settings = (*SMALL, "steps_per_epoch=4", "train_from=heads", "learning_rate=0.01")
+    assert train(painted, "small", recipes.load("small", settings), tmp_path / "alone", BOTH, QUIET)
+    words = [word for setting in settings for word in ("--set", setting)]
+    command = [sys.executable, "-m", "planespotter_client.main", "train", str(painted), *words, "--memory", "0"]
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}",
+        "JAX_NUM_PROCESSES": "2",
+    }
+    with ExitStack() as ended:
+        processes = []
+        for number in range(2):
+            process = subprocess.Popen(
+                [*command, "--out", str(tmp_path / "together")],
+                env={**environment, "JAX_PROCESS_ID": str(number)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            ended.enter_context(process)
+            ended.callback(process.kill)
+            processes.append(process)
+        said = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    losses = [[row["loss"] for row in steps(tmp_path / name)] for name in ("alone", "together")]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    for one, other in zip(weights(tmp_path / "alone"), weights(tmp_path / "together"), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+    measured = [json.loads((tmp_path / name / "measured.json").read_text()) for name in ("alone", "together")]
+    assert measured[0].keys() == measured[1].keys() == {"validation", "test"}
 
 
 def test_what_is_used_is_the_average_of_weights_and_of_batch_statistics(stopped: Path) -> None:
