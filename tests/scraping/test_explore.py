@@ -23,32 +23,7 @@ from planespotter_scraping.stats import numbers
 EVIL = "<script>alert(1)</script>"
 DAY = date(2026, 11, 22)
 
-# The contrast of a text with what lies behind it (WCAG 2.2), for each piece of text that can be seen.
-LOW_CONTRAST = """() => {
-  const channel = (c) => { c /= 255; return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4; };
-  const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
-  const parse = (text) => text.match(/[\\d.]+/g).map(Number);
-  const behind = (element) => {
-    for (let at = element; at; at = at.parentElement) {
-      const colour = parse(getComputedStyle(at).backgroundColor);
-      if (colour.length < 4 || colour[3] > 0) return colour;
-    }
-    return [255, 255, 255];
-  };
-  const found = [];
-  let seen = 0;
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const element = walker.currentNode.parentElement, text = walker.currentNode.textContent.trim();
-    if (!text || !element.checkVisibility() || ["STYLE", "SCRIPT"].includes(element.tagName)) continue;
-    const style = getComputedStyle(element);
-    const [one, two] = [light(parse(element.closest("svg") ? style.fill : style.color)), light(behind(element))];
-    const contrast = (Math.max(one, two) + 0.05) / (Math.min(one, two) + 0.05);
-    seen += 1;
-    if (contrast < 4.5) found.push([text, contrast.toFixed(2), style.color]);
-  }
-  return [seen, found];
-}"""
+LOW_CONTRAST = (Path(__file__).parents[1] / "low_contrast.js").read_text(encoding="utf-8")
 
 
 def photo(seed: int, width: int = 300, height: int = 200, quality: int = 90) -> bytes:

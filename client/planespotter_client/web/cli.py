@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from planespotter_client import _options
-from planespotter_client._shared import DEFAULT_ADDRESS
+from planespotter_client import DEFAULT_ADDRESS, _options
 
 
 def web(

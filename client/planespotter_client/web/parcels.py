@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-from planespotter_client._results import Limits
+from planespotter_client import Limits
 
 MEDIA_TYPE = "application/x-planespotter-photos"
 MOST_PHOTOS = 64
@@ -45,7 +45,9 @@ async def read(chunks: AsyncIterator[bytes], limits: Limits) -> list[tuple[str, 
             del held[: end + 1]
         if len(held) > awaited:
             raise ParcelError(f"More came than the {awaited:,} bytes that were announced.")
-    if contents is None or len(held) < awaited:
+    if contents is None:
+        raise ParcelError("The photos ended before their first line did.")
+    if len(held) < awaited:
         raise ParcelError(f"Only {len(held):,} of {awaited:,} bytes came.")
     photos, start = [], 0
     for name, size in contents:

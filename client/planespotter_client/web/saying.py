@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from planespotter_client._results import Alternative as Leaf
-from planespotter_client._results import Classification, Level, Model, percent
+from planespotter_client import Alternative as Leaf
+from planespotter_client import Classification, Level, Model
+from planespotter_client._results import percent
 
 CERTAINTY = {
     Level.MODEL: "Sure of the model",
@@ -19,7 +20,7 @@ def sentence(said: Classification) -> tuple[str, str]:
     "Boeing 737-800" and ", 94 %; surely a Boeing", for example.
     """
     maker = said.constructor.name
-    sure = f", {percent(said.probability)}"
+    sure = f", {_percent(said.probability)}"
     guess = f", perhaps {_guess(said)}"
     match said.level:
         case Level.MODEL:
@@ -29,7 +30,7 @@ def sentence(said: Classification) -> tuple[str, str]:
         case Level.CONSTRUCTOR:
             return said.name, f"{sure}; which type is not sure{guess if said.family.name else ''}"
         case Level.UNKNOWN:
-            return "Unknown", f"; the best guess is {maker}, {percent(said.probability)}"
+            return "Unknown", f"; the best guess is {maker}, {_percent(said.probability)}"
 
 
 def answer(said: Classification, tree: dict[str, Any]) -> dict[str, Any]:
@@ -42,9 +43,12 @@ def answer(said: Classification, tree: dict[str, Any]) -> dict[str, Any]:
         "rest": rest,
         "level": said.level.value,
         "certainty": f"{CERTAINTY[said.level]}{', and knows no models of it' if deepest else ''}",
-        "path": [[label.name, label.probability] for label in (said.constructor, said.family, said.model)],
+        "path": [
+            [label.name, label.probability, _percent(label.probability)]
+            for label in (said.constructor, said.family, said.model)
+        ],
         "alternatives": [
-            {"name": leaf_name(leaf), "probability": leaf.probability, "words": percent(leaf.probability)}
+            {"name": leaf_name(leaf), "probability": leaf.probability, "words": _percent(leaf.probability)}
             for leaf in said.alternatives
         ],
     }
@@ -60,7 +64,7 @@ def accuracy(model: Model) -> list[str]:
     of_all = {metric.name: metric for metric in model.metrics if not metric.source}
 
     def share(name: str) -> str:
-        # Not percent(): a figure from a few hundred photos deserves no decimals and no "> 99 %".
+        # Not as a probability: a figure from a few hundred photos deserves no decimals and no "> 99 %".
         return f"{100 * of_all[name].value:.0f} of 100"
 
     right = [
@@ -92,9 +96,13 @@ def knows(model: Model) -> str:
     return f"It knows {types:,} {'type' if types == 1 else 'types'} of {makers}."
 
 
+def _percent(probability: float) -> str:
+    return percent(probability).replace(" ", "\N{NO-BREAK SPACE}")
+
+
 def _guess(said: Classification) -> str:
     label = said.model if said.model.name else said.family
-    return f"{label.name}, {percent(label.probability)}"
+    return f"{label.name}, {_percent(label.probability)}"
 
 
 def _a(name: str) -> str:

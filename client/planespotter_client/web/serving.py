@@ -9,7 +9,7 @@ from typing import Any
 
 import uvicorn
 
-from planespotter_client._aio import AsyncPlaneSpotter
+from planespotter_client import AsyncPlaneSpotter
 from planespotter_client.web.guard import is_this_machine
 from planespotter_client.web.site import site
 

@@ -12,9 +12,14 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from planespotter_client._aio import AsyncPlaneSpotter
-from planespotter_client._errors import DeadlineError, OverloadedError, PlaneSpotterError, UnavailableError
-from planespotter_client._results import Model
+from planespotter_client import (
+    AsyncPlaneSpotter,
+    DeadlineError,
+    Model,
+    OverloadedError,
+    PlaneSpotterError,
+    UnavailableError,
+)
 from planespotter_client.web import parcels, saying
 from planespotter_client.web.guard import Guard
 
