@@ -169,16 +169,16 @@ async def test_a_token_has_its_own_limits(serve: Serve, tokens: Path, paint: Pai
 
 
 async def test_a_token_is_good_for_so_many_photos_per_second(serve: Serve, tokens: Path, paint: Paint) -> None:
-    slow = add_token(tokens, "slow", photos_per_second=0.2)
+    slow = add_token(tokens, "slow", photos_per_second=0.001)
     channel = await serve(tokens=tokens)
     request = pb.ClassifyRequest(photo=paint("747"))
     await service(channel).Classify(request, **bearing(slow))
     code, reason, wait = await refusal(service(channel).Classify(request, **bearing(slow)))
     assert (code, reason) == (code_pb2.RESOURCE_EXHAUSTED, "RATE_LIMITED")
-    assert 0 < wait <= 5
+    assert 0 < wait <= 1000
     batch = pb.BatchClassifyRequest(photos=[paint("747")])
     results = (await service(channel).BatchClassify(batch, **bearing(slow))).results
-    assert "good for 0.2 photos per second" in results[0].error.message
+    assert "good for 0.001 photos per second" in results[0].error.message
 
 
 async def test_a_stream_is_read_at_the_pace_of_its_token(serve: Serve, tokens: Path, paint: Paint) -> None:
@@ -270,7 +270,7 @@ async def tls(loaded: Any, tmp_path: Path) -> AsyncIterator[Any]:
         async def call(secret: grpc.ChannelCredentials) -> str:
             options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
             async with grpc.aio.secure_channel(f"127.0.0.1:{port}", secret, options) as channel:
-                return (await service(channel).GetModel(pb.GetModelRequest(), timeout=10)).model.name
+                return (await service(channel).GetModel(pb.GetModelRequest(), timeout=60)).model.name
 
         return ours, theirs, call
 

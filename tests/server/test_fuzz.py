@@ -33,7 +33,7 @@ def test_mutated_photos_are_decoded_or_refused(fuzz: ModuleType, tmp_path: Path,
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow, about damaged metadata
         chance = random.Random(seed)
-        fuzz.fuzz_photos(500, time.monotonic() + 60, chance, findings, tmp_path / "last")
+        fuzz.fuzz_photos(500, time.monotonic() + 600, chance, findings, tmp_path / "last")
     assert findings.wrong == []
     assert findings.seen["decoded"] > 50
     assert findings.seen["PHOTO_UNDECODABLE"] > 50

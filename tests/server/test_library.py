@@ -57,7 +57,7 @@ def library(tmp_path: Path, loaded: tuple[bundle.Bundle, bundle.Engine], models:
 
 
 async def until(happened: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not happened():  # noqa: ASYNC110  (what happens here sets no event)
             await asyncio.sleep(0.01)
 
