@@ -10,6 +10,7 @@ from planespotter_client._aio import AsyncPlaneSpotter
 from planespotter_client._errors import (
     BadRequestError,
     DeadlineError,
+    MissingPackageError,
     NotAllowedError,
     NotFoundError,
     OverloadedError,
@@ -19,6 +20,7 @@ from planespotter_client._errors import (
     UnreadablePhotoError,
     WrongServerError,
 )
+from planespotter_client._photos import Photo
 from planespotter_client._results import (
     Alternative,
     Classification,
@@ -29,8 +31,9 @@ from planespotter_client._results import (
     PhotoAnswer,
     ScoredLabel,
     Thresholds,
+    frame,
 )
-from planespotter_client._shared import DEFAULT_ADDRESS, Photo
+from planespotter_client._servers import DEFAULT_ADDRESS
 from planespotter_client._sync import PlaneSpotter
 
 __all__ = [
@@ -43,6 +46,7 @@ __all__ = [
     "Level",
     "Limits",
     "Metric",
+    "MissingPackageError",
     "Model",
     "NotAllowedError",
     "NotFoundError",
@@ -57,4 +61,5 @@ __all__ = [
     "UnavailableError",
     "UnreadablePhotoError",
     "WrongServerError",
+    "frame",
 ]

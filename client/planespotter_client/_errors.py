@@ -8,6 +8,7 @@
     ├── OverloadedError        the server is full; try again after `retry_after` seconds
     ├── UnavailableError       no server answers, or it is starting or stopping; try again
     ├── DeadlineError          no answer in the time allowed
+    ├── MissingPackageError    what was asked for needs a package that is not installed
     ├── WrongServerError       whatever answers does not speak this contract, or cannot show that it is the right one
     └── ServerFailedError      a fault of the server; `metadata` may hold the id of its log entry
 
@@ -15,7 +16,7 @@ The text of each is a sentence for people. The one table from gRPC's codes to th
 """
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import grpc
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
@@ -28,9 +29,17 @@ Detail = TypeVar("Detail")
 class PlaneSpotterError(Exception):
     """Anything that can go wrong with a call.
 
-    `reason` is a fixed word such as PHOTO_UNDECODABLE, "" if the server gave none; `metadata` holds the figures (the
-    value found, the limit); `photo_id` names the photo where the error is about one; `retry_after` is how many seconds
-    to wait before trying again, None where that would not help or is not known.
+    `reason` is a fixed word such as PHOTO_UNDECODABLE, or the name of gRPC's code where the server gave none;
+    `metadata` holds the figures (the value found, the limit); `photo_id` names the photo where the error is about one,
+    else ""; `retry_after` is how many seconds to wait before trying again, None where that would not help or is not
+    known.
+
+        try:
+            answer = spotter.classify("photo.jpg")
+        except OverloadedError as busy:
+            time.sleep(busy.retry_after or 1)
+        except PlaneSpotterError as error:
+            print(error, error.reason, error.metadata)
     """
 
     def __init__(
@@ -47,6 +56,26 @@ class PlaneSpotterError(Exception):
         self.metadata = dict(metadata or {})
         self.photo_id = photo_id
         self.retry_after = retry_after
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is known of the error as plain values."""
+        return {
+            "message": str(self),
+            "reason": self.reason,
+            "metadata": self.metadata,
+            "photo_id": self.photo_id,
+            "retry_after": self.retry_after,
+        }
+
+    def about(self, photo_id: str) -> Self:
+        """Return the same error as that of one photo."""
+        return type(self)(
+            str(self),
+            reason=self.reason,
+            metadata=self.metadata,
+            photo_id=photo_id,
+            retry_after=self.retry_after,
+        )
 
 
 class UnreadablePhotoError(PlaneSpotterError):
@@ -81,6 +110,10 @@ class WrongServerError(PlaneSpotterError):
     """Whatever answers does not speak this contract, or cannot show that it is the right server."""
 
 
+class MissingPackageError(PlaneSpotterError):
+    """What was asked for needs a package that is not installed."""
+
+
 class ServerFailedError(PlaneSpotterError):
     """A fault of the server."""
 
@@ -108,6 +141,17 @@ _BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 
 # What grpc.aio reports when the server ends a stream while a photo is being written to it.
 _BROKEN_OFF = "Internal error from Core"
+# How the details begin of a call that never left, and what stands in those of one whose connection was lost.
+_NOT_REACHED = (
+    "failed to connect",
+    "connections to all backends failing",
+    "DNS resolution failed",
+    "empty address list",
+)
+_LOST = ("Socket closed", "Connection reset", "Broken pipe", "Stream removed", "GOAWAY", "keepalive", "ping timeout")
+
+LOST_ON_THE_WAY = ("CONNECTION_LOST", "UNAVAILABLE")
+"""Reasons of the UnavailableErrors of calls that may have reached a server, which then did not say why it ends them."""
 
 
 def from_status(status: Status, photo_id: str = "") -> PlaneSpotterError:
@@ -134,44 +178,59 @@ def from_call(call: Any, address: str, photo_id: str = "") -> PlaneSpotterError:
         return from_status(status, photo_id)
     code, whole = call.code(), call.details() or "no details"
     details = shortened(whole)
+    reason = code.name
     match code:
         case grpc.StatusCode.UNAVAILABLE if "CERTIFICATE_VERIFY_FAILED" in whole:
             return WrongServerError(
                 f"The certificate of the server at {address} is not signed by an authority that is trusted here, so it "
-                "may be another server. Give the right authority's certificate as tls_ca (--tls-ca)."
+                "may be another server. Give the right authority's certificate as tls_ca (--tls-ca).",
+                reason="CERTIFICATE_NOT_TRUSTED",
+                photo_id=photo_id,
             )
         case grpc.StatusCode.UNAVAILABLE if "Hostname Verification Check failed" in whole:
             return WrongServerError(
                 f"The certificate of the server at {address} is for another name. Call the server by a name that "
-                "stands in its certificate."
+                "stands in its certificate.",
+                reason="CERTIFICATE_FOR_ANOTHER_NAME",
+                photo_id=photo_id,
             )
         case grpc.StatusCode.UNAVAILABLE if "WRONG_VERSION_NUMBER" in whole:
             return WrongServerError(
                 f"What answers at {address} does not speak TLS. Leave TLS out (tls, tls_ca; --tls, --tls-ca), or give "
-                "the address of a server that does."
+                "the address of a server that does.",
+                reason="NOT_TLS",
+                photo_id=photo_id,
             )
         case grpc.StatusCode.UNAVAILABLE if "Socket closed" in whole or "Connection reset" in whole:
+            reason = "CONNECTION_LOST"
             message = (
                 f"What answers at {address} hung up ({details}). Perhaps it wants TLS (tls_ca, --tls-ca) or a "
                 "certificate (tls_cert and tls_key), or it is just stopping: then try again."
             )
         case grpc.StatusCode.UNAVAILABLE:
+            if whole.startswith(_NOT_REACHED):
+                reason = "NO_SERVER"
+            elif any(words in whole for words in _LOST):
+                reason = "CONNECTION_LOST"
             message = (
                 f"No planespotter server answers at {address} ({details}). Start one with "
                 "`planespotter serve --model BUNDLE`, or give the address of another."
             )
-        case grpc.StatusCode.INTERNAL if details == _BROKEN_OFF:
-            code = grpc.StatusCode.UNAVAILABLE
-            message = f"The server at {address} ended the stream. Send the photos that have no answer again."
+        case grpc.StatusCode.INTERNAL if details == _BROKEN_OFF or "RST_STREAM" in whole:
+            code, reason = grpc.StatusCode.UNAVAILABLE, "CONNECTION_LOST"
+            message = f"The server at {address} broke off the call ({details}). Send the photos again."
+        case grpc.StatusCode.CANCELLED:
+            message = f"The call to {address} was cancelled ({details}). Try again."
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             message = f"The server at {address} did not answer in the time allowed. Allow more, or try again later."
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
+            reason = "MESSAGE_TOO_LARGE"
             message = f"The message is too large for the server at {address} ({details}). Send a smaller photo."
         case grpc.StatusCode.UNIMPLEMENTED:
             message = f"What answers at {address} is no planespotter server of this version ({details})."
         case _:
             message = f"The server at {address} failed with {code.name} ({details})."
-    return CODES[code](message, photo_id=photo_id)
+    return CODES[code](message, reason=reason, photo_id=photo_id)
 
 
 def shortened(text: str, limit: int = 200) -> str:
@@ -186,6 +245,11 @@ def not_ready(address: str, timeout: float, last: PlaneSpotterError) -> Unavaila
         f"--model BUNDLE`, or wait longer. The last attempt ended so: {last}",
         reason=last.reason,
     )
+
+
+def closed(address: str) -> UnavailableError:
+    """Return the exception for a client of the server at `address` that was closed with calls under way."""
+    return UnavailableError(f"The client of {address} was closed. Make another.", reason="CLIENT_CLOSED")
 
 
 def _detail(status: Status, kind: type[Detail]) -> Detail | None:

@@ -1,11 +1,15 @@
-"""What comes back: frozen values that print well and turn into dicts."""
+"""What comes back: frozen values that print well, compare, and turn into dicts, JSON and tables."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from planespotter_client._errors import PlaneSpotterError
+from planespotter_client._errors import MissingPackageError, PlaneSpotterError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Level(StrEnum):
@@ -17,16 +21,43 @@ class Level(StrEnum):
     MODEL = "model"
 
 
+class Result:
+    """Any value that a server's answer is made of."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the same as plain dicts, lists, strings and numbers."""
+        return {one.name: _plain(getattr(self, one.name)) for one in fields(self) if one.repr}  # type: ignore[arg-type]
+
+    def to_json(self) -> str:
+        """Return the same as one line of JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Result):
+        return value.to_dict()
+    if isinstance(value, PlaneSpotterError):
+        return value.to_dict()
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value.value if isinstance(value, StrEnum) else value
+
+
 @dataclass(frozen=True)
-class ScoredLabel:
+class ScoredLabel(Result):
     """A name with its calibrated probability, 0 to 1; "" and 0 where the label tree goes no deeper."""
 
     name: str
     probability: float
 
+    def __str__(self) -> str:
+        return f"{self.name} ({percent(self.probability)})" if self.name else ""
+
 
 @dataclass(frozen=True)
-class Alternative:
+class Alternative(Result):
     """A leaf of the label tree with its calibrated probability; `model` is "" where the tree ends at the family."""
 
     constructor: str
@@ -34,12 +65,29 @@ class Alternative:
     model: str
     probability: float
 
+    @property
+    def name(self) -> str:
+        """It in words, such as "Boeing 737-800"; the family where the tree ends there."""
+        return f"{self.constructor} {self.model or self.family}"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({percent(self.probability)})"
+
 
 @dataclass(frozen=True)
-class Classification:
+class Classification(Result):
     """What the network says about a photo: a path from constructor to model, and the level down to which it is sure.
 
-    Prints as what is sure: "Boeing 737-800 (94 %)", "Boeing 737 (97 %)", "Boeing (99 %)", "unknown".
+    Prints as what is sure: "Boeing 737-800 (94 %)", "Boeing 737 (97 %)", "Boeing (99 %)", "unknown". The names below
+    `level` are guesses.
+
+        answer = spotter.classify("photo.jpg", alternatives=3)
+        answer.level         # Level.MODEL
+        answer.name          # "Boeing 737-800"
+        answer.probability   # 0.943
+        answer.family        # ScoredLabel(name='737', probability=0.981)
+        for leaf in answer.alternatives:
+            print(leaf)      # "Boeing 737-800 (94 %)", then the next best
     """
 
     level: Level
@@ -47,6 +95,10 @@ class Classification:
     family: ScoredLabel
     model: ScoredLabel
     alternatives: tuple[Alternative, ...] = ()
+    model_name: str = ""
+    """Name of the network that answered, "" if an older server did not say."""
+    model_version: str = ""
+    """Its version."""
 
     @property
     def name(self) -> str:
@@ -72,10 +124,6 @@ class Classification:
             return f"unknown (perhaps {self.constructor.name}, {percent(self.probability)})"
         return f"{self.name} ({percent(self.probability)})"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the same as plain dicts, lists, strings and numbers."""
-        return {**asdict(self), "level": self.level.value, "alternatives": [asdict(leaf) for leaf in self.alternatives]}
-
 
 def percent(probability: float) -> str:
     """Return 0.943 as "94 %"; never "100 %" for what is not quite certain, nor "0 %" for what is possible."""
@@ -87,11 +135,17 @@ def percent(probability: float) -> str:
 
 
 @dataclass(frozen=True)
-class PhotoAnswer:
+class PhotoAnswer(Result):
     """What became of one photo among many: a classification or an error, never both.
 
     `index` counts the photos as they were given, from 0; `photo_id` is the path of a photo on disk, else its index;
-    `photo` is the very object that was given.
+    `photo` is the very object that was given, which dicts and JSON leave out.
+
+        for answer in spotter.stream(Path("photos").glob("*.jpg")):
+            if answer.error:
+                print(answer.photo_id, "failed:", answer.error)
+            else:
+                print(answer.photo_id, answer.classification.name)
     """
 
     index: int
@@ -106,9 +160,12 @@ class PhotoAnswer:
             raise self.error or ValueError("This answer holds neither a classification nor an error.")
         return self.classification
 
+    def __str__(self) -> str:
+        return f"{self.photo_id}: {self.classification or self.error}"
+
 
 @dataclass(frozen=True)
-class Thresholds:
+class Thresholds(Result):
     """Least probability at each level for which that level counts as sure."""
 
     constructor: float
@@ -117,7 +174,7 @@ class Thresholds:
 
 
 @dataclass(frozen=True)
-class Metric:
+class Metric(Result):
     """A figure measured on photos that the network was not trained on; `source` is "" for all sources together."""
 
     source: str
@@ -125,9 +182,12 @@ class Metric:
     value: float
     photos: int
 
+    def __str__(self) -> str:
+        return f"{self.name}{f' ({self.source})' if self.source else ''} {self.value:.3f} on {self.photos:,} photos"
+
 
 @dataclass(frozen=True)
-class Limits:
+class Limits(Result):
     """What the server accepts; see the contract for each."""
 
     max_photo_bytes: int
@@ -141,10 +201,11 @@ class Limits:
     queue_photos: int
     queue_bytes: int
     max_client_calls: int
+    queue_seconds: float
 
 
 @dataclass(frozen=True)
-class Model:
+class Model(Result):
     """The model that answers. `tree` maps constructor → family → models; `input_size` is (height, width) in pixels."""
 
     name: str
@@ -154,3 +215,72 @@ class Model:
     thresholds: Thresholds
     metrics: tuple[Metric, ...]
     limits: Limits
+    is_default: bool = False
+    """Whether it answers where no model is named."""
+
+    def __str__(self) -> str:
+        leaves = sum(len(models) or 1 for families in self.tree.values() for models in families.values())
+        height, width = self.input_size
+        return f"{self.name} {self.version}: tells {leaves} kinds of aircraft apart, in photos of {height} x {width}"
+
+
+def frame(answers: Iterable[PhotoAnswer]) -> "pd.DataFrame":
+    """Return a pandas table of `answers`, one row each in the order of their photos, with the index of each photo.
+
+    The columns: photo_id, level, name, probability, constructor, constructor_probability, family, family_probability,
+    model, model_probability, model_name, model_version; error and reason, empty where all is well. The columns of an
+    answer are empty where there is an error. Raises MissingPackageError without pandas.
+
+        answers = spotter.stream(Path("photos").glob("*.jpg"))
+        table = frame(answers)
+        table.groupby("constructor").size()
+    """
+    try:
+        import pandas as pd
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(
+            "A table of answers needs pandas: pip install pandas. Without it, each answer has to_dict().",
+            reason="PANDAS_MISSING",
+        ) from error
+    in_order = sorted(answers, key=lambda answer: answer.index)
+    index = pd.Index([answer.index for answer in in_order], name="index", dtype="int64")
+    return pd.DataFrame([_row(answer) for answer in in_order], index=index, columns=list(FRAME_COLUMNS))
+
+
+FRAME_COLUMNS = (
+    "photo_id",
+    "level",
+    "name",
+    "probability",
+    "constructor",
+    "constructor_probability",
+    "family",
+    "family_probability",
+    "model",
+    "model_probability",
+    "model_name",
+    "model_version",
+    "error",
+    "reason",
+)
+
+
+def _row(answer: PhotoAnswer) -> dict[str, Any]:
+    said = answer.classification
+    if said is None:
+        reason = answer.error.reason if answer.error else None
+        return {"photo_id": answer.photo_id, "error": str(answer.error), "reason": reason}
+    return {
+        "photo_id": answer.photo_id,
+        "level": said.level.value,
+        "name": said.name,
+        "probability": said.probability,
+        "constructor": said.constructor.name,
+        "constructor_probability": said.constructor.probability,
+        "family": said.family.name,
+        "family_probability": said.family.probability,
+        "model": said.model.name,
+        "model_probability": said.model.probability,
+        "model_name": said.model_name,
+        "model_version": said.model_version,
+    }

@@ -27,8 +27,7 @@ class Security:
 
 
 def security(
-    address: str,
-    *,
+    *addresses: str,
     token: str | None = None,
     tls: bool = False,
     tls_ca: File | None = None,
@@ -36,7 +35,7 @@ def security(
     tls_key: File | None = None,
     insecure: bool = False,
 ) -> Security:
-    """Return what a connection to `address` needs; see PlaneSpotter for the parameters. Raises BadRequestError."""
+    """Return what connections to `addresses` need; see PlaneSpotter for the parameters. Raises BadRequestError."""
     if (tls_cert is None) != (tls_key is None):
         raise BadRequestError(
             "A certificate of the client goes with its private key, but only one of them is given: give tls_cert and "
@@ -53,9 +52,10 @@ def security(
             "`planespotter token new` has shown.",
             reason="TOKEN_MALFORMED",
         )
-    if token and not encrypted and not insecure and not is_loopback(address):
+    exposed = [address for address in addresses if not is_loopback(address)]
+    if token and not encrypted and not insecure and exposed:
         raise BadRequestError(
-            f"The token would go to {address} without TLS, and anybody in between could read it. Use TLS (tls=True, "
+            f"The token would go to {exposed[0]} without TLS, and anybody in between could read it. Use TLS (tls=True, "
             "--tls; or tls_ca, --tls-ca, with the certificate of the server's authority), or insecure=True "
             "(--insecure) if nobody can be in between.",
             reason="TOKEN_NOT_ENCRYPTED",

@@ -10,33 +10,50 @@ import grpc
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
-from planespotter_client import _shared
-from planespotter_client._errors import DeadlineError, PlaneSpotterError, UnavailableError, from_call, not_ready
+from planespotter_client import _batches, _ledger, _messages, _photos, _servers
+from planespotter_client._errors import (
+    DeadlineError,
+    PlaneSpotterError,
+    UnavailableError,
+    closed,
+    from_call,
+    not_ready,
+)
+from planespotter_client._photos import Photo
 from planespotter_client._results import Classification, Limits, Model, PhotoAnswer
 from planespotter_client._security import File, security
-from planespotter_client._shared import Photo
 
 
 class PlaneSpotter:
-    """A connection to a planespotter server. May be used by several threads.
+    """A connection to a planespotter server, or to several. May be used by several threads.
 
-    `address` is HOST:PORT; `timeout` is how many seconds a call may take (a stream may take any time). Every method
-    raises PlaneSpotterError, of which _errors.py draws the tree.
+        with PlaneSpotter("127.0.0.1:50051") as spotter:
+            print(spotter.classify("photo.jpg"))  # Boeing 737-800 (94 %)
+
+    `address` is HOST:PORT, or a gRPC target such as dns:///planes.example:50051, behind which there may be several
+    servers; or several addresses, in a sequence or in one text with commas between. Calls go to all servers by turns.
+    One that is not well, by its own health checks, or does not answer is left out until it is, and what it could not
+    answer goes to another.
+
+    `timeout` is how many seconds a call may take, and how long a stream waits for a server to come back.
+    `retries` is how often a photo is sent again that a busy server asks to send again later, after as long as the
+    server says and within the time of the call; 0 raises OverloadedError at once. Every method raises
+    PlaneSpotterError, of which _errors.py draws the tree.
 
     `token` says who calls, if the server asks for that; None takes the variable PLANESPOTTER_TOKEN, "" none. `tls` uses
     TLS and trusts the authorities that everybody trusts; `tls_ca`, a PEM file, does so and trusts that authority
     alone; `tls_cert` and `tls_key` are PEM files for a server that wants to see a certificate. A token goes to other
     machines over TLS only, unless `insecure` says that nobody can listen in.
 
-        with PlaneSpotter("127.0.0.1:50051") as spotter:
-            print(spotter.classify("photo.jpg"))
+        PlaneSpotter(["planes-1.example:50051", "planes-2.example:50051"], tls=True, token=token)
     """
 
     def __init__(
         self,
-        address: str = _shared.DEFAULT_ADDRESS,
+        address: str | Sequence[str] = _servers.DEFAULT_ADDRESS,
         *,
         timeout: float = 60.0,
+        retries: int = 3,
         token: str | None = None,
         tls: bool = False,
         tls_ca: File | None = None,
@@ -44,79 +61,160 @@ class PlaneSpotter:
         tls_key: File | None = None,
         insecure: bool = False,
     ) -> None:
-        self.address = _shared.check_address(address)
+        addresses = _servers.addresses(address)
+        self.address = ",".join(addresses)
         self.timeout = timeout
+        self._retries = retries
         secured = security(
-            address, token=token, tls=tls, tls_ca=tls_ca, tls_cert=tls_cert, tls_key=tls_key, insecure=insecure
+            *addresses, token=token, tls=tls, tls_ca=tls_ca, tls_cert=tls_cert, tls_key=tls_key, insecure=insecure
         )
         self._metadata = secured.metadata
-        options = _shared.channel_options()
-        if secured.credentials is None:
-            self._channel = grpc.insecure_channel(address, options)
-        else:
-            self._channel = grpc.secure_channel(address, secured.credentials, options)
-        self._stub = pb_grpc.ClassifierServiceStub(self._channel)
+        self._closed = False
+        servers = []
+        for one in addresses:
+            options = _servers.channel_options(health=len(addresses) > 1 or not _servers.is_one_server(one))
+            if secured.credentials is None:
+                channel = grpc.insecure_channel(one, options)
+            else:
+                channel = grpc.secure_channel(one, secured.credentials, options)
+            servers.append(_servers.Server(one, channel, pb_grpc.ClassifierServiceStub(channel)))
+        self._rotation = _servers.Rotation(servers)
         self._known_limits: Limits | None = None
+        self._known_sizes: dict[tuple[str, str], tuple[int, int]] = {}
 
     def classify(
-        self, photo: Photo, *, alternatives: int = 0, model: str = "", timeout: float | None = None
+        self,
+        photo: Photo,
+        *,
+        alternatives: int = 0,
+        model: str = "",
+        version: str = "",
+        timeout: float | None = None,
+        hedge: float | None = None,
+        shrink: bool = False,
     ) -> Classification:
-        """Classify one photo: a path, bytes, or a file opened in binary mode."""
-        name = _shared.photo_id(photo)
+        """Classify one photo: a path, bytes, a file opened in binary mode, a PIL image or a NumPy array.
+
+            answer = spotter.classify("photo.jpg", alternatives=3)
+            print(answer)              # Boeing 737-800 (94 %)
+            print(answer.to_json())
+
+        `alternatives` is how many of the most probable aircraft to name. `model` and `version` say which network
+        answers; without them the server's default does, in its highest version.
+
+        `hedge` sends the photo a second time, to another server if there are several, where no answer came within so
+        many seconds; the first answer counts, and the other call is cancelled. It cuts the longest waits at the price
+        of some calls more: take a time that few calls need.
+
+        `shrink` scales a large photo down before it is sent, to twice the size that the network looks at: a photo of 12
+        megapixels and 4 MB becomes one of some 50 kB. What the network then sees differs a little from what it would
+        see otherwise, and so may the answer. It needs Pillow: pip install "planespotter[images]".
+        """
+        name = _photos.photo_id(photo)
         limits = self._limits()
-        options = _shared.options(model, alternatives, limits)
-        data = _shared.read_photo(photo, limits, name)
+        options = _messages.options(model, version, alternatives, limits)
+        data = _photos.read_photo(photo, limits, name, self._shrink_to(shrink, model, version))
         request = pb.ClassifyRequest(photo=data, options=options)
-        return _shared.classification(self._call(self._stub.Classify, request, timeout, name).classification)
+        response = self._call("Classify", request, timeout, name, retries=self._retries, hedge=hedge)
+        return _messages.classification(response.classification)
 
     def classify_many(
-        self, photos: Sequence[Photo], *, alternatives: int = 0, model: str = "", timeout: float | None = None
+        self,
+        photos: Sequence[Photo],
+        *,
+        alternatives: int = 0,
+        model: str = "",
+        version: str = "",
+        timeout: float | None = None,
+        shrink: bool = False,
     ) -> list[PhotoAnswer]:
         """Classify photos in batches; the answers come in their order, each a classification or an error.
 
+            for answer in spotter.classify_many(["one.jpg", "two.jpg"]):
+                print(answer)  # one.jpg: Boeing 737-800 (94 %)
+
         For more photos than fit into memory use `stream`. `timeout` is for each batch. A batch that fails, because the
         server went away, say, leaves its error in the answer of each of its photos and the other batches alone; only
-        a server that cannot even be asked for its limits, which the first call does, raises.
+        a server that cannot even be asked for its limits, which the first call does, raises. The other parameters are
+        those of `classify`.
         """
         limits = self._limits()
-        options = _shared.options(model, alternatives, limits)
+        options = _messages.options(model, version, alternatives, limits)
         answers: list[PhotoAnswer] = []
-        for batch in _shared.batches(photos, limits):
+        for batch in _batches.batches(photos, limits, self._shrink_to(shrink, model, version)):
             if isinstance(batch, PhotoAnswer):
                 answers.append(batch)
                 continue
             request = pb.BatchClassifyRequest(photos=batch.photos, options=options)
             try:
-                response = self._call(self._stub.BatchClassify, request, timeout)
-                answers += _shared.batch_answers(batch, response, self.address)
+                response = self._call("BatchClassify", request, timeout, retries=self._retries)
+                answers += _batches.batch_answers(batch, response, self.address)
             except PlaneSpotterError as error:
-                answers += _shared.batch_failed(batch, error)
+                answers += _batches.batch_failed(batch, error)
         return sorted(answers, key=lambda answer: answer.index)
 
     def stream(
-        self, photos: Iterable[Photo], *, alternatives: int = 0, model: str = "", window: int | None = None
+        self,
+        photos: Iterable[Photo],
+        *,
+        alternatives: int = 0,
+        model: str = "",
+        version: str = "",
+        window: int | None = None,
+        ordered: bool = False,
+        shrink: bool = False,
     ) -> Iterator[PhotoAnswer]:
-        """Classify any number of photos over one stream; answers come as they are ready, in any order.
+        """Classify any number of photos over one stream; answers come as they are ready, or as the photos were given.
+
+            for answer in spotter.stream(Path("archive").rglob("*.jpg")):
+                print(answer)  # archive/one.jpg: Boeing 737-800 (94 %)
 
         Each photo gets exactly one answer: a classification or an error. At most `window` photos (default: twice what
         the server works on at a time) are taken from `photos` ahead of the answers that you took, so memory is
-        bounded. `photos` is read in another thread.
+        bounded. `photos` is read in another thread. With `ordered` the answers come in the order of the photos, for
+        which those that are ready sooner wait. The other parameters are those of `classify`.
 
-        If the server shuts down in good order, what it has not answered is sent again to whichever server takes its
-        place within `timeout` seconds (that of the client). If none does, or the connection breaks, the iteration
-        raises PlaneSpotterError, after every answer that had arrived. The answers that you have stay good; send the
-        photos whose `index` is in none of them again, in a new stream. If `photos` itself raises, the answers to what
-        it gave before still come, and then its exception.
+        If the server shuts down or the connection breaks, what has no answer is sent again, to whichever server
+        answers, for as long as no `timeout` seconds (that of the client) go by without an answer. Then the iteration
+        raises UnavailableError, after every answer that had arrived. The answers that you have stay good; send the
+        photos whose `index` is in none of them again, in a new stream. A photo that was with the server each time when
+        three connections broke gets an error for an answer: perhaps it was the cause. If `photos` itself raises, the
+        answers to what it gave before still come, and then its exception.
         """
         limits = self._limits()
-        options = _shared.options(model, alternatives, limits)
-        return _Stream(self, photos, options, limits, window or 2 * limits.stream_window).answers()
+        options = _messages.options(model, version, alternatives, limits)
+        shrink_to = self._shrink_to(shrink, model, version)
+        stream = _Stream(self, photos, options, limits, window or 2 * limits.stream_window, shrink_to)
+        return stream.answers(ordered)
 
-    def model(self, name: str = "", *, timeout: float | None = None) -> Model:
-        """Describe the model that answers: its label tree, metrics and limits."""
-        model = _shared.model(self._call(self._stub.GetModel, pb.GetModelRequest(model_name=name), timeout))
-        self._known_limits = model.limits
-        return model
+    def model(self, name: str = "", *, version: str = "", timeout: float | None = None) -> Model:
+        """Describe the model that answers: its label tree, metrics and limits.
+
+        model = spotter.model()
+        print(model)                      # first 1.0: tells 24 kinds of aircraft apart, in photos of 192 x 288
+        print(model.tree["Boeing"]["737"])
+        """
+        request = pb.GetModelRequest(model_name=name, model_version=version)
+        response = self._call("GetModel", request, timeout)
+        self._known_limits = _messages.limits(response.limits)
+        return _messages.model(response.model, self._known_limits)
+
+    def models(self, *, timeout: float | None = None) -> list[Model]:
+        """List the models that the server has.
+
+        [model.name for model in spotter.models() if model.is_default]
+
+        They come by name, and of each name the highest version first.
+        """
+        limits = self._limits()
+        found: list[Model] = []
+        page_token = ""
+        while True:
+            response = self._call("ListModels", pb.ListModelsRequest(page_token=page_token), timeout)
+            found += [_messages.model(one, limits) for one in response.models]
+            page_token = response.next_page_token
+            if not page_token:
+                return found
 
     def wait_until_ready(self, timeout: float = 60.0) -> None:
         """Return as soon as the server answers; raise UnavailableError if it does not within `timeout` seconds."""
@@ -126,7 +224,7 @@ class PlaneSpotter:
                 self.model(timeout=max(0.1, min(5.0, end - time.monotonic())))
                 return
             except PlaneSpotterError as error:
-                if not isinstance(error, UnavailableError | DeadlineError):
+                if not isinstance(error, UnavailableError | DeadlineError) or self._closed:
                     raise
                 if time.monotonic() >= end:
                     raise not_ready(self.address, timeout, error) from error
@@ -134,7 +232,9 @@ class PlaneSpotter:
 
     def close(self) -> None:
         """Close the connection; what is under way is cancelled."""
-        self._channel.close()
+        self._closed = True
+        for server in self._rotation.servers:
+            server.channel.close()
 
     def __enter__(self) -> Self:
         return self
@@ -145,11 +245,86 @@ class PlaneSpotter:
     def _limits(self) -> Limits:
         return self._known_limits or self.model().limits
 
-    def _call(self, method: Any, request: Any, timeout: float | None, name: str = "") -> Any:
+    def _shrink_to(self, shrink: bool, model: str, version: str) -> tuple[int, int] | None:
+        """Return the size to scale photos down to, as (height, width); None to send them as they are."""
+        if not shrink:
+            return None
+        _photos.pillow("Scaling photos down before they are sent")
+        if (model, version) not in self._known_sizes:
+            self._known_sizes[model, version] = self.model(model, version=version).input_size
+        return _photos.size_to_send(self._known_sizes[model, version])
+
+    def _call(
+        self,
+        method: str,
+        request: Any,
+        timeout: float | None,
+        name: str = "",
+        *,
+        retries: int = 0,
+        hedge: float | None = None,
+    ) -> Any:
+        end = time.monotonic() + (self.timeout if timeout is None else timeout)
+        attempts = _servers.Attempts(len(self._rotation.servers), retries, end)
+        while True:
+            try:
+                if hedge is None:
+                    return self._ask(self._rotation.next(time.monotonic()), method, request, end, name)
+                return self._hedged(method, request, end, name, hedge)
+            except PlaneSpotterError as error:
+                pause = attempts.pause(error, time.monotonic())
+                if pause is None or self._closed:
+                    raise
+            time.sleep(pause)
+
+    def _ask(self, server: _servers.Server, method: str, request: Any, end: float, name: str = "") -> Any:
+        if self._closed:
+            raise closed(self.address)
+        timeout = max(0.0, end - time.monotonic())
         try:
-            return method(request, timeout=self.timeout if timeout is None else timeout, metadata=self._metadata)
+            return getattr(server.stub, method)(request, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as error:
-            raise from_call(error, self.address, name) from error
+            raise self._failed(error, server, name) from error
+
+    def _failed(self, error: Any, server: _servers.Server, name: str = "") -> PlaneSpotterError:
+        if self._closed:
+            return closed(self.address)
+        failed = from_call(error, server.address, name)
+        if isinstance(failed, UnavailableError):
+            self._rotation.failed(server, time.monotonic())
+        return failed
+
+    def _hedged(self, method: str, request: Any, end: float, name: str, hedge: float) -> Any:
+        """Ask one server, and another if that one is slow; return the first answer."""
+        ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        asked: dict[Any, _servers.Server] = {}
+
+        def ask() -> None:
+            if self._closed:
+                raise closed(self.address)
+            now = time.monotonic()
+            server = self._rotation.next(now)
+            call = getattr(server.stub, method).future(request, timeout=max(0.0, end - now), metadata=self._metadata)
+            asked[call] = server
+            call.add_done_callback(ended.put)
+
+        ask()
+        try:
+            try:
+                call = ended.get(timeout=hedge)
+            except queue.Empty:
+                ask()
+                call = ended.get()
+            if len(asked) > 1 and not call.cancelled() and call.exception() is not None:
+                call = ended.get()  # the other one may do better
+            return call.result()
+        except grpc.FutureCancelledError:  # by close()
+            raise closed(self.address) from None
+        except grpc.RpcError as error:
+            raise self._failed(error, asked[call], name) from error
+        finally:
+            for call in asked:
+                call.cancel()
 
 
 class _Stream:
@@ -162,32 +337,38 @@ class _Stream:
         options: pb.ClassifyOptions,
         limits: Limits,
         window: int,
+        shrink_to: tuple[int, int] | None,
     ) -> None:
         self._client = client
         self._photos = photos
         self._options = options
         self._limits = limits
+        self._shrink_to = shrink_to
         self._places = threading.Semaphore(window)
-        self._ledger = _shared.Ledger(client.address)
+        self._ledger = _ledger.Ledger(client.address, client._retries)
+        self._reopening = _ledger.Reopening(client.timeout, client._retries > 0)
         self._changed = threading.Condition()  # guards the ledger and what follows
         self._call: Any = None
-        self._closed = False
+        self._left = False  # whether nobody waits for answers any more
         self._source_error: Exception | None = None  # what `photos` raised
         # Answers, at most `window` of them; then what ended the stream: None if all is well.
         self._answers: queue.SimpleQueue[PhotoAnswer | Exception | None] = queue.SimpleQueue()
 
-    def answers(self) -> Iterator[PhotoAnswer]:
+    def answers(self, ordered: bool) -> Iterator[PhotoAnswer]:
         for work in (self._take, self._collect):
             threading.Thread(target=work, daemon=True).start()
+        order = _ledger.InOrder()
         try:
             while (answer := self._answers.get()) is not None:
                 if isinstance(answer, Exception):
+                    yield from order.rest()
                     raise answer
-                self._places.release()
-                yield answer
+                for ready in order.add(answer) if ordered else (answer,):
+                    self._places.release()
+                    yield ready
         finally:
             with self._changed:
-                self._closed = True
+                self._left = True
                 self._changed.notify_all()
                 call = self._call
             self._places.release()
@@ -199,11 +380,11 @@ class _Stream:
         try:
             for index, photo in enumerate(self._photos):
                 self._places.acquire()
-                if self._closed:
+                if self._left:
                     return
-                waiting = _shared.pending(photo, index)
+                waiting = _ledger.pending(photo, index)
                 try:
-                    data = _shared.read_photo(photo, self._limits, waiting.photo_id)
+                    data = _photos.read_photo(photo, self._limits, waiting.photo_id, self._shrink_to)
                 except PlaneSpotterError as error:
                     self._answers.put(waiting.answered(error))
                     continue
@@ -216,52 +397,95 @@ class _Stream:
             self._ledger.all_given = True
             self._changed.notify_all()
 
+    def _collect(self) -> None:
+        """Open one stream after another until all photos have their answers."""
+        try:
+            while self._until_photos_wait():
+                try:
+                    self._exchange(self._reach())
+                    with self._changed:
+                        self._reopening.ended(time.monotonic())
+                except PlaneSpotterError as error:
+                    with self._changed:
+                        given_up = self._ledger.broke(error)
+                    for answer in given_up:
+                        self._answers.put(answer)
+                    if self._client._closed:
+                        raise closed(self._client.address) from error
+                    self._reopening.ended(time.monotonic(), error)
+            self._answers.put(self._source_error)
+        except Exception as error:
+            self._answers.put(self._source_error or error)
+
+    def _until_photos_wait(self) -> bool:
+        """Return True as soon as there are photos to send and a stream may be opened, False when all is done."""
+        with self._changed:
+            while not (self._ledger.done or self._left):
+                now = time.monotonic()
+                if not self._ledger.waits:
+                    self._reopening.idle()
+                if now < self._reopening.opens_at:
+                    self._changed.wait(self._reopening.opens_at - now)
+                elif self._ledger.has_more(now):
+                    return True
+                else:
+                    self._wait(now)
+        return False
+
+    def _wait(self, now: float) -> None:
+        """Wait until something changes, or a photo is due that had to wait."""
+        next_time = self._ledger.next_time()
+        self._changed.wait(None if next_time is None else max(0.0, next_time - now))
+
+    def _reach(self) -> _servers.Server:
+        """Return a server to open a stream on: after one that ended, a server that answers a smaller question.
+
+        So a photo that was sent on a stream which then broke was with a server.
+        """
+        now = time.monotonic()
+        server = self._client._rotation.next(now)
+        if self._reopening.again:
+            self._client._ask(server, "GetModel", pb.GetModelRequest(), now + self._client.timeout)
+        return server
+
     def _requests(self, over: threading.Event) -> Iterator[pb.StreamClassifyRequest]:
         """Send what the ledger has, until nothing more will come or the stream is over."""
         while True:
             with self._changed:
-                while not (self._ledger.has_more or self._ledger.all_sent or over.is_set() or self._closed):
-                    self._changed.wait()
-                if over.is_set() or self._closed or not self._ledger.has_more:
+                while not (over.is_set() or self._left or self._ledger.all_sent):
+                    now = time.monotonic()
+                    if self._ledger.has_more(now):
+                        break
+                    self._wait(now)
+                if over.is_set() or self._left or self._ledger.all_sent:
                     return
                 request = self._ledger.next_request()
             yield request
 
-    def _collect(self) -> None:
-        reopening = _shared.Reopening(self._client.timeout)
-        try:
-            while not self._run_stream(reopening):
-                reopening.moved(time.monotonic())
-                time.sleep(reopening.delay())
-            self._answers.put(self._source_error)
-        except Exception as error:
-            self._answers.put(error)
-
-    def _run_stream(self, reopening: _shared.Reopening) -> bool:
-        """Open a stream and collect its answers; return whether all photos are answered, else another is needed."""
+    def _exchange(self, server: _servers.Server) -> None:
+        """Open a stream to `server` and collect its answers, until it ends."""
         over = threading.Event()
         with self._changed:
-            if self._closed:
-                return True
-            self._ledger.begin()
-            self._call = self._client._stub.StreamClassify(self._requests(over), metadata=self._client._metadata)
+            if self._left:
+                return
+            if self._client._closed:
+                raise closed(self._client.address)
+            self._call = server.stub.StreamClassify(self._requests(over), metadata=self._client._metadata)
         try:
             for response in self._call:
                 with self._changed:
-                    answer = self._ledger.note(response)
+                    answer = self._ledger.note(response, time.monotonic())
                     self._changed.notify_all()
                 if answer is not None:
-                    reopening.answered()
+                    self._reopening.answered()
                     self._answers.put(answer)
-            return self._ledger.end()
         except grpc.RpcError as error:
-            if self._source_error is not None:
-                raise self._source_error from error
-            failed = from_call(error, self._client.address)
-            if self._closed or not reopening.may_follow(failed, time.monotonic()):
-                raise failed from error
-            return False
+            raise self._client._failed(error, server) from error
         finally:
             with self._changed:
                 over.set()
                 self._changed.notify_all()
+        with self._changed:
+            if not self._ledger.done:
+                self._client._rotation.failed(server, time.monotonic())
+            self._ledger.ended()

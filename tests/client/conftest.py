@@ -3,8 +3,8 @@ import functools
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +12,38 @@ import pytest
 
 from planespotter_client import AsyncPlaneSpotter, Classification, Model, PhotoAnswer, PlaneSpotter
 
+Process = subprocess.Popen[str]
+
 
 @contextmanager
-def serving(bundle: Path, **settings: object) -> Iterator[str]:
-    """Run `planespotter serve` with `bundle`; yields its address."""
+def serving(bundle: Path, port: int = 0, **settings: object) -> Iterator[tuple[str, Process]]:
+    """Run `planespotter serve` with `bundle`; yields its address and its process."""
     flags = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", str(value))]
-    command = [sys.executable, "-m", "planespotter_client.main", "serve", "--model", str(bundle), "--port", "0"]
-    with subprocess.Popen([*command, *flags], stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "planespotter_client.main", "serve", "--model", str(bundle)]
+    with subprocess.Popen([*command, "--port", str(port), *flags], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         found = re.fullmatch(r"Serving \S+ \S+ on (\S+)\n", process.stdout.readline())
         assert found
-        yield found[1]
+        yield found[1], process
         process.terminate()
+
+
+@pytest.fixture
+async def server_process(tiny_bundle: Path) -> AsyncIterator[Callable[[int], Awaitable[tuple[str, Process]]]]:
+    """Start a server of the tiny bundle at a port, 0 for any; all are stopped at the end."""
+    with ExitStack() as running:
+
+        async def start(port: int = 0) -> tuple[str, Process]:
+            return await asyncio.to_thread(running.enter_context, serving(tiny_bundle, port))
+
+        yield start
 
 
 @pytest.fixture(scope="session")
 def address(tiny_bundle: Path) -> Iterator[str]:
     """A server of the tiny bundle with small limits, as a process of its own."""
     limits = {"max_photo_bytes": 100_000, "max_batch_photos": 5, "max_message_bytes": 120_000, "stream_window": 4}
-    with serving(tiny_bundle, batch_sizes="1,4", **limits) as found:
+    with serving(tiny_bundle, batch_sizes="1,4", **limits) as (found, _):
         yield found
 
 
@@ -98,3 +111,9 @@ async def spotter(connect: Any, address: str) -> Twin:
     """A client of either kind, connected to the server of the tiny bundle."""
     twin: Twin = await connect(address)
     return twin
+
+
+@pytest.fixture
+def both_twins() -> Callable[[str], list[Twin]]:
+    """Make a client of each kind for an address."""
+    return lambda address: [Twin(PlaneSpotter(address)), Twin(AsyncPlaneSpotter(address))]

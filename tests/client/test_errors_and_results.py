@@ -1,6 +1,7 @@
 """Exceptions and results: the table is complete, the values print well."""
 
 import inspect
+import json
 import types
 
 import grpc
@@ -63,5 +64,8 @@ def test_an_answer_turns_into_plain_values() -> None:
         "family": {"name": "747", "probability": 0.5},
         "model": {"name": "", "probability": 0.0},
         "alternatives": [{"constructor": "Boeing", "family": "747", "model": "", "probability": 0.5}],
+        "model_name": "",
+        "model_version": "",
     }
+    assert json.loads(answer.to_json()) == answer.to_dict()
     assert answer == answer.__class__(**vars(answer))
