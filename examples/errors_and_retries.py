@@ -1,10 +1,9 @@
-"""Classify photos one by one: wait and try again where that helps, say why where it does not.
+"""Classify photos one by one; tell what is the photo's fault from what a later attempt may mend.
 
 python errors_and_retries.py HOST:PORT photo.jpg another.jpg
 """
 
 import sys
-import time
 
 from planespotter_client import (
     BadRequestError,
@@ -16,24 +15,21 @@ from planespotter_client import (
 )
 
 
-def patiently(spotter: PlaneSpotter, photo: str, attempts: int = 5) -> str:
-    """Return the answer, in words, for `photo`; a busy or restarting server is asked again, as late as it wishes."""
-    for attempt in range(attempts - 1):
-        try:
-            return str(spotter.classify(photo, timeout=10))
-        except (OverloadedError, UnavailableError, DeadlineError) as error:
-            time.sleep(error.retry_after or 0.2 * 2**attempt)
-    return str(spotter.classify(photo, timeout=10))
-
-
 def main(address: str, *photos: str) -> None:
-    """Print an answer or a reason for each photo. What is no photo's fault (a wrong token, say) ends the program."""
-    with PlaneSpotter(address) as spotter:
+    """Print an answer or a reason for each photo. Whatever else goes wrong (a wrong token, say) ends the program."""
+    later = []
+    with PlaneSpotter(address, timeout=10, retries=5) as spotter:  # it tries again by itself, for 10 seconds
+        spotter.wait_until_ready(timeout=60)
         for photo in photos:
             try:
-                print(photo, patiently(spotter, photo))
+                print(photo, spotter.classify(photo))
             except (BadRequestError, UnreadablePhotoError) as error:  # this photo; the next one may be good
                 print(photo, error.reason, error)
+            except (OverloadedError, UnavailableError, DeadlineError) as error:  # the server; photos are good
+                print(error, file=sys.stderr)
+                later.append(photo)
+    if later:
+        sys.exit(f"Try again later: {' '.join(later)}")
 
 
 if __name__ == "__main__":

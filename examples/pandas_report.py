@@ -1,4 +1,4 @@
-"""Classify a folder and count in a table what is in it. Needs pandas.
+"""Classify a folder and count in tables what is in it. Needs pandas.
 
 python pandas_report.py photos/ [HOST:PORT]
 """
@@ -8,26 +8,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from planespotter_client import DEFAULT_ADDRESS, PlaneSpotter
-
-
-def answers(folder: Path, address: str) -> pd.DataFrame:
-    """Return a row for each photo in `folder` that could be classified."""
-    with PlaneSpotter(address) as spotter:
-        said = ((one.photo_id, one.classification) for one in spotter.stream(folder.glob("*.jpg")))
-        rows = [
-            {"photo": photo, "level": answer.level, "constructor": answer.constructor.name, "sure of": answer.name}
-            for photo, answer in said
-            if answer is not None
-        ]
-    return pd.DataFrame(rows, columns=["photo", "level", "constructor", "sure of"])
+from planespotter_client import DEFAULT_ADDRESS, PlaneSpotter, frame
 
 
 def main(folder: str, address: str = DEFAULT_ADDRESS) -> None:
     """Print how far down the answers are sure, by constructor, and the aircraft that are named most."""
-    table = answers(Path(folder), address)
-    print(pd.crosstab(table["constructor"], table["level"], margins=True))
-    print(table["sure of"].value_counts().head(10).to_string())
+    with PlaneSpotter(address) as spotter:
+        answers = frame(spotter.stream(Path(folder).glob("*.jpg")))
+    good = answers[answers["error"].isna()]
+    print(pd.crosstab(good["constructor"], good["level"], margins=True), end="\n\n")
+    print(good["name"].value_counts().head(10).to_string(), end="\n\n")
+    print(f"{len(answers) - len(good)} of {len(answers)} photos failed.")
 
 
 if __name__ == "__main__":

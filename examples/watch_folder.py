@@ -30,7 +30,7 @@ def main(folder: str, address: str = DEFAULT_ADDRESS) -> None:
     """Print each answer as it comes. The stream waits with the folder and stays open."""
     with suppress(KeyboardInterrupt), PlaneSpotter(address) as spotter:
         for answer in spotter.stream(new_photos(Path(folder))):
-            print(answer.photo_id, answer.classification or answer.error, flush=True)
+            print(answer, flush=True)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ the commands. So nothing here can be out of date, and what has no text fails a t
 
 import argparse
 import tempfile
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,6 +103,8 @@ def write(out: Path) -> None:
     for name, (title, sections) in pages.items():
         (out / f"{name}.html").write_text(template.render(title=title, sections=sections), encoding="utf-8")
     (out / "index.html").write_text(template.render(title="planespotter: reference", sections=[]), encoding="utf-8")
+    # What is imported for type checkers alone stays as it is written.
+    warnings.filterwarnings("ignore", "Error parsing type annotation", UserWarning)
     pdoc.pdoc(*MODULES, output_directory=out / "python")
 
 
