@@ -30,6 +30,7 @@ from rich.table import Table
 
 from planespotter_client.bench.crew import Crew
 from planespotter_client.bench.load import Load, Mode
+from planespotter_client.bench.process import processor_seconds
 from planespotter_client.bench.summary import duration
 from planespotter_training import bundle
 
@@ -108,15 +109,6 @@ def draw_photos(folder: Path, height: int, width: int) -> tuple[list[Path], list
     return whole, small
 
 
-def spent(pid: int) -> float:
-    """Return how many seconds of processor time the process has used; nan where that is not told."""
-    try:
-        fields = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return float("nan")
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 Figures = dict[str, float]
 
 
@@ -132,11 +124,11 @@ def alone(work: Callable[[], int]) -> Figures:
 
 def served(crew: Crew, pid: int, mode: Mode, photos: int) -> Figures:
     """Return the same of the server, which `crew` keeps busy with so many photos."""
-    before = spent(pid)
+    before = processor_seconds(pid)
     load = Load((mode,), BUSY[mode], seconds=MOST_SECONDS, photos=photos, warm_up=0, deadline=DEADLINE, window=WINDOW)
     recording = crew.run(load)
     assert recording.answers.total == photos, recording.errors
-    return {"rate": photos / recording.seconds, "cpu": (spent(pid) - before) / photos}
+    return {"rate": photos / recording.seconds, "cpu": (processor_seconds(pid) - before) / photos}
 
 
 def measure(model_folder: Path, photo_folder: Path) -> dict[str, Any]:

@@ -97,6 +97,8 @@ class Batcher(Generic[Item, Outcome]):
         self._waiting = 0
         self._in_flight: dict[asyncio.Task[None], list[_Entry[Item, Outcome]]] = {}
         self._failures = 0
+        # The least time that the device ever took for so many items.
+        self._quickest: dict[int, float] = {}
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._device = ThreadPoolExecutor(max_in_flight, thread_name_prefix="device")
@@ -112,7 +114,8 @@ class Batcher(Generic[Item, Outcome]):
         """Return the outcome of `item`.
 
         Callers take turns, so one that submits many items does not hold up the others. If the caller is cancelled
-        before the device takes the item, or its deadline passes (Refusal DEADLINE_IN_QUEUE), the device never sees it.
+        before the device takes the item, or its deadline is nearer than the device ever was quick (Refusal
+        DEADLINE_IN_QUEUE), the device never sees it.
         """
         if self._refusal is not None:
             raise self._refusal()
@@ -177,6 +180,7 @@ class Batcher(Generic[Item, Outcome]):
     def _take(self) -> list[_Entry[Item, Outcome]]:
         """Take the next batch from the queues, one item of each caller in turn."""
         batch: list[_Entry[Item, Outcome]] = []
+        takes = self._quickest.get(min(self._waiting, self._max_batch), 0.0)
         while self._queues and len(batch) < self._max_batch:
             caller, queue = self._queues.popitem(last=False)
             entry = queue.popleft()
@@ -184,7 +188,7 @@ class Batcher(Generic[Item, Outcome]):
                 self._queues[caller] = queue
             entry.taken = True
             self._waiting -= 1
-            if self._is_wanted(entry):
+            if self._is_wanted(entry, takes):
                 batch.append(entry)
                 self._watcher.waited(self._loop.time() - entry.arrived)
         return batch
@@ -201,18 +205,20 @@ class Batcher(Generic[Item, Outcome]):
         if not queue:
             del self._queues[caller]
 
-    def _is_wanted(self, entry: _Entry[Item, Outcome]) -> bool:
+    def _is_wanted(self, entry: _Entry[Item, Outcome], takes: float = 0.0) -> bool:
+        """Return whether `entry` is worth the `takes` seconds or more that its batch takes; tell its caller if not."""
         if entry.outcome.done():
             self.counters.cancelled += 1
             return False
         waited = self._loop.time() - entry.arrived
-        if entry.deadline is not None and entry.arrived + waited >= entry.deadline:
+        if entry.deadline is not None and entry.arrived + waited + takes >= entry.deadline:
             self.counters.expired += 1
             _fail(
                 entry,
                 Refusal(
                     "DEADLINE_IN_QUEUE",
-                    f"The photo waited {waited:.3f} s and its deadline passed before its turn came. Allow more time.",
+                    f"The photo waited {waited:.3f} s for its turn, and then it was too late for an answer before its "
+                    "deadline. Allow more time.",
                     metadata={"waited_seconds": f"{waited:.3f}"},
                 ),
             )
@@ -245,7 +251,9 @@ class Batcher(Generic[Item, Outcome]):
         started = self._loop.time()
         running = self._loop.run_in_executor(self._device, self._run, [entry.item for entry in entries])
         finished, _ = await asyncio.wait([running], timeout=self._timeout)
-        self._watcher.ran(len(entries), self._loop.time() - started)
+        took = self._loop.time() - started
+        self._watcher.ran(len(entries), took)
+        self._quickest[len(entries)] = min(took, self._quickest.get(len(entries), took))
         if not finished:
             running.add_done_callback(lambda late: late.cancelled() or late.exception())  # nobody will look
             log.error("device_stuck", photos=len(entries), seconds=self._timeout)

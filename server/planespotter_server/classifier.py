@@ -16,7 +16,6 @@ from planespotter_server.turns import Turns
 from planespotter_training import bundle as bundles
 
 Pixels = NDArray[np.uint8]
-Outputs = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,9 +122,7 @@ class Classifier:
             )
         with self.in_use():
             pixels = await decoders.decode(lambda: self._decode(photo), caller)
-            outputs = await self._batcher.submit(pixels, caller, caller.deadline)
-        [answer] = bundles.answer(self.bundle.tree, self.bundle.calibration, outputs, alternatives)
-        return answer
+            return await self._batcher.submit((pixels, alternatives), caller, caller.deadline)
 
     async def retire(self) -> None:
         """Stop once the photos that it has in work are answered."""
@@ -139,6 +136,7 @@ class Classifier:
     def _decode(self, photo: bytes) -> Pixels:
         return bundles.decode(photo, self.bundle.height, self.bundle.width, self._settings.max_photo_pixels)
 
-    def _run(self, photos: Sequence[Pixels]) -> list[Outputs]:
-        outputs = self._engine.run(np.stack(photos))
-        return [{head: rows[i : i + 1] for head, rows in outputs.items()} for i in range(len(photos))]
+    def _run(self, batch: Sequence[tuple[Pixels, int]]) -> list[bundles.Answer]:
+        outputs = self._engine.run(np.stack([pixels for pixels, _ in batch]))
+        alternatives = [count for _, count in batch]
+        return bundles.answer(self.bundle.tree, self.bundle.calibration, outputs, alternatives)

@@ -77,7 +77,7 @@ def serve(
     ] = None,
     batches_in_flight: Annotated[
         int | None,
-        _option("Batches that the device is given at a time.", DEVICE, default="0: 1 on a CPU, 2 on a GPU"),
+        _option("Batches that the device is given at a time.", DEVICE, default="0: 2"),
     ] = None,
     max_delay_ms: Annotated[
         float | None, _option("How long an idle device waits for a batch to fill.", DEVICE, default=0)
@@ -108,13 +108,17 @@ def serve(
     ] = None,
     stream_window_bytes: Annotated[int | None, _option("The same in bytes.", LIMITS, default="64 MiB")] = None,
     max_client_calls: Annotated[
-        int | None, _option("Calls that one client has open at a time, streams included.", LIMITS, default=1024)
+        int | None, _option("Calls that one client has open at a time, streams included.", LIMITS, default=256)
     ] = None,
     queue_photos: Annotated[
         int | None,
         _option("Photos of all callers that are worked on at a time; more are refused.", LIMITS, default=1024),
     ] = None,
     queue_bytes: Annotated[int | None, _option("The same in bytes.", LIMITS, default="512 MiB")] = None,
+    queue_seconds: Annotated[
+        float | None,
+        _option("Longest that the photo of a single call would wait; else it is refused.", LIMITS, default=5),
+    ] = None,
     drain_seconds: Annotated[
         float | None,
         _option(

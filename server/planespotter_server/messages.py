@@ -101,4 +101,5 @@ def limits(settings: Settings) -> pb.Limits:
         queue_photos=settings.queue_photos,
         queue_bytes=settings.queue_bytes,
         max_client_calls=settings.max_client_calls,
+        queue_seconds=settings.queue_seconds,
     )

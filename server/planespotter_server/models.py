@@ -25,6 +25,7 @@ class Models:
     def __init__(self, default: str = "") -> None:
         self._default = default
         self._served: dict[str, dict[str, Classifier]] = {}
+        self._first = ""
 
     def __bool__(self) -> bool:
         return bool(self._served)
@@ -34,15 +35,17 @@ class Models:
         """The name of the model that answers requests which give none; "" if there is none yet."""
         if self._default in self._served:
             return self._default
-        return min(self._served, key=natural_order, default="")
+        return self._first
 
     def put(self, name: str, versions: Mapping[str, Classifier]) -> list[Classifier]:
         """Serve exactly `versions` of the model `name` from now on; return those that are no longer served."""
         before = self._served.get(name, {}).values()
         if versions:
-            self._served[name] = dict(versions)
+            # The highest version first: it is looked for with every photo.
+            self._served[name] = dict(sorted(versions.items(), key=lambda one: natural_order(one[0]), reverse=True))
         else:
             self._served.pop(name, None)
+        self._first = min(self._served, key=natural_order, default="")
         return [classifier for classifier in before if classifier not in versions.values()]
 
     def find(self, name: str = "", version: str = "", field: str = "options.model_name") -> Classifier:
@@ -51,8 +54,7 @@ class Models:
         Raises Refusal MODEL_NOT_FOUND, which says what there is; `field` is where in the request the name stands.
         """
         versions = self._served.get(name or self.default, {})
-        highest = max(versions, key=natural_order, default="")
-        found = versions.get(version or highest)
+        found = versions.get(version or next(iter(versions), ""))
         if found is not None:
             return found
         served: Iterable[str]
@@ -78,11 +80,8 @@ class Models:
 
     def all(self) -> list[Classifier]:
         """Return all of them, by name and then the highest version first, both in natural order."""
-        return [
-            versions[version]
-            for _, versions in sorted(self._served.items(), key=lambda item: natural_order(item[0]))
-            for version in sorted(versions, key=natural_order, reverse=True)
-        ]
+        names = sorted(self._served, key=natural_order)
+        return [classifier for name in names for classifier in self._served[name].values()]
 
     def is_default(self, classifier: Classifier) -> bool:
         """Return whether `classifier` answers requests that name no model."""

@@ -37,7 +37,8 @@ def screen(
         ),
         (
             "at a time",
-            f"{settings.queue_photos:,} photos, {_bytes(settings.queue_bytes)}; {settings.max_streams:,} streams of "
+            f"{settings.queue_photos:,} photos, {_bytes(settings.queue_bytes)}, {settings.queue_seconds:g} s of work; "
+            f"{settings.max_streams:,} streams of "
             f"{settings.stream_window:,} photos; {settings.max_client_calls:,} calls per client",
         ),
         ("stop", f"Ctrl-C or SIGTERM; photos in work have {settings.grace_seconds:g} s to finish"),

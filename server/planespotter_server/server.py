@@ -229,7 +229,7 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> int:
 async def _load(server: Server, settings: Settings, bundle: bundles.Bundle | None) -> tuple[Device, Library | None]:
     """Compile and warm what shall be served."""
     device = await asyncio.to_thread(find_device)
-    in_flight = settings.batches_in_flight or (1 if device.platform == "cpu" else 2)
+    in_flight = settings.batches_in_flight or 2
 
     async def load(folder: Path) -> Classifier:
         return await prepare(await asyncio.to_thread(bundles.read, folder))

@@ -55,7 +55,9 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.ready = False
         self.models = Models(settings.default_model)
-        self.room = Room(settings.queue_photos, settings.queue_bytes)
+        self.room = Room(
+            settings.queue_photos, settings.queue_bytes, settings.queue_seconds, at_once=settings.max_batch_photos
+        )
         self._settings = settings
         self._metrics = metrics
         self._decoders = Decoders(settings.decode_threads, metrics.decoded)
@@ -68,7 +70,7 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
             self._check_open()
             self._choose(request.options)
             calls.current.get().client.take_photo()
-            with self.room.enter(len(request.photo)):
+            with self.room.enter(len(request.photo), context.time_remaining()):
                 answered = await self._classify(request.photo, request.options, _caller(context))
             photo.answered(answered.answer)
         return pb.ClassifyResponse(classification=messages.classification(answered))
@@ -84,7 +86,7 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
             try:
                 with self._photo() as photo:
                     calls.current.get().client.take_photo()
-                    with self.room.enter(len(data)):
+                    with self.room.enter(len(data), context.time_remaining()):
                         answered = await self._classify(data, request.options, caller)
                     photo.answered(answered.answer)
                     return answered

@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     batch_sizes: Annotated[tuple[Count, ...], NoDecode, Field(min_length=1)] = (1, 2, 4, 8, 16, 32)
     """Numbers of photos for which the network is compiled; in flags and the environment separated by commas."""
     batches_in_flight: Annotated[int, Field(ge=0, le=8)] = 0
-    """Batches that are handed to the device at a time; 0 takes 1 on a CPU and 2 elsewhere."""
+    """Batches that are handed to the device at a time; 0 takes 2: one runs while the next is made ready."""
     max_delay_ms: Annotated[float, Field(ge=0, le=10_000)] = 0.0
     """How long an idle device waits for a batch to fill."""
     decode_threads: Count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
@@ -86,11 +86,14 @@ class Settings(BaseSettings):
     runs while the next is decoded."""
     stream_window_bytes: Size = 64 * MIB
     """The same in bytes; the last photo may go over it, as its size is known only once it is read."""
-    max_client_calls: Count = 1024
+    max_client_calls: Count = 256
     """How many calls one client may have open, streams included. A client is a token, or else an address."""
     queue_photos: Count = 1024
     """How many photos of all callers are worked on at a time."""
     queue_bytes: Size = 512 * MIB
+    queue_seconds: Annotated[float, Field(gt=0, le=86_400)] = 5.0
+    """How long the photo of a single call may have to wait for its turn, by the pace of those before it; one that would
+    wait longer is refused, unless there are fewer than `max_batch_photos` before it."""
     drain_seconds: Seconds = 0.5
     """How long a stop still takes photos after health has said NOT_SERVING, so that load balancers can turn away."""
     grace_seconds: Seconds = 30.0

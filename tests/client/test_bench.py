@@ -99,13 +99,15 @@ def test_the_report_is_a_page_with_pictures_that_are_told_in_words_too(
     assert not re.search(r"(src|href)=", text), "it needs nothing else"
 
 
-def test_a_soak_cancels_and_reconnects_and_watches_the_memory(address: str, photos: Path, tmp_path: Path) -> None:
+def test_a_soak_cancels_and_reconnects_and_watches_the_server(address: str, photos: Path, tmp_path: Path) -> None:
     options = ("--soak", "0.05", "--warm-up", "0", "--server-pid", os.getpid())  # of any process on this machine
     [step] = measured(tmp_path, photos, "--server", address, *options)["steps"]
     assert step["load"]["modes"] == ["unary", "batch", "stream"]
     assert step["errors"] == []
     assert step["connections"] > 8
     assert step["memory"][0]["bytes"] > 2**20
+    assert step["generator_cores"] > 0
+    assert step["server_cores"] is not None
 
 
 def test_ctrl_c_prints_what_was_measured(address: str, photos: Path, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planespotter_client.bench.load import BenchError, Load, Mode
-from planespotter_client.bench.memory import growth
 from planespotter_client.bench.page import _round_ticks, page
+from planespotter_client.bench.process import cores, growth
 from planespotter_client.bench.recording import Latencies, Recording
 from planespotter_client.bench.schedule import arrivals
 from planespotter_client.bench.search import Step, find_peak, read_sweep, sweep
@@ -120,6 +120,16 @@ def test_an_interrupted_measurement_has_the_rates_of_the_time_that_it_took() -> 
 def test_the_memory_of_a_server_that_leaks_ten_bytes_a_second_grows_by_36000_an_hour() -> None:
     assert growth([(second, 5000 + 10 * second) for second in range(60)]) == pytest.approx(36_000)
     assert growth([(1.0, 5)]) == 0
+
+
+def test_it_says_what_the_server_could_do_with_all_cores_to_itself() -> None:
+    measured = step("8 callers", Load(), 300)
+    assert not any("cores" in note for note in notes([measured])), "nobody watched"
+    measured.server_processor = [(1.0, 40.0), (2.0, 41.0), (3.0, 41.0)]
+    measured.recording.processor_seconds = 0.25
+    [note] = notes([measured])
+    assert f"Of {cores()} cores the server used 0.50 (1.67 ms for each answer) and the generator 0.25." in note
+    assert f"could give {600 * cores():,} answers/s" in note
 
 
 def step(name: str, load: Load, throughput: float) -> Step:

@@ -1,6 +1,7 @@
 """The command `planespotter bench`."""
 
 import json
+import math
 import signal
 import sys
 import threading
@@ -96,7 +97,7 @@ def bench(
     ] = None,
     server_pid: Annotated[
         int | None,
-        typer.Option(help="Process of a server on this machine, to watch its memory.", show_default=False),
+        typer.Option(help="Process of a server on this machine, to watch what it uses.", show_default=False),
     ] = None,
     max_minutes: Annotated[float, typer.Option(help="Refuse what would take longer than this.", min=0.1)] = 10.0,
     seed: Annotated[int, typer.Option(help="Seed of the random times.")] = 0,
@@ -129,7 +130,7 @@ def bench(
     """
     from planespotter_client import PlaneSpotter
     from planespotter_client._security import security
-    from planespotter_client.bench import memory, search
+    from planespotter_client.bench import process, search
     from planespotter_client.bench.crew import Crew
 
     if sum((sweep is not None, find_peak, soak is not None)) > 1:
@@ -160,7 +161,7 @@ def bench(
             f"{max_minutes:g}. Raise it with --max-minutes {planned:.0f}, or measure less."
         )
     if server_pid is not None:
-        memory.resident_bytes(server_pid)
+        process.resident_bytes(server_pid)
     files = _choose_photos(paths)
     for file in filter(None, (out, json_out)):
         file.parent.mkdir(parents=True, exist_ok=True)  # now rather than after minutes of work
@@ -242,13 +243,14 @@ def _runner(crew: "Crew", stop: threading.Event, server_pid: int | None) -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from planespotter_client.bench import memory
+    from planespotter_client.bench import process
     from planespotter_client.bench.search import Step
 
     def run(name: str, load: Load) -> Step:
         console = Console(stderr=True)
         columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]:,} photos")]
-        samples: list[tuple[float, int]] = []
+        memory: list[tuple[float, int]] = []
+        processor: list[tuple[float, float]] = []
         if not console.is_terminal:
             typer.echo(f"{name}: {load.warm_up + load.seconds:g} s at most.", err=True)
         began = time.monotonic()
@@ -265,12 +267,16 @@ def _runner(crew: "Crew", stop: threading.Event, server_pid: int | None) -> Any:
             def on_progress(done: int) -> None:
                 since = time.monotonic() - began
                 progress.update(task, completed=min(since, load.warm_up + load.seconds), done=done)
-                wanted = server_pid is not None and since >= load.warm_up
-                if wanted and (not samples or since - samples[-1][0] >= MEMORY_EVERY_SECONDS):
-                    samples.append((since, memory.resident_bytes(server_pid or 0)))
+                if server_pid is None or since < load.warm_up:
+                    return
+                used = process.processor_seconds(server_pid)
+                if not math.isnan(used) and since <= load.warm_up + load.seconds:
+                    processor.append((since, used))
+                if not memory or since - memory[-1][0] >= MEMORY_EVERY_SECONDS:
+                    memory.append((since, process.resident_bytes(server_pid)))
 
             recording = crew.run(load, on_progress, stop)
-        return Step(name, load, recording, samples, interrupted=stop.is_set())
+        return Step(name, load, recording, memory, processor, interrupted=stop.is_set())
 
     return run
 

@@ -100,6 +100,8 @@ class Recording:
     cancelled: int = 0
     """Photos of calls that the generator cancelled on purpose."""
     connections: int = 0
+    processor_seconds: float = 0.0
+    """What the generator itself used of the processor between `start` and `end`."""
     by_second: dict[int, Second] = field(default_factory=dict)
     last: float = 0.0
 
@@ -138,7 +140,7 @@ class Recording:
         for name in ("answers", "refusals", "lags"):
             getattr(self, name).merge(getattr(other, name))
         self.errors += other.errors
-        for name in ("in_time", "cancelled", "connections"):
+        for name in ("in_time", "cancelled", "connections", "processor_seconds"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for number, second in other.by_second.items():
             self.by_second.setdefault(number, Second()).merge(second)
@@ -197,6 +199,7 @@ class Recording:
             ],
             "cancelled": self.cancelled,
             "connections": self.connections,
+            "generator_processor_seconds": round(self.processor_seconds, 3),
             "by_second": [
                 {
                     "second": number,

@@ -21,9 +21,24 @@ class Step:
     recording: Recording
     memory: list[tuple[float, int]] = field(default_factory=list)
     """Seconds since its beginning, and the bytes that the server held."""
+    server_processor: list[tuple[float, float]] = field(default_factory=list)
+    """Seconds since its beginning, and how many seconds of the processor the server had used until then."""
     interrupted: bool = False
     of_peak: float | None = None
     """Which share of the peak rate was offered, after a search for the peak."""
+
+    @property
+    def server_cores(self) -> float | None:
+        """How many cores the server used on average; None where that was not watched."""
+        if len(self.server_processor) < 2:
+            return None
+        (first, before), (last, after) = self.server_processor[0], self.server_processor[-1]
+        return (after - before) / (last - first)
+
+    @property
+    def generator_cores(self) -> float:
+        """How many cores the processes that send used on average."""
+        return self.recording.processor_seconds / self.recording.seconds
 
 
 Run = Callable[[str, Load], Step]

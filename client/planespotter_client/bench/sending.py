@@ -64,9 +64,11 @@ class Sender:
         """Send the load and return what was measured."""
         sending = asyncio.create_task(self._open_loop() if self._load.rate else self._closed_loop())
         stopped = asyncio.create_task(self._stopped.wait())
+        watching = asyncio.create_task(self._watch_processor())
         await asyncio.wait([sending, stopped], return_when=asyncio.FIRST_COMPLETED)
         early = not sending.done()
         stopped.cancel()
+        await _end(watching)
         sending.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await sending
@@ -75,6 +77,15 @@ class Sender:
         elif self._load.photos is not None:
             self.recording.close(self.recording.last)
         return self.recording
+
+    async def _watch_processor(self) -> None:
+        """Record what this process uses of the processor from the start to the end of what is measured."""
+        await _sleep_until(self.recording.start)
+        before = time.process_time()
+        try:
+            await _sleep_until(self._end)
+        finally:
+            self.recording.processor_seconds = time.process_time() - before
 
     # What is sent, and when
 

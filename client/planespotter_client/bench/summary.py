@@ -1,7 +1,6 @@
 """The results for people at a terminal, and for programs."""
 
 import math
-import os
 import platform
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from planespotter_client.bench.memory import growth
+from planespotter_client.bench.process import cores, growth
 from planespotter_client.bench.recording import PERCENTILES
 from planespotter_client.bench.search import Step, percent
 
@@ -42,7 +41,7 @@ def table(steps: Sequence[Step]) -> Table:
 
 def notes(steps: Sequence[Step]) -> list[str]:
     """Return what else to say, a sentence or two each."""
-    said = [*_peak(steps), *_errors(steps), *_memory(steps)]
+    said = [*_peak(steps), *_errors(steps), *_processor(steps), *_memory(steps)]
     for step in steps:
         lag = step.recording.lags.percentile(99)
         if step.load.modes[0] != "stream" and lag > LATE_SECONDS:
@@ -89,6 +88,20 @@ def _errors(steps: Sequence[Step]) -> list[str]:
     return said
 
 
+def _processor(steps: Sequence[Step]) -> list[str]:
+    said = []
+    for step in steps:
+        used, answered = step.server_cores, step.recording.throughput
+        if not used or not answered:
+            continue
+        said.append(
+            f"{step.name}: Of {cores()} cores the server used {used:.2f} ({duration(used / answered)} for each answer) "
+            f"and the generator {step.generator_cores:.2f}. With all of them to itself the server could give "
+            f"{answered * cores() / used:,.4g} answers/s."
+        )
+    return said
+
+
 def _memory(steps: Sequence[Step]) -> list[str]:
     said = []
     for step in steps:
@@ -111,7 +124,7 @@ def as_json(steps: Sequence[Step], about: dict[str, Any]) -> dict[str, Any]:
     return {
         "version": 1,
         **about,
-        "generator": {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()},
+        "generator": {"cores": cores(), "machine": platform.machine(), "python": platform.python_version()},
         "notes": notes(steps),
         "steps": [
             {
@@ -119,6 +132,8 @@ def as_json(steps: Sequence[Step], about: dict[str, Any]) -> dict[str, Any]:
                 "interrupted": step.interrupted,
                 "load": {**step.load.__dict__, "modes": [mode.value for mode in step.load.modes]},
                 **step.recording.as_json(),
+                "server_cores": step.server_cores,
+                "generator_cores": step.generator_cores,
                 "memory": [{"second": round(second, 1), "bytes": size} for second, size in step.memory],
             }
             for step in steps

@@ -813,6 +813,7 @@ class Limits(_message.Message):
     QUEUE_PHOTOS_FIELD_NUMBER: _builtins.int
     QUEUE_BYTES_FIELD_NUMBER: _builtins.int
     MAX_CLIENT_CALLS_FIELD_NUMBER: _builtins.int
+    QUEUE_SECONDS_FIELD_NUMBER: _builtins.int
     max_photo_bytes: _builtins.int
     """Largest photo file in bytes."""
     max_photo_pixels: _builtins.int
@@ -837,6 +838,10 @@ class Limits(_message.Message):
     """The same in bytes."""
     max_client_calls: _builtins.int
     """Most calls that one client may have open at a time, streams included. One more is refused with TOO_MANY_CALLS."""
+    queue_seconds: _builtins.float
+    """Longest that the photo of a single call may have to wait for its turn, in seconds, as far as the server can tell. One
+    that would have to wait longer, or beyond its deadline, is refused with QUEUE_FULL.
+    """
     def __init__(
         self,
         *,
@@ -851,10 +856,11 @@ class Limits(_message.Message):
         queue_photos: _builtins.int = ...,
         queue_bytes: _builtins.int = ...,
         max_client_calls: _builtins.int = ...,
+        queue_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_alternatives", b"max_alternatives", "max_batch_photos", b"max_batch_photos", "max_client_calls", b"max_client_calls", "max_message_bytes", b"max_message_bytes", "max_photo_bytes", b"max_photo_bytes", "max_photo_pixels", b"max_photo_pixels", "max_streams", b"max_streams", "queue_bytes", b"queue_bytes", "queue_photos", b"queue_photos", "stream_window", b"stream_window", "stream_window_bytes", b"stream_window_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_alternatives", b"max_alternatives", "max_batch_photos", b"max_batch_photos", "max_client_calls", b"max_client_calls", "max_message_bytes", b"max_message_bytes", "max_photo_bytes", b"max_photo_bytes", "max_photo_pixels", b"max_photo_pixels", "max_streams", b"max_streams", "queue_bytes", b"queue_bytes", "queue_photos", b"queue_photos", "queue_seconds", b"queue_seconds", "stream_window", b"stream_window", "stream_window_bytes", b"stream_window_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

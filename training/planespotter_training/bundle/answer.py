@@ -1,6 +1,6 @@
 """From log-probabilities to an answer: the deepest node that the network is sure enough of."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -88,38 +88,55 @@ def _soften(log_probabilities: Array, temperature: float) -> Array:
 
 
 def answer(
-    tree: LabelTree, calibration: Calibration, outputs: Mapping[str, Array], alternatives: int = 0
+    tree: LabelTree,
+    calibration: Calibration,
+    outputs: Mapping[str, Array],
+    alternatives: int | Sequence[int] = 0,
 ) -> list[Answer]:
-    """Return one answer for each of the n photos whose log-probabilities [n, classes] per head are in `outputs`."""
+    """Return one answer for each of the n photos whose log-probabilities [n, classes] per head are in `outputs`.
+
+    `alternatives` is how many each answer has, one number for all or one for each photo.
+    """
     by_constructor = leaf_probabilities(tree, calibration.temperatures, outputs)
-    leaves = [leaf for constructor in tree.constructors for leaf in tree.leaves[constructor]]
     table = np.concatenate([by_constructor[constructor] for constructor in tree.constructors], axis=1)
-    return [_answer_one(leaves, row, calibration, alternatives) for row in table]
-
-
-def _answer_one(leaves: list[Label], row: Array, calibration: Calibration, alternatives: int) -> Answer:
-    best = int(row.argmax())
+    leaves = [leaf for constructor in tree.constructors for leaf in tree.leaves[constructor]]
+    rows = np.arange(len(table))
+    constructors = np.repeat(np.arange(len(tree.constructors)), [len(tree.leaves[name]) for name in tree.constructors])
+    families = _numbers([leaf[:2] for leaf in leaves])
+    totals = np.stack([by_constructor[constructor].sum(axis=1) for constructor in tree.constructors], axis=1)
+    eligible = table
     if calibration.decode is DecodeRule.GREEDY:
-        totals: dict[str, float] = {}
-        for leaf, p in zip(leaves, row, strict=True):
-            totals[leaf.constructor] = totals.get(leaf.constructor, 0.0) + float(p)
-        constructor = max(totals, key=totals.__getitem__)
-        best = max((i for i, leaf in enumerate(leaves) if leaf.constructor == constructor), key=row.__getitem__)
-    label = leaves[best]
-    at_constructor = [i for i, leaf in enumerate(leaves) if leaf.constructor == label.constructor]
-    at_family = [i for i in at_constructor if leaves[i].family == label.family] if label.family else []
-    probabilities = (
-        min(1.0, float(row[at_constructor].sum())),
-        min(1.0, float(row[at_family].sum())),
-        float(row[best]) if label.model else 0.0,
+        eligible = np.where(constructors == totals.argmax(axis=1)[:, None], table, -1.0)
+    best = eligible.argmax(axis=1)
+    per_level = zip(
+        best.tolist(),
+        np.minimum(1.0, totals[rows, constructors[best]]).tolist(),
+        np.minimum(1.0, np.where(families == families[best][:, None], table, 0.0).sum(axis=1)).tolist(),
+        table[rows, best].tolist(),
+        strict=True,
     )
-    ranking = np.argsort(-row, kind="stable")[:alternatives]
-    return Answer(
-        level=sure_level(label, probabilities, calibration.thresholds),
-        label=label,
-        probabilities=probabilities,
-        alternatives=tuple((leaves[i], float(row[i])) for i in ranking),
-    )
+    counts = [alternatives] * len(table) if isinstance(alternatives, int) else alternatives
+    most = max(counts, default=0)
+    ranking = np.argsort(-table, axis=1, kind="stable")[:, :most] if most else np.empty((len(table), 0), int)
+    answers = []
+    for row, (count, (leaf, of_constructor, of_family, of_model)) in enumerate(zip(counts, per_level, strict=True)):
+        label = leaves[leaf]
+        probabilities = (of_constructor, of_family if label.family else 0.0, of_model if label.model else 0.0)
+        answers.append(
+            Answer(
+                level=sure_level(label, probabilities, calibration.thresholds),
+                label=label,
+                probabilities=probabilities,
+                alternatives=tuple((leaves[i], float(table[row, i])) for i in ranking[row, :count]),
+            )
+        )
+    return answers
+
+
+def _numbers(names: Sequence[tuple[str, ...]]) -> NDArray[np.intp]:
+    """Return a number for each name, the same for the same."""
+    known: dict[tuple[str, ...], int] = {}
+    return np.array([known.setdefault(name, len(known)) for name in names])
 
 
 def sure_level(label: Label, probabilities: tuple[float, float, float], thresholds: Thresholds) -> Level:

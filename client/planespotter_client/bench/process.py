@@ -1,5 +1,7 @@
-"""The memory of a process on this machine, as Linux tells it."""
+"""What a process on this machine uses of it, as Linux tells."""
 
+import math
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +20,20 @@ def resident_bytes(pid: int) -> int:
         ) from error
     found = re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
     return int(found[1]) * 1024 if found else 0  # a process that has just ended has none
+
+
+def processor_seconds(pid: int) -> float:
+    """Return how many seconds of the processor the process has used; nan where that is not told."""
+    try:
+        fields = Path("/proc", str(pid), "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return math.nan
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 def growth(samples: Sequence[tuple[float, int]]) -> float:
