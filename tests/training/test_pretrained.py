@@ -17,8 +17,9 @@ from rich.console import Console
 
 from planespotter_training import checkpoint, pretrained, recipes, run
 from planespotter_training.bundle import LabelTree
+from planespotter_training.bundle.layers import BGR_MEAN
 from planespotter_training.errors import TrainingError
-from planespotter_training.network import BGR_MEAN, BLOCKS
+from planespotter_training.network import BLOCKS
 from planespotter_training.recipes.recipe import LAYERS, Recipe
 
 QUIET = Console(quiet=True)

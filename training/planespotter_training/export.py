@@ -1,7 +1,7 @@
 """Turn a run into a bundle: fold, calibrate, measure, and serialise the network with jax.export."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,22 @@ from flax import nnx
 from numpy.typing import NDArray
 from rich.console import Console
 
+from planespotter_scraping import catalog
 from planespotter_training import bundle, checkpoint, dataset, run
-from planespotter_training.bundle import Bundle, Calibration, LabelTree, Thresholds
+from planespotter_training.bundle import Bundle, Calibration, EngineChoice, LabelTree, Layers, Thresholds
 from planespotter_training.bundle.eight_bits import pack, unpack
 from planespotter_training.calibrate import PRECISION, calibrate
 from planespotter_training.errors import TrainingError
+from planespotter_training.int8 import MAX_LOSS, check_installed, check_loss, choose_ranges, compare, describe
 from planespotter_training.metrics import measure
 from planespotter_training.network import Classifier, fold_norms
-from planespotter_training.predict import predict
+from planespotter_training.predict import BATCH, predict
 from planespotter_training.seen import remember
 
 PLATFORMS = ("cpu", "cuda")
+
+# Two ways of adding the same numbers up change a probability by less than this.
+SAME = 1e-3
 
 
 def export(
@@ -36,13 +41,23 @@ def export(
     precision: float = PRECISION,
     *,
     eight_bits: bool = False,
+    int8: bool = False,
+    calibrate_on: Path | None = None,
+    max_loss: float = MAX_LOSS,
 ) -> Bundle:
     """Write the latest checkpoint of the run in `run_folder` as a bundle to `out`, and return it.
 
     Temperatures and thresholds are chosen on the validation photos, so that `precision` of the answers given at a level
     are right; the metrics are of the test photos. With `eight_bits`, kernels are stored in 8 bits, and all of this is
-    of the network that they make. Raises TrainingError or BundleError.
+    of the network that they make.
+
+    With `int8`, the bundle also says how to compute in 8 bits: ranges are chosen on the photos of the catalog
+    `calibrate_on`, or on the validation photos, and compared on the test photos, or on the validation photos if there
+    are none. Raises TrainingError, also if that loses more than `max_loss` points of accuracy, CatalogError or
+    BundleError.
     """
+    if int8:
+        check_installed()
     described = run.read(run_folder)
     tree, recipe = described.tree, described.recipe
     network, steps = checkpoint.load_network(run_folder, recipe, tree)
@@ -67,35 +82,76 @@ def export(
         if eight_bits and len(test):
             before = predict(partial(jax.jit(function), exact), test)
             cost = cost_of_rounding(tree, before, outputs)
-            console.print(f"In 8 bits, of {len(test):,} test photos: {describe_cost(cost)}.", soft_wrap=True)
-    with console.status("Writing the bundle"):
-        made = Bundle(
-            name=name,
-            version=version,
-            tree=tree,
-            height=recipe.height,
-            width=recipe.width,
-            calibration=calibration,
-            metrics=tuple(metrics),
-            trained_on={
-                "recipe": described.recipe_name,
-                "settings": asdict(recipe),
-                "steps": steps,
-                "photos": described.photos,
-                "sources": described.sources,
-                "notes": described.notes,
-                "start": described.start,
-                "left_out": described.left_out,
-                "eight_bits": cost,
-                "precision": precision,
-                "seen": remember(pd.read_csv(run_folder / "split.csv", dtype=str, keep_default_na=False)),
-            },
-            jax_version=jax.__version__,
-            network=serialise(function, weights, recipe.height, recipe.width),
-            weights=weights,
-        )
-        bundle.write(made, out, eight_bits=eight_bits)
+            console.print(
+                f"With weights in 8 bits, of {len(test):,} test photos: {describe_cost(cost)}.", soft_wrap=True
+            )
+    made = Bundle(
+        name=name,
+        version=version,
+        tree=tree,
+        height=recipe.height,
+        width=recipe.width,
+        calibration=calibration,
+        metrics=tuple(metrics),
+        trained_on={
+            "recipe": described.recipe_name,
+            "settings": asdict(recipe),
+            "steps": steps,
+            "photos": described.photos,
+            "sources": described.sources,
+            "notes": described.notes,
+            "start": described.start,
+            "left_out": described.left_out,
+            "eight_bits": cost,
+            "precision": precision,
+            "seen": remember(pd.read_csv(run_folder / "split.csv", dtype=str, keep_default_na=False)),
+        },
+        jax_version=jax.__version__,
+        network=serialise(function, weights, recipe.height, recipe.width),
+        weights=weights,
+        layers=Layers(recipe.pooling, recipe.mirror),
+    )
+    if int8:
+        held_out, exact_outputs = (test, outputs) if len(test) else (validation, predict(step, validation))
+        with console.status("Choosing the ranges of 8 bits, and comparing"):
+            made = _in_8_bits(made, validation, held_out, exact_outputs, calibrate_on)
+        assert made.int8 is not None
+        console.print(describe(made.int8.compared), soft_wrap=True, highlight=False)
+        check_loss(made.int8.compared, max_loss)
+    bundle.write(made, out, eight_bits=eight_bits)
     return made
+
+
+def _in_8_bits(
+    made: Bundle,
+    validation: dataset.Examples,
+    held_out: dataset.Examples,
+    exact: Mapping[str, NDArray[Any]],
+    catalog_folder: Path | None,
+) -> Bundle:
+    """Return `made` with what computing in 8 bits takes; `exact` are the answers of the function to `held_out`."""
+    if catalog_folder is None:
+        ranges = choose_ranges(made, validation.pixels, len(validation))
+    else:
+        files = list(catalog.read(catalog_folder)["file"])
+        ranges = choose_ranges(
+            made,
+            lambda index: bundle.decode((catalog_folder / files[index]).read_bytes(), made.height, made.width),
+            len(files),
+        )
+    made = replace(made, int8=ranges)
+    engines = [
+        bundle.load_engine(made, (BATCH,), engine) for engine in (EngineChoice.OPENVINO_FLOAT32, EngineChoice.OPENVINO)
+    ]
+    built, rounded = (predict(engine.run, held_out) for engine in engines)
+    apart = max(float(np.abs(np.exp(built[head]) - np.exp(exact[head])).max()) for head in exact)
+    if apart > SAME:
+        raise TrainingError(
+            f"The network built for OpenVINO differs from the exported one by {apart:.3g} in a probability, so it is "
+            "not the same network. Export it without --int8, and report this, please."
+        )
+    compared = compare(made.tree, made.calibration, exact, rounded, held_out.labels, held_out.sources)
+    return replace(made, int8=replace(ranges, compared=compared))
 
 
 def cost_of_rounding(

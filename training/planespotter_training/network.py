@@ -5,6 +5,7 @@ Recognition", up to its last pooling; the layers keep the names of the Keras fil
 follows it is the recipe's: by default the mean over the picture feeds the heads, so that any input size will do.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,13 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from planespotter_training.bundle.layers import BGR_MEAN
 from planespotter_training.recipes.recipe import LAYERS
 
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Channels of the convolutions in each block, at full width."""
-
-# What the ImageNet weights expect: blue, green, red, less the mean of each, unscaled.
-BGR_MEAN = (103.939, 116.779, 123.68)
 
 
 class Trunk(nnx.Module):
@@ -140,7 +139,7 @@ class Classifier(nnx.Module):
         elif self.pooling == "average+max":
             features = jnp.concatenate([maps.mean(axis=(1, 2)), maps.max(axis=(1, 2))], axis=1)
         else:
-            features = maps.reshape(len(maps), -1)
+            features = maps.reshape(maps.shape[0], math.prod(maps.shape[1:]))  # any n, also one not known yet
         if self.hidden is not None:
             features = nnx.relu(self.hidden(features))
         return self.dropout(

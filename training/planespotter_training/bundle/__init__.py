@@ -1,8 +1,8 @@
 """The bundle: the door between training and serving.
 
 What is served is what is evaluated: the same file format, the same decoding of photos, the same label tree, the same
-engines and the same step from log-probabilities to an answer. Importing this pulls in NumPy and Pillow; JAX is loaded
-with the first engine, and Flax never.
+engines and the same step from log-probabilities to an answer. Importing this pulls in NumPy and Pillow; JAX or
+OpenVINO is loaded with the first engine, and Flax never.
 """
 
 from planespotter_training.bundle.answer import (
@@ -14,8 +14,15 @@ from planespotter_training.bundle.answer import (
     answer,
     leaf_probabilities,
 )
-from planespotter_training.bundle.engine import DEFAULT_BATCH_SIZES, Engine, load_engine
+from planespotter_training.bundle.engine import (
+    DEFAULT_BATCH_SIZES,
+    Engine,
+    EngineChoice,
+    EngineMode,
+    load_engine,
+)
 from planespotter_training.bundle.format import Bundle, BundleError, Metric, read, write
+from planespotter_training.bundle.layers import Int8, Layers
 from planespotter_training.bundle.photo import DEFAULT_MAX_PIXELS, PhotoError, decode
 from planespotter_training.bundle.tree import CONSTRUCTOR_HEAD, Label, LabelTree
 
@@ -29,8 +36,12 @@ __all__ = [
     "Calibration",
     "DecodeRule",
     "Engine",
+    "EngineChoice",
+    "EngineMode",
+    "Int8",
     "Label",
     "LabelTree",
+    "Layers",
     "Level",
     "Metric",
     "PhotoError",

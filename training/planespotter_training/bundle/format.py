@@ -6,6 +6,9 @@
                          log-probabilities [n, classes] per head out; for CPU and CUDA; any n
     weights.safetensors  the weights, by name; kernels may be in 8 bits, each with its scales (see eight_bits.py)
 
+bundle.json also says how the layers follow each other, for engines that build the network from its weights, and may
+hold the ranges with which it computes in 8 bits.
+
 Reading checks all of it. A bundle holds no code: nothing in it is run by Python, and the network may only calculate,
 which is checked before it is compiled (see operations.py).
 """
@@ -23,6 +26,7 @@ from numpy.typing import NDArray
 
 from planespotter_training.bundle.answer import Calibration, DecodeRule, Thresholds
 from planespotter_training.bundle.eight_bits import pack, unpack
+from planespotter_training.bundle.layers import Int8, Layers
 from planespotter_training.bundle.tree import LabelTree
 
 Kind = TypeVar("Kind")
@@ -53,6 +57,8 @@ class Bundle:
     """A bundle that has been read and checked.
 
     `network` is the serialised jax.export function, `weights` its first argument; both are what the engines take.
+    `layers` is for those that build the network from its weights, None if that cannot be done, and `int8` for those
+    that compute it in 8 bits, None if it was not prepared for that.
     """
 
     name: str
@@ -66,6 +72,8 @@ class Bundle:
     jax_version: str
     network: bytes = field(repr=False)
     weights: Mapping[str, NDArray[Any]] = field(repr=False)
+    layers: Layers | None = None
+    int8: Int8 | None = None
 
 
 def write(bundle: Bundle, folder: Path, *, eight_bits: bool = False) -> None:
@@ -95,6 +103,8 @@ def write(bundle: Bundle, folder: Path, *, eight_bits: bool = False) -> None:
         "metrics": [asdict(metric) for metric in bundle.metrics],
         "trained_on": bundle.trained_on,
         "jax": bundle.jax_version,
+        "layers": None if bundle.layers is None else asdict(bundle.layers),
+        "int8": None if bundle.int8 is None else asdict(bundle.int8),
         "files": {name: _sha256(content) for name, content in files.items()},
     }
     description["sha256"] = _sha256(_canonical(description))
@@ -139,6 +149,8 @@ def read(folder: Path) -> Bundle:
             jax_version=_typed(description["jax"], str),
             network=files[NETWORK],
             weights=unpack(load(files[WEIGHTS])),
+            layers=_read_layers(description.get("layers")),
+            int8=_read_int8(description.get("int8")),
         )
     except (KeyError, TypeError, AttributeError, ValueError, SafetensorError) as error:
         raise BundleError(
@@ -153,6 +165,17 @@ def _read_calibration(description: Mapping[str, Any]) -> Calibration:
     for temperature in temperatures.values():
         _positive(temperature)
     return Calibration(temperatures, Thresholds(**thresholds), DecodeRule(description["decode"]))
+
+
+def _read_layers(layers: Mapping[str, Any] | None) -> Layers | None:
+    return None if layers is None else Layers(layers["pooling"], layers["mirror"])
+
+
+def _read_int8(int8: Mapping[str, Any] | None) -> Int8 | None:
+    if int8 is None:
+        return None
+    ranges = {str(name): float(value) for name, value in int8["ranges"].items()}
+    return Int8(ranges, _typed(int8["photos"], int), dict(int8["compared"]))
 
 
 def _typed(value: Any, kind: type[Kind]) -> Kind:
