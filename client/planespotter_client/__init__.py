@@ -1,9 +1,11 @@
 """Name the aircraft in photos with a planespotter server.
 
-from planespotter_client import PlaneSpotter
+    from planespotter_client import PlaneSpotter
 
-with PlaneSpotter("127.0.0.1:50051") as spotter:
-print(spotter.classify("photo.jpg"))  # Boeing 737-800 (94 %)
+    with PlaneSpotter("127.0.0.1:50051") as spotter:
+        print(spotter.classify("photo.jpg"))  # Boeing 737-800 (94 %)
+
+PlaneSpotter is the client, AsyncPlaneSpotter its twin for asyncio; PlaneSpotterError is what can go wrong.
 """
 
 from planespotter_client._aio import AsyncPlaneSpotter

@@ -188,11 +188,13 @@ class PlaneSpotter:
         return stream.answers(ordered)
 
     def model(self, name: str = "", *, version: str = "", timeout: float | None = None) -> Model:
-        """Describe the model that answers: its label tree, metrics and limits.
+        """Describe the model that answers.
 
-        model = spotter.model()
-        print(model)                      # first 1.0: tells 24 kinds of aircraft apart, in photos of 192 x 288
-        print(model.tree["Boeing"]["737"])
+            model = spotter.model()
+            print(model)                      # first 1.0: tells 24 kinds of aircraft apart, in photos of 192 x 288
+            print(model.tree["Boeing"]["737"])
+
+        It holds the label tree, how well it was measured to do, and what the server accepts.
         """
         request = pb.GetModelRequest(model_name=name, model_version=version)
         response = self._call("GetModel", request, timeout)
@@ -202,7 +204,7 @@ class PlaneSpotter:
     def models(self, *, timeout: float | None = None) -> list[Model]:
         """List the models that the server has.
 
-        [model.name for model in spotter.models() if model.is_default]
+            [model.name for model in spotter.models() if model.is_default]
 
         They come by name, and of each name the highest version first.
         """
