@@ -39,8 +39,13 @@ WORTH_SHRINKING = 1.5
 MAX_BYTES_TO_SHRINK = 256 * 1024 * 1024
 
 
-def size_to_send(input_size: tuple[int, int]) -> tuple[int, int]:
-    """Return the size to scale photos down to for a network that looks at `input_size`; both (height, width)."""
+def size_to_send(input_size: tuple[int, int]) -> tuple[int, int] | None:
+    """Return the size to scale photos down to for a network that looks at `input_size`; both are (height, width).
+
+    None if the server does not say what the network looks at.
+    """
+    if min(input_size) < 1:
+        return None
     return (SHRUNK_TIMES * input_size[0], SHRUNK_TIMES * input_size[1])
 
 
