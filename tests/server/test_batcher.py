@@ -98,6 +98,21 @@ async def test_the_device_never_sees_an_item_whose_deadline_passed() -> None:
     await batcher.close()
 
 
+async def test_the_device_never_sees_an_item_for_which_it_never_was_quick_enough() -> None:
+    device = Device()
+    batcher = Batcher(device.run, max_batch=1)
+    device.open.clear()
+    first = asyncio.create_task(batcher.submit(1, "me"))
+    await let_things_settle()
+    asyncio.get_running_loop().call_later(0.2, device.open.set)
+    await first  # which took 0.2 s at least
+    with pytest.raises(Refusal, match="too late for an answer") as refused:
+        await batcher.submit(2, "me", deadline=asyncio.get_running_loop().time() + 0.1)
+    assert refused.value.reason == "DEADLINE_IN_QUEUE"
+    assert device.seen == [1]
+    await batcher.close()
+
+
 async def test_a_bad_item_fails_alone() -> None:
     device = Device(bad=[2])
     batcher = Batcher(device.run, max_batch=8)

@@ -133,3 +133,58 @@ async def test_a_stream_reads_only_when_there_is_likely_to_be_room() -> None:
     room.close()
     with pytest.raises(Refusal, match="shutting down"):
         await room.until_open()
+
+
+def crowded(clock: Clock, **limits: float) -> Room:
+    """Return a room in which 20 photos of single calls are in work, at a pace of 10 per second."""
+    room = Room(photos=1000, size=10**6, clock=clock, **limits)  # type: ignore[arg-type]
+    places = [room.enter(1) for _ in range(20)]
+    for _ in range(20):
+        clock.now += 0.1
+        places.pop(0).leave()
+        places.append(room.enter(1))
+    return room
+
+
+def test_who_would_wait_for_too_long_is_refused_at_once() -> None:
+    room = crowded(Clock(), seconds=3)
+    for _ in range(11):
+        room.enter(1)
+    with pytest.raises(Refusal, match=r"would come in about 3\.1 s, and its limit is 3 s\. Try again") as refused:
+        room.enter(1)
+    assert refused.value.reason == "QUEUE_FULL"
+    assert refused.value.metadata["wait_limit_seconds"] == "3"
+    assert refused.value.retry_after == pytest.approx(1.55)
+
+
+def test_who_could_not_be_answered_before_its_deadline_is_refused_at_once() -> None:
+    room = crowded(Clock())
+    room.enter(1, time_left=2.5)
+    with pytest.raises(Refusal, match=r"in about 2\.1 s, and the call's deadline leaves 1 s") as refused:
+        room.enter(1, time_left=1)
+    assert refused.value.reason == "QUEUE_FULL"
+
+
+def test_a_call_with_as_many_photos_as_are_allowed_is_let_in_however_slow_the_network() -> None:
+    room = crowded(Clock(), seconds=0.001, at_once=64)
+    for _ in range(44):
+        room.enter(1)
+    with pytest.raises(Refusal):
+        room.enter(1)
+
+
+def test_nobody_is_refused_for_a_pace_that_is_not_known_yet() -> None:
+    clock = Clock()
+    room = Room(photos=1000, size=10**6, seconds=0.001, clock=clock)
+    places = [room.enter(1) for _ in range(100)]
+    for place in places[:10]:
+        clock.now += 1
+        place.leave()
+    room.enter(1, time_left=0.001)
+
+
+async def test_photos_of_streams_keep_no_single_call_out() -> None:
+    room = crowded(Clock(), seconds=3)
+    for _ in range(500):
+        await room.wait(1)
+    room.enter(1)  # they take turns, so it does not wait for all these

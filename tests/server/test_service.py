@@ -214,8 +214,14 @@ async def test_an_answer_comes_while_the_stream_is_still_open(serve: Serve, pain
 
 
 async def test_the_model_describes_itself_and_its_limits(serve: Serve) -> None:
-    set_to = {"max_photo_pixels": 5, "stream_window": 9, "stream_window_bytes": 2**33, "max_streams": 7}
-    set_to |= {"queue_photos": 6, "queue_bytes": 2**34, "max_client_calls": 8, "max_batch_photos": 4}
+    set_to: dict[str, float] = {
+        "max_photo_pixels": 5,
+        "stream_window": 9,
+        "stream_window_bytes": 2**33,
+        "max_streams": 7,
+    }
+    set_to |= {"queue_photos": 6, "queue_bytes": 2**34, "queue_seconds": 2.5}
+    set_to |= {"max_client_calls": 8, "max_batch_photos": 4}
     answer = await service(await serve(**set_to)).GetModel(pb.GetModelRequest())
     assert {name: getattr(answer.limits, name) for name in set_to} == set_to
     assert answer.model.is_default
