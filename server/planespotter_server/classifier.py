@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,10 +51,16 @@ class Decoders:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
+def untraced() -> AbstractContextManager[Callable[[str], None]]:
+    """Take note of nothing: what Tracing.photo does where nobody asked for traces."""
+    return nullcontext(lambda _: None)
+
+
 class Classifier:
     """Answers photos with the network of `bundle`. Make it inside a running event loop.
 
-    `on_broken` is called once if the device fails again and again.
+    `on_broken` is called once if the device fails again and again. What `traced` returns hears when each photo has been
+    decoded, has waited in the queue and has been on the device.
     """
 
     def __init__(
@@ -66,10 +72,12 @@ class Classifier:
         max_in_flight: int = 1,
         on_broken: Callable[[], None] = lambda: None,
         watcher: Watcher | None = None,
+        traced: Callable[[], AbstractContextManager[Callable[[str], None]]] = untraced,
     ) -> None:
         self.bundle = bundle
+        self._traced = traced
         self._settings = settings
-        self._engine = engine
+        self.engine = engine
         self._users = 0
         self._unused = asyncio.Event()
         self._unused.set()
@@ -120,9 +128,13 @@ class Classifier:
                 bytes=len(photo),
                 limit=limit,
             )
-        with self.in_use():
+        with self.in_use(), self._traced() as has_been:
             pixels = await decoders.decode(lambda: self._decode(photo), caller)
-            return await self._batcher.submit((pixels, alternatives), caller, caller.deadline)
+            has_been("decoded")
+            item = (pixels, alternatives)
+            answer = await self._batcher.submit(item, caller, caller.deadline, lambda: has_been("queued"))
+            has_been("on the device")
+            return answer
 
     async def retire(self) -> None:
         """Stop once the photos that it has in work are answered."""
@@ -137,6 +149,6 @@ class Classifier:
         return bundles.decode(photo, self.bundle.height, self.bundle.width, self._settings.max_photo_pixels)
 
     def _run(self, batch: Sequence[tuple[Pixels, int]]) -> list[bundles.Answer]:
-        outputs = self._engine.run(np.stack([pixels for pixels, _ in batch]))
+        outputs = self.engine.run(np.stack([pixels for pixels, _ in batch]))
         alternatives = [count for _, count in batch]
         return bundles.answer(self.bundle.tree, self.bundle.calibration, outputs, alternatives)

@@ -52,6 +52,14 @@ def serve(
     log_calls: Annotated[
         bool | None, _option("Log a line for each call.", SEEING, None, "no", "--log-calls/--no-log-calls")
     ] = None,
+    otlp_endpoint: Annotated[
+        str | None,
+        _option(
+            "Send traces to this OpenTelemetry collector, such as http://127.0.0.1:4317. Needs the extra 'tracing'.",
+            SEEING,
+            "URL",
+        ),
+    ] = None,
     model: Annotated[Path | None, _option("Folder of the one bundle to serve.", MODELS)] = None,
     models: Annotated[
         Path | None, _option("Folder of bundles to serve: NAME/VERSION/bundle.json. New ones are picked up.", MODELS)
@@ -75,9 +83,41 @@ def serve(
             default="1,2,4,8,16,32",
         ),
     ] = None,
+    engine: Annotated[
+        str | None,
+        _option(
+            "What runs the network: jax, openvino (on a CPU, in 8 bits if the bundle is prepared for it), "
+            "openvino-float32, or auto: jax on a GPU, else openvino where it is installed.",
+            DEVICE,
+            default="auto",
+        ),
+    ] = None,
+    engine_mode: Annotated[
+        str | None,
+        _option(
+            "On a CPU under OpenVINO: latency (all cores work on one batch) or throughput (each on one of its own).",
+            DEVICE,
+            default="latency",
+        ),
+    ] = None,
+    engine_threads: Annotated[
+        int | None, _option("Threads with which OpenVINO computes.", DEVICE, default="0: one per core")
+    ] = None,
+    engine_cache: Annotated[
+        Path | None,
+        _option(
+            "Folder, yours alone, for what JAX has compiled, so that the next start is quick; the user's own cache if "
+            "not given.",
+            DEVICE,
+        ),
+    ] = None,
     batches_in_flight: Annotated[
         int | None,
-        _option("Batches that the device is given at a time.", DEVICE, default="0: 2"),
+        _option(
+            "Batches that the device is given at a time.",
+            DEVICE,
+            default="0: those that the engine works on, and one that is made ready",
+        ),
     ] = None,
     max_delay_ms: Annotated[
         float | None, _option("How long an idle device waits for a batch to fill.", DEVICE, default=0)

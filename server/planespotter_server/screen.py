@@ -4,7 +4,6 @@ import textwrap
 from collections.abc import Sequence
 
 from planespotter_server.classifier import Classifier
-from planespotter_server.device import Device
 from planespotter_server.settings import Settings
 
 WIDTH = 80
@@ -16,7 +15,6 @@ def screen(
     address: str,
     models: Sequence[Classifier],
     default: str,
-    device: Device,
     settings: Settings,
     metrics_address: str = "",
 ) -> str:
@@ -27,9 +25,10 @@ def screen(
     first = models[0].bundle
     what = f"{first.name} {first.version}" if len(models) == 1 else f"{len(models)} models"
     sizes = ", ".join(map(str, settings.batch_sizes))
+    engines = " or ".join(dict.fromkeys(model.engine.description for model in models))
     rows = [
         ("callers", _callers(settings)),
-        ("device", f"{device.name}; photos go to it in batches of {sizes}"),
+        ("device", f"{engines}; photos go to it in batches of {sizes}"),
         (
             "photos",
             f"JPEG, PNG or WebP; at most {_bytes(settings.max_photo_bytes)} and "

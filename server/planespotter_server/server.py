@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 import structlog
@@ -17,9 +18,8 @@ import planespotter_models
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_server.admission import Admission
-from planespotter_server.classifier import Classifier
+from planespotter_server.classifier import Classifier, untraced
 from planespotter_server.clients import Clients
-from planespotter_server.device import Device, find_device
 from planespotter_server.exposure import check_exposure
 from planespotter_server.interceptor import Outermost
 from planespotter_server.library import Library
@@ -30,6 +30,9 @@ from planespotter_server.settings import ServerError, Settings
 from planespotter_server.tls import credentials
 from planespotter_server.tokens import Tokens
 from planespotter_training import bundle as bundles
+
+if TYPE_CHECKING:
+    from planespotter_server.tracing import Tracing
 
 SERVICE = pb.DESCRIPTOR.services_by_name["ClassifierService"].full_name
 
@@ -64,11 +67,17 @@ class Server:
         self._tls: grpc.ServerCredentials | None = None
         if settings.tls_cert is not None and settings.tls_key is not None:
             self._tls = credentials(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+        self._tracing: Tracing | None = None
+        if settings.otlp_endpoint:
+            from planespotter_server.tracing import Tracing  # what it needs is an extra
+
+            self._tracing = Tracing(settings.otlp_endpoint)
         outermost = Outermost(
             Clients(None if settings.tokens is None else Tokens(settings.tokens)),
             Admission(settings.max_streams, settings.max_client_calls),
             self.metrics,
             log_calls=settings.log_calls,
+            tracing=self._tracing,
         )
         self._server = grpc.aio.server(
             interceptors=[outermost],
@@ -122,6 +131,7 @@ class Server:
             max_in_flight=max_in_flight,
             on_broken=self._break,
             watcher=self.metrics,
+            traced=untraced if self._tracing is None else self._tracing.photo,
         )
 
     async def serve(self) -> None:
@@ -148,6 +158,8 @@ class Server:
         """End: calls that are still open have `grace` seconds to finish, None for none."""
         await self._server.stop(grace)
         await self.service.close()
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.close)
         if self._page is not None:
             await asyncio.to_thread(self._page.close)
 
@@ -194,14 +206,14 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> int:
         # The compiler cannot be interrupted: Python would wait for it, minutes perhaps, before it ended the process.
         os._exit(EXIT_DONE)
     try:
-        device, library = await warming
+        library = await warming
     except BaseException:
         await server.stop()
         raise
     await server.serve()
     served = server.service.models.all()
     address, default = join_address(settings.host, port), server.service.models.default
-    announce(screen(address, served, default, device, settings, server.metrics_address))
+    announce(screen(address, served, default, settings, server.metrics_address))
     for classifier in served:
         log.info("serving", model=classifier.bundle.name, version=classifier.bundle.version, port=port)
 
@@ -226,17 +238,23 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> int:
     return code
 
 
-async def _load(server: Server, settings: Settings, bundle: bundles.Bundle | None) -> tuple[Device, Library | None]:
+async def _load(server: Server, settings: Settings, bundle: bundles.Bundle | None) -> Library | None:
     """Compile and warm what shall be served."""
-    device = await asyncio.to_thread(find_device)
-    in_flight = settings.batches_in_flight or 2
 
     async def load(folder: Path) -> Classifier:
         return await prepare(await asyncio.to_thread(bundles.read, folder))
 
     async def prepare(bundle: bundles.Bundle) -> Classifier:
-        engine = await asyncio.to_thread(bundles.load_engine, bundle, settings.batch_sizes)
-        return server.classifier(bundle, engine, in_flight)
+        engine = await asyncio.to_thread(
+            bundles.load_engine,
+            bundle,
+            settings.batch_sizes,
+            settings.engine,
+            settings.engine_mode,
+            settings.engine_threads,
+            settings.engine_cache,
+        )
+        return server.classifier(bundle, engine, settings.batches_in_flight or engine.in_flight)
 
     models = server.service.models
     library = None
@@ -251,7 +269,7 @@ async def _load(server: Server, settings: Settings, bundle: bundles.Bundle | Non
             f"The setting default_model names {settings.default_model!r}, but what can be served is {served}. Name one "
             "of these, or leave it out."
         )
-    return device, library
+    return library
 
 
 async def _stop(server: Server, settings: Settings, signals: asyncio.Queue[str], pause: float) -> bool:

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from planespotter_training.bundle import EngineChoice, EngineMode
+
 MIB = 1024 * 1024
 PREFIX = "PLANESPOTTER_"
 # What a message needs beside its photo: names, options, lengths.
@@ -20,7 +22,7 @@ Count = Annotated[int, Field(ge=1, le=INT32)]  # GetModel reports the limits as 
 Size = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 
-PATHS = ("model", "models", "tls_cert", "tls_key", "tls_client_ca", "tokens")
+PATHS = ("model", "models", "engine_cache", "tls_cert", "tls_key", "tls_client_ca", "tokens")
 
 # Variables with our prefix that belong to others: other rooms', and those that Kubernetes sets in every container
 # beside a service that is called planespotter.
@@ -56,6 +58,8 @@ class Settings(BaseSettings):
     metrics_host: str = "127.0.0.1"
     log_calls: bool = False
     """Whether each call leaves a line in the log."""
+    otlp_endpoint: str = ""
+    """Where to send traces, by OTLP over gRPC; "" for nowhere."""
     model: Path | None = None
     """Folder of the one bundle to serve."""
     models: Path | None = None
@@ -68,8 +72,17 @@ class Settings(BaseSettings):
     """How often `models` is looked through for new versions."""
     batch_sizes: Annotated[tuple[Count, ...], NoDecode, Field(min_length=1)] = (1, 2, 4, 8, 16, 32)
     """Numbers of photos for which the network is compiled; in flags and the environment separated by commas."""
-    batches_in_flight: Annotated[int, Field(ge=0, le=8)] = 0
-    """Batches that are handed to the device at a time; 0 takes 2: one runs while the next is made ready."""
+    engine: EngineChoice = EngineChoice.AUTO
+    """What runs the network."""
+    engine_mode: EngineMode = EngineMode.LATENCY
+    """Whether all cores work on one batch, or each on one of its own."""
+    engine_threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Threads with which OpenVINO computes; 0 takes one per core."""
+    engine_cache: Path | None = None
+    """Where XLA keeps what it has compiled; None for the user's own cache. What is read from there is run."""
+    batches_in_flight: Annotated[int, Field(ge=0, le=64)] = 0
+    """Batches that are handed to the device at a time; 0 takes as many as the engine works on, and one that is made
+    ready meanwhile."""
     max_delay_ms: Annotated[float, Field(ge=0, le=10_000)] = 0.0
     """How long an idle device waits for a batch to fill."""
     decode_threads: Count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)

@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from planespotter_server.classifier import Classifier
-from planespotter_server.device import Device
 from planespotter_server.screen import screen
 from planespotter_server.settings import Settings
 from planespotter_training import bundle
@@ -12,7 +11,7 @@ from planespotter_training import bundle
 
 async def shown(loaded: tuple[bundle.Bundle, bundle.Engine], names: list[str], default: str, settings: Settings) -> str:
     models = [Classifier(replace(loaded[0], name=name), loaded[1], settings) for name in names]
-    return screen("127.0.0.1:50051", models, default, Device("cpu", "CPU, 2 cores"), settings)
+    return screen("127.0.0.1:50051", models, default, settings)
 
 
 async def test_one_model(loaded: tuple[bundle.Bundle, bundle.Engine]) -> None:
@@ -20,7 +19,7 @@ async def test_one_model(loaded: tuple[bundle.Bundle, bundle.Engine]) -> None:
     assert text.startswith(
         "Serving tiny 1 on 127.0.0.1:50051\n\n model     tiny 1: Airbus, Boeing; 6 types; 48 x 32 pix"
     )
-    assert "CPU, 2 cores" in text
+    assert f"device    {loaded[1].description}; photos go to it in batches of" in " ".join(text.split("\n"))
     assert "at most 16 MiB and 40 megapixels; 64 in a batch" in text
     assert "have 20 s to finish" in text
     assert max(map(len, text.splitlines())) <= 80

@@ -297,6 +297,7 @@ load = bundle.load_engine
 class Breaking:
     def __init__(self, engine):
         self.engine, self.batch_sizes, self.left = engine, engine.batch_sizes, 20
+        self.description, self.in_flight = engine.description, engine.in_flight
     def run(self, photos):
         self.left -= 1
         if self.left < 0 and sys.argv[1] == "fails":

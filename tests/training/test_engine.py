@@ -189,7 +189,7 @@ def test_openvino_tells_nobody_that_it_is_used(tmp_path: Path) -> None:
             "import os, sys",
             "os.register_at_fork(before=lambda: print('forked'))",
             "from planespotter_training.bundle import openvino_engine",
-            "found = [name for name, module in sys.modules.items() if name.startswith('openvino_telemetry') and module]",
+            "found = [name for name in sys.modules if name.startswith('openvino_telemetry') and sys.modules[name]]",
             "print(found)",
         ]
     )

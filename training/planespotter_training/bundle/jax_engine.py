@@ -54,7 +54,7 @@ class JaxEngine(FixedSizes):
             )
         device = f"CPU, {cores()} cores" if platform == "cpu" else f"{platform.upper()}, {jax.devices()[0].device_kind}"
         self.description = f"JAX on {device}"
-        self.in_flight = 1 if platform == "cpu" else 2  # on an accelerator, one is copied there while another runs
+        self.in_flight = 2  # one is made ready, on an accelerator also copied there, while another runs
 
     def _run(self, size: int, photos: NDArray[np.uint8]) -> Outputs:
         outputs: Outputs = jax.device_get(self._compiled[size](self._weights, photos))

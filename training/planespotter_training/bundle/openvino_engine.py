@@ -28,14 +28,15 @@ class OpenVinoEngine(FixedSizes):
         super().__init__(bundle, batch_sizes)
         assert bundle.layers is not None, "choose() has seen to this"
         threads = threads or cores()
-        self.in_flight = 1 if mode == EngineMode.LATENCY else threads
+        streams = 1 if mode == EngineMode.LATENCY else threads
+        self.in_flight = streams + 1  # one is made ready while the others run
         heads = list(bundle.tree.heads)
         try:
             network = build(
                 bundle.layers, bundle.weights, heads, bundle.height, bundle.width, int8=bundle.int8 if int8 else None
             )
             found = {head: int(network.output(head).partial_shape[1].get_length()) for head in heads}
-            compiled = {size: self._compile(network, size, threads) for size in self.batch_sizes}
+            compiled = {size: self._compile(network, size, threads, streams) for size in self.batch_sizes}
         except Exception as error:  # openvino raises many kinds for weights that do not fit each other
             raise BundleError(
                 f"The weights of the bundle {bundle.name} {bundle.version} make no network under OpenVINO "
@@ -54,16 +55,16 @@ class OpenVinoEngine(FixedSizes):
                 self._requests[size].put(model.create_infer_request())
         self.description = (
             f"OpenVINO in {'8 bits' if int8 else 'float32'} on CPU, {threads} "
-            f"{'thread' if threads == 1 else 'threads'}{', each for a batch' if self.in_flight > 1 else ''}"
+            f"{'thread' if threads == 1 else 'threads'}{', each for a batch' if streams > 1 else ''}"
         )
 
-    def _compile(self, network: ov.Model, size: int, threads: int) -> Any:
+    def _compile(self, network: ov.Model, size: int, threads: int, streams: int) -> Any:
         network.reshape([size, *self._photo_shape])
         settings = {
             # Without this it would round to bfloat16 where the processor can, and be slower where it can but barely.
             "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": self.in_flight,
+            "NUM_STREAMS": streams,
             # The threads share their cores with those that decode photos and speak with callers.
             "ENABLE_CPU_PINNING": False,
         }
