@@ -2,13 +2,11 @@
 
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import fields
 from itertools import pairwise
 from typing import Any
@@ -17,6 +15,7 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.client.web_command import web
 
 from planespotter_client import Alternative, Classification, Level, Limits, Metric, Model, ScoredLabel, Thresholds
 from planespotter_client import main as command
@@ -25,18 +24,6 @@ from planespotter_client.web.guard import host_name
 
 LIMITS = Limits(**{field.name: 1000 for field in fields(Limits)})
 TREE: dict[str, dict[str, tuple[str, ...]]] = {"Airbus": {"A380": ()}, "Boeing": {"737": ("737-800", "737 MAX 8")}}
-
-
-@contextmanager
-def web(*arguments: object) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Run `planespotter web`; yields the address of the page and the process."""
-    program = [sys.executable, "-m", "planespotter_client.main", "web", "--port", "0", *map(str, arguments)]
-    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        found = re.fullmatch(r"Drop photos on (http://\S+/)\n", process.stdout.readline())
-        assert found
-        yield found[1], process
-        process.send_signal(signal.SIGTERM)
 
 
 @pytest.fixture(scope="module")

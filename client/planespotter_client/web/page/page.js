@@ -116,11 +116,10 @@ function describe(model) {
 // ---- the filter
 
 for (const [level, words] of Object.entries(LEVELS)) {
-  const input = cards.element("input", { type: "radio", name: "level", value: level, id: `level-${level}`, checked: !level });
-  const count = cards.element("span", { className: "count" }, "0");
-  const label = cards.element("label", { htmlFor: input.id }, words, " ", count);
+  const input = cards.element("input", { type: "radio", name: "level", value: level, id: `level-${level || "all"}`, checked: !level });
+  const label = cards.element("label", {}, input, words, " ", cards.element("span", { className: "count" }, "0"));
   label.dataset.level = level;
-  at("levels").append(input, label);
+  at("levels").append(label);
 }
 
 function chosen() {

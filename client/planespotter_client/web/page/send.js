@@ -74,6 +74,7 @@ export class Sender {
         this.model = said;
         this.described(said);
         this.#recover();
+        this.#pump(); // photos may have come before the first answer to this question
         return true;
       }
       [sentence, again] = [said.error, said.again];
@@ -210,28 +211,35 @@ export class Sender {
   /** Return what to send of a photo; null if that is already known to be refused. */
   async #content(photo) {
     const limit = this.model.limits.photo_bytes;
-    const blob = (this.smaller && await smaller(photo.file, this.model.input)) || photo.file;
+    const blob = (this.smaller && await smaller(photo.file, this.model.input, limit)) || photo.file;
     if (blob.size <= limit) return blob;
     this.#fail(photo, `The photo has ${megabytes(blob.size)}; the server takes ${megabytes(limit)}. `
-      + "Have it made smaller (the box above), and send it again.");
+      + (this.smaller ? "Scale it down yourself." : "Have large photos made smaller (above), and send it again."));
     return null;
   }
 }
 
-/** Return a smaller JPEG of a photo, still several times as large as the network looks at; null where it stays as it is. */
-async function smaller(file, [height, width]) {
-  if (file.size < 200_000) return null;
+/**
+ * Return a smaller JPEG of a photo, of `limit` bytes at most but still larger than what the network looks at; null where
+ * it stays as it is.
+ */
+async function smaller(file, [height, width], limit) {
+  if (file.size < Math.min(200_000, limit)) return null;
   let picture;
   try {
     picture = await createImageBitmap(file);
-    const scale = Math.max(1024, 3 * height, 3 * width) / Math.max(picture.width, picture.height);
-    if (scale >= 1) return null;
-    const canvas = new OffscreenCanvas(Math.round(picture.width * scale), Math.round(picture.height * scale));
-    const pen = canvas.getContext("2d");
-    pen.imageSmoothingQuality = "high";
-    pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
-    const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.92 });
-    return blob.size < file.size ? blob : null;
+    const long = Math.max(picture.width, picture.height);
+    const least = Math.max(height, width);
+    for (let side = Math.max(1024, 3 * least); side >= least; side /= 1.5) {
+      const scale = Math.min(1, side / long);
+      const canvas = new OffscreenCanvas(Math.round(picture.width * scale), Math.round(picture.height * scale));
+      const pen = canvas.getContext("2d");
+      pen.imageSmoothingQuality = "high";
+      pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
+      const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.92 });
+      if (blob.size <= limit) return blob.size < file.size ? blob : null;
+    }
+    return null;
   } catch {
     return null; // the server says what is wrong with it
   } finally {
