@@ -20,6 +20,7 @@ from planespotter_client._errors import (
     UnavailableError,
     closed,
     from_call,
+    none_answers,
     not_ready,
 )
 from planespotter_client._photos import Photo
@@ -283,6 +284,8 @@ class AsyncPlaneSpotter:
             except PlaneSpotterError as error:
                 pause = attempts.pause(error, time.monotonic())
                 if pause is None or self._closed:
+                    if len(self._rotation.servers) > 1 and isinstance(error, UnavailableError) and not self._closed:
+                        raise none_answers(self.address, error) from error
                     raise
             await asyncio.sleep(pause)
 
@@ -323,7 +326,7 @@ class AsyncPlaneSpotter:
                 ended, others = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
                 if others and all(call.exception() for call in ended):
                     ended, _ = await asyncio.wait(others)  # the other one may do better
-            return next((call for call in ended if call.exception() is None), ended.pop()).result()
+            return min(ended, key=lambda call: call.exception() is not None).result()
         finally:
             for call in asked:
                 call.cancel()

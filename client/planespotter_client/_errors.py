@@ -247,6 +247,17 @@ def not_ready(address: str, timeout: float, last: PlaneSpotterError) -> Unavaila
     )
 
 
+def none_answers(addresses: str, last: UnavailableError) -> UnavailableError:
+    """Return the exception for several servers of which none answered; `last` is how the last attempt ended."""
+    return UnavailableError(
+        f"None of the servers at {addresses} answers. The last attempt ended so: {last}",
+        reason=last.reason,
+        metadata=last.metadata,
+        photo_id=last.photo_id,
+        retry_after=last.retry_after,
+    )
+
+
 def closed(address: str) -> UnavailableError:
     """Return the exception for a client of the server at `address` that was closed with calls under way."""
     return UnavailableError(f"The client of {address} was closed. Make another.", reason="CLIENT_CLOSED")

@@ -17,6 +17,7 @@ from planespotter_client._errors import (
     UnavailableError,
     closed,
     from_call,
+    none_answers,
     not_ready,
 )
 from planespotter_client._photos import Photo
@@ -276,6 +277,8 @@ class PlaneSpotter:
             except PlaneSpotterError as error:
                 pause = attempts.pause(error, time.monotonic())
                 if pause is None or self._closed:
+                    if len(self._rotation.servers) > 1 and isinstance(error, UnavailableError) and not self._closed:
+                        raise none_answers(self.address, error) from error
                     raise
             time.sleep(pause)
 

@@ -74,10 +74,15 @@ class Twin:
         while (one := await asyncio.to_thread(following)) is not None:
             yield one
 
-    async def model(self, name: str = "") -> Model:
+    async def model(self, name: str = "", **options: Any) -> Model:
         if isinstance(self.client, AsyncPlaneSpotter):
-            return await self.client.model(name)
-        return await asyncio.to_thread(self.client.model, name)
+            return await self.client.model(name, **options)
+        return await asyncio.to_thread(self.client.model, name, **options)
+
+    async def models(self) -> list[Model]:
+        if isinstance(self.client, AsyncPlaneSpotter):
+            return await self.client.models()
+        return await asyncio.to_thread(self.client.models)
 
     async def wait_until_ready(self, timeout: float) -> None:  # noqa: ASYNC109
         if isinstance(self.client, AsyncPlaneSpotter):
@@ -116,4 +121,5 @@ async def spotter(connect: Any, address: str) -> Twin:
 @pytest.fixture
 def both_twins() -> Callable[[str], list[Twin]]:
     """Make a client of each kind for an address."""
-    return lambda address: [Twin(PlaneSpotter(address)), Twin(AsyncPlaneSpotter(address))]
+    patience = 600.0  # a server may take its time to start
+    return lambda address: [Twin(kind(address, timeout=patience)) for kind in (PlaneSpotter, AsyncPlaneSpotter)]

@@ -8,6 +8,7 @@ import random
 import signal
 import socket
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent import futures
 from contextlib import contextmanager
@@ -15,11 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from google.rpc import code_pb2, status_pb2
-from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
@@ -29,6 +34,7 @@ from planespotter_client import (
     DeadlineError,
     Level,
     NotFoundError,
+    OverloadedError,
     PhotoAnswer,
     PlaneSpotter,
     PlaneSpotterError,
@@ -43,6 +49,7 @@ from planespotter_server.settings import Settings
 from planespotter_training import bundle
 
 Paint = Callable[..., bytes]
+PAINTED = (200, 128, 50)  # about what the tiny bundle takes for an A320neo
 
 
 async def collect(answers: AsyncIterator[PhotoAnswer]) -> list[PhotoAnswer]:
@@ -138,6 +145,45 @@ async def test_the_model_describes_itself(spotter: Any) -> None:
     assert (model.metrics[0].name, model.limits.stream_window) == ("constructor_accuracy", 4)
 
 
+async def test_a_model_can_be_asked_for_by_name_and_version(spotter: Any, paint: Paint) -> None:
+    [model] = await spotter.models()
+    assert (model.name, model.version, model.is_default) == ("tiny", "1", True)
+    assert model == await spotter.model("tiny", version="1")
+    photo = paint("747")
+    answer = await spotter.classify(photo, model="tiny", version="1")
+    assert (answer.model_name, answer.model_version) == ("tiny", "1")
+    for refused in (spotter.classify(photo, version="9"), spotter.model(version="9")):
+        with pytest.raises(NotFoundError):
+            await refused
+    for answers in (
+        await spotter.classify_many([photo], version="9"),
+        await collect(spotter.stream([photo], version="9")),
+    ):
+        assert isinstance(answers[0].error, NotFoundError)
+
+
+async def test_images_and_arrays_are_photos_too(spotter: Any, paint: Paint) -> None:
+    image = Image.open(io.BytesIO(paint("A320neo")))
+    photos = [image, np.asarray(image)]
+    for photo in photos:
+        assert (await spotter.classify(photo)).model.name == "A320neo"
+    assert model_names(await spotter.classify_many(photos)) == ["A320neo"] * 2
+    assert model_names(await collect(spotter.stream(photos))) == ["A320neo"] * 2
+
+
+async def test_large_photos_can_be_scaled_down_before_they_are_sent(spotter: Any) -> None:
+    """Noise around a colour: as a file it is larger than the server takes, its mean names the aircraft."""
+    noise = np.random.default_rng(0).integers(-40, 40, (300, 450, 3))
+    file = io.BytesIO()
+    Image.fromarray(np.clip(noise + PAINTED, 0, 255).astype(np.uint8)).save(file, "PNG")
+    photos = [file.getvalue()] * 2
+    assert (await spotter.classify(photos[0], shrink=True)).model.name == "A320neo"
+    assert model_names(await spotter.classify_many(photos, shrink=True)) == ["A320neo"] * 2
+    assert model_names(await collect(spotter.stream(photos, shrink=True))) == ["A320neo"] * 2
+    with pytest.raises(BadRequestError, match="shrink=True"):
+        await spotter.classify(photos[0])
+
+
 # Many photos
 
 
@@ -216,7 +262,7 @@ async def test_an_answer_comes_before_the_next_photo_is_there(spotter: Any, pain
     def camera() -> Iterator[bytes]:
         for _ in range(3):
             yield paint("747")
-            assert answered.wait(10), "the answer did not come while the stream was waiting for photos"
+            assert answered.wait(60), "the answer did not come while the stream was waiting for photos"
             answered.clear()
 
     async for _ in spotter.stream(camera()):
@@ -266,6 +312,7 @@ class Scripted(pb_grpc.ClassifierServiceServicer):
     def __init__(self) -> None:
         self.failures = 0
         self.calls = 0
+        self.over = threading.Event()
 
     def GetModel(self, request: Any, context: Any) -> pb.GetModelResponse:  # noqa: N802
         limits = pb.Limits(
@@ -280,7 +327,7 @@ class Scripted(pb_grpc.ClassifierServiceServicer):
     def Classify(self, request: Any, context: Any) -> pb.ClassifyResponse:  # noqa: N802
         self.calls += 1
         if request.photo == b"slow":
-            threading.Event().wait(1)
+            self.over.wait(60)
         if self.calls <= self.failures:
             context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
         return pb.ClassifyResponse()
@@ -298,37 +345,44 @@ class Scripted(pb_grpc.ClassifierServiceServicer):
 
 
 @contextmanager
-def scripted(servicer: Scripted) -> Iterator[str]:
+def scripted(servicer: Scripted, checks: health.HealthServicer | None = None) -> Iterator[str]:
     server = grpc.server(futures.ThreadPoolExecutor(4))
     pb_grpc.add_ClassifierServiceServicer_to_server(servicer, server)
+    if checks is not None:
+        health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    yield f"127.0.0.1:{port}"
-    server.stop(None).wait()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        servicer.over.set()
+        server.stop(None).wait()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@pytest.fixture
+def kept_port() -> Iterator[int]:
+    """A port that no other program is given meanwhile, for one server of ours after the other."""
+    with socket.socket() as holder:  # which does not listen
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield int(holder.getsockname()[1])
 
 
 async def test_no_server_gets_a_sentence(connect: Any, paint: Paint) -> None:
-    spotter = await connect(f"127.0.0.1:{free_port()}")
+    spotter = await connect("127.0.0.1:1")
     with pytest.raises(UnavailableError, match="No planespotter server answers at 127"):
         await spotter.classify(paint("747"))
     with pytest.raises(UnavailableError, match="was ready at"):
         await spotter.wait_until_ready(0.3)
 
 
-async def test_a_server_that_comes_later_is_waited_for(connect: Any) -> None:
-    port = free_port()
-    spotter = await connect(f"127.0.0.1:{port}")
-    waiting = asyncio.create_task(spotter.wait_until_ready(20))
+async def test_a_server_that_comes_later_is_waited_for(connect: Any, kept_port: int) -> None:
+    spotter = await connect(f"127.0.0.1:{kept_port}")
+    waiting = asyncio.create_task(spotter.wait_until_ready(60))
     await asyncio.sleep(0.5)
     server = grpc.server(futures.ThreadPoolExecutor(1))
     pb_grpc.add_ClassifierServiceServicer_to_server(Scripted(), server)
-    server.add_insecure_port(f"127.0.0.1:{port}")
+    server.add_insecure_port(f"127.0.0.1:{kept_port}")
     server.start()
     await waiting
     server.stop(None).wait()
@@ -346,8 +400,9 @@ async def test_a_short_absence_of_the_server_is_not_noticed(connect: Any) -> Non
 async def test_a_deadline_that_passes_gets_a_sentence(connect: Any) -> None:
     with scripted(Scripted()) as address:
         spotter = await connect(address)
+        await spotter.model()
         with pytest.raises(DeadlineError, match="did not answer in the time allowed"):
-            await spotter.classify(b"slow", timeout=0.1)
+            await spotter.classify(b"slow", timeout=0.5)
 
 
 async def test_a_stream_that_breaks_goes_on_in_another(connect: Any) -> None:
@@ -436,8 +491,12 @@ async def test_a_stream_whose_server_goes_away_for_good_gives_what_it_has_and_th
         async for answer in spotter.stream(b"photo" for _ in range(20)):
             answers.append(answer)  # noqa: PERF401  (what came before the end counts)
 
-    with scripted(Leaving([5])) as address, pytest.raises(UnavailableError):
-        await gather(await connect(address, timeout=1.0))
+    with scripted(Leaving([5])) as address:
+        spotter = await connect(address)
+        await spotter.model()
+        spotter.client.timeout = 1.0  # so long it looks for another server
+        with pytest.raises(UnavailableError):
+            await gather(spotter)
     assert sorted(answer.index for answer in answers) == list(range(5))
 
 
@@ -451,9 +510,7 @@ async def test_a_server_that_leaves_without_what_it_promised_is_told_apart(conne
         await collect((await connect(address)).stream([b"photo"]))
 
 
-async def test_a_stream_outlives_its_server(
-    connect: Any, tiny_bundle: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_stream_outlives_its_server(connect: Any, tiny_bundle: Path, paint: Paint, kept_port: int) -> None:
     """The real server goes under load, and another takes its place."""
     read = bundle.read(tiny_bundle)
     engine = bundle.load_engine(read, (1, 4))
@@ -465,7 +522,8 @@ async def test_a_stream_outlives_its_server(
         await server.serve()
         return server, port
 
-    first, port = await start(0)
+    port = kept_port
+    first, _ = await start(port)
     spotter = await connect(f"127.0.0.1:{port}")
     await spotter.model()  # the synchronous one would ask for limits in this thread, which is the server's too
     names = ["737-800", "A320neo", "A320-200"] * 100
@@ -487,7 +545,7 @@ async def test_a_stream_outlives_its_server(
 
 
 async def test_no_photo_is_lost_or_answered_twice_when_the_server_is_killed(
-    server_process: Any, both_twins: Any, paint: Paint
+    server_process: Any, both_twins: Any, paint: Paint, kept_port: int
 ) -> None:
     """A server process is killed with photos of both clients in work, and another takes its place."""
     names = ["737-800", "A320neo", "A320-200"] * 40
@@ -503,7 +561,7 @@ async def test_no_photo_is_lost_or_answered_twice_when_the_server_is_killed(
         async for answer in twin.stream(photos()):
             answers.append(answer)  # noqa: PERF401  (the test watches it grow)
 
-    address, process = await server_process()
+    address, process = await server_process(kept_port)
     twins = both_twins(address)
     found: list[list[PhotoAnswer]] = [[], []]
     gathering = [asyncio.create_task(gather(*pair)) for pair in zip(twins, found, strict=True)]
@@ -513,7 +571,7 @@ async def test_no_photo_is_lost_or_answered_twice_when_the_server_is_killed(
     stopped.set()
     process.kill()
     process.wait()
-    await server_process(int(address.rpartition(":")[2]))
+    await server_process(kept_port)
     await asyncio.gather(*gathering)
     for twin, answers in zip(twins, found, strict=True):
         await twin.close()
@@ -629,6 +687,265 @@ async def test_a_batch_that_fails_leaves_the_others_alone(connect: Any) -> None:
         answers = await (await connect(address)).classify_many([b"photo"] * 20)
     assert [answer.error is None for answer in answers] == [True] * 9 + [False] * 9 + [True] * 2
     assert [answer.index for answer in answers] == list(range(20))
+
+
+# Busy and slow servers
+
+
+def later(seconds: float) -> status_pb2.Status:
+    status = status_pb2.Status(code=code_pb2.RESOURCE_EXHAUSTED, message="Full.")
+    status.details.add().Pack(ErrorInfo(reason="QUEUE_FULL"))
+    retry = RetryInfo()
+    retry.retry_delay.FromMilliseconds(round(1000 * seconds))
+    status.details.add().Pack(retry)
+    return status
+
+
+class Busy(Scripted):
+    """A server that asks to come back later, so many times for each call, stream and photo."""
+
+    def __init__(self, refusals: int, seconds: float = 0.001) -> None:
+        super().__init__()
+        self.refusals = refusals
+        self.word = later(seconds)
+        self.streams = 0
+        self.heard: Counter[str] = Counter()
+
+    def refuse(self, context: Any) -> None:
+        context.abort_with_status(rpc_status.to_status(self.word))
+
+    def Classify(self, request: Any, context: Any) -> pb.ClassifyResponse:  # noqa: N802
+        self.calls += 1
+        if self.calls <= self.refusals:
+            self.refuse(context)
+        return pb.ClassifyResponse()
+
+    def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
+        self.streams += 1
+        if self.streams <= self.refusals:
+            self.refuse(context)
+        for request in requests:
+            self.heard[request.photo_id] += 1
+            busy = self.heard[request.photo_id] <= self.refusals
+            yield pb.StreamClassifyResponse(photo_id=request.photo_id, error=self.word if busy else None)
+
+
+async def test_a_busy_server_is_asked_again_when_it_says(connect: Any) -> None:
+    with scripted(servicer := Busy(3)) as address:
+        await (await connect(address)).classify(b"photo")
+        assert servicer.calls == 4
+
+
+async def test_a_busy_server_is_not_asked_again_by_who_does_not_want_that(connect: Any, tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"photo")
+    with scripted(servicer := Busy(9, seconds=0.25)) as address:
+        with pytest.raises(OverloadedError) as refused:
+            await (await connect(address, retries=0)).classify(tmp_path / "photo.jpg")
+        assert (refused.value.reason, refused.value.retry_after) == ("QUEUE_FULL", 0.25)
+        assert refused.value.photo_id == str(tmp_path / "photo.jpg")
+        assert servicer.calls == 1
+
+
+async def test_nobody_waits_for_a_busy_server_beyond_the_deadline(connect: Any) -> None:
+    with scripted(servicer := Busy(9, seconds=3600)) as address:
+        with pytest.raises(OverloadedError):
+            await (await connect(address)).classify(b"photo", timeout=60)
+        assert servicer.calls == 1
+
+
+async def test_a_stream_sends_again_what_a_busy_server_refused(connect: Any) -> None:
+    with scripted(servicer := Busy(2)) as address:
+        answers = await collect((await connect(address)).stream(b"photo" for _ in range(20)))
+    assert [(answer.index, answer.error) for answer in answers] == [(index, None) for index in range(20)]
+    assert set(servicer.heard.values()) == {3}
+
+
+async def test_a_stream_does_not_ask_a_busy_server_for_ever(connect: Any) -> None:
+    class Full(Busy):
+        def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
+            self.streams = 10**6
+            return super().StreamClassify(requests, context)
+
+    with scripted(servicer := Full(10**6 - 1)) as address:
+        answers = await collect((await connect(address, retries=2)).stream(b"photo" for _ in range(5)))
+    assert [(answer.index, type(answer.error)) for answer in answers] == [(n, OverloadedError) for n in range(5)]
+    assert set(servicer.heard.values()) == {3}
+
+
+class SlowOnce(Scripted):
+    """A server whose first call takes until somebody gives up, or the second has ended."""
+
+    def __init__(self, second: grpc.StatusCode | None = None) -> None:
+        super().__init__()
+        self.second = second
+        self.numbers = itertools.count(1)
+        self.second_ended = threading.Event()
+        self.first_cancelled = threading.Event()
+
+    def Classify(self, request: Any, context: Any) -> pb.ClassifyResponse:  # noqa: N802
+        number = next(self.numbers)
+        self.calls = max(self.calls, number)
+        if number == 1:
+            context.add_callback(self.first_cancelled.set)
+            (self.second_ended if self.second else self.first_cancelled).wait(60)
+        elif self.second:
+            self.second_ended.set()
+            context.abort(self.second, "no")
+        return pb.ClassifyResponse()
+
+
+async def test_a_slow_call_is_made_a_second_time_on_request(connect: Any) -> None:
+    with scripted(servicer := SlowOnce()) as address:
+        await (await connect(address)).classify(b"photo", hedge=0.01)
+        assert await asyncio.to_thread(servicer.first_cancelled.wait, 60), "the slower call is cancelled"
+    assert servicer.calls == 2
+
+
+async def test_a_second_call_that_fails_leaves_the_first_its_chance(connect: Any) -> None:
+    with scripted(servicer := SlowOnce(grpc.StatusCode.INTERNAL)) as address:
+        await (await connect(address)).classify(b"photo", hedge=0.01)
+    assert servicer.calls == 2
+
+
+async def test_a_quick_call_is_made_once(connect: Any) -> None:
+    with scripted(servicer := Scripted()) as address:
+        await (await connect(address)).classify(b"photo", hedge=60)
+        assert servicer.calls == 1
+        servicer.failures = 99
+        with pytest.raises(UnavailableError):
+            await (await connect(address)).classify(b"photo", hedge=60)
+
+
+# In order
+
+
+class Reversing(Scripted):
+    """A server that answers two photos at a time, the second one first."""
+
+    def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
+        for one, other in zip(requests, requests, strict=False):
+            yield pb.StreamClassifyResponse(photo_id=other.photo_id)
+            yield pb.StreamClassifyResponse(photo_id=one.photo_id)
+
+
+async def test_answers_come_in_the_order_of_the_photos_on_request(connect: Any) -> None:
+    photos = [b"photo"] * 4 + ["/nowhere.jpg"] + [b"photo"] * 4
+    with scripted(Reversing()) as address:
+        twin = await connect(address)
+        assert [answer.index async for answer in twin.stream(photos, ordered=True)] == list(range(9))
+        assert [answer.index async for answer in twin.stream(photos, window=4)] != list(range(9))
+
+
+async def test_what_was_held_back_for_the_order_comes_before_the_error(connect: Any) -> None:
+    class Half(Reversing):
+        def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
+            next(requests)
+            yield pb.StreamClassifyResponse(photo_id=next(requests).photo_id)
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no more")
+
+    answers: list[PhotoAnswer] = []
+
+    async def gather(twin: Any) -> None:
+        async for answer in twin.stream([b"photo"] * 4, ordered=True):
+            answers.append(answer)  # noqa: PERF401  (what came before the end counts)
+
+    with scripted(Half()) as address, pytest.raises(BadRequestError):
+        await gather(await connect(address))
+    assert [answer.index for answer in answers] == [1]
+
+
+# Several servers
+
+
+async def test_calls_go_to_all_servers_by_turns(connect: Any) -> None:
+    servicers = [Scripted(), Scripted()]
+    with scripted(servicers[0]) as one, scripted(servicers[1]) as other:
+        for address in ([one, other], f"{one}, {other}"):
+            spotter = await connect(address)
+            for _ in range(6):
+                await spotter.classify(b"photo")
+    assert [servicer.calls for servicer in servicers] == [6, 6]
+
+
+async def test_a_server_that_is_not_well_gets_no_calls_until_it_is(connect: Any) -> None:
+    sick, well = Scripted(), Scripted()
+    checks = health.HealthServicer()
+    checks.set("planespotter.v1.ClassifierService", health_pb2.HealthCheckResponse.NOT_SERVING)
+    with scripted(sick, checks) as one, scripted(well) as other:
+        spotter = await connect([one, other])
+        for _ in range(6):
+            await spotter.classify(b"photo")
+        assert (sick.calls, well.calls) == (0, 6)
+        checks.set("planespotter.v1.ClassifierService", health_pb2.HealthCheckResponse.SERVING)
+        async with asyncio.timeout(60):
+            while not sick.calls:
+                await spotter.classify(b"photo")
+                await asyncio.sleep(0.05)
+
+
+async def test_when_one_of_two_servers_goes_calls_and_streams_go_on(
+    connect: Any, tiny_bundle: Path, paint: Paint
+) -> None:
+    read = bundle.read(tiny_bundle)
+    engine = bundle.load_engine(read, (1, 4))
+    servers, addresses = [], []
+    for _ in range(2):
+        server = Server(Settings(port=0))
+        addresses.append(f"127.0.0.1:{await server.start()}")
+        server.service.models.put("tiny", {"1": server.classifier(read, engine)})
+        await server.serve()
+        servers.append(server)
+    spotter = await connect(addresses)
+    await spotter.model()
+    names = ["737-800", "A320neo"] * 60
+    answers: list[PhotoAnswer] = []
+
+    async def gather() -> None:
+        async for answer in spotter.stream(paint(name) for name in names):
+            answers.append(answer)  # noqa: PERF401  (the test watches it grow)
+
+    gathering = asyncio.create_task(gather())
+    while len(answers) < 20 and not gathering.done():  # noqa: ASYNC110  (a list sets no event)
+        await asyncio.sleep(0.01)
+    await servers[1].stop()  # the stream was the second call, so it is here
+    await gathering
+    assert model_names(sorted(answers, key=lambda answer: answer.index)) == names
+    for _ in range(4):
+        assert (await spotter.classify(paint("747"))).family.name == "747"
+    await servers[0].stop()
+    with pytest.raises(UnavailableError, match="None of the servers at"):
+        await spotter.classify(paint("747"))
+
+
+async def test_a_name_that_is_looked_up_will_do(connect: Any) -> None:
+    with scripted(Scripted()) as address:
+        await (await connect(f"dns:///localhost:{address.rpartition(':')[2]}")).classify(b"photo")
+
+
+@pytest.mark.parametrize("address", [[], "", "a:1,,b:2", ["a:1", "b"], "a:1;b:2", "a:1,b"])
+async def test_each_address_must_be_one(connect: Any, address: Any) -> None:
+    with pytest.raises(BadRequestError) as refused:
+        await connect(address)
+    assert refused.value.reason == "ADDRESS_MALFORMED"
+
+
+async def test_a_client_that_is_closed_says_so_to_who_still_waits(connect: Any) -> None:
+    class Silent(Scripted):
+        def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
+            yield pb.StreamClassifyResponse(photo_id=next(requests).photo_id)
+            ended = threading.Event()
+            context.add_callback(ended.set)
+            ended.wait(60)
+
+    with scripted(Silent()) as address:
+        twin = await connect(address)
+        answers = twin.stream([b"photo"] * 3)
+        await anext(answers)
+        await twin.close()
+        with pytest.raises(UnavailableError, match="was closed"):
+            await anext(answers)
+        with pytest.raises(UnavailableError, match="was closed"):
+            await twin.classify(b"photo")
 
 
 class Foreign(Scripted):

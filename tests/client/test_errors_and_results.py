@@ -1,14 +1,28 @@
 """Exceptions and results: the table is complete, the values print well."""
 
+import dataclasses
 import inspect
 import json
+import subprocess
+import sys
 import types
 
 import grpc
 import pytest
 
 import planespotter_client
-from planespotter_client import Alternative, Classification, Level, PlaneSpotterError, ScoredLabel, _errors
+from planespotter_client import (
+    Alternative,
+    BadRequestError,
+    Classification,
+    Level,
+    MissingPackageError,
+    PhotoAnswer,
+    PlaneSpotterError,
+    ScoredLabel,
+    _errors,
+    frame,
+)
 
 
 def test_the_package_exports_just_what_it_lists() -> None:
@@ -69,3 +83,59 @@ def test_an_answer_turns_into_plain_values() -> None:
     }
     assert json.loads(answer.to_json()) == answer.to_dict()
     assert answer == answer.__class__(**vars(answer))
+
+
+SURE = Classification(
+    Level.MODEL, ScoredLabel("Boeing", 0.99), ScoredLabel("737", 0.97), ScoredLabel("737-800", 0.94), (), "first", "1.0"
+)
+ANSWERS = [
+    PhotoAnswer(1, "b.jpg", b"", error=BadRequestError("It is empty.", reason="PHOTO_EMPTY", photo_id="b.jpg")),
+    PhotoAnswer(0, "a.jpg", b"", classification=SURE),
+]
+
+
+def test_an_answer_among_many_prints_with_its_photo() -> None:
+    assert [str(answer) for answer in ANSWERS] == ["b.jpg: It is empty.", "a.jpg: Boeing 737-800 (94 %)"]
+    assert str(Alternative("Airbus", "A380", "", 0.001)) == "Airbus A380 (< 1 %)"
+
+
+def test_an_answer_among_many_turns_into_json_without_the_photo_itself() -> None:
+    failed, sure = (json.loads(answer.to_json()) for answer in ANSWERS)
+    assert failed["error"] == {
+        "message": "It is empty.",
+        "reason": "PHOTO_EMPTY",
+        "metadata": {},
+        "photo_id": "b.jpg",
+        "retry_after": None,
+    }
+    assert sure == {"index": 0, "photo_id": "a.jpg", "classification": SURE.to_dict(), "error": None}
+
+
+def test_answers_compare_by_what_they_say() -> None:
+    assert PhotoAnswer(0, "a.jpg", b"", classification=SURE) == PhotoAnswer(0, "a.jpg", b"other", classification=SURE)
+    assert dataclasses.replace(SURE, model_version="1.1") != SURE
+    assert len({SURE, dataclasses.replace(SURE)}) == 1
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        SURE.level = Level.UNKNOWN  # type: ignore[misc]
+
+
+def test_answers_make_a_table() -> None:
+    table = frame(iter(ANSWERS))
+    assert list(table.index) == [0, 1]
+    sure, failed = table.to_dict("records")
+    assert (sure["photo_id"], sure["level"], sure["name"]) == ("a.jpg", "model", "Boeing 737-800")
+    assert (sure["model_probability"], sure["model_version"]) == (0.94, "1.0")
+    assert (failed["error"], failed["reason"]) == ("It is empty.", "PHOTO_EMPTY")
+    assert list(frame([]).columns) == list(table.columns), "no answers make a table without rows"
+
+
+def test_without_pandas_a_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingPackageError, match="pip install pandas"):
+        frame(ANSWERS)
+
+
+def test_importing_the_client_imports_nothing_heavy() -> None:
+    heavy = {"jax", "pandas", "numpy", "PIL", "playwright", "rich", "typer"}
+    code = f"import sys, planespotter_client; print({heavy} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout == "set()\n"
