@@ -17,7 +17,8 @@ HEAD = """# Whose photos these are
 
 {count} photos in this folder may be used by anyone who names their authors and licences, as this page does. Keep it
 with the photos, and with what is made from them. Where a size is given, the image here was scaled down from its
-original of that size, in pixels; nothing else was changed. Share-alike licences (CC BY-SA) apply to changed photos too.
+original of that size, in pixels, and where rows are, so many were cut off at its bottom; nothing else was changed.
+Share-alike licences (CC BY-SA) apply to changed photos too.
 
 """
 
@@ -46,6 +47,16 @@ def write(folder: Path) -> int:
     return len(rows)
 
 
+def refresh(folder: Path) -> None:
+    """Write ATTRIBUTION.md again if the catalog in `folder` has one, for rows that have changed.
+
+    A page none of whose photos is left stays: their images do too, and what took the rows away may be undone. Raises
+    CatalogError as `write` does.
+    """
+    if (folder / FILE).exists() and (catalog.read(folder)["licence"].str.strip() != "").any():
+        write(folder)
+
+
 def _line(row: Mapping[str, str]) -> str:
     """Return what is to be said of one photo."""
     title = _text(row.get("title") or row["photo_id"])
@@ -56,8 +67,13 @@ def _line(row: Mapping[str, str]) -> str:
         parts.append(f"credit: {credit}")
     parts.append(_link(_text(row["licence"]), row.get("licence_url", "")))
     original = row.get("original_size", "")
-    if re.fullmatch(r"\d+x\d+", original) and original != f"{row['width']}x{row['height']}":
+    cut = row.get("cropped_bottom", "")
+    cut = cut if cut.isdecimal() else ""
+    whole = int(row["height"]) + int(cut) if cut and row["height"].isdecimal() else row["height"]
+    if re.fullmatch(r"\d+x\d+", original) and original != f"{row['width']}x{whole}":
         parts.append(f"scaled down from {original}")
+    if cut:
+        parts.append(f"without its lowest {cut} rows")
     return f"{', '.join(parts)}: `{row['file'].replace('`', '')}`"
 
 
@@ -65,7 +81,7 @@ def _link(text: str, address: str) -> str:
     """Return a link in Markdown, or the text alone if there is no address of the web to lead to."""
     if re.match(r"https?://", address) is None:
         return text
-    safe = "".join(f"%{ord(letter):02X}" if letter in ' <>()"\\`' else letter for letter in "".join(address.split()))
+    safe = "".join(f"%{ord(letter):02X}" if letter in ' <>()"\\`' else letter for letter in " ".join(address.split()))
     return f"[{text}]({safe})"
 
 

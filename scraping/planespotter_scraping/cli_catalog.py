@@ -109,8 +109,9 @@ def write_attribution(
     """Write the page that names the authors of the photos.
 
     CATALOG/ATTRIBUTION.md has author, licence and source of each photo
-    that has a licence. A scrape of Wikimedia Commons writes it by itself;
-    write it anew after you have merged, cleaned or edited a catalog.
+    that has a licence. A scrape of Wikimedia Commons writes it by itself,
+    and a clean or an import writes again the one that is there; write it
+    anew after you have merged or edited a catalog.
 
     Example: planespotter catalog attribution photos
     """

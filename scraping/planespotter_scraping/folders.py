@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from planespotter_scraping import catalog
+from planespotter_scraping import attribution, catalog
 from planespotter_scraping.catalog import CatalogError
 from planespotter_scraping.images import SUFFIXES, examine
 from planespotter_scraping.labels import LabelPath, explain, knows, maker
@@ -100,6 +100,7 @@ def import_folder(
         for file, given in rows.items():
             _import_one(folder, file, given, out, source, link, held, first, outcome)
             progress(outcome, len(rows))
+        attribution.refresh(out)
     return outcome
 
 

@@ -6,6 +6,7 @@ card: it returns the place, what else the text tells, and why. It goes only as d
 family, and a model is not guessed. `place` is the part of its answer that training needs.
 """
 
+import difflib
 import re
 from collections.abc import Collection
 from typing import NamedTuple
@@ -199,6 +200,13 @@ def maker(aircraft_type: str) -> str:
 def knows(constructor: str) -> bool:
     """Return whether `constructor` is a name, in any spelling, of one that this module knows."""
     return _whose(constructor, "")[0] in CONSTRUCTORS.values()
+
+
+def nearest(constructor: str) -> str:
+    """Return the constructor that a name which this module does not know is most like, "" if it is like none."""
+    name = " ".join(constructor.split()).lower()
+    close = [] if knows(constructor) else difflib.get_close_matches(name, CONSTRUCTORS, 1, 0.75)
+    return CONSTRUCTORS[close[0]] if close else ""
 
 
 def _whose(constructor: str, aircraft_type: str) -> tuple[str, str]:

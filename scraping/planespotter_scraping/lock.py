@@ -7,7 +7,7 @@ a killed one has left half written, the next one to hold the catalog removes. Re
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 
@@ -19,8 +19,10 @@ from planespotter_scraping.whole_file import CUT_FILES
 def hold(folder: Path) -> Iterator[None]:
     """Hold the catalog in `folder`, which is made if need be, so that nothing else writes into it meanwhile.
 
-    Raises CatalogError at once if another process holds it, or if there cannot be such a folder.
+    A folder that was made for this and in which nothing was stored is removed again, with those around it. Raises
+    CatalogError at once if another process holds it, or if there cannot be such a folder.
     """
+    made = [around for around in (folder, *folder.parents) if not around.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -41,6 +43,9 @@ def hold(folder: Path) -> Iterator[None]:
         _remove_cut_files(folder)
         yield
     finally:
+        with suppress(OSError):  # something was stored
+            for empty in made:
+                empty.rmdir()
         os.close(handle)
 
 

@@ -36,7 +36,7 @@ class Wiki:
 
     `trouble` are answers that come first, before things go well: (status, headers, JSON or text) for the API, and
     `image_trouble` the same for a file, by its page id. `part_size`: answers name the categories of so many files
-    at a time, and the rest in further parts.
+    at a time, and the rest in further parts. `most`: of images it gives so many, and the others once `more` is set.
     """
 
     categories: dict[str, list[str]]
@@ -47,6 +47,8 @@ class Wiki:
     image_trouble: dict[int, list[tuple[int, dict[str, str], object]]] = field(default_factory=dict)
     warnings: Json | None = None
     robots: str | None = None
+    most: int = 1_000_000
+    more: threading.Event = field(default_factory=threading.Event)
     asked: list[dict[str, str]] = field(default_factory=list)  # of the API
     fetched: list[str] = field(default_factory=list)  # paths of images
     agents: set[str] = field(default_factory=set)
@@ -162,6 +164,8 @@ def serve(wiki: Wiki) -> Iterator[str]:
         _, kind, pageid = [*unquote(parts.path).split("/"), "", ""][:3]
         if kind in ("thumb", "original") and pageid.isdecimal():
             wiki.fetched.append(parts.path)
+            if len(wiki.fetched) > wiki.most:
+                wiki.more.wait(300)
             if wiki.image_trouble.get(int(pageid)):
                 return wiki.image_trouble[int(pageid)].pop(0)
             return 200, {"Content-Type": "image/jpeg"}, picture(int(pageid), 300)

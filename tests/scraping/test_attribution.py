@@ -1,16 +1,21 @@
 """The page that names the authors, made from the rows of a catalog."""
 
+import io
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from typer.testing import CliRunner
 
 from planespotter_scraping import attribution, catalog
 from planespotter_scraping.catalog import CatalogError
+from planespotter_scraping.cleaning import clean
 from planespotter_scraping.cli import app
+from planespotter_scraping.folders import import_folder
 
 ROW = {
     "photo_id": "commons-1",
@@ -26,6 +31,13 @@ ROW = {
     "height": "853",
     "original_size": "3000x2000",
 }
+
+
+def jpeg(side: int) -> bytes:
+    file = io.BytesIO()
+    noise = np.random.default_rng(side).integers(0, 255, (side, side, 3), np.uint8)
+    Image.fromarray(noise).save(file, "JPEG")
+    return file.getvalue()
 
 
 def lines(folder: Path) -> list[str]:
@@ -45,6 +57,36 @@ def test_each_photo_with_a_licence_has_a_line_with_all_that_the_licence_asks_for
     assert (
         (tmp_path / "ATTRIBUTION.md").read_text(encoding="utf-8").splitlines()[2].startswith("1 photos in this folder")
     )
+
+
+def test_an_address_with_spaces_leads_where_it_did_and_a_cut_is_told(tmp_path: Path) -> None:
+    row = {**ROW, "page_url": "https://wiki.test/A 1.jpg", "height": "846", "cropped_bottom": "7"}
+    catalog.append(tmp_path, {**row, "original_size": "1280x853"}, b"1")
+    attribution.write(tmp_path)
+    assert "](https://wiki.test/A%201.jpg) by" in lines(tmp_path)[0]
+    assert "4.0), without its lowest 7 rows: `images/" in lines(tmp_path)[0]
+
+
+def test_a_clean_its_undo_and_an_import_write_the_page_again_if_there_is_one(tmp_path: Path) -> None:
+    folder, own = tmp_path / "catalog", tmp_path / "own" / "Boeing" / "737-800"
+    small, large = (jpeg(side) for side in (64, 300))
+    catalog.append(folder, ROW, large)
+    catalog.append(folder, {**ROW, "photo_id": "commons-2"}, small)
+    clean.clean(folder)
+    assert not (folder / attribution.FILE).exists()
+    clean.undo(folder)
+    attribution.write(folder)
+    clean.clean(folder, dry_run=True)
+    assert len(lines(folder)) == 2
+    clean.clean(folder)
+    assert len(lines(folder)) == 1
+    clean.undo(folder)
+    assert len(lines(folder)) == 2
+    own.mkdir(parents=True)
+    (own / "1.jpg").write_bytes(jpeg(301))
+    (tmp_path / "labels.csv").write_text("file,constructor,licence\nBoeing/737-800/1.jpg,Boeing,CC0\n")
+    import_folder(tmp_path / "own", folder, labels=tmp_path / "labels.csv")
+    assert len(lines(folder)) == 3
 
 
 def test_what_is_not_known_is_not_claimed(tmp_path: Path) -> None:

@@ -52,6 +52,19 @@ def test_only_the_constructors_and_pages_that_were_asked_for_are_stored(tmp_path
     assert outcome.other_constructors == {"Airbus": 24 - len(wanted)}
 
 
+def test_a_constructor_that_is_written_wrong_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    words = r"The constructor 'Boing' is not known\. Did you mean Boeing\?"
+    with pytest.raises(ScrapeError, match=words):
+        scrape("sample", tmp_path / "photos", url="http://127.0.0.1:9", constructors=["Airbus", "Boing"])
+    assert not (tmp_path / "photos").exists()
+
+
+def test_constructors_of_which_the_site_has_no_photo_are_an_error_that_names_those_it_has(tmp_path: Path) -> None:
+    words = r"of 12 photos, none shows an aircraft by Sukhoi\. They are by (\w+ \(\d+\)(, )?)+\. Name some of these"
+    with serve(SampleSite(photos=12)) as base, pytest.raises(ScrapeError, match=words):
+        scrape("sample", tmp_path / "photos", url=base, constructors=["Sukhoi"])
+
+
 def test_a_page_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     words = r"page .*page=2 could not be read: the site answered 500"
     site = SampleSite(photos=40, per_page=20, broken_pages=(2,))

@@ -85,6 +85,7 @@ def chromium() -> Iterator[Browser]:
 def opened(chromium: Browser, report: Path, complaints: list[str], **context: Any) -> Page:
     """The page in a context of its own; what it complains about or asks the network for goes into `complaints`."""
     tab = chromium.new_context(**context).new_page()
+    tab.set_default_timeout(120_000)
     tab.on("console", lambda message: complaints.append(message.text))
     tab.on("pageerror", lambda error: complaints.append(str(error)))
     tab.on("dialog", lambda dialog: complaints.append(dialog.message))

@@ -36,11 +36,18 @@ def test_a_second_program_is_told_to_wait_and_a_kill_frees_the_catalog(tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_folder_is_made_and_freed_again(tmp_path: Path) -> None:
+def test_the_folder_is_made_and_freed_again_and_goes_if_nothing_was_stored_in_it(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "catalog"
-    for _ in range(2):
+    for stored in (False, True):
         with hold(folder):
             assert folder.is_dir()
+            if stored:
+                (folder / "catalog.csv").touch()
+        assert folder.exists() == (tmp_path / "new").exists() == stored
+    (folder / "catalog.csv").unlink()
+    with hold(folder):
+        pass
+    assert folder.is_dir(), "a folder that was there stays"
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(CatalogError, match=r"cannot be used: (File exists|Not a directory)"), hold(tmp_path / "file"):
         pass

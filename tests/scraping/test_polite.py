@@ -215,7 +215,8 @@ def test_without_leave_in_robots_txt_no_page_is_opened(tmp_path: Path, reply: li
 
 def test_a_site_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:
     with pytest.raises(StopError, match=r"http://127.0.0.1:9/robots.txt did not answer \(ConnectError\).*Check the ad"):
-        scrape("sample", tmp_path, url="http://127.0.0.1:9")
+        scrape("sample", tmp_path / "new" / "photos", url="http://127.0.0.1:9")
+    assert not (tmp_path / "new").exists(), "nothing was stored"
 
 
 def test_pages_and_images_that_robots_txt_excludes_are_left_alone_and_its_pace_is_kept(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_the_links_of_a_card_lead_to_lists() -> None:
 
 def test_nothing_is_said_of_a_visitor_who_hangs_up(capsys: pytest.CaptureFixture[str]) -> None:
     gone = threading.Event()
-    site = SampleSite(photos=1, interfere=lambda path, headers: Reply(bytes(1 << 22)) if gone.wait(10) else None)
+    site = SampleSite(photos=1, interfere=lambda path, headers: Reply(bytes(1 << 22)) if gone.wait(60) else None)
     with serve(site) as base:
         with socket.create_connection(("127.0.0.1", int(base.rpartition(":")[2]))) as visitor:
             visitor.sendall(b"GET / HTTP/1.1\r\n\r\n")

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from planespotter_scraping import catalog, looks
+from planespotter_scraping import attribution, catalog, looks
 from planespotter_scraping.catalog import CHANGED, DROPPED, CatalogError
 from planespotter_scraping.cleaning import crop, rules
 from planespotter_scraping.cleaning.rules import Conflict, Options, Photo
@@ -85,6 +85,7 @@ def clean(
         plan = _plan(folder, options, progress)
         if plan.outcome.dropped or plan.outcome.cropped or plan.outcome.review:
             _carry_out(folder, plan)
+            attribution.refresh(folder)
     return plan.outcome
 
 
@@ -127,6 +128,7 @@ def undo(folder: Path) -> tuple[int, int]:
             for parent in (folder / file).relative_to(folder).parents:
                 with suppress(OSError):  # it holds other images
                     (folder / parent).rmdir()
+        attribution.refresh(folder)
     return len(back), restored
 
 

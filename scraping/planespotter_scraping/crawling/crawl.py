@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from planespotter_scraping import attribution
+from planespotter_scraping import attribution, labels
 from planespotter_scraping.crawling import browser, walk_api
 from planespotter_scraping.crawling.keep import Keeper
 from planespotter_scraping.crawling.login import cookie_jar
@@ -61,12 +61,14 @@ def scrape(
     pages and needs no browser. `progress` is called after each photo and page.
 
     Raises ScrapeError if the site is not known or may not be scraped so, if it does not want us, if no page could be
-    read, or if some could not; BrowserError and CatalogError as their modules say. Ctrl-C ends with
-    KeyboardInterrupt. In all these cases what was stored is safe, and the same call goes on from there.
+    read, or if some could not, or if none of the photos is by one of `constructors`; BrowserError and CatalogError as
+    their modules say. Ctrl-C ends with KeyboardInterrupt. In all these cases what was stored is safe, and the same call
+    goes on from there.
     """
     site = site_named(site_name)
     check_leave(site, permission, contact)
     check_address(url)
+    check_constructors(constructors)
     if out.exists() and not out.is_dir():
         raise ScrapeError(f"{out} is a file. Choose a folder for the catalog; it is made if it does not exist.")
     _check_way(site, pages, storage_state, plan)
@@ -90,6 +92,7 @@ def scrape(
                     site, base, keeper, robots, chromium=chromium, user_agent=agent, pages=pages, login=login
                 )
         check_end(base, keeper.outcome, done)
+        check_kept(keeper)
         return keeper.outcome
 
     url = url or site.address
@@ -172,6 +175,28 @@ def check_leave(site: Site | ApiSite, permission: str, contact: str) -> None:
         raise ScrapeError(
             f"The site {site.name} is a live one, and those who run it must be able to reach whoever visits it. "
             "Give --contact with your e-mail address or a web page of yours; each request carries it."
+        )
+
+
+def check_constructors(constructors: Collection[str] | None) -> None:
+    """Raise ScrapeError if one of `constructors` looks like a slip of the pen."""
+    for name in constructors or ():
+        if meant := labels.nearest(name):
+            raise ScrapeError(
+                f"The constructor {name!r} is not known. Did you mean {meant}? --constructors takes names divided by "
+                "commas, or all."
+            )
+
+
+def check_kept(keeper: Keeper) -> None:
+    """Raise ScrapeError if photos were read, and the catalog has none of them, as all are by other constructors."""
+    others = keeper.outcome.other_constructors
+    if others and not any(photo_id.startswith(f"{keeper.source}-") for photo_id in keeper.known):
+        wanted = ", ".join(sorted(keeper.wanted or ()))
+        shown = ", ".join(f"{name} ({count})" for name, count in others.most_common())
+        raise ScrapeError(
+            f"Nothing was stored: of {others.total()} photos, none shows an aircraft by {wanted}. They are by {shown}. "
+            "Name some of these with --constructors, or all."
         )
 
 
