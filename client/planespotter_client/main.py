@@ -19,7 +19,7 @@ import typer
 # Room, and the extra that its commands need (None: the base installation is enough).
 ROOMS = {"scraping": "scraping", "training": "training", "server": "server", "client": None}
 # Parts of a room that need one of their own.
-PARTS = {"planespotter_client.web": "web"}
+PARTS = {"planespotter_client.web": "web", "planespotter_server.tracing": "tracing"}
 
 
 def build_app() -> typer.Typer:
@@ -57,10 +57,10 @@ def missing_extra(error: ModuleNotFoundError) -> str | None:
     frame, extra = error.__traceback__, None
     while frame is not None:
         module = str(frame.tb_frame.f_globals.get("__name__", ""))
-        extra = PARTS.get(".".join(module.split(".")[:2])) or extra
         package = module.partition(".")[0]
         if package.startswith("planespotter_"):
             extra = ROOMS.get(package.removeprefix("planespotter_")) or extra
+        extra = PARTS.get(".".join(module.split(".")[:2])) or extra
         frame = frame.tb_next
     return extra
 

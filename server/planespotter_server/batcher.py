@@ -57,6 +57,7 @@ class _Entry(Generic[Item, Outcome]):
     outcome: asyncio.Future[Outcome]
     deadline: float | None
     arrived: float
+    on_taken: Callable[[], None]
     taken: bool = False
 
 
@@ -110,8 +111,14 @@ class Batcher(Generic[Item, Outcome]):
         """How many items wait for the device."""
         return self._waiting
 
-    async def submit(self, item: Item, caller: Hashable, deadline: float | None = None) -> Outcome:
-        """Return the outcome of `item`.
+    async def submit(
+        self,
+        item: Item,
+        caller: Hashable,
+        deadline: float | None = None,
+        on_taken: Callable[[], None] = lambda: None,
+    ) -> Outcome:
+        """Return the outcome of `item`. `on_taken` is called when the device takes it.
 
         Callers take turns, so one that submits many items does not hold up the others. If the caller is cancelled
         before the device takes the item, or its deadline is nearer than the device ever was quick (Refusal
@@ -119,7 +126,7 @@ class Batcher(Generic[Item, Outcome]):
         """
         if self._refusal is not None:
             raise self._refusal()
-        entry: _Entry[Item, Outcome] = _Entry(item, self._loop.create_future(), deadline, self._loop.time())
+        entry: _Entry[Item, Outcome] = _Entry(item, self._loop.create_future(), deadline, self._loop.time(), on_taken)
         self._queues.setdefault(caller, deque()).append(entry)
         self._waiting += 1
         self._changed.set()
@@ -190,6 +197,7 @@ class Batcher(Generic[Item, Outcome]):
             self._waiting -= 1
             if self._is_wanted(entry, takes):
                 batch.append(entry)
+                entry.on_taken()
                 self._watcher.waited(self._loop.time() - entry.arrived)
         return batch
 

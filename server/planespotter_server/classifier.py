@@ -59,8 +59,8 @@ def untraced() -> AbstractContextManager[Callable[[str], None]]:
 class Classifier:
     """Answers photos with the network of `bundle`. Make it inside a running event loop.
 
-    `on_broken` is called once if the device fails again and again. What `traced` returns hears when each photo has been
-    decoded, has waited in the queue and has been on the device.
+    `on_broken` is called once if the device fails again and again. What `traced` returns hears of each photo when
+    its decoding, its time in the queue and that on the device are over.
     """
 
     def __init__(
@@ -128,12 +128,12 @@ class Classifier:
                 bytes=len(photo),
                 limit=limit,
             )
-        with self.in_use(), self._traced() as has_been:
+        with self.in_use(), self._traced() as finished:
             pixels = await decoders.decode(lambda: self._decode(photo), caller)
-            has_been("decoded")
+            finished("decode")
             item = (pixels, alternatives)
-            answer = await self._batcher.submit(item, caller, caller.deadline, lambda: has_been("queued"))
-            has_been("on the device")
+            answer = await self._batcher.submit(item, caller, caller.deadline, lambda: finished("queue"))
+            finished("device")
             return answer
 
     async def retire(self) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from inspect import isasyncgenfunction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import structlog
@@ -19,6 +19,9 @@ from planespotter_server.clients import Clients
 from planespotter_server.errors import to_status, unwrapped
 from planespotter_server.metrics import Metrics
 from planespotter_server.refusals import Refusal
+
+if TYPE_CHECKING:
+    from planespotter_server.tracing import Tracing
 
 Context = grpc.aio.ServicerContext[Any, Any]
 OURS = "/planespotter."
@@ -35,11 +38,20 @@ class Outermost(grpc.aio.ServerInterceptor):
     is open to everybody.
     """
 
-    def __init__(self, clients: Clients, admission: Admission, metrics: Metrics, *, log_calls: bool = False) -> None:
+    def __init__(
+        self,
+        clients: Clients,
+        admission: Admission,
+        metrics: Metrics,
+        *,
+        log_calls: bool = False,
+        tracing: "Tracing | None" = None,
+    ) -> None:
         self._clients = clients
         self._admission = admission
         self._metrics = metrics
         self._log_calls = log_calls
+        self._tracing = tracing
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: grpc.HandlerCallDetails
@@ -101,6 +113,7 @@ class Outermost(grpc.aio.ServerInterceptor):
         calls.current.set(call)
         structlog.contextvars.bind_contextvars(request_id=call.request_id)
         counted = not method.startswith(HEALTH)
+        traced = self._tracing.begin_call(method, metadata, call.request_id) if self._tracing and counted else None
         last_word = (calls.REQUEST_ID, call.request_id)
         started, code = time.perf_counter(), grpc.StatusCode.OK
         try:
@@ -123,6 +136,8 @@ class Outermost(grpc.aio.ServerInterceptor):
             code = status.code
             await context.abort(status.code, status.details, (*status.trailing_metadata, last_word))
         finally:
+            if self._tracing is not None and traced is not None:
+                self._tracing.end_call(traced, code)
             if counted:
                 ours = method.startswith(OURS)
                 self._metrics.called(call.rpc if ours else "other", code.name)

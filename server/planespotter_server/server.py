@@ -69,9 +69,9 @@ class Server:
             self._tls = credentials(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
         self._tracing: Tracing | None = None
         if settings.otlp_endpoint:
-            from planespotter_server.tracing import Tracing  # what it needs is an extra
+            from planespotter_server import tracing  # what it needs is an extra
 
-            self._tracing = Tracing(settings.otlp_endpoint)
+            self._tracing = tracing.Tracing(settings.otlp_endpoint)
         outermost = Outermost(
             Clients(None if settings.tokens is None else Tokens(settings.tokens)),
             Admission(settings.max_streams, settings.max_client_calls),

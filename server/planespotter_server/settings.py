@@ -58,8 +58,8 @@ class Settings(BaseSettings):
     metrics_host: str = "127.0.0.1"
     log_calls: bool = False
     """Whether each call leaves a line in the log."""
-    otlp_endpoint: str = ""
-    """Where to send traces, by OTLP over gRPC; "" for nowhere."""
+    otlp_endpoint: str | None = None
+    """Where to send traces, by OTLP over gRPC; None for nowhere."""
     model: Path | None = None
     """Folder of the one bundle to serve."""
     models: Path | None = None
