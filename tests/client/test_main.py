@@ -30,7 +30,7 @@ def test_paragraphs_of_help_flow() -> None:
 
 
 def test_commands_are_in_one_panel() -> None:
-    rooms = {"planespotter_client.cli", "planespotter_server.cli"}
+    rooms = {"planespotter_client.cli", "planespotter_client.classify.cli", "planespotter_server.cli"}
     ours = [
         info for info in command.build_app().registered_commands if info.callback and info.callback.__module__ in rooms
     ]

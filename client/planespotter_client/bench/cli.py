@@ -198,7 +198,7 @@ def bench(
 
 
 def _choose_photos(paths: list[Path]) -> list[Path]:
-    from planespotter_client.cli import find_photos
+    from planespotter_client.classify.photos import find_photos
 
     chosen: list[Path] = []
     size = 0

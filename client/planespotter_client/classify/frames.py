@@ -1,0 +1,90 @@
+"""Frames of a video, a file or a stream, so many a second, as photos."""
+
+import functools
+import io
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+QUALITY = 90  # of the JPEG that a frame is sent as
+
+
+class FramesError(Exception):
+    """The video cannot be read; the text says why and what to do."""
+
+
+class Frame(NamedTuple):
+    """A frame: where it is in its video, in seconds from the first, and how to make a JPEG of it."""
+
+    seconds: float
+    encoded: Callable[[], bytes]
+
+
+class Video:
+    """A video that is open. Raises FramesError, also while it is read."""
+
+    def __init__(self, source: str, fps: float) -> None:
+        self._av = _av()
+        self._source = source
+        self._fps = fps
+        try:
+            # Over TCP no part of a frame is lost; the second timeout (seconds) is for each read.
+            options = {"rtsp_transport": "tcp"} if source.startswith("rtsp") else {}
+            self._container = self._av.open(source, options=options, timeout=(30.0, 30.0))
+        except (self._av.FFmpegError, OSError) as error:
+            raise FramesError(f"{source} cannot be opened as a video: {_why(error)}.") from error
+        if not self._container.streams.video:
+            raise FramesError(f"{source} holds no video, only sound or text.")
+        self._track = self._container.streams.video[0]
+        self._track.thread_type = "AUTO"
+
+    @property
+    def expected(self) -> int | None:
+        """How many frames there will be, about; None if that is not known, as of a camera."""
+        duration = self._container.duration  # microseconds
+        return None if duration is None else int(duration / 1e6 * self._fps) + 1
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield the first frame, and then the first one of each 1/fps seconds that follow."""
+        first: float | None = None
+        due = 0
+        try:
+            for number, frame in enumerate(self._container.decode(self._track)):
+                time = frame.time if frame.time is not None else number / float(self._track.average_rate or 25)
+                first = time if first is None else first
+                seconds = time - first
+                if seconds * self._fps < due - 1e-6:
+                    continue
+                due = int(seconds * self._fps + 1e-6) + 1
+                yield Frame(seconds, functools.partial(_jpeg, frame))
+        except (self._av.FFmpegError, OSError) as error:
+            raise FramesError(f"{self._source} cannot be read on: {_why(error)}.") from error
+
+    def close(self) -> None:
+        """Close the video."""
+        self._container.close()
+
+
+def _av() -> Any:
+    try:
+        import av
+        import PIL.Image  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise FramesError(
+            f"Videos need the package {error.name!r}, which comes with the 'video' extra: "
+            "pip install 'planespotter[video]'"
+        ) from error
+    av.logging.set_level(None)  # its notes on damaged frames would run into the answers
+    return av
+
+
+def _jpeg(frame: Any) -> bytes:
+    image = frame.to_image()
+    if frame.rotation:  # as a phone was held
+        image = image.rotate(frame.rotation, expand=True)
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=QUALITY)
+    return file.getvalue()
+
+
+def _why(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).rstrip(".")

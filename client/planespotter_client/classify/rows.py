@@ -1,0 +1,75 @@
+"""An answer as values: what every format writes."""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from planespotter_client import Alternative, PhotoAnswer
+
+COLUMNS = (
+    "file",
+    "level",
+    "constructor",
+    "constructor_probability",
+    "family",
+    "family_probability",
+    "model",
+    "model_probability",
+    "alternatives",
+    "error",
+)
+# A frame is named as a fragment of its video, "clip.mp4#t=12.500", and has its time in a column of its own.
+FRAME_COLUMNS = ("file", "seconds", *COLUMNS[1:])
+TIME = "#t="
+
+
+def frame_id(video: str, seconds: float) -> str:
+    """Return the name of the frame of `video` at `seconds`."""
+    return f"{video}{TIME}{seconds:.3f}"
+
+
+def row(answer: "PhotoAnswer", columns: tuple[str, ...] = COLUMNS) -> dict[str, Any]:
+    """Return `answer` as values for programs; what it does not have is left out."""
+    cells: dict[str, Any] = {"file": answer.photo_id}
+    if columns is FRAME_COLUMNS:
+        video, _, seconds = answer.photo_id.rpartition(TIME)
+        cells = {"file": video, "seconds": float(seconds)}
+    said = answer.classification
+    if said is None:
+        return {**cells, "error": str(answer.error)}
+    return {
+        **cells,
+        "level": said.level.value,
+        "constructor": said.constructor.name,
+        "constructor_probability": round(said.constructor.probability, 6),
+        "family": said.family.name,
+        "family_probability": round(said.family.probability, 6),
+        "model": said.model.name,
+        "model_probability": round(said.model.probability, 6),
+        "alternatives": [
+            {"name": leaf_name(leaf), "probability": round(leaf.probability, 6)} for leaf in said.alternatives
+        ],
+    }
+
+
+def identity(written: dict[str, Any]) -> str:
+    """Return which photo or frame a row that was written is about, by the same text for "a.jpg" and "./a.jpg"."""
+    name = os.path.normpath(written["file"])
+    return name if written.get("seconds") in (None, "") else frame_id(name, float(written["seconds"]))
+
+
+def leaf_name(leaf: "Alternative") -> str:
+    """Return "Boeing 737-800"."""
+    return " ".join(filter(None, (leaf.constructor, leaf.model or leaf.family)))
+
+
+def csv_cells(values: dict[str, Any], columns: tuple[str, ...]) -> list[str]:
+    """Return the cells of a row in the order of `columns`."""
+    cells = {name: f"{cell:.6f}" if isinstance(cell, float) else cell for name, cell in values.items()}
+    if "seconds" in values:
+        cells["seconds"] = f"{values['seconds']:.3f}"
+    # Never as 7.1e-05.
+    cells["alternatives"] = "; ".join(
+        f"{leaf['name']} {leaf['probability']:.6f}" for leaf in values.get("alternatives", ())
+    )
+    return [cells.get(column, "") for column in columns]

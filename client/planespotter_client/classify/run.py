@@ -1,0 +1,173 @@
+"""One run of the command: photos through a stream, and all that is made of the answers."""
+
+import itertools
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from planespotter_client import PhotoAnswer, PlaneSpotter
+from planespotter_client._errors import PlaneSpotterError
+from planespotter_client.classify import progress, rows, sorting, sources, writers
+from planespotter_client.classify.journal import Answers, answers_file
+from planespotter_client.classify.parquet import journal_of, parquet_file
+from planespotter_client.classify.truth import cut_short
+from planespotter_client.classify.watching import lasting
+from planespotter_client.classify.writers import Format
+from planespotter_client.local_server import server_or_own
+
+ALL_WELL, NOTHING_DONE, SOME_FAILED, INTERRUPTED = 0, 1, 3, 130
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked for. One of `paths`, `watch` and `video` says which photos."""
+
+    server: str | None
+    model: Path | None
+    connection: dict[str, Any]
+    wait: float
+    paths: list[str]
+    null: bool
+    recursive: bool
+    watch: Path | None
+    video: str | None
+    fps: float
+    form: Format | None
+    out: Path | None
+    overwrite: bool
+    retry_failed: bool
+    alternatives: int
+    sort_into: Path | None
+    link: sorting.Link
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the answers."""
+        return rows.FRAME_COLUMNS if self.video is not None else rows.COLUMNS
+
+
+def run(plan: Plan) -> int:
+    """Do what `plan` says and return the exit code. Raises the errors of the parts, whose texts are for users."""
+    tally = progress.Tally()
+    troubles: list[OSError] = []
+    try:
+        with ExitStack() as stack:
+            kept = stack.enter_context(_kept(plan))
+            source = stack.enter_context(_source(plan, kept, tally, troubles))
+            if plan.watch is None:
+                first = next(source.photos, None)
+                if first is None:
+                    return _nothing_left(plan, kept, tally, troubles)
+                source.photos = itertools.chain([first], source.photos)
+            _answer(plan, kept, source, tally, stack)
+    except KeyboardInterrupt:
+        go_on = f", in {plan.out}. The same command goes on with the rest" if plan.out else ""
+        _note(f"\nInterrupted. {progress.photos(tally.answered)} answered{go_on}.")
+        return INTERRUPTED
+    if plan.out or plan.sort_into or sys.stderr.isatty():
+        _note(tally.summary())
+    if kept and kept.done.failed:
+        _note(f"Of those, {kept.done.failed:,} had failed; --retry-failed tries them again.")
+    if tally.failed:
+        _note(f"{tally.failed:,} of {progress.photos(tally.answered)} failed.")
+    return SOME_FAILED if tally.failed or troubles else ALL_WELL
+
+
+def _answer(plan: Plan, kept: Answers | None, source: sources.Source, tally: progress.Tally, stack: ExitStack) -> None:
+    """Stream `source` and make of the answers what `plan` says."""
+    address, own = stack.enter_context(server_or_own(plan.server, plan.model))
+    spotter = stack.enter_context(PlaneSpotter(address, timeout=plan.wait, **({} if own else plan.connection)))
+    # If the server cannot be reached or has no such answers, this says so before anything is written.
+    answers: Iterator[PhotoAnswer]
+    if plan.watch is not None and not own:
+        spotter.model()
+        answers = lasting(spotter, source.photos, _note_gone, alternatives=plan.alternatives)
+    else:
+        answers = spotter.stream(source.photos, alternatives=plan.alternatives)
+    write = kept.write if kept else stack.enter_context(_writer(plan))
+    lines = kept is None and (_says_at_once(plan) or plan.form in (Format.CSV, Format.JSONL))
+    bar = not (lines and sys.stdout.isatty())  # they would run into it
+    try:
+        for answer in progress.with_progress(map(source.named, answers), tally, source.total, bar):
+            if plan.sort_into is not None and answer.classification is not None:
+                sorting.file_photo(answer.photo_id, answer.classification, plan.sort_into, plan.link)
+            write(answer)
+            if answer.error is not None:
+                _note(f"{answer.photo_id}: {answer.error}")
+    except PlaneSpotterError as error:
+        total = source.total()
+        raise cut_short(error, tally.answered, total and total - tally.skipped) from error
+
+
+def _kept(plan: Plan) -> "AbstractContextManager[Answers | None]":
+    if plan.out is None:
+        return nullcontext()
+    if plan.overwrite:
+        for file in (plan.out, journal_of(plan.out)):
+            file.unlink(missing_ok=True)
+    if plan.form is Format.PARQUET:
+        return parquet_file(plan.out, plan.columns, retry_failed=plan.retry_failed)
+    return answers_file(plan.out, plan.columns, lines=plan.form is Format.JSONL, retry_failed=plan.retry_failed)
+
+
+def _source(
+    plan: Plan, kept: Answers | None, tally: progress.Tally, troubles: list[OSError]
+) -> "AbstractContextManager[sources.Source]":
+    def unreadable(error: OSError) -> None:
+        troubles.append(error)
+        _note(f"{error.filename}: The folder cannot be read ({error.strerror}), so its photos are left out.")
+
+    done = kept.done if kept else None
+    if plan.video is not None:
+        return sources.filmed(plan.video, plan.fps, done=done, tally=tally)
+    if plan.watch is not None:
+        return sources.watched(plan.watch, recursive=plan.recursive, leave_out=plan.sort_into, done=done, tally=tally)
+    return nullcontext(
+        sources.chosen(
+            plan.paths,
+            recursive=plan.recursive,
+            null=plan.null,
+            leave_out=plan.sort_into,
+            done=done,
+            tally=tally,
+            unreadable=unreadable,
+        )
+    )
+
+
+def _nothing_left(plan: Plan, kept: Answers | None, tally: progress.Tally, troubles: list[OSError]) -> int:
+    if not tally.skipped:
+        what = "frames in this video" if plan.video else "photos (.jpg, .jpeg, .png, .webp) in these folders"
+        _note(f"There are no {what}.")
+        return NOTHING_DONE
+    failed = kept.done.failed if kept else 0
+    again = f" {failed:,} of them failed; --retry-failed tries them again." if failed else ""
+    _note(f"{plan.out} has an answer for each of the {progress.photos(tally.skipped)}.{again}")
+    return SOME_FAILED if troubles else ALL_WELL
+
+
+def _writer(plan: Plan) -> AbstractContextManager[writers.Write]:
+    kinds: dict[Format | None, Callable[[tuple[str, ...]], AbstractContextManager[writers.Write]]] = {
+        Format.TABLE: writers.sentences if _says_at_once(plan) else writers.table,
+        Format.CSV: writers.csv_lines,
+        Format.JSONL: writers.json_lines,
+        None: writers.nothing,
+    }
+    return kinds[plan.form](plan.columns)
+
+
+def _says_at_once(plan: Plan) -> bool:
+    return plan.form is Format.TABLE and (plan.watch or plan.video) is not None
+
+
+def _note_gone(error: PlaneSpotterError) -> None:
+    _note(f"{error} Waiting for it; photos that arrive meanwhile are not lost.")
+
+
+def _note(text: str) -> None:
+    typer.echo(text, err=True)
