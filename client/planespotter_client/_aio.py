@@ -118,7 +118,7 @@ class AsyncPlaneSpotter:
         limits = await self._limits()
         options = _messages.options(model, version, alternatives, limits)
         shrink_to = await self._shrink_to(shrink, model, version)
-        data = await asyncio.to_thread(_photos.read_photo, photo, limits, name, shrink_to)
+        data = await _read(photo, limits, name, shrink_to)
         request = pb.ClassifyRequest(photo=data, options=options)
         response = await self._call("Classify", request, timeout, name, retries=self._retries, hedge=hedge)
         return _messages.classification(response.classification)
@@ -390,9 +390,7 @@ class _Stream:
                 waiting = _ledger.pending(photo, index)
                 index += 1
                 try:
-                    data = await asyncio.to_thread(
-                        _photos.read_photo, photo, self._limits, waiting.photo_id, self._shrink_to
-                    )
+                    data = await _read(photo, self._limits, waiting.photo_id, self._shrink_to)
                 except PlaneSpotterError as error:
                     self._answers.put_nowait(waiting.answered(error))
                     continue
@@ -491,6 +489,12 @@ class _Stream:
         if not self._ledger.done:
             self._client._rotation.failed(server, time.monotonic())
         self._ledger.ended()
+
+
+async def _read(photo: Photo, limits: Limits, name: str, shrink_to: tuple[int, int] | None) -> bytes:
+    if isinstance(photo, bytes) and shrink_to is None:  # nothing to wait for, and a thread would take longer
+        return _photos.read_photo(photo, limits, name)
+    return await asyncio.to_thread(_photos.read_photo, photo, limits, name, shrink_to)
 
 
 async def _asynchronous(photos: Iterable[Photo] | AsyncIterable[Photo]) -> AsyncIterator[Photo]:

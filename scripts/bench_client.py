@@ -1,0 +1,241 @@
+"""Measure the Python client by itself: rate and memory of a long stream, and how long its import takes.
+
+The server is a stand-in that answers each photo at once with the same answer, in a process of its own, so what is
+measured is the client. Its rate is compared with that of the bare gRPC stub, which sends the same messages and does
+nothing else. Needs two cores to mean anything; ends in about two minutes with 100,000 photos. Example:
+
+    .venv/bin/python scripts/bench_client.py --photos 100000
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+from rich.console import Console
+from rich.table import Table
+
+from planespotter.v1 import classifier_pb2 as pb
+from planespotter.v1 import classifier_pb2_grpc as pb_grpc
+from planespotter_client import AsyncPlaneSpotter, PlaneSpotter
+
+SERVICE = pb.DESCRIPTOR.services_by_name["ClassifierService"].full_name
+WINDOW = 32
+WARM_UP = 2_000
+IMPORTS = 7
+
+
+async def get_model(request: pb.GetModelRequest, context: Any) -> pb.GetModelResponse:
+    """Say what the stand-in accepts."""
+    limits = pb.Limits(max_photo_bytes=2**24, max_message_bytes=2**25, max_batch_photos=64, stream_window=WINDOW // 2)
+    return pb.GetModelResponse(limits=limits)
+
+
+async def stream_classify(
+    requests: AsyncIterator[pb.StreamClassifyRequest], context: Any
+) -> AsyncIterator[pb.StreamClassifyResponse]:
+    """Answer each photo without a look at it."""
+    said = pb.Classification(
+        level=pb.LEVEL_MODEL,
+        constructor=pb.ScoredLabel(name="Boeing", probability=0.99),
+        family=pb.ScoredLabel(name="737", probability=0.97),
+        model=pb.ScoredLabel(name="737-800", probability=0.94),
+        model_name="stand-in",
+        model_version="1",
+    )
+    async for request in requests:
+        yield pb.StreamClassifyResponse(photo_id=request.photo_id, classification=said)
+
+
+async def serve() -> None:
+    """Serve until standard input ends; the port goes to standard output."""
+    methods: dict[str, Any] = {
+        "GetModel": grpc.unary_unary_rpc_method_handler(
+            get_model, pb.GetModelRequest.FromString, pb.GetModelResponse.SerializeToString
+        ),
+        "StreamClassify": grpc.stream_stream_rpc_method_handler(
+            stream_classify, pb.StreamClassifyRequest.FromString, pb.StreamClassifyResponse.SerializeToString
+        ),
+    }
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
+    print(server.add_insecure_port("127.0.0.1:0"), flush=True)
+    await server.start()
+    await asyncio.to_thread(sys.stdin.read)
+    await server.stop(None)
+
+
+def bare(address: str, photos: Iterator[bytes], note: Callable[[], None]) -> None:
+    """Stream with the bare stub, at most WINDOW photos ahead of the answers."""
+    places = threading.Semaphore(WINDOW)
+
+    def requests() -> Iterator[pb.StreamClassifyRequest]:
+        for index, photo in enumerate(photos):
+            places.acquire()
+            yield pb.StreamClassifyRequest(photo_id=str(index), photo=photo)
+
+    with grpc.insecure_channel(address) as channel:
+        for _ in pb_grpc.ClassifierServiceStub(channel).StreamClassify(requests()):
+            places.release()
+            note()
+
+
+async def bare_aio(address: str, photos: Iterator[bytes], note: Callable[[], None]) -> None:
+    """Do the same with the stub of grpc.aio."""
+    places = asyncio.Semaphore(WINDOW)
+
+    async def requests() -> AsyncIterator[pb.StreamClassifyRequest]:
+        for index, photo in enumerate(photos):
+            await places.acquire()
+            yield pb.StreamClassifyRequest(photo_id=str(index), photo=photo)
+
+    async with grpc.aio.insecure_channel(address) as channel:
+        async for _ in pb_grpc.ClassifierServiceStub(channel).StreamClassify(requests()):
+            places.release()
+            note()
+
+
+def sdk(address: str, photos: Iterator[bytes], note: Callable[[], None]) -> None:
+    """Stream with PlaneSpotter."""
+    with PlaneSpotter(address) as spotter:
+        for answer in spotter.stream(photos, window=WINDOW):
+            answer.result()
+            note()
+
+
+async def sdk_aio(address: str, photos: Iterator[bytes], note: Callable[[], None]) -> None:
+    """Stream with AsyncPlaneSpotter, from an asynchronous source: a plain one is read in another thread."""
+
+    async def source() -> AsyncIterator[bytes]:
+        for photo in photos:
+            yield photo
+
+    async with AsyncPlaneSpotter(address) as spotter:
+        async for answer in spotter.stream(source(), window=WINDOW):
+            answer.result()
+            note()
+
+
+CLIENTS: dict[str, Callable[..., Any]] = {
+    "bare stub": bare,
+    "PlaneSpotter": sdk,
+    "bare stub, aio": bare_aio,
+    "AsyncPlaneSpotter": sdk_aio,
+}
+
+
+def memory(field: str) -> int:
+    """Return a figure of this process in bytes, as Linux tells: VmRSS what it holds, VmHWM the most it ever held."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.partition(f"{field}:")[2].split()[0]) * 1024
+
+
+def measure(name: str, address: str, count: int, size: int) -> dict[str, float]:
+    """Stream `count` photos of `size` bytes after a warm-up; return rate and memory."""
+    after = {"answers": 0, "began": 0.0, "held": 0.0, "processor": 0.0}
+
+    def note() -> None:
+        after["answers"] += 1
+        if after["answers"] == WARM_UP:
+            after.update(began=time.perf_counter(), held=memory("VmRSS"), processor=time.process_time())
+
+    # Each photo is an object of its own, as those of a real source are.
+    photos = (index.to_bytes(8, "big") * (size // 8) for index in range(WARM_UP + count))
+    run = CLIENTS[name](address, photos, note)
+    if asyncio.iscoroutine(run):
+        asyncio.run(run)
+    assert after["answers"] == WARM_UP + count
+    return {
+        "rate": count / (time.perf_counter() - after["began"]),
+        "processor_us": 1e6 * (time.process_time() - after["processor"]) / count,
+        "held_mb": after["held"] / 1e6,
+        "growth_mb": (memory("VmHWM") - after["held"]) / 1e6,
+    }
+
+
+def import_seconds(code: str) -> float:
+    """Return how many seconds of the processor Python takes to run `code`, the median of some runs."""
+    times = []
+    for _ in range(IMPORTS):
+        before = os.times()
+        subprocess.run([sys.executable, "-c", code], check=True)
+        after = os.times()
+        times.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    return statistics.median(times)
+
+
+def main() -> None:
+    """Run each client in a process of its own, and print what was measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=int, default=20_000, help="photos of each stream")
+    parser.add_argument("--bytes", type=int, default=20_000, help="size of each photo")
+    parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--client", choices=CLIENTS, help=argparse.SUPPRESS)
+    parser.add_argument("--address", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.serve:
+        asyncio.run(serve())
+        return
+    if given.client:
+        print(json.dumps(measure(given.client, given.address, given.photos, given.bytes)))
+        return
+
+    command = [sys.executable, __file__]
+    figures: dict[str, Any] = {}
+    with subprocess.Popen([*command, "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        address = f"127.0.0.1:{server.stdout.readline().strip()}"
+        for name in CLIENTS:
+            options = [
+                "--client",
+                name,
+                "--address",
+                address,
+                "--photos",
+                str(given.photos),
+                "--bytes",
+                str(given.bytes),
+            ]
+            said = subprocess.run([*command, *options], check=True, capture_output=True, text=True).stdout
+            figures[name] = json.loads(said)
+        server.stdin.close()
+
+    table = Table("client", "photos/s", "of bare", "µs of CPU each", "held, MB", "growth, MB")
+    for bare_name, name in (("bare stub", "PlaneSpotter"), ("bare stub, aio", "AsyncPlaneSpotter")):
+        for one in (bare_name, name):
+            found = figures[one]
+            found["of_bare"] = found["rate"] / figures[bare_name]["rate"]
+            table.add_row(
+                one,
+                f"{found['rate']:,.0f}",
+                f"{found['of_bare']:.2f}",
+                f"{found['processor_us']:.0f}",
+                f"{found['held_mb']:.0f}",
+                f"{found['growth_mb']:.1f}",
+            )
+    console = Console()
+    console.print(f"{given.photos:,} photos of {given.bytes:,} bytes in each stream, at most {WINDOW} on their way")
+    console.print(table)
+    # What the generated code and the status of errors need is gRPC's part.
+    grpc_alone = import_seconds("import grpc, grpc.aio, grpc_status.rpc_status, google.protobuf.descriptor_pb2")
+    figures["import_seconds"] = {"grpc": grpc_alone, "sdk": import_seconds("import planespotter_client")}
+    more = figures["import_seconds"]["sdk"] - grpc_alone
+    console.print(f"import planespotter_client: {more:.3f} s of CPU beyond the {grpc_alone:.3f} s of Python with gRPC")
+    if given.json is not None:
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+        given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
