@@ -13,7 +13,7 @@ import grpc
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
-from planespotter_client import _batches, _ledger, _messages, _photos, _servers
+from planespotter_client import _batches, _ledger, _messages, _photos, _retrying, _servers
 from planespotter_client._errors import (
     DeadlineError,
     PlaneSpotterError,
@@ -140,8 +140,8 @@ class AsyncPlaneSpotter:
 
         For more photos than fit into memory use `stream`. `timeout` is for each batch. A batch that fails, because the
         server went away, say, leaves its error in the answer of each of its photos and the other batches alone; only
-        a server that cannot even be asked for its limits, which the first call does, raises. The other parameters are
-        those of `classify`.
+        a server that cannot even be asked for its limits, which the first call does, raises. Photos for which a busy
+        server has no room are sent again. The other parameters are those of `classify`.
         """
         limits = await self._limits()
         options = _messages.options(model, version, alternatives, limits)
@@ -151,12 +151,7 @@ class AsyncPlaneSpotter:
             if isinstance(batch, PhotoAnswer):
                 answers.append(batch)
                 continue
-            request = pb.BatchClassifyRequest(photos=batch.photos, options=options)
-            try:
-                response = await self._call("BatchClassify", request, timeout, retries=self._retries)
-                answers += _batches.batch_answers(batch, response, self.address)
-            except PlaneSpotterError as error:
-                answers += _batches.batch_failed(batch, error)
+            answers += await self._classify_batch(batch, options, timeout)
         return sorted(answers, key=lambda answer: answer.index)
 
     async def stream(
@@ -264,6 +259,29 @@ class AsyncPlaneSpotter:
             self._known_sizes[model, version] = (await self.model(model, version=version)).input_size
         return _photos.size_to_send(self._known_sizes[model, version])
 
+    async def _classify_batch(
+        self, batch: _batches.Batch, options: pb.ClassifyOptions, timeout: float | None
+    ) -> list[PhotoAnswer]:
+        """Return the answers to a batch; what a busy server refuses of it is sent again."""
+        end = time.monotonic() + (self.timeout if timeout is None else timeout)
+        retries = self._retries
+        settled: list[PhotoAnswer] = []
+        while True:
+            request = pb.BatchClassifyRequest(photos=batch.photos, options=options)
+            try:
+                response = await self._call("BatchClassify", request, end - time.monotonic(), retries=retries)
+                answers = _batches.batch_answers(batch, response, self.address)
+            except PlaneSpotterError as error:
+                return settled + _batches.batch_failed(batch, error)
+            again = _batches.to_send_again(batch, answers, retries, end, time.monotonic())
+            if again is None:
+                return settled + answers
+            batch, pause = again
+            waiting = {one.index for one in batch.waiting}
+            settled += [answer for answer in answers if answer.index not in waiting]
+            retries -= 1
+            await asyncio.sleep(pause)
+
     async def _call(
         self,
         method: str,
@@ -275,7 +293,7 @@ class AsyncPlaneSpotter:
         hedge: float | None = None,
     ) -> Any:
         end = time.monotonic() + (self.timeout if timeout is None else timeout)
-        attempts = _servers.Attempts(len(self._rotation.servers), retries, end)
+        attempts = _retrying.Attempts(len(self._rotation.servers), retries, end)
         while True:
             try:
                 if hedge is None:
@@ -358,7 +376,7 @@ class _Stream:
         self._shrink_to = shrink_to
         self._places = asyncio.Semaphore(window)
         self._ledger = _ledger.Ledger(client.address, client._retries)
-        self._reopening = _ledger.Reopening(client.timeout, client._retries > 0)
+        self._reopening = _retrying.Reopening(client.timeout, client._retries > 0)
         self._changed = asyncio.Event()
         self._source_error: Exception | None = None  # what `photos` raised
         # Answers, at most `window` of them; then what ended the stream: None if all is well.

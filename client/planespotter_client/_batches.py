@@ -9,6 +9,7 @@ from planespotter_client._ledger import Pending, pending
 from planespotter_client._messages import outcome
 from planespotter_client._photos import ENVELOPE_BYTES, ENVELOPE_BYTES_PER_PHOTO, Photo, read_photo
 from planespotter_client._results import Limits, PhotoAnswer
+from planespotter_client._retrying import jittered
 
 
 @dataclass
@@ -59,3 +60,23 @@ def batch_answers(batch: Batch, response: pb.BatchClassifyResponse, address: str
         waiting.answered(outcome(result, waiting.photo_id))
         for waiting, result in zip(batch.waiting, response.results, strict=True)
     ]
+
+
+def to_send_again(
+    batch: Batch, answers: Sequence[PhotoAnswer], retries: int, end: float, now: float
+) -> tuple[Batch, float] | None:
+    """Return the photos of `batch` that a busy server wants to get again, and after how many seconds.
+
+    None if there are none, no `retries` are left, or that would be after `end`; it is `now`.
+    """
+    refused = [
+        (waiting, photo, answer.error.retry_after)
+        for waiting, photo, answer in zip(batch.waiting, batch.photos, answers, strict=True)
+        if answer.error is not None and answer.error.retry_after is not None
+    ]
+    if not refused or not retries:
+        return None
+    pause = jittered(max(retry_after for _, _, retry_after in refused))
+    if now + pause >= end:
+        return None
+    return Batch([waiting for waiting, _, _ in refused], [photo for _, photo, _ in refused]), pause

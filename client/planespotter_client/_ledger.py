@@ -1,15 +1,12 @@
-"""Which photos of a stream have no answer yet, what to send next, and when to open the stream again."""
+"""Which photos of a stream have no answer yet, what to send next, and whose answer comes next."""
 
 import heapq
-import random
 from collections import deque
 from dataclasses import dataclass
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_client._errors import (
     LOST_ON_THE_WAY,
-    DeadlineError,
-    OverloadedError,
     PlaneSpotterError,
     ServerFailedError,
     UnavailableError,
@@ -19,11 +16,10 @@ from planespotter_client._errors import (
 from planespotter_client._messages import outcome
 from planespotter_client._photos import Photo, photo_id
 from planespotter_client._results import Classification, PhotoAnswer
+from planespotter_client._retrying import jittered
 
 # How often a connection may be lost while a photo is with the server, before that photo is taken for the cause.
 MOST_BREAKS = 3
-# How long to wait before a stream is opened again, in seconds: the first time, and at most.
-REOPEN_FIRST, REOPEN_MOST = 0.1, 2.0
 
 
 @dataclass
@@ -52,11 +48,6 @@ class Pending:
 def pending(photo: Photo, index: int) -> Pending:
     """Return `photo` as one that waits."""
     return Pending(index, photo_id(photo, index), photo)
-
-
-def jittered(seconds: float) -> float:
-    """Return `seconds` or up to half as much again: those who were sent away together do not all come back at once."""
-    return seconds * random.uniform(1.0, 1.5)
 
 
 class Ledger:
@@ -212,47 +203,6 @@ class Ledger:
 
 def _suspect(one: Pending) -> bool:
     return one.breaks >= MOST_BREAKS - 1
-
-
-@dataclass
-class Reopening:
-    """When a stream that ended is opened again: soon, as long as no more than `patience` seconds bring no answer."""
-
-    patience: float
-    busy_too: bool
-    """Whether a server that asks to come back later is asked again."""
-    opens_at: float = 0.0
-    """When the next stream may be opened."""
-    again: bool = False
-    """Whether a stream ended since the last answer."""
-    _until: float | None = None
-    _delay: float = REOPEN_FIRST
-
-    def answered(self) -> None:
-        """Take note that a server answers photos."""
-        self._until, self._delay, self.again = None, REOPEN_FIRST, False
-
-    def idle(self) -> None:
-        """Take note that no photo waits for an answer, so that none is late."""
-        self._until = None
-
-    def ended(self, now: float, error: PlaneSpotterError | None = None) -> None:
-        """Take note that a stream ended at the time `now`, with `error` or because the server goes away.
-
-        Raises `error` if another stream would fare no better, or there was no answer for too long.
-        """
-        if self._until is None:
-            self._until = now + self.patience
-        wait = random.uniform(0.5, 1.0) * self._delay
-        if error is not None:
-            busy = isinstance(error, OverloadedError) and error.retry_after is not None and self.busy_too
-            if not (busy or isinstance(error, UnavailableError | DeadlineError)) or now >= self._until:
-                raise error
-            if error.retry_after is not None:
-                wait = max(wait, jittered(error.retry_after))
-        self._delay = min(REOPEN_MOST, 2 * self._delay)
-        self.again = True
-        self.opens_at = now + wait
 
 
 class InOrder:

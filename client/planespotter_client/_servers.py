@@ -7,14 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from planespotter_client._errors import (
-    BadRequestError,
-    OverloadedError,
-    PlaneSpotterError,
-    UnavailableError,
-    shortened,
-)
-from planespotter_client._ledger import jittered
+from planespotter_client._errors import BadRequestError, shortened
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
@@ -141,32 +134,3 @@ class Rotation:
     def failed(self, server: Server, now: float) -> None:
         """Leave `server` out for a moment."""
         server.rests_until = now + REST_SECONDS
-
-
-class Attempts:
-    """When a call that failed is made again.
-
-    At once on a server that was not asked yet, if another may do better; else after as long as the server says, with
-    some jitter, `retries` times at most and not beyond the time `end`.
-    """
-
-    def __init__(self, servers: int, retries: int, end: float) -> None:
-        self._servers = servers
-        self._retries = retries
-        self._end = end
-        self._unasked = servers - 1
-
-    def pause(self, error: PlaneSpotterError, now: float) -> float | None:
-        """Return how many seconds to wait after `error` at the time `now` before the next attempt; None for no more."""
-        busy = isinstance(error, OverloadedError | UnavailableError) and error.retry_after is not None
-        if self._unasked and (busy or isinstance(error, UnavailableError)) and now < self._end:
-            self._unasked -= 1
-            return 0.0
-        if not busy or not self._retries:
-            return None
-        pause = jittered(error.retry_after or 0.0)
-        if now + pause >= self._end:
-            return None
-        self._retries -= 1
-        self._unasked = self._servers - 1
-        return pause

@@ -10,7 +10,7 @@ import grpc
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
-from planespotter_client import _batches, _ledger, _messages, _photos, _servers
+from planespotter_client import _batches, _ledger, _messages, _photos, _retrying, _servers
 from planespotter_client._errors import (
     DeadlineError,
     PlaneSpotterError,
@@ -136,8 +136,8 @@ class PlaneSpotter:
 
         For more photos than fit into memory use `stream`. `timeout` is for each batch. A batch that fails, because the
         server went away, say, leaves its error in the answer of each of its photos and the other batches alone; only
-        a server that cannot even be asked for its limits, which the first call does, raises. The other parameters are
-        those of `classify`.
+        a server that cannot even be asked for its limits, which the first call does, raises. Photos for which a busy
+        server has no room are sent again. The other parameters are those of `classify`.
         """
         limits = self._limits()
         options = _messages.options(model, version, alternatives, limits)
@@ -146,12 +146,7 @@ class PlaneSpotter:
             if isinstance(batch, PhotoAnswer):
                 answers.append(batch)
                 continue
-            request = pb.BatchClassifyRequest(photos=batch.photos, options=options)
-            try:
-                response = self._call("BatchClassify", request, timeout, retries=self._retries)
-                answers += _batches.batch_answers(batch, response, self.address)
-            except PlaneSpotterError as error:
-                answers += _batches.batch_failed(batch, error)
+            answers += self._classify_batch(batch, options, timeout)
         return sorted(answers, key=lambda answer: answer.index)
 
     def stream(
@@ -257,6 +252,29 @@ class PlaneSpotter:
             self._known_sizes[model, version] = self.model(model, version=version).input_size
         return _photos.size_to_send(self._known_sizes[model, version])
 
+    def _classify_batch(
+        self, batch: _batches.Batch, options: pb.ClassifyOptions, timeout: float | None
+    ) -> list[PhotoAnswer]:
+        """Return the answers to a batch; what a busy server refuses of it is sent again."""
+        end = time.monotonic() + (self.timeout if timeout is None else timeout)
+        retries = self._retries
+        settled: list[PhotoAnswer] = []
+        while True:
+            request = pb.BatchClassifyRequest(photos=batch.photos, options=options)
+            try:
+                response = self._call("BatchClassify", request, end - time.monotonic(), retries=retries)
+                answers = _batches.batch_answers(batch, response, self.address)
+            except PlaneSpotterError as error:
+                return settled + _batches.batch_failed(batch, error)
+            again = _batches.to_send_again(batch, answers, retries, end, time.monotonic())
+            if again is None:
+                return settled + answers
+            batch, pause = again
+            waiting = {one.index for one in batch.waiting}
+            settled += [answer for answer in answers if answer.index not in waiting]
+            retries -= 1
+            time.sleep(pause)
+
     def _call(
         self,
         method: str,
@@ -268,7 +286,7 @@ class PlaneSpotter:
         hedge: float | None = None,
     ) -> Any:
         end = time.monotonic() + (self.timeout if timeout is None else timeout)
-        attempts = _servers.Attempts(len(self._rotation.servers), retries, end)
+        attempts = _retrying.Attempts(len(self._rotation.servers), retries, end)
         while True:
             try:
                 if hedge is None:
@@ -351,7 +369,7 @@ class _Stream:
         self._shrink_to = shrink_to
         self._places = threading.Semaphore(window)
         self._ledger = _ledger.Ledger(client.address, client._retries)
-        self._reopening = _ledger.Reopening(client.timeout, client._retries > 0)
+        self._reopening = _retrying.Reopening(client.timeout, client._retries > 0)
         self._changed = threading.Condition()  # guards the ledger and what follows
         self._call: Any = None
         self._left = False  # whether nobody waits for answers any more

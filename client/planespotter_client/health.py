@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from planespotter_client import _options
-from planespotter_client._shared import DEFAULT_ADDRESS
+from planespotter_client._servers import DEFAULT_ADDRESS
 
 METHOD = "/grpc.health.v1.Health/Check"
 SERVING = 1
@@ -45,7 +45,7 @@ def health(
 
     from planespotter_client._errors import from_call
     from planespotter_client._security import security
-    from planespotter_client._shared import check_address
+    from planespotter_client._servers import check_address
 
     check_address(server)
     secret = security(server, token="", tls=tls, tls_ca=tls_ca, tls_cert=tls_cert, tls_key=tls_key).credentials

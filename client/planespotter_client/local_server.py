@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from planespotter_client._shared import DEFAULT_ADDRESS
+from planespotter_client._servers import DEFAULT_ADDRESS
 
 SERVE = ("serve", "--port", "0")
 

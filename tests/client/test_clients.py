@@ -720,6 +720,14 @@ class Busy(Scripted):
             self.refuse(context)
         return pb.ClassifyResponse()
 
+    def BatchClassify(self, request: Any, context: Any) -> pb.BatchClassifyResponse:  # noqa: N802
+        """Have room for one photo of each batch, the last."""
+        *refused, _ = request.photos
+        self.calls += 1
+        return pb.BatchClassifyResponse(
+            results=[pb.BatchClassifyResult(error=self.word) for _ in refused] + [pb.BatchClassifyResult()]
+        )
+
     def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
         self.streams += 1
         if self.streams <= self.refusals:
@@ -751,6 +759,19 @@ async def test_nobody_waits_for_a_busy_server_beyond_the_deadline(connect: Any) 
         with pytest.raises(OverloadedError):
             await (await connect(address)).classify(b"photo", timeout=60)
         assert servicer.calls == 1
+
+
+async def test_what_a_busy_server_refuses_of_a_batch_is_sent_again(connect: Any) -> None:
+    with scripted(servicer := Busy(0)) as address:
+        answers = await (await connect(address, retries=3)).classify_many([b"photo"] * 5)
+        assert [(answer.index, type(answer.error)) for answer in answers] == [
+            (0, OverloadedError),
+            *((index, type(None)) for index in range(1, 5)),
+        ]
+        assert servicer.calls == 4
+        refused = [answer.error for answer in await (await connect(address, retries=0)).classify_many([b"photo"] * 5)]
+    assert [error.photo_id for error in refused[:-1] if error] == ["0", "1", "2", "3"]
+    assert servicer.calls == 5
 
 
 async def test_a_stream_sends_again_what_a_busy_server_refused(connect: Any) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from planespotter_client import _options
-from planespotter_client._shared import DEFAULT_ADDRESS
+from planespotter_client._servers import DEFAULT_ADDRESS
 from planespotter_client.bench.load import BenchError, Load, Mode
 
 if TYPE_CHECKING:

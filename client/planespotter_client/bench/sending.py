@@ -16,7 +16,7 @@ from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 from planespotter.v1 import classifier_pb2 as pb
-from planespotter_client import _shared
+from planespotter_client import _servers
 from planespotter_client._security import Security
 from planespotter_client.bench.load import Load, Mode
 from planespotter_client.bench.recording import Recording
@@ -198,7 +198,7 @@ class Sender:
     @asynccontextmanager
     async def _channel(self) -> AsyncIterator[grpc.aio.Channel]:
         """Open a connection. Nothing is tried twice: what fails is counted."""
-        options = [*_shared.channel_options(), ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
+        options = [*_servers.channel_options(), ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
         credentials = self._secured.credentials
         async with (
             grpc.aio.insecure_channel(self._address, options=options)

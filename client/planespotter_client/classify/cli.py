@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from planespotter_client import _options
-from planespotter_client._shared import DEFAULT_ADDRESS
+from planespotter_client._servers import DEFAULT_ADDRESS
 from planespotter_client.classify import photos as found
 from planespotter_client.classify.sorting import Link
 from planespotter_client.classify.writers import Format
@@ -186,7 +186,7 @@ def classify(
 
     Example: planespotter classify archive/ --sort-into by-type/ --link symbolic
 
-    Example: planespotter classify --watch /srv/camera --out seen.csv --server planes.example:50051
+    Example: planespotter classify --watch camera/ --out seen.csv --server planes.example:50051
 
     Example: planespotter classify --frames approach.mp4 --fps 2 --out approach.csv
 
