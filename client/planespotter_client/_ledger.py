@@ -58,8 +58,8 @@ class Ledger:
     times. Each photo leaves the ledger once, so it has exactly one answer.
 
     A photo may be what makes servers break. One that was with the server when all but the last of MOST_BREAKS
-    connections were lost is sent alone, so that no other is taken for the cause; if that one is lost too, the photo
-    gets an error for an answer.
+    connections were lost is sent alone, so that no other is taken for the cause; if it is the first photo of a
+    connection that is lost again, it gets an error for an answer.
 
     Times are in seconds of any clock. Not for several threads at once.
     """
@@ -169,7 +169,8 @@ class Ledger:
         if isinstance(error, UnavailableError) and error.reason in LOST_ON_THE_WAY:
             read_count = self._sent if self._read_count is None else self._read_count
             for one in self._waiting.values():
-                one.breaks += 0 <= one.place < read_count
+                if 0 <= one.place < read_count and (one.place == 0 or not _suspect(one)):
+                    one.breaks += 1
             given_up = [one for one in self._waiting.values() if one.breaks >= MOST_BREAKS]
         answers = [
             self._settle(

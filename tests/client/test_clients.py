@@ -435,7 +435,8 @@ async def test_a_photo_that_breaks_every_server_is_given_up_and_the_others_are_n
     assert [answer.index for answer in answers if answer.error] == [3]
     error = answers[3].error
     assert isinstance(error, ServerFailedError)
-    assert (error.reason, error.photo_id, servicer.breaks) == ("PHOTO_BREAKS_SERVER", "3", 3)
+    assert (error.reason, error.photo_id) == ("PHOTO_BREAKS_SERVER", "3")
+    assert servicer.breaks >= 3
 
 
 class Restless(Scripted):
@@ -643,6 +644,7 @@ def test_the_ledger_gives_each_photo_one_answer_however_often_streams_break(
     given_ = 0
     answered: list[int] = []
     given_up: list[PhotoAnswer] = []
+    firsts: Counter[str] = Counter()  # how often a stream broke that began with this photo
 
     def give(count: int) -> None:
         nonlocal given_
@@ -666,13 +668,15 @@ def test_the_ledger_gives_each_photo_one_answer_however_often_streams_break(
         for place, photo_id in enumerate(sent):
             if place in to_answer:
                 answer(photo_id, later)
+        firsts.update(sent[:1])
         given_up += ledger.broke(lost)
     give(photos)
     while ledger.has_more(1.0):
         answer(ledger.next_request().photo_id)
     assert ledger.done
     assert sorted([*answered, *(one.index for one in given_up)]) == list(range(photos))
-    assert len(given_up) <= max(0, len(breaks) - 2), "only a photo that was alone with the server is given up"
+    assert len(given_up) <= max(0, len(breaks) - 2)
+    assert all(firsts[str(one.index)] for one in given_up), "only a photo that was alone with the server is given up"
 
 
 async def test_a_batch_that_fails_leaves_the_others_alone(connect: Any) -> None:
