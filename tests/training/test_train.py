@@ -16,6 +16,7 @@ import pytest
 from flax import nnx
 from rich.console import Console
 
+from planespotter_client.main import main
 from planespotter_training import bundle, checkpoint, recipes, run
 from planespotter_training import train as training
 from planespotter_training.errors import TrainingError
@@ -226,7 +227,7 @@ def test_the_exported_function_is_the_network_for_any_number_of_photos() -> None
 
 def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     program = [sys.executable, "-m", "planespotter_client.main"]
-    return subprocess.run([*program, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run([*program, *map(str, arguments)], capture_output=True, text=True, timeout=600, check=False)
 
 
 def test_the_command_says_what_is_wrong_in_a_sentence(tmp_path: Path) -> None:
@@ -237,3 +238,52 @@ def test_the_command_says_what_is_wrong_in_a_sentence(tmp_path: Path) -> None:
     done = command("evaluate", tmp_path, tmp_path)
     assert done.returncode == 1
     assert "There is no bundle at" in done.stderr
+
+
+# ---------------------------------------------------------------- 8 bits
+
+
+def command(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["export", *arguments])
+    return int(ended.value.code or 0)
+
+
+def test_export_prepares_8_bits_and_says_what_they_cost(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "bundle"
+    assert command(str(trained), "--out", str(out), "--int8", "--max-loss", "100") == 0
+    assert "In 8 bits, on " in " ".join(capsys.readouterr().err.split())
+    made = bundle.read(out)
+    assert made.int8 is not None
+    assert 0 < made.int8.photos <= 256
+    compared = json.loads((out / "bundle.json").read_text())["int8"]["compared"]
+    assert compared == made.int8.compared
+    assert set(compared["agreement"]) == set(made.tree.heads)
+    photos = np.random.default_rng(0).integers(60, 200, (8, made.height, made.width, 3), np.uint8)
+    exact = bundle.load_engine(made, (8,), bundle.EngineChoice.JAX).run(photos)
+    rounded = bundle.load_engine(made, (8,), bundle.EngineChoice.OPENVINO).run(photos)
+    for head, values in exact.items():
+        drift = np.abs(np.exp(rounded[head]) - np.exp(values))
+        assert 0 < drift.max() < 0.2
+
+
+def test_export_writes_nothing_that_loses_too_much(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def far_off(*_: object) -> dict[str, object]:
+        half = {"photos": 9, "float32": 1.0, "int8": 0.5, "points": -50.0, "interval": [-60.0, -40.0]}
+        return {"photos": 9, "agreement": {}, "constructor": half, "mean_drift": 0.0, "largest_drift": 0.0}
+
+    monkeypatch.setattr("planespotter_training.export.compare", far_off)
+    assert command(str(trained), "--out", str(tmp_path / "bundle"), "--int8") == 1
+    assert "loses 50.00 points" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_catalog_to_choose_ranges_on_is_for_8_bits_only(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(str(trained), "--out", str(tmp_path / "bundle"), "--calibrate", str(tmp_path)) == 2
+    assert "needed for 8 bits only" in " ".join(capsys.readouterr().err.split())
