@@ -18,7 +18,7 @@ def run(name: str, *arguments: object) -> str:
         [sys.executable, EXAMPLES / name, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -63,7 +63,7 @@ def test_watch_folder_answers_what_appears_until_it_is_interrupted(
         (photos / "late.jpg").write_bytes(paint("747"))
         assert "late.jpg: Boeing 747" in watching.stdout.readline()
         watching.send_signal(signal.SIGINT)
-        assert watching.wait(60) == 0
+        assert watching.wait(600) == 0
 
 
 def test_several_servers_answer_by_turns_and_one_that_is_gone_fails_no_photo(address: str, photos: Path) -> None:

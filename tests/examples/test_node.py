@@ -24,7 +24,7 @@ def program() -> Path:
     }
     if installed != wanted:
         command = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error"]
-        done = subprocess.run(command, cwd=NODE, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(command, cwd=NODE, capture_output=True, text=True, timeout=600, check=False)
         if done.returncode != 0:
             pytest.skip(f"npm could not fetch {', '.join(wanted)}: {done.stderr.strip()[-300:]}")
     return NODE / "classify.js"
@@ -32,7 +32,7 @@ def program() -> Path:
 
 def run(program: Path, address: str, *photos: Path) -> subprocess.CompletedProcess[str]:
     command = ["node", str(program), address, *map(str, photos)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
 
 
 def test_photos_are_streamed_and_each_gets_an_answer_or_a_reason(program: Path, address: str, photos: Path) -> None:

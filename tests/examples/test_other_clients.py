@@ -70,7 +70,7 @@ def test_each_line_gets_an_answer(
     environment = {**os.environ, "PATH": path, "TOKEN": secured[2]}
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False,
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     method = METHOD.search(line)
