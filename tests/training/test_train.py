@@ -243,7 +243,7 @@ def test_the_command_says_what_is_wrong_in_a_sentence(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- 8 bits
 
 
-def command(*arguments: str) -> int:
+def exporting(*arguments: str) -> int:
     with pytest.raises(SystemExit) as ended:
         main(["export", *arguments])
     return int(ended.value.code or 0)
@@ -253,7 +253,7 @@ def test_export_prepares_8_bits_and_says_what_they_cost(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "bundle"
-    assert command(str(trained), "--out", str(out), "--int8", "--max-loss", "100") == 0
+    assert exporting(str(trained), "--out", str(out), "--int8", "--max-loss", "100") == 0
     assert "In 8 bits, on " in " ".join(capsys.readouterr().err.split())
     made = bundle.read(out)
     assert made.int8 is not None
@@ -277,7 +277,7 @@ def test_export_writes_nothing_that_loses_too_much(
         return {"photos": 9, "agreement": {}, "constructor": half, "mean_drift": 0.0, "largest_drift": 0.0}
 
     monkeypatch.setattr("planespotter_training.export.compare", far_off)
-    assert command(str(trained), "--out", str(tmp_path / "bundle"), "--int8") == 1
+    assert exporting(str(trained), "--out", str(tmp_path / "bundle"), "--int8") == 1
     assert "loses 50.00 points" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "bundle").exists()
 
@@ -285,5 +285,5 @@ def test_export_writes_nothing_that_loses_too_much(
 def test_a_catalog_to_choose_ranges_on_is_for_8_bits_only(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command(str(trained), "--out", str(tmp_path / "bundle"), "--calibrate", str(tmp_path)) == 2
+    assert exporting(str(trained), "--out", str(tmp_path / "bundle"), "--calibrate", str(tmp_path)) == 2
     assert "needed for 8 bits only" in " ".join(capsys.readouterr().err.split())
