@@ -157,7 +157,7 @@ def serve(
     queue_bytes: Annotated[int | None, _option("The same in bytes.", LIMITS, default="512 MiB")] = None,
     queue_seconds: Annotated[
         float | None,
-        _option("Longest that the photo of a single call would wait; else it is refused.", LIMITS, default=5),
+        _option("Longest that the photo of a single call would wait; else it is refused.", LIMITS, default=10),
     ] = None,
     drain_seconds: Annotated[
         float | None,

@@ -85,9 +85,10 @@ class Server:
                 ("grpc.so_reuseport", 0),  # else a second server would share the port without a word
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
                 ("grpc.max_send_message_length", -1),  # an answer is as long as its photo_id and the model's names
-                # Let clients ping twice a minute, also between calls; the default closes the connection for that.
-                ("grpc.keepalive_permit_without_calls", 1),
-                ("grpc.http2.min_recv_ping_interval_without_data_ms", 15_000),
+                # The default closes the connection of a client that pings more often than once in five minutes while
+                # nothing is sent to it. Ours ask twice a minute whether the server is still there, and gRPC itself
+                # pings to find out how much the network holds: those pings of a slow client come in a bunch.
+                ("grpc.http2.max_ping_strikes", 0),
             ],
         )
         pb_grpc.add_ClassifierServiceServicer_to_server(self.service, self._server)

@@ -104,7 +104,7 @@ class Settings(BaseSettings):
     queue_photos: Count = 1024
     """How many photos of all callers are worked on at a time."""
     queue_bytes: Size = 512 * MIB
-    queue_seconds: Annotated[float, Field(gt=0, le=86_400)] = 5.0
+    queue_seconds: Annotated[float, Field(gt=0, le=86_400)] = 10.0
     """How long the photo of a single call may have to wait for its turn, by the pace of those before it; one that would
     wait longer is refused, unless there are fewer than `max_batch_photos` before it."""
     drain_seconds: Seconds = 0.5

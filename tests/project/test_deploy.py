@@ -19,6 +19,7 @@ import typer.main
 import yaml  # type: ignore[import-untyped]
 
 from planespotter_client.main import build_app
+from planespotter_server.errors import CODES
 from planespotter_server.metrics import Metrics
 from planespotter_server.settings import PREFIX, Settings, load_settings
 from planespotter_training.bundle import Level
@@ -279,6 +280,18 @@ def test_the_autoscaler_looks_at_a_metric_that_is_made_of_the_servers() -> None:
     assert wanted == [rule["name"]["as"]] == ["planespotter_queue_wait_seconds"]
     check_query(rule["seriesQuery"])
     check_query(rule["metricsQuery"].replace("<<.LabelMatchers>>", "").replace("<<.GroupBy>>", "pod"))
+
+
+def test_the_alarms_watch_series_and_reasons_that_exist_and_are_told_of() -> None:
+    assert read("prometheus.yaml")["rule_files"] == ["alerts.yaml"]
+    page = (DEPLOY.parent / "docs" / "operating.md").read_text(encoding="utf-8")
+    [group] = read("alerts.yaml")["groups"]
+    assert group["rules"]
+    for rule in group["rules"]:
+        check_query(rule["expr"])
+        for reasons in re.findall(r"reason=~?\"([A-Z_|]+)\"", rule["expr"]):
+            assert set(reasons.split("|")) <= set(CODES)
+        assert f"`{rule['alert']}`" in page
 
 
 def dashboard() -> dict[str, Any]:
