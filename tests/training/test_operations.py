@@ -10,6 +10,7 @@ from jax.extend.mlir import ir
 from jax.extend.mlir.dialects import stablehlo
 
 from planespotter_training import bundle
+from planespotter_training.bundle.explain import Explainer
 from planespotter_training.bundle.operations import operations, strange_operation
 
 
@@ -36,3 +37,9 @@ def test_a_network_that_calls_code_is_refused(tiny_bundle: Path, target: str) ->
 def test_what_is_exported_here_only_calculates(tiny_bundle: Path) -> None:
     exported = jax.export.deserialize(bytearray(bundle.read(tiny_bundle).network))
     assert strange_operation(exported.mlir_module_serialized) is None
+
+
+def test_what_tells_where_the_network_looked_may_only_calculate_too(tiny_bundle: Path) -> None:
+    good = bundle.read(tiny_bundle)
+    with pytest.raises(bundle.BundleError, match="more than calculate: it holds the operation custom_call x"):
+        Explainer(replace(good, explain=with_call(good.network, "x")))

@@ -1,6 +1,6 @@
 """Turn a run into a bundle: fold, calibrate, measure, and serialise the network with jax.export."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.export
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from flax import nnx
@@ -20,6 +21,7 @@ from planespotter_training.bundle import Bundle, Calibration, EngineChoice, Labe
 from planespotter_training.bundle.eight_bits import pack, unpack
 from planespotter_training.calibrate import PRECISION, calibrate
 from planespotter_training.errors import TrainingError
+from planespotter_training.gradcam import grad_cam
 from planespotter_training.int8 import MAX_LOSS, check_installed, check_loss, choose_ranges, compare, describe
 from planespotter_training.metrics import measure
 from planespotter_training.network import Classifier, fold_norms
@@ -110,6 +112,7 @@ def export(
         network=serialise(function, weights, recipe.height, recipe.width),
         weights=weights,
         layers=Layers(recipe.pooling, recipe.mirror),
+        explain=serialise_heat(network, tree, weights, recipe.height, recipe.width),
     )
     if int8:
         held_out, exact_outputs = (test, outputs) if len(test) else (validation, predict(step, validation))
@@ -181,24 +184,53 @@ def describe_cost(cost: Mapping[str, float]) -> str:
 
 def as_function(network: Classifier) -> tuple[Any, dict[str, np.ndarray[Any, Any]]]:
     """Return a pure function (weights, photos) -> log-probabilities per head, and its weights by their dotted path."""
+    build, weights = by_weights(network)
+
+    def function(weights: dict[str, jax.Array], photos: jax.Array) -> dict[str, jax.Array]:
+        return build(weights)(photos)
+
+    return function, weights
+
+
+def by_weights(
+    network: Classifier,
+) -> tuple[Callable[[dict[str, jax.Array]], Classifier], dict[str, np.ndarray[Any, Any]]]:
+    """Return a function that makes the network of weights by their dotted path, and its own weights."""
     graph, state = nnx.split(network)
     flat = dict(nnx.to_flat_state(state))
     paths = {".".join(map(str, path)): path for path in flat}
 
-    def function(weights: dict[str, jax.Array], photos: jax.Array) -> dict[str, jax.Array]:
+    def build(weights: dict[str, jax.Array]) -> Classifier:
         state = nnx.from_flat_state(
             [(paths[name], flat[paths[name]].replace(weight)) for name, weight in weights.items()]
         )
-        outputs: dict[str, jax.Array] = nnx.merge(graph, state)(photos)
-        return outputs
+        made: Classifier = nnx.merge(graph, state)
+        return made
 
-    return function, {name: np.asarray(flat[path][...]) for name, path in paths.items()}
+    return build, {name: np.asarray(flat[path][...]) for name, path in paths.items()}
 
 
 def serialise(function: Any, weights: dict[str, np.ndarray[Any, Any]], height: int, width: int) -> bytes:
     """Return `function` as jax.export bytes for any number of uint8 photos [n, height, width, 3]."""
     (n,) = jax.export.symbolic_shape("n")
-    photos = jax.ShapeDtypeStruct((n, height, width, 3), np.uint8)
+    return _serialise(function, weights, jax.ShapeDtypeStruct((n, height, width, 3), np.uint8))
+
+
+def serialise_heat(
+    network: Classifier, tree: LabelTree, weights: dict[str, np.ndarray[Any, Any]], height: int, width: int
+) -> bytes:
+    """Return as jax.export bytes where `network`, with its folded `weights`, looks in one photo for one leaf."""
+    build, _ = by_weights(network)
+
+    def function(weights: dict[str, jax.Array], photos: jax.Array, leaves: jax.Array) -> jax.Array:
+        heat = grad_cam(build(weights), tree, photos, leaves)
+        return jnp.round(255 * heat).astype(jnp.uint8)
+
+    photo = jax.ShapeDtypeStruct((1, height, width, 3), np.uint8)
+    return _serialise(function, weights, photo, jax.ShapeDtypeStruct((1,), np.int32))
+
+
+def _serialise(function: Any, weights: dict[str, np.ndarray[Any, Any]], *inputs: Any) -> bytes:
     shapes = {name: jax.ShapeDtypeStruct(weight.shape, weight.dtype) for name, weight in weights.items()}
-    exported = jax.export.export(jax.jit(function), platforms=PLATFORMS)(shapes, photos)
+    exported = jax.export.export(jax.jit(function), platforms=PLATFORMS)(shapes, *inputs)
     return bytes(exported.serialize())

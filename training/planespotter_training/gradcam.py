@@ -1,19 +1,24 @@
 """Where the network looked: Grad-CAM (Selvaraju et al. 2017) at the last convolution.
 
-A bundle's exported network cannot be differentiated. So the network is built again from the bundle's weights and must
-say what the bundle says. Where it does not, parts of the photo are covered, and the heat is how much less likely that
-makes the answer: slower and coarser, but with the very network that is served.
+Export writes it into the bundle as a function of the same weights (see bundle/explain.py), so that what a report shows
+is what a server shows. Where a bundle has no such function, parts of the photo are covered, and the heat is how much
+less likely that makes the answer: slower and coarser, but with the very network that is served.
 """
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from numpy.typing import NDArray
 from PIL import Image
 
-from planespotter_training.bundle import CONSTRUCTOR_HEAD, Bundle, Engine
+from planespotter_training.bundle import CONSTRUCTOR_HEAD, Bundle, Engine, LabelTree
+from planespotter_training.bundle.explain import Explainer
 from planespotter_training.bundle.photo import PADDING
 from planespotter_training.judge import number
+from planespotter_training.network import Classifier
 
 LAST = "block5_conv3"
 
@@ -21,52 +26,26 @@ LAST = "block5_conv3"
 STEPS = 8
 
 
-def heat(model: Bundle, engine: Engine, photos: NDArray[np.uint8], leaves: NDArray[np.int64]) -> tuple[Any, str]:
+def heat(
+    model: Bundle, engine: Engine, photos: NDArray[np.uint8], leaves: NDArray[np.int64]
+) -> tuple[NDArray[np.floating], str]:
     """Return where the network looked when it answered photos [n, height, width, 3] with `leaves` [n], and how we know.
 
     The first is float [n, rows, columns] from 0 to 1, the second "grad-cam" or "occlusion".
     """
-    network = _rebuild(model, engine, photos[:1])
-    if network is None:
+    if model.explain is None:
         return _occlusion(model, engine, photos, leaves), "occlusion"
-    return _grad_cam(model, network, photos, leaves), "grad-cam"
+    explainer, labels = Explainer(model), model.tree.all_leaves
+    heats = [explainer.run(photo, labels[leaf]) for photo, leaf in zip(photos, leaves, strict=True)]
+    return np.stack(heats) / 255, "grad-cam"
 
 
-def _rebuild(model: Bundle, engine: Engine, photo: NDArray[np.uint8]) -> Any:
-    """Return the network of the bundle as Flax has it; None if that does not give what the bundle's engine gives."""
-    import jax
-    from flax import nnx
+def grad_cam(network: Classifier, tree: LabelTree, photos: jax.Array, leaves: jax.Array) -> jax.Array:
+    """Return where `network` looks in uint8 photos [n, height, width, 3] for the leaves int [n] of `tree`.
 
-    from planespotter_training import checkpoint
-    from planespotter_training.network import fold_norms
-    from planespotter_training.recipes.recipe import Recipe
-
-    try:
-        network = checkpoint.build(Recipe(**model.trained_on["settings"]), model.tree)
-        fold_norms(network)
-        state = nnx.state(network)
-        flat = dict(nnx.to_flat_state(state))
-        paths = {".".join(map(str, path)): path for path in flat}
-        for name, weight in model.weights.items():
-            variable = flat[paths[name]]
-            if variable.shape != weight.shape:
-                return None
-            flat[paths[name]] = variable.replace(weight)
-        nnx.update(network, nnx.from_flat_state(list(flat.items())))
-        said, expected = jax.jit(lambda photos: network(photos))(photo), engine.run(photo)
-        same = all(np.allclose(said[head], expected[head], rtol=1e-3, atol=1e-3) for head in expected)
-    except (KeyError, TypeError, ValueError, AttributeError):  # made by another version, or not by training at all
-        return None
-    return network if same else None
-
-
-def _grad_cam(
-    model: Bundle, network: Any, photos: NDArray[np.uint8], leaves: NDArray[np.int64]
-) -> NDArray[np.floating]:
-    import jax
-    import jax.numpy as jnp
-    from flax import nnx
-
+    Float [n, rows, columns]: 1 where most in the photo speaks for the leaf, 0 where nothing does. The network is
+    changed; give it one that nothing else uses. Its batch normalisation is folded.
+    """
     conv = network.trunk.layers[LAST]
     tapped: dict[str, Any] = {}
 
@@ -74,26 +53,29 @@ def _grad_cam(
         """The last convolution, whose output can be read, and moved by what the gradient is taken of."""
 
         def __call__(self, x: jax.Array) -> jax.Array:
-            maps: jax.Array = conv(x) + tapped["move"]
+            maps: jax.Array = conv(x)
+            maps = maps + tapped["move"].astype(maps.dtype)
             tapped["maps"] = maps
             return maps
 
     network.trunk.layers[LAST] = Tap()
     network.mirror = False  # the mean of the photo and its mirror image has no one place to look at
-    places = _places(model, leaves)
 
-    def answered(move: jax.Array, photos: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def answered(move: jax.Array) -> tuple[jax.Array, jax.Array]:
         tapped["move"] = move
         outputs = network(photos)
-        return jnp.stack([outputs[head][row, column] for row, head, column in places]).sum(), jax.nn.relu(
-            tapped["maps"]
-        )
+        paths = [
+            outputs[CONSTRUCTOR_HEAD][:, index : index + 1] + outputs[constructor]
+            for index, constructor in enumerate(tree.constructors)
+        ]
+        asked = jax.nn.one_hot(leaves, len(tree.all_leaves))
+        return (jnp.concatenate(paths, axis=1) * asked).sum(), jax.nn.relu(tapped["maps"])
 
-    shape = jax.eval_shape(answered, jnp.zeros(()), jnp.asarray(photos))[1].shape
-    gradients, maps = jax.jit(jax.grad(answered, has_aux=True))(jnp.zeros(shape), jnp.asarray(photos))
-    network.trunk.layers[LAST] = conv
+    shape = jax.eval_shape(answered, jnp.zeros(()))[1].shape
+    gradients, maps = jax.grad(answered, has_aux=True)(jnp.zeros(shape))
     importance = gradients.mean(axis=(1, 2), keepdims=True)
-    return _scaled(np.asarray(jax.nn.relu((importance * maps).sum(axis=-1))))
+    heats = jax.nn.relu((importance * maps).sum(axis=-1)).astype(jnp.float32)
+    return heats / jnp.maximum(heats.max(axis=(1, 2), keepdims=True), 1e-9)
 
 
 def _occlusion(

@@ -63,7 +63,7 @@ class Nodes:
 
 def number(tree: LabelTree) -> Nodes:
     """Return the nodes of `tree` by number."""
-    leaves = tuple(leaf for of_one in tree.leaves.values() for leaf in of_one)
+    leaves = tree.all_leaves
     names = tuple(dict.fromkeys(Label(*leaf[:depth]) for leaf in leaves for depth in (1, 2, 3) if leaf[depth - 1]))
     return Nodes(names, leaves, np.array([_path(names, leaf) for leaf in leaves], np.int64))
 

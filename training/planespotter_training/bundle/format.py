@@ -5,6 +5,8 @@
     model.stablehlo      jax.export of the whole network: weights and uint8 [n, height, width, 3] in,
                          log-probabilities [n, classes] per head out; for CPU and CUDA; any n
     weights.safetensors  the weights, by name; kernels may be in 8 bits, each with its scales (see eight_bits.py)
+    explain.stablehlo    optional: weights, one uint8 photo [1, height, width, 3] and the int32 number of a leaf [1] in,
+                         uint8 [1, rows, columns] out, which parts of the photo speak for the leaf
 
 bundle.json also says how the layers follow each other, for engines that build the network from its weights, and may
 hold the ranges with which it computes in 8 bits.
@@ -36,6 +38,7 @@ FORMAT = 1
 DESCRIPTION = "bundle.json"
 NETWORK = "model.stablehlo"
 WEIGHTS = "weights.safetensors"
+EXPLAIN = "explain.stablehlo"
 
 
 class BundleError(Exception):
@@ -58,7 +61,8 @@ class Bundle:
 
     `network` is the serialised jax.export function, `weights` its first argument; both are what the engines take.
     `layers` is for those that build the network from its weights, None if that cannot be done, and `int8` for those
-    that compute it in 8 bits, None if it was not prepared for that.
+    that compute it in 8 bits, None if it was not prepared for that. `explain` is another serialised function, which
+    tells where the network looked; None if there is none.
     """
 
     name: str
@@ -74,6 +78,7 @@ class Bundle:
     weights: Mapping[str, NDArray[Any]] = field(repr=False)
     layers: Layers | None = None
     int8: Int8 | None = None
+    explain: bytes | None = field(default=None, repr=False)
 
 
 def write(bundle: Bundle, folder: Path, *, eight_bits: bool = False) -> None:
@@ -85,7 +90,10 @@ def write(bundle: Bundle, folder: Path, *, eight_bits: bool = False) -> None:
 
     weights = pack(bundle.weights) if eight_bits else dict(bundle.weights)
     files = {NETWORK: bundle.network, WEIGHTS: save(weights)}
-    strangers = {path.name for path in folder.iterdir()} - {DESCRIPTION, *files} if folder.exists() else set()
+    if bundle.explain is not None:
+        files[EXPLAIN] = bundle.explain
+    ours = {DESCRIPTION, NETWORK, WEIGHTS, EXPLAIN}
+    strangers = {path.name for path in folder.iterdir()} - ours if folder.exists() else set()
     if strangers:
         raise BundleError(
             f"{folder} holds what is no part of a bundle ({sorted(strangers)[0]}), so it is left alone. "
@@ -151,6 +159,7 @@ def read(folder: Path) -> Bundle:
             weights=unpack(load(files[WEIGHTS])),
             layers=_read_layers(description.get("layers")),
             int8=_read_int8(description.get("int8")),
+            explain=files.get(EXPLAIN),
         )
     except (KeyError, TypeError, AttributeError, ValueError, SafetensorError) as error:
         raise BundleError(

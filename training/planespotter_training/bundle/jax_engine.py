@@ -24,13 +24,7 @@ class JaxEngine(FixedSizes):
         super().__init__(bundle, batch_sizes, padding=PADDING if platform == "cpu" else 1)
         keep_compiled(cache)
         try:
-            exported = jax.export.deserialize(bytearray(bundle.network))
-            strange = strange_operation(exported.mlir_module_serialized)
-            if strange is not None:
-                raise BundleError(
-                    f"The network of the bundle {bundle.name} {bundle.version} would do more than calculate: it holds "
-                    f"the operation {strange}. Do not use it; `planespotter export` never writes such a thing."
-                )
+            exported = calculating(bundle, bundle.network)
             self._weights = jax.device_put(dict(bundle.weights))
             step = jax.jit(exported.call)
             self._compiled = {
@@ -40,11 +34,7 @@ class JaxEngine(FixedSizes):
         except BundleError:
             raise
         except Exception as error:  # jax raises many kinds for a function that does not fit this machine
-            raise BundleError(
-                f"The network of the bundle {bundle.name} {bundle.version}, exported with jax {bundle.jax_version}, "
-                f"does not run under jax {jax.__version__} on {platform} ({type(error).__name__}). "
-                "Export it again from its run with the jax that is installed here."
-            ) from error
+            raise does_not_run(bundle, error) from error
         found = {head: list(output.shape[1:]) for head, output in self._compiled[self.batch_sizes[0]].out_info.items()}
         expected = {head: [classes] for head, classes in bundle.tree.heads.items()}
         if found != expected:
@@ -59,6 +49,27 @@ class JaxEngine(FixedSizes):
     def _run(self, size: int, photos: NDArray[np.uint8]) -> Outputs:
         outputs: Outputs = jax.device_get(self._compiled[size](self._weights, photos))
         return outputs
+
+
+def calculating(bundle: Bundle, function: bytes) -> jax.export.Exported:
+    """Return an exported `function` of `bundle`, which only calculates. Raises BundleError if it would do more."""
+    exported = jax.export.deserialize(bytearray(function))
+    strange = strange_operation(exported.mlir_module_serialized)
+    if strange is not None:
+        raise BundleError(
+            f"The network of the bundle {bundle.name} {bundle.version} would do more than calculate: it holds "
+            f"the operation {strange}. Do not use it; `planespotter export` never writes such a thing."
+        )
+    return exported
+
+
+def does_not_run(bundle: Bundle, error: Exception) -> BundleError:
+    """Return what to say about a function of `bundle` that `error` says does not fit this machine."""
+    return BundleError(
+        f"The network of the bundle {bundle.name} {bundle.version}, exported with jax {bundle.jax_version}, "
+        f"does not run under jax {jax.__version__} on {jax.default_backend()} ({type(error).__name__}). "
+        "Export it again from its run with the jax that is installed here."
+    )
 
 
 def keep_compiled(folder: Path | None) -> None:

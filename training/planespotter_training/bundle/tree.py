@@ -63,6 +63,11 @@ class LabelTree:
         }
 
     @cached_property
+    def all_leaves(self) -> tuple[Label, ...]:
+        """The leaves of all constructors, one constructor after another."""
+        return tuple(leaf for leaves in self.leaves.values() for leaf in leaves)
+
+    @cached_property
     def heads(self) -> Mapping[str, int]:
         """The heads of the network and how many classes each has: the constructor head, then one per constructor."""
         sizes = {constructor: len(leaves) for constructor, leaves in self.leaves.items()}

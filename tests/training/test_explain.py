@@ -1,0 +1,117 @@
+"""The function of a bundle that tells where the network looked."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from planespotter_training import bundle, export
+from planespotter_training.bundle.explain import Explainer
+from planespotter_training.bundle.layers import BGR_MEAN
+from planespotter_training.network import BLOCKS, Classifier
+
+HEIGHT, WIDTH = 32, 64
+
+
+@pytest.fixture(scope="module")
+def network(tiny_bundle: Path) -> Classifier:
+    """A network of random weights for the labels of the tiny bundle."""
+    heads = bundle.read(tiny_bundle).tree.heads
+    made = Classifier(heads, width=1 / 64, norm=False, seed=3, pooling="flatten", size=(HEIGHT, WIDTH), mirror=True)
+    for head in made.heads.values():
+        head.kernel[...] = head.kernel[...] * 100  # so that some answers are sure
+    return made
+
+
+@pytest.fixture(scope="module")
+def explained(tiny_bundle: Path, network: Classifier, tmp_path_factory: pytest.TempPathFactory) -> bundle.Bundle:
+    """The same as a bundle, written and read."""
+    function, weights = export.as_function(network)
+    tiny = bundle.read(tiny_bundle)
+    made = replace(
+        tiny,
+        height=HEIGHT,
+        width=WIDTH,
+        network=export.serialise(function, weights, HEIGHT, WIDTH),
+        weights=weights,
+        explain=export.serialise_heat(network, tiny.tree, weights, HEIGHT, WIDTH),
+    )
+    folder = tmp_path_factory.mktemp("explained") / "bundle"
+    bundle.write(made, folder)
+    return bundle.read(folder)
+
+
+def last_maps(network: Classifier, photo: Any) -> jax.Array:
+    """Return the output of the last convolution, [rows, columns, channels]."""
+    x = jnp.asarray(photo[None, ..., ::-1], jnp.float32) - jnp.asarray(BGR_MEAN, jnp.float32).reshape(1, 1, 1, 3)
+    for block, widths in enumerate(BLOCKS, start=1):
+        for conv in range(1, len(widths) + 1):
+            x = nnx.relu(network.trunk.layers[f"block{block}_conv{conv}"](x))
+        if block < len(BLOCKS):
+            x = nnx.max_pool(x, (2, 2), (2, 2))
+    return x[0]
+
+
+def test_it_is_grad_cam_as_the_paper_has_it(explained: bundle.Bundle, network: Classifier) -> None:
+    explainer = Explainer(explained)
+    build, weights = export.by_weights(network)
+    given = {name: jnp.asarray(weight) for name, weight in weights.items()}
+    photo = np.random.default_rng(1).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
+    tree, looked = explained.tree, 0
+    for leaf in tree.all_leaves:
+
+        def answered(bias: jax.Array, leaf: bundle.Label = leaf) -> jax.Array:
+            made = build({**given, "trunk.layers.block5_conv3.bias": bias})
+            made.mirror = False
+            outputs = made(jnp.asarray(photo[None]))
+            column = tree.leaves[leaf.constructor].index(leaf)
+            first = outputs["constructor"][0, tree.constructors.index(leaf.constructor)]
+            return first + outputs[leaf.constructor][0, column]
+
+        # What moves a channel everywhere at once is its bias: the sum of the gradient over the map.
+        importance = jax.grad(answered)(jnp.asarray(weights["trunk.layers.block5_conv3.bias"]))
+        heat = np.maximum(np.asarray((last_maps(network, photo) * importance[None, None]).sum(axis=-1)), 0)
+        looked += bool(heat.max() > 0)
+        np.testing.assert_allclose(explainer.run(photo, leaf), 255 * heat / max(heat.max(), 1e-9), atol=1)
+    assert looked > 0
+
+
+def test_the_map_has_a_cell_for_every_16_pixels(explained: bundle.Bundle) -> None:
+    photo = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    heat = Explainer(explained).run(photo, explained.tree.all_leaves[0])
+    assert heat.dtype == np.uint8
+    assert heat.shape == (HEIGHT // 16, WIDTH // 16)
+
+
+def test_a_bundle_without_it_says_so(tiny_bundle: Path) -> None:
+    with pytest.raises(bundle.BundleError, match="cannot explain its answers"):
+        Explainer(bundle.read(tiny_bundle))
+
+
+def test_a_function_that_does_not_fit_is_refused(explained: bundle.Bundle) -> None:
+    with pytest.raises(bundle.BundleError, match="does not run under jax"):
+        Explainer(replace(explained, explain=explained.network))
+    with pytest.raises(bundle.BundleError, match="does not run under jax"):
+        Explainer(replace(explained, explain=b"nothing"))
+
+
+def test_writing_a_bundle_over_another_leaves_no_function_of_the_other(
+    explained: bundle.Bundle, tmp_path: Path
+) -> None:
+    bundle.write(explained, tmp_path / "bundle")
+    assert (tmp_path / "bundle" / "explain.stablehlo").is_file()
+    bundle.write(replace(explained, explain=None), tmp_path / "bundle")
+    assert not (tmp_path / "bundle" / "explain.stablehlo").exists()
+    assert bundle.read(tmp_path / "bundle").explain is None
+
+
+def test_a_changed_function_is_refused(explained: bundle.Bundle, tmp_path: Path) -> None:
+    bundle.write(explained, tmp_path / "bundle")
+    (tmp_path / "bundle" / "explain.stablehlo").write_bytes(b"other")
+    with pytest.raises(bundle.BundleError, match=r"explain\.stablehlo is damaged or was changed"):
+        bundle.read(tmp_path / "bundle")
