@@ -6,23 +6,27 @@ import re
 import signal
 import subprocess
 import sys
-import time
+import threading
 import xml.dom.minidom
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent import futures
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import grpc
 import pytest
 
+from planespotter.v1 import classifier_pb2 as pb
+from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_client.main import main as planespotter
 
 PLANESPOTTER = [sys.executable, "-m", "planespotter_client.main"]
-QUICK = ("--seconds", "0.6", "--warm-up", "0.2")
+QUICK = ("--seconds", "0.6", "--warm-up", "0.2", "--deadline", "300")
 
 
 def call(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [*PLANESPOTTER, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
 
 
 def main(*arguments: object) -> int:
@@ -52,8 +56,11 @@ def measured(tmp_path: Path, *arguments: object) -> Any:
 def test_each_way_of_sending_is_answered_in_both_kinds_of_loop(
     mode: str, loop: tuple[str, ...], address: str, photos: Path, tmp_path: Path
 ) -> None:
-    figures = measured(tmp_path, photos, "--server", address, "--mode", mode, *loop, *QUICK, "--batch-size", "5")
-    [step] = figures["steps"]
+    options = ("--server", address, "--mode", mode, *loop, *QUICK, "--batch-size", "5")
+    for seconds in (0.6, 6, 60):  # longer only where the machine has too much else to do
+        [step] = measured(tmp_path, photos, *options, "--seconds", seconds)["steps"]
+        if step["goodput"] > 0 and step["in_time"] > 5:
+            break
     assert step["errors"] == []
     assert step["answers"]["photos"] == step["in_time"] > 5
     assert step["throughput"] >= step["goodput"] > 0
@@ -110,22 +117,55 @@ def test_a_soak_cancels_and_reconnects_and_watches_the_server(address: str, phot
     assert step["server_cores"] is not None
 
 
-def test_ctrl_c_prints_what_was_measured(address: str, photos: Path, tmp_path: Path) -> None:
+class Counting(pb_grpc.ClassifierServiceServicer):
+    """A server that sets `enough` once it has answered so many photos that callers have some of the answers."""
+
+    def __init__(self) -> None:
+        self.left, self.enough = 500, threading.Event()
+
+    def GetModel(self, request: Any, context: Any) -> pb.GetModelResponse:  # noqa: N802
+        return pb.GetModelResponse(limits=pb.Limits(max_batch_photos=1, stream_window=4))
+
+    def ListModels(self, request: Any, context: Any) -> NoReturn:  # noqa: N802
+        raise NotImplementedError
+
+    Classify = BatchClassify = ListModels
+
+    def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
+        for _ in requests:
+            yield pb.StreamClassifyResponse(classification=pb.Classification())
+            self.left -= 1
+            if self.left < 0:
+                self.enough.set()
+
+
+@pytest.fixture
+def counting() -> Iterator[tuple[str, threading.Event]]:
+    servicer, server = Counting(), grpc.server(futures.ThreadPoolExecutor(20))
+    pb_grpc.add_ClassifierServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}", servicer.enough
+    server.stop(None).wait()
+
+
+def test_ctrl_c_prints_what_was_measured(counting: tuple[str, threading.Event], photos: Path, tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
+    address, enough = counting
     command = [*PLANESPOTTER, "bench", str(photos), "--server", address, "--seconds", "300", "--json", str(figures)]
     command += ["--warm-up", "0", "--mode", "stream", "--processes", "2", "--server-pid", str(os.getpid())]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert process.stderr.readline() == "8 callers: 300 s at most.\n"
-        time.sleep(2)
+        assert enough.wait(120)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert "Interrupted" in out
     [step] = json.loads(figures.read_text())["steps"]
     assert step["interrupted"]
     assert step["answers"]["photos"] > 0
-    assert step["seconds"] < 60
+    assert step["seconds"] < 300
 
 
 def test_what_would_take_long_is_done_only_if_that_is_said(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -158,5 +198,5 @@ def test_health_tells_by_its_exit_code_whether_a_server_serves(
     assert main("health", "--server", address) == 0
     assert capsys.readouterr().out == "SERVING\n"
     assert main("health", "--server", address, "--service", "planespotter.v1.ClassifierService") == 0
-    assert main("health", "--server", "127.0.0.1:1", "--timeout", "1") == 1
+    assert main("health", "--server", "127.0.0.1:1", "--timeout", "60") == 1
     assert "No planespotter server answers" in capsys.readouterr().err

@@ -40,7 +40,7 @@ class Secure:
             "tls_cert": folder / "client.pem",
             "tls_key": folder / "client.key",
             "token": self.token,
-            "timeout": 10.0,
+            "timeout": 60.0,
         }
 
 
@@ -101,7 +101,7 @@ def test_a_certificate_for_another_name_is_not_trusted(secure: Secure) -> None:
     options = [("grpc.ssl_target_name_override", "planes.example")]  # as if that name led here
     with grpc.secure_channel(secure.address, secret, options) as channel:
         with pytest.raises(grpc.RpcError) as refused:
-            pb_grpc.ClassifierServiceStub(channel).GetModel(pb.GetModelRequest(), timeout=10)
+            pb_grpc.ClassifierServiceStub(channel).GetModel(pb.GetModelRequest(), timeout=60)
         error = from_call(refused.value, "planes.example:50051")
     assert isinstance(error, WrongServerError)
     assert "is for another name" in str(error)

@@ -11,7 +11,7 @@ DEMO = [sys.executable, "-m", "planespotter_client.main", "demo", "--pages", "4"
 def test_the_demo_leads_from_a_photo_site_to_streamed_answers_and_again_from_what_is_there(tmp_path: Path) -> None:
     out = tmp_path / "demo folder"
     for attempt in ("first", "second"):
-        done = subprocess.run([*DEMO, out], capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run([*DEMO, out], capture_output=True, text=True, timeout=1200, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "Answers beside the truth" in done.stdout
         assert "photos per second through the stream" in done.stdout

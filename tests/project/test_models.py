@@ -37,7 +37,7 @@ def test_a_photo_is_classified_right_after_installation(paint: Callable[..., byt
     (tmp_path / "photo.jpg").write_bytes(paint("737-800"))
     photo, folder = str(tmp_path / "photo.jpg"), str(BUNDLES[-1])
     command = [*PLANESPOTTER, "classify", photo, "--model", folder, "--format", "csv"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
     assert done.returncode == 0, done.stderr
     [row] = csv.DictReader(io.StringIO(done.stdout))
     assert row["constructor"] in ("Airbus", "Boeing")

@@ -12,7 +12,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def call(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=1200)
 
 
 @pytest.fixture(scope="module")

@@ -153,7 +153,7 @@ def test_two_processes_of_two_devices_train_one_network_and_come_to_the_same_los
             ended.enter_context(process)
             ended.callback(process.kill)
             processes.append(process)
-        said = [process.communicate(timeout=300)[0] for process in processes]
+        said = [process.communicate(timeout=1200)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
     losses = [[row["loss"] for row in steps(tmp_path / name)] for name in ("alone", "together")]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
