@@ -76,7 +76,7 @@ class AsyncPlaneSpotter:
         self._closed = False
         servers = []
         for one in addresses:
-            options = _servers.channel_options(health=len(addresses) > 1 or not _servers.is_one_server(one))
+            options = _servers.options_of(one, addresses)
             if secured.credentials is None:
                 channel = grpc.aio.insecure_channel(one, options)
             else:

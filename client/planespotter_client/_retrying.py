@@ -17,8 +17,9 @@ def jittered(seconds: float) -> float:
 class Attempts:
     """When a call that failed is made again.
 
-    At once on a server that was not asked yet, if another may do better; else after as long as the server says, with
-    some jitter, `retries` times at most and not beyond the time `end`.
+    At once on a server that was not asked yet, if there are several and another may do better. After all were asked,
+    and where there is but one, `retries` times at most and not beyond the time `end`: after as long as a busy server
+    says, or soon if none of several answered; with some jitter. One server that does not answer is gRPC's to try again.
     """
 
     def __init__(self, servers: int, retries: int, end: float) -> None:
@@ -26,20 +27,21 @@ class Attempts:
         self._retries = retries
         self._end = end
         self._unasked = servers - 1
+        self._soon = REOPEN_FIRST
 
     def pause(self, error: PlaneSpotterError, now: float) -> float | None:
         """Return how many seconds to wait after `error` at the time `now` before the next attempt; None for no more."""
         busy = isinstance(error, OverloadedError | UnavailableError) and error.retry_after is not None
-        if self._unasked and (busy or isinstance(error, UnavailableError)) and now < self._end:
+        if not (busy or (self._servers > 1 and isinstance(error, UnavailableError))) or now >= self._end:
+            return None
+        if self._unasked:
             self._unasked -= 1
             return 0.0
-        if not busy or not self._retries:
-            return None
-        pause = jittered(error.retry_after or 0.0)
-        if now + pause >= self._end:
+        pause = jittered(self._soon if error.retry_after is None else error.retry_after)
+        if not self._retries or now + pause >= self._end:
             return None
         self._retries -= 1
-        self._unasked = self._servers - 1
+        self._unasked, self._soon = self._servers - 1, 2 * self._soon
         return pause
 
 

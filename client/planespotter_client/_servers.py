@@ -54,26 +54,25 @@ def check_address(address: str) -> str:
     )
 
 
-def channel_options(health: bool = False) -> list[tuple[str, Any]]:
+def channel_options(health: bool = False, retry: bool = True) -> list[tuple[str, Any]]:
     """Return the options of a channel.
 
     With `health` it asks servers whether they are well, and avoids those that are not; one that cannot say counts as
-    well.
+    well. With `retry` gRPC makes calls again that find no server, for about a second.
     """
+    policy = {
+        "name": [{"service": SERVICE, "method": method} for method in RETRIED],
+        "retryPolicy": {
+            "maxAttempts": 4,
+            "initialBackoff": "0.1s",
+            "maxBackoff": "1s",
+            "backoffMultiplier": 2,
+            "retryableStatusCodes": ["UNAVAILABLE"],
+        },
+    }
     service_config = {
         "loadBalancingConfig": [{"round_robin": {}}],
-        "methodConfig": [
-            {
-                "name": [{"service": SERVICE, "method": method} for method in RETRIED],
-                "retryPolicy": {
-                    "maxAttempts": 4,
-                    "initialBackoff": "0.1s",
-                    "maxBackoff": "1s",
-                    "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
-                },
-            }
-        ],
+        **({"methodConfig": [policy]} if retry else {}),
         **({"healthCheckConfig": {"serviceName": SERVICE}} if health else {}),
     }
     return [
@@ -88,6 +87,13 @@ def channel_options(health: bool = False) -> list[tuple[str, Any]]:
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
     ]
+
+
+def options_of(address: str, addresses: Sequence[str]) -> list[tuple[str, Any]]:
+    """Return the options of the channel to `address`, one of `addresses`."""
+    if len(addresses) > 1:  # a call that fails is not for the same server again but for another one
+        return channel_options(health=True, retry=False)
+    return channel_options(health=not is_one_server(address))
 
 
 def is_one_server(address: str) -> bool:
