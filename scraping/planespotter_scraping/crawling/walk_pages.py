@@ -12,20 +12,17 @@ no queue, so the next one looks at all pages.
 
 import asyncio
 import logging
-import re
 import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
 from urllib.parse import urljoin, urlsplit
 from uuid import uuid4
 from weakref import WeakSet
 
-from crawlee import ConcurrencySettings, Request, service_locator
-from crawlee.browsers import BrowserPool
+from crawlee import Request, service_locator
 from crawlee.configuration import Configuration
 from crawlee.crawlers import (
     BasicCrawlingContext,
@@ -33,16 +30,17 @@ from crawlee.crawlers import (
     PlaywrightCrawlingContext,
     PlaywrightPreNavCrawlingContext,
 )
-from crawlee.statistics import Statistics
 from crawlee.storage_clients import FileSystemStorageClient
-from crawlee.storages import RequestQueue
-from playwright.async_api import BrowserContext, Locator, Page, Response
+from playwright.async_api import BrowserContext, Page, Response
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
-from planespotter_scraping.crawling import browser, evidence, redesign, watch
+from planespotter_scraping.crawling import browser, redesign, watch, welcome
+from planespotter_scraping.crawling import crawler as set_up
 from planespotter_scraping.crawling.keep import Keeper
+from planespotter_scraping.crawling.loading import reason_of, settle
 from planespotter_scraping.crawling.outcome import ScrapeError, StopError
+from planespotter_scraping.crawling.page_queue import open_queue, scratch
 from planespotter_scraping.crawling.patience import asks_to_wait
 from planespotter_scraping.crawling.robots import Robots
 from planespotter_scraping.crawling.scroll import Scroller
@@ -56,12 +54,7 @@ WAITS = 5  # for a page that is to come later
 NAVIGATION_SECONDS = 45.0
 READY_SECONDS = 15.0
 PAGE_SECONDS = 2400.0  # for a page of images on a slow line, and waits that a site wants
-FRESH = timedelta(days=1)  # how long a queue is worth going on with
-PAGES_PER_BROWSER = 50  # a browser that has seen more pages than that takes ever more memory
 KINDS_NOT_LOADED = ("jpg", "jpeg", "png", "gif", "webp", "avif", "bmp", "svg", "woff", "ttf", "otf", "mp4", "webm")
-LOGIN = re.compile(r"/(log|sign)[-_]?in(/|\.|$)", re.IGNORECASE)  # in the path of an address
-CHALLENGE = "iframe[src*='challenges.cloudflare.com'], script[src*='challenges.cloudflare.com']"
-CHALLENGE_TITLES = ("just a moment", "attention required")
 
 Role = Literal["list", "again", "front"]
 
@@ -98,11 +91,13 @@ async def walk(
         storage_dir=str(queues / urlsplit(base).netloc.replace(":", "-")), purge_on_start=False
     )
     storage = FileSystemStorageClient()
-    queue = await _open_queue(configuration, storage)
-    elsewhere, tempfile.tempdir = tempfile.tempdir, _scratch(queues)
+    queue = await open_queue(configuration, storage)
+    elsewhere, tempfile.tempdir = tempfile.tempdir, scratch(queues)
     try:
-        pool = _browsers(chromium, user_agent)
-        crawler = _crawler(pool, configuration, storage, queue)
+        pool = set_up.browsers(chromium, user_agent)
+        crawler = set_up.crawler(
+            pool, configuration, storage, queue, navigation_seconds=NAVIGATION_SECONDS, retries=RETRIES
+        )
         reader = _PageReader(site, first, keeper, robots, crawler, pages, login, delay, lookout)
         pool.pre_page_create_hook(reader.keep_pace)
         with browser.out_of_reach_of_ctrl_c():
@@ -120,76 +115,6 @@ async def walk(
         service_locator.storage_instance_manager.remove_from_cache(queue)
     shutil.rmtree(queues, ignore_errors=True)
     return metadata.handled_request_count
-
-
-def _scratch(queues: Path) -> str:
-    """Return an empty folder for the browsers' profiles: where a kill leaves one behind, the next walk removes it."""
-    folder = queues.resolve() / "browsers"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return str(folder)
-
-
-async def _open_queue(configuration: Configuration, storage: FileSystemStorageClient) -> RequestQueue:
-    """Return the queue of a walk that was cut short, or a new one."""
-    try:
-        queue = await RequestQueue.open(configuration=configuration, storage_client=storage)
-        modified = (await queue.get_metadata()).modified_at
-        # One that is finished has only escaped its removal.
-        if not await queue.is_finished() and datetime.now(UTC) - modified < FRESH:
-            return queue
-        service_locator.storage_instance_manager.remove_from_cache(queue)
-    except (OSError, ValueError):  # half written
-        pass
-    shutil.rmtree(configuration.storage_dir, ignore_errors=True)
-    return await RequestQueue.open(configuration=configuration, storage_client=storage)
-
-
-def _browsers(chromium: Path, user_agent: str) -> BrowserPool:
-    """Return the browsers of this walk, one after the other: open about who they are, and none for long."""
-    return BrowserPool.with_default_plugin(
-        browser_type="chromium",
-        headless=True,
-        browser_launch_options={
-            "executable_path": str(chromium),
-            "args": list(browser.LAUNCH_ARGUMENTS),
-            "chromium_sandbox": False,  # it cannot start as root, nor in most containers
-        },
-        # Without these headers, Crawlee makes up those of another browser.
-        browser_new_context_options={"user_agent": user_agent, "extra_http_headers": {}},
-        fingerprint_generator=None,  # be who we are
-        retire_browser_after_page_count=PAGES_PER_BROWSER,
-        close_inactive_browsers_interval=timedelta(seconds=1),
-        browser_inactive_threshold=timedelta(days=1),  # a slow pace is no reason for a new browser at each page
-    )
-
-
-def _crawler(
-    pool: BrowserPool, configuration: Configuration, storage: FileSystemStorageClient, queue: RequestQueue
-) -> PlaywrightCrawler:
-    """Return Crawlee's crawler for this walk: one page at a time.
-
-    What the answers mean is for our own handler to say, so Crawlee is told to take no offence at any. Nor does it keep
-    the pace: it would count from when it has begun with a page, and starting a browser takes a while.
-    """
-    return PlaywrightCrawler(
-        browser_pool=pool,
-        fingerprint_generator=None,
-        navigation_timeout=timedelta(seconds=NAVIGATION_SECONDS),
-        configuration=configuration,
-        storage_client=storage,
-        event_manager=service_locator.get_event_manager(),
-        request_manager=queue,
-        statistics=Statistics.with_default_state(persistence_enabled=False),
-        ignore_http_error_status_codes=range(400, 600),
-        retry_on_blocked=False,  # a site that says no is left alone
-        use_session_pool=False,
-        max_session_rotations=0,
-        max_request_retries=RETRIES,
-        request_handler_timeout=timedelta(days=30),  # for a list without an end; see PAGE_SECONDS
-        concurrency_settings=ConcurrencySettings(min_concurrency=1, max_concurrency=1, desired_concurrency=1),
-        configure_logging=False,
-    )
 
 
 class _PageReader:
@@ -210,6 +135,7 @@ class _PageReader:
         self.site, self.first, self.pages, self.login, self.delay = site, first, pages, login, delay
         self.watch = lookout or watch.Watch(site, watch.load(keeper.out, site.name))
         self.remembers = lookout is None
+        self.here = keeper.out, login is not None  # what the evidence of an unfriendly welcome needs
         self.keeper, self.robots, self.crawler = keeper, robots, crawler
         self.run = uuid4().hex[:8]  # tells the requests of this run from those that an earlier one has left
         self.leading = self.looked_back = False
@@ -290,7 +216,7 @@ class _PageReader:
         self.stopped = True
         self.crawler.stop()
         if self.failure is None:
-            self.keeper.outcome.bad_pages[context.request.url] = _reason(error)
+            self.keeper.outcome.bad_pages[context.request.url] = reason_of(error, NAVIGATION_SECONDS)
         # Crawlee is done with this request. The next run begins with one like it.
         data = {name: context.request.user_data[name] for name in ("number", "role", "run", "previous", "start")}
         await context.add_requests([Request.from_url(context.request.url, always_enqueue=True, user_data=data)])
@@ -299,7 +225,7 @@ class _PageReader:
         """Return when the site has answered with a page. Raises StopError if it wants no visitor."""
         page, answer, url = context.page, context.response, context.request.url
         self.opened = time.monotonic()  # a page that was slow to come makes no haste for the next one
-        await self.check_welcome(page, answer.status)
+        await welcome.check(page, answer.status, *self.here)
         for _ in range(WAITS):
             retry_after = answer.headers.get("retry-after")
             if not asks_to_wait(answer.status, retry_after):
@@ -307,42 +233,11 @@ class _PageReader:
             self.keeper.patience.postpone(url, answer.status, retry_after)
             await self.keeper.patience.rest()
             answer = await page.goto(url, timeout=NAVIGATION_SECONDS * 1000) or answer
-            await self.check_welcome(page, answer.status)
+            await welcome.check(page, answer.status, *self.here)
         if answer.status >= 400:
             context.request.no_retry = answer.status < 500
             raise ScrapeError(f"the site answered {answer.status}")
         self.keeper.patience.welcome()
-
-    async def check_welcome(self, page: Page, status: int) -> None:
-        """Raise StopError, with the evidence kept, if the site refuses us, tests us or asks for a login."""
-        title, challenge = await page.evaluate(
-            "(selector) => [document.title, document.querySelector(selector) !== null]", CHALLENGE
-        )
-        if challenge or title.lower().startswith(CHALLENGE_TITLES):
-            found = f"shows a test for browsers instead of photos ({title!r})"
-        elif status in (401, 403):
-            found = f"answered {status}, which is a refusal"
-        elif LOGIN.search(urlsplit(page.url).path):
-            found = "is where the site asks for a login"
-        else:
-            return
-        await self.turn_away(page, found, status)
-
-    async def turn_away(self, page: Page, found: str, status: int | None = None) -> NoReturn:
-        """Raise StopError with what was found, and keep the evidence."""
-        remedy = (
-            "What was stored is safe. Ask those who run the site whether they allow a crawl; nothing gets round this."
-        )
-        if "login" in found:
-            remedy = (
-                "If the site allows a crawl with your login, log in by hand with `playwright open --save-storage "
-                f"state.json {page.url}`, close the window, and add --storage-state state.json."
-            )
-        elif self.login is not None:
-            remedy += " The login in the storage state may have ended: make it anew."
-        text = f"{page.url} {found}. Nothing more was asked. {remedy}"
-        folder = await evidence.save(page, self.keeper.out, text, what="turned away", status=status)
-        raise StopError(f"{text} What the page showed is kept in {folder}.")
 
     async def say_what_was_denied(self, page: Page, answer: Response) -> NoReturn:
         """Raise ScrapeError for a page that did not get its data, as a StopError with evidence if it was refused."""
@@ -351,7 +246,8 @@ class _PageReader:
         if asks_to_wait(answer.status, retry_after):
             self.keeper.patience.postpone(answer.url, answer.status, retry_after)
         elif answer.status < 500:
-            await self.turn_away(page, f"shows no photos: {said}, which is a refusal", answer.status)
+            found = f"shows no photos: {said}, which is a refusal"
+            await welcome.turn_away(page, found, *self.here, answer.status)
         raise ScrapeError(f"its photos did not appear: {said}")
 
     async def keep(self, page: Page, listing: Listing, number: int) -> None:
@@ -403,11 +299,11 @@ class _PageReader:
                     await button.click()
             await complete.first.wait_for(timeout=limit)
             if self.site.settle_seconds:
-                await _settle(complete, self.site.settle_seconds)
+                await settle(complete, self.site.settle_seconds)
         except PlaywrightTimeoutError:
-            await self.check_welcome(page, 200)
+            await welcome.check(page, 200, *self.here)
             if await page.locator("input[type=password]").first.is_visible():
-                await self.turn_away(page, "asks for a login where its photos should be")
+                await welcome.turn_away(page, "asks for a login where its photos should be", *self.here)
             reason = f"its photos did not appear within {READY_SECONDS:g} seconds"
         listing = self.site.parse(await page.content(), url)
         if not reason and (listing.photos or listing.cards):
@@ -445,23 +341,3 @@ class _PageReader:
             if number > 1 or role == "again":  # else this is the front
                 following.append(self.request(self.first, 1, "front", start=start))
         return following
-
-
-def _reason(error: Exception) -> str:
-    """Return why a page could not be read, as the end of a sentence."""
-    if isinstance(error, TimeoutError | PlaywrightTimeoutError):
-        return f"it did not load within {NAVIGATION_SECONDS:g} seconds"
-    text = str(error).partition("\n")[0].strip()
-    if "net::" in text:
-        return f"the site did not answer: {text.partition('net::')[2].partition(' at ')[0]}"
-    if "has been closed" in text or "crashed" in text:
-        return "the browser has ended, perhaps for lack of memory"
-    return text or type(error).__name__
-
-
-async def _settle(cards: Locator, seconds: float) -> None:
-    """Wait until the number of cards has stayed the same for so long: some pages are built bit by bit."""
-    before, now = -1, await cards.count()
-    while now != before:
-        await asyncio.sleep(seconds)
-        before, now = now, await cards.count()
