@@ -1,4 +1,5 @@
 import atexit
+import dataclasses
 import io
 import os
 import shutil
@@ -95,6 +96,32 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small real bundle whose answer is decided by the mean colour of the photo."""
     folder = tmp_path_factory.mktemp("bundles") / "tiny"
     write_tiny_bundle(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def explaining_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a function that tells where it looked: a map of 2 by 3 cells, each as strong as the photo is red.
+
+    Only its first cell is the number of the leaf.
+    """
+    import jax
+    import jax.export
+    import jax.numpy as jnp
+
+    tiny = bundle.read(tiny_bundle)
+
+    def heat(_: dict[str, jax.Array], photos: jax.Array, leaves: jax.Array) -> jax.Array:
+        red = photos[..., 0].reshape(1, 2, HEIGHT // 2, 3, WIDTH // 3).mean(axis=(2, 4))
+        return red.at[:, 0, 0].set(leaves).astype(jnp.uint8)
+
+    photo = jax.ShapeDtypeStruct((1, HEIGHT, WIDTH, 3), np.uint8)
+    shapes = {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in tiny.weights.items()}
+    exported = jax.export.export(jax.jit(heat), platforms=("cpu", "cuda"))(
+        shapes, photo, jax.ShapeDtypeStruct((1,), np.int32)
+    )
+    folder = tmp_path_factory.mktemp("bundles") / "explaining"
+    bundle.write(dataclasses.replace(tiny, name="explaining", explain=bytes(exported.serialize())), folder)
     return folder
 
 

@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planespotter_server.batcher import Batcher, Counters, Watcher
+from planespotter_server.explaining import Explaining
 from planespotter_server.settings import Settings
 from planespotter_server.turns import Turns
 from planespotter_training import bundle as bundles
@@ -78,6 +79,7 @@ class Classifier:
         self._traced = traced
         self._settings = settings
         self.engine = engine
+        self._explaining = Explaining(bundle, settings.engine_cache)
         self._users = 0
         self._unused = asyncio.Event()
         self._unused.set()
@@ -114,8 +116,12 @@ class Classifier:
             if not self._users:
                 self._unused.set()
 
-    async def classify(self, photo: bytes, alternatives: int, caller: Caller, decoders: Decoders) -> bundles.Answer:
-        """Return the answer for a JPEG, PNG or WebP file. The caller has taken room for it before.
+    async def classify(
+        self, photo: bytes, alternatives: int, caller: Caller, decoders: Decoders, *, explain: bool = False
+    ) -> bundles.Answer:
+        """Return the answer for a JPEG, PNG or WebP file; with `explain`, also where the network looked.
+
+        The caller has taken room for it before.
 
         Raises Refusal (DEADLINE_IN_QUEUE, SHUTTING_DOWN, DEVICE_FAILED) and bundle.PhotoError.
         """
@@ -134,6 +140,8 @@ class Classifier:
             item = (pixels, alternatives)
             answer = await self._batcher.submit(item, caller, caller.deadline, lambda: finished("queue"))
             finished("device")
+            if explain:
+                answer = replace(answer, heat=await self._explaining.heat(pixels, answer.label, caller))
             return answer
 
     async def retire(self) -> None:
@@ -143,6 +151,7 @@ class Classifier:
 
     async def close(self) -> None:
         """Stop at once; what is still in work is refused."""
+        self._explaining.close()
         await self._batcher.close()
 
     def _decode(self, photo: bytes) -> Pixels:

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 from google.rpc.status_pb2 import Status
+from numpy.typing import NDArray
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_server.settings import Settings
@@ -44,7 +46,13 @@ def classification(answered: Answered) -> pb.Classification:
         ],
         model_name=answered.bundle.name,
         model_version=answered.bundle.version,
+        heat_map=None if answer.heat is None else _heat_map(answer.heat),
     )
+
+
+def _heat_map(heat: NDArray[np.uint8]) -> pb.HeatMap:
+    rows, columns = heat.shape
+    return pb.HeatMap(rows=rows, columns=columns, values=heat.tobytes())
 
 
 def batch_result(outcome: Answered | Status) -> pb.BatchClassifyResult:
@@ -84,6 +92,7 @@ def model(bundle: Bundle, is_default: bool) -> pb.Model:
             for metric in bundle.metrics
         ],
         is_default=is_default,
+        can_explain=bundle.explain is not None,
     )
 
 

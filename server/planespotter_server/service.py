@@ -168,7 +168,7 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
     async def _classify(self, photo: bytes, options: pb.ClassifyOptions, caller: Caller) -> Answered:
         calls.current.get().client.check()
         classifier = self._choose(options)
-        answer = await classifier.classify(photo, options.alternatives, caller, self._decoders)
+        answer = await classifier.classify(photo, options.alternatives, caller, self._decoders, explain=options.explain)
         return Answered(answer, classifier.bundle)
 
     @contextmanager
@@ -196,7 +196,7 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
             raise warming_up()
 
     def _choose(self, options: pb.ClassifyOptions) -> Classifier:
-        """Return the model that shall answer. Raises Refusal: MODEL_NOT_FOUND or ALTERNATIVES_OUT_OF_RANGE."""
+        """Return the model that shall answer. Raises Refusal, such as MODEL_NOT_FOUND."""
         if not 0 <= options.alternatives <= self._settings.max_alternatives:
             raise Refusal(
                 "ALTERNATIVES_OUT_OF_RANGE",
@@ -205,7 +205,16 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
                 metadata={"alternatives": options.alternatives, "limit": self._settings.max_alternatives},
                 field="options.alternatives",
             )
-        return self.models.find(options.model_name, options.model_version)
+        chosen = self.models.find(options.model_name, options.model_version)
+        if options.explain and chosen.bundle.explain is None:
+            raise Refusal(
+                "EXPLAIN_UNSUPPORTED",
+                f"The model {chosen.bundle.name} {chosen.bundle.version} cannot tell where in a photo it looked. Leave "
+                "explain out, or choose a model whose description says can_explain.",
+                metadata={"model_name": chosen.bundle.name, "model_version": chosen.bundle.version},
+                field="options.explain",
+            )
+        return chosen
 
     def _check_batch(self, photos: int) -> None:
         if photos > self._settings.max_batch_photos:

@@ -165,6 +165,7 @@ class Classification(_message.Message):
     ALTERNATIVES_FIELD_NUMBER: _builtins.int
     MODEL_NAME_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    HEAT_MAP_FIELD_NUMBER: _builtins.int
     level: Global___Level.ValueType
     """The deepest level that the network is sure of, by the thresholds of the model. Names below it are guesses."""
     model_name: _builtins.str
@@ -187,6 +188,10 @@ class Classification(_message.Message):
     def alternatives(self) -> _containers.RepeatedCompositeFieldContainer[Global___Alternative]:
         """The most probable leaves, best first, the answer's own leaf among them. Empty unless asked for."""
 
+    @_builtins.property
+    def heat_map(self) -> Global___HeatMap:
+        """Where in the photo the network looked for the deepest name on the path. Only if asked for."""
+
     def __init__(
         self,
         *,
@@ -197,14 +202,49 @@ class Classification(_message.Message):
         alternatives: _abc.Iterable[Global___Alternative] | None = ...,
         model_name: _builtins.str = ...,
         model_version: _builtins.str = ...,
+        heat_map: Global___HeatMap | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["constructor", b"constructor", "family", b"family", "model", b"model"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["constructor", b"constructor", "family", b"family", "heat_map", b"heat_map", "model", b"model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternatives", b"alternatives", "constructor", b"constructor", "family", b"family", "level", b"level", "model", b"model", "model_name", b"model_name", "model_version", b"model_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternatives", b"alternatives", "constructor", b"constructor", "family", b"family", "heat_map", b"heat_map", "level", b"level", "model", b"model", "model_name", b"model_name", "model_version", b"model_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Classification: _TypeAlias = Classification  # noqa: Y015
+
+@_typing.final
+class HeatMap(_message.Message):
+    """Which parts of a photo spoke for a name (Grad-CAM). Its cells cover what the network sees: the photo, scaled to fit
+    into Model.input_size and centred.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    rows: _builtins.int
+    """How many rows of cells there are."""
+    columns: _builtins.int
+    """How many cells are in a row."""
+    values: _builtins.bytes
+    """One byte for each cell, row by row from the top left: 0 where nothing speaks for the name, 255 where most does. All
+    are 0 if nothing in the photo does.
+    """
+    def __init__(
+        self,
+        *,
+        rows: _builtins.int = ...,
+        columns: _builtins.int = ...,
+        values: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "rows", b"rows", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeatMap: _TypeAlias = HeatMap  # noqa: Y015
 
 @_typing.final
 class ClassifyOptions(_message.Message):
@@ -215,6 +255,7 @@ class ClassifyOptions(_message.Message):
     MODEL_NAME_FIELD_NUMBER: _builtins.int
     ALTERNATIVES_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    EXPLAIN_FIELD_NUMBER: _builtins.int
     model_name: _builtins.str
     """Name of the model that shall answer. Empty means the server's default, of which Model.is_default is true."""
     alternatives: _builtins.int
@@ -223,16 +264,22 @@ class ClassifyOptions(_message.Message):
     """Version of the model that shall answer. Empty means the highest that is served, which is what most callers want:
     a version that a newer one has replaced is not found.
     """
+    explain: _builtins.bool
+    """Whether to tell where in the photo the network looked: Classification.heat_map. The server runs the network once
+    more for that, for one photo after another, so ask for it only where somebody looks at it. Refused with
+    EXPLAIN_UNSUPPORTED where Model.can_explain is false.
+    """
     def __init__(
         self,
         *,
         model_name: _builtins.str = ...,
         alternatives: _builtins.int = ...,
         model_version: _builtins.str = ...,
+        explain: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternatives", b"alternatives", "model_name", b"model_name", "model_version", b"model_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternatives", b"alternatives", "explain", b"explain", "model_name", b"model_name", "model_version", b"model_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -609,12 +656,15 @@ class Model(_message.Message):
     THRESHOLDS_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
     IS_DEFAULT_FIELD_NUMBER: _builtins.int
+    CAN_EXPLAIN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     version: _builtins.str
     """Its version."""
     is_default: _builtins.bool
     """Whether requests that name no model are answered by this one."""
+    can_explain: _builtins.bool
+    """Whether it can tell where in a photo it looked: ClassifyOptions.explain."""
     @_builtins.property
     def constructors(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConstructorLabel]:
         """The label tree: what it can answer."""
@@ -641,10 +691,11 @@ class Model(_message.Message):
         thresholds: Global___Thresholds | None = ...,
         metrics: _abc.Iterable[Global___Metric] | None = ...,
         is_default: _builtins.bool = ...,
+        can_explain: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["input_size", b"input_size", "thresholds", b"thresholds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["constructors", b"constructors", "input_size", b"input_size", "is_default", b"is_default", "metrics", b"metrics", "name", b"name", "thresholds", b"thresholds", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["can_explain", b"can_explain", "constructors", b"constructors", "input_size", b"input_size", "is_default", b"is_default", "metrics", b"metrics", "name", b"name", "thresholds", b"thresholds", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,7 +1,7 @@
 """From log-probabilities to an answer: the deepest node that the network is sure enough of."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
@@ -57,13 +57,15 @@ class Answer:
     """What the network says about one photo: a path through the tree, and how far it is sure of it.
 
     The probabilities belong to the nodes of `label`, constructor, family, model; 0 where the tree goes no deeper.
-    `alternatives` are the most probable leaves with their probabilities, best first.
+    `alternatives` are the most probable leaves with their probabilities, best first. `heat` tells where the network
+    looked, if that was asked for: uint8 [rows, columns] (see explain.py).
     """
 
     level: Level
     label: Label
     probabilities: tuple[float, float, float]
     alternatives: tuple[tuple[Label, float], ...] = ()
+    heat: NDArray[np.uint8] | None = field(default=None, compare=False, repr=False)
 
 
 def leaf_probabilities(

@@ -1,0 +1,97 @@
+"""Where the network looked, told to those who ask."""
+
+import io
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from PIL import Image
+
+from planespotter.v1 import classifier_pb2 as pb
+from planespotter.v1 import classifier_pb2_grpc as pb_grpc
+from planespotter_training import bundle
+
+Paint = Callable[..., bytes]
+Serve = Callable[..., Awaitable[Any]]
+EXPLAIN = pb.ClassifyOptions(explain=True)
+
+
+@pytest.fixture
+async def channel(serve: Serve, explaining_bundle: Path, loaded: tuple[bundle.Bundle, bundle.Engine]) -> Any:
+    """A channel to a server that has a model which explains, its default, and one which does not."""
+    channel = await serve()
+    server = channel.server
+    read = bundle.read(explaining_bundle)
+    server.service.models.put(read.name, {read.version: server.classifier(read, loaded[1])})
+    return channel
+
+
+def service(channel: Any) -> Any:
+    return pb_grpc.ClassifierServiceStub(channel)
+
+
+def left_red() -> bytes:
+    """A photo of the bundle's own size whose left third is red, on Airbus green."""
+    pixels = np.full((32, 48, 3), (0, 245, 10), np.uint8)
+    pixels[:, :16] = (240, 10, 10)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+async def test_a_map_comes_with_the_answer_if_asked_for(channel: Any) -> None:
+    request = pb.ClassifyRequest(photo=left_red(), options=EXPLAIN)
+    said = (await service(channel).Classify(request)).classification
+    heat = np.frombuffer(said.heat_map.values, np.uint8).reshape(said.heat_map.rows, said.heat_map.columns)
+    assert heat.shape == (2, 3)
+    assert heat[1].tolist() == [240, 0, 0]
+    leaves = [("Airbus", "A320", "A320-200"), ("Airbus", "A320", "A320neo"), ("Airbus", "A380", "")]
+    assert leaves[heat[0, 0]] == (said.constructor.name, said.family.name, said.model.name)
+
+
+async def test_no_map_comes_unasked(channel: Any) -> None:
+    said = (await service(channel).Classify(pb.ClassifyRequest(photo=left_red()))).classification
+    assert not said.HasField("heat_map")
+
+
+async def test_photos_of_a_batch_and_of_a_stream_have_theirs(channel: Any) -> None:
+    batch = await service(channel).BatchClassify(pb.BatchClassifyRequest(photos=[left_red()] * 3, options=EXPLAIN))
+    assert [one.classification.heat_map.rows for one in batch.results] == [2, 2, 2]
+    call = service(channel).StreamClassify()
+    for number, options in enumerate((EXPLAIN, None, EXPLAIN)):
+        await call.write(pb.StreamClassifyRequest(photo_id=str(number), photo=left_red(), options=options))
+    await call.done_writing()
+    rows = {answer.photo_id: answer.classification.heat_map.rows async for answer in call}
+    assert rows == {"0": 2, "1": 0, "2": 2}
+
+
+async def test_a_model_that_cannot_says_so_before_and_when_asked(channel: Any) -> None:
+    models = (await service(channel).ListModels(pb.ListModelsRequest())).models
+    assert {model.name: model.can_explain for model in models} == {"explaining": True, "tiny": False}
+    options = pb.ClassifyOptions(model_name="tiny", explain=True)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await service(channel).Classify(pb.ClassifyRequest(photo=left_red(), options=options))
+    status = rpc_status.from_call(refused.value)  # type: ignore[arg-type]
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert info.reason == "EXPLAIN_UNSUPPORTED"
+    assert "The model tiny 1 cannot tell where in a photo it looked" in status.message
+
+
+async def test_a_function_that_does_not_fit_spares_all_other_answers(
+    channel: Any, explaining_bundle: Path, loaded: tuple[bundle.Bundle, bundle.Engine]
+) -> None:
+    server, read = channel.server, bundle.read(explaining_bundle)
+    broken = replace(read, explain=b"nothing that JAX exported")
+    server.service.models.put(read.name, {read.version: server.classifier(broken, loaded[1])})
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await service(channel).Classify(pb.ClassifyRequest(photo=left_red(), options=EXPLAIN))
+    assert failed.value.code() is grpc.StatusCode.INTERNAL
+    assert (await service(channel).Classify(pb.ClassifyRequest(photo=left_red()))).classification.constructor.name
