@@ -26,6 +26,7 @@ from planespotter_client._photos import Photo
 from planespotter_client._results import (
     Alternative,
     Classification,
+    HeatMap,
     Level,
     Limits,
     Metric,
@@ -45,6 +46,7 @@ __all__ = [
     "BadRequestError",
     "Classification",
     "DeadlineError",
+    "HeatMap",
     "Level",
     "Limits",
     "Metric",

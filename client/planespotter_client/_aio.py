@@ -93,6 +93,7 @@ class AsyncPlaneSpotter:
         alternatives: int = 0,
         model: str = "",
         version: str = "",
+        explain: bool = False,
         timeout: float | None = None,
         hedge: float | None = None,
         shrink: bool = False,
@@ -104,7 +105,8 @@ class AsyncPlaneSpotter:
             print(answer.to_json())
 
         `alternatives` is how many of the most probable aircraft to name. `model` and `version` say which network
-        answers; without them the server's default does, in its highest version.
+        answers; without them the server's default does, in its highest version. `explain` asks for a heat map of where
+        in the photo the network looked, which takes it longer, and which not every network can make: Model.can_explain.
 
         `hedge` sends the photo a second time, to another server if there are several, where no answer came within so
         many seconds; the first answer counts, and the other call is cancelled. It cuts the longest waits at the price
@@ -116,7 +118,7 @@ class AsyncPlaneSpotter:
         """
         name = _photos.photo_id(photo)
         limits = await self._limits()
-        options = _messages.options(model, version, alternatives, limits)
+        options = _messages.options(model, version, alternatives, explain, limits)
         shrink_to = await self._shrink_to(shrink, model, version)
         data = await _read(photo, limits, name, shrink_to)
         request = pb.ClassifyRequest(photo=data, options=options)
@@ -130,6 +132,7 @@ class AsyncPlaneSpotter:
         alternatives: int = 0,
         model: str = "",
         version: str = "",
+        explain: bool = False,
         timeout: float | None = None,
         shrink: bool = False,
     ) -> list[PhotoAnswer]:
@@ -144,7 +147,7 @@ class AsyncPlaneSpotter:
         server has no room are sent again. The other parameters are those of `classify`.
         """
         limits = await self._limits()
-        options = _messages.options(model, version, alternatives, limits)
+        options = _messages.options(model, version, alternatives, explain, limits)
         answers: list[PhotoAnswer] = []
         batches = _batches.batches(photos, limits, await self._shrink_to(shrink, model, version))
         while (batch := await asyncio.to_thread(next, batches, None)) is not None:
@@ -161,6 +164,7 @@ class AsyncPlaneSpotter:
         alternatives: int = 0,
         model: str = "",
         version: str = "",
+        explain: bool = False,
         window: int | None = None,
         ordered: bool = False,
         shrink: bool = False,
@@ -183,7 +187,7 @@ class AsyncPlaneSpotter:
         answers to what it gave before still come, and then its exception.
         """
         limits = await self._limits()
-        options = _messages.options(model, version, alternatives, limits)
+        options = _messages.options(model, version, alternatives, explain, limits)
         shrink_to = await self._shrink_to(shrink, model, version)
         stream = _Stream(self, photos, options, limits, window or 2 * limits.stream_window, shrink_to)
         async with contextlib.aclosing(stream.answers(ordered)) as answers:

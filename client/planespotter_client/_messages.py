@@ -7,6 +7,7 @@ from planespotter_client._errors import BadRequestError, PlaneSpotterError, from
 from planespotter_client._results import (
     Alternative,
     Classification,
+    HeatMap,
     Level,
     Limits,
     Metric,
@@ -22,7 +23,7 @@ LEVELS = {
 }  # whatever a later contract adds counts as unknown
 
 
-def options(model: str, version: str, alternatives: int, limits: Limits) -> pb.ClassifyOptions:
+def options(model: str, version: str, alternatives: int, explain: bool, limits: Limits) -> pb.ClassifyOptions:
     """Return the options of a request. Raises BadRequestError."""
     if not 0 <= alternatives <= limits.max_alternatives:
         raise BadRequestError(
@@ -30,7 +31,7 @@ def options(model: str, version: str, alternatives: int, limits: Limits) -> pb.C
             reason="ALTERNATIVES_OUT_OF_RANGE",
             metadata={"alternatives": str(alternatives), "limit": str(limits.max_alternatives)},
         )
-    return pb.ClassifyOptions(model_name=model, model_version=version, alternatives=alternatives)
+    return pb.ClassifyOptions(model_name=model, model_version=version, alternatives=alternatives, explain=explain)
 
 
 def outcome(
@@ -54,7 +55,13 @@ def classification(message: pb.Classification) -> Classification:
         ),
         model_name=message.model_name,
         model_version=message.model_version,
+        heat_map=_heat_map(message.heat_map) if message.HasField("heat_map") else None,
     )
+
+
+def _heat_map(message: pb.HeatMap) -> HeatMap:
+    rows = range(0, len(message.values), max(1, message.columns))
+    return HeatMap(tuple(tuple(message.values[start : start + message.columns]) for start in rows))
 
 
 def _scored(label: pb.ScoredLabel) -> ScoredLabel:
@@ -82,4 +89,5 @@ def model(described: pb.Model, limits: Limits) -> Model:
         metrics=tuple(Metric(metric.source, metric.name, metric.value, metric.photos) for metric in described.metrics),
         limits=limits,
         is_default=described.is_default,
+        can_explain=described.can_explain,
     )

@@ -75,6 +75,22 @@ class Alternative(Result):
 
 
 @dataclass(frozen=True)
+class HeatMap(Result):
+    """Which parts of a photo spoke for a name (Grad-CAM): rows of cells, from the top left.
+
+    The cells cover what the network sees: the photo, scaled to fit into Model.input_size and centred. Each is from 0,
+    where nothing speaks for the name, to 255, where most does.
+    """
+
+    cells: tuple[tuple[int, ...], ...]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """How many rows there are, and how many cells in each."""
+        return len(self.cells), len(self.cells[0]) if self.cells else 0
+
+
+@dataclass(frozen=True)
 class Classification(Result):
     """What the network says about a photo: a path from constructor to model, and the level down to which it is sure.
 
@@ -99,6 +115,8 @@ class Classification(Result):
     """Name of the network that answered, "" if an older server did not say."""
     model_version: str = ""
     """Its version."""
+    heat_map: HeatMap | None = None
+    """Where in the photo the network looked for the deepest name; only if asked for."""
 
     @property
     def name(self) -> str:
@@ -217,6 +235,8 @@ class Model(Result):
     limits: Limits
     is_default: bool = False
     """Whether it answers where no model is named."""
+    can_explain: bool = False
+    """Whether it can tell where in a photo it looked."""
 
     def __str__(self) -> str:
         leaves = sum(len(models) or 1 for families in self.tree.values() for models in families.values())

@@ -90,6 +90,7 @@ class PlaneSpotter:
         alternatives: int = 0,
         model: str = "",
         version: str = "",
+        explain: bool = False,
         timeout: float | None = None,
         hedge: float | None = None,
         shrink: bool = False,
@@ -101,7 +102,8 @@ class PlaneSpotter:
             print(answer.to_json())
 
         `alternatives` is how many of the most probable aircraft to name. `model` and `version` say which network
-        answers; without them the server's default does, in its highest version.
+        answers; without them the server's default does, in its highest version. `explain` asks for a heat map of where
+        in the photo the network looked, which takes it longer, and which not every network can make: Model.can_explain.
 
         `hedge` sends the photo a second time, to another server if there are several, where no answer came within so
         many seconds; the first answer counts, and the other call is cancelled. It cuts the longest waits at the price
@@ -113,7 +115,7 @@ class PlaneSpotter:
         """
         name = _photos.photo_id(photo)
         limits = self._limits()
-        options = _messages.options(model, version, alternatives, limits)
+        options = _messages.options(model, version, alternatives, explain, limits)
         data = _photos.read_photo(photo, limits, name, self._shrink_to(shrink, model, version))
         request = pb.ClassifyRequest(photo=data, options=options)
         response = self._call("Classify", request, timeout, name, retries=self._retries, hedge=hedge)
@@ -126,6 +128,7 @@ class PlaneSpotter:
         alternatives: int = 0,
         model: str = "",
         version: str = "",
+        explain: bool = False,
         timeout: float | None = None,
         shrink: bool = False,
     ) -> list[PhotoAnswer]:
@@ -140,7 +143,7 @@ class PlaneSpotter:
         server has no room are sent again. The other parameters are those of `classify`.
         """
         limits = self._limits()
-        options = _messages.options(model, version, alternatives, limits)
+        options = _messages.options(model, version, alternatives, explain, limits)
         answers: list[PhotoAnswer] = []
         for batch in _batches.batches(photos, limits, self._shrink_to(shrink, model, version)):
             if isinstance(batch, PhotoAnswer):
@@ -156,6 +159,7 @@ class PlaneSpotter:
         alternatives: int = 0,
         model: str = "",
         version: str = "",
+        explain: bool = False,
         window: int | None = None,
         ordered: bool = False,
         shrink: bool = False,
@@ -178,7 +182,7 @@ class PlaneSpotter:
         answers to what it gave before still come, and then its exception.
         """
         limits = self._limits()
-        options = _messages.options(model, version, alternatives, limits)
+        options = _messages.options(model, version, alternatives, explain, limits)
         shrink_to = self._shrink_to(shrink, model, version)
         stream = _Stream(self, photos, options, limits, window or 2 * limits.stream_window, shrink_to)
         return stream.answers(ordered)

@@ -32,6 +32,7 @@ from planespotter_client import (
     AsyncPlaneSpotter,
     BadRequestError,
     DeadlineError,
+    HeatMap,
     Level,
     NotFoundError,
     OverloadedError,
@@ -160,6 +161,23 @@ async def test_a_model_can_be_asked_for_by_name_and_version(spotter: Any, paint:
         await collect(spotter.stream([photo], version="9")),
     ):
         assert isinstance(answers[0].error, NotFoundError)
+
+
+async def test_a_network_can_be_asked_where_it_looked(connect: Any) -> None:
+    class Explaining(Scripted):
+        def Classify(self, request: Any, context: Any) -> pb.ClassifyResponse:  # noqa: N802
+            heat_map = pb.HeatMap(rows=2, columns=3, values=bytes(range(0, 120, 20)))
+            return pb.ClassifyResponse(
+                classification=pb.Classification(heat_map=heat_map if request.options.explain else None)
+            )
+
+    with scripted(Explaining()) as address:
+        spotter = await connect(address)
+        assert (await spotter.classify(b"photo")).heat_map is None
+        answer = await spotter.classify(b"photo", explain=True)
+    assert answer.heat_map == HeatMap(((0, 20, 40), (60, 80, 100)))
+    assert answer.heat_map.size == (2, 3)
+    assert answer.to_dict()["heat_map"] == {"cells": [[0, 20, 40], [60, 80, 100]]}
 
 
 async def test_images_and_arrays_are_photos_too(spotter: Any, paint: Paint) -> None:

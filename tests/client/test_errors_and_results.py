@@ -80,6 +80,7 @@ def test_an_answer_turns_into_plain_values() -> None:
         "alternatives": [{"constructor": "Boeing", "family": "747", "model": "", "probability": 0.5}],
         "model_name": "",
         "model_version": "",
+        "heat_map": None,
     }
     assert json.loads(answer.to_json()) == answer.to_dict()
     assert answer == answer.__class__(**vars(answer))
