@@ -176,7 +176,7 @@ load = bundle.load_engine
 
 class Holding:
     def __init__(self, engine):
-        self.batch_sizes = engine.batch_sizes
+        self.batch_sizes, self.description, self.in_flight = engine.batch_sizes, engine.description, engine.in_flight
     def run(self, photos):
         print("taken", flush=True)
         time.sleep(3600)
