@@ -8,7 +8,6 @@ probability of 3 in 100 million; the second would be skipped.
 
 import csv
 import fcntl
-import io
 import json
 import os
 import shutil
@@ -128,21 +127,24 @@ def csv_records(path: Path, file: BinaryIO, columns: tuple[str, ...]) -> Iterato
 
     cut = None  # where a row seems to be cut short
     reader = csv.reader(decoded())
-    for number, cells in enumerate(reader):
-        if cut is not None:
-            raise _damaged(path, f"line {cut:,} has not the {len(columns)} cells of the others")
-        row, whole = b"".join(raw), raw[-1].endswith(b"\n")
-        raw.clear()
-        if number == 0:
-            if not whole and _csv_line(columns).startswith(row):
-                return
-            if tuple(cells) != columns:
-                raise _damaged(path, f"it does not begin with the headings {','.join(columns)}")
-            yield Record(None, row)
-        elif whole and len(cells) == len(columns):
-            yield Record(dict(zip(columns, cells, strict=True)), row)
-        else:
-            cut = reader.line_num
+    try:
+        for number, cells in enumerate(reader):
+            if cut is not None:
+                raise _damaged(path, f"line {cut:,} has not the {len(columns)} cells of the others")
+            row, whole = b"".join(raw), raw[-1].endswith(b"\n")
+            raw.clear()
+            if number == 0:
+                if not whole and _csv_line(columns).startswith(row):
+                    return
+                if tuple(cells) != columns:
+                    raise _damaged(path, f"it does not begin with the headings {','.join(columns)}")
+                yield Record(None, row)
+            elif whole and len(cells) == len(columns):
+                yield Record(dict(zip(columns, cells, strict=True)), row)
+            else:
+                cut = reader.line_num
+    except csv.Error as error:
+        raise _damaged(path, f"line {reader.line_num:,} is no CSV ({error})") from error
 
 
 def json_records(path: Path, file: BinaryIO, columns: tuple[str, ...]) -> Iterator[Record]:
@@ -204,9 +206,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def _csv_line(cells: Iterable[str]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue().encode("utf-8", "backslashreplace")
+    return rows.csv_line(cells).encode("utf-8", "backslashreplace")
 
 
 def _json_line(values: dict[str, Any]) -> bytes:

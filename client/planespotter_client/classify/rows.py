@@ -1,6 +1,9 @@
 """An answer as values: what every format writes."""
 
+import csv
+import io
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -73,3 +76,14 @@ def csv_cells(values: dict[str, Any], columns: tuple[str, ...]) -> list[str]:
         f"{leaf['name']} {leaf['probability']:.6f}" for leaf in values.get("alternatives", ())
     )
     return [cells.get(column, "") for column in columns]
+
+
+def csv_line(cells: Iterable[str]) -> str:
+    """Return `cells` as a row of CSV with its line end."""
+    cells = list(cells)
+    # The minimum leaves a carriage return without quotes, and cannot be read again.
+    returns = any("\r" in cell for cell in cells)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL)
+    writer.writerow(cells)
+    return text.getvalue()

@@ -3,7 +3,6 @@
 Each writer is a context that yields the function which takes the answers one by one.
 """
 
-import csv
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -56,11 +55,10 @@ def json_lines(columns: tuple[str, ...]) -> Iterator[Write]:
 @contextmanager
 def csv_lines(columns: tuple[str, ...]) -> Iterator[Write]:
     """Write a line of headings, then one for each answer."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(columns)
+    sys.stdout.write(rows.csv_line(columns))
 
     def write(answer: "PhotoAnswer") -> None:
-        writer.writerow(rows.csv_cells(rows.row(answer, columns), columns))
+        sys.stdout.write(rows.csv_line(rows.csv_cells(rows.row(answer, columns), columns)))
         sys.stdout.flush()
 
     yield write

@@ -1,0 +1,343 @@
+"""`planespotter classify` with all that people do with it, against a real server."""
+
+import csv
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from planespotter_client.main import build_app, main
+
+Paint = Callable[..., bytes]
+PLANESPOTTER = [sys.executable, "-m", "planespotter_client.main"]
+
+
+@pytest.fixture
+def here(tmp_path: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with photos named for what they show."""
+    for name in ("A320neo", "737-800", "below/747"):
+        path = tmp_path / "photos" / f"{name}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(paint(path.stem))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as done:
+        main(["classify", *map(str, arguments)])
+    assert isinstance(done.value.code, int)
+    return done.value.code
+
+
+def files_in(answers: str) -> list[str]:
+    return sorted(row["file"] for row in csv.DictReader(io.StringIO(answers)))
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    """Wait, a minute at most, until `condition` is true."""
+    for _ in range(1200):
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("nothing happened within a minute")
+
+
+ALL = ["photos/737-800.jpg", "photos/A320neo.jpg", "photos/below/747.jpg"]
+
+
+# What to classify
+
+
+@pytest.mark.parametrize(
+    ("arguments", "files"),
+    [
+        (["photos"], ALL),
+        (["photos/*"], ALL),
+        (["photos/**/*.jpg"], ALL),
+        (["photos/7*", "photos/b*/*.jpg"], [ALL[0], ALL[2]]),
+        (["--no-recursive", "photos"], ALL[:2]),
+    ],
+)
+def test_patterns_are_understood_where_no_shell_did(
+    address: str, here: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], files: list[str]
+) -> None:
+    assert run(*arguments, "--server", address) == 0
+    assert files_in(capsys.readouterr().out) == files
+
+
+@pytest.mark.parametrize("end", ["\n", "\0"])
+def test_paths_come_on_standard_input(address: str, here: Path, end: str) -> None:
+    null = ["--null"] if end == "\0" else []
+    done = subprocess.run(
+        [*PLANESPOTTER, "classify", "-", *null, "--server", address],
+        input=end.join(["photos/below", ALL[0], "nowhere.jpg"]),
+        capture_output=True,
+        text=True,
+    )
+    assert files_in(done.stdout) == ["nowhere.jpg", ALL[0], ALL[2]]
+    assert done.returncode == 3
+    assert "nowhere.jpg cannot be read: No such file" in done.stderr
+
+
+def test_an_answer_is_written_before_the_next_path_is_there(address: str, here: Path) -> None:
+    command = [*PLANESPOTTER, "classify", "-", "--server", address, "--format", "jsonl"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        for path in ALL:
+            process.stdin.write(f"{path}\n")
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())["file"] == path
+        process.stdin.close()
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere.jpg", "*.gif"], "there is nothing at nowhere.jpg, *.gif"),
+        (["photos", "--watch", "photos"], "one of --truth, --watch and --frames"),
+        (["photos", "--out", "answers.txt"], "ends in none of .csv, .jsonl, .ndjson, .parquet"),
+        (["photos", "--out", "answers.csv", "--format", "table"], "a table is for the terminal"),
+        (["photos", "--format", "parquet"], "Parquet needs a file"),
+        (["photos", "--overwrite"], "belong to --out"),
+        (["photos", "--link", "hard"], "--link belongs to --sort-into"),
+        (["photos", "--null"], "--null belongs to -"),
+        (["photos", "--fps", "2"], "--fps belongs to --frames"),
+        (["--frames", "a.mp4", "--sort-into", "sorted"], "a frame of a video is in no file"),
+    ],
+)
+def test_what_does_not_go_together_is_wrong_usage(
+    here: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    assert run(*arguments) == 2
+    assert words in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+# Going on
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_second_run_does_only_what_is_left(
+    address: str, here: Path, paint: Paint, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    out = f"answers.{suffix}"
+    (here / "photos/damaged.jpg").write_bytes(paint("747")[:300])
+    assert run("photos", "--server", address, "--out", out) == 3
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert re.search(r"^4 photos in .* photos/s: Boeing 2, Airbus 1, failed 1\.$", said.err, re.MULTILINE)
+    (here / "photos/new.jpg").write_bytes(paint("A320neo"))
+    assert run("photos", "--server", address, "--out", out) == 0
+    assert "1 photo in " in (said := capsys.readouterr()).err
+    assert "4 had an answer before." in said.err
+    assert "1 had failed; --retry-failed tries them again" in said.err
+    assert run("photos", "--server", "127.0.0.1:1", "--out", out) == 0, "there is nothing to ask a server for"
+    assert "has an answer for each of the 5 photos. 1 of them failed" in capsys.readouterr().err
+    (here / "photos/damaged.jpg").write_bytes(paint("747"))
+    assert run("photos", "--server", address, "--out", out, "--retry-failed") == 0
+    assert run("photos", "--server", address, "--out", out, "--overwrite") == 0
+    assert "5 photos in" in capsys.readouterr().err
+
+
+def test_a_killed_run_loses_nothing_that_was_written(address: str, here: Path) -> None:
+    photo = here / ALL[0]
+    for number in range(1_500):
+        (here / "photos" / f"{number:04}.jpg").hardlink_to(photo)
+    command = [*PLANESPOTTER, "classify", "photos", "--server", address, "--out", "answers.csv"]
+    out = here / "answers.csv"
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        until(lambda: out.exists() and out.read_bytes().count(b"\n") > 20)
+        process.kill()
+    before = out.read_bytes()
+    with out.open("ab") as file:
+        file.write(b"photos/0000.jpg,mo")  # as a kill in the middle of a line leaves it
+    assert run("photos", "--server", address, "--out", "answers.csv") == 0
+    after = out.read_text(encoding="utf-8")
+    assert after.encode().startswith(before[: before.rindex(b"\n") + 1])
+    assert files_in(after) == sorted(f"photos/{path.relative_to('photos')}" for path in Path("photos").rglob("*.jpg"))
+
+
+def test_a_lost_server_is_a_sentence_and_the_same_command_goes_on(
+    address: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("photos", "--server", "127.0.0.1:1", "--out", "answers.parquet") == 1
+    assert "No planespotter server answers at 127.0.0.1:1" in capsys.readouterr().err
+    assert run("photos", "--server", address, "--out", "answers.parquet") == 0
+
+
+# Filing
+
+
+def test_photos_are_filed_by_what_they_show(address: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        assert run("photos", "--server", address, "--sort-into", "photos/sorted") == 0
+        filed = sorted(str(path.relative_to("photos/sorted")) for path in Path("photos/sorted").rglob("*.jpg"))
+        assert filed == ["Airbus/A320neo/A320neo.jpg", "Boeing/737-800/737-800.jpg", "Boeing/747/747.jpg"]
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert "3 photos in" in said.err
+
+
+# Watching
+
+
+def test_a_folder_is_watched_until_ctrl_c(address: str, here: Path, paint: Paint) -> None:
+    out = here / "seen.csv"
+    command = [*PLANESPOTTER, "classify", "--watch", "photos", "--server", address, "--out", str(out)]
+
+    def seen() -> list[str]:
+        return files_in(out.read_text(encoding="utf-8")) if out.exists() else []
+
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        until(lambda: seen() == ALL)
+        (here / "photos/half.jpg").write_bytes(paint("747")[:300])
+        (here / "photos/.new.jpg.part").write_bytes(paint("A320neo"))
+        (here / "photos/.new.jpg.part").rename(here / "photos/new.jpg")
+        until(lambda: len(seen()) == 4)
+        assert "photos/half.jpg" not in seen()
+        (here / "photos/half.jpg").write_bytes(paint("747"))
+        until(lambda: len(seen()) == 5)
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+    assert process.returncode == 130
+    assert "Interrupted. 5 photos answered, in " in said
+    assert "The same command goes on with the rest" in said
+    assert seen() == sorted([*ALL, "photos/half.jpg", "photos/new.jpg"])
+
+
+def test_a_server_that_goes_away_is_waited_for(tiny_bundle: Path, here: Path, paint: Paint) -> None:
+    def serve(port: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [*PLANESPOTTER, "serve", "--model", str(tiny_bundle), "--port", port], stdout=subprocess.PIPE, text=True
+        )
+
+    server = serve("0")
+    assert server.stdout
+    address = server.stdout.readline().split()[-1]
+    command = [*PLANESPOTTER, "classify", "--watch", "photos", "--server", address, "--wait", "20", "--format", "table"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stderr
+        lines = sorted(process.stdout.readline() for _ in ALL)
+        assert [line.split(": ")[0] for line in lines] == ALL
+        assert lines[1].startswith("photos/A320neo.jpg: Airbus A320neo (")
+        server.kill()
+        server.communicate()
+        (here / "photos/new.jpg").write_bytes(paint("A320neo"))
+        server = serve(address.rpartition(":")[2])
+        assert process.stdout.readline().startswith("photos/new.jpg: Airbus A320neo")
+        process.terminate()
+        assert process.stdout.read() == ""
+    assert process.returncode == 128 + signal.SIGTERM
+    server.terminate()
+    server.communicate()
+
+
+# Video
+
+
+@pytest.fixture
+def video(here: Path, paint: Paint) -> Path:
+    """Four seconds at 25 frames a second: two of an A320neo, then two of a 737-800."""
+    import av
+    import numpy as np
+    from PIL import Image
+
+    path = here / "clip.mp4"
+    with av.open(str(path), "w") as file:
+        track = file.add_stream("mpeg4", rate=25)
+        track.width, track.height, track.pix_fmt = 144, 96, "yuv420p"
+        for name in ("A320neo", "737-800"):
+            frame = av.VideoFrame.from_ndarray(np.asarray(Image.open(io.BytesIO(paint(name)))))
+            for _ in range(50):
+                frame.pts = None
+                file.mux(track.encode(frame))
+        file.mux(track.encode(None))
+    return path
+
+
+def test_a_video_is_classified_frame_by_frame(
+    address: str, video: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--frames", "clip.mp4", "--server", address) == 0
+    rows = sorted(csv.DictReader(io.StringIO(capsys.readouterr().out)), key=lambda row: float(row["seconds"]))
+    assert [(row["file"], row["seconds"], row["model"]) for row in rows] == [
+        ("clip.mp4", "0.000", "A320neo"),
+        ("clip.mp4", "1.000", "A320neo"),
+        ("clip.mp4", "2.000", "737-800"),
+        ("clip.mp4", "3.000", "737-800"),
+    ]
+    assert run("--frames", "clip.mp4", "--server", address, "--out", "clip.jsonl") == 0
+    assert run("--frames", "clip.mp4", "--server", address, "--out", "clip.jsonl", "--fps", 2) == 0
+    assert "4 photos in" in (said := capsys.readouterr()).err
+    assert "4 had an answer before" in said.err
+    seconds = [json.loads(line)["seconds"] for line in Path("clip.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert sorted(seconds) == [0, 0.52, 1, 1.52, 2, 2.52, 3, 3.52]
+
+
+@pytest.mark.parametrize(
+    ("video", "words"),
+    [
+        ("nowhere.mp4", "cannot be opened as a video: No such file"),
+        ("photos/notes.txt", "cannot be opened as a video: Invalid data"),
+    ],
+)
+def test_what_is_no_video_gets_a_sentence(
+    here: Path, capsys: pytest.CaptureFixture[str], video: str, words: str
+) -> None:
+    (here / "photos/notes.txt").write_text("no video", encoding="utf-8")
+    assert run("--frames", video) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_without_its_extra_a_video_gets_a_sentence(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert run("--frames", "clip.mp4") == 1
+    assert "pip install 'planespotter[video]'" in capsys.readouterr().err
+
+
+# The examples of its help
+
+
+def test_the_examples_in_its_help_run(address: str, here: Path, video: Path) -> None:
+    bin_folder = here / "bin"
+    bin_folder.mkdir()
+    command = bin_folder / "planespotter"
+    command.write_text(f'#!/bin/sh\nshift\nexec {shlex.join(PLANESPOTTER)} classify --server {address} "$@"\n')
+    command.chmod(0o755)
+    (here / "photo.jpg").write_bytes((here / ALL[0]).read_bytes())
+    for name in ("archive", "catalog"):
+        shutil.copytree("photos", name)
+    video.rename("approach.mp4")
+    (here / "held_out.csv").write_text("file,constructor,family,model,source\nA320neo.jpg,Airbus,A320,,here\n")
+    help_text = typer.main.get_command(build_app()).commands["classify"].help  # type: ignore[attr-defined]
+    examples = re.findall(r"^Example: (.+)$", help_text, re.MULTILINE)
+    cheap = [line for line in examples if not re.search(r"--(model|server|watch) ", line)]
+    assert len(cheap) >= 6
+    for line in cheap:
+        done = subprocess.run(
+            ["bash", "-c", line],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}"},
+        )
+        assert done.returncode == 0, (line, done.stderr)
+    made = {"answers.csv", "answers.parquet", "approach.csv", "by-type"}
+    assert made <= {path.name for path in here.iterdir()}
