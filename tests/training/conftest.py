@@ -23,6 +23,16 @@ def compile_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         jax.config.update("jax_compilation_cache_dir", None)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compile_quickly() -> Iterator[None]:
+    """Let XLA optimise little, here and in subprocesses: for so small networks, that takes longer than they run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        jax.config.update("jax_disable_most_optimizations", True)
+        yield
+        jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(autouse=True)
 def strict_jax() -> Iterator[None]:
     with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("standard"):

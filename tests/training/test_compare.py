@@ -14,7 +14,17 @@ from rich.console import Console
 from planespotter_client.main import main
 from planespotter_training import bundle, checkpoint, gradcam, intervals, recipes, results, run
 from planespotter_training.charts import epochs_chart
-from planespotter_training.compare import Side, changed_settings, compare, paired, tables, write
+from planespotter_training.compare import (
+    Comparison,
+    Side,
+    changed_settings,
+    compare,
+    over_seeds,
+    paired,
+    seeds,
+    tables,
+    write,
+)
 from planespotter_training.control import answer_again
 from planespotter_training.errors import TrainingError
 from planespotter_training.evaluate import evaluate
@@ -156,6 +166,21 @@ def test_photos_of_one_airframe_count_as_one_witness() -> None:
     assert one_by_one.value == together.value == 0.5
     assert together.interval[0] < one_by_one.interval[0]
     assert one_by_one.chance == pytest.approx(2 / 2**20)
+
+
+def seeded(name: str, seed: int, accuracy: float, rate: float = 0.1) -> Side:
+    return Side(name, {"seed": seed, "learning_rate": rate}, {"recipe": "small"}, {"path_accuracy": accuracy})
+
+
+def test_trainings_that_differ_in_the_seed_alone_have_a_mean_and_a_range(tmp_path: Path) -> None:
+    sides = [seeded("a", 0, 0.5), seeded("b", 1, 0.6), seeded("c", 2, 0.7), seeded("other", 3, 0.9, rate=0.2)]
+    assert {names: [one.name for one in group] for names, group in seeds(sides).items()} == {"a, b, c": ["a", "b", "c"]}
+    assert over_seeds(sides[:3])["path_accuracy"] == pytest.approx((0.6, 0.5, 0.7))
+    assert seeds([seeded("a", 0, 0.5), seeded("its bundle", 0, 0.5)]) == {}
+    write(Comparison(sides, []), tmp_path / "comparison.html")
+    page = (tmp_path / "comparison.html").read_text(encoding="utf-8")
+    assert tables(Comparison(sides, []))[2].columns[0].header == "3 seeds: a, b, c"
+    assert "<td>60.0%</td><td>50.0\N{EN DASH}70.0</td>" in page
 
 
 def test_only_photos_with_the_same_label_on_both_sides_are_paired() -> None:

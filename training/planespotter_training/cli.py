@@ -30,6 +30,10 @@ def train(
         Path | None, typer.Option(help="Begin with the VGG16 weights in this HDF5 file of Keras.")
     ] = None,
     init: Annotated[Path | None, typer.Option(help="Begin with the trunk of this run or bundle.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Decides all that is drawn at random. `compare` gives mean and range over seeds.", min=0),
+    ] = None,
     ladder: Annotated[
         bool, typer.Option("--ladder", help="Train the original's four recipes, one after another, and draw them.")
     ] = False,
@@ -67,6 +71,7 @@ def train(
 
     console = Console(stderr=True)
     names = _listed(constructors)
+    changes = [*(settings or ()), *([] if seed is None else [f"seed={seed}"])]
     left_out = {"sources": leave_source_out or [], "airlines": _listed(leave_airlines_out)}
     limit = None if memory is None else int(memory * 2**30)
     devices.initialise()
@@ -75,7 +80,7 @@ def train(
 
         complete = climb(
             catalog,
-            settings or (),
+            changes,
             out,
             names,
             console,
@@ -86,7 +91,7 @@ def train(
         )
         done = f"Trained all four. Look at {out / 'ladder.html'}"
     else:
-        chosen = recipes.load(recipe, settings or ())
+        chosen = recipes.load(recipe, changes)
         start = pretrained.choose(chosen, weights, init, console)
         complete = training.train(
             catalog, recipe, chosen, out, names, console, start=start, left_out=left_out, memory=limit
@@ -253,10 +258,13 @@ def compare(
 ) -> None:
     """Put trainings side by side: which settings differ, how the epochs went, how well they name aircraft.
 
-    Runs are measured on their test photos. Where two answered the same photos, the difference is given with its 95 %
-    interval, which is much narrower than those of the two figures.
+    Runs are measured on their test photos. Of those that differ in nothing but the seed, mean and range are given.
+    Where two answered the same photos, the difference is given with its 95 % interval, which is much narrower than
+    those of the two figures.
 
     Example: planespotter compare runs/first runs/second --out comparison.html
+
+    Example: planespotter compare runs/seed-0 runs/seed-1 runs/seed-2
     """
     from rich.console import Console
 

@@ -272,6 +272,31 @@ def changed_facts(sides: Sequence[Side]) -> dict[str, list[str]]:
     return {name: [side.facts.get(name, "") for side in sides] for name in names}
 
 
+def seeds(sides: Sequence[Side]) -> dict[str, list[Side]]:
+    """Return the sides that differ in nothing but the seed, by their names: each with the figures of one seed."""
+    groups: dict[str, list[Side]] = {}
+    for side in sides:
+        told = {name: side.facts.get(name) for name in ("recipe", "begun with", "photos trained on", "test photos")}
+        same = {name: value for name, value in side.settings.items() if name != "seed"}
+        groups.setdefault(json.dumps([told, same], sort_keys=True, default=str), []).append(side)
+    return {
+        ", ".join(side.name for side in group): group
+        for group in groups.values()
+        if len(group) > 1 and len({side.settings.get("seed") for side in group}) == len(group)
+    }
+
+
+def over_seeds(sides: Sequence[Side]) -> dict[str, tuple[float, float, float]]:
+    """Return mean, lowest and highest of each figure that all `sides` have."""
+    values = {name: [side.figures.get(name) for side in sides] for name in FIGURES}
+    known = {name: [one for one in of_all if one is not None] for name, of_all in values.items()}
+    return {
+        name: (float(np.mean(found)), min(found), max(found))
+        for name, found in known.items()
+        if len(found) == len(sides)
+    }
+
+
 def tables(comparison: Comparison) -> list[Table]:
     """Return the comparison as tables for a terminal."""
     sides = comparison.sides
@@ -292,6 +317,12 @@ def tables(comparison: Comparison) -> list[Table]:
                 ),
             )
     made = [about, measured]
+    for names, group in seeds(sides).items():
+        heads = (Column("mean", justify="right"), Column("lowest to highest", justify="right"))
+        of_group = Table(f"{len(group)} seeds: {names}", *heads)
+        for name, (mean, low, high) in over_seeds(group).items():
+            of_group.add_row(DEFINITIONS[name].words, shown(name, mean), shown_interval(name, (low, high)))
+        made.append(of_group)
     if comparison.differences:
         made.append(_differences(comparison))
     return made
@@ -332,6 +363,7 @@ def write(comparison: Comparison, out: Path) -> None:
         settings=changed_settings(comparison.sides),
         facts=changed_facts(comparison.sides),
         figures=[name for name in FIGURES if any(side.figures.get(name) is not None for side in comparison.sides)],
+        seeds={names: over_seeds(group) for names, group in seeds(comparison.sides).items()},
         charts=_charts(comparison.sides),
         points=points,
     )
