@@ -30,8 +30,8 @@ protos: setup ## Generate the Python code beside the .proto files
 docs: setup ## Write the reference of Python code, contract and commands to build/docs
 	@$(BIN)/python -m scripts.document
 
-bench: browser ## Measure crawling, decoding, the network and the server on this machine
-	@$(BIN)/python scripts/bench.py
+bench: browser ## Measure engines, decoding, the server and the crawl on this machine
+	@$(BIN)/python -m scripts.bench
 	@$(BIN)/python scripts/bench_scraping.py
 
 fuzz: setup ## Feed mutated photos and messages to the server

@@ -327,10 +327,12 @@ def resident_bytes(process: int) -> int:
 @contextlib.contextmanager
 def serving(logs: Path) -> Iterator[tuple[str, int]]:
     """Run a server with a network of random weights; yields its address and process id."""
-    from scripts.bench import random_bundle
+    from scripts.bench.networks import of_recipe
+
+    from planespotter_training import bundle
 
     with tempfile.TemporaryDirectory() as folder, logs.open("w") as log:
-        random_bundle(Path(folder) / "random")
+        bundle.write(of_recipe("small"), Path(folder) / "random")
         command = [sys.executable, "-m", "planespotter_client.main", "serve", "--model", str(Path(folder) / "random")]
         process = subprocess.Popen(
             [*command, "--port", "0", "--batch-sizes", "1,8"], stdout=subprocess.PIPE, stderr=log, text=True

@@ -1,21 +1,14 @@
-"""Measure decoding, the network by itself and the server, in one run: `make bench`.
+"""What the server makes of the network and of decoding: by the way of sending, by callers, below and beyond its peak.
 
-All figures of one run belong together: machines are noisy, so compare the ratios, not figures of different runs. Each
-is the median of several rounds, taken in turns. Times of the processor are steadier than photos per second where
-others use the machine too. Without --model, a network of --recipe with random weights is measured, which is just as
-fast as a trained one. Ends in about two minutes; writes build/bench.json.
+Times of the processor are steadier than photos per second where others use the machine too.
 """
 
-import argparse
 import io
-import json
 import os
-import platform
 import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,15 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from PIL import Image
-from rich.console import Console
-from rich.table import Table
 
 from planespotter_client.bench.crew import Crew
 from planespotter_client.bench.load import Load, Mode
 from planespotter_client.bench.process import processor_seconds
 from planespotter_client.bench.summary import duration
 from planespotter_training import bundle
+
+from . import networks
+from .report import Section
 
 ROUNDS = 3
 SECONDS = 3.0
@@ -46,36 +41,6 @@ SLOW = 100
 DEADLINE, MOST_SECONDS = 60.0, 120.0
 # Small, so that a queue is full within seconds of too much load. The largest number of callers just has room.
 QUEUE_PHOTOS = 256
-
-
-def random_bundle(folder: Path, recipe_name: str = "small") -> None:
-    """Write a bundle of a recipe with random weights."""
-    # Not above: the processes that send import this file too, and need none of it.
-    import jax
-
-    from planespotter_training import recipes
-    from planespotter_training.export import as_function, serialise
-    from planespotter_training.network import Classifier
-
-    recipe = recipes.load(recipe_name)
-    tree = bundle.LabelTree({"Airbus": {"A320": [], "A330": []}, "Boeing": {"737": ["737-700", "737-800"]}})
-    function, weights = as_function(Classifier(tree.heads, width=recipe.channels, norm=False))
-    calibration = bundle.Calibration(dict.fromkeys(tree.heads, 1.0), bundle.Thresholds(0.5, 0.5, 0.5))
-    network = serialise(function, weights, recipe.height, recipe.width)
-    made = bundle.Bundle(
-        name="random",
-        version="0",
-        tree=tree,
-        height=recipe.height,
-        width=recipe.width,
-        calibration=calibration,
-        metrics=(),
-        trained_on={},
-        jax_version=jax.__version__,
-        network=network,
-        weights=weights,
-    )
-    bundle.write(made, folder)
 
 
 @contextmanager
@@ -92,21 +57,14 @@ def serving(model: Path) -> Iterator[tuple[str, int]]:
         server.wait()
 
 
-def draw_photos(folder: Path, height: int, width: int) -> tuple[list[Path], list[Path]]:
-    """Write photos as they come, and the same at the size that the network looks at, which cost little to decode."""
-    from planespotter_scraping.sample_site.drawing import draw
-    from planespotter_scraping.sample_site.photos import collection
-
-    whole, small = [], []
-    for photo in collection(64):
-        file = draw(photo.airliner, photo.livery, photo.photo_id)
-        whole.append(folder / f"{photo.photo_id}.jpg")
-        whole[-1].write_bytes(file)
-        small.append(folder / f"{photo.photo_id}-small.jpg")
+def small_files(photos: list[bytes], height: int, width: int) -> list[bytes]:
+    """Return the photos at the size that the network looks at, which cost little to decode."""
+    found = []
+    for photo in photos:
         scaled = io.BytesIO()
-        Image.open(io.BytesIO(file)).resize((width, height)).save(scaled, "JPEG", quality=90)
-        small[-1].write_bytes(scaled.getvalue())
-    return whole, small
+        Image.open(io.BytesIO(photo)).resize((width, height)).save(scaled, "JPEG", quality=90)
+        found.append(scaled.getvalue())
+    return found
 
 
 Figures = dict[str, float]
@@ -134,7 +92,9 @@ def served(crew: Crew, pid: int, mode: Mode, photos: int) -> Figures:
 def measure(model_folder: Path, photo_folder: Path) -> dict[str, Any]:
     """Return all figures of the bundle in `model_folder`; `photo_folder` is for the photos."""
     model = bundle.read(model_folder)
-    whole, small = draw_photos(photo_folder, model.height, model.width)
+    drawings = networks.drawings(64)
+    whole = networks.write_photos(photo_folder, drawings)
+    small = networks.write_photos(photo_folder, small_files(drawings, model.height, model.width), "-small")
     engine = bundle.load_engine(model, BATCHES)
     pixels = np.stack([bundle.decode(file.read_bytes(), model.height, model.width) for file in whole])
     for size in BATCHES:
@@ -168,7 +128,7 @@ def measure(model_folder: Path, photo_folder: Path) -> dict[str, Any]:
             **{f"served, {mode}": lambda m=mode: served(crew, pid, m, to_serve) for mode in Mode},  # type: ignore[misc]
             "served, stream, small": lambda: served(crew_of_small, pid, Mode.STREAM, to_serve),
         }
-        rounds = [{name: work() for name, work in works.items()} for _ in range(1 if is_slow else ROUNDS)]
+        rounds = [{name: work() for name, work in works.items()} for _ in range(2 if is_slow else ROUNDS)]
         figures = {
             name: {unit: statistics.median(each[name][unit] for each in rounds) for unit in ("rate", "cpu")}
             for name in works
@@ -179,50 +139,70 @@ def measure(model_folder: Path, photo_folder: Path) -> dict[str, Any]:
             if not is_slow or count <= 16
         }
         peak = max(recording.throughput for recording in callers.values())
+        memory = psutil.Process(pid).memory_info().rss
         batch_seconds = BATCHES[-1] / figures[f"network, batches of {BATCHES[-1]}"]["rate"]
-        below = crew.run(Load(rate=0.7 * peak, seconds=2 * SECONDS))
-        # First the queue fills.
-        beyond = crew.run(Load(rate=2 * peak, seconds=2 * SECONDS, warm_up=1 + QUEUE_PHOTOS / peak))
+        rates: dict[str, Any] = {}
+        if not is_slow:
+            rates["at_70_percent"] = crew.run(Load(rate=0.7 * peak, seconds=2 * SECONDS)).as_json()
+            # First the queue fills.
+            beyond = Load(rate=2 * peak, seconds=2 * SECONDS, warm_up=1 + QUEUE_PHOTOS / peak)
+            rates["at_200_percent"] = crew.run(beyond).as_json()
     return {
+        "engine": engine.description,
+        "memory": memory,
         "photos_per_second": figures,
         "callers": {count: recording.as_json() for count, recording in callers.items()},
         "peak": peak,
         "batch_seconds": batch_seconds,
-        "at_70_percent": below.as_json(),
-        "at_200_percent": beyond.as_json(),
+        **rates,
     }
 
 
-def report(measured: dict[str, Any]) -> list[Any]:
-    """Return tables and sentences."""
+def show(title: str, measured: dict[str, Any]) -> list[Section]:
+    """Return the figures as tables."""
     figures = measured["photos_per_second"]
     raw = max(figure["rate"] for name, figure in figures.items() if name.startswith("network"))
     raw_cpu = figures[f"network, batches of {BATCHES[-1]}"]["cpu"]
     decoding = figures["decoding"]["rate"]
-    table = Table("measured", box=None, pad_edge=False)
-    for heading in (
-        "photos/s",
-        "/ network",
-        "/ min(network,\ndecoding)",
-        "processor\nms/photo",
-        "network's\nshare of it",
-    ):
-        table.add_column(heading, justify="right")
+    section = Section(
+        f"Served, {title}: {measured['engine']}",
+        [
+            "measured",
+            "photos/s",
+            "/ network",
+            "/ min(network,\ndecoding)",
+            "processor\nms/photo",
+            "network's\nshare of it",
+        ],
+        [],
+    )
     for name, figure in figures.items():
         is_served = name.startswith("served")
-        table.add_row(
-            name,
-            f"{figure['rate']:,.0f}",
-            f"{figure['rate'] / raw:.2f}",
-            f"{figure['rate'] / min(raw, decoding):.2f}" if is_served else "",
-            f"{1000 * figure['cpu']:.2f}",
-            f"{raw_cpu / figure['cpu']:.2f}" if is_served else "",
+        section.rows.append(
+            [
+                name,
+                f"{figure['rate']:,.0f}",
+                f"{figure['rate'] / raw:.2f}",
+                f"{figure['rate'] / min(raw, decoding):.2f}" if is_served else "",
+                f"{1000 * figure['cpu']:.2f}",
+                f"{raw_cpu / figure['cpu']:.2f}" if is_served else "",
+            ]
         )
-    by_callers = Table("single calls", *map(str, measured["callers"]), box=None, pad_edge=False)
+    section.bars = {name: figure["rate"] for name, figure in figures.items()}
+    section.bars_title = "Photos a second"
+    both = 1 / (1 / raw + 1 / decoding)
+    section.notes.append(
+        "small: photos of the network's size, which cost little to decode. Where decoding and the network share the "
+        f"cores, {both:,.0f} photos/s is all that they can do."
+    )
+    section.notes.append(f"Memory of the server after all this: {measured['memory'] / 2**20:,.0f} MiB.")
     each = list(measured["callers"].values())
-    by_callers.add_row("photos/s", *(f"{one['throughput']:,.0f}" for one in each))
-    by_callers.add_row("p50", *(_time(one["answers"]["p50"]) for one in each))
-    by_callers.add_row("p99", *(_time(one["answers"]["p99"]) for one in each))
+    callers = Section(f"Single calls, {title}", ["callers", *map(str, measured["callers"])], [])
+    callers.rows.append(["photos/s", *(f"{one['throughput']:,.0f}" for one in each)])
+    callers.rows.append(["p50", *(_time(one["answers"]["p50"]) for one in each)])
+    callers.rows.append(["p99", *(_time(one["answers"]["p99"]) for one in each)])
+    if "at_70_percent" not in measured:
+        return [section, callers]
     below, beyond = measured["at_70_percent"], measured["at_200_percent"]
     bound = 2 * measured["batch_seconds"]
     refusals = beyond["refusals"]
@@ -234,44 +214,23 @@ def report(measured: dict[str, Any]) -> list[Any]:
             f"{duration(refusals['p99'])} (p99), of which the generator itself was late by {duration(lag['p50'])} and "
             f"{duration(lag['p99'])}."
         )
-    both = 1 / (1 / raw + 1 / decoding)
-    return [
-        table,
-        f"small: photos of the network's size, which cost little to decode. Where decoding and the network share the "
-        f"cores, {both:,.0f} photos/s is all that they can do.\n",
-        by_callers,
-        f"\nAt 70 % of the peak of {measured['peak']:,.0f} photos/s: p99 {_time(below['answers']['p99'])}; "
+    callers.notes += [
+        f"At 70 % of the peak of {measured['peak']:,.0f} photos/s: p99 {_time(below['answers']['p99'])}; "
         f"max_delay (0) and two batches of {BATCHES[-1]} are {duration(bound)}.",
         f"At 200 %: {beyond['goodput'] / measured['peak']:.0%} of the peak are answered within 10 s. {refused}",
     ]
+    return [section, callers]
+
+
+def headlines(measured: dict[str, Any]) -> dict[str, float]:
+    """Return the figures to follow from run to run."""
+    figures = measured["photos_per_second"]
+    raw = max(figure["rate"] for name, figure in figures.items() if name.startswith("network"))
+    least = min(raw, figures["decoding"]["rate"])
+    kept = {"decoding, photos/s": figures["decoding"]["rate"]}
+    kept |= {f"{name} / raw": one["rate"] / least for name, one in figures.items() if name.startswith("served")}
+    return kept
 
 
 def _time(seconds: float | None) -> str:
     return "-" if seconds is None else duration(seconds)
-
-
-def main() -> None:
-    """Measure, print and write the figures."""
-    parser = argparse.ArgumentParser(description="Measure decoding, the network by itself and the server, in one run.")
-    parser.add_argument("--model", type=Path, help="bundle to measure (default: --recipe with random weights)")
-    parser.add_argument("--recipe", default="small", help="whose network to measure without --model (default: small)")
-    parser.add_argument("--out", type=Path, default=Path("build/bench.json"), help="where to write the figures")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        model = arguments.model
-        if model is None:
-            model = Path(folder) / "random"
-            random_bundle(model, arguments.recipe)
-        photos = Path(folder) / "photos"
-        photos.mkdir()
-        measured = measure(model, photos)
-    machine = {"processor": platform.machine(), "cores": os.cpu_count()}
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps({"machine": machine, **measured}, indent=2) + "\n")
-    console = Console(highlight=False)
-    for part in report(measured):
-        console.print(part)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,83 @@
+"""Networks to measure with, and photos: random weights are just as fast as trained ones."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planespotter_scraping.sample_site.drawing import draw
+from planespotter_scraping.sample_site.photos import collection
+from planespotter_training import bundle
+
+TREE = bundle.LabelTree({"Airbus": {"A320": [], "A330": []}, "Boeing": {"737": ["737-700", "737-800"]}})
+
+
+def full_size(side: int = 150) -> bundle.Bundle:
+    """Return VGG16 in full width for square photos, with random weights, prepared for 8 bits."""
+    return random_bundle(side, side, 1.0)
+
+
+def of_recipe(name: str) -> bundle.Bundle:
+    """Return the network of a recipe with random weights, prepared for 8 bits."""
+    from planespotter_training import recipes
+
+    recipe = recipes.load(name)
+    return random_bundle(recipe.height, recipe.width, recipe.channels)
+
+
+def random_bundle(height: int, width: int, channels: float) -> bundle.Bundle:
+    """Return a network with this share of the channels of VGG16 for such photos."""
+    # Not above: processes that send import this package too, and need none of it.
+    import jax
+
+    from planespotter_training.export import as_function, serialise
+    from planespotter_training.int8 import choose_ranges
+    from planespotter_training.network import Classifier
+
+    function, weights = as_function(Classifier(TREE.heads, width=channels, norm=False))
+    made = bundle.Bundle(
+        name="random",
+        version="0",
+        tree=TREE,
+        height=height,
+        width=width,
+        calibration=bundle.Calibration(dict.fromkeys(TREE.heads, 1.0), bundle.Thresholds(0.5, 0.5, 0.5)),
+        metrics=(),
+        trained_on={},
+        jax_version=jax.__version__,
+        network=serialise(function, weights, height, width),
+        weights=weights,
+        layers=bundle.Layers("average", mirror=False),
+    )
+    photos = pixels(made, 8)
+    return replace(made, int8=choose_ranges(made, photos.__getitem__, len(photos)))
+
+
+def operations(model: bundle.Bundle) -> float:
+    """Return how many multiplications and additions the convolutions take for one photo."""
+    total = 0.0
+    for name, kernel in model.weights.items():
+        if name.startswith("trunk.layers.block") and name.endswith(".kernel"):
+            halvings = int(name.removeprefix("trunk.layers.block")[0]) - 1
+            total += 2.0 * kernel.size * (model.height >> halvings) * (model.width >> halvings)
+    return total * (2 if model.layers is not None and model.layers.mirror else 1)
+
+
+def drawings(count: int) -> list[bytes]:
+    """Return JPEG files of airliners as the sample site draws them."""
+    return [draw(photo.airliner, photo.livery, photo.photo_id) for photo in collection(count)]
+
+
+def pixels(model: bundle.Bundle, count: int) -> NDArray[np.uint8]:
+    """Return drawings as the network takes them."""
+    return np.stack([bundle.decode(photo, model.height, model.width) for photo in drawings(count)])
+
+
+def write_photos(folder: Path, photos: Sequence[bytes], suffix: str = "") -> list[Path]:
+    """Write photos to files and return these."""
+    files = [folder / f"{number}{suffix}.jpg" for number in range(len(photos))]
+    for file, photo in zip(files, photos, strict=True):
+        file.write_bytes(photo)
+    return files
