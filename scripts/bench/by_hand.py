@@ -103,7 +103,7 @@ def onnx_runtime(model: bundle.Bundle) -> Run:
         nodes,
         "network",
         [helper.make_tensor_value_info("photos", TensorProto.UINT8, shape)],
-        [helper.make_tensor_value_info(x, TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info(x, TensorProto.FLOAT, ["n", len(bias)])],
         constants,
     )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
