@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,13 +15,29 @@ from planespotter_client.main import build_app
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-PAGES = [README, *(page.read_text(encoding="utf-8") for page in sorted((REPOSITORY / "docs").glob("*.md")))]
-COMMANDS = [line for page in PAGES for line in re.findall(r"^    planespotter (.+)$", page, re.MULTILINE)]
+PAGES = [
+    README,
+    (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8"),
+    *(page.read_text(encoding="utf-8") for page in sorted((REPOSITORY / "docs").glob("*.md"))),
+]
+SHELL = re.findall(r"```sh\n(.+?)\n```", README, re.DOTALL)
+COMMANDS = [
+    line.removeprefix("planespotter ")
+    for page in PAGES
+    for line in [
+        *re.findall(r"^    (?:.+\| )?(planespotter .+)$", page, re.MULTILINE),
+        *(SHELL if page == README else ()),
+    ]
+]
+COMMAND_LINE = typer.main.get_command(build_app())
+PLANESPOTTER = [sys.executable, "-m", "planespotter_client.main"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def address(tiny_bundle: Path) -> Iterator[str]:
-    command = [sys.executable, "-m", "planespotter_client.main", "serve", "--model", str(tiny_bundle), "--port", "0"]
+    """The server that the first block starts, with a network that these tests know, at a free port."""
+    _, *words = shlex.split(SHELL[0])
+    command = [*PLANESPOTTER, *words, "--model", str(tiny_bundle), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         assert server.stdout is not None
         yield server.stdout.readline().strip().rsplit(" ", 1)[1]
@@ -30,11 +47,11 @@ def address(tiny_bundle: Path) -> Iterator[str]:
 @pytest.mark.parametrize("line", COMMANDS)
 def test_every_command_and_option_in_it_exists(line: str) -> None:
     name, *words = shlex.split(line)
-    command = typer.main.get_command(build_app()).commands[name]  # type: ignore[attr-defined]
+    command = COMMAND_LINE.commands[name]  # type: ignore[attr-defined]
     if hasattr(command, "commands"):  # a group, such as `catalog`
         command = command.commands[words.pop(0)]
     known = {option for parameter in command.params for option in parameter.opts}
-    assert {word for word in words if word.startswith("-")} <= known
+    assert {word for word in words if word.startswith("-")} - {"-"} <= known
 
 
 def test_there_are_commands_in_it() -> None:
@@ -45,6 +62,30 @@ def test_every_target_in_it_is_in_the_makefile() -> None:
     listed = subprocess.run(["make", "-C", REPOSITORY], capture_output=True, text=True, check=True).stdout
     for target in set(re.findall(r"`?make ([a-z]+)", README)):
         assert f"make {target} " in listed
+
+
+def test_every_extra_in_it_can_be_installed() -> None:
+    with (REPOSITORY / "pyproject.toml").open("rb") as file:
+        known = tomllib.load(file)["project"]["optional-dependencies"]
+    named = {
+        extra
+        for page in PAGES
+        for extras in re.findall(r"pip install '\S*\[(.+?)\]'", page)
+        for extra in extras.split(",")
+    }
+    assert {"server", "all"} <= named <= set(known)
+
+
+def test_the_first_commands_answer_a_photo(address: str, paint: Callable[..., bytes], tmp_path: Path) -> None:
+    serve, classify = SHELL
+    assert shlex.split(serve) == ["planespotter", "serve"]
+    _, *words = shlex.split(classify)
+    (tmp_path / "photo.jpg").write_bytes(paint("737-800"))
+    command = [*PLANESPOTTER, *words, "--server", address]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Boeing" in done.stdout
+    assert "737-800" in done.stdout
 
 
 def test_the_python_example_runs(
