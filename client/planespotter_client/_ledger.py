@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_client._errors import (
+    BROKEN_OFF,
     LOST_ON_THE_WAY,
     PlaneSpotterError,
     ServerFailedError,
@@ -169,7 +170,8 @@ class Ledger:
         if isinstance(error, UnavailableError) and error.reason in LOST_ON_THE_WAY:
             read_count = self._sent if self._read_count is None else self._read_count
             for one in self._waiting.values():
-                if 0 <= one.place < read_count and (one.place == 0 or not _suspect(one)):
+                alone = one.place == 0 and error.reason != BROKEN_OFF
+                if 0 <= one.place < read_count and (alone or not _suspect(one)):
                     one.breaks += 1
             given_up = [one for one in self._waiting.values() if one.breaks >= MOST_BREAKS]
         answers = [
