@@ -226,3 +226,20 @@ def test_what_it_takes_for_8_bits_is_written_and_read(model: Bundle, tmp_path: P
 def test_ranges_that_are_none_are_refused(ranges: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"the range of block1_conv1 is .* but should be above 0"):
         Int8(ranges)
+
+
+def test_what_jax_has_compiled_is_kept_for_the_next_start(tiny_bundle: Path, tmp_path: Path) -> None:
+    program = "\n".join(
+        [
+            "import sys",
+            "from pathlib import Path",
+            "from planespotter_training import bundle",
+            "model, cache = bundle.read(Path(sys.argv[1])), Path(sys.argv[2])",
+            "bundle.load_engine(model, (1,), 'jax', cache=cache)",
+        ]
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_COMPILATION")}
+    command = [sys.executable, "-c", program, str(tiny_bundle), str(tmp_path / "kept")]
+    subprocess.run(command, env=environment, check=True)
+    assert list((tmp_path / "kept").iterdir())
+    assert (tmp_path / "kept").stat().st_mode & 0o077 == 0  # what is read from there is run
