@@ -88,18 +88,21 @@ def test_the_first_commands_answer_a_photo(address: str, paint: Callable[..., by
     assert "737-800" in done.stdout
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/calling.md"])
 def test_the_python_example_runs(
+    page: str,
     address: str,
     paint: Callable[..., bytes],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (example,) = re.findall(r"```python\n(.+?)```", README, re.DOTALL)
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.+?)```", text, re.DOTALL)
     (tmp_path / "photo.jpg").write_bytes(paint("737-800"))
     (tmp_path / "another.jpg").write_bytes(b"no photo")
     monkeypatch.chdir(tmp_path)
-    exec(compile(example.replace("127.0.0.1:50051", address), "README.md", "exec"), {})
+    exec(compile(example.replace("127.0.0.1:50051", address), page, "exec"), {})
     first, *streamed = capsys.readouterr().out.splitlines()
     assert "737-800" in first
     assert any(line.startswith("photo.jpg") and "737-800" in line for line in streamed)
