@@ -1,6 +1,9 @@
 """The same network in other libraries, used by hand as their manuals say: those that are installed here."""
 
+import contextlib
 import importlib.util
+import io
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -130,7 +133,10 @@ def openvino(model: bundle.Bundle, size: int, photos: NDArray[np.uint8] | None =
     if by_nncf and photos is not None:
         import nncf
 
-        network = nncf.quantize(network, nncf.Dataset([photos[i : i + 1] for i in range(len(photos))]))
+        nncf.set_log_level(logging.ERROR)
+        with contextlib.redirect_stdout(io.StringIO()):  # it would draw its progress
+            shown = nncf.Dataset([photos[index : index + 1] for index in range(len(photos))])
+            network = nncf.quantize(network, shown, subset_size=len(photos))
     network.reshape([size, model.height, model.width, 3])
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     compiled = ov.Core().compile_model(network, "CPU", settings)

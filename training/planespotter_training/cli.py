@@ -207,6 +207,9 @@ def evaluate(
     ] = "test",
     only_source: Annotated[list[str] | None, typer.Option(help="Only photos of this source. Repeatable.")] = None,
     airline: Annotated[list[str] | None, typer.Option(help="Only photos of this airline. Repeatable.")] = None,
+    engine: Annotated[
+        str, typer.Option(help="What runs the network, as in serve: auto, jax, openvino or openvino-float32.")
+    ] = "auto",
     control: Annotated[
         list[Path] | None,
         typer.Option(
@@ -226,10 +229,13 @@ def evaluate(
     from rich.console import Console
 
     from planespotter_training import evaluate as evaluation
+    from planespotter_training.bundle import EngineChoice
     from planespotter_training.split import SPLITS
 
     if split not in (*SPLITS, "all"):
         raise typer.BadParameter(f"{split!r} is none of {', '.join(SPLITS)}, all.", param_hint="--split")
+    if engine not in list(EngineChoice):
+        raise typer.BadParameter(f"{engine!r} is none of {', '.join(EngineChoice)}.", param_hint="--engine")
     if control and out is None:
         raise typer.BadParameter("A control is shown in the report: give a folder with --out.", param_hint="--control")
     console = Console(stderr=True)
@@ -237,7 +243,7 @@ def evaluate(
         from planespotter_training import report, results
 
         results.check_free(out)
-    found = evaluation.evaluate(bundle, catalog, split, console, only_source or (), airline or ())
+    found = evaluation.evaluate(bundle, catalog, split, console, only_source or (), airline or (), engine)
     Console().print(evaluation.table(found.metrics))
     left_out = evaluation.table_of_left_out(found)
     if left_out is not None:

@@ -59,6 +59,7 @@ def evaluate(
     console: Console,
     sources: Sequence[str] = (),
     airlines: Sequence[str] = (),
+    engine_name: str = bundle.EngineChoice.AUTO,
 ) -> Evaluation:
     """Answer the photos of the catalog that are, for the bundle, on the side `split`, or all of them if it is "all".
 
@@ -80,7 +81,7 @@ def evaluate(
             f"None of the {len(chosen):,} photos of {catalog_folder} that were chosen names its constructor, so there "
             "is nothing to hold the answers against. Fill in the column constructor, or choose others."
         )
-    engine = bundle.load_engine(model, (BATCH,))
+    engine = bundle.load_engine(model, (BATCH,), engine_name)
     outputs, photos, left_out = answer_photos(
         model.tree, (model.height, model.width), engine.run, catalog_folder, photos, console
     )
@@ -179,7 +180,7 @@ def left_out_of_training(evaluation: Evaluation) -> dict[str, Rows]:
 def remarks(evaluation: Evaluation) -> list[str]:
     """Return sentences on what the figures were measured on, for whoever reads them."""
     sides, used = evaluation.sides, evaluation.photos["split"].isin(USED).sum()
-    said = [f"{len(evaluation.rows):,} photos, each counted once."]
+    said = [f"{len(evaluation.rows):,} photos, each counted once, answered by {evaluation.engine.description}."]
     if used:
         said.append(f"WARNING: the bundle was trained or calibrated on {used:,} of them: these figures flatter.")
     elif sides.get("train") or sides.get("validation"):
