@@ -38,4 +38,4 @@ fuzz: setup ## Feed mutated photos and messages to the server
 	@$(BIN)/python -m scripts.fuzz
 
 clean: ## Remove what the targets made, but not .venv
-	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis examples/node/node_modules
