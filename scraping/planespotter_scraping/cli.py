@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from planespotter_scraping.crawling.outcome import Outcome
 
 app = typer.Typer()
+SITES = ["sample", "planespotters", "commons"]
 app.add_typer(catalogs, name="catalog")
 CATEGORIES = "Sites with categories: commons"
 
@@ -20,7 +21,10 @@ def scrape(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the catalog. An existing one is added to. Needed without --check.")
     ] = None,
-    site: Annotated[str, typer.Option(help="Site to read: sample, planespotters or commons.")] = "sample",
+    site: Annotated[
+        str,
+        typer.Option(help=f"Site to read: {', '.join(SITES[:-1])} or {SITES[-1]}.", autocompletion=lambda: SITES),
+    ] = "sample",
     url: Annotated[
         str | None,
         typer.Option(help="Where the site is. Default: its own address; the sample site is served meanwhile."),

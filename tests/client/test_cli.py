@@ -105,6 +105,14 @@ def test_an_answer_is_written_before_the_next_path_is_there(address: str, here: 
     assert process.returncode == 0
 
 
+def test_answers_come_in_the_order_of_the_photos_on_request(
+    address: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    many = [ALL[number % 3] for number in range(60)]
+    assert run(*many, "--ordered", "--shrink", "--server", address) == 0
+    assert [row["file"] for row in csv.DictReader(io.StringIO(capsys.readouterr().out))] == many
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

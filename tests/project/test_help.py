@@ -107,6 +107,8 @@ def test_bash_completes_commands_options_and_values(tmp_path: Path) -> None:
         complete_words cla
         complete_words classify --sort
         complete_words classify --format ""
+        complete_words scrape --site ""
+        complete_words train --recipe sm
     """
     done = subprocess.run(
         ["bash", "-c", script],
@@ -114,7 +116,13 @@ def test_bash_completes_commands_options_and_values(tmp_path: Path) -> None:
         text=True,
         env={**UNDETECTED, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
     )
-    assert done.stdout.splitlines() == ["classify", "--sort-into", "table csv jsonl parquet"], done.stderr
+    assert done.stdout.splitlines() == [
+        "classify",
+        "--sort-into",
+        "table csv jsonl parquet",
+        "sample planespotters commons",
+        "small",
+    ], done.stderr
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,10 @@ Constructors = Annotated[str, typer.Option(help="Constructors to tell apart, sep
 def train(
     catalog: Annotated[Path, typer.Argument(help="Folder of the catalog: catalog.csv and its images.")],
     out: Annotated[Path, typer.Option(help="Folder of the run. If it holds this run already, training goes on.")],
-    recipe: Annotated[str, typer.Option(help=f"How to train. Recipes: {', '.join(recipes.names())}.")] = "small",
+    recipe: Annotated[
+        str,
+        typer.Option(help=f"How to train. Recipes: {', '.join(recipes.names())}.", autocompletion=recipes.names),
+    ] = "small",
     constructors: Constructors = "Airbus,Boeing",
     settings: Annotated[
         list[str] | None,

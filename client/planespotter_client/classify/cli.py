@@ -33,9 +33,11 @@ def classify(
     server: Annotated[
         str | None,
         typer.Option(
-            help=f"Address of the server. (default: {DEFAULT_ADDRESS} if one answers there, else a server of its own)",
+            help="Address of the server, or of several with commas between. "
+            f"(default: {DEFAULT_ADDRESS} if one answers there, else a server of its own)",
             metavar="HOST:PORT",
             show_default=False,
+            autocompletion=lambda: [DEFAULT_ADDRESS],
         ),
     ] = None,
     model: Annotated[
@@ -58,6 +60,17 @@ def classify(
     alternatives: Annotated[
         int, typer.Option(help="How many of the most probable labels to list for each photo.", min=0)
     ] = 0,
+    ordered: Annotated[
+        bool, typer.Option("--ordered", help="Write answers in the order of the photos, not as they come.")
+    ] = False,
+    shrink: Annotated[
+        bool,
+        typer.Option(
+            "--shrink",
+            help="Scale large photos down before they are sent, for slow connections; answers may differ a little. "
+            "Needs the images extra.",
+        ),
+    ] = False,
     recursive: Annotated[bool, typer.Option(help="Also look into the folders below a folder.")] = True,
     null: Annotated[
         bool, typer.Option("--null", help="With -: the paths end with a NUL, as `find -print0` writes them.")
@@ -194,8 +207,8 @@ def classify(
 
     Example: planespotter classify photos/ --server planes.example:50051 --tls-ca ca.pem --token-file archive.token
 
-    Answers are written as they come, so their order is not that of the photos (a table is sorted). Each photo that
-    fails is named on stderr as it comes, with the reason, and counted at the end.
+    Answers are written as they come, so their order is not that of the photos without --ordered (a table is sorted).
+    Each photo that fails is named on stderr as it comes, with the reason, and counted at the end.
 
     With --out each answer is in the file as soon as it is there. After Ctrl-C, a kill or a broken connection the same
     command goes on with the photos that have no answer yet, be it a million. Photos that are skipped so are not filed
@@ -210,9 +223,10 @@ def classify(
         raise typer.BadParameter("give photos and folders to classify, or one of --truth, --watch and --frames.")
     if truth is None and (photos or show):
         raise typer.BadParameter("--photos and --show belong to --truth.")
-    if truth is not None and (output_format or alternatives or out or sort_into):
+    if truth is not None and (output_format or alternatives or ordered or shrink or out or sort_into):
         raise typer.BadParameter(
-            "--format, --alternatives, --out and --sort-into do not go with --truth, which prints a comparison."
+            "--format, --alternatives, --ordered, --shrink, --out and --sort-into do not go with --truth, which "
+            "prints a comparison."
         )
     if model is not None and server is not None:
         raise typer.BadParameter("--model starts a server, and --server names one: give one of them.")
@@ -262,7 +276,7 @@ def classify(
                     out=out,
                     overwrite=overwrite,
                     retry_failed=retry_failed,
-                    alternatives=alternatives,
+                    stream={"alternatives": alternatives, "ordered": ordered, "shrink": shrink},
                     sort_into=sort_into,
                     link=link,
                 )

@@ -41,7 +41,7 @@ class Plan:
     out: Path | None
     overwrite: bool
     retry_failed: bool
-    alternatives: int
+    stream: dict[str, Any]
     sort_into: Path | None
     link: sorting.Link
 
@@ -86,9 +86,9 @@ def _answer(plan: Plan, kept: Answers | None, source: sources.Source, tally: pro
     answers: Iterator[PhotoAnswer]
     if plan.watch is not None and not own:
         spotter.model()
-        answers = lasting(spotter, source.photos, _note_gone, alternatives=plan.alternatives)
+        answers = lasting(spotter, source.photos, _note_gone, **plan.stream)
     else:
-        answers = spotter.stream(source.photos, alternatives=plan.alternatives)
+        answers = spotter.stream(source.photos, **plan.stream)
     write = kept.write if kept else stack.enter_context(_writer(plan))
     lines = kept is None and (_says_at_once(plan) or plan.form in (Format.CSV, Format.JSONL))
     bar = not (lines and sys.stdout.isatty())  # they would run into it
