@@ -12,6 +12,7 @@ from .report import Section
 from .turns import in_turns, ratio
 
 BATCHES = (1, 8, 32)
+COMPILED = (1, 4, 8, 16, 32)  # a chain has half of the photos for one network
 JAX, FLOAT32, INT8 = "JAX", "OpenVINO float32", "OpenVINO int8"
 BY_HAND = {FLOAT32: "OpenVINO float32 by hand", INT8: "OpenVINO int8 by hand"}
 ENGINES = {JAX: EngineChoice.JAX, FLOAT32: EngineChoice.OPENVINO_FLOAT32, INT8: EngineChoice.OPENVINO}
@@ -21,7 +22,7 @@ def measure(model: bundle.Bundle, seconds: float) -> dict[str, Any]:
     """Return rates and ratios of `model` by batch size, and the share of the machine's peak. Takes about `seconds`."""
     photos = networks.pixels(model, 32)
     choices = {name: choice for name, choice in ENGINES.items() if name != INT8 or model.int8 is not None}
-    engines = {name: bundle.load_engine(model, BATCHES, choice) for name, choice in choices.items()}
+    engines = {name: bundle.load_engine(model, COMPILED, choice) for name, choice in choices.items()}
     others: dict[str, by_hand.Run] = {}
     missing = []
     if by_hand.plain(model):

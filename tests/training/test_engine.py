@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import jax
+import jax.export
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,7 +22,7 @@ from planespotter_training import bundle
 from planespotter_training.bundle import Bundle, BundleError, Calibration, Int8, LabelTree, Layers, Thresholds
 from planespotter_training.bundle import engine as engines
 from planespotter_training.bundle.engine import EngineChoice, choose, divide
-from planespotter_training.export import as_function, serialise
+from planespotter_training.export import as_function, by_platform, in_bfloat16, serialise
 from planespotter_training.network import Classifier
 
 TREE = LabelTree({"Airbus": {"A320": [], "A380": []}, "Boeing": {"737": ["737-700", "737-800"], "747": []}})
@@ -104,6 +105,19 @@ def test_every_photo_gets_its_own_answer_whatever_the_number_and_the_thread(
         for head, classes in TREE.heads.items():
             assert outputs[head].shape == (n, classes)
             np.testing.assert_allclose(outputs[head], alone[head][:n], rtol=1e-4, atol=1e-4)
+
+
+def test_bfloat16_is_for_a_gpu_and_changes_nothing_on_a_cpu(model: Bundle, drawings: NDArray[np.uint8]) -> None:
+    network = Classifier(TREE.heads, width=1 / 16, norm=False, seed=1)
+    function, weights = as_function(network)
+    rounded = in_bfloat16(network)
+    exported = serialise(by_platform(function, rounded), weights, HEIGHT, WIDTH)
+    assert "bf16" in jax.export.deserialize(bytearray(exported)).mlir_module()
+    expected, off = (jax.jit(one)(weights, drawings) for one in (function, rounded))
+    engine = bundle.load_engine(replace(model, network=exported, weights=weights), (12,), EngineChoice.JAX)
+    for head, outputs in engine.run(drawings).items():
+        np.testing.assert_allclose(outputs, expected[head], atol=1e-3)
+        assert np.abs(off[head] - outputs).max() > 1e-3
 
 
 def test_photos_of_another_shape_or_kind_are_refused(model: Bundle) -> None:

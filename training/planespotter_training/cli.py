@@ -146,6 +146,9 @@ def export(
     weights_8bit: Annotated[
         bool, typer.Option("--weights-8bit", help="Store the weights in 8 bits: a quarter of the size.")
     ] = False,
+    bf16: Annotated[
+        bool, typer.Option("--bf16", help="Let convolutions compute in bfloat16 on a GPU; on a CPU nothing changes.")
+    ] = False,
     int8: Annotated[
         bool,
         typer.Option(
@@ -190,6 +193,7 @@ def export(
         console,
         precision,
         eight_bits=weights_8bit,
+        bf16=bf16,
         int8=int8,
         calibrate_on=calibrate,
         max_loss=max_loss,
