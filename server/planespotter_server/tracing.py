@@ -40,7 +40,8 @@ class Tracing:
     def __init__(self, endpoint: str) -> None:
         named = {} if "OTEL_SERVICE_NAME" in os.environ else {"service.name": "planespotter"}
         self._provider = TracerProvider(resource=Resource.create(named), shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
+        self._exporter = OTLPSpanExporter(endpoint=endpoint)
+        self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer = self._provider.get_tracer("planespotter")
 
     def begin_call(self, method: str, metadata: Mapping[str, str | bytes], request_id: str) -> trace.Span:
@@ -88,3 +89,6 @@ class Tracing:
         sending = threading.Thread(target=self._provider.shutdown, daemon=True)
         sending.start()
         sending.join(FLUSH_SECONDS)
+        if sending.is_alive():
+            self._exporter.shutdown()  # which ends its attempts to reach a collector that is not there
+            sending.join(FLUSH_SECONDS)

@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -10,6 +11,7 @@ from planespotter_server.settings import Settings
 from planespotter_training import bundle
 
 Serve = Callable[..., Awaitable[grpc.aio.Channel]]
+Until = Callable[[Callable[[], object]], Awaitable[None]]
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +44,15 @@ async def serve(loaded: tuple[bundle.Bundle, bundle.Engine]) -> AsyncIterator[Se
             return channel
 
         yield serve
+
+
+@pytest.fixture
+def until() -> Until:
+    """Return once something has happened; waits long, as machines may be slow."""
+
+    async def until(happened: Callable[[], object]) -> None:
+        async with asyncio.timeout(60):
+            while not happened():  # noqa: ASYNC110  (what happens here sets no event)
+                await asyncio.sleep(0.01)
+
+    return until

@@ -18,6 +18,7 @@ from planespotter_training import bundle
 
 Write = Callable[..., Path]
 Open = Callable[..., Library]
+Until = Callable[[Callable[[], object]], Awaitable[None]]
 
 
 @pytest.fixture
@@ -54,12 +55,6 @@ def library(tmp_path: Path, loaded: tuple[bundle.Bundle, bundle.Engine], models:
         return Library(tmp_path / "models", models, load, versions)
 
     return open_library
-
-
-async def until(happened: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not happened():  # noqa: ASYNC110  (what happens here sets no event)
-            await asyncio.sleep(0.01)
 
 
 def served(models: Models) -> list[str]:
@@ -203,7 +198,7 @@ async def test_a_folder_without_models_gets_a_sentence(
 
 
 async def test_the_watch_survives_a_folder_that_goes_away(
-    library: Open, write: Write, models: Models, tmp_path: Path
+    library: Open, write: Write, models: Models, tmp_path: Path, until: Until
 ) -> None:
     write("small", "1")
     kept = library()
@@ -218,7 +213,7 @@ async def test_the_watch_survives_a_folder_that_goes_away(
 
 
 async def test_switching_fails_no_photo(
-    library: Open, write: Write, models: Models, paint: Callable[..., bytes]
+    library: Open, write: Write, models: Models, paint: Callable[..., bytes], until: Until
 ) -> None:
     """Callers take whatever model there is, while versions come one after another."""
     write("small", "1")

@@ -22,6 +22,7 @@ from planespotter_server.logs import configure_logs
 from planespotter_training import bundle
 
 Serve = Callable[..., Awaitable[grpc.aio.Channel]]
+Until = Callable[[Callable[[], object]], Awaitable[None]]
 Paint = Callable[..., bytes]
 
 
@@ -60,12 +61,6 @@ async def health(channel: grpc.aio.Channel, name: str = "") -> int:
         health_pb2.HealthCheckRequest(service=name)
     )
     return int(answer.status)
-
-
-async def until(happened: Callable[[], object]) -> None:
-    async with asyncio.timeout(60):
-        while not happened():  # noqa: ASYNC110  (what happens here sets no event)
-            await asyncio.sleep(0.01)
 
 
 def arrived(channel: grpc.aio.Channel) -> int:
@@ -442,7 +437,7 @@ async def test_the_log_of_a_bug_holds_no_photo(
 
 
 async def test_a_full_queue_refuses_single_calls_and_says_when_to_return(
-    serve: Serve, paint: Paint, held_up: HeldUp
+    serve: Serve, paint: Paint, held_up: HeldUp, until: Until
 ) -> None:
     channel = await serve(engine=held_up, queue_photos=2)
     request = pb.ClassifyRequest(photo=paint("747"))
@@ -463,7 +458,7 @@ async def test_a_full_queue_makes_streams_wait_and_loses_nothing(serve: Serve, p
 
 
 async def test_the_device_works_for_nobody_whose_deadline_passed_or_who_left(
-    serve: Serve, paint: Paint, held_up: HeldUp
+    serve: Serve, paint: Paint, held_up: HeldUp, until: Until
 ) -> None:
     channel = await serve(engine=held_up)
     request = pb.ClassifyRequest(photo=paint("747"))
@@ -484,7 +479,9 @@ async def test_the_device_works_for_nobody_whose_deadline_passed_or_who_left(
     assert held_up.rows == 1
 
 
-async def test_a_bulk_stream_does_not_starve_a_single_call(serve: Serve, paint: Paint, held_up: HeldUp) -> None:
+async def test_a_bulk_stream_does_not_starve_a_single_call(
+    serve: Serve, paint: Paint, held_up: HeldUp, until: Until
+) -> None:
     channel = await serve(engine=held_up, stream_window=64)
     bulk = [service(channel).StreamClassify() for _ in range(2)]
     for call in bulk:
@@ -513,7 +510,9 @@ async def test_one_stream_too_many_is_refused_and_single_calls_go_on(serve: Serv
     assert len(await stream(channel, [pb.StreamClassifyRequest(photo_id="1", photo=paint("747"))])) == 1
 
 
-async def test_one_client_can_have_only_so_many_calls_open(serve: Serve, paint: Paint, held_up: HeldUp) -> None:
+async def test_one_client_can_have_only_so_many_calls_open(
+    serve: Serve, paint: Paint, held_up: HeldUp, until: Until
+) -> None:
     channel = await serve(engine=held_up, max_client_calls=2)
     request = pb.ClassifyRequest(photo=paint("747"))
     accepted = [asyncio.ensure_future(_classify(channel, request)) for _ in range(2)]
@@ -526,7 +525,7 @@ async def test_one_client_can_have_only_so_many_calls_open(serve: Serve, paint: 
 
 
 async def test_a_full_queue_refuses_without_looking_at_the_photo(
-    serve: Serve, paint: Paint, held_up: HeldUp, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, paint: Paint, held_up: HeldUp, monkeypatch: pytest.MonkeyPatch, until: Until
 ) -> None:
     channel = await serve(engine=held_up, queue_photos=1)
     accepted = asyncio.ensure_future(_classify(channel, pb.ClassifyRequest(photo=paint("747"))))
@@ -631,7 +630,7 @@ async def test_while_it_warms_up_it_says_so(serve: Serve, paint: Paint) -> None:
 
 
 async def test_a_drain_answers_all_that_was_taken_and_then_ends_the_streams(
-    serve: Serve, paint: Paint, held_up: HeldUp
+    serve: Serve, paint: Paint, held_up: HeldUp, until: Until
 ) -> None:
     channel = await serve(engine=held_up)
     assert await health(channel, "planespotter.v1.ClassifierService") == health_pb2.HealthCheckResponse.SERVING

@@ -1,6 +1,7 @@
 """Traces: what OpenTelemetry hears of a call, at a collector over loopback."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import grpc
@@ -105,6 +106,7 @@ async def test_a_collector_that_is_not_there_costs_no_answer(serve: Serve, paint
     assert (await stub.Classify(pb.ClassifyRequest(photo=paint("747")))).HasField("classification")
     async with asyncio.timeout(60):
         await channel.server.stop()  # type: ignore[attr-defined]
+    assert not [thread.name for thread in threading.enumerate() if "Otel" in thread.name]
 
 
 def test_without_the_extra_the_command_says_which_one_to_install() -> None:
