@@ -117,13 +117,12 @@ def onnx_runtime(model: bundle.Bundle) -> Run:
     return lambda photos: session.run(None, {"photos": photos})
 
 
-def openvino(model: bundle.Bundle, size: int, photos: NDArray[np.uint8] | None = None) -> Run:
-    """Return the network as OpenVINO runs it for `size` photos; in 8 bits if `photos` to prepare it on are given.
+def openvino_graph(model: bundle.Bundle, photos: NDArray[np.uint8] | None = None) -> Any:
+    """Return the network as a graph of OpenVINO; in 8 bits if `photos` to prepare it on are given.
 
     It is prepared by NNCF where that is installed, else it is the graph of our own engine; what is by hand is then how
     it is compiled and called.
     """
-    from planespotter_training.bundle.openvino_alone import openvino as ov
     from planespotter_training.bundle.openvino_graph import build
 
     assert model.layers is not None
@@ -137,7 +136,14 @@ def openvino(model: bundle.Bundle, size: int, photos: NDArray[np.uint8] | None =
         with contextlib.redirect_stdout(io.StringIO()):  # it would draw its progress
             shown = nncf.Dataset([photos[index : index + 1] for index in range(len(photos))])
             network = nncf.quantize(network, shown, subset_size=len(photos))
-    network.reshape([size, model.height, model.width, 3])
+    return network
+
+
+def openvino(graph: Any, size: int) -> Run:
+    """Return `graph` as OpenVINO runs it for `size` photos."""
+    from planespotter_training.bundle.openvino_alone import openvino as ov
+
+    graph.reshape([size, *list(graph.input(0).partial_shape)[1:]])
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-    compiled = ov.Core().compile_model(network, "CPU", settings)
+    compiled = ov.Core().compile_model(graph, "CPU", settings)
     return lambda batch: compiled(batch)
