@@ -112,9 +112,10 @@ class AsyncPlaneSpotter:
         many seconds; the first answer counts, and the other call is cancelled. It cuts the longest waits at the price
         of some calls more: take a time that few calls need.
 
-        `shrink` scales a large photo down before it is sent, to twice the size that the network looks at: a photo of 12
-        megapixels and 4 MB becomes one of some 50 kB. What the network then sees differs a little from what it would
-        see otherwise, and so may the answer. It needs Pillow: pip install "planespotter[images]".
+        `shrink` scales a photo that is much larger down before it is sent, to twice the size that the network looks at:
+        of one of 12 megapixels and 3 MB about 100 kB are left for a network that looks at 224 x 224. The network then
+        sees nearly, but not quite, what it would have seen, and the answer may differ a little. It needs Pillow: pip
+        install "planespotter[images]".
         """
         name = _photos.photo_id(photo)
         limits = await self._limits()

@@ -75,9 +75,11 @@ class Reopening:
         if self._until is None:
             self._until = now + self.patience
         wait = random.uniform(0.5, 1.0) * self._delay
+        if isinstance(error, DeadlineError):  # of the question before the stream, which has no deadline of its own
+            error = UnavailableError(str(error), reason=error.reason)
         if error is not None:
             busy = isinstance(error, OverloadedError) and error.retry_after is not None and self.busy_too
-            if not (busy or isinstance(error, UnavailableError | DeadlineError)) or now >= self._until:
+            if not (busy or isinstance(error, UnavailableError)) or now >= self._until:
                 raise error
             if error.retry_after is not None:
                 wait = max(wait, jittered(error.retry_after))

@@ -56,8 +56,8 @@ def test_a_stream_is_opened_again_until_no_answer_has_come_for_too_long() -> Non
         assert now < reopening.opens_at <= now + 2
     reopening.answered()
     reopening.ended(120.0, GONE)
-    with pytest.raises(UnavailableError):
-        reopening.ended(130.0, GONE)
+    with pytest.raises(UnavailableError, match="late"):
+        reopening.ended(130.0, DeadlineError("late"))
 
 
 def test_a_stream_without_photos_to_answer_is_never_late() -> None:
