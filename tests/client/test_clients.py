@@ -1056,5 +1056,5 @@ async def test_another_kind_of_server_is_told_apart(connect: Any) -> None:
     server.start()
     spotter = await connect(f"127.0.0.1:{port}")
     with pytest.raises(WrongServerError, match="no planespotter server"):
-        await spotter.wait_until_ready(5)
+        await spotter.wait_until_ready(60)
     server.stop(None).wait()
