@@ -223,8 +223,8 @@ def test_a_folder_is_watched_until_ctrl_c(address: str, here: Path, paint: Paint
         process.send_signal(signal.SIGINT)
         said = process.stderr.read()
     assert process.returncode == 130
-    assert "Interrupted. 5 photos answered, in " in said
-    assert "The same command goes on with the rest" in said
+    assert "Interrupted. 5 photos answered and kept in " in said
+    assert "Run the same command again to go on." in said
     assert seen() == sorted([*ALL, "photos/half.jpg", "photos/new.jpg"])
 
 

@@ -122,6 +122,7 @@ def names_in(path: Path) -> list[str]:
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=st.lists(NAMES, min_size=1, max_size=6, unique_by=os.path.normpath), cut=st.floats(0, 1))
 @example(names=['a,"b"\n.jpg', "b\r.jpg"], cut=0.99)
+@example(names=["failed"], cut=0.9375)  # after a line's end within quotes
 def test_wherever_a_kill_cuts_the_file_the_next_run_makes_it_whole(
     tmp_path: Path, suffix: str, names: list[str], cut: float
 ) -> None:

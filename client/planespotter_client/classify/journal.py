@@ -126,7 +126,7 @@ def csv_records(path: Path, file: BinaryIO, columns: tuple[str, ...]) -> Iterato
             yield line.decode("utf-8", "replace")
 
     cut = None  # where a row seems to be cut short
-    reader = csv.reader(decoded())
+    reader = csv.reader(decoded(), strict=True)
     try:
         for number, cells in enumerate(reader):
             if cut is not None:
@@ -144,6 +144,8 @@ def csv_records(path: Path, file: BinaryIO, columns: tuple[str, ...]) -> Iterato
             else:
                 cut = reader.line_num
     except csv.Error as error:
+        if reader.line_num > 1 and not file.read(1):  # cut within the quotes of the last cell
+            return
         raise _damaged(path, f"line {reader.line_num:,} is no CSV ({error})") from error
 
 

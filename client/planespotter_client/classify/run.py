@@ -66,7 +66,7 @@ def run(plan: Plan) -> int:
                 source.photos = itertools.chain([first], source.photos)
             _answer(plan, kept, source, tally, stack)
     except KeyboardInterrupt:
-        go_on = f", in {plan.out}. The same command goes on with the rest" if plan.out else ""
+        go_on = f" and kept in {plan.out}. Run the same command again to go on" if plan.out else ""
         _note(f"\nInterrupted. {progress.photos(tally.answered)} answered{go_on}.")
         return INTERRUPTED
     if plan.out or plan.sort_into or sys.stderr.isatty():
