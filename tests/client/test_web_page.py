@@ -36,10 +36,26 @@ def chromium() -> Iterator[Browser]:
         started.close()
 
 
+@contextmanager
+def server_of(bundle: Path, port: int = 0, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Run a server of `bundle`; yields its address and its process."""
+    command = [sys.executable, "-m", "planespotter_client.main", "serve", "--model", str(bundle), "--port", str(port)]
+    command += ["--batch-sizes", "1,4", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            first = process.stdout.readline()
+            assert first.startswith("Serving ")
+            yield first.split()[-1], process
+        finally:
+            process.kill()
+
+
 @pytest.fixture(scope="module")
-def url(address: str) -> Iterator[str]:
-    with web("--server", address) as (url, _):
-        yield url
+def url(explaining_bundle: Path) -> Iterator[str]:
+    """The page of a server that takes photos of up to 100 kB and can tell where its network looked."""
+    with server_of(explaining_bundle, 0, "--max-photo-bytes", "100000") as (address, _), web("--server", address) as at:
+        yield at[0]
 
 
 @pytest.fixture
@@ -53,8 +69,8 @@ def opened(chromium: Browser, url: str) -> Iterator[Callable[..., Page]]:
             complaints.append(f"asked for {request.url}")
 
     def heard(message: ConsoleMessage) -> None:
-        # Chromium itself notes an answer that is no 200, and a file that has gone.
-        if not any(note in message.text for note in ("status of 503", "ERR_FILE_NOT_FOUND")):
+        # Chromium itself notes an answer that is no 200, a file that has gone, and a canvas that is read.
+        if not any(note in message.text for note in ("status of 503", "ERR_FILE_NOT_FOUND", "willReadFrequently")):
             complaints.append(message.text)
 
     def opened(at: str = url, **options: Any) -> Page:
@@ -126,7 +142,7 @@ def names_of(folder: str) -> list[str]:
 
 def test_photos_and_folders_that_are_dropped_get_sentences(opened: Any, folder: Path) -> None:
     tab = opened()
-    expect(tab.locator("#who")).to_contain_text("tiny 1 answers, at 127.0.0.1:")
+    expect(tab.locator("#who")).to_contain_text("explaining 1 answers, at 127.0.0.1:")
     expect(tab.locator("#figures")).to_contain_text("It names the constructor in 96 of 100 photos right.")
     drop(tab, folder / "trip", folder / "diary.txt")
     wait_until_done(tab, 6)
@@ -315,16 +331,6 @@ def test_a_photo_beyond_the_limit_is_said_to_be_so_and_can_be_made_smaller(opene
     assert sentences(tab)["large.jpg"].startswith("Airbus")
 
 
-@contextmanager
-def server_at(port: int, bundle: Path) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "planespotter_client.main", "serve", "--model", str(bundle), "--port", str(port)]
-    with subprocess.Popen([*command, "--batch-sizes", "1"], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline().startswith("Serving ")
-        yield process
-        process.kill()
-
-
 def test_while_the_server_is_away_photos_are_kept_and_sent_when_it_is_back(
     opened: Any, folder: Path, tiny_bundle: Path
 ) -> None:
@@ -337,7 +343,7 @@ def test_while_the_server_is_away_photos_are_kept_and_sent_when_it_is_back(
         drop(tab, folder / "trip")
         expect(tab.get_by_role("alert")).to_contain_text("5 photos wait and are sent again")
         (folder / "trip" / "day 9" / "747.jpg").unlink()
-        with server_at(port, tiny_bundle) as process:
+        with server_of(tiny_bundle, port) as (_, process):
             wait_until_done(tab, 5)
             expect(tab.get_by_role("alert")).to_be_hidden()
             gone = tab.locator("#cards > li", has_text="747")
@@ -345,9 +351,36 @@ def test_while_the_server_is_away_photos_are_kept_and_sent_when_it_is_back(
             assert sentences(tab)["trip/737-800.jpg"].startswith("Boeing 737-800, ")
             process.kill()
             process.wait()
+            expect(tab.get_by_role("button", name="Where it looked")).to_have_count(0)
             drop(tab, folder / "trip" / "day 10")
             expect(tab.get_by_role("alert")).to_contain_text(trouble)
             expect(tab.locator("#numbers")).to_have_text("5 of 7 photos")
+        tab.close()  # or it would complain that its own server has ended, too
+
+
+def test_a_card_shows_where_the_network_looked(opened: Any, tmp_path: Path) -> None:
+    pixels = np.full((200, 300, 3), (0, 245, 10), np.uint8)
+    pixels[100:, 200:] = (250, 10, 10)  # the map of this network is as strong as the photo is red
+    Image.fromarray(pixels).save(tmp_path / "plane.png")
+    tab = opened()
+    drop(tab, tmp_path / "plane.png")
+    wait_until_done(tab, 1)
+    expect(tab.locator(".picture.ready")).to_be_visible()
+    button = tab.get_by_role("button", name="Where it looked")
+    glow = tab.locator(".picture canvas")
+    expect(glow).to_be_hidden()
+    button.click()
+    expect(tab.locator(".looked")).to_have_text("The glow is what spoke for A380: most of it at the bottom right.")
+    expect(button).to_have_attribute("aria-pressed", "true")
+    strength = glow.evaluate(
+        "(canvas) => [[0.9, 0.9], [0.5, 0.9], [0.9, 0.1]].map(([x, y]) =>"
+        " canvas.getContext('2d').getImageData(x * canvas.width, y * canvas.height, 1, 1).data[3])"
+    )
+    assert strength[0] > 150
+    assert max(strength[1:]) < 20
+    button.click()
+    expect(glow).to_be_hidden()
+    expect(tab.locator(".looked")).to_be_hidden()
 
 
 VIEWS: dict[str, dict[str, Any]] = {

@@ -1,10 +1,12 @@
 """A parcel: the few photos that the page sends in one request.
 
-Its first line is JSON, {"photos": [["id", bytes], ...]}; the photos follow, one right behind the other.
+Its first line is JSON, {"photos": [["id", bytes], ...]}; the photos follow, one right behind the other. With
+"explain": true beside "photos", the answers are to tell where in the photos the network looked.
 """
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 from planespotter_client import Limits
@@ -24,14 +26,22 @@ def most_bytes(limits: Limits) -> int:
     return max(MOST_BYTES, limits.max_photo_bytes)
 
 
-async def read(chunks: AsyncIterator[bytes], limits: Limits) -> list[tuple[str, bytes]]:
-    """Return the photos of the parcel that comes in `chunks`, with their ids. Raises ParcelError.
+@dataclass(frozen=True)
+class Parcel:
+    """Photos with their ids, and whether it is asked where the network looked."""
+
+    photos: list[tuple[str, bytes]]
+    explain: bool
+
+
+async def read(chunks: AsyncIterator[bytes], limits: Limits) -> Parcel:
+    """Return the parcel that comes in `chunks`. Raises ParcelError.
 
     Nothing beyond `limits` is kept: the line is read first, and no more is taken than it announces.
     """
     held = bytearray()
     contents: list[tuple[str, int]] | None = None
-    awaited = 0
+    explain, awaited = False, 0
     async for chunk in chunks:
         held += chunk
         if contents is None:
@@ -40,7 +50,7 @@ async def read(chunks: AsyncIterator[bytes], limits: Limits) -> list[tuple[str, 
                 if len(held) > MOST_LINE:
                     raise ParcelError(f"The first line of the photos is longer than {MOST_LINE:,} bytes.")
                 continue
-            contents = _contents(bytes(held[:end]), limits)
+            contents, explain = _contents(bytes(held[:end]), limits)
             awaited = sum(size for _, size in contents)
             del held[: end + 1]
         if len(held) > awaited:
@@ -53,14 +63,15 @@ async def read(chunks: AsyncIterator[bytes], limits: Limits) -> list[tuple[str, 
     for name, size in contents:
         photos.append((name, bytes(memoryview(held)[start : start + size])))
         start += size
-    return photos
+    return Parcel(photos, explain)
 
 
-def _contents(line: bytes, limits: Limits) -> list[tuple[str, int]]:
-    """Return the ids and sizes that the first line announces."""
+def _contents(line: bytes, limits: Limits) -> tuple[list[tuple[str, int]], bool]:
+    """Return the ids and sizes that the first line announces, and what it asks."""
     try:
-        listed = json.loads(line)["photos"]
-        contents = [_entry(entry) for entry in listed]
+        said = json.loads(line)
+        contents = [_entry(entry) for entry in said["photos"]]
+        explain = said.get("explain", False) is True
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ParcelError("The first line of the photos does not say what they are.") from error
     if not 0 < len(contents) <= MOST_PHOTOS or len({name for name, _ in contents}) < len(contents):
@@ -70,7 +81,7 @@ def _contents(line: bytes, limits: Limits) -> list[tuple[str, int]]:
             raise ParcelError(f"A photo has {size:,} bytes; the server's limit is {limits.max_photo_bytes:,}.")
     if sum(size for _, size in contents) > most_bytes(limits):
         raise ParcelError(f"The photos have more than {most_bytes(limits):,} bytes together; send fewer at a time.")
-    return contents
+    return contents, explain
 
 
 def _entry(entry: Any) -> tuple[str, int]:

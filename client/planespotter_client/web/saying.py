@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from planespotter_client import Alternative as Leaf
 from planespotter_client import Classification, Level, Model
 from planespotter_client._results import percent
 
@@ -47,16 +46,12 @@ def answer(said: Classification, tree: dict[str, Any]) -> dict[str, Any]:
             [label.name, label.probability, _percent(label.probability)]
             for label in (said.constructor, said.family, said.model)
         ],
+        "heat": said.heat_map and said.heat_map.cells,
         "alternatives": [
-            {"name": leaf_name(leaf), "probability": leaf.probability, "words": _percent(leaf.probability)}
+            {"name": leaf.name, "probability": leaf.probability, "words": _percent(leaf.probability)}
             for leaf in said.alternatives
         ],
     }
-
-
-def leaf_name(leaf: Leaf) -> str:
-    """Return a leaf of the label tree in words: "Boeing 737-800"."""
-    return " ".join(filter(None, (leaf.constructor, leaf.model or leaf.family)))
 
 
 def accuracy(model: Model) -> list[str]:

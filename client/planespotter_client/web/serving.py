@@ -1,6 +1,7 @@
 """Serve the page, from the first byte to the last."""
 
 import errno
+import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -58,14 +59,14 @@ def ending_well() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-async def serve(listening: socket.socket, host: str, server: str, secured: Mapping[str, Any], ready: Ready) -> None:
-    """Serve the page on `listening` until a signal ends it, with answers of the server at `server`.
+async def serve(listening: socket.socket, host: str, spotting: str, secured: Mapping[str, Any], ready: Ready) -> None:
+    """Serve the page on `listening` until a signal ends it, with answers of the server at `spotting`.
 
     `secured` are the parameters of the client that concern TLS and tokens. `ready` is called with the page's address.
     """
     place = listening.getsockname()
     shared = not is_this_machine([str(place[0])])
-    async with AsyncPlaneSpotter(server, timeout=PATIENCE, **secured) as spotter:
+    async with AsyncPlaneSpotter(spotting, timeout=PATIENCE, **secured) as spotter:
         config = uvicorn.Config(
             site(spotter, host, shared),
             http="h11",
@@ -73,12 +74,16 @@ async def serve(listening: socket.socket, host: str, server: str, secured: Mappi
             lifespan="off",
             log_config=None,
             access_log=False,
+            proxy_headers=False,
             server_header=False,
             timeout_keep_alive=60,
             timeout_graceful_shutdown=2,
         )
+        server = uvicorn.Server(config)
+        # Requests that the end cuts short are no errors; the page knows what to do.
+        logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)
         ready(address(host, place[1]))
-        await uvicorn.Server(config).serve(sockets=[listening])
+        await server.serve(sockets=[listening])
 
 
 def address(host: str, port: int) -> str:

@@ -89,6 +89,7 @@ class _Desk:
                 "accuracy": saying.accuracy(model),
                 "tree": model.tree,
                 "input": model.input_size,
+                "explains": model.can_explain,
                 "limits": {
                     "photo_bytes": model.limits.max_photo_bytes,
                     "parcel_bytes": parcels.most_bytes(model.limits),
@@ -111,24 +112,25 @@ class _Desk:
             return _refused(415, f"Photos come as {parcels.MEDIA_TYPE}.")
         try:
             model = self._known = self._known or await self._spotter.model(timeout=ASKING)
-            photos = await parcels.read(request.stream(), model.limits)
+            parcel = await parcels.read(request.stream(), model.limits)
         except PlaneSpotterError as error:
             return JSONResponse(self._why(error), status_code=503)
         except parcels.ParcelError as error:
             return _refused(400, str(error))
         except ClientDisconnect:
             return _refused(400, "The photos did not come to their end.")
-        return StreamingResponse(self._lines(photos, model), media_type="application/x-ndjson")
+        return StreamingResponse(self._lines(parcel, model), media_type="application/x-ndjson")
 
-    async def _lines(self, photos: list[tuple[str, bytes]], model: Model) -> AsyncIterator[bytes]:
-        async for line in self._answers(photos, model):
+    async def _lines(self, parcel: parcels.Parcel, model: Model) -> AsyncIterator[bytes]:
+        async for line in self._answers(parcel, model):
             yield json.dumps(line, ensure_ascii=False).encode() + b"\n"
 
-    async def _answers(self, photos: list[tuple[str, bytes]], model: Model) -> AsyncIterator[dict[str, Any]]:
+    async def _answers(self, parcel: parcels.Parcel, model: Model) -> AsyncIterator[dict[str, Any]]:
+        names, photos = zip(*parcel.photos, strict=True)
         count = min(ALTERNATIVES, model.limits.max_alternatives)
         try:
-            async for one in self._spotter.stream([photo for _, photo in photos], alternatives=count):
-                name = photos[one.index][0]
+            async for one in self._spotter.stream(photos, alternatives=count, explain=parcel.explain):
+                name = names[one.index]
                 if one.classification is None:
                     yield {"id": name, "error": str(one.error)}
                 else:

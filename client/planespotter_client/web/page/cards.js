@@ -1,10 +1,19 @@
 // A card for each photo on view: the photo, what it shows, how sure that is, and what else it may be.
 
+import * as heat from "./heat.js";
 import * as thumbs from "./thumbs.js";
 
 const LEVELS = ["constructor", "family", "model"];
 const STATES = { waiting: "Waiting", sent: "Being looked at" };
 const cards = new Map(); // photo → its element
+let seen = null; // the size that the network looks at, if it can tell where it looks
+let look = () => {};
+
+/** Let cards ask `ask(photo)` where the network looked, whose `input` is (height, width); null if it cannot tell. */
+export function canLook(input, ask) {
+  seen = input;
+  look = ask;
+}
 
 /** Show `photos` in `list`, in their order. Cards that stay are not touched, so that focus stays too. */
 export function show(list, photos) {
@@ -33,12 +42,15 @@ function make(photo) {
   const card = element(
     "li",
     {},
-    element("div", { className: "picture" }, image),
+    element("div", { className: "picture" }, image, element("canvas", { ariaHidden: "true" })),
     element("p", { className: "file", title: photo.name }, photo.name),
     element("div", { className: "said" }),
+    element("button", { type: "button", className: "look", onclick: () => look(photo) }, "Where it looked"),
+    element("p", { className: "looked", role: "status" }),
   );
   cards.set(photo, card);
   thumbs.show(image, photo);
+  image.addEventListener("load", () => shine(card, photo));
   return card;
 }
 
@@ -46,6 +58,29 @@ function fill(card, photo) {
   card.dataset.drawn = photo.version;
   card.dataset.level = photo.level;
   card.querySelector(".said").replaceChildren(...said(photo));
+  card.querySelector(".look").hidden = !seen || !photo.answer;
+  card.querySelector(".look").ariaPressed = String(Boolean(photo.looking));
+  shine(card, photo);
+}
+
+/** Show where the network looked, or that this is not known yet, or why it cannot be known. */
+function shine(card, photo) {
+  const [canvas, image] = [card.querySelector("canvas"), card.querySelector("img")];
+  const cells = photo.looking && photo.heat;
+  canvas.hidden = !cells || !image.naturalWidth;
+  canvas.className = image.className;
+  if (!canvas.hidden) heat.glow(canvas, image, cells, seen);
+  const place = cells ? heat.where(cells) : "";
+  const words = !photo.looking ? "" : photo.heatError ? photo.heatError
+    : !cells ? "Asking the server"
+    : place ? `The glow is what spoke for ${deepest(photo.answer)}: most of it ${place}.`
+    : `Nothing in the photo speaks for ${deepest(photo.answer)}.`;
+  const told = card.querySelector(".looked");
+  if (told.textContent !== words) told.textContent = words;
+}
+
+function deepest(answer) {
+  return answer.path.map(([name]) => name).filter(Boolean).at(-1);
 }
 
 function said(photo) {

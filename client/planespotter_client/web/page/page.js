@@ -42,6 +42,25 @@ function add(found) {
   redraw();
 }
 
+/** Show or hide where the network looked in a photo; ask for it the first time. */
+async function look(photo) {
+  photo.looking = !photo.looking;
+  changedLook(photo);
+  if (!photo.looking || photo.heat) return;
+  photo.heatError = undefined;
+  try {
+    photo.heat = (await sender.explain(photo)).heat;
+  } catch (error) {
+    photo.heatError = error.message;
+  }
+  changedLook(photo);
+}
+
+function changedLook(photo) {
+  photo.version += 1;
+  draw();
+}
+
 function leftOut(others) {
   at("note").textContent = others
     ? `${number(others)} ${others === 1 ? "file that is no photo was" : "files that are no photos were"} left out.`
@@ -106,6 +125,7 @@ function describe(model) {
   at("who").replaceChildren(
     cards.element("strong", {}, `${model.name} ${model.version}`), ` answers, at ${model.address}`,
   );
+  cards.canLook(model.explains ? model.input : null, look);
   at("figures").textContent = [model.knows, ...model.accuracy].join(" ");
   const chosen = at("maker").value;
   const makers = Object.keys(model.tree);

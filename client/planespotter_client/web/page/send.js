@@ -83,6 +83,20 @@ export class Sender {
     return false;
   }
 
+  /** Return the answer to a photo once more, with where the network looked. Throws an Error with a sentence. */
+  async explain(photo) {
+    const blob = (this.smaller && await smaller(photo.file, this.model.input, this.model.limits.photo_bytes)) || photo.file;
+    const line = JSON.stringify({ photos: [["0", blob.size]], explain: true });
+    let said = { error: "The program behind this page does not answer." };
+    try {
+      const response = await fetch("photos", { method: "POST", headers: { "content-type": MEDIA_TYPE }, body: new Blob([line, "\n", blob]) });
+      if (!response.ok) said = await response.json();
+      else for await (const one of lines(response.body)) if (one.answer || one.error || one.end) said = one.end ?? one;
+    } catch {} // that sentence will do
+    if (!said.answer) throw new Error(said.error);
+    return said.answer;
+  }
+
   #away(sentence, again) {
     this.trouble = sentence;
     this.troubled(sentence);
