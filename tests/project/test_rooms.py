@@ -48,7 +48,10 @@ def test_a_room_imports_only_the_format_module_of_the_room_before_it(room: str) 
         ("planespotter_client", ["jax", "numpy", "pandas", "playwright", "flax"]),
         ("planespotter_client.main", ["jax", "numpy", "pandas", "playwright", "flax"]),
         ("planespotter_scraping.catalog", ["jax", "playwright", "crawlee", "PIL"]),
-        ("planespotter_training.bundle", ["jax", "openvino", "flax", "optax", "tensorflow_datasets", "pandas", "playwright"]),
+        (
+            "planespotter_training.bundle",
+            ["jax", "openvino", "flax", "optax", "tensorflow_datasets", "pandas", "playwright"],
+        ),
         ("planespotter_scraping.cli", ["playwright", "crawlee", "pandas"]),
         ("planespotter_scraping.crawling.crawl", ["playwright", "crawlee"]),  # a walk through an API needs neither
         ("planespotter_training.cli", ["jax", "flax", "pandas"]),
