@@ -182,10 +182,10 @@ def test_the_level_is_said_plainly() -> None:
         Level.MODEL: "Sure of the model",
         Level.FAMILY: "Sure of the family",
         Level.CONSTRUCTOR: "Sure only of the constructor",
-        Level.UNKNOWN: "Unknown",
+        Level.UNKNOWN: "Not even sure of the constructor",
     }
     deepest = said(Level.FAMILY, ("Airbus", 1), ("A380", 0.96))
-    assert saying.answer(deepest, TREE)["certainty"] == "Sure of the family, and knows no models of it"
+    assert saying.answer(deepest, TREE)["certainty"] == "Sure of the type"
 
 
 def test_figures_are_said_in_words() -> None:

@@ -9,7 +9,7 @@ CERTAINTY = {
     Level.MODEL: "Sure of the model",
     Level.FAMILY: "Sure of the family",
     Level.CONSTRUCTOR: "Sure only of the constructor",
-    Level.UNKNOWN: "Unknown",
+    Level.UNKNOWN: "Not even sure of the constructor",
 }
 
 
@@ -41,7 +41,7 @@ def answer(said: Classification, tree: dict[str, Any]) -> dict[str, Any]:
         "name": name,
         "rest": rest,
         "level": said.level.value,
-        "certainty": f"{CERTAINTY[said.level]}{', and knows no models of it' if deepest else ''}",
+        "certainty": "Sure of the type" if deepest else CERTAINTY[said.level],
         "path": [
             [label.name, label.probability, _percent(label.probability)]
             for label in (said.constructor, said.family, said.model)
