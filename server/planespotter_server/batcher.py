@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 import structlog
 
 from planespotter_server.refusals import Refusal, device_failed, shutting_down
+from planespotter_server.threads import give_way
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -102,7 +103,7 @@ class Batcher(Generic[Item, Outcome]):
         self._quickest: dict[int, float] = {}
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._device = ThreadPoolExecutor(max_in_flight, thread_name_prefix="device")
+        self._device = ThreadPoolExecutor(max_in_flight, thread_name_prefix="device", initializer=give_way)
         self._refusal: Callable[[], Refusal] | None = None
         self._start()
 

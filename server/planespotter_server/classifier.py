@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from planespotter_server.batcher import Batcher, Counters, Watcher
 from planespotter_server.explaining import Explaining
 from planespotter_server.settings import Settings
+from planespotter_server.threads import give_way
 from planespotter_server.turns import Turns
 from planespotter_training import bundle as bundles
 
@@ -31,7 +32,7 @@ class Decoders:
 
     def __init__(self, threads: int, took: Callable[[float], None] = lambda _: None) -> None:
         self._took = took
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode", initializer=give_way)
         # One more for each thread, so that it finds its next photo without waiting for the event loop.
         self._turns = Turns(2 * threads)
 

@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from planespotter_server.metrics import Metrics, Page
 from planespotter_server.screen import screen
 from planespotter_server.service import ClassifierService
 from planespotter_server.settings import ServerError, Settings
+from planespotter_server.threads import give_way
 from planespotter_server.tls import credentials
 from planespotter_server.tokens import Tokens
 from planespotter_training import bundle as bundles
@@ -241,12 +243,14 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> int:
 
 async def _load(server: Server, settings: Settings, bundle: bundles.Bundle | None) -> Library | None:
     """Compile and warm what shall be served."""
+    loading = ThreadPoolExecutor(1, thread_name_prefix="load", initializer=give_way)
 
     async def load(folder: Path) -> Classifier:
         return await prepare(await asyncio.to_thread(bundles.read, folder))
 
     async def prepare(bundle: bundles.Bundle) -> Classifier:
-        engine = await asyncio.to_thread(
+        engine = await asyncio.get_running_loop().run_in_executor(
+            loading,
             bundles.load_engine,
             bundle,
             settings.batch_sizes,
