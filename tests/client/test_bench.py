@@ -132,8 +132,8 @@ class Counting(pb_grpc.ClassifierServiceServicer):
     Classify = BatchClassify = ListModels
 
     def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
-        for _ in requests:
-            yield pb.StreamClassifyResponse(classification=pb.Classification())
+        for request in requests:
+            yield pb.StreamClassifyResponse(photo_id=request.photo_id, classification=pb.Classification())
             self.left -= 1
             if self.left < 0:
                 self.enough.set()
@@ -155,11 +155,14 @@ def test_ctrl_c_prints_what_was_measured(counting: tuple[str, threading.Event], 
     command = [*PLANESPOTTER, "bench", str(photos), "--server", address, "--seconds", "300", "--json", str(figures)]
     command += ["--warm-up", "0", "--mode", "stream", "--processes", "2", "--server-pid", str(os.getpid())]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        assert process.stderr.readline() == "8 callers: 300 s at most.\n"
-        assert enough.wait(120)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=120)
+        try:
+            assert process.stderr is not None
+            assert process.stderr.readline() == "8 callers: 300 s at most.\n"
+            assert enough.wait(120)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert process.returncode == 130, err
     assert "Interrupted" in out
     [step] = json.loads(figures.read_text())["steps"]
