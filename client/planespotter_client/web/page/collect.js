@@ -2,6 +2,7 @@
 
 const PHOTO = /\.(jpe?g|png|webp)$/i;
 const AT_A_TIME = 200;
+const { compare } = new Intl.Collator("en", { numeric: true }); // "day 9" before "day 10"
 
 /** Whether a drag brings files. */
 export function bringsFiles(transfer) {
@@ -44,7 +45,7 @@ export async function fromDrop(transfer, add) {
 export async function fromList(list, folder, add) {
   const files = [...list];
   const photos = folder ? files.filter((file) => PHOTO.test(file.name)) : files;
-  if (folder) photos.sort((one, other) => one.webkitRelativePath.localeCompare(other.webkitRelativePath, "en", { numeric: true }));
+  if (folder) photos.sort((one, other) => compare(one.webkitRelativePath, other.webkitRelativePath));
   for (let start = 0; start < photos.length; start += AT_A_TIME) {
     const some = photos.slice(start, start + AT_A_TIME);
     add(some.map((file) => ({ file, name: file.webkitRelativePath || file.name })));
@@ -63,7 +64,7 @@ async function* inFolder(folder) {
     if (!some.length) break;
     children.push(...some);
   }
-  children.sort((one, other) => one.name.localeCompare(other.name, "en", { numeric: true }));
+  children.sort((one, other) => compare(one.name, other.name));
   for (const child of children) {
     if (child.isDirectory) {
       yield* inFolder(child);

@@ -10,7 +10,7 @@ export function glow(canvas, image, cells, [height, width]) {
   const pixels = dots.createImageData(small.width, small.height);
   cells.flat().forEach((cell, place) => {
     const strength = cell / 255;
-    pixels.data.set([255, 230 * strength, 0, 205 * strength ** 1.3], 4 * place);
+    pixels.data.set([255, 230 * strength, 0, 170 * strength ** 1.6], 4 * place);
   });
   dots.putImageData(pixels, 0, 0);
   canvas.width = image.naturalWidth;

@@ -22,8 +22,8 @@ const counts = new Map(); // level → photos
 let done = 0;
 let shownPage = 0;
 let finished = []; // when the last photos were finished, oldest first
-let spokenAt = 0;
-let wasBusy = false;
+let spokenAt = -Infinity;
+let ended = true; // and that was said
 
 const sender = new Sender({
   answered: take,
@@ -38,6 +38,7 @@ function add(found) {
   if (!photos.length) document.body.classList.remove("empty");
   const added = found.map(({ file, name }, index) => ({ id: photos.length + index, file, name, state: "waiting", level: "waiting", version: 0 }));
   photos = photos.concat(added);
+  ended = false;
   sender.add(added);
   redraw();
 }
@@ -230,17 +231,21 @@ function progress() {
 
 /** Say how far it is: at the start, every now and then, and at the end. */
 function speak(busy, now) {
-  if (busy && (!wasBusy || now - spokenAt > SPEAK)) {
-    spokenAt = now;
-    at("spoken").textContent = `${number(done)} of ${counted(photos.length)} have an answer.`;
-  } else if (!busy && wasBusy) {
+  if (busy) {
+    if (now - spokenAt > SPEAK) {
+      spokenAt = now;
+      at("spoken").textContent = `${number(done)} of ${counted(photos.length)} have an answer.`;
+    }
+    ended = false;
+    due ||= setTimeout(draw, 1000); // the rate goes down while nothing comes
+  } else if (!ended) {
     const failed = counts.get("failed") ? `, ${number(counts.get("failed"))} of them failed` : "";
     at("spoken").textContent = sender.stopped
       ? `Stopped: ${number(done)} of ${counted(photos.length)} have an answer.`
       : `Done: ${counted(done)}${failed}.`;
+    ended = true;
+    spokenAt = -Infinity;
   }
-  wasBusy = busy;
-  if (busy) due ||= setTimeout(draw, 1000); // the rate goes down while nothing comes
 }
 
 function duration(seconds) {
@@ -268,7 +273,8 @@ at("csv").addEventListener("click", () => {
 });
 at("clear").addEventListener("click", () => {
   sender.forget();
-  [photos, done, finished, shownPage, wasBusy] = [[], 0, [], 0, false];
+  [photos, done, finished, shownPage, ended] = [[], 0, [], 0, true];
+  at("spoken").textContent = "";
   counts.clear();
   thumbs.forget();
   leftOut(0);

@@ -184,10 +184,10 @@ export class Sender {
     const left = [...open.values()].filter((photo) => photo.state === "sent");
     if (!left.length) return;
     for (const photo of left) this.#set(photo, "waiting");
-    this.first = left.concat(this.first);
-    if (signal.aborted) return;
-    if (ended?.error && !ended.parcel) this.#away(ended.error, ended.again);
-    else if (await this.ask()) await this.#blame(left, ended?.error);
+    const known = signal.aborted || (ended?.error && !ended.parcel);
+    if (!known && (await this.ask())) await this.#blame(left, ended?.error); // before they are sent again
+    this.first = left.filter((photo) => photo.state === "waiting").concat(this.first);
+    if (known && !signal.aborted) this.#away(ended.error, ended.again);
   }
 
   #take_answer(open, line) {
@@ -219,7 +219,6 @@ export class Sender {
       if (!readable) this.#fail(photo, "The photo can no longer be read: it was moved, changed or deleted. Drop it again.");
       else if (photo.attempts >= ATTEMPTS) this.#fail(photo, sentence ?? "The connection broke off each time it was sent.");
     }
-    this.first = this.first.filter((photo) => photo.state === "waiting");
   }
 
   /** Return what to send of a photo; null if that is already known to be refused. */
