@@ -80,6 +80,7 @@ def opened(chromium: Browser, url: str) -> Iterator[Callable[..., Page]]:
         tab.on("console", heard)
         tab.on("pageerror", lambda error: complaints.append(str(error)))
         tab.on("request", lambda request: note(request, at))
+        tab.on("filechooser", lambda _: None)  # from the start: Playwright does not wait until it catches them
         tab.add_init_script("addEventListener('securitypolicyviolation', (e) => console.error(e.violatedDirective))")
         tab.goto(at)
         return tab
