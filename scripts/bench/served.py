@@ -123,7 +123,7 @@ def measure(model_folder: Path, photo_folder: Path) -> dict[str, Any]:
 
     with serving(model_folder) as (address, pid), Crew(address, whole) as crew, Crew(address, small) as crew_of_small:
         works: dict[str, Callable[[], Figures]] = {
-            **{f"network, batches of {size}": lambda s=size: alone(network(s)) for size in BATCHES},  # type: ignore[misc]
+            **{f"network by {size}": lambda s=size: alone(network(s)) for size in BATCHES},  # type: ignore[misc]
             "decoding": lambda: alone(decode),
             **{f"served, {mode}": lambda m=mode: served(crew, pid, m, to_serve) for mode in Mode},  # type: ignore[misc]
             "served, stream, small": lambda: served(crew_of_small, pid, Mode.STREAM, to_serve),
@@ -140,7 +140,7 @@ def measure(model_folder: Path, photo_folder: Path) -> dict[str, Any]:
         }
         peak = max(recording.throughput for recording in callers.values())
         memory = psutil.Process(pid).memory_info().rss
-        batch_seconds = BATCHES[-1] / figures[f"network, batches of {BATCHES[-1]}"]["rate"]
+        batch_seconds = BATCHES[-1] / figures[f"network by {BATCHES[-1]}"]["rate"]
         rates: dict[str, Any] = {}
         if not is_slow:
             rates["at_70_percent"] = crew.run(Load(rate=0.7 * peak, seconds=2 * SECONDS)).as_json()
@@ -162,7 +162,7 @@ def show(title: str, measured: dict[str, Any]) -> list[Section]:
     """Return the figures as tables."""
     figures = measured["photos_per_second"]
     raw = max(figure["rate"] for name, figure in figures.items() if name.startswith("network"))
-    raw_cpu = figures[f"network, batches of {BATCHES[-1]}"]["cpu"]
+    raw_cpu = figures[f"network by {BATCHES[-1]}"]["cpu"]
     decoding = figures["decoding"]["rate"]
     section = Section(
         f"Served, {title}: {measured['engine']}",
@@ -170,7 +170,7 @@ def show(title: str, measured: dict[str, Any]) -> list[Section]:
             "measured",
             "photos/s",
             "/ network",
-            "/ min(network,\ndecoding)",
+            "/ slower\nof both",
             "processor\nms/photo",
             "network's\nshare of it",
         ],
