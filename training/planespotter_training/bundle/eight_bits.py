@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 SCALE = ":scale"
 """What follows the name of an array of 8 bits in the name of its scales."""
 
+SMALLEST = 127 * np.finfo(np.float32).tiny
+"""A channel whose largest weight is not above this, about 1.5e-36, is stored as zeros: its scale would lose digits."""
+
 
 def pack(weights: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Return `weights` with each kernel [..., outputs] as int8 from -127 to 127 and its scales float32 [outputs].
@@ -21,7 +24,7 @@ def pack(weights: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
             packed[name] = weight
             continue
         largest = np.abs(weight).max(axis=tuple(range(weight.ndim - 1)))
-        scale = np.where(largest > 0, largest / 127, 1).astype(np.float32)
+        scale = np.where(largest > SMALLEST, largest / 127, 1).astype(np.float32)
         packed[name] = np.round(weight / scale).astype(np.int8)
         packed[name + SCALE] = scale
     return packed
