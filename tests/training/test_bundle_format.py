@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
-from hypothesis import example, strategies as st
+from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from planespotter_training import bundle
