@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 import typer.main
 
+from planespotter_client.classify import frames
 from planespotter_client.main import build_app, main
 
 Paint = Callable[..., bytes]
@@ -296,6 +298,33 @@ def test_a_video_is_classified_frame_by_frame(
     assert "4 had an answer before" in said.err
     seconds = [json.loads(line)["seconds"] for line in Path("clip.jsonl").read_text(encoding="utf-8").splitlines()]
     assert sorted(seconds) == [0, 0.52, 1, 1.52, 2, 2.52, 3, 3.52]
+
+
+def test_a_video_can_be_closed_while_another_thread_reads_it(video: Path) -> None:
+    reading = frames.Video(str(video), fps=25.0)
+    begun = threading.Event()
+    seen = []
+
+    def read() -> None:
+        for frame in reading.frames():
+            seen.append(frame.seconds)
+            begun.set()
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    assert begun.wait(60)
+    reading.close()
+    thread.join()
+    assert seen == sorted(seen)
+    assert list(reading.frames()) == []
+
+
+def test_the_password_of_a_camera_is_written_nowhere(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--frames", "rtsp://me:secret@127.0.0.1:1/door") == 1
+    said = capsys.readouterr().err
+    assert "rtsp://127.0.0.1:1/door cannot be opened as a video" in said
+    assert "secret" not in said
+    assert frames.without_password("http://planes.example/a@b.mp4") == "http://planes.example/a@b.mp4"
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,14 @@
 
 import functools
 import io
+import re
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 QUALITY = 90  # of the JPEG that a frame is sent as
+# How long `Video.close` waits for the frame that is being read, in seconds: a camera may leave it hanging.
+LAST_FRAME = 1.0
 
 
 class FramesError(Exception):
@@ -20,20 +24,22 @@ class Frame(NamedTuple):
 
 
 class Video:
-    """A video that is open. Raises FramesError, also while it is read."""
+    """A video that is open. Raises FramesError, also while it is read. May be closed while another thread reads it."""
 
     def __init__(self, source: str, fps: float) -> None:
         self._av = _av()
-        self._source = source
+        self._name = without_password(source)
         self._fps = fps
+        self._reading = threading.Lock()
+        self._closed = False
         try:
             # Over TCP no part of a frame is lost; the second timeout (seconds) is for each read.
             options = {"rtsp_transport": "tcp"} if source.startswith("rtsp") else {}
             self._container = self._av.open(source, options=options, timeout=(30.0, 30.0))
         except (self._av.FFmpegError, OSError) as error:
-            raise FramesError(f"{source} cannot be opened as a video: {_why(error)}.") from error
+            raise FramesError(f"{self._name} cannot be opened as a video: {_why(error)}.") from error
         if not self._container.streams.video:
-            raise FramesError(f"{source} holds no video, only sound or text.")
+            raise FramesError(f"{self._name} holds no video, only sound or text.")
         self._track = self._container.streams.video[0]
         self._track.thread_type = "AUTO"
 
@@ -44,12 +50,13 @@ class Video:
         return None if duration is None else int(duration / 1e6 * self._fps) + 1
 
     def frames(self) -> Iterator[Frame]:
-        """Yield the first frame, and then the first one of each 1/fps seconds that follow."""
+        """Yield the first frame, and then the first one of each 1/fps seconds that follow; none once it is closed."""
         first: float | None = None
         due = 0
+        rate = float(self._track.average_rate or 25)
         try:
-            for number, frame in enumerate(self._container.decode(self._track)):
-                time = frame.time if frame.time is not None else number / float(self._track.average_rate or 25)
+            for number, frame in enumerate(self._decoded()):
+                time = frame.time if frame.time is not None else number / rate
                 first = time if first is None else first
                 seconds = time - first
                 if seconds * self._fps < due - 1e-6:
@@ -57,11 +64,29 @@ class Video:
                 due = int(seconds * self._fps + 1e-6) + 1
                 yield Frame(seconds, functools.partial(_jpeg, frame))
         except (self._av.FFmpegError, OSError) as error:
-            raise FramesError(f"{self._source} cannot be read on: {_why(error)}.") from error
+            raise FramesError(f"{self._name} cannot be read on: {_why(error)}.") from error
+
+    def _decoded(self) -> Iterator[Any]:
+        decoded = self._container.decode(self._track)
+        while True:
+            with self._reading:
+                frame = None if self._closed else next(decoded, None)
+            if frame is None:
+                return
+            yield frame
 
     def close(self) -> None:
-        """Close the video."""
-        self._container.close()
+        """Close the video, or leave that to the end of the process where its next frame does not come."""
+        self._closed = True
+        # FFmpeg frees what it reads with: under a thread that reads, the process would crash.
+        if self._reading.acquire(timeout=LAST_FRAME):
+            self._container.close()
+            self._reading.release()
+
+
+def without_password(source: str) -> str:
+    """Return `source` as it may be written: the address of a camera without the name and password in it."""
+    return re.sub(r"^(\w+://)[^/?#]*@", r"\1", source)
 
 
 def _av() -> Any:

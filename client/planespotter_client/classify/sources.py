@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from planespotter_client.classify import photos, rows
-from planespotter_client.classify.frames import FramesError, Video
+from planespotter_client.classify.frames import FramesError, Video, without_password
 from planespotter_client.classify.journal import Done
 from planespotter_client.classify.progress import Tally
 from planespotter_client.classify.watching import Folder
@@ -75,6 +75,7 @@ def filmed(name: str, fps: float, *, done: Done | None, tally: Tally) -> Iterato
     Raises FramesError.
     """
     video = Video(name, fps)
+    name = without_password(name)
     if video.expected is None and done:
         raise FramesError(
             f"{name} has no known length, so its times begin anew with each run and an earlier one cannot be gone on "
