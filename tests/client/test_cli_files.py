@@ -214,6 +214,25 @@ def test_a_file_that_holds_no_answers_is_left_as_it_is(tmp_path: Path, name: str
     assert path.read_bytes() == content
 
 
+def test_a_time_in_a_video_that_is_none_gets_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "notes.jsonl"
+    path.write_bytes(b'{"file": "clip.mp4", "seconds": "soon"}\n')
+    with (
+        pytest.raises(journal.AnswersError, match="'soon' is no time in a video"),
+        journal.answers_file(path, rows.FRAME_COLUMNS, lines=True),
+    ):
+        pass
+
+
+def test_a_parquet_file_that_is_damaged_within_gets_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "answers.parquet"
+    keep(path, [answer(f"{number}.jpg") for number in range(100)])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4] + b"\0" * 200 + whole[204:])
+    with pytest.raises(journal.AnswersError, match="is no Parquet file that can be read"):
+        keep(path, [])
+
+
 def test_two_runs_do_not_write_to_one_file(tmp_path: Path) -> None:
     path = tmp_path / "answers.csv"
     with (

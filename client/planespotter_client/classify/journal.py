@@ -90,7 +90,10 @@ def answers_file(path: Path, columns: tuple[str, ...], *, lines: bool, retry_fai
         for record in records(path, file, columns):
             end += len(record.raw)
             if record.values is not None:
-                done.add(rows.identity(record.values))
+                try:
+                    done.add(rows.identity(record.values))
+                except (TypeError, ValueError) as error:
+                    raise _damaged(path, f"{record.values['seconds']!r} is no time in a video") from error
                 done.failed += bool(record.values.get("error"))
         file.truncate(end)  # what a kill has left of a line
         if not end and not lines:

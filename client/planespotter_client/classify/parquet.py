@@ -86,7 +86,9 @@ def _batches(path: Path, schema: Any) -> Iterator[Any]:
                 )
             for batch in file.iter_batches(ROWS_AT_A_TIME):
                 yield batch.cast(schema)
-    except pyarrow.ArrowInvalid as error:
+    except (pyarrow.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the file cannot be opened
+            raise
         raise AnswersError(
             f"{path} is no Parquet file that can be read: {error}. Name another --out, or begin it anew with "
             "--overwrite."
