@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
@@ -89,7 +89,7 @@ def with_progress(
     tally: Tally,
     total: Callable[[], int | None],
     shown: bool = True,
-) -> "Iterator[PhotoAnswer]":
+) -> "Generator[PhotoAnswer, None, None]":
     """Count `answers` in `tally` and pass them on, with a bar on stderr if that is a terminal and `shown` is true.
 
     `total` says how many there will be, as soon as that is known; it is asked in a thread of its own.

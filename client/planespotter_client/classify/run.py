@@ -3,7 +3,7 @@
 import itertools
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,8 @@ def _answer(plan: Plan, kept: Answers | None, source: sources.Source, tally: pro
     lines = kept is None and (_says_at_once(plan) or plan.form in (Format.CSV, Format.JSONL))
     bar = not (lines and sys.stdout.isatty())  # they would run into it
     try:
-        for answer in progress.with_progress(map(source.named, answers), tally, source.total, bar):
+        shown = progress.with_progress(map(source.named, answers), tally, source.total, bar)
+        for answer in stack.enter_context(closing(shown)):  # whatever is said next must not run into the bar
             if plan.sort_into is not None and answer.classification is not None:
                 sorting.file_photo(answer.photo_id, answer.classification, plan.sort_into, plan.link)
             write(answer)
