@@ -508,6 +508,8 @@ class _Stream:
                     self._reopening.answered()
                     self._answers.put(answer)
         except grpc.RpcError as error:
+            if self._left:  # cancelled by ourselves, for which the server must not be left out of the next calls
+                return
             raise self._client._failed(error, server) from error
         finally:
             with self._changed:
