@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from planespotter_server.threads import give_way
 from planespotter_server.turns import Turns
 from planespotter_training.bundle import Bundle, Label
 
@@ -27,7 +28,7 @@ class Explaining:
         self._bundle = bundle
         self._cache = cache
         self._turns = Turns(1)
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="explain")
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="explain", initializer=give_way)
 
     async def heat(self, pixels: NDArray[np.uint8], leaf: Label, caller: Hashable) -> NDArray[np.uint8]:
         """Return where the network looked in `pixels` [height, width, 3] for `leaf`: uint8 [rows, columns]."""

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from planespotter_training.bundle import EngineChoice, EngineMode
+from planespotter_training.bundle import EngineChoice, EngineMode, cores
 
 MIB = 1024 * 1024
 PREFIX = "PLANESPOTTER_"
@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     ready meanwhile."""
     max_delay_ms: Annotated[float, Field(ge=0, le=10_000)] = 0.0
     """How long an idle device waits for a batch to fill."""
-    decode_threads: Count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    decode_threads: Count = cores()
     max_photo_bytes: Count = 16 * MIB
     max_photo_pixels: Count = 40_000_000
     max_batch_photos: Count = 64

@@ -83,7 +83,7 @@ def compare(
     Differences of accuracy are in points, each with its 95 % interval: photos are drawn again, in pairs.
     """
     rows = [judge(tree, calibration, outputs, labels, sources) for outputs in (exact, rounded)]
-    constructor_of = np.array([tree.constructors.index(leaf.constructor) for leaf in _leaves(tree)])
+    constructor_of = np.array([tree.constructors.index(leaf.constructor) for leaf in tree.all_leaves])
     index_of = {name: index for index, name in enumerate(tree.constructors)}
     true_constructor = np.array([index_of.get(tree.clip(label).constructor, -1) for label in labels])
     truths = {"constructor": true_constructor, "type": rows[0]["true_leaf"]}
@@ -111,10 +111,6 @@ def compare(
     found["mean_drift"] = float(moved.max(axis=0).mean())
     found["largest_drift"] = float(moved.max())
     return found
-
-
-def _leaves(tree: LabelTree) -> list[Label]:
-    return [leaf for of_one in tree.leaves.values() for leaf in of_one]
 
 
 def check_loss(found: Mapping[str, Any], max_loss: float) -> None:

@@ -19,6 +19,7 @@ from planespotter_training.bundle.engine import (
     Engine,
     EngineChoice,
     EngineMode,
+    cores,
     load_engine,
 )
 from planespotter_training.bundle.format import Bundle, BundleError, Metric, read, write
@@ -47,6 +48,7 @@ __all__ = [
     "PhotoError",
     "Thresholds",
     "answer",
+    "cores",
     "decode",
     "leaf_probabilities",
     "load_engine",

@@ -101,7 +101,7 @@ def answer(
     """
     by_constructor = leaf_probabilities(tree, calibration.temperatures, outputs)
     table = np.concatenate([by_constructor[constructor] for constructor in tree.constructors], axis=1)
-    leaves = [leaf for constructor in tree.constructors for leaf in tree.leaves[constructor]]
+    leaves = tree.all_leaves
     rows = np.arange(len(table))
     constructors = np.repeat(np.arange(len(tree.constructors)), [len(tree.leaves[name]) for name in tree.constructors])
     families = _numbers([leaf[:2] for leaf in leaves])
