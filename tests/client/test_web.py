@@ -1,5 +1,6 @@
 """What `planespotter web` serves, to whom, and in which words."""
 
+import asyncio
 import json
 import os
 import signal
@@ -149,6 +150,15 @@ async def test_a_parcel_comes_out_as_it_went_in_however_it_was_cut(photos: dict[
 async def test_anything_else_is_a_parcel_error(content: bytes, cuts: list[int]) -> None:
     with pytest.raises(parcels.ParcelError):
         await parcels.read(in_chunks(content.replace(b"photos", b""), cuts), LIMITS)
+
+
+async def test_a_parcel_that_never_ends_is_refused() -> None:
+    async def stuck() -> AsyncIterator[bytes]:
+        yield parcel({"1": b"photo"})[:-1]
+        await asyncio.Event().wait()
+
+    with pytest.raises(parcels.ParcelError, match="did not come within"):
+        await parcels.read(stuck(), LIMITS, seconds=0.1)
 
 
 def said(level: Level, *path: tuple[str, float]) -> Classification:

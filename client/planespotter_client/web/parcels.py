@@ -4,6 +4,7 @@ Its first line is JSON, {"photos": [["id", bytes], ...]}; the photos follow, one
 "explain": true beside "photos", the answers are to tell where in the photos the network looked.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ MEDIA_TYPE = "application/x-planespotter-photos"
 MOST_PHOTOS = 64
 MOST_BYTES = 32 * 2**20  # of all the photos, unless there is just one
 MOST_LINE = 16 * 2**10
+MOST_SECONDS = 120.0
+"""How long a parcel may take to come: those who never finish theirs must not keep the others out."""
 
 
 class ParcelError(Exception):
@@ -34,11 +37,19 @@ class Parcel:
     explain: bool
 
 
-async def read(chunks: AsyncIterator[bytes], limits: Limits) -> Parcel:
-    """Return the parcel that comes in `chunks`. Raises ParcelError.
+async def read(chunks: AsyncIterator[bytes], limits: Limits, seconds: float = MOST_SECONDS) -> Parcel:
+    """Return the parcel that comes in `chunks` within `seconds`. Raises ParcelError.
 
     Nothing beyond `limits` is kept: the line is read first, and no more is taken than it announces.
     """
+    try:
+        async with asyncio.timeout(seconds):
+            return await _read(chunks, limits)
+    except TimeoutError as error:
+        raise ParcelError(f"The photos did not come within {seconds:g} s; send fewer at a time.") from error
+
+
+async def _read(chunks: AsyncIterator[bytes], limits: Limits) -> Parcel:
     held = bytearray()
     contents: list[tuple[str, int]] | None = None
     explain, awaited = False, 0
