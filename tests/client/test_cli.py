@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from planespotter_client.classify import frames
+from planespotter_client.classify import frames, sorting
 from planespotter_client.main import build_app, main
 
 Paint = Callable[..., bytes]
@@ -256,6 +256,23 @@ def test_a_server_that_goes_away_is_waited_for(tiny_bundle: Path, here: Path, pa
     assert process.returncode == 128 + signal.SIGTERM
     server.terminate()
     server.communicate()
+
+
+def test_a_photo_that_goes_before_it_is_filed_does_not_hold_up_the_others(
+    address: str, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file_photo = sorting.file_photo
+
+    def too_late(photo: str, *rest: Any) -> Path:
+        if "A320neo" in photo:
+            Path(photo).unlink()
+        return file_photo(photo, *rest)
+
+    monkeypatch.setattr(sorting, "file_photo", too_late)
+    assert run("photos", "--server", address, "--sort-into", "sorted", "--out", "answers.csv") == 3
+    assert "A320neo.jpg was moved or deleted" in capsys.readouterr().err
+    assert len(list(here.glob("sorted/**/*.jpg"))) == 2
+    assert Path("answers.csv").read_text(encoding="utf-8").count("photos/") == 3
 
 
 # Video

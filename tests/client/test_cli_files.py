@@ -280,6 +280,13 @@ def test_photos_are_filed_by_what_is_sure(tmp_path: Path, level: Level, place: s
 
 
 @pytest.mark.parametrize("link", sorting.Link)
+def test_a_photo_that_is_gone_is_not_filed(tmp_path: Path, link: sorting.Link) -> None:
+    with pytest.raises(sorting.PhotoGoneError, match=r"photo\.jpg was moved or deleted before it could be filed"):
+        sorting.file_photo(str(tmp_path / "photo.jpg"), said(), tmp_path / "sorted", link)
+    assert [path for path in (tmp_path / "sorted").rglob("*") if not path.is_dir()] == []
+
+
+@pytest.mark.parametrize("link", sorting.Link)
 def test_photos_of_one_name_get_numbers_and_a_second_run_changes_nothing(tmp_path: Path, link: sorting.Link) -> None:
     for folder in "abc":
         (tmp_path / folder).mkdir()

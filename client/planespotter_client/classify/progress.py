@@ -23,6 +23,8 @@ class Tally:
     def __init__(self) -> None:
         self.constructors: Counter[str] = Counter()
         self.failed = 0
+        self.unfiled = 0
+        """Photos that were answered, but were gone before they could be filed."""
         self.skipped = 0
         """Photos that had an answer before."""
         self.began = time.monotonic()

@@ -75,7 +75,7 @@ def run(plan: Plan) -> int:
         _note(f"Of those, {kept.done.failed:,} had failed; --retry-failed tries them again.")
     if tally.failed:
         _note(f"{tally.failed:,} of {progress.photos(tally.answered)} failed.")
-    return SOME_FAILED if tally.failed or troubles else ALL_WELL
+    return SOME_FAILED if tally.failed or tally.unfiled or troubles else ALL_WELL
 
 
 def _answer(plan: Plan, kept: Answers | None, source: sources.Source, tally: progress.Tally, stack: ExitStack) -> None:
@@ -96,7 +96,11 @@ def _answer(plan: Plan, kept: Answers | None, source: sources.Source, tally: pro
         shown = progress.with_progress(map(source.named, answers), tally, source.total, bar)
         for answer in stack.enter_context(closing(shown)):  # whatever is said next must not run into the bar
             if plan.sort_into is not None and answer.classification is not None:
-                sorting.file_photo(answer.photo_id, answer.classification, plan.sort_into, plan.link)
+                try:
+                    sorting.file_photo(answer.photo_id, answer.classification, plan.sort_into, plan.link)
+                except sorting.PhotoGoneError as error:  # the others are still there
+                    tally.unfiled += 1
+                    _note(str(error))
             write(answer)
             if answer.error is not None:
                 _note(f"{answer.photo_id}: {answer.error}")

@@ -19,6 +19,10 @@ class SortingError(Exception):
     """Photos cannot be filed; the text says why and what to do."""
 
 
+class PhotoGoneError(SortingError):
+    """One photo is no longer where it was."""
+
+
 class Link(StrEnum):
     """What is put into the folders."""
 
@@ -31,7 +35,8 @@ def file_photo(photo: str, answer: "Classification", folder: Path, link: Link = 
     """Put `photo` into `folder` by what `answer` is sure of, and return where it is.
 
     That is folder/Boeing/737-800, folder/Boeing/737, folder/Boeing or folder/unknown. What is there under its name
-    already stays; if it is another photo, this one gets a number: "photo (2).jpg". Raises SortingError.
+    already stays; if it is another photo, this one gets a number: "photo (2).jpg". Raises SortingError, of which
+    PhotoGoneError says that `photo` was moved or deleted meanwhile.
     """
     place = folder.joinpath(*shelf(answer))
     try:
@@ -48,6 +53,8 @@ def file_photo(photo: str, answer: "Classification", folder: Path, link: Link = 
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
+        if not os.path.lexists(photo):
+            raise PhotoGoneError(f"{photo} was moved or deleted before it could be filed in {place}.") from error
         instead = {
             Link.HARD: " A hard link needs the same drive, and one that has them: use --link symbolic or copy.",
             Link.SYMBOLIC: " Not every drive has symbolic links: use --link copy.",
@@ -110,6 +117,7 @@ def _same_file(photo: str, target: Path) -> bool:
 
 
 def _symbolic(photo: str, target: Path) -> None:
+    os.stat(photo)  # noqa: PTH116  (a link to what is gone could be made)
     target.symlink_to(os.path.abspath(photo))  # noqa: PTH100
 
 
