@@ -89,9 +89,10 @@ class Room:
         """How many photos are in it."""
         return self._photos
 
-    def enter(self, size: int, time_left: float | None = None) -> Place:
+    def enter(self, size: int, time_left: float | None = None, *, paced: bool = True) -> Place:
         """Take room for one photo of `size` bytes of a single call, which has `time_left` seconds, None for ever.
 
+        One that is not `paced` says nothing of the pace of the others: it has more done to it, beside the batches.
         Raises Refusal: QUEUE_FULL or SHUTTING_DOWN.
         """
         if self._closed:
@@ -112,7 +113,7 @@ class Room:
                 wait_seconds=f"{wait:.3g}",
                 wait_limit_seconds=f"{limit:.3g}",
             )
-        return self._take(size, single=True)
+        return self._take(size, single=paced)
 
     def _full(self, why: str, **figures: object) -> Refusal:
         retry_after = self.retry_after()

@@ -70,7 +70,7 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
             self._check_open()
             self._choose(request.options)
             calls.current.get().client.take_photo()
-            with self.room.enter(len(request.photo), context.time_remaining()):
+            with self._enter(request.photo, request.options, context):
                 answered = await self._classify(request.photo, request.options, _caller(context))
             photo.answered(answered.answer)
         return pb.ClassifyResponse(classification=messages.classification(answered))
@@ -86,7 +86,7 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
             try:
                 with self._photo() as photo:
                     calls.current.get().client.take_photo()
-                    with self.room.enter(len(data), context.time_remaining()):
+                    with self._enter(data, request.options, context):
                         answered = await self._classify(data, request.options, caller)
                     photo.answered(answered.answer)
                     return answered
@@ -164,6 +164,9 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
         for classifier in self.models.all():
             await classifier.close()
         self._decoders.close()
+
+    def _enter(self, photo: bytes, options: pb.ClassifyOptions, context: Context) -> Place:
+        return self.room.enter(len(photo), context.time_remaining(), paced=not options.explain)
 
     async def _classify(self, photo: bytes, options: pb.ClassifyOptions, caller: Caller) -> Answered:
         calls.current.get().client.check()

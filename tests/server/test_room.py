@@ -120,6 +120,17 @@ def test_a_quiet_time_does_not_slow_the_estimate_down_and_a_stall_does() -> None
     assert room.retry_after() == 30.0, "but never for ever"
 
 
+def test_photos_that_take_longer_by_their_own_wish_do_not_make_others_look_late() -> None:
+    clock = Clock()
+    room = Room(photos=1000, size=1000, seconds=10, clock=clock)
+    slow = [room.enter(1, paced=False) for _ in range(300)]
+    for place in slow[:100]:
+        clock.now += 0.1
+        place.leave()
+    room.enter(1, time_left=1.0)
+    assert room.photos == 201, "they take room as others do"
+
+
 async def test_a_stream_reads_only_when_there_is_likely_to_be_room() -> None:
     room = Room(photos=4, size=1000)
     places = [room.enter(1) for _ in range(3)]
