@@ -212,6 +212,7 @@ def test_a_file_that_holds_no_answers_is_left_as_it_is(tmp_path: Path, name: str
     with pytest.raises(journal.AnswersError, match=why):
         keep(path, [answer("a.jpg")])
     assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_time_in_a_video_that_is_none_gets_a_sentence(tmp_path: Path) -> None:

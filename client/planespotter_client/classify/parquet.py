@@ -24,6 +24,8 @@ def parquet_file(path: Path, columns: tuple[str, ...], *, retry_failed: bool = F
     `retry_failed` takes out the rows of photos that failed, so that they count as not done. Raises AnswersError.
     """
     schema = _schema(columns)
+    for _ in _batches(path, schema) if path.exists() else ():
+        break  # before there is a journal: what is no such file is to be left alone
     journal = journal_of(path)
     with answers_file(journal, columns, lines=True, retry_failed=retry_failed) as waiting:
         if retry_failed and path.exists():
@@ -90,8 +92,8 @@ def _batches(path: Path, schema: Any) -> Iterator[Any]:
         if isinstance(error, OSError) and error.errno is not None:  # the file cannot be opened
             raise
         raise AnswersError(
-            f"{path} is no Parquet file that can be read: {error}. Name another --out, or begin it anew with "
-            "--overwrite."
+            f"{path} is no Parquet file that can be read: {str(error).rstrip('.')}. Name another --out, or begin "
+            "it anew with --overwrite."
         ) from error
 
 
