@@ -8,6 +8,11 @@
 PlaneSpotter is the client, AsyncPlaneSpotter its twin for asyncio; PlaneSpotterError is what can go wrong.
 """
 
+import os
+
+# gRPC reads it as it is imported; without it, each failed handshake is lines on stderr in gRPC's own words.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
 from planespotter_client._aio import AsyncPlaneSpotter
 from planespotter_client._errors import (
     BadRequestError,

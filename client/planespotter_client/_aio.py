@@ -190,7 +190,7 @@ class AsyncPlaneSpotter:
         limits = await self._limits()
         options = _messages.options(model, version, alternatives, explain, limits)
         shrink_to = await self._shrink_to(shrink, model, version)
-        stream = _Stream(self, photos, options, limits, window or 2 * limits.stream_window, shrink_to)
+        stream = _Stream(self, _photos.several(photos), options, limits, window or 2 * limits.stream_window, shrink_to)
         async with contextlib.aclosing(stream.answers(ordered)) as answers:
             async for answer in answers:
                 yield answer
@@ -199,7 +199,7 @@ class AsyncPlaneSpotter:
         """Describe the model that answers.
 
             model = await spotter.model()
-            print(model)                      # first 1.0: tells 24 kinds of aircraft apart, in photos of 192 x 288
+            print(model)                      # first 1.0: tells 24 kinds of aircraft apart, in photos of 288 x 192
             print(model.tree["Boeing"]["737"])
 
         It holds the label tree, how well it was measured to do, and what the server accepts.

@@ -7,7 +7,7 @@ from planespotter.v1 import classifier_pb2 as pb
 from planespotter_client._errors import PlaneSpotterError, WrongServerError
 from planespotter_client._ledger import Pending, pending
 from planespotter_client._messages import outcome
-from planespotter_client._photos import ENVELOPE_BYTES, ENVELOPE_BYTES_PER_PHOTO, Photo, read_photo
+from planespotter_client._photos import ENVELOPE_BYTES, ENVELOPE_BYTES_PER_PHOTO, Photo, read_photo, several
 from planespotter_client._results import Limits, PhotoAnswer
 from planespotter_client._retrying import jittered
 
@@ -25,7 +25,7 @@ def batches(
 ) -> Iterator[Batch | PhotoAnswer]:
     """Read `photos` and cut them into batches within `limits`; a photo that cannot be sent comes as its answer."""
     batch, size = Batch([], []), ENVELOPE_BYTES
-    for index, photo in enumerate(photos):
+    for index, photo in enumerate(several(photos)):
         waiting = pending(photo, index)
         try:
             data = read_photo(photo, limits, waiting.photo_id, shrink_to)

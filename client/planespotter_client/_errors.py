@@ -146,6 +146,7 @@ _NOT_REACHED = (
     "failed to connect",
     "connections to all backends failing",
     "DNS resolution failed",
+    "errors resolving",
     "empty address list",
 )
 _LOST = ("Socket closed", "Connection reset", "Broken pipe", "Stream removed", "GOAWAY", "keepalive", "ping timeout")
@@ -215,7 +216,7 @@ def from_call(call: Any, address: str, photo_id: str = "") -> PlaneSpotterError:
                 reason = "CONNECTION_LOST"
             message = (
                 f"No planespotter server answers at {address} ({details}). Start one with "
-                "`planespotter serve --model BUNDLE`, or give the address of another."
+                "`planespotter serve`, or give the address of another."
             )
         case grpc.StatusCode.INTERNAL if whole == _BROKEN_OFF or "RST_STREAM" in whole:
             code, reason = grpc.StatusCode.UNAVAILABLE, BROKEN_OFF if whole == _BROKEN_OFF else "CONNECTION_LOST"
@@ -242,8 +243,8 @@ def shortened(text: str, limit: int = 200) -> str:
 def not_ready(address: str, timeout: float, last: PlaneSpotterError) -> UnavailableError:
     """Return the exception for a server that was waited for in vain; `last` is how the last attempt ended."""
     return UnavailableError(
-        f"No planespotter server was ready at {address} within {timeout:g} s. Start one with `planespotter serve "
-        f"--model BUNDLE`, or wait longer. The last attempt ended so: {last}",
+        f"No planespotter server was ready at {address} within {timeout:g} s. Start one with `planespotter "
+        f"serve`, or wait longer. The last attempt ended so: {last}",
         reason=last.reason,
     )
 

@@ -5,7 +5,7 @@ import os
 import stat
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Union
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, Union
 
 from planespotter_client._errors import BadRequestError, MissingPackageError, UnreadablePhotoError
 from planespotter_client._results import Limits
@@ -25,6 +25,8 @@ Photo = Union[str, os.PathLike[str], bytes, BinaryIO, "Image.Image", "npt.NDArra
 
 PIL images and arrays are sent as JPEG, for which Pillow must be installed: pip install "planespotter[images]".
 """
+
+Several = TypeVar("Several")
 
 # What a message needs beside its photos: names, options, lengths.
 ENVELOPE_BYTES = 1024
@@ -57,6 +59,13 @@ def photo_id(photo: Photo, index: int | None = None) -> str:
     if isinstance(name, str):
         return name
     return "" if index is None else str(index)
+
+
+def several(photos: Several) -> Several:
+    """Return `photos`. Raises TypeError for one path or the bytes of one file: their parts are no photos."""
+    if isinstance(photos, str | bytes | bytearray | memoryview | os.PathLike):
+        raise TypeError(f"Give several photos, such as [photo]; one {type(photos).__name__} is for classify().")
+    return photos
 
 
 def read_photo(photo: Photo, limits: Limits, name: str = "", shrink_to: tuple[int, int] | None = None) -> bytes:

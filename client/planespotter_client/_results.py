@@ -241,7 +241,7 @@ class Model(Result):
     def __str__(self) -> str:
         leaves = sum(len(models) or 1 for families in self.tree.values() for models in families.values())
         height, width = self.input_size
-        return f"{self.name} {self.version}: tells {leaves} kinds of aircraft apart, in photos of {height} x {width}"
+        return f"{self.name} {self.version}: tells {leaves} kinds of aircraft apart, in photos of {width} x {height}"
 
 
 def frame(answers: Iterable[PhotoAnswer]) -> "pd.DataFrame":

@@ -185,14 +185,14 @@ class PlaneSpotter:
         limits = self._limits()
         options = _messages.options(model, version, alternatives, explain, limits)
         shrink_to = self._shrink_to(shrink, model, version)
-        stream = _Stream(self, photos, options, limits, window or 2 * limits.stream_window, shrink_to)
+        stream = _Stream(self, _photos.several(photos), options, limits, window or 2 * limits.stream_window, shrink_to)
         return stream.answers(ordered)
 
     def model(self, name: str = "", *, version: str = "", timeout: float | None = None) -> Model:
         """Describe the model that answers.
 
             model = spotter.model()
-            print(model)                      # first 1.0: tells 24 kinds of aircraft apart, in photos of 192 x 288
+            print(model)                      # first 1.0: tells 24 kinds of aircraft apart, in photos of 288 x 192
             print(model.tree["Boeing"]["737"])
 
         It holds the label tree, how well it was measured to do, and what the server accepts.

@@ -1,6 +1,5 @@
 """The command `planespotter health`: ask a server whether it is ready, for whoever supervises it."""
 
-import os
 from typing import Annotated
 
 import typer
@@ -39,11 +38,10 @@ def health(
 
     Exit code 0: it serves. 1: it is starting, stopping or broken, or nothing answers.
     """
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else gRPC tells of handshakes in its own words
     import grpc
     from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 
-    from planespotter_client._errors import from_call
+    from planespotter_client._errors import NotFoundError, from_call
     from planespotter_client._security import security
     from planespotter_client._servers import check_address
 
@@ -57,6 +55,10 @@ def health(
         try:
             status = check(StringValue(value=service), timeout=timeout).value
         except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                raise NotFoundError(
+                    f"The server at {server} has no service {service!r}. Leave --service out."
+                ) from None
             raise from_call(error, server) from None
     typer.echo("SERVING" if status == SERVING else "NOT_SERVING")
     raise typer.Exit(0 if status == SERVING else 1)

@@ -12,7 +12,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -31,12 +31,29 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+
+    @app.callback()
+    def root(
+        version: Annotated[
+            bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+        ] = False,
+    ) -> None:
+        """Do nothing: the option has been dealt with."""
+
     for room in ROOMS:
         commands = importlib.import_module(f"planespotter_{room}.cli").app
         _let_help_flow(commands)
         app.registered_commands.extend(commands.registered_commands)
         app.registered_groups.extend(commands.registered_groups)
     return app
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"planespotter {version('planespotter')}")
+        raise typer.Exit
 
 
 def _let_help_flow(app: typer.Typer) -> None:

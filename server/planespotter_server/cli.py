@@ -192,14 +192,10 @@ def serve(
     the end of the grace period dropped photos; 2 wrong usage; 75 the device failed: start it again.
     """
     import asyncio
-    import os
     import signal
     import sys
 
-    flags = {
-        name: value for name, value in locals().items() if name not in ("config", "asyncio", "os", "signal", "sys")
-    }
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else each failed handshake, which anybody can make, is a line
+    flags = {name: value for name, value in locals().items() if name not in ("config", "asyncio", "signal", "sys")}
 
     # What follows takes seconds to import, and a process that is the first of its container ignores SIGTERM till then.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

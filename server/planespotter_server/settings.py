@@ -196,10 +196,10 @@ def _check_environment() -> set[str]:
     return {name.removeprefix(PREFIX).lower() for name in ours}
 
 
-def _refuse_unknown(names: Iterable[str], known: Iterable[str], where: str) -> None:
-    known = list(known)
+def _refuse_unknown(names: Iterable[str], settings: Iterable[str], where: str) -> None:
+    known = {one.removeprefix(PREFIX): one for one in settings}  # the prefix alone is no likeness
     for name in names:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            meant = f"Did you mean {close[0]}?" if close else "`planespotter serve --help` lists them all."
+        if name not in known.values():
+            close = difflib.get_close_matches(name.removeprefix(PREFIX), known, 1)
+            meant = f"Did you mean {known[close[0]]}?" if close else "`planespotter serve --help` lists them all."
             raise ServerError(f"{where.format(name)}, which is no setting of the server. {meant}")

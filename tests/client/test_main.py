@@ -36,3 +36,10 @@ def test_commands_are_in_one_panel() -> None:
     ]
     assert len(ours) == 3
     assert not any(isinstance(info.rich_help_panel, str) for info in ours)
+
+
+def test_it_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command.main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("planespotter 0.")

@@ -1,6 +1,5 @@
 """The command `planespotter classify`: its options, and what goes with what."""
 
-import os
 import signal
 import sys
 from pathlib import Path
@@ -218,9 +217,8 @@ def classify(
     says why. 2: wrong usage. 3: some photos or folders could not be read or classified. 130: interrupted with Ctrl-C,
     with which --watch always ends.
     """
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else gRPC tells of handshakes in its own words
     if sum(map(bool, (paths, truth, watch, frames))) != 1:
-        raise typer.BadParameter("give photos and folders to classify, or one of --truth, --watch and --frames.")
+        raise typer.BadParameter("give either photos and folders to classify, or one of --truth, --watch and --frames.")
     if truth is None and (photos or show):
         raise typer.BadParameter("--photos and --show belong to --truth.")
     if truth is not None and (output_format or alternatives or ordered or shrink or out or sort_into):

@@ -152,7 +152,8 @@ def _nothing_left(plan: Plan, kept: Answers | None, tally: progress.Tally, troub
         return NOTHING_DONE
     failed = kept.done.failed if kept else 0
     again = f" {failed:,} of them failed; --retry-failed tries them again." if failed else ""
-    _note(f"{plan.out} has an answer for each of the {progress.photos(tally.skipped)}.{again}")
+    each = "the photo" if tally.skipped == 1 else f"each of the {progress.photos(tally.skipped)}"
+    _note(f"{plan.out} has an answer for {each}.{again}")
     return SOME_FAILED if troubles else ALL_WELL
 
 

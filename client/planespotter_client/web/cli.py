@@ -1,6 +1,5 @@
 """The command `planespotter web`."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -60,7 +59,6 @@ def web(
 
     Exit codes: 0 ended; 1 it could not start; 2 wrong usage.
     """
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else gRPC tells of handshakes in its own words
     import asyncio
 
     from planespotter_client.local_server import server_or_own
