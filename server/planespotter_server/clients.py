@@ -85,7 +85,8 @@ class Clients:
         if scheme.lower() != "bearer" or not secret:
             raise Refusal(
                 "TOKEN_MISSING",
-                "This server answers only callers with a token. Send it as metadata: authorization: Bearer TOKEN.",
+                "This server answers only callers with a token. Give it with --token-file, in Python with token=, "
+                "in both with the variable PLANESPOTTER_TOKEN, else as metadata: authorization: Bearer TOKEN.",
             )
         token = self._tokens.find(secret.strip())
         if token is None:

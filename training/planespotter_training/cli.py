@@ -175,7 +175,7 @@ def export(
     Each level's threshold is chosen on the validation photos, so that of the answers that end there, at least as many
     as --precision says are right. A higher precision gives fewer answers.
 
-    Example: planespotter export runs/first --out models/first
+    Example: planespotter export runs/first --out bundles/first
     """
     from rich.console import Console
 
@@ -231,7 +231,7 @@ def evaluate(
     a table of their own. With --out, the report shows every figure with its 95 % interval, what is taken for what, and
     the worst mistakes with what the network looked at.
 
-    Example: planespotter evaluate models/first photos --out reports/first
+    Example: planespotter evaluate bundles/first photos --out reports/first
     """
     from rich.console import Console
 
