@@ -106,7 +106,8 @@ class Room:
         limit = self._seconds_limit if self._singles >= self._at_once else math.inf
         if time_left is not None:
             limit = min(limit, time_left)
-        if limit < math.inf and len(self._left) > PACE_KNOWN_AFTER and (wait := self._wait()) > limit:
+        known = self._singles >= self._crowd and len(self._left) > PACE_KNOWN_AFTER  # else it may count idle hours
+        if limit < math.inf and known and (wait := self._wait()) > limit:
             which = "its limit is" if limit == self._seconds_limit else "the call's deadline leaves"
             raise self._full(
                 f"the turn of one more would come in about {wait:.2g} s, and {which} {limit:.2g} s",

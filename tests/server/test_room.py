@@ -194,6 +194,17 @@ def test_nobody_is_refused_for_a_pace_that_is_not_known_yet() -> None:
     room.enter(1, time_left=0.001)
 
 
+def test_a_few_callers_after_a_quiet_hour_are_not_taken_for_late_ones() -> None:
+    clock = Clock()
+    room = Room(photos=1000, size=10**6, seconds=10, clock=clock)
+    for place in [room.enter(1) for _ in range(20)]:
+        clock.now += 0.1
+        place.leave()
+    clock.now += 3600
+    for _ in range(7):
+        room.enter(1, time_left=0.5)
+
+
 async def test_photos_of_streams_keep_no_single_call_out() -> None:
     room = crowded(Clock(), seconds=3)
     for _ in range(500):
