@@ -1,4 +1,4 @@
-"""Ours: VGG16 from ImageNet, all of it trained, on photos of 192 x 288 px.
+"""Ours: VGG16 from ImageNet, all of it trained, on photos of 288 x 192 px.
 
 Command: planespotter train CATALOG --recipe best --out RUN
          without the ImageNet weights, from random ones: add --set pretrained=false --set norm=true
@@ -11,7 +11,7 @@ What each part gains is not yet measured. Each can be taken away by one setting,
 
 | part                                            | without it              |
 |-------------------------------------------------|-------------------------|
-| resolution of 192 x 288 px                      | height=96 width=144     |
+| resolution of 288 x 192 px                      | height=96 width=144     |
 | the largest value of each feature, and its mean | pooling=average         |
 | label smoothing                                 | label_smoothing=0       |
 | two operations of RandAugment                   | random_ops=0            |

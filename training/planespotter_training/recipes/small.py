@@ -1,4 +1,4 @@
-"""For a CPU and the demo: a narrow VGG16 (an eighth of the channels, 64 x 96 px), trained from scratch.
+"""For a CPU and the demo: a narrow VGG16 (an eighth of the channels, 96 x 64 px), trained from scratch.
 
 Command: planespotter train CATALOG --recipe small --out RUN
 
