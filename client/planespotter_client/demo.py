@@ -40,7 +40,7 @@ def run_demo(out: Path, pages: int, epochs: int, console: Console) -> None:
     _step(console, "Train a small network on what was found", *train)
     _step(console, "Export it, calibrated and measured", "export", run, "--out", model, "--name", "demo")
     _announce(console, "Serve it over gRPC", (*SERVE, "--model", model))
-    with local_server(out / "server.log", model) as address:
+    with local_server(out / "server.log", model) as (address, _):
         console.print(f"It answers at {address}.", highlight=False)
         heldout = ("--truth", run / "heldout.csv", "--show", "12", "--server", address)
         _step(console, "Stream the photos that it was not trained on", "classify", *heldout)

@@ -1,10 +1,11 @@
 """A server of one's own on this machine, for as long as a command takes."""
 
+import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +13,23 @@ from tempfile import TemporaryDirectory
 from planespotter_client._servers import DEFAULT_ADDRESS
 
 SERVE = ("serve", "--port", "0")
+PREFIX = "PLANESPOTTER_"
+# The settings that hold for a server of one's own too: how it computes, and which photos it takes. The others are about
+# who may call a server and where, and most of them would keep this command from its own.
+KEPT = frozenset(
+    PREFIX + name
+    for name in (
+        "ENGINE",
+        "ENGINE_MODE",
+        "ENGINE_THREADS",
+        "ENGINE_CACHE",
+        "BATCH_SIZES",
+        "DECODE_THREADS",
+        "MAX_PHOTO_BYTES",
+        "MAX_PHOTO_PIXELS",
+        "MAX_MESSAGE_BYTES",
+    )
+)
 
 
 class LocalServerError(Exception):
@@ -19,15 +37,19 @@ class LocalServerError(Exception):
 
 
 @contextmanager
-def local_server(log: Path, model: Path | None = None) -> Iterator[str]:
-    """Serve the bundle in `model` (None: the network that is installed) on a free port, and yield the address.
+def local_server(log: Path, model: Path | None = None, *flags: str) -> Iterator[tuple[str, int]]:
+    """Serve the bundle in `model` (None: the network that is installed) on a free port; yield address and process id.
 
-    What the server says goes to the file `log`. It is stopped at the end. Raises LocalServerError if it does not start.
+    `flags` are further options of `planespotter serve`. What the server says goes to the file `log`. It is stopped at
+    the end. Raises LocalServerError if it does not start.
     """
-    command = [sys.executable, "-m", "planespotter_client.main", *SERVE, *(["--model", str(model)] if model else [])]
+    command = [sys.executable, "-m", "planespotter_client.main", *SERVE]
+    command += [*(["--model", str(model)] if model else []), *flags]
     with (
         log.open("w", encoding="utf-8") as errors,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=_environment(os.environ)
+        ) as process,
     ):
         try:
             assert process.stdout is not None
@@ -35,10 +57,15 @@ def local_server(log: Path, model: Path | None = None) -> Iterator[str]:
             if not ready:
                 said = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
                 why = said[-1].removeprefix("error: ").rstrip(".") if said else "It said nothing"
-                raise LocalServerError(f"The server did not start. {why}. Or name a server with --server HOST:PORT.")
-            yield ready.rsplit(" ", 1)[1]
+                raise LocalServerError(f"The server did not start. {why}.")
+            yield ready.rsplit(" ", 1)[1], process.pid
         finally:
             process.send_signal(signal.SIGTERM)
+
+
+def _environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return `variables` without the settings of a server that others call."""
+    return {name: value for name, value in variables.items() if not name.startswith(PREFIX) or name in KEPT}
 
 
 @contextmanager
@@ -54,7 +81,10 @@ def server_or_own(server: str | None, model: Path | None) -> Iterator[tuple[str,
         return
     with TemporaryDirectory() as folder, ExitStack() as running:
         with Console(stderr=True).status("Starting a server for this command"):
-            address = running.enter_context(local_server(Path(folder, "server.log"), model))
+            try:
+                address, _ = running.enter_context(local_server(Path(folder, "server.log"), model))
+            except LocalServerError as error:
+                raise LocalServerError(f"{error} Or name a server with --server HOST:PORT.") from error
         yield address, True
 
 

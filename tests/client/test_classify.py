@@ -303,8 +303,10 @@ def test_importing_the_client_loads_nothing_heavy() -> None:
 
 
 def test_without_a_server_it_starts_one_for_itself_and_ends_it(
-    tiny_bundle: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+    tiny_bundle: Path, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in ("TOKENS", "TLS_CERT", "TLS_KEY", "METRICS_PORT", "MODELS", "HOST"):  # of a server that others call
+        monkeypatch.setenv(f"PLANESPOTTER_{name}", "nothing that is there")
     assert run(folder, "--model", tiny_bundle, "--format", "csv") == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert {row["constructor"] for row in rows} == {"Airbus", "Boeing"}
@@ -317,6 +319,8 @@ def test_a_bundle_that_cannot_be_served_is_named_and_so_is_a_choice_too_many(
 ) -> None:
     empty = tmp_path_factory.mktemp("empty")
     assert run(folder, "--model", empty) == 1
-    assert f"{empty}" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"{empty}" in said
+    assert "Or name a server with --server HOST:PORT." in said
     assert run(folder, "--model", empty, "--server", "127.0.0.1:1") == 2
     assert "--model starts a server" in capsys.readouterr().err
