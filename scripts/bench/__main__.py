@@ -67,7 +67,7 @@ def main() -> None:
 
     results["seconds"] = time.perf_counter() - began
     past = arguments.out / "bench.jsonl"
-    sections.append(history.change(history.last(past, results["machine"]), figures))
+    sections.append(history.change(history.earlier(past, results["machine"]), figures))
     history.append(past, results["machine"], figures)
     machine = results["machine"]
     title = f"planespotter on {machine['processor']}, {machine['cores']} cores"

@@ -20,24 +20,29 @@ def test_a_ratio_is_the_median_of_the_rounds() -> None:
     assert ratio({"a": [1, 1, 1], "b": [2, 3, 50]}, "a", "b") == 3
 
 
-def test_the_last_run_of_this_machine_is_found_again(tmp_path: Path) -> None:
+def test_each_figure_is_found_in_the_last_run_of_this_machine_that_has_it(tmp_path: Path) -> None:
     past = tmp_path / "results" / "bench.jsonl"
-    assert history.last(past, MACHINE) is None
-    history.append(past, MACHINE, {"x": 1.0})
-    history.append(past, MACHINE, {"x": 2.0})
+    assert history.earlier(past, MACHINE) == {}
+    history.append(past, MACHINE, {"x": 1.0, "y": 7.0})
+    history.append(past, MACHINE, {"x": 2.0})  # as a run with --only leaves it
     history.append(past, {**MACHINE, "cores": 4}, {"x": 3.0})
     with past.open("a") as file:
         file.write('{"machine": {"proc')  # as a run that was killed leaves it
-    found = history.last(past, MACHINE)
-    assert found is not None
-    assert found["figures"] == {"x": 2.0}
+    assert {name: one.value for name, one in history.earlier(past, MACHINE).items()} == {"x": 2.0, "y": 7.0}
 
 
 def test_only_what_changed_by_more_than_noise_is_shown() -> None:
-    before = {"time": "yesterday", "figures": {"x": 2.0, "y": 100.0, "gone": 1.0}}
-    assert history.change(before, {"x": 3.0, "y": 101.0, "new": 1.0}).rows == [["x", "2", "3", "+50%"]]
+    before = {"x": history.Past("yesterday", 2.0), "y": history.Past("last week", 100.0), "gone": history.Past("", 1.0)}
+    changed = history.change(before, {"x": 3.0, "y": 101.0, "new": 1.0})
+    assert changed.rows == [["x", "yesterday", "2", "3", "+50%"]]
+    assert changed.notes == ["Measured for the first time on this machine, so not compared: 1."]
     assert "No figure has changed" in history.change(before, {"x": 2.0}).notes[0]
-    assert "first run" in history.change(None, {"x": 2.0}).notes[0]
+    assert "No figure that can be compared has changed" in history.change(before, {"x": 2.0, "new": 1.0}).notes[0]
+
+
+def test_a_run_with_nothing_to_compare_says_so() -> None:
+    for before in ({}, {"gone": history.Past("yesterday", 1.0)}):
+        assert "No figure can be compared" in history.change(before, {"x": 2.0}).notes[0]
 
 
 def test_the_page_shows_tables_pictures_and_sentences_and_takes_names_as_text() -> None:
