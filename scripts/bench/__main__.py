@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import Console
 
 import planespotter_models
+from planespotter_client.local_server import LocalServerError
 from planespotter_training import bundle
 
 from . import engines, history, networks, report, served, starting
@@ -52,7 +53,7 @@ def main() -> None:
                 kept |= engines.headlines(found["engines"])
             if arguments.only in (None, "served"):
                 log.print(f"The server, {title} ...")
-                photos = folder / title.replace(" ", "-")
+                photos = folder / f"photos-{len(sections)}"
                 photos.mkdir()
                 found["served"] = served.measure(path, photos)
                 sections += served.show(title, found["served"])
@@ -85,15 +86,24 @@ def _models(arguments: argparse.Namespace, folder: Path) -> dict[str, Path]:
         bundle.write(networks.of_recipe(arguments.recipe), folder / "recipe")
         models[f"recipe {arguments.recipe}"] = folder / "recipe"
     elif arguments.model:
-        models[arguments.model.name] = arguments.model
+        models[title_of(arguments.model)] = arguments.model
     else:
         path = sorted(planespotter_models.FOLDER.glob("*/*/bundle.json"))[-1].parent
-        models[f"{path.parent.name} {path.name}"] = path
+        models[title_of(path)] = path
     if not arguments.small:
         bundle.write(networks.full_size(), folder / "full")
         models["VGG16"] = folder / "full"
     return models
 
 
+def title_of(path: Path) -> str:
+    """Return what the bundle in `path` calls itself, wherever it lies; it has a space, so it is never "VGG16"."""
+    model = bundle.read(path)
+    return f"{model.name} {model.version}"
+
+
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (bundle.BundleError, LocalServerError, served.ServedError) as error:
+        raise SystemExit(str(error)) from None

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planespotter_training import bundle
-from planespotter_training.bundle.engine import cores
 from planespotter_training.bundle.layers import BGR_MEAN
 
 Run = Callable[[NDArray[np.uint8]], object]
@@ -31,12 +30,14 @@ def plain(model: bundle.Bundle) -> bool:
 
 def convolutions(model: bundle.Bundle) -> list[tuple[NDArray[np.float32], NDArray[np.float32], bool]]:
     """Return kernels [outputs, inputs, rows, columns] for red, green, blue, biases, and whether pooling follows."""
-    names = sorted(name.split(".")[2] for name in model.weights if name.startswith("trunk.") and "kernel" in name)
+    from planespotter_training.bundle import openvino_graph
+
+    names = openvino_graph.convolutions(model.weights)
     found = []
     for name, following in zip(names, [*names[1:], ""], strict=True):
         kernel = model.weights[f"trunk.layers.{name}.kernel"].transpose(3, 2, 0, 1)
         kernel = kernel[:, ::-1] if name == names[0] else kernel
-        pooled = following[:6] != name[:6]
+        pooled = following.partition("_")[0] != name.partition("_")[0]
         found.append((np.ascontiguousarray(kernel), model.weights[f"trunk.layers.{name}.bias"], pooled))
     return found
 
@@ -54,7 +55,7 @@ def pytorch(model: bundle.Bundle) -> Run:
     """Return the network as PyTorch runs it, in the layout of memory that suits its convolutions."""
     import torch
 
-    torch.set_num_threads(cores())
+    torch.set_num_threads(bundle.cores())
     layers: list[Any] = []
     for kernel, bias, pooled in convolutions(model):
         convolution = torch.nn.Conv2d(kernel.shape[1], kernel.shape[0], 3, padding=1)
@@ -112,7 +113,7 @@ def onnx_runtime(model: bundle.Bundle) -> Run:
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.checker.check_model(made)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = cores()
+    options.intra_op_num_threads = bundle.cores()
     session = onnxruntime.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return lambda photos: session.run(None, {"photos": photos})
 
@@ -125,7 +126,7 @@ def openvino_graph(model: bundle.Bundle, photos: NDArray[np.uint8] | None = None
     """
     from planespotter_training.bundle.openvino_graph import build
 
-    assert model.layers is not None
+    assert model.layers is not None, "our own engine would not have built it either"
     by_nncf = photos is not None and installed("NNCF")
     int8 = model.int8 if photos is not None and not by_nncf else None
     network = build(model.layers, model.weights, list(model.tree.heads), model.height, model.width, int8=int8)

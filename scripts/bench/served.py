@@ -4,15 +4,10 @@ Times of the processor are steadier than photos per second where others use the 
 """
 
 import io
-import os
-import signal
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +19,7 @@ from planespotter_client.bench.crew import Crew
 from planespotter_client.bench.load import Load, Mode
 from planespotter_client.bench.process import processor_seconds
 from planespotter_client.bench.summary import duration
+from planespotter_client.local_server import local_server
 from planespotter_training import bundle
 
 from . import networks
@@ -43,18 +39,8 @@ DEADLINE, MOST_SECONDS = 60.0, 120.0
 QUEUE_PHOTOS = 256
 
 
-@contextmanager
-def serving(model: Path) -> Iterator[tuple[str, int]]:
-    """Run a server of `model`; yields its address and its process."""
-    command = [sys.executable, "-m", "planespotter_client.main", "serve", "--model", str(model), "--port", "0"]
-    command += ["--queue-photos", str(QUEUE_PHOTOS)]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    try:
-        assert server.stdout is not None
-        yield server.stdout.readline().rsplit(" ", 1)[1].strip(), server.pid
-    finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait()
+class ServedError(Exception):
+    """The server did not do what it is measured at; the text says what it did instead."""
 
 
 def small_files(photos: list[bytes], height: int, width: int) -> list[bytes]:
@@ -81,11 +67,17 @@ def alone(work: Callable[[], int]) -> Figures:
 
 
 def served(crew: Crew, pid: int, mode: Mode, photos: int) -> Figures:
-    """Return the same of the server, which `crew` keeps busy with so many photos."""
+    """Return the same of the server, which `crew` keeps busy with so many photos. Raises ServedError."""
     before = processor_seconds(pid)
     load = Load((mode,), BUSY[mode], seconds=MOST_SECONDS, photos=photos, warm_up=0, deadline=DEADLINE, window=WINDOW)
     recording = crew.run(load)
-    assert recording.answers.total == photos, recording.errors
+    answered = recording.answers.total
+    if answered != photos:
+        why = ", ".join(f"{count} {reason or code}" for (code, reason), count in recording.errors.items())
+        raise ServedError(
+            f"The server answered {answered:,} of {photos:,} photos sent by {mode} ({why or 'no errors'}), so what it "
+            "took for them says nothing. Run it again on a machine that has less to do."
+        )
     return {"rate": photos / recording.seconds, "cpu": (processor_seconds(pid) - before) / photos}
 
 
@@ -110,7 +102,7 @@ def measure(model_folder: Path, photo_folder: Path) -> dict[str, Any]:
     pixels = pixels[np.arange(photos) % len(whole)]
 
     def decode() -> int:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(bundle.cores()) as pool:
             return len(list(pool.map(lambda file: bundle.decode(file, model.height, model.width), files)))
 
     def network(size: int) -> Callable[[], int]:
@@ -121,7 +113,8 @@ def measure(model_folder: Path, photo_folder: Path) -> dict[str, Any]:
 
         return run
 
-    with serving(model_folder) as (address, pid), Crew(address, whole) as crew, Crew(address, small) as crew_of_small:
+    server = local_server(photo_folder / "server.log", model_folder, "--queue-photos", str(QUEUE_PHOTOS))
+    with server as (address, pid), Crew(address, whole) as crew, Crew(address, small) as crew_of_small:
         works: dict[str, Callable[[], Figures]] = {
             **{f"network by {size}": lambda s=size: alone(network(s)) for size in BATCHES},  # type: ignore[misc]
             "decoding": lambda: alone(decode),

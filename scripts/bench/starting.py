@@ -4,13 +4,13 @@ The cache is that of what XLA compiles; OpenVINO compiles so quickly that it has
 """
 
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from planespotter_client.local_server import local_server
 
 from .report import Section
 
@@ -18,27 +18,26 @@ ENGINES = ("jax", "openvino")
 
 
 def measure(model: Path, photo: Path, folder: Path, engines: tuple[str, ...] = ENGINES) -> dict[str, Any]:
-    """Return seconds to SERVING and to the first answer, and the memory then, by engine and state of the cache."""
+    """Return seconds to SERVING and to the first answer, and the memory then, by engine and state of the cache.
+
+    `folder` is for the caches and the server's log. Raises LocalServerError if a server does not start.
+    """
     from planespotter_client import PlaneSpotter
 
+    for name in [name for name in os.environ if name.startswith("JAX_COMPILATION")]:
+        del os.environ[name]  # it would come before --engine-cache
+    folder.mkdir(exist_ok=True)
     found: dict[str, Any] = {}
     for engine in engines:
         for state in ("empty cache", "warm cache") if engine == "jax" else ("no cache",):
-            command = [sys.executable, "-m", "planespotter_client.main", "serve", "--model", str(model), "--port", "0"]
-            command += ["--engine", engine, "--engine-cache", str(folder / f"cache-{engine}")]
-            environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_COMPILATION")}
+            flags = ("--engine", engine, "--engine-cache", str(folder / f"cache-{engine}"))
             began = time.perf_counter()
-            server = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
-            )
-            try:
-                assert server.stdout is not None
-                address = server.stdout.readline().rsplit(" ", 1)[-1].strip()
+            with local_server(folder / "server.log", model, *flags) as (address, pid):
                 serving = time.perf_counter() - began
                 with PlaneSpotter(address) as spotter:
                     spotter.classify(photo)
                 answered = time.perf_counter() - began
-                process = psutil.Process(server.pid)
+                process = psutil.Process(pid)
                 used = process.cpu_times()
                 found[f"{engine}, {state}"] = {
                     "serving": serving,
@@ -46,9 +45,6 @@ def measure(model: Path, photo: Path, folder: Path, engines: tuple[str, ...] = E
                     "cpu": used.user + used.system,
                     "memory": process.memory_info().rss,
                 }
-            finally:
-                server.terminate()
-                server.wait()
     return found
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from scripts.bench import history, report
+from scripts.bench.__main__ import title_of
 from scripts.bench.turns import in_turns, ratio
 
 MACHINE = {"processor": "a", "cores": 2}
@@ -43,6 +44,12 @@ def test_only_what_changed_by_more_than_noise_is_shown() -> None:
 def test_a_run_with_nothing_to_compare_says_so() -> None:
     for before in ({}, {"gone": history.Past("yesterday", 1.0)}):
         assert "No figure can be compared" in history.change(before, {"x": 2.0}).notes[0]
+
+
+def test_a_bundle_is_called_what_it_calls_itself_wherever_it_lies(tiny_bundle: Path, tmp_path: Path) -> None:
+    for folder in ("VGG16", "full"):  # which are names of the benchmark's own
+        (tmp_path / folder).symlink_to(tiny_bundle)
+        assert title_of(tmp_path / folder) == "tiny 1"
 
 
 def test_the_page_shows_tables_pictures_and_sentences_and_takes_names_as_text() -> None:
