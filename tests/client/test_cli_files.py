@@ -20,7 +20,9 @@ from planespotter_client import (
     UnavailableError,
     UnreadablePhotoError,
 )
-from planespotter_client.classify import journal, parquet, photos, rows, sorting, watching
+from planespotter_client.classify import journal, parquet, photos, rows, sorting, sources, watching
+from planespotter_client.classify.journal import Done
+from planespotter_client.classify.progress import Tally
 
 NAMES = st.text(st.characters(exclude_characters="\0/", codec="utf-8"), min_size=1, max_size=12)
 
@@ -421,3 +423,24 @@ def test_the_row_of_a_frame_says_which_frame_it_is_about() -> None:
     cells = dict(zip(rows.FRAME_COLUMNS, rows.csv_cells(values, rows.FRAME_COLUMNS), strict=True))
     assert cells["seconds"] == "12.500"
     assert rows.identity(cells) == "clip.mp4#t=12.500"
+
+
+# What is to be done
+
+
+@pytest.mark.parametrize("walked", [0, 1, 2])
+def test_what_a_run_was_to_answer_leaves_out_what_had_an_answer_before_wherever_it_lies(
+    tmp_path: Path, walked: int
+) -> None:
+    names = [str(tmp_path / f"{letter}.jpg") for letter in "abcde"]
+    for name in names:
+        Path(name).touch()
+    done, tally = Done(), Tally()
+    for name in (names[1], names[4]):  # one soon and one late in the walk
+        done.add(rows.identity({"file": name}))
+    options: dict[str, Any] = {"recursive": True, "null": False, "leave_out": None, "unreadable": pytest.fail}
+    source = sources.chosen([str(tmp_path)], done=done, tally=tally, **options)
+    assert [next(source.photos) for _ in range(walked)] == [names[0], names[2]][:walked]
+    assert source.due() == 3
+    assert sources.chosen([str(tmp_path)], done=None, tally=Tally(), **options).due() == 5
+    assert sources.chosen(["-"], done=done, tally=tally, **options).due() is None

@@ -105,8 +105,7 @@ def _answer(plan: Plan, kept: Answers | None, source: sources.Source, tally: pro
             if answer.error is not None:
                 _note(f"{answer.photo_id}: {answer.error}")
     except PlaneSpotterError as error:
-        total = source.total()
-        raise cut_short(error, tally.answered, total and total - tally.skipped) from error
+        raise cut_short(error, tally.answered, source.due()) from error
 
 
 def _kept(plan: Plan) -> "AbstractContextManager[Answers | None]":

@@ -1,7 +1,6 @@
 """Where the photos of a run come from: paths, a folder that is watched, or a video."""
 
 import dataclasses
-import itertools
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -22,10 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class Source:
-    """Photos in the order in which they are sent, how many there will be, and what the answer to each is called."""
+    """Photos in the order in which they are sent, how many there will be, and what the answer to each is called.
+
+    `total` counts all that there are, and `due`, once no more is sent, those that this run was to answer; None if that
+    is not known.
+    """
 
     photos: Iterator[str | bytes]
     total: Callable[[], int | None] = lambda: None
+    due: Callable[[], int | None] = lambda: None
     named: "Callable[[PhotoAnswer], PhotoAnswer]" = lambda answer: answer
 
 
@@ -53,7 +57,14 @@ def chosen(
     def count() -> int | None:
         return None if photos.STANDARD_INPUT in paths else sum(1 for _ in find(None))
 
-    return Source(_new(find(unreadable), done, tally), count)
+    def due() -> int | None:
+        if done is None:
+            return count()
+        if photos.STANDARD_INPUT in paths:
+            return None
+        return tally.sent + sum(1 for photo in find(None) if rows.identity({"file": photo}) not in done)
+
+    return Source(_new(find(unreadable), done, tally), count, due)
 
 
 @contextmanager
@@ -84,19 +95,22 @@ def filmed(name: str, fps: float, *, done: Done | None, tally: Tally) -> Iterato
     names: dict[int, str] = {}
 
     def frames() -> Iterator[bytes]:
-        sent = itertools.count()
         for seconds, encoded in video.frames():
             if done is not None and not done.add(rows.identity({"file": name, "seconds": seconds})):
                 tally.skipped += 1
                 continue
-            names[next(sent)] = rows.frame_id(name, seconds)
+            names[tally.sent] = rows.frame_id(name, seconds)
+            tally.sent += 1
             yield encoded()
+
+    def due() -> int | None:
+        return None if video.expected is None else max(tally.sent, video.expected - tally.skipped)
 
     def named(answer: "PhotoAnswer") -> "PhotoAnswer":
         return dataclasses.replace(answer, photo_id=names.pop(answer.index), photo=None)
 
     try:
-        yield Source(frames(), lambda: video.expected, named)
+        yield Source(frames(), lambda: video.expected, due, named)
     finally:
         video.close()
 
@@ -104,6 +118,7 @@ def filmed(name: str, fps: float, *, done: Done | None, tally: Tally) -> Iterato
 def _new(found: Iterator[str], done: Done | None, tally: Tally) -> Iterator[str]:
     for photo in found:
         if done is None or done.add(rows.identity({"file": photo})):
+            tally.sent += 1
             yield photo
         else:
             tally.skipped += 1
