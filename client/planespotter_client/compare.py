@@ -18,6 +18,7 @@ from planespotter_client._errors import PlaneSpotterError
 from planespotter_client._results import Classification, Level, PhotoAnswer
 
 COLUMNS = ("file", "constructor", "family", "model", "source")
+NEEDED = COLUMNS[:2]
 Tree = Mapping[str, Mapping[str, Sequence[str]]]
 
 
@@ -40,7 +41,7 @@ class Truth:
 
 
 def read_truth(table: Path, photos: Path | None = None) -> list[Truth]:
-    """Read a CSV file with the columns file, constructor, family, model, source.
+    """Read a CSV file with the columns file and constructor; family, model and source may stand beside them.
 
     Paths in `file` are relative to `photos`, else to the folder of the CSV file. Raises TruthError.
     """
@@ -48,15 +49,15 @@ def read_truth(table: Path, photos: Path | None = None) -> list[Truth]:
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file)
-            missing = [column for column in COLUMNS if column not in (rows.fieldnames or [])]
+            missing = [column for column in NEEDED if column not in (rows.fieldnames or [])]
             if missing:
                 raise TruthError(
-                    f"{table} lacks the columns {', '.join(missing)}; its first line must name "
-                    f"{', '.join(COLUMNS)}, in any order."
+                    f"{table} has no column {' and no column '.join(missing)}; its first line must name "
+                    f"{' and '.join(NEEDED)}, and may name {', '.join(COLUMNS[len(NEEDED) :])}, in any order."
                 )
             cells = []
             for row in rows:
-                cells.append([(row[column] or "").strip() for column in COLUMNS])
+                cells.append([(row.get(column) or "").strip() for column in COLUMNS])
                 if not cells[-1][0]:
                     raise TruthError(
                         f"Row {len(cells):,} of {table} (line {rows.line_num:,}) names no photo: its column file is "

@@ -76,18 +76,23 @@ def test_truth_is_read_relative_to_its_own_folder_or_another(tmp_path: Path) -> 
     table.write_text("source,file,constructor,family,model,extra\nx,images/a.jpg,Boeing,737,,1\n", encoding="utf-8")
     assert read_truth(table) == [Truth(str(tmp_path / "images/a.jpg"), "Boeing", "737", "", "x")]
     assert read_truth(table, Path("/photos"))[0].photo == "/photos/images/a.jpg"
+    table.write_text("file,constructor\na.jpg,Boeing\n", encoding="utf-8")
+    assert read_truth(table) == [Truth(str(tmp_path / "a.jpg"), "Boeing", "", "", "")]
 
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("file,constructor\n", "lacks the columns family, model, source"),
+        (
+            "file,family\n",
+            "has no column constructor; its first line must name file and constructor, and may name family",
+        ),
         ("file,constructor,family,model,source\n", "has no rows"),
         (
             "file,constructor,family,model,source\na.jpg,Boeing,,,\n ,Airbus,,,\n",
             r"Row 2 of .* \(line 3\) names no photo",
         ),
-        ("", "lacks the columns"),
+        ("", "has no column file and no column constructor"),
     ],
 )
 def test_a_truth_that_cannot_be_used_gets_a_sentence(tmp_path: Path, content: str, sentence: str) -> None:

@@ -151,7 +151,7 @@ def classify(
         Path | None,
         typer.Option(
             help="Classify the photos that this CSV file lists and print how often the answers are right. Columns: "
-            "file, constructor, family, model, source; an empty cell means not known.",
+            "file and constructor, and family, model and source if known; an empty cell means not known.",
             exists=True,
             dir_okay=False,
             show_default=False,
