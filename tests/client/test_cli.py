@@ -317,6 +317,42 @@ def test_a_video_is_classified_frame_by_frame(
     assert sorted(seconds) == [0, 0.52, 1, 1.52, 2, 2.52, 3, 3.52]
 
 
+@pytest.fixture
+def damaged_video(video: Path) -> Path:
+    """The same with ten packets in the middle that hold nothing sensible."""
+    import av
+
+    path = video.with_name("damaged.mkv")
+    with av.open(str(video)) as whole, av.open(str(path), "w") as file:
+        track = file.add_stream_from_template(whole.streams.video[0])
+        for number, packet in enumerate(whole.demux(whole.streams.video[0])):
+            if packet.dts is None:
+                continue
+            content = b"\xff" * packet.size if 30 <= number < 40 else bytes(packet)
+            made = av.Packet(content)
+            made.pts, made.dts, made.time_base, made.is_keyframe = (
+                packet.pts,
+                packet.dts,
+                packet.time_base,
+                packet.is_keyframe,
+            )
+            made.stream = track
+            file.mux(made)
+    return path
+
+
+def test_what_cannot_be_decoded_of_a_video_is_left_out_and_counted(
+    address: str, damaged_video: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("--frames", damaged_video.name, "--server", address) == 3
+    said = capsys.readouterr()
+    assert [row["model"] for row in csv.DictReader(io.StringIO(said.out))].count("737-800") == 2
+    assert " damaged parts of the video could not be decoded" in said.err
+    monkeypatch.setattr(frames, "MOST_DAMAGED", 5)
+    with pytest.raises(frames.FramesError, match="cannot be read on: Invalid data"):
+        list(frames.Video(str(damaged_video), fps=1.0).frames())
+
+
 def test_a_video_can_be_closed_while_another_thread_reads_it(video: Path) -> None:
     reading = frames.Video(str(video), fps=25.0)
     begun = threading.Event()

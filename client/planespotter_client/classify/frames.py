@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 QUALITY = 90  # of the JPEG that a frame is sent as
 # How long `Video.close` waits for the frame that is being read, in seconds: a camera may leave it hanging.
 LAST_FRAME = 1.0
+# So many packets in a row that cannot be decoded, and nothing ever will: a camera sends a whole picture, on which the
+# others build, each few seconds.
+MOST_DAMAGED = 1000
 
 
 class FramesError(Exception):
@@ -24,7 +27,10 @@ class Frame(NamedTuple):
 
 
 class Video:
-    """A video that is open. Raises FramesError, also while it is read. May be closed while another thread reads it."""
+    """A video that is open. Raises FramesError, also while it is read. May be closed while another thread reads it.
+
+    What cannot be decoded is left out and counted in `damaged`.
+    """
 
     def __init__(self, source: str, fps: float) -> None:
         self._av = _av()
@@ -32,6 +38,7 @@ class Video:
         self._fps = fps
         self._reading = threading.Lock()
         self._closed = False
+        self.damaged = 0
         try:
             # Over TCP no part of a frame is lost; the second timeout (seconds) is for each read.
             options = {"rtsp_transport": "tcp"} if source.startswith("rtsp") else {}
@@ -67,13 +74,26 @@ class Video:
             raise FramesError(f"{self._name} cannot be read on: {_why(error)}.") from error
 
     def _decoded(self) -> Iterator[Any]:
-        decoded = self._container.decode(self._track)
+        packets = self._container.demux(self._track)
+        in_a_row, any_frame = 0, False
         while True:
             with self._reading:
-                frame = None if self._closed else next(decoded, None)
-            if frame is None:
-                return
-            yield frame
+                packet = None if self._closed else next(packets, None)
+                if packet is None:
+                    break
+                try:
+                    decoded = packet.decode()
+                except self._av.FFmpegError as error:  # no connection that broke: that is for demux() to find
+                    why, decoded = error, []
+                    self.damaged += 1
+                    in_a_row += 1
+            if decoded:
+                in_a_row, any_frame = 0, True
+            elif in_a_row == MOST_DAMAGED:
+                raise why
+            yield from decoded
+        if in_a_row and not any_frame and not self._closed:
+            raise why
 
     def close(self) -> None:
         """Close the video, or leave that to the end of the process where its next frame does not come."""

@@ -27,6 +27,8 @@ class Tally:
         """Photos that were answered, but were gone before they could be filed."""
         self.skipped = 0
         """Photos that had an answer before."""
+        self.damaged = 0
+        """Parts of a video that could not be decoded, so that they gave no frames."""
         self.sent = 0
         """Photos that were found and had none."""
         self.began = time.monotonic()

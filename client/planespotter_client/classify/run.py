@@ -66,6 +66,7 @@ def run(plan: Plan) -> int:
                 source.photos = itertools.chain([first], source.photos)
             _answer(plan, kept, source, tally, stack)
     except KeyboardInterrupt:
+        _note_damaged(tally)
         go_on = f" and kept in {plan.out}. Run the same command again to go on" if plan.out else ""
         _note(f"\nInterrupted. {progress.photos(tally.answered)} answered{go_on}.")
         return INTERRUPTED
@@ -73,9 +74,10 @@ def run(plan: Plan) -> int:
         _note(tally.summary())
     if kept and kept.done.failed:
         _note(f"Of those, {kept.done.failed:,} had failed; --retry-failed tries them again.")
+    _note_damaged(tally)
     if tally.failed:
         _note(f"{tally.failed:,} of {progress.photos(tally.answered)} failed.")
-    return SOME_FAILED if tally.failed or tally.unfiled or troubles else ALL_WELL
+    return SOME_FAILED if tally.failed or tally.unfiled or tally.damaged or troubles else ALL_WELL
 
 
 def _answer(plan: Plan, kept: Answers | None, source: sources.Source, tally: progress.Tally, stack: ExitStack) -> None:
@@ -168,6 +170,11 @@ def _writer(plan: Plan) -> AbstractContextManager[writers.Write]:
 
 def _says_at_once(plan: Plan) -> bool:
     return plan.form is Format.TABLE and (plan.watch or plan.video) is not None
+
+
+def _note_damaged(tally: progress.Tally) -> None:
+    if tally.damaged:
+        _note(f"{tally.damaged:,} damaged parts of the video could not be decoded, so their frames are left out.")
 
 
 def _note_gone(error: PlaneSpotterError) -> None:

@@ -113,6 +113,7 @@ def filmed(name: str, fps: float, *, done: Done | None, tally: Tally) -> Iterato
         yield Source(frames(), lambda: video.expected, due, named)
     finally:
         video.close()
+        tally.damaged = video.damaged
 
 
 def _new(found: Iterator[str], done: Done | None, tally: Tally) -> Iterator[str]:
