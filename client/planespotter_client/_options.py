@@ -5,8 +5,29 @@ from typing import Annotated, Any
 
 import typer
 
+from planespotter_client._servers import DEFAULT_ADDRESS
+
 PANEL = "TLS and tokens"
 
+Server = Annotated[
+    str | None,
+    typer.Option(
+        help="Address of the server, or of several with commas between. "
+        f"(default: {DEFAULT_ADDRESS} if one answers there, else a server of its own)",
+        metavar="HOST:PORT",
+        show_default=False,
+        autocompletion=lambda: [DEFAULT_ADDRESS],
+    ),
+]
+Model = Annotated[
+    Path | None,
+    typer.Option(
+        help="Start a server of its own for this bundle, as long as the command takes.",
+        exists=True,
+        file_okay=False,
+        show_default=False,
+    ),
+]
 Tls = Annotated[
     bool,
     typer.Option("--tls", help="Use TLS, and trust the authorities that everybody trusts.", rich_help_panel=PANEL),
@@ -44,6 +65,12 @@ Insecure = Annotated[
     bool,
     typer.Option("--insecure", help="Send the token without TLS beyond this machine.", rich_help_panel=PANEL),
 ]
+
+
+def check_one_server(server: str | None, model: Path | None) -> None:
+    """Refuse a `server` and a `model` at once, as wrong usage."""
+    if model is not None and server is not None:
+        raise typer.BadParameter("--model starts a server, and --server names one: give one of them.")
 
 
 def connection(

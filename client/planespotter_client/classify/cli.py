@@ -8,7 +8,6 @@ from typing import Annotated, NoReturn
 import typer
 
 from planespotter_client import _options
-from planespotter_client._servers import DEFAULT_ADDRESS
 from planespotter_client.classify import photos as found
 from planespotter_client.classify.sorting import Link
 from planespotter_client.classify.writers import Format
@@ -29,25 +28,8 @@ def classify(
             show_default=False,
         ),
     ] = None,
-    server: Annotated[
-        str | None,
-        typer.Option(
-            help="Address of the server, or of several with commas between. "
-            f"(default: {DEFAULT_ADDRESS} if one answers there, else a server of its own)",
-            metavar="HOST:PORT",
-            show_default=False,
-            autocompletion=lambda: [DEFAULT_ADDRESS],
-        ),
-    ] = None,
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            help="Start a server of its own for this bundle, as long as the command takes.",
-            exists=True,
-            file_okay=False,
-            show_default=False,
-        ),
-    ] = None,
+    server: _options.Server = None,
+    model: _options.Model = None,
     wait: Annotated[
         float,
         typer.Option(
@@ -226,8 +208,7 @@ def classify(
             "--format, --alternatives, --ordered, --shrink, --out and --sort-into do not go with --truth, which "
             "prints a comparison."
         )
-    if model is not None and server is not None:
-        raise typer.BadParameter("--model starts a server, and --server names one: give one of them.")
+    _options.check_one_server(server, model)
     if out is None and (overwrite or retry_failed):
         raise typer.BadParameter("--overwrite and --retry-failed belong to --out.")
     if sort_into is None and link is not Link.COPY:

@@ -1,32 +1,16 @@
 """The command `planespotter web`."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from planespotter_client import DEFAULT_ADDRESS, _options
+from planespotter_client import _options
 
 
 def web(
-    server: Annotated[
-        str | None,
-        typer.Option(
-            help=f"Address of the server. (default: {DEFAULT_ADDRESS} if one answers there, else a server of its own)",
-            metavar="HOST:PORT",
-            show_default=False,
-        ),
-    ] = None,
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            help="Start a server of its own for this bundle, as long as the page is served.",
-            exists=True,
-            file_okay=False,
-            show_default=False,
-        ),
-    ] = None,
+    server: _options.Server = None,
+    model: _options.Model = None,
     port: Annotated[int, typer.Option(help="Port of the page; 0 takes any free one.", min=0, max=65535)] = 8080,
     host: Annotated[str, typer.Option(help="Address that the page listens on.")] = "127.0.0.1",
     share: Annotated[
@@ -64,8 +48,7 @@ def web(
     from planespotter_client.local_server import server_or_own
     from planespotter_client.web import serving
 
-    if model is not None and server is not None:
-        raise typer.BadParameter("--model starts a server, and --server names one: give one of them.")
+    _options.check_one_server(server, model)
     secured = _options.connection(tls, tls_ca, tls_cert, tls_key, token_file, insecure)
     listening = serving.listen(host, port, share)
     with listening, serving.ending_well(), server_or_own(server, model) as (address, own):
