@@ -73,10 +73,9 @@ def test_dropout_is_on_in_training_only() -> None:
     assert not np.array_equal(moved[0], moved[1])
 
 
-@pytest.mark.parametrize("across", [64, 100])
-def test_in_training_the_maxima_of_the_trunk_and_their_gradients_are_the_same(across: int) -> None:
+def test_in_training_the_maxima_of_the_trunk_and_their_gradients_are_the_same() -> None:
     graph, weights, rest = nnx.split(build(1 / 16), nnx.Param, ...)  # type: ignore[misc]
-    batch = photos(2, 40, across)
+    batch = photos(2, 40, 100)  # 40 and 100 leave odd numbers on the way down
 
     def total(weights: Any, *, training: bool) -> Any:
         return nnx.merge(graph, weights, rest).trunk.maps(batch, training=training).sum()
