@@ -2,7 +2,7 @@
 
 All figures of one run belong together: machines are noisy, so compare the ratios, not figures of different runs. The
 site is served by a process of its own, at no delay, and gives the same picture for all photos, since drawing them would
-take longer than storing them. Ends in less than four minutes; writes build/bench_scraping.json.
+take longer than storing them. Ends in about three minutes; writes build/bench_scraping.json.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from planespotter_scraping.crawling.outcome import Outcome, StopError
 
 PAGES, BARE_PAGES, PHOTO_PAGES = 300, 60, 10
 PER_PAGE = 48
-LONGEST = 100.0  # seconds for the long crawl: a slow machine measures fewer pages
+LONGEST = 75.0  # seconds for the long crawl: a slow machine measures fewer pages
 SITE = f"""
 import sys
 from planespotter_scraping.sample_site import drawing

@@ -28,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m scripts.bench", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model", type=Path, help="bundle to measure (default: the one that is installed)")
     parser.add_argument("--recipe", help="measure the network of a recipe with random weights instead")
-    parser.add_argument("--seconds", type=float, default=45, help="for the engines of each network (default: 45)")
+    parser.add_argument("--seconds", type=float, default=24, help="for the engines of each network (default: 24)")
     parser.add_argument("--only", choices=("engines", "served", "starting"), help="measure one part alone")
     parser.add_argument("--small", action="store_true", help="leave VGG16 in full width out")
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder for the results (default: results)")
