@@ -399,7 +399,7 @@ async def test_a_batch_of_too_many_photos_is_refused(serve: Serve, paint: Paint)
 
 
 async def test_no_exception_text_leaves_the_server(serve: Serve, paint: Paint) -> None:
-    channel = await serve(engine=Broken())
+    channel = await serve(engine=Broken(), device_failures=100)
     status = await status_of(service(channel).Classify(pb.ClassifyRequest(photo=paint("747"))))
     batch = await service(channel).BatchClassify(pb.BatchClassifyRequest(photos=[paint("747")] * 2))
     streamed = await stream(channel, [pb.StreamClassifyRequest(photo_id=str(i), photo=paint("747")) for i in range(3)])
@@ -427,7 +427,7 @@ async def test_the_log_of_a_bug_holds_no_photo(
     serve: Serve, paint: Paint, capsys: pytest.CaptureFixture[str], restored_logs: None
 ) -> None:
     configure_logs()
-    channel = await serve(engine=Broken())
+    channel = await serve(engine=Broken(), device_failures=100)
     await failure(service(channel).Classify(pb.ClassifyRequest(photo=paint("747"))))
     [line] = capsys.readouterr().err.splitlines()
     logged = json.loads(line)
