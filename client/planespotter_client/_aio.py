@@ -46,8 +46,9 @@ class AsyncPlaneSpotter:
 
     `token` says who calls, if the server asks for that; None takes the variable PLANESPOTTER_TOKEN, "" none. `tls` uses
     TLS and trusts the authorities that everybody trusts; `tls_ca`, a PEM file, does so and trusts that authority
-    alone; `tls_cert` and `tls_key` are PEM files for a server that wants to see a certificate. A token goes to other
-    machines over TLS only, unless `insecure` says that nobody can listen in.
+    alone; `tls_cert` and `tls_key` are PEM files for a server that wants to see a certificate; `tls_name` is the name
+    that the server's own must show, if that is not the one in `address`. A token goes to other machines over TLS only,
+    unless `insecure` says that nobody can listen in.
 
         AsyncPlaneSpotter(["planes-1.example:50051", "planes-2.example:50051"], tls=True, token=token)
     """
@@ -63,6 +64,7 @@ class AsyncPlaneSpotter:
         tls_ca: File | None = None,
         tls_cert: File | None = None,
         tls_key: File | None = None,
+        tls_name: str | None = None,
         insecure: bool = False,
     ) -> None:
         addresses = _servers.addresses(address)
@@ -70,13 +72,20 @@ class AsyncPlaneSpotter:
         self.timeout = timeout
         self._retries = retries
         secured = security(
-            *addresses, token=token, tls=tls, tls_ca=tls_ca, tls_cert=tls_cert, tls_key=tls_key, insecure=insecure
+            *addresses,
+            token=token,
+            tls=tls,
+            tls_ca=tls_ca,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+            tls_name=tls_name,
+            insecure=insecure,
         )
         self._metadata = secured.metadata
         self._closed = False
         servers = []
         for one in addresses:
-            options = _servers.options_of(one, addresses)
+            options = [*_servers.options_of(one, addresses), *secured.options]
             if secured.credentials is None:
                 channel = grpc.aio.insecure_channel(one, options)
             else:

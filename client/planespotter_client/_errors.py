@@ -192,7 +192,7 @@ def from_call(call: Any, address: str, photo_id: str = "") -> PlaneSpotterError:
         case grpc.StatusCode.UNAVAILABLE if "Hostname Verification Check failed" in whole:
             return WrongServerError(
                 f"The certificate of the server at {address} is for another name. Call the server by a name that "
-                "stands in its certificate.",
+                "stands in its certificate, or say which one does with tls_name (--tls-name).",
                 reason="CERTIFICATE_FOR_ANOTHER_NAME",
                 photo_id=photo_id,
             )

@@ -51,6 +51,15 @@ TlsKey = Annotated[
     Path | None,
     typer.Option(help="Its private key (PEM).", dir_okay=False, show_default=False, rich_help_panel=PANEL),
 ]
+TlsName = Annotated[
+    str | None,
+    typer.Option(
+        help="Name that stands in the server's certificate, if it is called by another, such as 127.0.0.1.",
+        metavar="NAME",
+        show_default=False,
+        rich_help_panel=PANEL,
+    ),
+]
 TokenFile = Annotated[
     Path | None,
     typer.Option(
@@ -74,7 +83,13 @@ def check_one_server(server: str | None, model: Path | None) -> None:
 
 
 def connection(
-    tls: bool, tls_ca: Path | None, tls_cert: Path | None, tls_key: Path | None, token_file: Path | None, insecure: bool
+    tls: bool,
+    tls_ca: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    tls_name: str | None,
+    token_file: Path | None,
+    insecure: bool,
 ) -> dict[str, Any]:
     """Return the parameters of PlaneSpotter for these options, which leave it to say what is wrong with them."""
     token = None if token_file is None else token_file.read_text(encoding="utf-8", errors="replace")
@@ -84,5 +99,6 @@ def connection(
         "tls_ca": tls_ca,
         "tls_cert": tls_cert,
         "tls_key": tls_key,
+        "tls_name": tls_name,
         "insecure": insecure,
     }

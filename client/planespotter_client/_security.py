@@ -20,10 +20,11 @@ File = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class Security:
-    """What a connection needs: `credentials`, None for none; and `metadata`, which goes with each call."""
+    """What a connection needs: `credentials`, None for none; `metadata`, which goes with each call; channel options."""
 
     credentials: grpc.ChannelCredentials | None = None
     metadata: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    options: tuple[tuple[str, str], ...] = ()
 
 
 def security(
@@ -33,6 +34,7 @@ def security(
     tls_ca: File | None = None,
     tls_cert: File | None = None,
     tls_key: File | None = None,
+    tls_name: str | None = None,
     insecure: bool = False,
 ) -> Security:
     """Return what connections to `addresses` need; see PlaneSpotter for the parameters. Raises BadRequestError."""
@@ -43,6 +45,12 @@ def security(
             reason="TLS_INCOMPLETE",
         )
     encrypted = tls or tls_ca is not None or tls_cert is not None
+    if tls_name and not encrypted:
+        raise BadRequestError(
+            f"{tls_name!r} is to stand in the server's certificate, but without TLS a server shows none. Give tls or "
+            "tls_ca too (--tls, --tls-ca).",
+            reason="TLS_INCOMPLETE",
+        )
     if token is None:
         token = os.environ.get(TOKEN_VARIABLE, "")
     token = token.strip()
@@ -64,7 +72,8 @@ def security(
     if not encrypted:
         return Security(None, metadata)
     root, key, certificate = (None if file is None else _read(Path(file)) for file in (tls_ca, tls_key, tls_cert))
-    return Security(grpc.ssl_channel_credentials(root, key, certificate), metadata)
+    options = (("grpc.ssl_target_name_override", tls_name),) if tls_name else ()
+    return Security(grpc.ssl_channel_credentials(root, key, certificate), metadata, options)
 
 
 def is_loopback(address: str) -> bool:

@@ -19,14 +19,7 @@ def health(
     tls_ca: _options.TlsCa = None,
     tls_cert: _options.TlsCert = None,
     tls_key: _options.TlsKey = None,
-    tls_name: Annotated[
-        str,
-        typer.Option(
-            help="Name that stands in the server's certificate, if --server is another, such as 127.0.0.1.",
-            show_default=False,
-            rich_help_panel=_options.PANEL,
-        ),
-    ] = "",
+    tls_name: _options.TlsName = None,
 ) -> None:
     """Ask a server whether it is ready. For a container's health check.
 
@@ -46,10 +39,12 @@ def health(
     from planespotter_client._servers import check_address
 
     check_address(server)
-    secret = security(server, token="", tls=tls, tls_ca=tls_ca, tls_cert=tls_cert, tls_key=tls_key).credentials
-    options = [("grpc.ssl_target_name_override", tls_name)] if tls_name else []
-    connection = grpc.insecure_channel(server) if secret is None else grpc.secure_channel(server, secret, options)
-    with connection as channel:
+    secured = security(server, token="", tls=tls, tls_ca=tls_ca, tls_cert=tls_cert, tls_key=tls_key, tls_name=tls_name)
+    with (
+        grpc.insecure_channel(server)
+        if secured.credentials is None
+        else grpc.secure_channel(server, secured.credentials, secured.options)
+    ) as channel:
         # The request is one string and the answer one number, which these types are too: no package is needed for it.
         check = channel.unary_unary(METHOD, StringValue.SerializeToString, Int32Value.FromString)
         try:

@@ -6,14 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 import trustme
 
-from planespotter.v1 import classifier_pb2 as pb
-from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_client import BadRequestError, NotAllowedError, PlaneSpotter, UnavailableError, WrongServerError
-from planespotter_client._errors import from_call
 from planespotter_client._security import is_loopback, security
 from planespotter_client.main import main
 from planespotter_server.tokens import add_token
@@ -94,17 +90,19 @@ async def test_who_lacks_something_hears_what(
         await spotter.classify(paint("747"))
 
 
-def test_a_certificate_for_another_name_is_not_trusted(secure: Secure) -> None:
-    files = {name: file for name, file in secure.options.items() if name.startswith("tls")}
-    secret = security(secure.address, **files).credentials
-    assert secret is not None
-    options = [("grpc.ssl_target_name_override", "planes.example")]  # as if that name led here
-    with grpc.secure_channel(secure.address, secret, options) as channel:
-        with pytest.raises(grpc.RpcError) as refused:
-            pb_grpc.ClassifierServiceStub(channel).GetModel(pb.GetModelRequest(), timeout=60)
-        error = from_call(refused.value, "planes.example:50051")
-    assert isinstance(error, WrongServerError)
-    assert "is for another name" in str(error)
+async def test_the_name_in_the_certificate_is_the_one_in_the_address_or_the_one_that_is_given(
+    secure: Secure, connect: Any, paint: Paint
+) -> None:
+    by_another_name = secure.address.replace("127.0.0.1", "localhost")
+    spotter = await connect(by_another_name, **secure.options)
+    with pytest.raises(WrongServerError, match="is for another name"):
+        await spotter.classify(paint("747"))
+    for name, address in {"127.0.0.1": by_another_name, "": secure.address}.items():
+        spotter = await connect(address, **secure.options, tls_name=name)
+        assert (await spotter.classify(paint("747"))).family.name == "747"
+    spotter = await connect(secure.address, **secure.options, tls_name="planes.example")
+    with pytest.raises(WrongServerError, match="is for another name"):
+        await spotter.classify(paint("747"))
 
 
 async def test_tls_is_not_spoken_by_every_server(secure: Secure, address: str, connect: Any, paint: Paint) -> None:
@@ -119,6 +117,7 @@ async def test_tls_is_not_spoken_by_every_server(secure: Secure, address: str, c
         ("planes.example:50051", {"token": "x"}, r"The token would go to planes\.example:50051 without TLS"),
         ("127.0.0.1:50051", {"token": "two words"}, "holds what no token has"),
         ("127.0.0.1:50051", {"tls_cert": "client.pem"}, "only one of them is given"),
+        ("127.0.0.1:50051", {"tls_name": "planes.example"}, "without TLS a server shows none"),
         ("127.0.0.1:50051", {"tls_ca": "nowhere.pem"}, r"nowhere\.pem for TLS cannot be read: No such file"),
         ("127.0.0.1:50051", {"tls_ca": __file__}, "is not PEM"),
     ],
@@ -166,7 +165,8 @@ def test_the_command_takes_files(
     (tmp_path / "token").write_text(f"{secure.token}\n")
     files = {"--tls-ca": "ca.pem", "--tls-cert": "client.pem", "--tls-key": "client.key"}
     flags = [str(part) for name, file in files.items() for part in (name, secure.folder / file)]
-    command = ["classify", str(tmp_path / "photo.jpg"), "--server", secure.address, *flags]
+    server = secure.address.replace("127.0.0.1", "localhost")
+    command = ["classify", str(tmp_path / "photo.jpg"), "--server", server, *flags, "--tls-name", "127.0.0.1"]
     with pytest.raises(SystemExit) as ended:
         main([*command, "--token-file", str(tmp_path / "token")])
     assert ended.value.code == 0

@@ -105,6 +105,7 @@ def bench(
     tls_ca: _options.TlsCa = None,
     tls_cert: _options.TlsCert = None,
     tls_key: _options.TlsKey = None,
+    tls_name: _options.TlsName = None,
     token_file: _options.TokenFile = None,
     insecure: _options.Insecure = False,
     out: Annotated[
@@ -166,7 +167,7 @@ def bench(
     for file in filter(None, (out, json_out)):
         file.parent.mkdir(parents=True, exist_ok=True)  # now rather than after minutes of work
 
-    connection = _options.connection(tls, tls_ca, tls_cert, tls_key, token_file, insecure)
+    connection = _options.connection(tls, tls_ca, tls_cert, tls_key, tls_name, token_file, insecure)
     security(server, **connection)  # says what is wrong with them before anything is started
     with Crew(server, files, processes, connection) as crew:
         with PlaneSpotter(server, **connection) as spotter:

@@ -198,7 +198,12 @@ class Sender:
     @asynccontextmanager
     async def _channel(self) -> AsyncIterator[grpc.aio.Channel]:
         """Open a connection. Nothing is tried twice: what fails is counted."""
-        options = [*_servers.channel_options(), ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
+        options = [
+            *_servers.channel_options(),
+            *self._secured.options,
+            ("grpc.enable_retries", 0),
+            ("grpc.use_local_subchannel_pool", 1),
+        ]
         credentials = self._secured.credentials
         async with (
             grpc.aio.insecure_channel(self._address, options=options)

@@ -160,6 +160,7 @@ def classify(
     tls_ca: _options.TlsCa = None,
     tls_cert: _options.TlsCert = None,
     tls_key: _options.TlsKey = None,
+    tls_name: _options.TlsName = None,
     token_file: _options.TokenFile = None,
     insecure: _options.Insecure = False,
 ) -> None:
@@ -222,7 +223,7 @@ def classify(
     if nowhere := found.find_nothing(paths or ()):
         raise typer.BadParameter(f"there is nothing at {', '.join(nowhere)}.")
     form = _format(output_format, out, sort_into)
-    secured = _options.connection(tls, tls_ca, tls_cert, tls_key, token_file, insecure)
+    secured = _options.connection(tls, tls_ca, tls_cert, tls_key, tls_name, token_file, insecure)
 
     from planespotter_client.classify.run import ALL_WELL, SOME_FAILED, Plan, run
 

@@ -24,6 +24,7 @@ def web(
     tls_ca: _options.TlsCa = None,
     tls_cert: _options.TlsCert = None,
     tls_key: _options.TlsKey = None,
+    tls_name: _options.TlsName = None,
     token_file: _options.TokenFile = None,
     insecure: _options.Insecure = False,
 ) -> None:
@@ -49,7 +50,7 @@ def web(
     from planespotter_client.web import serving
 
     _options.check_one_server(server, model)
-    secured = _options.connection(tls, tls_ca, tls_cert, tls_key, token_file, insecure)
+    secured = _options.connection(tls, tls_ca, tls_cert, tls_key, tls_name, token_file, insecure)
     listening = serving.listen(host, port, share)
     with listening, serving.ending_well(), server_or_own(server, model) as (address, own):
         asyncio.run(serving.serve(listening, host, address, {} if own else secured, _ready(open_page)))
