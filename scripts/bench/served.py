@@ -134,12 +134,10 @@ def measure(model_folder: Path, photo_folder: Path) -> dict[str, Any]:
         peak = max(recording.throughput for recording in callers.values())
         memory = psutil.Process(pid).memory_info().rss
         batch_seconds = BATCHES[-1] / figures[f"network by {BATCHES[-1]}"]["rate"]
-        rates: dict[str, Any] = {}
-        if not is_slow:
-            rates["at_70_percent"] = crew.run(Load(rate=0.7 * peak, seconds=2 * SECONDS)).as_json()
-            # First the queue fills.
-            beyond = Load(rate=2 * peak, seconds=2 * SECONDS, warm_up=1 + QUEUE_PHOTOS / peak)
-            rates["at_200_percent"] = crew.run(beyond).as_json()
+        below = Load(rate=0.7 * peak, seconds=2 * SECONDS)
+        # First the queue fills.
+        beyond = Load(rate=2 * peak, seconds=2 * SECONDS, warm_up=1 + QUEUE_PHOTOS / peak)
+        rates = {"at_70_percent": crew.run(below).as_json(), "at_200_percent": crew.run(beyond).as_json()}
     return {
         "engine": engine.description,
         "memory": memory,
@@ -194,8 +192,6 @@ def show(title: str, measured: dict[str, Any]) -> list[Section]:
     callers.rows.append(["photos/s", *(f"{one['throughput']:,.0f}" for one in each)])
     callers.rows.append(["p50", *(_time(one["answers"]["p50"]) for one in each)])
     callers.rows.append(["p99", *(_time(one["answers"]["p99"]) for one in each)])
-    if "at_70_percent" not in measured:
-        return [section, callers]
     below, beyond = measured["at_70_percent"], measured["at_200_percent"]
     bound = 2 * measured["batch_seconds"]
     refusals = beyond["refusals"]
