@@ -81,6 +81,7 @@ class AsyncPlaneSpotter:
             tls_name=tls_name,
             insecure=insecure,
         )
+        self._secured = secured
         self._metadata = secured.metadata
         self._closed = False
         servers = []
@@ -254,6 +255,10 @@ class AsyncPlaneSpotter:
         self._closed = True
         for server in self._rotation.servers:
             await server.channel.close()
+
+    def __repr__(self) -> str:
+        closed = ", closed" if self._closed else ""
+        return f"<{type(self).__name__} of {self.address} {self._secured}{closed}>"
 
     async def __aenter__(self) -> Self:
         return self

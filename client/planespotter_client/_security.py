@@ -26,6 +26,10 @@ class Security:
     metadata: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     options: tuple[tuple[str, str], ...] = ()
 
+    def __str__(self) -> str:
+        over = "without TLS" if self.credentials is None else "over TLS"
+        return f"{over}, with a token" if self.metadata else over
+
 
 def security(
     *addresses: str,

@@ -78,6 +78,7 @@ class PlaneSpotter:
             tls_name=tls_name,
             insecure=insecure,
         )
+        self._secured = secured
         self._metadata = secured.metadata
         self._closed = False
         servers = []
@@ -247,6 +248,10 @@ class PlaneSpotter:
         self._closed = True
         for server in self._rotation.servers:
             server.channel.close()
+
+    def __repr__(self) -> str:
+        closed = ", closed" if self._closed else ""
+        return f"<{type(self).__name__} of {self.address} {self._secured}{closed}>"
 
     def __enter__(self) -> Self:
         return self

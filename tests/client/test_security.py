@@ -140,6 +140,16 @@ def test_the_token_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -
     assert security("127.0.0.1:1", token="").metadata == ()
 
 
+async def test_a_client_shows_where_it_connects_and_how_but_never_its_token(secure: Secure, connect: Any) -> None:
+    plain = await connect("127.0.0.1:1,127.0.0.1:2", token="")
+    kind = type(plain.client).__name__
+    assert repr(plain.client) == f"<{kind} of 127.0.0.1:1,127.0.0.1:2 without TLS>"
+    safe = await connect("planes.example:1", **secure.options)
+    assert repr(safe.client) == f"<{kind} of planes.example:1 over TLS, with a token>"
+    await safe.close()
+    assert repr(safe.client) == f"<{kind} of planes.example:1 over TLS, with a token, closed>"
+
+
 @pytest.mark.parametrize(
     ("address", "stays"),
     [
