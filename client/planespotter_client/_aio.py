@@ -4,9 +4,13 @@
 
 import asyncio
 import contextlib
-import functools
+import contextvars
+import itertools
+import queue
+import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from concurrent import futures
 from typing import Any, Self
 
 import grpc
@@ -26,6 +30,8 @@ from planespotter_client._errors import (
 from planespotter_client._photos import Photo
 from planespotter_client._results import Classification, Limits, Model, PhotoAnswer
 from planespotter_client._security import File, security
+
+_END: Any = object()  # of photos
 
 
 class AsyncPlaneSpotter:
@@ -177,6 +183,7 @@ class AsyncPlaneSpotter:
         version: str = "",
         explain: bool = False,
         window: int | None = None,
+        window_bytes: int = _ledger.WINDOW_BYTES,
         ordered: bool = False,
         shrink: bool = False,
     ) -> AsyncIterator[PhotoAnswer]:
@@ -186,9 +193,10 @@ class AsyncPlaneSpotter:
                 print(answer)  # archive/one.jpg: Boeing 737-800 (94 %)
 
         Each photo gets exactly one answer: a classification or an error. At most `window` photos (default: twice what
-        the server works on at a time) are taken from `photos` ahead of the answers that you took, so memory is
-        bounded. A plain iterable is read in another thread. With `ordered` the answers come in the order of the photos,
-        for which those that are ready sooner wait. The other parameters are those of `classify`.
+        the server works on at a time), and of these no more than `window_bytes` bytes (64 MiB) as they are sent, are
+        held ahead of the answers that you took, so memory is bounded; one photo is always let through. A plain iterable
+        is read in a thread of its own, so it may block. With `ordered` the answers come in the order of the photos, for
+        which those that are ready sooner wait. The other parameters are those of `classify`.
 
         If the server shuts down or the connection breaks, what has no answer is sent again, to whichever server
         answers, for as long as no `timeout` seconds (that of the client) go by without an answer. Then the iteration
@@ -200,7 +208,8 @@ class AsyncPlaneSpotter:
         limits = await self._limits()
         options = _messages.options(model, version, alternatives, explain, limits)
         shrink_to = await self._shrink_to(shrink, model, version)
-        stream = _Stream(self, _photos.several(photos), options, limits, window or 2 * limits.stream_window, shrink_to)
+        room = _ledger.Window(window or 2 * limits.stream_window, window_bytes)
+        stream = _Stream(self, _photos.several(photos), options, limits, room, shrink_to)
         async with contextlib.aclosing(stream.answers(ordered)) as answers:
             async for answer in answers:
                 yield answer
@@ -385,7 +394,7 @@ class _Stream:
         photos: Iterable[Photo] | AsyncIterable[Photo],
         options: pb.ClassifyOptions,
         limits: Limits,
-        window: int,
+        window: _ledger.Window,
         shrink_to: tuple[int, int] | None,
     ) -> None:
         self._client = client
@@ -393,12 +402,13 @@ class _Stream:
         self._options = options
         self._limits = limits
         self._shrink_to = shrink_to
-        self._places = asyncio.Semaphore(window)
+        self._window = window
+        self._room = asyncio.Event()  # set when the window has more of it
         self._ledger = _ledger.Ledger(client.address, client._retries)
         self._reopening = _retrying.Reopening(client.timeout, client._retries > 0)
         self._changed = asyncio.Event()
         self._source_error: Exception | None = None  # what `photos` raised
-        # Answers, at most `window` of them; then what ended the stream: None if all is well.
+        # Answers, as many as the window has places; then what ended the stream: None if all is well.
         self._answers: asyncio.Queue[PhotoAnswer | Exception | None] = asyncio.Queue()
 
     async def answers(self, ordered: bool) -> AsyncGenerator[PhotoAnswer, None]:
@@ -411,7 +421,8 @@ class _Stream:
                         yield held_back
                     raise answer
                 for ready in order.add(answer) if ordered else (answer,):
-                    self._places.release()
+                    self._window.free(ready.index)
+                    self._room.set()
                     yield ready
         finally:
             for task in tasks:
@@ -421,22 +432,32 @@ class _Stream:
     async def _take(self) -> None:
         """Take photos from their source, as far ahead as the window allows."""
         try:
-            index = 0
-            async for photo in _asynchronous(self._photos):
-                await self._places.acquire()
-                waiting = _ledger.pending(photo, index)
-                index += 1
-                try:
-                    data = await _read(photo, self._limits, waiting.photo_id, self._shrink_to)
-                except PlaneSpotterError as error:
-                    self._answers.put_nowait(waiting.answered(error))
-                    continue
-                self._ledger.add(waiting, data, self._options)
-                self._changed.set()
+            indices = itertools.count()
+            async with contextlib.aclosing(_asynchronous(self._photos)) as photos:
+                async for photo in photos:
+                    await self._take_one(photo, next(indices))
         except Exception as error:  # from `photos`: it belongs to whoever iterates, after the answers under way
             self._source_error = error
         self._ledger.all_given = True
         self._changed.set()
+
+    async def _take_one(self, photo: Photo, index: int) -> None:
+        await self._take_room(index)
+        waiting = _ledger.pending(photo, index)
+        try:
+            data = await _read(photo, self._limits, waiting.photo_id, self._shrink_to)
+        except PlaneSpotterError as error:
+            self._answers.put_nowait(waiting.answered(error))
+            return
+        await self._take_room(index, len(data))
+        self._ledger.add(waiting, data, self._options)
+        self._changed.set()
+
+    async def _take_room(self, index: int, size: int = 0) -> None:
+        """Wait for room in the window, and take it."""
+        while not self._window.take(index, size):
+            self._room.clear()
+            await self._room.wait()
 
     async def _collect(self) -> None:
         """Open one stream after another until all photos have their answers."""
@@ -534,12 +555,40 @@ async def _read(photo: Photo, limits: Limits, name: str, shrink_to: tuple[int, i
     return await asyncio.to_thread(_photos.read_photo, photo, limits, name, shrink_to)
 
 
-async def _asynchronous(photos: Iterable[Photo] | AsyncIterable[Photo]) -> AsyncIterator[Photo]:
+async def _asynchronous(photos: Iterable[Photo] | AsyncIterable[Photo]) -> AsyncGenerator[Photo, None]:
     if isinstance(photos, AsyncIterable):
         async for photo in photos:
             yield photo
         return
-    source = iter(photos)
-    following = functools.partial(next, source, None)  # a photo is never None
-    while (photo := await asyncio.to_thread(following)) is not None:
-        yield photo
+    async with contextlib.aclosing(_read_aside(iter(photos))) as read:
+        async for photo in read:
+            yield photo
+
+
+async def _read_aside(photos: Iterator[Photo]) -> AsyncGenerator[Photo, None]:
+    """Yield `photos`, each read when it is asked for, by a thread of their own.
+
+    A source may block for as long as it likes: with a thread of the loop's pool it would keep others from theirs, and
+    the program from ending.
+    """
+    asked: queue.SimpleQueue[futures.Future[Any] | None] = queue.SimpleQueue()
+
+    def read() -> None:
+        while (wanted := asked.get()) is not None:
+            if not wanted.set_running_or_notify_cancel():
+                continue
+            try:
+                wanted.set_result(next(photos, _END))
+            except BaseException as error:
+                wanted.set_exception(error)
+
+    threading.Thread(target=contextvars.copy_context().run, args=(read,), daemon=True).start()
+    try:
+        while True:
+            wanted: futures.Future[Any] = futures.Future()
+            asked.put(wanted)
+            if (photo := await asyncio.wrap_future(wanted)) is _END:
+                return
+            yield photo
+    finally:
+        asked.put(None)

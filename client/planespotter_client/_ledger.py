@@ -21,6 +21,8 @@ from planespotter_client._retrying import jittered
 
 # How often a connection may be lost while a photo is with the server, before that photo is taken for the cause.
 MOST_BREAKS = 3
+# What a stream holds of photos that have no answer yet, if not told otherwise; a server reads as much ahead.
+WINDOW_BYTES = 64 * 1024 * 1024
 
 
 @dataclass
@@ -206,6 +208,37 @@ class Ledger:
 
 def _suspect(one: Pending) -> bool:
     return one.breaks >= MOST_BREAKS - 1
+
+
+class Window:
+    """Room for photos that are taken from their source while their answers are not: so many, and so many bytes.
+
+    One photo always fits, whatever it weighs. Not for several threads at once.
+    """
+
+    def __init__(self, photos: int, most_bytes: int) -> None:
+        self._photos = photos
+        self._most_bytes = most_bytes
+        self._sizes: dict[int, int] = {}
+        self._bytes = 0
+
+    def take(self, index: int, size: int = 0) -> bool:
+        """Take a place for the photo number `index`; once it has one, the room for its `size` bytes.
+
+        Returns whether there was so much room.
+        """
+        if index in self._sizes:
+            room = not self._bytes or self._bytes + size <= self._most_bytes
+        else:
+            room = len(self._sizes) < self._photos
+        if room:
+            self._sizes[index] = size
+            self._bytes += size
+        return room
+
+    def free(self, index: int) -> None:
+        """Give back what was taken for the photo number `index`."""
+        self._bytes -= self._sizes.pop(index)
 
 
 class InOrder:

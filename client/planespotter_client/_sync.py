@@ -172,6 +172,7 @@ class PlaneSpotter:
         version: str = "",
         explain: bool = False,
         window: int | None = None,
+        window_bytes: int = _ledger.WINDOW_BYTES,
         ordered: bool = False,
         shrink: bool = False,
     ) -> Iterator[PhotoAnswer]:
@@ -181,8 +182,9 @@ class PlaneSpotter:
                 print(answer)  # archive/one.jpg: Boeing 737-800 (94 %)
 
         Each photo gets exactly one answer: a classification or an error. At most `window` photos (default: twice what
-        the server works on at a time) are taken from `photos` ahead of the answers that you took, so memory is
-        bounded. `photos` is read in another thread. With `ordered` the answers come in the order of the photos, for
+        the server works on at a time), and of these no more than `window_bytes` bytes (64 MiB) as they are sent, are
+        held ahead of the answers that you took, so memory is bounded; one photo is always let through. A plain iterable
+        is read in a thread of its own, so it may block. With `ordered` the answers come in the order of the photos, for
         which those that are ready sooner wait. The other parameters are those of `classify`.
 
         If the server shuts down or the connection breaks, what has no answer is sent again, to whichever server
@@ -195,7 +197,8 @@ class PlaneSpotter:
         limits = self._limits()
         options = _messages.options(model, version, alternatives, explain, limits)
         shrink_to = self._shrink_to(shrink, model, version)
-        stream = _Stream(self, _photos.several(photos), options, limits, window or 2 * limits.stream_window, shrink_to)
+        room = _ledger.Window(window or 2 * limits.stream_window, window_bytes)
+        stream = _Stream(self, _photos.several(photos), options, limits, room, shrink_to)
         return stream.answers(ordered)
 
     def model(self, name: str = "", *, version: str = "", timeout: float | None = None) -> Model:
@@ -378,7 +381,7 @@ class _Stream:
         photos: Iterable[Photo],
         options: pb.ClassifyOptions,
         limits: Limits,
-        window: int,
+        window: _ledger.Window,
         shrink_to: tuple[int, int] | None,
     ) -> None:
         self._client = client
@@ -386,14 +389,15 @@ class _Stream:
         self._options = options
         self._limits = limits
         self._shrink_to = shrink_to
-        self._places = threading.Semaphore(window)
+        self._window = window
+        self._room = threading.Condition()  # guards the window
         self._ledger = _ledger.Ledger(client.address, client._retries)
         self._reopening = _retrying.Reopening(client.timeout, client._retries > 0)
         self._changed = threading.Condition()  # guards the ledger and what follows
         self._call: Any = None
         self._left = False  # whether nobody waits for answers any more
         self._source_error: Exception | None = None  # what `photos` raised
-        # Answers, at most `window` of them; then what ended the stream: None if all is well.
+        # Answers, as many as the window has places; then what ended the stream: None if all is well.
         self._answers: queue.SimpleQueue[PhotoAnswer | Exception | None] = queue.SimpleQueue()
 
     def answers(self, ordered: bool) -> Iterator[PhotoAnswer]:
@@ -406,14 +410,17 @@ class _Stream:
                     yield from order.rest()
                     raise answer
                 for ready in order.add(answer) if ordered else (answer,):
-                    self._places.release()
+                    with self._room:
+                        self._window.free(ready.index)
+                        self._room.notify_all()
                     yield ready
         finally:
             with self._changed:
                 self._left = True
                 self._changed.notify_all()
                 call = self._call
-            self._places.release()
+            with self._room:
+                self._room.notify_all()
             if call is not None:
                 call.cancel()
 
@@ -421,8 +428,7 @@ class _Stream:
         """Take photos from their source, as far ahead as the window allows."""
         try:
             for index, photo in enumerate(self._photos):
-                self._places.acquire()
-                if self._left:
+                if not self._has_room(index):
                     return
                 waiting = _ledger.pending(photo, index)
                 try:
@@ -430,6 +436,8 @@ class _Stream:
                 except PlaneSpotterError as error:
                     self._answers.put(waiting.answered(error))
                     continue
+                if not self._has_room(index, len(data)):
+                    return
                 with self._changed:
                     self._ledger.add(waiting, data, self._options)
                     self._changed.notify_all()
@@ -438,6 +446,12 @@ class _Stream:
         with self._changed:
             self._ledger.all_given = True
             self._changed.notify_all()
+
+    def _has_room(self, index: int, size: int = 0) -> bool:
+        """Wait for room in the window, and take it; return False if nobody waits for answers any more."""
+        with self._room:
+            self._room.wait_for(lambda: self._left or self._window.take(index, size))
+        return not self._left
 
     def _collect(self) -> None:
         """Open one stream after another until all photos have their answers."""

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import io
 import itertools
+import queue
 import random
 import signal
 import socket
@@ -272,6 +273,113 @@ async def test_a_stream_takes_photos_only_a_window_ahead(spotter: Any, paint: Pa
         await asyncio.sleep(0.005)
         assert taken <= answered + 5 + 1  # the one beyond has been taken and waits for its place
     assert answered == 40
+
+
+async def test_a_stream_holds_only_so_many_bytes_of_photos_and_always_one_photo(connect: Any) -> None:
+    class Holding(Scripted):
+        """A server that says what it was sent, and answers only once it is let."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.sent: queue.SimpleQueue[int] = queue.SimpleQueue()
+            self.let = threading.Semaphore(0)
+
+        def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
+            received: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+            def receive() -> None:
+                for request in requests:
+                    self.sent.put(len(request.photo))
+                    received.put(request.photo_id)
+                received.put("")
+
+            threading.Thread(target=receive, daemon=True).start()
+            while photo_id := received.get():
+                self.let.acquire(timeout=60)
+                yield pb.StreamClassifyResponse(photo_id=photo_id)
+
+    servicer = Holding()
+    taken: list[int] = []
+
+    def photos() -> Iterator[bytes]:
+        for size in (400, 500, 200, 3000, 100, 100, 100):
+            taken.append(size)
+            yield bytes(size)
+
+    async def sent() -> int:
+        return await asyncio.to_thread(servicer.sent.get, timeout=60)
+
+    async def sees_no_more(expected: int) -> None:
+        """The photo that has no room is the last that the source was asked for."""
+        while len(taken) < expected:  # noqa: ASYNC110  (a list sets no event)
+            await asyncio.sleep(0.005)
+        for _ in range(20):
+            await asyncio.sleep(0.005)
+            assert len(taken) == expected
+        assert servicer.sent.empty()
+
+    with scripted(servicer) as address:
+        answers = (await connect(address)).stream(photos(), window=6, window_bytes=1000)
+        first = asyncio.create_task(anext(answers))
+        assert [await sent(), await sent()] == [400, 500]
+        await sees_no_more(3)  # 200 bytes more would be too many
+        servicer.let.release()
+        await first
+        assert await sent() == 200
+        await sees_no_more(4)
+        servicer.let.release(2)
+        await anext(answers)
+        await sees_no_more(4)  # 3,000 bytes go, but alone
+        await anext(answers)
+        assert await sent() == 3000
+        await sees_no_more(5)
+        servicer.let.release(100)
+        assert [answer.index async for answer in answers] == [3, 4, 5, 6]
+
+
+async def test_a_source_that_blocks_when_the_stream_is_left_is_asked_for_no_more(spotter: Any, paint: Paint) -> None:
+    go_on = threading.Event()
+    readers: list[threading.Thread] = []
+
+    def camera() -> Iterator[bytes]:
+        readers.append(threading.current_thread())
+        yield paint("747")
+        assert go_on.wait(60)
+        yield paint("747")
+        raise AssertionError("nobody waits for this photo")
+
+    answers = spotter.stream(camera())
+    assert (await anext(answers)).error is None
+    await answers.aclose()
+    [reader] = readers
+    assert reader.is_alive()
+    assert reader.daemon, "a program can end while a source blocks"
+    go_on.set()
+    await asyncio.to_thread(reader.join, 60)
+    assert not reader.is_alive()
+
+
+async def test_sources_that_block_take_no_thread_from_others(address: str, paint: Paint, tmp_path: Path) -> None:
+    asyncio.get_running_loop().set_default_executor(futures.ThreadPoolExecutor(1))
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(paint("747"))
+    go_on = threading.Event()
+
+    def camera() -> Iterator[bytes]:
+        assert go_on.wait(60)
+        yield paint("747")
+
+    async with AsyncPlaneSpotter(address) as spotter:
+        cameras = [asyncio.create_task(collect(spotter.stream(camera()))) for _ in range(3)]
+        [answer] = await collect(spotter.stream([path]))
+        assert answer.result().family.name == "747"
+        go_on.set()
+        assert [len(answers) for answers in await asyncio.gather(*cameras)] == [1, 1, 1]
+
+
+async def test_what_is_no_photo_in_a_stream_is_told(spotter: Any, paint: Paint) -> None:
+    with pytest.raises(TypeError, match="not NoneType"):
+        await collect(spotter.stream([paint("747"), None, paint("747")]))
 
 
 async def test_an_answer_comes_before_the_next_photo_is_there(spotter: Any, paint: Paint) -> None:
