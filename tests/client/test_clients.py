@@ -6,6 +6,7 @@ import io
 import itertools
 import queue
 import random
+import re
 import signal
 import socket
 import threading
@@ -63,14 +64,31 @@ def model_names(answers: list[PhotoAnswer]) -> list[str]:
 
 
 def test_the_twins_have_the_same_methods() -> None:
-    def shape(client: type) -> dict[str, list[str]]:
+    def shape(client: type) -> dict[str, list[tuple[Any, ...]]]:
+        """Of the parameters, "photos" alone may be given as more kinds of things to one of the twins."""
         return {
-            name.replace("__a", "__"): list(inspect.signature(member).parameters)
+            name.replace("__a", "__"): [
+                (one.name, one.kind, one.default, None if one.name == "photos" else one.annotation)
+                for one in inspect.signature(member).parameters.values()
+            ]
             for name, member in vars(client).items()
             if inspect.isfunction(member) and (not name.startswith("_") or name.startswith("__"))
         }
 
     assert shape(PlaneSpotter) == shape(AsyncPlaneSpotter)
+
+
+def test_the_twins_are_described_in_the_same_words() -> None:
+    def words(described: Any) -> list[str]:
+        text = inspect.getdoc(described) or ""
+        return re.sub(r"\b(async|await) |\bAsync(?=PlaneSpotter)", "", text).split()
+
+    methods = [name for name, one in vars(PlaneSpotter).items() if inspect.isfunction(one) and not name.startswith("_")]
+    assert "stream" in methods
+    for name in methods:
+        assert words(getattr(PlaneSpotter, name)) == words(getattr(AsyncPlaneSpotter, name)), name
+    begin = words(PlaneSpotter).index("with")  # what comes before says who may use it
+    assert words(PlaneSpotter)[begin:] == words(AsyncPlaneSpotter)[words(AsyncPlaneSpotter).index("with") :]
 
 
 # One photo
