@@ -25,4 +25,7 @@ async def main(address: str, *photos: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        print("usage: python asyncio_stream.py HOST:PORT photo.jpg another.jpg", file=sys.stderr)
+        sys.exit(2)
     asyncio.run(main(*sys.argv[1:]))

@@ -22,4 +22,7 @@ def main(photo: str, address: str = DEFAULT_ADDRESS) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (2, 3):
+        print("usage: python classify_photo.py photo.jpg [HOST:PORT]", file=sys.stderr)
+        sys.exit(2)
     main(*sys.argv[1:])

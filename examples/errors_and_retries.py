@@ -33,4 +33,7 @@ def main(address: str, *photos: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        print("usage: python errors_and_retries.py HOST:PORT photo.jpg another.jpg", file=sys.stderr)
+        sys.exit(2)
     main(*sys.argv[1:])

@@ -25,4 +25,7 @@ def main(folder: str, table: str, address: str = DEFAULT_ADDRESS) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (3, 4):
+        print("usage: python folder_to_csv.py photos/ answers.csv [HOST:PORT]", file=sys.stderr)
+        sys.exit(2)
     main(*sys.argv[1:])

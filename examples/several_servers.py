@@ -24,4 +24,7 @@ def main(addresses: str, *photos: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        print("usage: python several_servers.py HOST:PORT,HOST:PORT photo.jpg another.jpg", file=sys.stderr)
+        sys.exit(2)
     main(*sys.argv[1:])

@@ -34,4 +34,7 @@ def main(folder: str, address: str = DEFAULT_ADDRESS) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (2, 3):
+        print("usage: python watch_folder.py incoming/ [HOST:PORT]", file=sys.stderr)
+        sys.exit(2)
     main(*sys.argv[1:])

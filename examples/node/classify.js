@@ -47,7 +47,12 @@ async function main(address, photos) {
   process.exitCode = waiting.size > 0 ? 1 : 0;
 }
 
-main(process.argv[2], process.argv.slice(3)).catch((error) => {
+const [address, ...photos] = process.argv.slice(2);
+if (photos.length === 0) {
+  console.error("usage: node classify.js HOST:PORT photo.jpg another.jpg");
+  process.exit(2);
+}
+main(address, photos).catch((error) => {
   console.error(error.message);
   process.exit(1);
 });

@@ -89,6 +89,13 @@ def test_pandas_report_counts_what_is_in_a_folder(address: str, photos: Path) ->
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_without_arguments_each_example_says_in_a_line_what_it_needs(file: Path) -> None:
+    usage = file.read_text(encoding="utf-8").splitlines()[2]
+    done = subprocess.run([sys.executable, file], capture_output=True, text=True, timeout=600, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"usage: {usage}\n")
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_each_example_is_short_and_is_tested_and_named_in_the_pages(file: Path) -> None:
     lines = file.read_text(encoding="utf-8").splitlines()
     assert len(lines) <= 40

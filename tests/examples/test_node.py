@@ -62,6 +62,11 @@ def test_a_server_that_is_not_there_is_a_sentence_and_exit_code_1(program: Path,
     assert "at main" not in done.stderr
 
 
+def test_without_photos_it_says_in_a_line_what_it_needs(program: Path) -> None:
+    done = run(program, "127.0.0.1:1")
+    assert (done.returncode, done.stderr) == (2, "usage: node classify.js HOST:PORT photo.jpg another.jpg\n")
+
+
 def test_its_packages_are_pinned_and_no_lock_file_is_kept() -> None:
     wanted = json.loads((NODE / "package.json").read_text(encoding="utf-8"))["dependencies"]
     assert all(version[0].isdigit() for version in wanted.values())
