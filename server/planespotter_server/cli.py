@@ -201,12 +201,13 @@ def serve(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
     from planespotter_server.logs import configure_logs
-    from planespotter_server.server import serve
+    from planespotter_server.server import event_loop, serve
     from planespotter_server.settings import load_settings
 
     settings = load_settings(config, **flags)
     configure_logs()
-    raise typer.Exit(asyncio.run(serve(settings, typer.echo)))
+    with asyncio.Runner(loop_factory=event_loop) as runner:
+        raise typer.Exit(runner.run(serve(settings, typer.echo)))
 
 
 TokensFile = Annotated[Path, typer.Option(help="File of the tokens.", dir_okay=False, show_default=False)]

@@ -177,6 +177,15 @@ class Server:
         await self._health.set(SERVICE, status)
 
 
+def event_loop() -> asyncio.AbstractEventLoop:
+    """Return the loop for `serve`: uvloop's, which spends less on each call than asyncio's own, where there is one."""
+    if sys.platform == "win32":
+        return asyncio.new_event_loop()
+    import uvloop
+
+    return uvloop.new_event_loop()
+
+
 async def serve(settings: Settings, announce: Callable[[str], None]) -> int:
     """Serve what `settings` name until SIGTERM or SIGINT; return the exit code of the process.
 
