@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import fields
 from itertools import pairwise
 from typing import Any
@@ -18,9 +18,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.client.web_command import web
 
-from planespotter_client import Alternative, Classification, Level, Limits, Metric, Model, ScoredLabel, Thresholds
+from planespotter_client import (
+    Alternative,
+    AsyncPlaneSpotter,
+    Classification,
+    Level,
+    Limits,
+    Metric,
+    Model,
+    ScoredLabel,
+    Thresholds,
+)
 from planespotter_client import main as command
-from planespotter_client.web import parcels, saying, serving
+from planespotter_client.web import parcels, saying, serving, site
 from planespotter_client.web.guard import host_name
 
 LIMITS = Limits(**{field.name: 1000 for field in fields(Limits)})
@@ -159,6 +169,48 @@ async def test_a_parcel_that_never_ends_is_refused() -> None:
 
     with pytest.raises(parcels.ParcelError, match="did not come within"):
         await parcels.read(stuck(), LIMITS, seconds=0.1)
+
+
+async def test_those_who_never_read_their_answers_do_not_keep_others_out(
+    address: str, paint: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(site, "READING", 0.1)
+    headers = {"host": "127.0.0.1", "origin": "http://127.0.0.1", "content-type": parcels.MEDIA_TYPE}
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/photos",
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }
+
+    def sent() -> Callable[[], Awaitable[dict[str, Any]]]:
+        parts = [{"type": "http.request", "body": parcel({"1": paint("747")})}]
+
+        async def receive() -> dict[str, Any]:
+            if not parts:
+                await asyncio.Event().wait()
+            return parts.pop()
+
+        return receive
+
+    async def never_read(_: Any) -> None:
+        await asyncio.Event().wait()
+
+    read: list[bytes] = []
+
+    async def read_all(message: Any) -> None:
+        read.append(message.get("body", b""))
+
+    async with AsyncPlaneSpotter(address) as spotter, asyncio.timeout(60):
+        app = site.site(spotter, "127.0.0.1", shared=False)
+        readers = [never_read] * site.PARCELS + [read_all]
+        await asyncio.gather(*(app(dict(scope), sent(), reader) for reader in readers))
+    *lines, last = map(json.loads, b"".join(read).splitlines())
+    assert [line["id"] for line in lines] == ["1"]
+    assert last == {"end": None}
 
 
 def said(level: Level, *path: tuple[str, float]) -> Classification:

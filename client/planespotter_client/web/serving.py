@@ -80,8 +80,10 @@ async def serve(listening: socket.socket, host: str, spotting: str, secured: Map
             timeout_graceful_shutdown=2,
         )
         server = uvicorn.Server(config)
-        # Requests that the end cuts short are no errors; the page knows what to do.
-        logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)
+        # Requests that the end cuts short are no errors; the page knows what to do. Nor are answers that nobody reads.
+        logging.getLogger("uvicorn.error").addFilter(
+            lambda record: not (server.should_exit or record.getMessage().endswith("without completing response."))
+        )
         ready(address(host, place[1]))
         await server.serve(sockets=[listening])
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from planespotter_client import (
     AsyncPlaneSpotter,
@@ -31,6 +33,8 @@ PARCELS = 8
 ALTERNATIVES = 5
 ASKING = 5.0
 """Seconds in which the server must describe itself, or it counts as away."""
+READING = 60.0
+"""Seconds, in all, that the answers to a parcel wait for somebody to read them, and keep a place from others."""
 
 
 def site(spotter: AsyncPlaneSpotter, host: str, shared: bool) -> ASGIApp:
@@ -64,6 +68,27 @@ class _Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._call(scope, receive, send)
+
+
+class _NotReadError(Exception):
+    """Whoever asked does not read the answers."""
+
+
+def _within(seconds: float, send: Send) -> Send:
+    """Return `send` with an end of patience: raises _NotReadError if it waits for longer than `seconds` in all."""
+    left = seconds
+
+    async def bounded(message: Message) -> None:
+        nonlocal left
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(max(0.0, left)):
+                await send(message)
+        except TimeoutError as error:
+            raise _NotReadError from error
+        left -= time.monotonic() - began
+
+    return bounded
 
 
 class _Desk:
@@ -105,7 +130,8 @@ class _Desk:
         """
         async with self._places:
             response = await self._taken(Request(scope, receive))
-            await response(scope, receive, send)
+            with suppress(_NotReadError):  # the connection then ends with half an answer
+                await response(scope, receive, _within(READING, send))
 
     async def _taken(self, request: Request) -> Response:
         if request.headers.get("content-type") != parcels.MEDIA_TYPE:
@@ -121,11 +147,12 @@ class _Desk:
             return _refused(400, "The photos did not come to their end.")
         return StreamingResponse(self._lines(parcel, model), media_type="application/x-ndjson")
 
-    async def _lines(self, parcel: parcels.Parcel, model: Model) -> AsyncIterator[bytes]:
-        async for line in self._answers(parcel, model):
-            yield json.dumps(line, ensure_ascii=False).encode() + b"\n"
+    async def _lines(self, parcel: parcels.Parcel, model: Model) -> AsyncGenerator[bytes, None]:
+        async with aclosing(self._answers(parcel, model)) as answers:
+            async for line in answers:
+                yield json.dumps(line, ensure_ascii=False).encode() + b"\n"
 
-    async def _answers(self, parcel: parcels.Parcel, model: Model) -> AsyncIterator[dict[str, Any]]:
+    async def _answers(self, parcel: parcels.Parcel, model: Model) -> AsyncGenerator[dict[str, Any], None]:
         names, photos = zip(*parcel.photos, strict=True)
         count = min(ALTERNATIVES, model.limits.max_alternatives)
         try:
