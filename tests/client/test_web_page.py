@@ -229,6 +229,16 @@ def test_file_names_are_text_and_nothing_else(opened: Any, tmp_path: Path, paint
     assert list(saved(tab)) == [name]
 
 
+def test_no_file_name_is_a_formula_in_a_spreadsheet(opened: Any, tmp_path: Path, paint: Paint) -> None:
+    names = ["=cmd('x').jpg", "+1.jpg", "-1.jpg", "@sum.jpg", "\tx.jpg", "a=b.jpg"]
+    for name in names:
+        (tmp_path / name).write_bytes(paint("747"))
+    tab = opened()
+    drop(tab, *(tmp_path / name for name in names))
+    wait_until_done(tab, 6)
+    assert sorted(saved(tab)) == sorted([*(f"'{name}" for name in names[:-1]), names[-1]])
+
+
 def test_all_of_it_works_with_the_keyboard_alone(opened: Any, folder: Path) -> None:
     tab = opened()
 

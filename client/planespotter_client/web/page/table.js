@@ -1,4 +1,5 @@
-// All answers as CSV, with the columns that `planespotter classify` writes.
+// All answers as CSV, with the columns that `planespotter classify` writes. People open this file in a spreadsheet,
+// which takes some texts for formulas, and would work out those that somebody put into the name of a photo.
 
 const COLUMNS = [
   "file", "level", "constructor", "constructor_probability", "family", "family_probability", "model",
@@ -18,6 +19,7 @@ function row({ name, answer, error }) {
   return [name, answer.level, ...path, leaves.join("; "), ""];
 }
 
-function quoted(cell) {
+function quoted(text) {
+  const cell = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text; // a spreadsheet then shows it as it is
   return /[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell;
 }
