@@ -224,17 +224,30 @@ def new(
     photos_per_second: Annotated[
         float | None, typer.Option(help="Most photos per second.", show_default="no limit")
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the token to this new file, which only you can read, instead of showing it.",
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Make a token and show it, once: the file holds only its hash.
+    """Make a token and show it, once: the file of the tokens holds only its hash.
 
-    Example: planespotter token new archive --tokens tokens.txt --photos-per-second 50 > archive.token
+    Example: planespotter token new archive --tokens tokens.txt --photos-per-second 50 --out archive.token
 
     The client reads it from a file (planespotter classify --token-file archive.token) or from the variable
     PLANESPOTTER_TOKEN. A server that runs takes it within a second.
     """
-    from planespotter_server.tokens import add_token
+    from planespotter_server.tokens import add_token, secret_file
 
-    typer.echo(add_token(tokens, name, max_calls, photos_per_second))
+    if out is None:
+        typer.echo(add_token(tokens, name, max_calls, photos_per_second))
+        return
+    with secret_file(out) as file:
+        file.write(add_token(tokens, name, max_calls, photos_per_second) + "\n")
+    typer.echo(f"The token of {name} is in {out}.", err=True)
 
 
 @token_app.command("list")

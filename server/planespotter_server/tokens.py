@@ -15,8 +15,11 @@ import os
 import re
 import secrets
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import structlog
 
@@ -97,6 +100,24 @@ def add_token(path: Path, name: str, max_calls: int | None = None, photos_per_se
         before += "\n"
     _replace(path, before + " ".join(words) + "\n")
     return token
+
+
+@contextmanager
+def secret_file(path: Path) -> Iterator[IO[str]]:
+    """Yield a new file at `path` that nobody else can read; if this raises, there is none. Raises ServerError."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise ServerError(
+            f"There is a file {path} already, and a token does not take the place of another. Name a new one, or "
+            "delete it."
+        ) from error
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            yield file
+    except BaseException:
+        path.unlink()
+        raise
 
 
 def revoke_token(path: Path, name: str) -> None:

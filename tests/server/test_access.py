@@ -373,3 +373,25 @@ def test_the_commands_make_list_and_revoke_tokens(tmp_path: Path, capsys: pytest
     assert run("list") == "archive photos_per_second=2.5\n"
     run("revoke", "archive")
     assert run("list") == ""
+
+
+def test_a_token_can_go_straight_to_a_file_that_nobody_else_can_read_and_that_is_new(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = tmp_path / "tokens.txt", tmp_path / "archive.token"
+
+    def run(*arguments: str) -> int | str | None:
+        with pytest.raises(SystemExit) as ended:
+            main(["token", "new", *arguments, "--tokens", str(path), "--out", str(out)])
+        return ended.value.code
+
+    assert run("no name") == 1
+    assert not out.exists()
+    assert run("archive") == 0
+    assert capsys.readouterr().out == "", "it is in the file alone"
+    assert out.stat().st_mode & 0o777 == 0o600
+    assert Tokens(path).find(out.read_text().strip())
+    before = (path.read_text(), out.read_text())
+    assert run("cameras") == 1
+    assert "There is a file" in capsys.readouterr().err
+    assert (path.read_text(), out.read_text()) == before
