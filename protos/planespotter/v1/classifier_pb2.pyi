@@ -103,7 +103,7 @@ class ScoredLabel(_message.Message):
     name: _builtins.str
     """The name, such as "Boeing", "737" or "737-800". Empty where the tree goes no deeper."""
     probability: _builtins.float
-    """Calibrated probability that the aircraft is this one, from 0 to 1."""
+    """Calibrated probability that the aircraft is this one, from 0 to 1; 0 where the name is empty."""
     def __init__(
         self,
         *,
@@ -186,7 +186,10 @@ class Classification(_message.Message):
 
     @_builtins.property
     def alternatives(self) -> _containers.RepeatedCompositeFieldContainer[Global___Alternative]:
-        """The most probable leaves, best first, the answer's own leaf among them. Empty unless asked for."""
+        """The most probable leaves of the whole tree, best first. Empty unless asked for. The first need not be the answer's
+        own leaf: a constructor with many models shares its probability among them, so that one with few may have a leaf
+        that is more probable than any of these.
+        """
 
     @_builtins.property
     def heat_map(self) -> Global___HeatMap:
@@ -785,7 +788,9 @@ Global___InputSize: _TypeAlias = InputSize  # noqa: Y015
 
 @_typing.final
 class Thresholds(_message.Message):
-    """Least probability at each level for which that level counts as sure."""
+    """Least probability at each level for which that level counts as sure, if those above it do. More than 1 where the
+    network never counts as sure of that level.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -826,7 +831,12 @@ class Metric(_message.Message):
     source: _builtins.str
     """Where the photos came from; empty for all sources together."""
     name: _builtins.str
-    """What was measured, such as "constructor_accuracy"."""
+    """What was measured, each as a share of photos from 0 to 1. "constructor_accuracy", "family_accuracy",
+    "path_accuracy": named right down to that level, or to the end of the tree, sure or not;
+    "model_accuracy_given_constructor": the same to the end of the tree, had the constructor been told; "sure_share":
+    sure of the constructor at least; "sure_accuracy": right, of these, down to the level that was sure;
+    "unknown_share": answered "unknown", of aircraft by constructors that it does not know. There may be others.
+    """
     value: _builtins.float
     """The value."""
     photos: _builtins.int
