@@ -8,6 +8,7 @@ family, and a model is not guessed. `place` is the part of its answer that train
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Collection
 from typing import NamedTuple
 
@@ -86,9 +87,9 @@ AIRBUS_SERIES = {
 }
 # Re-engined under the old series number: a model of its own. The A321LR and XLR are neos; an A319LR is not.
 AIRBUS_NEO = {
-    "A319": re.compile(r"NEO"),
-    "A320": re.compile(r"NEO"),
-    "A321": re.compile(r"NEO|XLR|\dLR|^[ -]?LR"),
+    "A319": re.compile(r"NEO|^N(?![A-Z0-9])"),
+    "A320": re.compile(r"NEO|^N(?![A-Z0-9])"),
+    "A321": re.compile(r"NEO|^N[XY]?(?![A-Z0-9])|XLR|\dLR|^[ -]?LR"),
 }
 # The second digit of the certified number. The A220 has another numbering.
 AIRBUS_ENGINES = {
@@ -120,15 +121,20 @@ BOEING_PLAIN = {"747": ("8",), "777": ("8", "9"), "787": ("8", "9", "10")}
 BOEING_RANGES = {"737-900ER", "767-200ER", "767-300ER", "767-400ER", "777-200ER", "777-200LR", "777-300ER"}
 BUSINESS_JETS = {"1": "737-700", "2": "737-800", "3": "737-900ER"}  # BBJ1 to BBJ3
 
-# Letters that may stand between the number and a freighter mark: 767-300ERF, 777-300ERSF, 747-243B(SF).
+# Letters that may stand between the number and a freighter mark: 767-300ERF, 777-300ERSF, 747-243B(SF). 767-34AFER has
+# them behind it.
 FREIGHTER = re.compile(
-    r"(?:ER|LR|R|[ABDEM]|N[XY]?|ADV)?(F|SF|BCF|BDSF|BDQF|PCF|PTF|P2F|PF|MF|QF|FSCD|FREIGHTER|CONVERTED FREIGHTER)"
+    r"(?:ER|LR|R|[ABDEM]|N[XY]?|ADV)?(F|SF|BCF|BDSF|BDQF|PCF|PTF|P2F|PF|MF|QF|SDF|FSCD|FREIGHTER|CONVERTED FREIGHTER)"
+    r"(?:ER)?"
 )
 BIZJET = {
     "Airbus": re.compile(r"(?<![A-Z])X?A?CJ(?![A-Z])|PRESTIGE|ELITE"),
     "Boeing": re.compile(r"BBJ"),
 }
-DASHES = re.compile(r"\s*[-\u2010-\u2015\u2212]\s*")
+DASHES = re.compile(r"\s*[-\u2010-\u2015\u2043\u2212]+\s*")
+UNSEEN = re.compile(
+    "[\u00ad\u200b-\u200d\u2060\ufeff]"
+)  # soft hyphens and joiners, which come along when text is copied
 
 
 def place(constructor: str, aircraft_type: str) -> LabelPath:
@@ -192,7 +198,8 @@ def maker(aircraft_type: str) -> str:
     named, _ = _whose("", aircraft_type)
     if named:
         return explain("", aircraft_type).path.constructor
-    found = {name: explain(name, aircraft_type) for name in ("Airbus", "Boeing", "ATR", "Bombardier")}
+    first = re.split(r"[/&+,]", aircraft_type)[0]  # of A319/A320/A321
+    found = {name: explain(name, first) for name in ("Airbus", "Boeing", "ATR", "Bombardier")}
     sure = {label.path.constructor for label in found.values() if label.path.family or label.icao or label.roles}
     return sure.pop() if len(sure) == 1 else ""
 
@@ -213,7 +220,8 @@ def _whose(constructor: str, aircraft_type: str) -> tuple[str, str]:
     """Return the constructor in its usual spelling, and the type in capitals without the constructor's name."""
     constructor = " ".join(constructor.replace("_", " ").split())
     constructor = CONSTRUCTORS.get(constructor.lower(), constructor)
-    text = DASHES.sub("-", " ".join(aircraft_type.replace("_", " ").split())).upper()
+    text = UNSEEN.sub("", unicodedata.normalize("NFKC", aircraft_type))
+    text = DASHES.sub("-", " ".join(text.replace("_", " ").split())).upper()
     for spelling in sorted(CONSTRUCTORS, key=len, reverse=True):  # the longest first
         if (named := re.match(rf"{re.escape(spelling.upper())}(?![A-Z])[ -]*", text)) is not None:
             if constructor in ("", CONSTRUCTORS[spelling]):
@@ -224,11 +232,12 @@ def _whose(constructor: str, aircraft_type: str) -> tuple[str, str]:
 
 def _without_alternatives(read: _Reading, text: str) -> _Reading:
     """Go back up to the level that holds where `text` names two families (A320/A321) or series (737-700/800)."""
-    two = re.match(r"[AB]?(\d{3})\s*[/&+]\s*([AB]?)(\d{3})(?!\d)", text)
+    and_then = r"(?:\s*[/&+,]\s*|-[0-9A-Z]+\s*[/&+,]\s*(?=[AB]\d|\d{3}-))"
+    two = re.match(rf"[AB]?(\d{{3}}){and_then}[AB]?(\d{{3}})(?!\d)", text)
     known = {name.removeprefix("A") for name in (*AIRBUS_SERIES, *BOEING_SERIES)}
-    if two is not None and two[1] != two[3] and {two[1], two[3]} <= known:
-        return _Reading(why=f"It names two families, {two[1]} and {two[3]}.")
-    both = re.search(r"-(\d{1,4})\s*/\s*-?(\d{1,4})(?![0-9A-Z])", text)
+    if two is not None and two[1] != two[2] and {two[1], two[2]} <= known:
+        return _Reading(why=f"It names two families, {two[1]} and {two[2]}.")
+    both = re.search(r"-(\d{1,4})\s*[/&+,]\s*(?:[AB]?\d{3}-|-?)(\d{1,4})(?![0-9A-Z])", text)
     if both is not None and (len(both[1]), both[1][0]) != (len(both[2]), both[2][0]):
         return read._replace(model=None, icao="", why=f"It names two series, {both[1]} and {both[2]}.")
     return read
@@ -238,7 +247,9 @@ def _freight(read: _Reading) -> str | None:
     """Return the mark that makes it a freighter, None if there is none."""
     if read.model == "777F":
         return "F"
-    marks = (FREIGHTER.fullmatch(mark) for mark in re.findall(r"[A-Z0-9]+", read.marks))
+    marks = (
+        FREIGHTER.fullmatch(mark) for mark in re.findall(r"[A-Z0-9]++(?!-[A-Z]{4})", read.marks)
+    )  # not the F of F-GKXA
     return next((mark[1] for mark in marks if mark), None)
 
 
@@ -251,10 +262,12 @@ def _airbus(text: str) -> _Reading:
     rest = text[head.end() :]
     if family == "A220" and (bombardier := _a220(rest)) is not None:
         return bombardier
+    if family not in AIRBUS_NEO:
+        rest = re.sub(r"^[ -]?(?:NEO|XWB)[ -](?=\d{3})", "-", rest)  # A330neo-900
     # Only the A300 has letters before the dash or the number: A300B4-605R. A space instead of the dash is
     # trusted before a whole series number only.
-    number = re.match(r"(?:-?([BCF])\d-|-?| (?=\d00(?!\d)|10\d\d))(?:(10)\d\d|(\d)(\d)(\d))(?!\d)(N?)", rest)
-    old = family == "A300" and (re.match(r"-?([BCF])[24]", rest) or (number and number[3] in "12"))
+    number = re.match(r"(?:[ -]?([BCF])\d-|-?| (?=\d00(?!\d)|10\d\d))(?:(10)\d\d|(\d)(\d)(\d))(?!\d)(N?)", rest)
+    old = family == "A300" and (re.match(r"[ -]?([BCF])[24]", rest) or (number and number[3] in "12"))
     if number is None:
         why = f"It names the family {family}, and no model."
         if family in AIRBUS_NEO and (mark := AIRBUS_NEO[family].search(rest)):
@@ -281,10 +294,10 @@ def _airbus(text: str) -> _Reading:
 
 def _a220(text: str) -> _Reading | None:
     """Read the names that the A220 had when it was Bombardier's; None for any other text."""
-    name = re.search(r"(?<![A-Z0-9])(?:BD-?500(?:-1A1([01])(?![0-9]))?|CS([13])00|C ?-?SERIES)(?![0-9])", text)
+    name = re.search(r"(?<![A-Z0-9])(?:BD-?500(?:-1A1([01])(?![0-9]))?|CS-?([13])00|C[ -]?SERIES)(?![0-9])", text)
     if name is None:
         return None
-    deeper = re.search(r"1A1([01])(?![0-9])|CS([13])00(?![0-9])", text)
+    deeper = re.search(r"1A1([01])(?![0-9])|(?:CS-?|SERIES[ -])([13])00(?![0-9])", text)
     if deeper is None:
         return _Reading("A220", None, "", f"{name[0]} is what the A220 was called before.")
     series = deeper[2] or {"0": "1", "1": "3"}[deeper[1]]
@@ -306,11 +319,11 @@ def _boeing(text: str) -> _Reading:
     if family == "747" and (letters := re.match(r"[ -]?(S[PR])(?![A-Z])", rest)):
         return _Reading(family, f"747{letters[1]}", rest[letters.end() :], f"{letters[1]} is a 747 of its own.")
     if family == "777" and re.match(
-        r"-?F(?![A-Z])|-F[0-9A-Z]{2}(?![0-9A-Z])|[ -]FREIGHTER|-200(?:LR)?F(?![A-Z])", rest
+        r"[ -]?F(?![A-Z])|-F[0-9A-Z]{2}(?![0-9A-Z])|[ -]FREIGHTER|-200(?:LR)? ?F(?:REIGHTER)?(?![A-Z])", rest
     ):
         return _Reading(family, "777F", rest, "F in the place of the series is the freighter that Boeing builds.")
     # "747-8F" is a number with nothing behind it too: one letter is no customer.
-    plain = re.match(r"-(10|[789])([A-Z]?)(?![0-9A-Z])", rest)
+    plain = re.match(r"[ -](10|[789])([A-Z]?)(?![0-9A-Z])", rest)
     if plain and plain[1] in BOEING_PLAIN.get(family, ()):
         marks = f"{plain[2]} {rest[plain.end() :]}"
         return _Reading(family, f"{family}-{plain[1]}", marks, f"It is named {family}-{plain[1]}, without a customer.")
@@ -333,9 +346,9 @@ def _boeing(text: str) -> _Reading:
         return _Reading(family, "747-400LCF", kind, why)  # the outsize fuselage looks like no other
     if series == "737-900" and "BBJ3" in kind:
         return _Reading(family, "737-900ER", kind, f"{why} The BBJ3 was made from the 900ER only.")
-    reach = re.match(r" ?(?:(ER|LR)(?![A-Z])|(ER|LR)(?=(?:F|SF|MF|BCF|BDSF)(?![A-Z])))", kind)
+    reach = re.match(r"[ -]?(?:(ER|LR)(?![A-Z])|(ER|LR)(?=(?:F|SF|MF|BCF|BDSF)(?![A-Z])))", kind)
     if reach and (longer := series + (reach[1] or reach[2])) in BOEING_RANGES:
-        return _Reading(family, longer, kind, f"{why} {reach[0].strip()} makes it a type of its own.")
+        return _Reading(family, longer, kind, f"{why} {reach[1] or reach[2]} makes it a type of its own.")
     return _Reading(family, series, kind, why, _own_designator(series, kind))
 
 
@@ -358,7 +371,7 @@ def _special_737(rest: str) -> _Reading | None:
 
     The dash counts: a 737-8 is a MAX 8, which carries no customer code, and a 737-800 is its predecessor.
     """
-    if "WEDGETAIL" in rest:
+    if "WEDGETAIL" in rest or "AEW" in rest:
         return _Reading("737", "737-700 Wedgetail", rest, "The Wedgetail is a 737-700 with a radar on its back.")
     if high_density := re.match(r"-8-?200(?!\d)", rest):
         why = "The 737-8-200 is a MAX 8 with more seats."
@@ -367,10 +380,12 @@ def _special_737(rest: str) -> _Reading | None:
     if named is not None:
         number = named[1] or named[2] or named[3]
         return _Reading("737", f"737 MAX {number}", rest[named.end() :], f"It is named the MAX {number}.")
+    if series := re.match(r"-(\d00) ?MAX", rest):
+        return _Reading("737", None, rest, f"No MAX is of the series {series[1]}, so one of the two is wrong.")
     if plain := re.match(r"-(10|[789])(?![0-9A-Z])", rest):
         why = f"737-{plain[1]} without a customer is the MAX {plain[1]}; its predecessor is written 737-{plain[1]}00."
         return _Reading("737", f"737 MAX {plain[1]}", rest[plain.end() :], why)
-    if jet := re.match(r"[- ]?BBJ-?([123])(?!\d)", rest):
+    if jet := re.match(r"[- ]?BBJ[ -]?([123])(?!\d)", rest):
         model = BUSINESS_JETS[jet[1]]
         return _Reading("737", model, rest, f"BBJ{jet[1]} was made from the {model}.")
     return None

@@ -225,6 +225,22 @@ A400M-180 Atlas      | A400M |           | A400 | military
 A400M                | A400M |           | A400 | military
 C295M                |      |            |      |
 A390-800             |      |            |      |
+A300 B4-203          | A300 |            | A30B |
+A300 B4-605R         | A300 | A300-600   | A306 |
+A319N                | A319 | A319neo    | A19N |
+A320N                | A320 | A320neo    | A20N |
+A321N                | A321 | A321neo    | A21N |
+A321NX               | A321 | A321neo    | A21N |
+A321NY               | A321 | A321neo    | A21N |
+A330neo-900          | A330 | A330-900   | A339 |
+A350XWB-941          | A350 | A350-900   | A359 |
+A321-200SDF          | A321 | A321-200   | A321 | freighter
+A320-214 F-GKXA      | A320 | A320-200   | A320 |
+A320-214, A321-211   |     |            |      |
+A318/A319/A320       |     |            |      |
+CC-150T Polaris      | A310 | A310-300   | A310 | military
+CS-300               | A220 | A220-300   | BCS3 |
+CSeries 300          | A220 | A220-300   | BCS3 |
 A320-800             | A320 |            |      |
 """
 
@@ -546,6 +562,30 @@ B-52H Stratofortress |     |           | B52  | military
 Stearman             |     |           |      |
 314 Clipper          |     |           |      |
 Dash 80              |     |           |      |
+777-300-ER           | 777 | 777-300ER  | B77W |
+777 F                | 777 | 777F       | B77L | freighter
+777-200 F            | 777 | 777F       | B77L | freighter
+777-200 Freighter    | 777 | 777F       | B77L | freighter
+767-34AFER           | 767 | 767-300    | B763 | freighter
+737-800 MAX          | 737 |            |      |
+737-900 MAX          | 737 |            |      |
+737--8AS             | 737 | 737-800    | B738 |
+787 9                | 787 | 787-9      | B789 |
+747 8                | 747 | 747-8      | B748 |
+BBJ 2                | 737 | 737-800    | B738 | bizjet
+BBJ-3                | 737 | 737-900ER  | B739 | bizjet
+737-700 AEW&C        | 737 | 737-700 Wedgetail | E737 | military
+747LCF               | 747 | 747-400LCF | BLCF | freighter special
+747 Large Cargo Freighter | 747 | 747-400LCF | BLCF | freighter special
+747-123 Shuttle Carrier Aircraft | 747 | 747-100    | B741 | special
+YAL-1A               | 747 | 747-400    | B744 | military special
+C-22B                | 727 | 727-100    | B721 | military
+KC46A                |     |            | B762 | military
+P8A                  | 737 | 737-800    | P8   | military
+C17A                 |     |            | C17  | military
+737-300/737-400      | 737 |            |      |
+737-700, 737-800     | 737 |            |      |
+737-300/757-200      |     |            |      |
 """
 
 ATR = """

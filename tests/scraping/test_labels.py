@@ -300,6 +300,8 @@ def test_a_designator_may_stand_for_the_type(designator: str) -> None:
         ("KC-46A", "Boeing"),
         ("Boeing 314 Clipper", "Boeing"),
         ("BBJ2", "Boeing"),
+        ("A319/A320/A321", "Airbus"),
+        ("A320-214, A321-211", "Airbus"),
         ("DHC-8-402", ""),
         ("MD-83", ""),
         ("holiday", ""),
@@ -308,3 +310,12 @@ def test_a_designator_may_stand_for_the_type(designator: str) -> None:
 )
 def test_the_type_alone_tells_its_maker_where_only_one_makes_it(text: str, constructor: str) -> None:
     assert maker(text) == constructor
+
+
+@pytest.mark.parametrize(
+    "dash",
+    ["-", "--", " - ", *"\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u2212\ufe58\ufe63\uff0d", "\u00ad-", "\u200b-"],
+)
+def test_any_dash_will_do_and_what_nobody_sees_does_not_count(dash: str) -> None:
+    assert explain("Boeing", f"737{dash}8AS").path.model == "737-800"
+    assert explain("Airbus", f"A321{dash}271NX").path.model == "A321neo"
