@@ -85,7 +85,8 @@ def missing_extra(error: ModuleNotFoundError) -> str | None:
 def sentence(error: Exception) -> str | None:
     """Return what to tell the user about `error`; None if it is a bug, which deserves its traceback.
 
-    Every exception class of this project is written for users: its text says what was wrong and what to do. What the
+    Every exception class of this project is written for users: its text says what was wrong and what to do; one whose
+    exit code is not 1 has an `exit_code`. What the
     file system refuses (a folder that may not be written to, a full disk) is no bug either.
     """
     if isinstance(error, ModuleNotFoundError):
@@ -128,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         typer.secho("error: ", err=True, nl=False, fg="red", bold=True)
         typer.echo(text, err=True)
-        raise SystemExit(1) from None
+        raise SystemExit(getattr(error, "exit_code", 1)) from None
 
 
 def _end_without_reader() -> NoReturn:

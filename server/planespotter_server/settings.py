@@ -35,6 +35,12 @@ class ServerError(Exception):
     """The server cannot start; the text says why and what to do."""
 
 
+class SettingsError(ServerError):
+    """A setting is none, or has a value that it cannot have."""
+
+    exit_code = 2  # wrong usage, as of a flag that is unknown
+
+
 class Settings(BaseSettings):
     """Settings of the server. Sizes are in bytes and times in seconds unless the name says otherwise."""
 
@@ -153,7 +159,7 @@ class Settings(BaseSettings):
 def load_settings(config: Path | None = None, **flags: object) -> Settings:
     """Return the settings: `flags` (None: not given) before the environment before `config` before the defaults.
 
-    Raises ServerError, also for what is no setting.
+    Raises SettingsError, also for what is no setting.
     """
     in_file = _read_config(config) if config else {}
     in_environment = _check_environment()
@@ -167,7 +173,7 @@ def load_settings(config: Path | None = None, **flags: object) -> Settings:
         name = str(first["loc"][0])
         message = first["msg"].removeprefix("Value error, ")
         where = f", {name} in {config}" if config and name in in_file else ""
-        raise ServerError(
+        raise SettingsError(
             f"The setting {name} (flag --{name.replace('_', '-')}, variable {PREFIX}{name.upper()}{where}) cannot be "
             f"{first['input']!r}: {message[0].lower()}{message[1:]}."
         ) from error
@@ -178,7 +184,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise ServerError(f"The settings file {path} cannot be read as TOML: {why}.") from error
+        raise SettingsError(f"The settings file {path} cannot be read as TOML: {why}.") from error
     _refuse_unknown(content, Settings.model_fields, f"The settings file {path} has the line {{}}")
     for name in PATHS:  # as the shell would not: relative to the file, which may be used from anywhere
         if isinstance(content.get(name), str):
@@ -202,4 +208,4 @@ def _refuse_unknown(names: Iterable[str], settings: Iterable[str], where: str) -
         if name not in known.values():
             close = difflib.get_close_matches(name.removeprefix(PREFIX), known, 1)
             meant = f"Did you mean {known[close[0]]}?" if close else "`planespotter serve --help` lists them all."
-            raise ServerError(f"{where.format(name)}, which is no setting of the server. {meant}")
+            raise SettingsError(f"{where.format(name)}, which is no setting of the server. {meant}")

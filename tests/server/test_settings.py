@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from planespotter_client.main import main
 from planespotter_server import cli
 from planespotter_server.settings import MIB, ServerError, Settings, load_settings
 
@@ -122,3 +123,22 @@ def test_every_setting_has_a_flag_whose_help_gives_its_default() -> None:
             assert int(said.removesuffix(" MiB")) * MIB == field.default
         else:
             assert said == str(field.default) or float(said) == field.default
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--max-delay-ms=-1", "The setting max_delay_ms"),
+        ("--batch-sizes=many", "The setting batch_sizes"),
+        ("--no-such-flag", "no-such-flag"),
+        ("--config=nowhere.toml", "The settings file nowhere.toml cannot be read"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_wrong_usage_whoever_finds_it(
+    flag: str, words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", flag])
+    assert ended.value.code == 2
+    assert words in capsys.readouterr().err
