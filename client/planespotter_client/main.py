@@ -86,8 +86,8 @@ def sentence(error: Exception) -> str | None:
     """Return what to tell the user about `error`; None if it is a bug, which deserves its traceback.
 
     Every exception class of this project is written for users: its text says what was wrong and what to do; one whose
-    exit code is not 1 has an `exit_code`. What the
-    file system refuses (a folder that may not be written to, a full disk) is no bug either.
+    exit code is not 1 has an `exit_code`. What the file system refuses (a folder that may not be written to, a full
+    disk) is no bug either.
     """
     if isinstance(error, ModuleNotFoundError):
         extra = missing_extra(error)

@@ -127,6 +127,8 @@ def test_answers_come_in_the_order_of_the_photos_on_request(
         (["photos", "--link", "hard"], "--link belongs to --sort-into"),
         (["photos", "--null"], "--null belongs to -"),
         (["photos", "--fps", "2"], "--fps belongs to --frames"),
+        (["photos/", "--sort-into", "photos"], "is the folder whose photos are read, and what is filed is never"),
+        (["--watch", "photos", "--sort-into", "./photos"], "name another, such as photos/by-type."),
         (["--frames", "a.mp4", "--sort-into", "sorted"], "a frame of a video is in no file"),
     ],
 )

@@ -1,5 +1,6 @@
 """The command `planespotter classify`: its options, and what goes with what."""
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -214,6 +215,12 @@ def classify(
         raise typer.BadParameter("--overwrite and --retry-failed belong to --out.")
     if sort_into is None and link is not Link.COPY:
         raise typer.BadParameter("--link belongs to --sort-into.")
+    read = {os.path.realpath(path) for path in ([watch] if watch is not None else paths or ())}
+    if sort_into is not None and os.path.realpath(sort_into) in read:
+        raise typer.BadParameter(
+            f"--sort-into {sort_into} is the folder whose photos are read, and what is filed is never read again: name "
+            f"another, such as {sort_into / 'by-type'}."
+        )
     if frames is not None and sort_into is not None:
         raise typer.BadParameter("--sort-into files photos, and a frame of a video is in no file of its own.")
     if frames is None and fps is not None:
