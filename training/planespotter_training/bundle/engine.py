@@ -4,7 +4,8 @@ jax               the exported function under XLA; on a CPU or an accelerator
 openvino          the same network, built from its weights, under OpenVINO; on a CPU; in 8 bits if the bundle has
                   what that takes
 openvino-float32  the same, but never in 8 bits
-auto              jax on an accelerator, else OpenVINO where it is installed, else jax
+auto              jax on an accelerator, else OpenVINO where it is installed, else jax; in 8 bits only where the
+                  processor has instructions for them
 """
 
 import importlib.metadata
