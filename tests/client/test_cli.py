@@ -158,11 +158,42 @@ def test_a_second_run_does_only_what_is_left(
     assert "4 had an answer before." in said.err
     assert "1 had failed; --retry-failed tries them again" in said.err
     assert run("photos", "--server", "127.0.0.1:1", "--out", out) == 0, "there is nothing to ask a server for"
-    assert "has an answer for each of the 5 photos. 1 of them failed" in capsys.readouterr().err
+    assert "has an answer for each of the 5 photos, by tiny 1. 1 of them failed" in capsys.readouterr().err
     (here / "photos/damaged.jpg").write_bytes(paint("747"))
     assert run("photos", "--server", address, "--out", out, "--retry-failed") == 0
     assert run("photos", "--server", address, "--out", out, "--overwrite") == 0
     assert "5 photos in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_file_is_gone_on_with_by_the_network_and_the_settings_that_it_was_begun_with(
+    address: str, here: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    out = Path(f"answers.{suffix}")
+    asked = ["photos", "--out", out, "--server", address]
+    assert run(*asked, "--alternatives", 2) == 0
+    shutil.copy(ALL[0], "photos/new.jpg")
+    before = out.read_bytes()
+    others = {
+        "was begun with --alternatives 2, and this would add --alternatives 0.": asked,
+        "was begun with photos as they are, and this would add --shrink.": [*asked, "--alternatives", 2, "--shrink"],
+        "was begun with answers of first 7, and this would add answers of tiny 1.": [*asked, "--alternatives", 2],
+    }
+    noted = Path(f".{out}.begun")
+    for words, other in others.items():
+        if "first 7" in words:
+            noted.write_text(noted.read_text(encoding="utf-8").replace("tiny 1", "first 7"), encoding="utf-8")
+        assert run(*other) == 1
+        assert f"{out} {words} Go on with what it was begun with, name another --out" in capsys.readouterr().err
+        assert out.read_bytes() == before
+    noted.write_text(noted.read_text(encoding="utf-8").replace("first 7", "tiny 1"), encoding="utf-8")
+    assert run(*asked, "--alternatives", 2) == 0
+    assert run(*asked, "--overwrite") == 0
+    out.unlink()
+    assert run(*asked, "--alternatives", 1) == 0, "what was deleted counts no more"
+    Path("photos/new.jpg").rename("photos/newer.jpg")
+    out = out.rename(f"moved.{suffix}")
+    assert run("photos", "--out", out, "--server", address) == 0, "nobody knows with what it was begun"
 
 
 def test_a_killed_run_loses_nothing_that_was_written(address: str, here: Path) -> None:

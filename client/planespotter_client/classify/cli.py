@@ -70,7 +70,7 @@ def classify(
         Path | None,
         typer.Option(
             help="Write answers to this file (.csv, .jsonl, .parquet). If it is there already, the photos that it has "
-            "an answer for are skipped and the others added.",
+            "an answer for are skipped and the others added, by the same network and settings.",
             dir_okay=False,
             show_default=False,
             rich_help_panel=OUTPUT,

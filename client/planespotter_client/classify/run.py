@@ -12,7 +12,7 @@ import typer
 
 from planespotter_client import PhotoAnswer, PlaneSpotter
 from planespotter_client._errors import PlaneSpotterError
-from planespotter_client.classify import progress, rows, sorting, sources, writers
+from planespotter_client.classify import begun, progress, rows, sorting, sources, writers
 from planespotter_client.classify.journal import Answers, answers_file
 from planespotter_client.classify.parquet import journal_of, parquet_file
 from planespotter_client.classify.truth import cut_short
@@ -58,13 +58,14 @@ def run(plan: Plan) -> int:
     try:
         with ExitStack() as stack:
             kept = stack.enter_context(_kept(plan))
+            fresh = not (kept and kept.done)
             source = stack.enter_context(_source(plan, kept, tally, troubles))
             if plan.watch is None:
                 first = next(source.photos, None)
                 if first is None:
                     return _nothing_left(plan, kept, tally, troubles)
                 source.photos = itertools.chain([first], source.photos)
-            _answer(plan, kept, source, tally, stack)
+            _answer(plan, kept, fresh, source, tally, stack)
     except KeyboardInterrupt:
         _note_damaged(tally)
         go_on = f" and kept in {plan.out}. Run the same command again to go on" if plan.out else ""
@@ -80,14 +81,18 @@ def run(plan: Plan) -> int:
     return SOME_FAILED if tally.failed or tally.unfiled or tally.damaged or troubles else ALL_WELL
 
 
-def _answer(plan: Plan, kept: Answers | None, source: sources.Source, tally: progress.Tally, stack: ExitStack) -> None:
-    """Stream `source` and make of the answers what `plan` says."""
+def _answer(
+    plan: Plan, kept: Answers | None, fresh: bool, source: sources.Source, tally: progress.Tally, stack: ExitStack
+) -> None:
+    """Stream `source` and make of the answers what `plan` says. `fresh` says that no earlier run has `kept` any."""
     address, own = stack.enter_context(server_or_own(plan.server, plan.model))
     spotter = stack.enter_context(PlaneSpotter(address, timeout=plan.wait, **({} if own else plan.connection)))
     # If the server cannot be reached or has no such answers, this says so before anything is written.
+    network = spotter.model()
+    if plan.out is not None:
+        _begin(plan, plan.out, fresh, f"{network.name} {network.version}")
     answers: Iterator[PhotoAnswer]
     if plan.watch is not None and not own:
-        spotter.model()
         answers = lasting(spotter, source.photos, _note_gone, **plan.stream)
     else:
         answers = spotter.stream(source.photos, **plan.stream)
@@ -110,12 +115,27 @@ def _answer(plan: Plan, kept: Answers | None, source: sources.Source, tally: pro
         raise cut_short(error, tally.answered, source.due()) from error
 
 
+def _begin(plan: Plan, out: Path, fresh: bool, network: str) -> None:
+    """Make sure that `out` has answers of `network` alone, which are about to come; note so if it is `fresh`."""
+    if fresh:
+        begun.note(out, network=network, **_settings(plan))
+    else:
+        begun.check(out, network=network)
+
+
+def _settings(plan: Plan) -> dict[str, Any]:
+    """Return what, beside the network, decides what answers say."""
+    return {name: plan.stream[name] for name in ("alternatives", "shrink")}
+
+
 def _kept(plan: Plan) -> "AbstractContextManager[Answers | None]":
     if plan.out is None:
         return nullcontext()
     if plan.overwrite:
         for file in (plan.out, journal_of(plan.out)):
             file.unlink(missing_ok=True)
+        begun.forget(plan.out)
+    begun.check(plan.out, **_settings(plan))
     if plan.form is Format.PARQUET:
         return parquet_file(plan.out, plan.columns, retry_failed=plan.retry_failed)
     return answers_file(plan.out, plan.columns, lines=plan.form is Format.JSONL, retry_failed=plan.retry_failed)
@@ -154,7 +174,8 @@ def _nothing_left(plan: Plan, kept: Answers | None, tally: progress.Tally, troub
     failed = kept.done.failed if kept else 0
     again = f" {failed:,} of them failed; --retry-failed tries them again." if failed else ""
     each = "the photo" if tally.skipped == 1 else f"each of the {progress.photos(tally.skipped)}"
-    _note(f"{plan.out} has an answer for {each}.{again}")
+    network = begun.with_what(plan.out).get("network") if plan.out else None
+    _note(f"{plan.out} has an answer for {each}{f', by {network}' if network else ''}.{again}")
     return SOME_FAILED if troubles else ALL_WELL
 
 
