@@ -1,8 +1,9 @@
 """What photos look like: copies in another size or quality are found, and other photos are not taken for them."""
 
 import io
-import time
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from pathlib import Path
 
@@ -157,21 +158,31 @@ def test_what_was_seen_is_kept_until_the_file_changes(tmp_path: Path, monkeypatc
 def test_an_interrupted_look_ends_soon_and_keeps_what_it_saw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = dict.fromkeys(store(tmp_path, **{f"p{number}": jpeg(scene(1)) for number in range(200)}), 0)
     seen: list[Path] = []
+    cancelled = threading.Event()
 
-    def slow(path: Path, cut: int = 0) -> Look:
+    def watched(path: Path, cut: int = 0) -> Look:
         seen.append(path)
-        time.sleep(0.01)
+        if len(seen) > 20:
+            assert cancelled.wait(300)
         return look_at(path, cut)
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            super().shutdown(wait=False, cancel_futures=cancel_futures)
+            cancelled.set()
+            super().shutdown(wait=wait)
 
     def interrupt(done: int, total: int) -> None:
         if done == 5:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(looks, "look_at", slow)
-    with pytest.raises(KeyboardInterrupt):
-        look_at_all(tmp_path, files, interrupt)
+    monkeypatch.setattr(looks, "look_at", watched)
+    with monkeypatch.context() as patch:
+        patch.setattr(looks, "ThreadPoolExecutor", lambda _: Pool(3))
+        with pytest.raises(KeyboardInterrupt):
+            look_at_all(tmp_path, files, interrupt)
     before = len(seen)
-    assert before < 150
+    assert before <= 20 + 3, "what had not begun was not begun any more"
     assert len(look_at_all(tmp_path, files)) == 200
     assert len(seen) == before + 195
 
