@@ -4,10 +4,11 @@ import io
 import os
 import shutil
 import signal
+import socket
 import struct
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -154,3 +155,12 @@ def bad_photos(paint: Callable[..., bytes]) -> dict[str, tuple[bytes, str]]:
         "truncated": (paint("747")[:300], "PHOTO_UNDECODABLE"),
         "huge": (huge_png(), "PHOTO_TOO_LARGE"),
     }
+
+
+@pytest.fixture
+def kept_port() -> Iterator[int]:
+    """A port that no other program is given meanwhile, for one server of ours after the other, or for none."""
+    with socket.socket() as holder:  # which does not listen
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield int(holder.getsockname()[1])

@@ -263,13 +263,12 @@ def test_a_folder_is_watched_until_ctrl_c(address: str, here: Path, paint: Paint
     assert seen() == sorted([*ALL, "photos/half.jpg", "photos/new.jpg"])
 
 
-def test_a_server_that_goes_away_is_waited_for(tiny_bundle: Path, here: Path, paint: Paint) -> None:
-    def serve(port: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [*PLANESPOTTER, "serve", "--model", str(tiny_bundle), "--port", port], stdout=subprocess.PIPE, text=True
-        )
+def test_a_server_that_goes_away_is_waited_for(tiny_bundle: Path, here: Path, paint: Paint, kept_port: int) -> None:
+    def serve() -> "subprocess.Popen[str]":
+        command = [*PLANESPOTTER, "serve", "--model", str(tiny_bundle), "--port", str(kept_port)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
-    server = serve("0")
+    server = serve()
     assert server.stdout
     address = server.stdout.readline().split()[-1]
     command = [*PLANESPOTTER, "classify", "--watch", "photos", "--server", address, "--wait", "20", "--format", "table"]
@@ -282,7 +281,7 @@ def test_a_server_that_goes_away_is_waited_for(tiny_bundle: Path, here: Path, pa
         server.kill()
         server.communicate()
         (here / "photos/new.jpg").write_bytes(paint("A320neo"))
-        server = serve(address.rpartition(":")[2])
+        server = serve()
         assert process.stdout.readline().startswith("photos/new.jpg: Airbus A320neo")
         process.terminate()
         assert process.stdout.read() == ""

@@ -8,7 +8,6 @@ import queue
 import random
 import re
 import signal
-import socket
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -501,15 +500,6 @@ def scripted(servicer: Scripted, checks: health.HealthServicer | None = None) ->
     finally:
         servicer.over.set()
         server.stop(None).wait()
-
-
-@pytest.fixture
-def kept_port() -> Iterator[int]:
-    """A port that no other program is given meanwhile, for one server of ours after the other."""
-    with socket.socket() as holder:  # which does not listen
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holder.bind(("127.0.0.1", 0))
-        yield int(holder.getsockname()[1])
 
 
 async def test_no_server_gets_a_sentence(connect: Any, paint: Paint) -> None:

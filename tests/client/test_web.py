@@ -264,11 +264,11 @@ def test_figures_are_said_in_words() -> None:
     assert saying.knows(model) == "It knows 3 types of Airbus and Boeing."
 
 
-def test_no_server_is_a_sentence_and_may_come_back(free_port: int) -> None:
-    with web("--server", f"127.0.0.1:{free_port}") as (url, process):
+def test_no_server_is_a_sentence_and_may_come_back(kept_port: int) -> None:
+    with web("--server", f"127.0.0.1:{kept_port}") as (url, process):
         for answer in (asked(url, "model"), posted(url, parcel({"1": b"x"}))):
             assert answer.status_code == 503
-            assert f"No planespotter server answers at 127.0.0.1:{free_port}" in answer.json()["error"]
+            assert f"No planespotter server answers at 127.0.0.1:{kept_port}" in answer.json()["error"]
             assert answer.json()["again"] is True
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
@@ -278,13 +278,6 @@ def test_sigterm_ends_it_well(page: str) -> None:
     with web("--server", "127.0.0.1:1") as (_, process):
         process.terminate()
         assert process.wait(60) == 0
-
-
-@pytest.fixture
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
 
 
 def run(*arguments: object) -> int:

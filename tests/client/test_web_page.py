@@ -3,7 +3,6 @@
 import base64
 import csv
 import io
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -343,18 +342,16 @@ def test_a_photo_beyond_the_limit_is_said_to_be_so_and_can_be_made_smaller(opene
 
 
 def test_while_the_server_is_away_photos_are_kept_and_sent_when_it_is_back(
-    opened: Any, folder: Path, tiny_bundle: Path
+    opened: Any, folder: Path, tiny_bundle: Path, kept_port: int
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-    trouble = f"No planespotter server answers at 127.0.0.1:{port}"
-    with web("--server", f"127.0.0.1:{port}") as (url, _):
+    trouble = f"No planespotter server answers at 127.0.0.1:{kept_port}"
+    with web("--server", f"127.0.0.1:{kept_port}") as (url, _):
         tab = opened(url)
         expect(tab.get_by_role("alert")).to_contain_text(trouble)
         drop(tab, folder / "trip")
         expect(tab.get_by_role("alert")).to_contain_text("5 photos wait and are sent again")
         (folder / "trip" / "day 9" / "747.jpg").unlink()
-        with server_of(tiny_bundle, port) as (_, process):
+        with server_of(tiny_bundle, kept_port) as (_, process):
             wait_until_done(tab, 5)
             expect(tab.get_by_role("alert")).to_be_hidden()
             gone = tab.locator("#cards > li", has_text="747")

@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -120,15 +119,8 @@ def test_four_devices_share_the_batch_and_come_to_the_same_loss(whole: Path, pai
         assert four["gradient_norm"] == pytest.approx(one["gradient_norm"], rel=1e-2)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def test_two_processes_of_two_devices_train_one_network_and_come_to_the_same_loss(
-    painted: Path, tmp_path: Path
+    painted: Path, tmp_path: Path, kept_port: int
 ) -> None:
     """They find one another as hosts do; each decodes its half of every batch."""
     settings = (*SMALL, *AS_THEY_ARE, "steps_per_epoch=4", "train_from=heads", "learning_rate=0.01")
@@ -138,7 +130,7 @@ def test_two_processes_of_two_devices_train_one_network_and_come_to_the_same_los
     environment = {
         **os.environ,
         "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-        "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}",
+        "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{kept_port}",
         "JAX_NUM_PROCESSES": "2",
     }
     with ExitStack() as ended:
