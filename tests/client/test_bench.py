@@ -22,6 +22,7 @@ from planespotter_client.main import main as planespotter
 
 PLANESPOTTER = [sys.executable, "-m", "planespotter_client.main"]
 QUICK = ("--seconds", "0.6", "--warm-up", "0.2", "--deadline", "300")
+UNHURRIED = ("--seconds", "300", "--deadline", "300")  # it ends before that, with its number of photos
 
 
 def call(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -70,7 +71,7 @@ def test_each_way_of_sending_is_answered_in_both_kinds_of_loop(
 
 @pytest.mark.parametrize("mode", ["unary", "batch", "stream"])
 def test_a_number_of_photos_is_sent_exactly(mode: str, address: str, photos: Path, tmp_path: Path) -> None:
-    options = ("--mode", mode, "--photos", 37, "--callers", 5, "--processes", 2, "--batch-size", 4)
+    options = ("--mode", mode, "--photos", 37, "--callers", 5, "--processes", 2, "--batch-size", 4, *UNHURRIED)
     [step] = measured(tmp_path, photos, "--server", address, *options)["steps"]
     assert step["answers"]["photos"] == 37
 
@@ -78,9 +79,8 @@ def test_a_number_of_photos_is_sent_exactly(mode: str, address: str, photos: Pat
 def test_photos_that_fail_are_counted_by_code_and_reason(address: str, tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"no photo")
     for mode in ("unary", "batch", "stream"):
-        done = call(
-            "bench", tmp_path / "bad.jpg", "--server", address, "--mode", mode, "--photos", 9, "--batch-size", 3
-        )
+        options = ("--server", address, "--mode", mode, "--photos", 9, "--batch-size", 3, *UNHURRIED)
+        done = call("bench", tmp_path / "bad.jpg", *options)
         assert done.returncode == 1, "not one answer"
         assert "9 photos: INVALID_ARGUMENT (PHOTO_FORMAT_UNSUPPORTED)" in done.stdout
 
@@ -89,7 +89,11 @@ def test_the_report_is_a_page_with_pictures_that_are_told_in_words_too(
     address: str, photos: Path, tmp_path: Path
 ) -> None:
     page = tmp_path / "reports" / "report.html"
-    done = call("bench", photos, "--server", address, "--sweep", "callers=1,4", *QUICK, "--out", page)
+    options = ("--server", address, "--sweep", "callers=1,4", *QUICK, "--out", page)
+    for seconds in (0.6, 6, 60):  # longer only where the machine has too much else to do
+        done = call("bench", photos, *options, "--seconds", seconds)
+        if done.returncode == 0:
+            break
     assert done.returncode == 0, done.stderr
     assert "1 caller" in done.stdout
     assert "4 callers" in done.stdout
@@ -107,8 +111,11 @@ def test_the_report_is_a_page_with_pictures_that_are_told_in_words_too(
 
 
 def test_a_soak_cancels_and_reconnects_and_watches_the_server(address: str, photos: Path, tmp_path: Path) -> None:
-    options = ("--soak", "0.05", "--warm-up", "0", "--server-pid", os.getpid())  # of any process on this machine
-    [step] = measured(tmp_path, photos, "--server", address, *options)["steps"]
+    options = ("--warm-up", "0", "--deadline", "300", "--server-pid", os.getpid())  # of any process on this machine
+    for minutes in (0.05, 0.5, 2):  # longer only where the machine has too much else to do
+        [step] = measured(tmp_path, photos, "--server", address, *options, "--soak", minutes)["steps"]
+        if step["connections"] > 8:
+            break
     assert step["load"]["modes"] == ["unary", "batch", "stream"]
     assert step["errors"] == []
     assert step["connections"] > 8
