@@ -286,26 +286,34 @@ def test_new_versions_take_over_under_load_and_broken_ones_do_not(
         assert started.wait(120) == 0
 
 
-# The command with an engine that works for a while and then only fails, or never returns.
+# The command with an engine that works for a while and then, with photos waiting, only fails, or never returns.
 BREAKING = """
 import sys, time
 from planespotter_client.main import main
 from planespotter_training import bundle
 
-load = bundle.load_engine
+load, decode, decoded = bundle.load_engine, bundle.decode, []
+
+def counting(*arguments):
+    decoded.append(1)
+    return decode(*arguments)
 
 class Breaking:
     def __init__(self, engine):
-        self.engine, self.batch_sizes, self.left = engine, engine.batch_sizes, 20
+        self.engine, self.batch_sizes, self.left, self.taken = engine, engine.batch_sizes, 20, 0
         self.description, self.in_flight = engine.description, engine.in_flight
     def run(self, photos):
         self.left -= 1
+        self.taken += len(photos)
+        while self.left == -1 and len(decoded) < self.taken + 30:  # more than it is given before it is given up
+            time.sleep(0.01)
         if self.left < 0 and sys.argv[1] == "fails":
             raise RuntimeError("/dev/secret: the device is gone")
         time.sleep(3600 if self.left < 0 else 0)
         return self.engine.run(photos)
 
 bundle.load_engine = lambda *arguments: Breaking(load(*arguments))
+bundle.decode = counting
 main(sys.argv[2:])
 """
 
