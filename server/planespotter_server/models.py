@@ -48,21 +48,22 @@ class Models:
         self._first = min(self._served, key=natural_order, default="")
         return [classifier for classifier in before if classifier not in versions.values()]
 
-    def find(self, name: str = "", version: str = "", field: str = "options.model_name") -> Classifier:
+    def find(self, name: str = "", version: str = "") -> Classifier:
         """Return the model that answers to `name` and `version`, each "" if not given; `version` then is the highest.
 
-        Raises Refusal MODEL_NOT_FOUND, which says what there is; `field` is where in the request the name stands.
+        Raises Refusal MODEL_NOT_FOUND, which says what there is.
         """
-        versions = self._served.get(name or self.default, {})
+        asked = name or self.default
+        versions = self._served.get(asked, {})
         found = versions.get(version or next(iter(versions), ""))
         if found is not None:
             return found
         served: Iterable[str]
         if versions:
-            what = f"version {shortened(repr(version))} of the model {name or self.default!r}"
+            what = f"version {shortened(repr(version))} of the model {asked!r}"
             served, advice = versions, "Leave model_version empty to take the highest."
         else:
-            what = f"model {shortened(repr(name))}"
+            what = f"model {shortened(repr(asked))}"
             served, advice = self._served, "Leave model_name empty to take the default."
         names = sorted(served, key=natural_order)
         listed = ", ".join(map(repr, names[:NAMES_LISTED]))
@@ -71,11 +72,10 @@ class Models:
             "MODEL_NOT_FOUND",
             f"There is no {what} here; this server serves {shortened(listed, 400)}{more}. {advice}",
             metadata={
-                "model_name": shortened(name),
+                "model_name": shortened(asked),
                 "model_version": shortened(version),
                 "served": shortened(listed, 400),
             },
-            field=field,
         )
 
     def all(self) -> list[Classifier]:

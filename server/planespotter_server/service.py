@@ -143,7 +143,7 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:  # noqa: N802
         """Describe a model."""
         self._check_open()
-        model = self._describe(self.models.find(request.model_name, request.model_version, "model_name"))
+        model = self._describe(self.models.find(request.model_name, request.model_version))
         return pb.GetModelResponse(model=model, limits=messages.limits(self._settings))
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:  # noqa: N802

@@ -398,6 +398,17 @@ async def test_a_batch_of_too_many_photos_is_refused(serve: Serve, paint: Paint)
 # Trouble
 
 
+async def test_a_method_that_health_only_names_is_no_bug(
+    serve: Serve, capsys: pytest.CaptureFixture[str], restored_logs: None
+) -> None:
+    configure_logs()
+    channel = await serve()
+    ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/grpc.health.v1.Health/List")
+    status = await status_of(ask(b""))
+    assert (status.code, reason(status)) == (code_pb2.UNIMPLEMENTED, "METHOD_UNKNOWN")
+    assert capsys.readouterr().err == ""
+
+
 async def test_no_exception_text_leaves_the_server(serve: Serve, paint: Paint) -> None:
     channel = await serve(engine=Broken(), device_failures=100)
     status = await status_of(service(channel).Classify(pb.ClassifyRequest(photo=paint("747"))))
@@ -586,6 +597,18 @@ async def test_a_version_that_is_not_served_is_not_found(library: grpc.aio.Chann
     status = await status_of(service(library).Classify(pb.ClassifyRequest(photo=paint("747"), options=options)))
     assert (status.code, reason(status)) == (code_pb2.NOT_FOUND, "MODEL_NOT_FOUND")
     assert "no version '2' of the model 'c' here; this server serves '1'" in status.message
+
+
+async def test_a_version_that_the_default_model_lacks_is_told_with_its_name(
+    library: grpc.aio.Channel,
+) -> None:
+    status = await status_of(service(library).GetModel(pb.GetModelRequest(model_version="99")))
+    info, resource = error_details_pb2.ErrorInfo(), error_details_pb2.ResourceInfo()
+    assert status.details[0].Unpack(info)
+    assert status.details[1].Unpack(resource)
+    default = (await service(library).GetModel(pb.GetModelRequest())).model.name
+    assert resource.resource_name == info.metadata["model_name"] == default
+    assert info.metadata["model_version"] == "99"
 
 
 @pytest.mark.parametrize("page_size", [0, 1, 2, 3, 4, 10**9])
