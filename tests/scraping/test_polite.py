@@ -38,8 +38,8 @@ class Moods:
 
     @property
     def pages(self) -> list[str]:
-        """The paths that were asked, without those of which a page is made; the browser asks for its icon by itself."""
-        parts = ("/static/", "/api/", "/images/", "/favicon.ico")
+        """The paths that were asked, without those of which a page is made."""
+        parts = ("/static/", "/api/", "/images/")
         return [path for path, _ in self.asked if not path.startswith(parts)]
 
     def times(self, path: str) -> list[float]:

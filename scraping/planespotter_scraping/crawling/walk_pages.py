@@ -165,9 +165,10 @@ class _PageReader:
     async def prepare(self, context: PlaywrightPreNavCrawlingContext) -> None:
         """Keep the browser from loading pictures and fonts: the addresses are enough. Log in, if the user has.
 
+        Nor does it ask for the icon of a tab, which would be a second request to a site that has refused the first.
         Styles are loaded, once: how far a page can be scrolled depends on them, and what a screenshot tells.
         """
-        await context.block_requests(url_patterns=[f".{kind}" for kind in KINDS_NOT_LOADED])
+        await context.block_requests(url_patterns=[*(f".{kind}" for kind in KINDS_NOT_LOADED), "/favicon.ico"])
         if self.login is not None and context.page.context not in self.logged_in:
             await context.page.context.set_storage_state(self.login)
             self.logged_in.add(context.page.context)
