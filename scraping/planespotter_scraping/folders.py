@@ -45,6 +45,7 @@ class Imported:
     stored: int = 0
     known: int = 0  # in the catalog already
     copies: dict[str, str] = field(default_factory=dict)  # exact copies, and the file that each is a copy of
+    disagreeing: dict[str, str] = field(default_factory=dict)  # those of them that have another label, and both labels
     unreadable: dict[str, str] = field(default_factory=dict)  # files that were left out, and why
     unplaced: Counter[str] = field(default_factory=Counter)  # stored, but without a family: by what is known
     other_kinds: Counter[str] = field(default_factory=Counter)  # files that are no images, by their suffix
@@ -97,8 +98,9 @@ def import_folder(
     with hold(out):
         held = catalog.image_hashes(out)
         first: dict[str, str] = {}
-        for file, given in rows.items():
-            _import_one(folder, file, given, out, source, link, held, first, outcome)
+        # Of exact copies the first is stored: one whose label tells most.
+        for file in sorted(rows, key=lambda file: -_depth(_place(rows[file]))):
+            _import_one(folder, file, rows, out, source, link, held, first, outcome)
             progress(outcome, len(rows))
         attribution.refresh(out)
     return outcome
@@ -107,7 +109,7 @@ def import_folder(
 def _import_one(
     folder: Path,
     file: str,
-    given: Mapping[str, str],
+    rows: Mapping[str, Mapping[str, str]],
     out: Path,
     source: str,
     link: bool,
@@ -115,13 +117,18 @@ def _import_one(
     first: dict[str, str],
     outcome: Imported,
 ) -> None:
-    """Add one image; `held` has the hashes in the catalog, `first` the file of each hash that was met in this run."""
+    """Add one image of those that `rows` describes.
+
+    `held` has the hashes in the catalog, `first` the file of each hash that was met in this run.
+    """
     path = folder / file
     try:
         data = path.read_bytes()
         digest = hashlib.sha256(data).hexdigest()
         if digest in first:
             outcome.copies[file] = first[digest]
+            if said := _disagreement(_place(rows[file]), _place(rows[first[digest]])):
+                outcome.disagreeing[file] = said
             return
         if digest not in held:
             kind, width, height = examine(data)
@@ -135,7 +142,8 @@ def _import_one(
     if digest in held:
         outcome.known += 1
         return
-    place = explain(given["constructor"], given["aircraft_type"]).path
+    given = rows[file]
+    place = _place(given)
     row = {
         **given,
         "constructor": place.constructor,
@@ -174,8 +182,20 @@ def labels_of(folder: Path, file: str) -> dict[str, str]:
 
 
 def _depth(path: LabelPath) -> int:
-    """Return how far below its constructor a place is."""
-    return (path.family is not None) + (path.model is not None)
+    """Return how far down the label tree a place is."""
+    return (path.constructor != "") + (path.family is not None) + (path.model is not None)
+
+
+def _place(given: Mapping[str, str]) -> LabelPath:
+    """Return where a photo belongs by what is given for it."""
+    return explain(given["constructor"], given["aircraft_type"]).path
+
+
+def _disagreement(one: LabelPath, other: LabelPath) -> str:
+    """Return what two labels of one picture say, "" unless they differ in something that both say."""
+    differ = any(a and b and a != b for a, b in zip(one, other, strict=True))
+    names = (path.model or path.family or path.constructor for path in (one, other))
+    return " and ".join(names) if differ else ""
 
 
 def read_labels(path: Path) -> dict[str, dict[str, str]]:

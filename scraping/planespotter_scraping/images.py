@@ -2,7 +2,7 @@
 
 import io
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 IMAGE_BYTES, IMAGE_PIXELS = 32 << 20, 50_000_000  # more than any photo of an airliner needs
 SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}
@@ -19,5 +19,18 @@ def examine(data: bytes) -> tuple[str, int, int]:
             image.load()
             return str(image.format), image.width, image.height
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        start = data[:20].decode("ascii", errors="replace")
-        raise ValueError(f"what came is not a whole image ({type(error).__name__}; it begins {start!r})") from None
+        raise ValueError(what_is_wrong(data, error)) from None
+
+
+def what_is_wrong(data: bytes, error: Exception) -> str:
+    """Say why `data` could not be read as an image, when that has brought `error`."""
+    start = data[:20].strip()
+    if not start:
+        return "the file is empty"
+    if not isinstance(error, UnidentifiedImageError):
+        return "it is not a whole image: its end is missing, or it is damaged"
+    if start.startswith(b"<"):
+        return "it is not a whole image, but a web page"
+    if start.isascii() and start.decode().isprintable():
+        return f"it is not a whole image, but text that begins {start.decode()!r}"
+    return "it is not a whole image, but a file of another kind"

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from planespotter_scraping.images import SUFFIXES
+from planespotter_scraping.images import SUFFIXES, what_is_wrong
 from planespotter_scraping.whole_file import replacing
 
 SIDE, LOW = 32, 8  # of the grey version, and of the square of its lowest frequencies
@@ -73,8 +73,7 @@ def look_at(path: Path, cut: int = 0) -> Look:
             width, height = upright_size(image)
             small = _small(image, cut)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = "the file is empty" if not data else f"it is not a whole image ({type(error).__name__})"
-        return Look(sha256=hashlib.sha256(data).hexdigest(), broken=reason)
+        return Look(sha256=hashlib.sha256(data).hexdigest(), broken=what_is_wrong(data, error))
     contrast = float(small.std())
     return Look(hashlib.sha256(data).hexdigest(), width, height - cut, round(contrast, 2), _phash(_frequencies(small)))
 

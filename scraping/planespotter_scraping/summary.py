@@ -61,9 +61,12 @@ def import_sentences(outcome: "Imported") -> Iterator[str]:
     """Yield what an import did, a sentence for each thing that there is to say."""
     yield f"{some(outcome.stored, 'photo')} stored, {outcome.known} known already."
     for file, original in _some(outcome.copies):
-        yield f"Left out: {file} is an exact copy of {original}."
+        yield f"Left out: {file} is an exact copy of {original}{_but(outcome, file)}."
     if len(outcome.copies) > SHOWN:
-        yield f"Left out: {len(outcome.copies)} exact copies in all."
+        yield (
+            f"Left out: {len(outcome.copies)} exact copies in all, "
+            f"{len(outcome.disagreeing)} of them with labels that disagree."
+        )
     for file, reason in _some(outcome.unreadable):
         yield f"Left out: {file} cannot be read: {reason.rstrip('.')}."
     if len(outcome.unreadable) > SHOWN:
@@ -71,12 +74,18 @@ def import_sentences(outcome: "Imported") -> Iterator[str]:
     if outcome.unplaced:
         names = ", ".join(f"{name} ({count})" for name, count in outcome.unplaced.most_common(SHOWN))
         more = ", ..." if len(outcome.unplaced) > SHOWN else ""
-        yield f"{outcome.unplaced.total()} photos are kept without a family, as all that is known is: {names}{more}."
+        kept = some(outcome.unplaced.total(), "photo")
+        yield f"Without a family: {kept}, as all that is known is: {names}{more}."
     if outcome.not_listed:
         yield f"{outcome.not_listed} images in the folder are left out, since the labels do not name them."
     if outcome.other_kinds:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in outcome.other_kinds.most_common(SHOWN))
         yield f"Files that are no JPEG, PNG or WebP are left out: {kinds}."
+
+
+def _but(outcome: "Imported", file: str) -> str:
+    """Say that the labels of a copy disagree, if they do."""
+    return f", but their labels disagree: {outcome.disagreeing[file]}" if file in outcome.disagreeing else ""
 
 
 def _some(things: dict[str, str]) -> list[tuple[str, str]]:

@@ -110,9 +110,19 @@ async def test_an_image_without_end_is_not_read_for_long() -> None:
             await fetch(client, f"http://127.0.0.1:{port}/1.jpg")
 
 
-@pytest.mark.parametrize("data", [b"", b"<html>", b"\xff\xd8\xff", b"GIF89a"])
-def test_what_is_no_image_is_refused(data: bytes) -> None:
-    with pytest.raises(ValueError, match="not a whole image"):
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "the file is empty"),
+        (b"\n<!doctype html><p>Not found", "not a whole image, but a web page"),
+        (b"No such photo.", "not a whole image, but text that begins 'No such photo.'"),
+        (b"\xff\xd8\xff", "not a whole image, but a file of another kind"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 30, "not a whole image, but a file of another kind"),
+        (b"GIF89a\x01\x00\x01\x00\x80\x00\x00", "not a whole image, but a file of another kind"),
+    ],
+)
+def test_what_is_no_image_is_refused(data: bytes, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
         images.examine(data)
 
 

@@ -12,6 +12,7 @@ from planespotter_scraping import catalog, folders
 from planespotter_scraping.catalog import CatalogError
 from planespotter_scraping.cli import app
 from planespotter_scraping.folders import Imported, import_folder, labels_of
+from planespotter_scraping.summary import import_sentences
 
 
 def photo(path: Path, colour: int, size: tuple[int, int] = (60, 40)) -> Path:
@@ -71,6 +72,20 @@ def test_what_was_left_out_or_not_placed_is_told(tmp_path: Path, pictures: Path)
     assert "not a whole image" in outcome.unreadable["holiday/broken.jpg"]
     assert outcome.unplaced == {"holiday": 1}
     assert outcome.other_kinds == {".txt": 1}
+
+
+def test_of_exact_copies_the_one_whose_label_tells_most_is_stored_and_a_contradiction_is_told(
+    tmp_path: Path, pictures: Path
+) -> None:
+    for folder in ("000 new", "Airbus", "Airbus/A320", "Airbus/A350-941"):
+        (pictures / folder).mkdir(exist_ok=True)
+        (pictures / folder / "copy.webp").write_bytes((pictures / "Airbus" / "A320-214" / "3.webp").read_bytes())
+    outcome = import_folder(pictures, tmp_path / "out")
+    assert ("Airbus", "A320", "A320-200", "A320-214") in labels(tmp_path / "out")
+    assert outcome.copies["000 new/copy.webp"] == "Airbus/A320-214/3.webp"
+    assert outcome.disagreeing == {"Airbus/A350-941/copy.webp": "A350-900 and A320-200"}
+    told = list(import_sentences(outcome))
+    assert any("A320-214/3.webp, but their labels disagree: A350-900 and A320-200." in line for line in told)
 
 
 def test_importing_again_adds_only_what_is_new(tmp_path: Path, pictures: Path) -> None:
@@ -211,8 +226,8 @@ def test_the_command_tells_what_it_did(tmp_path: Path, pictures: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "5 photos stored, 0 known already." in result.output
     assert "1.jpg is an exact copy of Boeing/737-800/1 copy.jpg." in result.output
-    assert "holiday/broken.jpg cannot be read: what came is not a whole image" in result.output
-    assert "1 photos are kept without a family, as all that is known is: holiday (1)." in result.output
+    assert "holiday/broken.jpg cannot be read: it is not a whole image, but a web page" in result.output
+    assert "Without a family: 1 photo, as all that is known is: holiday (1)." in result.output
     assert "left out: 1 .txt." in result.output
 
 

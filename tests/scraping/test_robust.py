@@ -211,7 +211,7 @@ def test_images_that_are_none_are_noted_and_the_others_stored(tmp_path: Path, mo
         outcome = scrape("sample", tmp_path, url=base, constructors=None)
         never.set()
     why = {place: outcome.bad_images[f"sample-{site.collection[place].photo_id}"] for place in range(6)}
-    assert "it begins '<!doctype html>" in why[0]
+    assert "not a whole image, but a web page" in why[0]
     assert "answered 404" in why[1]
     assert "not a whole image" in why[2]
     assert "did not answer" in why[3]
