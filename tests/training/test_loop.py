@@ -255,6 +255,11 @@ def test_a_source_or_an_airline_that_is_left_out_is_on_the_test_side_only(painte
     out = (split["source"] == "left") | (split["airline"] == "Blue Air")
     assert set(split["split"][out]) == {"test"}
     assert set(split["split"][~out]) == {"train", "validation", "test"}
+    seen_there = set(split["registration"][out]) - {""}
+    drawn_along = ~out & split["registration"].isin(seen_there)
+    assert drawn_along.any()
+    assert set(split["split"][drawn_along]) == {"test"}
+    assert any("more photos are kept for the test: they show the same airframes" in note for note in made.notes)
     assert made.sources.keys() == {"right"}
 
 

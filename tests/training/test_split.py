@@ -4,7 +4,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planespotter_training.split import SPLITS, assign, sides_by_source
+from planespotter_training.split import SPLITS, assign, keep_out, sides_by_source
 
 
 def frame(rows: list[tuple[str, str]]) -> pd.DataFrame:
@@ -47,6 +47,22 @@ def test_photos_that_look_alike_are_on_one_side_and_what_was_trained_on_stays_th
     assert (known.groupby("registration")["split"].nunique() == 1).all()
     moves = zip(photos["split"], alone, strict=True)
     assert all(SPLITS.index(now) <= SPLITS.index(before) for now, before in moves)  # only ever towards training
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["", "D-AIQT", "N12", "G-ABCD"]), st.integers(0, 9), st.booleans()), min_size=1)
+)
+def test_what_is_kept_out_takes_its_airframes_and_looks_to_the_test(rows: list[tuple[str, int, bool]]) -> None:
+    photos = frame([(f"p{i}", registration) for i, (registration, _, _) in enumerate(rows)])
+    looks, chosen = pd.Series([look for _, look, _ in rows]), pd.Series([out for _, _, out in rows])
+    before = assign(photos, looks)
+    photos["split"] = keep_out(before, photos, looks, chosen)
+    assert (photos["split"][chosen] == "test").all()
+    assert (photos.groupby(looks)["split"].nunique() == 1).all()
+    known = photos[photos["registration"] != ""]
+    assert (known.groupby("registration")["split"].nunique() == 1).all()
+    if not chosen.any():
+        assert list(photos["split"]) == list(before)
 
 
 def test_photos_that_look_like_no_other_stay_where_their_airframe_is() -> None:

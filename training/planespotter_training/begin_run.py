@@ -13,7 +13,7 @@ from planespotter_training.bundle import Label
 from planespotter_training.errors import TrainingError
 from planespotter_training.grow_tree import grow
 from planespotter_training.recipes.recipe import Recipe
-from planespotter_training.split import SPLITS, assign, sides_by_source
+from planespotter_training.split import SPLITS, assign, keep_out, sides_by_source
 
 HELDOUT_COLUMNS = ("photo_id", "file", "constructor", "family", "model", "source", "registration")
 
@@ -68,8 +68,9 @@ def begin(
     """Split `photos`, grow the tree and write the run folder `out`: run.json last, so a run is whole or not there.
 
     `photos` is the catalog in `catalog_folder`, `sha256` that of its catalog.csv. `start` says where the first weights
-    are from. All photos of the "sources" and "airlines" in `left_out` go to the test side. If the run `like` is
-    trained on the very same photos, the two share the files of its data set. Raises TrainingError or CatalogError.
+    are from. All photos of the "sources" and "airlines" in `left_out` go to the test side, with those of the
+    same airframes and those that look like them. If the run `like` is trained on the very same photos, the two share the files of its
+    data set. Raises TrainingError or CatalogError.
     """
     _check_free(out)
     with console.status("Checking the photos"):
@@ -78,8 +79,12 @@ def begin(
         looks = catalog.look_alikes(catalog_folder, photos)
     photos["split"] = assign(photos, looks)
     kept_out = {column: list(names) for column, names in (left_out or {}).items() if names}
+    chosen = pd.Series(False, index=photos.index)
     for column, names in kept_out.items():
-        photos.loc[_left_out(photos, column.removesuffix("s"), names), "split"] = "test"
+        chosen |= _left_out(photos, column.removesuffix("s"), names)
+    sides = keep_out(photos["split"], photos, looks, chosen)
+    drawn_along = (sides != photos["split"]) & ~chosen
+    photos["split"] = sides
     constructors = _known_constructors(constructors, photos)
     inside = photos["constructor"].isin(constructors)
     # Aircraft of other constructors are kept for the test: they should be answered with "unknown".
@@ -96,9 +101,10 @@ def begin(
     trained = used[used["split"] == "train"]
     lacking = [name for name in constructors if name not in set(trained["constructor"])]
     if lacking:
+        less = "leave less out of training" if kept_out else "leave them out with --constructors"
         raise TrainingError(
             f"None of the photos of {', '.join(lacking)} falls to the training side. Collect more photos of them, or "
-            "leave them out with --constructors."
+            f"{less}."
         )
     if recipe.batch_size > len(trained):
         raise TrainingError(
@@ -127,6 +133,11 @@ def begin(
                 f"source {source or '(none)'}: shows one constructor only, so a photo of it counts "
                 f"{recipe.lone_weight:g} instead of about 1 for the constructor head"
             )
+    if drawn_along.any():
+        notes.append(
+            f"{drawn_along.sum():,} more photos are kept for the test: they show the same airframes as those left out "
+            "by name, or look like them"
+        )
     unregistered = int((used["registration"] == "").sum())
     if unregistered:
         notes.append(

@@ -29,6 +29,14 @@ def spread(sides: pd.Series, photos: pd.DataFrame, looks: pd.Series) -> pd.Serie
     return order.groupby(_joined(airframes(photos), looks)).transform("min").map(dict(enumerate(SPLITS)))
 
 
+def keep_out(sides: pd.Series, photos: pd.DataFrame, looks: pd.Series, chosen: pd.Series) -> pd.Series:
+    """Return `sides` with the photos `chosen` [n, bool] in the test, and all that airframes and `looks` tie to them.
+
+    Without these, training would have seen the very aircraft that it is tested on, in other photos.
+    """
+    return sides.mask(chosen.groupby(_joined(airframes(photos), looks)).transform("any"), "test")
+
+
 def airframes(photos: pd.DataFrame) -> pd.Series:
     """Return a name of the airframe for each row: its registration; a photo without one stands for itself."""
     registration = photos["registration"].str.upper().str.replace(r"[^A-Z0-9]", "", regex=True)
@@ -38,8 +46,7 @@ def airframes(photos: pd.DataFrame) -> pd.Series:
 def sides_by_source(photos: pd.DataFrame, looks: pd.Series) -> pd.DataFrame:
     """Return how the `split` of `photos` came out for each source, and for all: one row each.
 
-    The columns are the photos on each side, and then how many airframes, and groups of `looks`, lie on several sides:
-    none, unless photos were left out of training by name.
+    The columns are the photos on each side, and then how many airframes, and groups of `looks`, lie on several sides.
     """
     marked = photos.assign(airframe=airframes(photos), look=looks.loc[photos.index])
     spread = {name: marked.groupby(name)["split"].nunique() for name in ("airframe", "look")}
