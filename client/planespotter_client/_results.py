@@ -206,7 +206,7 @@ class Metric(Result):
 
 @dataclass(frozen=True)
 class Limits(Result):
-    """What the server accepts; see the contract for each."""
+    """What the server accepts of this caller; see the contract for each."""
 
     max_photo_bytes: int
     max_photo_pixels: int
@@ -220,6 +220,7 @@ class Limits(Result):
     queue_bytes: int
     max_client_calls: int
     queue_seconds: float
+    photos_per_second: float
 
 
 @dataclass(frozen=True)

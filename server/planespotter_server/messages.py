@@ -7,6 +7,7 @@ from google.rpc.status_pb2 import Status
 from numpy.typing import NDArray
 
 from planespotter.v1 import classifier_pb2 as pb
+from planespotter_server.clients import Client
 from planespotter_server.settings import Settings
 from planespotter_training.bundle import Answer, Bundle, Level
 
@@ -96,8 +97,8 @@ def model(bundle: Bundle, is_default: bool) -> pb.Model:
     )
 
 
-def limits(settings: Settings) -> pb.Limits:
-    """Return the limits that callers meet."""
+def limits(settings: Settings, client: Client) -> pb.Limits:
+    """Return the limits that `client` meets."""
     return pb.Limits(
         max_photo_bytes=settings.max_photo_bytes,
         max_photo_pixels=settings.max_photo_pixels,
@@ -109,6 +110,7 @@ def limits(settings: Settings) -> pb.Limits:
         max_streams=settings.max_streams,
         queue_photos=settings.queue_photos,
         queue_bytes=settings.queue_bytes,
-        max_client_calls=settings.max_client_calls,
+        max_client_calls=settings.max_client_calls if client.max_calls is None else client.max_calls,
         queue_seconds=settings.queue_seconds,
+        photos_per_second=0.0 if client.pace is None else client.pace.per_second,
     )

@@ -144,7 +144,7 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
         """Describe a model."""
         self._check_open()
         model = self._describe(self.models.find(request.model_name, request.model_version))
-        return pb.GetModelResponse(model=model, limits=messages.limits(self._settings))
+        return pb.GetModelResponse(model=model, limits=messages.limits(self._settings, calls.current.get().client))
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:  # noqa: N802
         """List the models, a page at a time."""

@@ -168,6 +168,15 @@ async def test_a_token_has_its_own_limits(serve: Serve, tokens: Path, paint: Pai
     open_stream.cancel()
 
 
+async def test_a_client_is_told_the_limits_of_its_own_token(serve: Serve, tokens: Path) -> None:
+    narrow, plain = add_token(tokens, "narrow", max_calls=3, photos_per_second=2.5), add_token(tokens, "plain")
+    channel = await serve(tokens=tokens, max_client_calls=9)
+    told = [
+        (await service(channel).GetModel(pb.GetModelRequest(), **bearing(token))).limits for token in (narrow, plain)
+    ]
+    assert [(limits.max_client_calls, limits.photos_per_second) for limits in told] == [(3, 2.5), (9, 0)]
+
+
 async def test_a_token_is_good_for_so_many_photos_per_second(serve: Serve, tokens: Path, paint: Paint) -> None:
     slow = add_token(tokens, "slow", photos_per_second=0.001)
     channel = await serve(tokens=tokens)

@@ -859,7 +859,7 @@ Global___Metric: _TypeAlias = Metric  # noqa: Y015
 
 @_typing.final
 class Limits(_message.Message):
-    """What the server accepts. A request beyond a limit is refused with the limit and the value found."""
+    """What the server accepts of this caller. A request beyond a limit is refused with the limit and the value found."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -875,6 +875,7 @@ class Limits(_message.Message):
     QUEUE_BYTES_FIELD_NUMBER: _builtins.int
     MAX_CLIENT_CALLS_FIELD_NUMBER: _builtins.int
     QUEUE_SECONDS_FIELD_NUMBER: _builtins.int
+    PHOTOS_PER_SECOND_FIELD_NUMBER: _builtins.int
     max_photo_bytes: _builtins.int
     """Largest photo file in bytes."""
     max_photo_pixels: _builtins.int
@@ -898,10 +899,16 @@ class Limits(_message.Message):
     queue_bytes: _builtins.int
     """The same in bytes."""
     max_client_calls: _builtins.int
-    """Most calls that one client may have open at a time, streams included. One more is refused with TOO_MANY_CALLS."""
+    """Most calls that this caller may have open at a time, streams included: as its token says, if it has one that does,
+    else as many as every client. One more is refused with TOO_MANY_CALLS.
+    """
     queue_seconds: _builtins.float
     """Longest that the photo of a single call may have to wait for its turn, in seconds, as far as the server can tell. One
     that would have to wait longer, or beyond its deadline, is refused with QUEUE_FULL.
+    """
+    photos_per_second: _builtins.float
+    """Most photos per second for which the token of this caller is good, 0 for no such limit. Single calls beyond are
+    refused with RATE_LIMITED; streams are read no faster.
     """
     def __init__(
         self,
@@ -918,10 +925,11 @@ class Limits(_message.Message):
         queue_bytes: _builtins.int = ...,
         max_client_calls: _builtins.int = ...,
         queue_seconds: _builtins.float = ...,
+        photos_per_second: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_alternatives", b"max_alternatives", "max_batch_photos", b"max_batch_photos", "max_client_calls", b"max_client_calls", "max_message_bytes", b"max_message_bytes", "max_photo_bytes", b"max_photo_bytes", "max_photo_pixels", b"max_photo_pixels", "max_streams", b"max_streams", "queue_bytes", b"queue_bytes", "queue_photos", b"queue_photos", "queue_seconds", b"queue_seconds", "stream_window", b"stream_window", "stream_window_bytes", b"stream_window_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_alternatives", b"max_alternatives", "max_batch_photos", b"max_batch_photos", "max_client_calls", b"max_client_calls", "max_message_bytes", b"max_message_bytes", "max_photo_bytes", b"max_photo_bytes", "max_photo_pixels", b"max_photo_pixels", "max_streams", b"max_streams", "photos_per_second", b"photos_per_second", "queue_bytes", b"queue_bytes", "queue_photos", b"queue_photos", "queue_seconds", b"queue_seconds", "stream_window", b"stream_window", "stream_window_bytes", b"stream_window_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
