@@ -1,7 +1,8 @@
 """Tell from a photo's caption that it does not show an aircraft from outside: cockpits, cabins, details, models.
 
 The words are data. They are few on purpose: "engine", "tail", "wing", "logo" and "model" stand in the captions of
-good photos more often than not ("tail number", "new logo", "the -900 model"), so they count only as part of phrases.
+good photos more often than not ("tail number", "new logo", "the -900 model"), so they count only as part of phrases,
+or where they are what the whole caption is about ("CFM56 engine of a 737", "Winglet"; see SUBJECTS).
 Phrases in HARMLESS are taken out of a caption before anything is looked for.
 """
 
@@ -34,6 +35,10 @@ WORDS: dict[str, tuple[str, ...]] = {
         "seat pitch",
         "seat row",
         "seat map",
+        "class seat",
+        "economy seat",
+        "overhead bin",
+        "safety card",
         "inflight entertainment",
         "in flight meal",
         "lavatory",
@@ -50,10 +55,16 @@ WORDS: dict[str, tuple[str, ...]] = {
         "view over the wing",
         "view from my seat",
         "from the window seat",
+        "view from window",
+        "view from a window",
+        "view from the window",
+        "view out of the window",
     ),
     "a detail": (
         "close up of",
         "close up view",
+        "close up shot",
+        "gear close up",
         "closeup",
         "detail of",
         "detail view",
@@ -76,6 +87,10 @@ WORDS: dict[str, tuple[str, ...]] = {
         "model aeroplane",
         "model plane",
         "model kit",
+        "model of a",
+        "paper model",
+        "plastic model",
+        "lego model",
         "diecast",
         "die cast",
         "gemini jets",
@@ -131,6 +146,39 @@ HARMLESS: tuple[str, ...] = (
     "interior airways",
     "interior of alaska",
 )
+# What a photo shows that has one of these words as its subject: at the beginning, alone or before a comma or "of".
+SUBJECTS: dict[str, tuple[str, ...]] = {
+    "a detail": (
+        "engine",
+        "turbofan",
+        "engine nacelle",
+        "engine cowling",
+        "fan blade",
+        "winglet",
+        "sharklet",
+        "wing tip",
+        "wingtip",
+        "landing gear",
+        "nose gear",
+        "main gear",
+        "undercarriage",
+        "wheel well",
+        "tail cone",
+        "tail logo",
+        "door",
+        "detail",
+        "close up",
+        "closeup",
+    ),
+    "the cabin": ("seat", "business class", "first class", "economy class", "premium economy", "cargo hold"),
+    "the view from a window": ("view out of window", "out of the window", "out of my window"),
+    "a model or a drawing": ("drawing", "lego"),
+}
+# Words that may stand before a subject: articles, where it is, and whose engine it is.
+BEFORE_SUBJECT = (
+    r"(?:(?:an?|the|its|left|right|port|starboard|front|rear|upper|main|nose|jet|inboard|outboard|new|number|no"
+    r"|rolls|royce|trent|pratt|whitney|general|electric|cfm|leap|genx|iae|[a-z]*\d\w*)[\s&/-]+)*"
+)
 COLUMNS = ("caption", "title", "notes", "description", "page_url", "image_url")  # where captions may stand
 
 
@@ -152,6 +200,9 @@ def against(row: Mapping[str, str], further: Iterable[str] = ()) -> Said | None:
         for shows, phrases in (*WORDS.items(), ("what such words say", tuple(further))):
             if phrases and (match := _pattern(phrases).search(text)):
                 return Said(match.group(), column, shows)
+        for shows, phrases in SUBJECTS.items():
+            if (match := _subject(phrases).match(text)) is not None:
+                return Said(match[1], column, shows)
     return None
 
 
@@ -167,6 +218,17 @@ def words_of(address: str) -> str:
 @lru_cache(maxsize=32)
 def _pattern(phrases: tuple[str, ...]) -> re.Pattern[str]:
     """Return what finds any of these phrases as whole words, in capitals or not, the longest first."""
+    return re.compile(rf"(?<![^\W_])(?:{_any_of(phrases)})(?![^\W_])", re.IGNORECASE)
+
+
+@lru_cache(maxsize=32)
+def _subject(phrases: tuple[str, ...]) -> re.Pattern[str]:
+    """Return what matches a text that has one of these phrases, its group 1, as its subject."""
+    behind = r"(?=\s*(?:$|[,;:.!(]|[-\u2013\u2014]\s|of\b))"
+    return re.compile(rf"[\W_]*{BEFORE_SUBJECT}({_any_of(phrases)}){behind}", re.IGNORECASE)
+
+
+def _any_of(phrases: tuple[str, ...]) -> str:
+    """Return the pattern of any of these phrases, whatever stands between their words."""
     words = (re.findall(r"[^\W_]+", phrase) for phrase in sorted(phrases, key=len, reverse=True))
-    parts = (r"[\W_]+".join(map(re.escape, some)) + "s?" for some in words if some)
-    return re.compile(rf"(?<![^\W_])(?:{'|'.join(parts) or '(?!)'})(?![^\W_])", re.IGNORECASE)
+    return "|".join(r"[\W_]+".join(map(re.escape, some)) + "s?" for some in words if some) or "(?!)"
