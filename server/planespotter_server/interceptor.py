@@ -6,7 +6,6 @@ Nothing but a google.rpc.Status leaves the server for an exception: left alone, 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from inspect import isasyncgenfunction
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -57,6 +56,14 @@ class Outermost(grpc.aio.ServerInterceptor):
         self._metrics = metrics
         self._log_calls = log_calls
         self._tracing = tracing
+        self._onlookers: set[asyncio.Task[Any]] = set()
+        self._dismissed = False
+
+    def dismiss(self) -> None:
+        """End what stays open for ever, health's Watch and reflection: a server that stops would wait for it."""
+        self._dismissed = True
+        for onlooker in self._onlookers:
+            onlooker.cancel()
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: grpc.HandlerCallDetails
@@ -70,7 +77,28 @@ class Outermost(grpc.aio.ServerInterceptor):
             return self._unary(handler, method)
         if handler.stream_stream is not None:
             return self._stream(handler, method)
-        return handler  # health's Watch: reflection and we have none of the other kinds
+        return self._watch(handler)  # health's: reflection and we have none of the other kinds
+
+    def _watch(self, handler: Any) -> Any:
+        async def call(request: Any, context: Context) -> None:
+            await self._look_on(handler.unary_stream(request, context))
+
+        return grpc.unary_stream_rpc_method_handler(
+            call, handler.request_deserializer, response_serializer=handler.response_serializer
+        )
+
+    async def _look_on(self, looking: Awaitable[None]) -> None:
+        """Await `looking` until it ends or the server dismisses it, which ends the call well."""
+        onlooker = asyncio.ensure_future(looking)
+        self._onlookers.add(onlooker)
+        onlooker.add_done_callback(self._onlookers.discard)
+        if self._dismissed:
+            onlooker.cancel()
+        try:
+            await onlooker
+        except asyncio.CancelledError:
+            if not self._dismissed:
+                raise
 
     def _unary(self, handler: Any, method: str) -> Any:
         async def call(request: bytes, context: Context) -> Any:
@@ -82,15 +110,20 @@ class Outermost(grpc.aio.ServerInterceptor):
         return grpc.unary_unary_rpc_method_handler(call, None, response_serializer=handler.response_serializer)
 
     def _stream(self, handler: Any, method: str) -> Any:
+        ours = method.startswith(OURS)
+
         async def call(requests: Any, context: Context) -> None:
             async def answer() -> None:
-                if not isasyncgenfunction(handler.stream_stream):
+                if ours:
                     await handler.stream_stream(requests, context)
-                    return
+                else:
+                    await self._look_on(reflect())
+
+            async def reflect() -> None:
                 async for response in handler.stream_stream(requests, context):
                     await context.write(response)
 
-            await self._around(method, context, answer, stream=method.startswith(OURS))
+            await self._around(method, context, answer, stream=ours)
 
         return grpc.stream_stream_rpc_method_handler(
             call, handler.request_deserializer, response_serializer=handler.response_serializer

@@ -74,7 +74,7 @@ class Server:
             from planespotter_server import tracing  # what it needs is an extra
 
             self._tracing = tracing.Tracing(settings.otlp_endpoint)
-        outermost = Outermost(
+        self._outermost = Outermost(
             Clients(None if settings.tokens is None else Tokens(settings.tokens)),
             Admission(settings.max_streams, settings.max_client_calls),
             self.metrics,
@@ -82,7 +82,7 @@ class Server:
             tracing=self._tracing,
         )
         self._server = grpc.aio.server(
-            interceptors=[outermost],
+            interceptors=[self._outermost],
             options=[
                 ("grpc.so_reuseport", 0),  # else a second server would share the port without a word
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
@@ -159,7 +159,10 @@ class Server:
 
     async def stop(self, grace: float | None = None) -> None:
         """End: calls that are still open have `grace` seconds to finish, None for none."""
-        await self._server.stop(grace)
+        stopping = asyncio.create_task(self._server.stop(grace))
+        await asyncio.sleep(0)  # first it tells its clients that it goes, so that they do not call again
+        self._outermost.dismiss()
+        await stopping
         await self.service.close()
         if self._tracing is not None:
             await asyncio.to_thread(self._tracing.close)

@@ -348,9 +348,9 @@ def test_a_device_that_fails_ends_the_process_with_a_code_of_its_own(
     assert not any("secret" in message for message in told)
 
 
-def refused(*arguments: str, **environment: str) -> str:
+def refused(*arguments: str, exit_code: int = 1, **environment: str) -> str:
     done = subprocess.run([*SERVE, *arguments], capture_output=True, text=True, env={**os.environ, **environment})
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (exit_code, "")
     assert "Traceback" not in done.stderr
     return done.stderr
 
@@ -384,7 +384,8 @@ def test_a_host_that_is_none_of_this_machine_gets_a_sentence(tiny_bundle: Path, 
 
 
 def test_a_wrong_setting_gets_a_sentence(tiny_bundle: Path) -> None:
-    assert "PLANESPOTTER_STREAM_WINDOW" in refused("--model", str(tiny_bundle), PLANESPOTTER_STREAM_WINDOW="none")
+    said = refused("--model", str(tiny_bundle), exit_code=2, PLANESPOTTER_STREAM_WINDOW="none")
+    assert "PLANESPOTTER_STREAM_WINDOW" in said
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 import structlog
 from google.rpc import code_pb2, error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 from numpy.typing import NDArray
 
@@ -684,3 +685,18 @@ async def test_a_drain_answers_all_that_was_taken_and_then_ends_the_streams(
 
 async def _classify(channel: grpc.aio.Channel, request: pb.ClassifyRequest) -> pb.Classification:
     return (await service(channel).Classify(request)).classification
+
+
+async def test_whoever_watches_health_or_reflects_does_not_hold_up_a_stop(serve: Serve) -> None:
+    channel = await serve()
+    untyped: Any = channel
+    watch = health_pb2_grpc.HealthStub(untyped).Watch(health_pb2.HealthCheckRequest())  # type: ignore[attr-defined]
+    assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+    reflection: Any = reflection_pb2_grpc.ServerReflectionStub(untyped).ServerReflectionInfo
+    reflect = reflection()
+    await reflect.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+    await reflect.read()
+    await channel.server.stop(grace=86_400)  # type: ignore[attr-defined]
+    for call in (watch, reflect):
+        assert await call.read() is grpc.aio.EOF
+        assert await call.code() is grpc.StatusCode.OK
