@@ -29,6 +29,8 @@ from planespotter_training.train import train
 
 BOTH = ("Airbus", "Boeing")
 QUIET = Console(quiet=True)
+# Devices wait for one another for so many seconds; XLA gives up after 30 or 40, which a busy machine may well take.
+PATIENT = "--xla_cpu_collective_call_terminate_timeout_seconds=600 --xla_cpu_collective_timeout_seconds=600"
 SMALL = ("height=32", "width=48", "channels=0.03125", "batch_size=8", "min_photos=5", "epochs=1", "warmup_epochs=0")
 AS_THEY_ARE = ("shift=0", "zoom=0", "light=0", "colour=0", "flip=false")  # compiled in half the time
 EVERYTHING = (
@@ -111,7 +113,7 @@ def test_a_run_that_streams_its_photos_and_was_stopped_ends_with_the_same_weight
 def test_four_devices_share_the_batch_and_come_to_the_same_loss(whole: Path, painted: Path, tmp_path: Path) -> None:
     settings = [word for setting in EVERYTHING for word in ("--set", setting)]
     command = [sys.executable, "-m", "planespotter_client.main", "train", str(painted), "--out", str(tmp_path)]
-    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    environment = {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count=4 {PATIENT}"}
     done = subprocess.run([*command, *settings], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for one, four in zip(steps(whole), steps(tmp_path), strict=True):
@@ -129,7 +131,7 @@ def test_two_processes_of_two_devices_train_one_network_and_come_to_the_same_los
     command = [sys.executable, "-m", "planespotter_client.main", "train", str(painted), *words, "--memory", "0"]
     environment = {
         **os.environ,
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count=2 {PATIENT}",
         "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{kept_port}",
         "JAX_NUM_PROCESSES": "2",
     }
