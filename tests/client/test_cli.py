@@ -49,12 +49,12 @@ def files_in(answers: str) -> list[str]:
 
 
 def until(condition: Callable[[], Any]) -> Any:
-    """Wait, a minute at most, until `condition` is true."""
-    for _ in range(1200):
+    """Wait, five minutes at most, until `condition` is true."""
+    for _ in range(6000):
         if found := condition():
             return found
         time.sleep(0.05)
-    raise AssertionError("nothing happened within a minute")
+    raise AssertionError("nothing happened within five minutes")
 
 
 ALL = ["photos/737-800.jpg", "photos/A320neo.jpg", "photos/below/747.jpg"]
