@@ -319,11 +319,12 @@ def _boeing(text: str) -> _Reading:
     if family == "747" and (letters := re.match(r"[ -]?(S[PR])(?![A-Z])", rest)):
         return _Reading(family, f"747{letters[1]}", rest[letters.end() :], f"{letters[1]} is a 747 of its own.")
     if family == "777" and re.match(
-        r"[ -]?F(?![A-Z])|-F[0-9A-Z]{2}(?![0-9A-Z])|[ -]FREIGHTER|-200(?:LR)? ?F(?:REIGHTER)?(?![A-Z])", rest
+        r"(?:-200(?:LR)?)?[ -]?F(?:REIGHTER)?(?![A-Z]|-[A-Z]{4})|-F[0-9A-Z]{2}(?![0-9A-Z])", rest
     ):
         return _Reading(family, "777F", rest, "F in the place of the series is the freighter that Boeing builds.")
     # "747-8F" is a number with nothing behind it too: one letter is no customer.
-    plain = re.match(r"[ -](10|[789])([A-Z]?)(?![0-9A-Z])", rest)
+    # With a space in front it must be the end: "787 9", but not "787 10 years".
+    plain = re.match(r"(?:-| (?=\d+[FI]?(?: DREAMLINER| BBJ)?$))(10|[789])([A-Z]?)(?![0-9A-Z])", rest)
     if plain and plain[1] in BOEING_PLAIN.get(family, ()):
         marks = f"{plain[2]} {rest[plain.end() :]}"
         return _Reading(family, f"{family}-{plain[1]}", marks, f"It is named {family}-{plain[1]}, without a customer.")
