@@ -188,6 +188,7 @@ def test_the_report_needs_nothing_from_outside_and_says_what_its_pictures_show(w
     ids = [attributes["id"] for _, attributes in page.tags if attributes.get("id")]
     assert len(ids) == len(set(ids))
     assert "prefers-color-scheme: dark" in text
+    assert "Temperatures, chosen on validation photos: constructor 1.00, " in text
 
 
 def test_names_from_a_catalog_cannot_become_part_of_the_page(written: Path) -> None:

@@ -69,8 +69,8 @@ def begin(
 
     `photos` is the catalog in `catalog_folder`, `sha256` that of its catalog.csv. `start` says where the first weights
     are from. All photos of the "sources" and "airlines" in `left_out` go to the test side, with those of the
-    same airframes and those that look like them. If the run `like` is trained on the very same photos, the two share the files of its
-    data set. Raises TrainingError or CatalogError.
+    same airframes and those that look like them. If the run `like` is trained on the very same photos, the two share
+    the files of its data set. Raises TrainingError or CatalogError.
     """
     _check_free(out)
     with console.status("Checking the photos"):
@@ -143,7 +143,8 @@ def begin(
         notes.append(
             f"{unregistered:,} of {len(used):,} photos have no registration: each counts as an airframe of its own"
         )
-    _show_sides(used, looks, console)
+    if like is None:
+        _show_sides(used, looks, console)
     (out / "split.csv").write_text(split, encoding="utf-8", newline="")
     heldout = used[used["split"] == "test"][list(HELDOUT_COLUMNS)].copy()
     heldout["file"] = [str((catalog_folder / file).resolve()) for file in heldout["file"]]

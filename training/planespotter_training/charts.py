@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 # Colours that stand for what the page's style sheet decides.
@@ -67,7 +68,7 @@ def risk_coverage_chart(curves: Mapping[str, NDArray[np.floating]]) -> str:
             axes.plot(coverage[shown], risks[shown], color=SERIES[index], linestyle=DASHES[index], label=name)
             words.append(f"{name}: {risks[(len(risks) - 1) // 2]:.1%} wrong at half the photos, {risks[-1]:.1%} at all")
         axes.set(xlim=(0, 1), ylim=(0, None))
-        axes.legend(loc="upper left")
+        axes.legend(loc="best")
         return _svg(figure, f"Risk and coverage. {'; '.join(words)}.")
 
 
@@ -80,6 +81,7 @@ def epochs_chart(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], 
             style: dict[str, Any] = {"color": SERIES[index % len(SERIES)], "linestyle": DASHES[index % len(DASHES)]}
             axes.plot(epochs, values, marker="o" if len(values) == 1 else None, label=name, **style)
             words.append(f"{name}: {values[0]:.3g} to {values[-1]:.3g}")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(loc="best")
         return _svg(figure, f"{what} by epoch. {'; '.join(words)}.")
 

@@ -141,6 +141,7 @@ def _read_run(folder: Path, name: str) -> Side:
         "recipe": described.recipe_name,
         "photos trained on": f"{described.photos.get('train', 0):,}",
         "begun with": described.start or "random weights",
+        "left out of training": _names(described.left_out),
         "epochs trained": f"{log[-1]['epoch']:.3g}" if log else "0",
         **_speed(log, described.recipe.batch_size),
         "types": str(sum(map(len, described.tree.leaves.values()))),
@@ -168,6 +169,11 @@ def _read_run(folder: Path, name: str) -> Side:
     )
 
 
+def _names(left_out: Mapping[str, Sequence[str]] | None) -> str:
+    """Return sources and airlines that training left out, as text."""
+    return ", ".join(name for names in (left_out or {}).values() for name in names) or "nothing"
+
+
 def _speed(log: Sequence[Mapping[str, Any]], batch_size: int) -> dict[str, str]:
     if not log or not all(row.get("photos_per_second") for row in log):
         return {}
@@ -193,6 +199,7 @@ def _read_evaluation(folder: Path, name: str) -> Side:
             {
                 "recipe": str(described["recipe"] or ""),
                 "bundle": f"{described['name']} {described['version']}",
+                "left out of training": _names(described.get("left_out")),
                 "test photos": f"{overall['n']:,}",
             },
             {figure: overall[figure] for figure in FIGURES},
@@ -215,6 +222,7 @@ def _read_bundle(folder: Path, name: str) -> Side:
         {
             "recipe": str(model.trained_on.get("recipe") or ""),
             "bundle": f"{model.name} {model.version}",
+            "left out of training": _names(model.trained_on.get("left_out")),
             "test photos": f"{max((metric.photos for metric in overall.values()), default=0):,}",
         },
         {figure: overall[figure].value if figure in overall else None for figure in FIGURES},
@@ -276,7 +284,8 @@ def seeds(sides: Sequence[Side]) -> dict[str, list[Side]]:
     """Return the sides that differ in nothing but the seed, by their names: each with the figures of one seed."""
     groups: dict[str, list[Side]] = {}
     for side in sides:
-        told = {name: side.facts.get(name) for name in ("recipe", "begun with", "photos trained on", "test photos")}
+        alike = ("recipe", "begun with", "left out of training", "photos trained on", "test photos")
+        told = {name: side.facts.get(name) for name in alike}
         same = {name: value for name, value in side.settings.items() if name != "seed"}
         groups.setdefault(json.dumps([told, same], sort_keys=True, default=str), []).append(side)
     return {

@@ -1,5 +1,6 @@
 """Turn a run into a bundle: fold, calibrate, measure, and serialise the network with jax.export."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
@@ -113,6 +114,7 @@ def export(
             "start": described.start,
             "left_out": described.left_out,
             **cost,
+            "control": _control(run_folder),
             "precision": precision,
             "seen": remember(pd.read_csv(run_folder / "split.csv", dtype=str, keep_default_na=False)),
         },
@@ -131,6 +133,22 @@ def export(
         check_loss(made.int8.compared, max_loss)
     bundle.write(made, out, eight_bits=eight_bits)
     return made
+
+
+def _control(run_folder: Path) -> dict[str, Any] | None:
+    """Return how the chain and the flat softmax beside it did on the run's test photos; None if none was trained."""
+    path = run_folder / "measured.json"
+    test = json.loads(path.read_text(encoding="utf-8")).get("test") if path.is_file() else None
+    if not test or not test["control"]:
+        return None
+    chain, flat = (
+        {metric["name"]: metric for metric in test[part] if not metric["source"]} for part in ("chain", "control")
+    )
+    return {
+        figure: {"photos": metric["photos"], "chain": metric["value"], "flat_softmax": flat[figure]["value"]}
+        for figure, metric in chain.items()
+        if figure in ("constructor_accuracy", "path_accuracy")
+    }
 
 
 def _in_8_bits(

@@ -66,7 +66,7 @@ def render(evaluation: Evaluation, content: Mapping[str, Any]) -> str:
         content=content,
         columns=COLUMNS,
         catalog=evaluation.folder.resolve().name,
-        trained_sources=sorted(evaluation.bundle.trained_on.get("sources") or {}),
+        training=_training(evaluation),
         charts=_charts(evaluation),
         matrices=_matrices(evaluation),
         confusions=_confusions(evaluation),
@@ -76,6 +76,14 @@ def render(evaluation: Evaluation, content: Mapping[str, Any]) -> str:
         photo_height=_photo_height(evaluation),
         **_gallery(evaluation),
     )
+
+
+def _training(evaluation: Evaluation) -> dict[str, Any]:
+    """Return what the bundle says of its training; what an older one does not say is empty."""
+    said = evaluation.bundle.trained_on
+    names = ("recipe", "steps", "start", "sources", "notes", "control")
+    sides = said["photos"] if isinstance(said.get("photos"), dict) else {}
+    return {name: said.get(name) for name in names} | {"sides": sides}
 
 
 def page(template: str, **values: Any) -> str:

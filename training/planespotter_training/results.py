@@ -59,6 +59,7 @@ def metrics(evaluation: Evaluation, controls: Mapping[str, Rows]) -> dict[str, A
             "precision": model.trained_on.get("precision"),
             "recipe": model.trained_on.get("recipe"),
             "settings": model.trained_on.get("settings"),
+            "left_out": model.trained_on.get("left_out"),
         },
         "photos": {
             "side": evaluation.split,
