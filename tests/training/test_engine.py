@@ -127,6 +127,13 @@ def test_photos_of_another_shape_or_kind_are_refused(model: Bundle) -> None:
             loaded.run(wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("sizes", [(), (0, 4), (-1,)])
+@pytest.mark.parametrize("engine", [EngineChoice.JAX, EngineChoice.OPENVINO])
+def test_batch_sizes_that_are_none_are_refused(model: Bundle, engine: EngineChoice, sizes: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"batch_sizes must be one number of photos or more, each at least 1; got"):
+        bundle.load_engine(model, sizes, engine)
+
+
 # ---------------------------------------------------------------- any number of photos
 
 

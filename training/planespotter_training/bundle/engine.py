@@ -71,6 +71,8 @@ class FixedSizes(ABC):
 
     def __init__(self, bundle: Bundle, batch_sizes: Sequence[int], *, padding: float = PADDING) -> None:
         self.batch_sizes = tuple(sorted(set(batch_sizes)))
+        if not self.batch_sizes or self.batch_sizes[0] < 1:
+            raise ValueError(f"batch_sizes must be one number of photos or more, each at least 1; got {batch_sizes}")
         self._photo_shape = (bundle.height, bundle.width, 3)
         self._padding = padding
 
@@ -121,7 +123,8 @@ def load_engine(
     """Compile the network of `bundle` for `batch_sizes` and run each once, so that no later call waits for it.
 
     `engine` is an EngineChoice and `mode` an EngineMode; `threads` is for engines on a CPU that can be told, 0 for one
-    per core; `cache` is where compiled networks are kept, None for the user's own folder. Raises BundleError.
+    per core; `cache` is where compiled networks are kept, None for the user's own folder. Raises BundleError, and
+    ValueError for an engine or a mode that there is not, and for batch sizes below 1.
     """
     chosen = choose(bundle, engine)
     loaded: Engine
