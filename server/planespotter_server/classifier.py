@@ -1,6 +1,7 @@
 """Classify photos with one bundle: check, decode, batch, run, answer. Knows nothing of gRPC."""
 
 import asyncio
+import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from planespotter_server.batcher import Batcher, Counters, Watcher
 from planespotter_server.explaining import Explaining
@@ -144,6 +146,13 @@ class Classifier:
             if explain:
                 answer = replace(answer, heat=await self._explaining.heat(pixels, answer.label, caller))
             return answer
+
+    def rehearse(self) -> None:
+        """Do, for nobody, what is done to a photo of each format: the first time of anything takes longer."""
+        for kind in ("JPEG", "PNG", "WEBP"):
+            photo = io.BytesIO()
+            Image.new("RGB", (2 * self.bundle.width, 2 * self.bundle.height)).save(photo, kind)
+            self._run([(self._decode(photo.getvalue()), 1)])
 
     async def retire(self) -> None:
         """Stop once the photos that it has in work are answered."""

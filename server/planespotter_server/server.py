@@ -271,7 +271,9 @@ async def _load(server: Server, settings: Settings, bundle: bundles.Bundle | Non
             settings.engine_threads,
             settings.engine_cache,
         )
-        return server.classifier(bundle, engine, settings.batches_in_flight or engine.in_flight)
+        classifier = server.classifier(bundle, engine, settings.batches_in_flight or engine.in_flight)
+        await asyncio.get_running_loop().run_in_executor(loading, classifier.rehearse)
+        return classifier
 
     models = server.service.models
     library = None

@@ -1,6 +1,7 @@
 """The command `planespotter serve` as a process of its own."""
 
 import contextlib
+import io
 import itertools
 import json
 import os
@@ -17,10 +18,12 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from PIL import Image
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
@@ -404,6 +407,31 @@ async def test_what_cannot_be_served_gets_a_sentence(
     settings = load_settings(None, port=0, batch_sizes="1", **flags)
     with pytest.raises(ServerError, match=sentence):
         await serve(settings, lambda _: pytest.fail("it serves"))
+
+
+async def test_it_has_decoded_and_answered_before_it_says_that_it_serves(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[object] = []
+    decode, answer = bundle.decode, bundle.answer
+
+    def decoding(photo: bytes, *rest: Any) -> Any:
+        happened.append(Image.open(io.BytesIO(photo)).format)
+        return decode(photo, *rest)
+
+    def answering(*rest: Any) -> Any:
+        happened.append("answered")
+        return answer(*rest)
+
+    def serving(_: str) -> None:
+        happened.append("serving")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(bundle, "decode", decoding)
+    monkeypatch.setattr(bundle, "answer", answering)
+    settings = load_settings(None, port=0, batch_sizes="1", model=tiny_bundle, drain_seconds=0.0)
+    assert await serve(settings, serving) == 0
+    assert happened == ["JPEG", "answered", "PNG", "answered", "WEBP", "answered", "serving"]
 
 
 def test_the_command_reads_a_file_of_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
