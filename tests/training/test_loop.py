@@ -108,6 +108,9 @@ def test_a_run_that_streams_its_photos_and_was_stopped_ends_with_the_same_weight
     assert [[row[name] for name in same] for row in steps(whole)] == [
         [row[name] for name in same] for row in steps(stopped)
     ]
+    epochs = [json.loads((folder / "log.jsonl").read_text()) for folder in (whole, stopped)]
+    for name in ("loss", "constructor_accuracy"):  # of the whole epoch, not of what came after the last stop
+        assert epochs[0][name] == epochs[1][name]
 
 
 def test_four_devices_share_the_batch_and_come_to_the_same_loss(whole: Path, painted: Path, tmp_path: Path) -> None:

@@ -122,7 +122,8 @@ def train(
         devices.wait_for_all("the run has begun")
         begun = run.read(out)
         tree = begun.tree
-        _describe(begun, console)
+        if like is None:  # or it has just been said
+            _describe(begun, console)
         steps_per_epoch, total = _steps(begun)
         checkpoints = open_files.enter_context(checkpoint.manager(out))
         if checkpoints.latest_step() == total:
@@ -200,7 +201,7 @@ def train(
                     state["average"],
                     {"weights": weights, "statistics": statistics},
                 )
-            return new, seen | {"gradient_norm": optax.tree.norm(gradients)}
+            return new, seen | {"gradient_norm": optax.tree.norm(gradients), "weight_norm": optax.tree.norm(weights)}
 
         @partial(jax.jit, out_shardings=layout.everywhere)
         def predict_step(weights: Any, statistics: Any, photos: jax.Array) -> dict[str, jax.Array]:
@@ -238,9 +239,10 @@ def train(
         step_log = open_files.enter_context(_open_log(out / "steps.jsonl", step))
         stop = open_files.enter_context(_stop_on_signal())
         progress = open_files.enter_context(_progress(console))
-        bar = progress.add_task("training", total=total, completed=step, speed="", note="")
+        bar = progress.add_task("training", total=total, completed=step, speed="")
         pending: deque[tuple[int, Any, Any]] = deque()
-        done: list[dict[str, float]] = []
+        begun_epoch = step - step % steps_per_epoch
+        done: list[dict[str, float]] = [row for row in _lines(out / "steps.jsonl") if row["step"] > begun_epoch]
         timed = 0
         since = saved = time.perf_counter()
 
@@ -250,7 +252,8 @@ def train(
             while len(pending) > left:
                 number, index, results = pending.popleft()
                 seen = jax.device_get(results)
-                if not (np.isfinite(seen["losses"]).all() and np.isfinite(seen["gradient_norm"])):
+                # The weights too: the last step before a checkpoint has no next one to find them out.
+                if not all(np.isfinite(seen[name]).all() for name in ("losses", "gradient_norm", "weight_norm")):
                     raise TrainingError(_diverged(number, index, seen["losses"], training, checkpoints, recipe))
                 if number == first:  # which was compiled before it ran: it says nothing about speed
                     since, speed = time.perf_counter(), 0.0
@@ -317,14 +320,12 @@ def train(
             log.write(json.dumps(row) + "\n")
             log.flush()
             save()
-            progress.update(bar, note=_epoch_note(row))
-            if not console.is_terminal:
-                console.print(
-                    f"epoch {round(row['epoch'])} of {recipe.epochs}: {_epoch_note(row)}, "
-                    f"{row['photos_per_second']:.0f} photos/s ({row['share_of_peak']:.0%} of peak)",
-                    highlight=False,
-                    soft_wrap=True,
-                )
+            console.print(
+                f"epoch {round(row['epoch'])} of {recipe.epochs}: {_epoch_note(row)}, "
+                f"{row['photos_per_second']:.0f} photos/s ({row['share_of_peak']:.0%} of peak)",
+                highlight=False,
+                soft_wrap=True,
+            )
             done, timed, since = [], 0, time.perf_counter()
 
         # ------------------------------------------------------------ the end
@@ -352,15 +353,20 @@ def _open_log(path: Path, step: int) -> TextIO:
     """Open the log to append to it, without the lines of what came after `step`, which a kill may have left there."""
     if not devices.is_first():
         return Path(os.devnull).open("w")
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        with suppress(ValueError):  # a line that was cut short
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
+    kept = [json.dumps(row) + "\n" for row in _lines(path) if row["step"] <= step]
     temporary = path.with_name(f".log.{os.getpid()}")
     temporary.write_text("".join(kept), encoding="utf-8")
     temporary.rename(path)
     return path.open("a", encoding="utf-8")
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a log; none if it is not there yet."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        with suppress(ValueError):  # a line that was cut short
+            rows.append(json.loads(line))
+    return rows
 
 
 def _describe(begun: run.Run, console: Console) -> None:
@@ -429,7 +435,7 @@ def _diverged(
     latest = checkpoints.latest_step()
     kept = f"The last good checkpoint is of step {latest}" if latest else "There is no checkpoint yet"
     return (
-        f"The loss or its gradient is no number any more at step {step}"
+        f"The loss, its gradient or a weight is no number any more at step {step}"
         f"{f', at the photos {shown}' if shown else ''}: training has diverged. {kept}. Train into another folder with "
         f"a lower learning rate than {recipe.learning_rate:g}: --set learning_rate=..."
     )
@@ -451,11 +457,10 @@ def _lock(out: Path) -> Iterator[None]:
 def _progress(console: Console) -> Progress:
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=20),  # so that the rest fits into 80 columns
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[speed]}"),
-        TextColumn("{task.fields[note]}"),
     )
     return Progress(*columns, console=console, disable=not console.is_terminal)
 
