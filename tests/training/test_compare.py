@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from planespotter_client.main import main
-from planespotter_training import bundle, checkpoint, gradcam, intervals, recipes, results, run
+from planespotter_training import bundle, gradcam, intervals, recipes, report, results, run
 from planespotter_training.charts import epochs_chart
 from planespotter_training.compare import (
     Comparison,
@@ -25,7 +25,6 @@ from planespotter_training.compare import (
     tables,
     write,
 )
-from planespotter_training.control import answer_again
 from planespotter_training.errors import TrainingError
 from planespotter_training.evaluate import evaluate
 from planespotter_training.export import export
@@ -114,14 +113,48 @@ def test_a_bundle_and_an_evaluation_of_a_run_say_what_the_run_says(
     assert "what spoke for the answer" in (tmp_path / "evaluation" / "report.html").read_text()
 
 
+def test_the_report_says_what_the_bundle_was_trained_on_and_how_the_control_did(
+    runs: tuple[Path, Path], exported: Path, catalog: Path
+) -> None:
+    evaluation = evaluate(exported, catalog, "test", QUIET)
+    text = report.render(evaluation, results.metrics(evaluation, {}))
+    described = run.read(runs[1])
+    assert f"{described.photos['train']:,} photos taught it" in text
+    assert described.notes
+    assert all(f"<li>{note}</li>" in text for note in described.notes)
+    for source, counts in described.sources.items():
+        assert f"<th>{source}</th><td>{counts['Airbus']}</td><td>{counts['Boeing']}</td>" in text
+    measured = json.loads((runs[1] / "measured.json").read_text())["test"]
+    right = {part: {one["name"]: one["value"] for one in measured[part] if not one["source"]} for part in measured}
+    chain, flat = (f"{right[part]['path_accuracy']:.1%}" for part in ("chain", "control"))
+    assert f"path accuracy {chain} of the chain and {flat} of the flat softmax" in text
+
+
+def test_what_was_left_out_is_told_beside_the_figures(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    shutil.copytree(runs[1], tmp_path / "without")
+    described = json.loads((tmp_path / "without" / "run.json").read_text())
+    described["left_out"] = {"sources": ["left"], "airlines": ["Blue Air"]}
+    (tmp_path / "without" / "run.json").write_text(json.dumps(described))
+    sides = compare([runs[1], tmp_path / "without"], QUIET).sides
+    assert [side.facts["left out of training"] for side in sides] == ["nothing", "left, Blue Air"]
+
+
 def test_a_run_without_a_flat_softmax_cannot_be_the_control(
-    runs: tuple[Path, Path], exported: Path, catalog: Path, monkeypatch: pytest.MonkeyPatch
+    runs: tuple[Path, Path],
+    exported: Path,
+    catalog: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     described = run.read(runs[1])
-    network = checkpoint.build(dataclasses.replace(described.recipe, control="off"), described.tree)
-    monkeypatch.setattr(checkpoint, "load_network", lambda *_: (network, 1))
-    with pytest.raises(TrainingError, match="was trained without a flat softmax"):
-        answer_again(runs[1], evaluate(exported, catalog, "test", QUIET), QUIET)
+    described = dataclasses.replace(described, recipe=dataclasses.replace(described.recipe, control="off"))
+    monkeypatch.setattr(run, "read", lambda _: described)
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(exported), str(catalog), "--out", str(tmp_path), "--control", str(runs[1])])
+    said = capsys.readouterr()
+    assert "was trained without a flat softmax" in said.err
+    assert not said.out  # told before any photo is answered
 
 
 def test_grad_cam_is_of_the_very_network_that_the_bundle_serves(exported: Path) -> None:

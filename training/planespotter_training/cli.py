@@ -236,7 +236,7 @@ def evaluate(
     from rich.console import Console
 
     from planespotter_training import evaluate as evaluation
-    from planespotter_training.bundle import EngineChoice
+    from planespotter_training.bundle import EngineChoice, read
     from planespotter_training.split import SPLITS
 
     if split not in (*SPLITS, "all"):
@@ -248,8 +248,11 @@ def evaluate(
     console = Console(stderr=True)
     if out is not None:
         from planespotter_training import report, results
+        from planespotter_training.control import check_control
 
         results.check_free(out)
+        for path in control or ():
+            check_control(path, read(bundle))
     found = evaluation.evaluate(bundle, catalog, split, console, only_source or (), airline or (), engine)
     Console().print(evaluation.table(found.metrics))
     left_out = evaluation.table_of_left_out(found)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from planespotter_training import bundle, run
-from planespotter_training.bundle import Bundle, Calibration, Label, LabelTree
+from planespotter_training.bundle import Bundle, Calibration, Label
 from planespotter_training.errors import TrainingError
 from planespotter_training.evaluate import BATCH, Evaluation, answer_photos
 from planespotter_training.judge import Rows, judge
@@ -21,16 +21,15 @@ def answer_again(path: Path, evaluation: Evaluation, console: Console) -> tuple[
     `path` is a bundle, or a run that was trained with a control: its flat softmax over all types is taken, calibrated
     on the run's validation photos as a bundle is. Raises TrainingError or BundleError.
     """
+    check_control(path, evaluation.bundle)
     if (path / "bundle.json").is_file():
         other = bundle.read(path)
-        _check_tree(path, other.tree, evaluation.bundle)
         engine = bundle.load_engine(other, (BATCH,))
         name = f"{other.name} {other.version}"
         answers = partial(answer_photos, other.tree, (other.height, other.width), engine.run)
         calibration = other.calibration
     else:
         described = run.read(path)
-        _check_tree(path, described.tree, evaluation.bundle)
         step, calibration = _flat_softmax(path, described)
         name = f"flat softmax of {path.resolve().name}"
         answers = partial(answer_photos, described.tree, (described.recipe.height, described.recipe.width), step)
@@ -47,7 +46,15 @@ def answer_again(path: Path, evaluation: Evaluation, console: Console) -> tuple[
     return name, rows
 
 
-def _check_tree(path: Path, tree: LabelTree, model: Bundle) -> None:
+def check_control(path: Path, model: Bundle) -> None:
+    """Raise TrainingError or BundleError unless what is at `path` can be held beside `model`, photo by photo."""
+    described = None if (path / "bundle.json").is_file() else run.read(path)
+    if described is not None and described.recipe.control == "off":
+        raise TrainingError(
+            f"The run {path} was trained without a flat softmax to compare with. Train with --set control=stopped, "
+            "or name a bundle."
+        )
+    tree = described.tree if described else bundle.read(path).tree
     if {name: dict(families) for name, families in tree.branches.items()} != {
         name: dict(families) for name, families in model.tree.branches.items()
     }:
@@ -66,11 +73,6 @@ def _flat_softmax(path: Path, described: run.Run) -> tuple[Any, Calibration]:
     from planespotter_training.predict import predict
 
     network, _ = checkpoint.load_network(path, described.recipe, described.tree)
-    if network.control is None:
-        raise TrainingError(
-            f"The run {path} was trained without a flat softmax to compare with. Train with --set control=stopped, "
-            "or name a bundle."
-        )
 
     @jax.jit
     def step(photos: jax.Array) -> dict[str, jax.Array]:
