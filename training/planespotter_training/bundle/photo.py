@@ -125,4 +125,4 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         ground = Image.new("RGBA", rgba.size, (*PADDING, 255))
         ground.alpha_composite(rgba)
         image = ground
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
