@@ -180,7 +180,11 @@ load = bundle.load_engine
 class Holding:
     def __init__(self, engine):
         self.batch_sizes, self.description, self.in_flight = engine.batch_sizes, engine.description, engine.in_flight
+        self.engine, self.rehearsals = engine, 3  # a photo of each format, before it serves
     def run(self, photos):
+        self.rehearsals -= 1
+        if self.rehearsals >= 0:
+            return self.engine.run(photos)
         print("taken", flush=True)
         time.sleep(3600)
 
