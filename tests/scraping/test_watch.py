@@ -13,13 +13,13 @@ from planespotter_scraping.crawling import watch
 from planespotter_scraping.crawling.watch import Watch, chance, collapsed, tally
 from planespotter_scraping.sites import LOST, Listing, Site, planespotters, sample
 
-EXPECTED = {"photo_id": 1.0, "constructor": 0.98, "airline": 0.8}
+EXPECTED = {"photo_id": 1.0, "constructor": 0.98, "aircraft_type": 0.95, "airline": 0.8}
 SITE = Site("test", "/", "", "", lambda html, url: Listing([], None), 1, expected=EXPECTED)
 
 
 def page(cards: int = 48, *, markup: str = "", reason: str = "the card does not say", **there: int) -> Listing:
     """A page of cards of which so many have a field that is named, and all have the others."""
-    names = ["photo_id", "constructor", "airline", *there]
+    names = ["photo_id", "constructor", "aircraft_type", "airline", *there]
     photos = [{name: "x" if number < there.get(name, cards) else "" for name in names} for number in range(cards)]
     missing = {name: Counter({reason: cards - count}) for name, count in there.items() if count < cards}
     return Listing(photos, None, missing, cards=cards, markup=markup)
@@ -32,6 +32,12 @@ def fields(watching: Watch, *pages: Listing) -> list[list[str]]:
 def test_a_page_without_a_single_constructor_is_an_alarm_at_once() -> None:
     assert fields(Watch(SITE), page(), page(constructor=0)) == [[], ["constructor"]]
     assert fields(Watch(SITE), page(16, constructor=0)) == [["constructor"]]
+
+
+def test_a_page_without_a_single_type_is_an_alarm_at_once_and_a_few_gaps_are_none() -> None:
+    usual = page(aircraft_type=46)
+    assert fields(Watch(SITE), usual, usual, page(aircraft_type=0)) == [[], [], ["aircraft_type"]]
+    assert fields(Watch(SITE), *[usual, page(aircraft_type=36)] * 6) == [[]] * 12
 
 
 def test_a_page_of_freighters_without_an_airline_is_none_and_three_are_one() -> None:
@@ -126,7 +132,10 @@ def test_gaps_that_come_in_series_are_no_alarm() -> None:
     alarms = 0
     for _ in range(1500):
         series = [chances.random() < 0.8 for _ in range(4)]
-        photos = [{"photo_id": "1", "constructor": "x", "airline": "x" * series[card // 12]} for card in range(48)]
+        photos = [
+            {"photo_id": "1", "constructor": "x", "aircraft_type": "x", "airline": "x" * series[card // 12]}
+            for card in range(48)
+        ]
         lacking = Counter({"the card does not say": 12 * series.count(False)})
         alarms += bool(watching.look(Listing(photos, None, {"airline": lacking}, cards=48)))
     assert alarms == 0

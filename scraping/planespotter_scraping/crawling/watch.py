@@ -10,7 +10,7 @@ A page is looked at before its photos are stored. Three things are compared with
 **When a field has collapsed.** Over the last page, and over as many pages as hold 48, 96 and 144 cards: if the share
 of cards that say it is under half of what it should be, and so small a share has a probability below one in a million.
 Gaps come in series, such as the photos of one freighter, or of one visit to a museum. So cards do not count singly, but
-in series of SERIES, each of which says the field or not, independently of the others; for what practically every card
+in series of SERIES, each of which says the field or not, independently of the others; for what nearly every card
 says, and for addresses that disagree, in SHORT_SERIES. With eight fields, three comparisons and four
 windows, the probability of a false alarm is below 1 in 10,000 a page if gaps are so; in simulations of 200,000 pages
 whose gaps come in such series, there was one. A whole page of freighters without an airline, where 4 of 5 cards have
@@ -33,7 +33,7 @@ from planespotter_scraping.whole_file import replacing
 WINDOWS = (0, 48, 96, 144)  # cards; 0 is the last page alone, however many it has
 MISTAKE = 1e-6
 SERIES, SHORT_SERIES = 12, 4
-NEARLY_ALL, AT_MOST = 0.98, 0.99  # no share is taken for higher than the second
+NEARLY_ALL, AT_MOST = 0.95, 0.99  # no share is taken for higher than the second
 CONFIRMED = 0.9  # of the cards whose address says a field, so many say it themselves
 ENOUGH, REMEMBERED = 24, 480  # cards: to know what is usual, and before older ones fade
 NOT_WATCHED = ("review",)  # it is the reader's own remark

@@ -87,7 +87,7 @@ SITE = Site(
     pages_per_minute=float("inf"),
     continues="both",
     cards="[data-photo-url]",
-    expected=dict.fromkeys(FIELDS, 1.0) | {"airline": 0.8, "aircraft_type": 0.9},
+    expected=dict.fromkeys(FIELDS, 1.0) | {"airline": 0.8, "aircraft_type": 0.95},
     probes=(
         probe_of_function("cards", (), _cards),
         probe_of_line("cards", ("photo_id", "page_url"), __file__, '"page_url"] ='),
