@@ -41,7 +41,8 @@ def train(
         bool, typer.Option("--ladder", help="Train the original's four recipes, one after another, and draw them.")
     ] = False,
     leave_source_out: Annotated[
-        list[str] | None, typer.Option(help="Keep all photos of this source for the test. Repeatable.")
+        list[str] | None,
+        typer.Option(help="Keep all photos of this source for the test, and what looks like them. Repeatable."),
     ] = None,
     leave_airlines_out: Annotated[
         str, typer.Option(help="Keep all photos of these airlines, separated by commas, for the test.")
@@ -66,6 +67,8 @@ def train(
     Example: planespotter train photos --recipe small --out runs/first
 
     Example: planespotter train photos --ladder --out runs/ladder --set epochs=10
+
+    Example: planespotter train photos --leave-source-out spotters --out runs/without-spotters
     """
     from rich.console import Console
 
