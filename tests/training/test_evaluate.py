@@ -198,7 +198,7 @@ def test_names_from_a_catalog_cannot_become_part_of_the_page(written: Path) -> N
 
 
 def remembering(tiny_bundle: Path, folder: Path, split: list[dict[str, str]]) -> Path:
-    columns = ("photo_id", "file", "registration", "airline", "sha256", "split")
+    columns = ("photo_id", "source", "file", "registration", "airline", "sha256", "split")
     rows = pd.DataFrame([{name: row.get(name, "") for name in columns} for row in split])
     model = bundle.read(tiny_bundle)
     trained_on = {**model.trained_on, "seen": remember(rows), "sources": {"labels": {"Boeing": 1}}}
@@ -240,6 +240,21 @@ def noise(seed: int) -> Image.Image:
     """Return a picture with as much detail as a photo has."""
     pixels = np.random.default_rng(seed).integers(0, 256, (12, 18, 3), np.uint8)
     return Image.fromarray(pixels).resize((144, 96), Image.Resampling.BICUBIC)
+
+
+def test_a_photo_that_was_cropped_since_training_is_known_by_its_name_at_its_source(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "catalog"
+    (folder / "images").mkdir(parents=True)
+    rows = ["photo_id,source,file,constructor"]
+    for name, source in (("p0", "airport"), ("p1", "airport"), ("p2", "elsewhere")):
+        noise(len(rows)).save(folder / "images" / f"{name}.jpg")
+        rows.append(f"{name},{source},images/{name}.jpg,Boeing")
+    (folder / "catalog.csv").write_text("\n".join(rows) + "\n")
+    before = {"sha256": "0" * 64, "source": "airport", "split": "train"}
+    made = remembering(tiny_bundle, tmp_path / "bundle", [{"photo_id": name, **before} for name in ("p0", "p2")])
+    assert list(evaluate(made, folder, "test", QUIET).photos["photo_id"]) == ["p1", "p2"]
 
 
 def test_a_photo_that_looks_like_one_that_was_trained_on_is_left_aside(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What a bundle remembers of the photos it was made with, so that nobody measures it on them unawares.
 
-Airframes and image files are kept as hashes of 6 bytes: enough to know one again, too short to list what was there.
+Airframes, image files and the sources' own names of photos are kept as hashes of 6 bytes: enough to know one again, too
+short to list what was there. The file changes when a photo is cropped or saved anew, the name does not.
 """
 
 import base64
@@ -37,9 +38,9 @@ def recall(
 ) -> pd.Series:
     """Return the side of each row of the catalog in `folder`: "train", "validation", or "test" if on neither.
 
-    It is on a side if its airframe or its file is, or if it looks like a photo of the catalog that is: `looks` numbers
-    the groups of photos that look alike, as catalog.look_alikes does. If the bundle remembers nothing, the side is what
-    the split gives, which is the same for every catalog but for the looks.
+    It is on a side if its airframe, its file or its name is, or if it looks like a photo of the catalog that is: `looks`
+    numbers the groups of photos that look alike, as catalog.look_alikes does. If the bundle remembers nothing, the side
+    is what the split gives, which is the same for every catalog but for the looks.
     """
     if not remembered:
         return assign(photos, looks)
@@ -52,20 +53,24 @@ def recall(
     return sides if looks is None else spread(sides, photos, looks).rename("split")
 
 
-def _identities(photos: pd.DataFrame) -> Iterable[tuple[str, str, str, str]]:
-    columns = photos["photo_id"], airframes(photos), photos["sha256"], photos["file"]
+def _identities(photos: pd.DataFrame) -> Iterable[tuple[str, str, str, str, str]]:
+    columns = photos["photo_id"], photos["source"], airframes(photos), photos["sha256"], photos["file"]
     return zip(*columns, strict=True)
 
 
 def _all_keys(photos: pd.DataFrame) -> Iterator[bytes]:
-    for photo_id, airframe, sha256, file in _identities(photos):
-        keys = list(_keys(photo_id, airframe, sha256, file))
-        # Ids of photos are only unique in one catalog: they serve where nothing better is known.
+    for identity in _identities(photos):
+        keys = list(_keys(*identity))
+        # Ids of photos without their source are only unique in one catalog: they serve where nothing better is known.
         yield from keys[1:] or keys
 
 
-def _keys(photo_id: str, airframe: str, sha256: str, file: str, folder: Path | None = None) -> Iterator[bytes]:
+def _keys(
+    photo_id: str, source: str, airframe: str, sha256: str, file: str, folder: Path | None = None
+) -> Iterator[bytes]:
     yield _short(f"photo {photo_id}")
+    if source:
+        yield _short(f"photo {photo_id} of {source}")
     if not airframe.startswith("photo "):
         yield _short(f"airframe {airframe}")
     if sha256 or folder:
