@@ -17,11 +17,12 @@ import grpc
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
-from planespotter_client import _batches, _ledger, _messages, _photos, _retrying, _servers
+from planespotter_client import _batches, _checks, _ledger, _messages, _photos, _retrying, _servers
 from planespotter_client._errors import (
     DeadlineError,
     PlaneSpotterError,
     UnavailableError,
+    about,
     closed,
     from_call,
     none_answers,
@@ -48,7 +49,7 @@ class AsyncPlaneSpotter:
     `timeout` is how many seconds a call may take, and how long a stream waits for a server to come back.
     `retries` is how often a photo is sent again that a busy server asks to send again later, after as long as the
     server says and within the time of the call; 0 raises OverloadedError at once. Every method raises
-    PlaneSpotterError, of which _errors.py draws the tree.
+    PlaneSpotterError, of which _errors.py draws the tree, and TypeError or ValueError for a number that makes no sense.
 
     `token` says who calls, if the server asks for that; None takes the variable PLANESPOTTER_TOKEN, "" none. `tls` uses
     TLS and trusts the authorities that everybody trusts; `tls_ca`, a PEM file, does so and trusts that authority
@@ -74,6 +75,8 @@ class AsyncPlaneSpotter:
         insecure: bool = False,
     ) -> None:
         addresses = _servers.addresses(address)
+        _checks.seconds("timeout", timeout)
+        _checks.count("retries", retries, least=0)
         self.address = ",".join(addresses)
         self.timeout = timeout
         self._retries = retries
@@ -133,13 +136,15 @@ class AsyncPlaneSpotter:
         sees nearly, but not quite, what it would have seen, and the answer may differ a little. It needs Pillow: pip
         install "planespotter[images]".
         """
+        _checks.seconds_if_given(timeout=timeout, hedge=hedge)
         name = _photos.photo_id(photo)
-        limits = await self._limits()
-        options = _messages.options(model, version, alternatives, explain, limits)
-        shrink_to = await self._shrink_to(shrink, model, version)
-        data = await _read(photo, limits, name, shrink_to)
-        request = pb.ClassifyRequest(photo=data, options=options)
-        response = await self._call("Classify", request, timeout, name, retries=self._retries, hedge=hedge)
+        with about(name):
+            limits = await self._limits()
+            options = _messages.options(model, version, alternatives, explain, limits)
+            shrink_to = await self._shrink_to(shrink, model, version)
+            data = await _read(photo, limits, name, shrink_to)
+            request = pb.ClassifyRequest(photo=data, options=options)
+            response = await self._call("Classify", request, timeout, retries=self._retries, hedge=hedge)
         return _messages.classification(response.classification)
 
     async def classify_many(
@@ -163,6 +168,7 @@ class AsyncPlaneSpotter:
         a server that cannot even be asked for its limits, which the first call does, raises. Photos for which a busy
         server has no room are sent again. The other parameters are those of `classify`.
         """
+        _checks.seconds_if_given(timeout=timeout)
         limits = await self._limits()
         options = _messages.options(model, version, alternatives, explain, limits)
         answers: list[PhotoAnswer] = []
@@ -205,6 +211,9 @@ class AsyncPlaneSpotter:
         three connections broke gets an error for an answer: perhaps it was the cause. If `photos` itself raises, the
         answers to what it gave before still come, and then its exception.
         """
+        if window is not None:
+            _checks.count("window", window, least=1)
+        _checks.count("window_bytes", window_bytes, least=1)
         limits = await self._limits()
         options = _messages.options(model, version, alternatives, explain, limits)
         shrink_to = await self._shrink_to(shrink, model, version)
@@ -223,6 +232,7 @@ class AsyncPlaneSpotter:
 
         It holds the label tree, how well it was measured to do, and what the server accepts.
         """
+        _checks.seconds_if_given(timeout=timeout)
         request = pb.GetModelRequest(model_name=name, model_version=version)
         response = await self._call("GetModel", request, timeout)
         self._known_limits = _messages.limits(response.limits)
@@ -235,6 +245,7 @@ class AsyncPlaneSpotter:
 
         They come by name, and of each name the highest version first.
         """
+        _checks.seconds_if_given(timeout=timeout)
         limits = await self._limits()
         found: list[Model] = []
         page_token = ""
@@ -247,6 +258,7 @@ class AsyncPlaneSpotter:
 
     async def wait_until_ready(self, timeout: float = 60.0) -> None:
         """Return as soon as the server answers; raise UnavailableError if it does not within `timeout` seconds."""
+        _checks.seconds("timeout", timeout)
         end = time.monotonic() + timeout
         while True:
             try:
@@ -315,7 +327,6 @@ class AsyncPlaneSpotter:
         method: str,
         request: Any,
         timeout: float | None,
-        name: str = "",
         *,
         retries: int = 0,
         hedge: float | None = None,
@@ -325,8 +336,8 @@ class AsyncPlaneSpotter:
         while True:
             try:
                 if hedge is None:
-                    return await self._ask(self._rotation.next(time.monotonic()), method, request, end, name)
-                return await self._hedged(method, request, end, name, hedge)
+                    return await self._ask(self._rotation.next(time.monotonic()), method, request, end)
+                return await self._hedged(method, request, end, hedge)
             except PlaneSpotterError as error:
                 pause = attempts.pause(error, time.monotonic())
                 if pause is None or self._closed:
@@ -335,7 +346,7 @@ class AsyncPlaneSpotter:
                     raise
             await asyncio.sleep(pause)
 
-    async def _ask(self, server: _servers.Server, method: str, request: Any, end: float, name: str = "") -> Any:
+    async def _ask(self, server: _servers.Server, method: str, request: Any, end: float) -> Any:
         if self._closed:
             raise closed(self.address)
         timeout = max(0.0, end - time.monotonic())
@@ -347,22 +358,22 @@ class AsyncPlaneSpotter:
                 raise closed(self.address) from None
             raise
         except grpc.RpcError as error:
-            raise self._failed(error, server, name) from error
+            raise self._failed(error, server) from error
 
-    def _failed(self, error: Any, server: _servers.Server, name: str = "") -> PlaneSpotterError:
+    def _failed(self, error: Any, server: _servers.Server) -> PlaneSpotterError:
         if self._closed:
             return closed(self.address)
-        failed = from_call(error, server.address, name)
+        failed = from_call(error, server.address)
         if isinstance(failed, UnavailableError):
             self._rotation.failed(server, time.monotonic())
         return failed
 
-    async def _hedged(self, method: str, request: Any, end: float, name: str, hedge: float) -> Any:
+    async def _hedged(self, method: str, request: Any, end: float, hedge: float) -> Any:
         """Ask one server, and another if that one is slow; return the first answer."""
 
         def ask() -> asyncio.Task[Any]:
             server = self._rotation.next(time.monotonic())
-            return asyncio.create_task(self._ask(server, method, request, end, name))
+            return asyncio.create_task(self._ask(server, method, request, end))
 
         asked = [ask()]
         try:

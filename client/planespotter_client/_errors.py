@@ -15,7 +15,8 @@
 The text of each is a sentence for people. The one table from gRPC's codes to these classes is CODES.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
 import grpc
@@ -156,6 +157,16 @@ LOST_ON_THE_WAY = ("CONNECTION_LOST", "UNAVAILABLE", BROKEN_OFF)
 """Reasons of the UnavailableErrors of calls that may have reached a server, which then did not say why it ends them."""
 
 
+@contextmanager
+def about(photo_id: str) -> Iterator[None]:
+    """Let every PlaneSpotterError that is raised inside say that it is about the photo `photo_id`."""
+    try:
+        yield
+    except PlaneSpotterError as error:
+        error.photo_id = photo_id
+        raise
+
+
 def from_status(status: Status, photo_id: str = "") -> PlaneSpotterError:
     """Return the exception for a google.rpc.Status."""
     info = _detail(status, ErrorInfo) or ErrorInfo()
@@ -170,14 +181,14 @@ def from_status(status: Status, photo_id: str = "") -> PlaneSpotterError:
     )
 
 
-def from_call(call: Any, address: str, photo_id: str = "") -> PlaneSpotterError:
+def from_call(call: Any, address: str) -> PlaneSpotterError:
     """Return the exception for a failed gRPC call (a grpc.RpcError) to `address`."""
     try:
         status = rpc_status.from_call(call)
     except ValueError:  # the details contradict the code: whoever answered is no planespotter server
         status = None
     if status is not None and status.details:
-        return from_status(status, photo_id)
+        return from_status(status)
     code, whole = call.code(), call.details() or "no details"
     details = shortened(whole)
     reason = code.name
@@ -187,21 +198,18 @@ def from_call(call: Any, address: str, photo_id: str = "") -> PlaneSpotterError:
                 f"The certificate of the server at {address} is not signed by an authority that is trusted here, so it "
                 "may be another server. Give the right authority's certificate as tls_ca (--tls-ca).",
                 reason="CERTIFICATE_NOT_TRUSTED",
-                photo_id=photo_id,
             )
         case grpc.StatusCode.UNAVAILABLE if "Hostname Verification Check failed" in whole:
             return WrongServerError(
                 f"The certificate of the server at {address} is for another name. Call the server by a name that "
                 "stands in its certificate, or say which one does with tls_name (--tls-name).",
                 reason="CERTIFICATE_FOR_ANOTHER_NAME",
-                photo_id=photo_id,
             )
         case grpc.StatusCode.UNAVAILABLE if "WRONG_VERSION_NUMBER" in whole:
             return WrongServerError(
                 f"What answers at {address} does not speak TLS. Leave TLS out (tls, tls_ca; --tls, --tls-ca), or give "
                 "the address of a server that does.",
                 reason="NOT_TLS",
-                photo_id=photo_id,
             )
         case grpc.StatusCode.UNAVAILABLE if "Socket closed" in whole or "Connection reset" in whole:
             reason = "CONNECTION_LOST"
@@ -232,7 +240,7 @@ def from_call(call: Any, address: str, photo_id: str = "") -> PlaneSpotterError:
             message = f"What answers at {address} is no planespotter server of this version ({details})."
         case _:
             message = f"The server at {address} failed with {code.name} ({details})."
-    return CODES[code](message, reason=reason, photo_id=photo_id)
+    return CODES[code](message, reason=reason)
 
 
 def shortened(text: str, limit: int = 200) -> str:

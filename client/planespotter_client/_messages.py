@@ -3,6 +3,7 @@
 from dataclasses import fields
 
 from planespotter.v1 import classifier_pb2 as pb
+from planespotter_client import _checks
 from planespotter_client._errors import BadRequestError, PlaneSpotterError, from_status
 from planespotter_client._results import (
     Alternative,
@@ -24,7 +25,8 @@ LEVELS = {
 
 
 def options(model: str, version: str, alternatives: int, explain: bool, limits: Limits) -> pb.ClassifyOptions:
-    """Return the options of a request. Raises BadRequestError."""
+    """Return the options of a request. Raises BadRequestError, and TypeError for `alternatives` that are no number."""
+    _checks.whole("alternatives", alternatives)
     if not 0 <= alternatives <= limits.max_alternatives:
         raise BadRequestError(
             f"alternatives is {alternatives}, but must lie between 0 and {limits.max_alternatives}.",

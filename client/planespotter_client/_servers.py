@@ -27,11 +27,13 @@ REST_SECONDS = 1.0
 def addresses(given: str | Sequence[str]) -> tuple[str, ...]:
     """Return the addresses of servers that `given` holds: one, several with commas between, or a sequence.
 
-    Raises BadRequestError.
+    Raises BadRequestError, and TypeError for what is no text.
     """
     if isinstance(given, str):
         one = given.startswith(_SEVERAL_IN_ONE)
         given = [given] if one else [address.strip() for address in given.split(",")]
+    if not isinstance(given, Sequence) or not all(isinstance(address, str) for address in given):
+        raise TypeError(f"address is {shortened(repr(given))}, but must be HOST:PORT as a text, or several in a list.")
     if not given:
         raise BadRequestError(
             "There is no address of a server. Write one HOST:PORT, or several.", reason="ADDRESS_MALFORMED"

@@ -128,6 +128,63 @@ async def test_a_bad_photo_raises_with_its_reason(
     assert (refused.value.reason, refused.value.photo_id) == (reason, str(path))
 
 
+async def test_whatever_is_wrong_with_one_photo_names_it(spotter: Any, paint: Paint, tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(paint("747"))
+    for options in ({"alternatives": 21}, {"model": "other"}, {"model": "other", "shrink": True}):
+        with pytest.raises(PlaneSpotterError) as refused:
+            await spotter.classify(path, **options)
+        assert refused.value.photo_id == str(path), options
+
+
+async def test_the_photo_is_named_where_no_server_answers(connect: Any, kept_port: int) -> None:
+    with pytest.raises(UnavailableError) as refused:
+        await (await connect(f"127.0.0.1:{kept_port}")).classify("photo.jpg")
+    assert refused.value.photo_id == "photo.jpg"
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence", "options"),
+    [
+        (ValueError, "timeout is -1, but must be a finite number of seconds, 0 or more.", {"timeout": -1}),
+        (ValueError, "timeout is nan, ", {"timeout": float("nan")}),
+        (ValueError, "timeout is inf, ", {"timeout": float("inf")}),
+        (TypeError, "timeout is None, but must be a finite number of seconds", {"timeout": None}),
+        (ValueError, "retries is -1, but must be 0 or more.", {"retries": -1}),
+        (TypeError, "retries is 1.5, but must be a whole number.", {"retries": 1.5}),
+        (TypeError, "address is 5, but must be HOST:PORT as a text, or several in a list.", {"address": 5}),
+        (TypeError, r"address is \[5\], ", {"address": [5]}),
+    ],
+)
+async def test_a_client_cannot_be_made_with_numbers_that_make_no_sense(
+    connect: Any, kind: type[Exception], sentence: str, options: dict[str, Any]
+) -> None:
+    with pytest.raises(kind, match=sentence):
+        await connect(**{"address": "127.0.0.1:1", **options})
+
+
+async def test_numbers_that_make_no_sense_are_told_before_anything_is_sent(connect: Any, paint: Paint) -> None:
+    with scripted(Scripted()) as address:
+        spotter = await connect(address)
+        for method in (spotter.classify, spotter.classify_many, spotter.model):
+            for kind, timeout in ((ValueError, -1), (TypeError, "a")):
+                with pytest.raises(kind, match=rf"timeout is {timeout!r}, but must be a finite number of seconds"):
+                    await method("photo.jpg", timeout=timeout)
+        with pytest.raises(ValueError, match="hedge is -1, "):
+            await spotter.classify(b"photo", hedge=-1)
+        with pytest.raises(ValueError, match="timeout is -1, "):
+            await spotter.wait_until_ready(-1)
+        with pytest.raises(TypeError, match="alternatives is 'x', but must be a whole number"):
+            await spotter.classify(b"photo", alternatives="x")
+
+
+@pytest.mark.parametrize("window", [{"window": 0}, {"window": -1}, {"window_bytes": 0}])
+async def test_a_stream_without_room_is_refused(spotter: Any, paint: Paint, window: dict[str, int]) -> None:
+    [(name, size)] = window.items()
+    with pytest.raises(ValueError, match=f"{name} is {size}, but must be 1 or more"):
+        await collect(spotter.stream([paint("747")], **window))
+
+
 async def test_what_is_no_photo_is_told_at_once(spotter: Any) -> None:
     with pytest.raises(TypeError, match="not int"):
         await spotter.classify(7)
