@@ -237,7 +237,9 @@ def _without_alternatives(read: _Reading, text: str) -> _Reading:
     known = {name.removeprefix("A") for name in (*AIRBUS_SERIES, *BOEING_SERIES)}
     if two is not None and two[1] != two[2] and {two[1], two[2]} <= known:
         return _Reading(why=f"It names two families, {two[1]} and {two[2]}.")
-    both = re.search(r"-(\d{1,4})\s*[/&+,]\s*(?:[AB]?\d{3}-|-?)(\d{1,4})(?![0-9A-Z])", text)
+    # Behind a comma a number without a dash may be anything, such as how many seats there are.
+    and_then = r"\s*(?:[/&+]\s*(?:[AB]?\d{3}-|-?)|,\s*(?:[AB]?\d{3})?-)"
+    both = re.search(rf"-(\d{{1,4}}){and_then}(\d{{1,4}})(?![0-9A-Z])", text)
     if both is not None and (len(both[1]), both[1][0]) != (len(both[2]), both[2][0]):
         return read._replace(model=None, icao="", why=f"It names two series, {both[1]} and {both[2]}.")
     return read
