@@ -13,12 +13,34 @@ if TYPE_CHECKING:
 
 
 class Level(StrEnum):
-    """How deep in the label tree (constructor, family, model) an answer is sure."""
+    """How deep in the label tree (constructor, family, model) an answer is sure; what is deeper is more.
+
+    if answer.level >= Level.FAMILY:
+        print(answer.family.name)
+    """
 
     UNKNOWN = "unknown"
     CONSTRUCTOR = "constructor"
     FAMILY = "family"
     MODEL = "model"
+
+    # Texts compare by the alphabet, in which "unknown" is the most.
+
+    def __lt__(self, other: str) -> bool:
+        return self._depth < Level(other)._depth
+
+    def __le__(self, other: str) -> bool:
+        return self._depth <= Level(other)._depth
+
+    def __gt__(self, other: str) -> bool:
+        return self._depth > Level(other)._depth
+
+    def __ge__(self, other: str) -> bool:
+        return self._depth >= Level(other)._depth
+
+    @property
+    def _depth(self) -> int:
+        return list(Level).index(self)
 
 
 class Result:

@@ -2,7 +2,9 @@
 
 import dataclasses
 import inspect
+import itertools
 import json
+import operator
 import subprocess
 import sys
 import types
@@ -61,6 +63,17 @@ def test_an_answer_prints_as_what_is_sure(level: Level, printed: str) -> None:
         level, ScoredLabel("Boeing", 0.9991), ScoredLabel("737", 0.97), ScoredLabel("737-800", 0.94)
     )
     assert str(answer) == printed
+
+
+def test_levels_compare_by_their_depth() -> None:
+    by_depth = [Level.UNKNOWN, Level.CONSTRUCTOR, Level.FAMILY, Level.MODEL]
+    for one, other in itertools.product(by_depth, repeat=2):
+        places = by_depth.index(one), by_depth.index(other)
+        for compare in (operator.lt, operator.le, operator.gt, operator.ge, operator.eq):
+            for text in (other, other.value):
+                assert compare(one, text) is compare(*places)
+                assert compare(text, one) is compare(*reversed(places))
+    assert sorted(by_depth[::-1]) == by_depth
 
 
 def test_an_answer_turns_into_plain_values() -> None:
