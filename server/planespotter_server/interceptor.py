@@ -57,11 +57,9 @@ class Outermost(grpc.aio.ServerInterceptor):
         self._log_calls = log_calls
         self._tracing = tracing
         self._onlookers: set[asyncio.Task[Any]] = set()
-        self._dismissed = False
 
     def dismiss(self) -> None:
         """End what stays open for ever, health's Watch and reflection: a server that stops would wait for it."""
-        self._dismissed = True
         for onlooker in self._onlookers:
             onlooker.cancel()
 
@@ -92,12 +90,10 @@ class Outermost(grpc.aio.ServerInterceptor):
         onlooker = asyncio.ensure_future(looking)
         self._onlookers.add(onlooker)
         onlooker.add_done_callback(self._onlookers.discard)
-        if self._dismissed:
-            onlooker.cancel()
         try:
             await onlooker
         except asyncio.CancelledError:
-            if not self._dismissed:
+            if (task := asyncio.current_task()) is None or task.cancelling():  # its caller has gone
                 raise
 
     def _unary(self, handler: Any, method: str) -> Any:

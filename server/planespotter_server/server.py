@@ -44,6 +44,9 @@ LINGER_SECONDS = 0.5
 # However late it is, what is answered already gets this long to reach its caller.
 LAST_ANSWERS_SECONDS = 1.0
 
+# How long a change of health waits for those who watch it.
+WATCHERS_SECONDS = 1.0
+
 # Exit codes. That of a failed device is EX_TEMPFAIL of sysexits.h: start the server again, on this machine or another.
 EXIT_DONE, EXIT_DROPPED, EXIT_DEVICE_FAILED = 0, 1, 75
 
@@ -176,8 +179,13 @@ class Server:
         task.add_done_callback(self._background.discard)
 
     async def _set_health(self, status: int) -> None:
-        await self._health.set("", status)
-        await self._health.set(SERVICE, status)
+        for service in ("", SERVICE):
+            try:
+                async with asyncio.timeout(WATCHERS_SECONDS):
+                    await self._health.set(service, status)
+            except TimeoutError:  # somebody watches and takes nothing, and health waits for him
+                self._outermost.dismiss()
+                await self._health.set(service, status)
 
 
 def event_loop() -> asyncio.AbstractEventLoop:
