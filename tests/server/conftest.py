@@ -40,7 +40,7 @@ async def serve(loaded: tuple[bundle.Bundle, bundle.Engine]) -> AsyncIterator[Se
                 f"127.0.0.1:{port}", options=[("grpc.max_send_message_length", -1), ("grpc.enable_retries", 0)]
             )
             stack.push_async_callback(channel.close)
-            channel.server = server  # type: ignore[attr-defined]
+            channel.server, channel.port = server, port  # type: ignore[attr-defined]
             return channel
 
         yield serve

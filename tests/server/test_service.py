@@ -700,3 +700,26 @@ async def test_whoever_watches_health_or_reflects_does_not_hold_up_a_stop(serve:
     for call in (watch, reflect):
         assert await call.read() is grpc.aio.EOF
         assert await call.code() is grpc.StatusCode.OK
+
+
+async def test_a_watcher_that_takes_nothing_keeps_health_from_nothing(serve: Serve, until: Until) -> None:
+    channel = await serve()
+    server: Any = channel.server  # type: ignore[attr-defined]
+    untyped: Any = channel
+    check = health_pb2_grpc.HealthStub(untyped).Check  # type: ignore[attr-defined]
+
+    def frame(kind: int, flags: int, stream: int, content: bytes) -> bytes:
+        return len(content).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + content
+
+    def header(name: bytes, value: bytes) -> bytes:
+        return b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
+
+    headers = {b":method": b"POST", b":scheme": b"http", b":path": b"/grpc.health.v1.Health/Watch", b":authority": b"x"}
+    headers |= {b"te": b"trailers", b"content-type": b"application/grpc"}
+    _, writer = await asyncio.open_connection("127.0.0.1", untyped.port)
+    writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"\0\4" + bytes(4)))  # a window of 0 bytes
+    writer.write(frame(1, 4, 1, b"".join(header(*one) for one in headers.items())) + frame(0, 1, 1, bytes(5)))
+    await until(lambda: server._outermost._onlookers)
+    await server.drain()
+    assert (await check(health_pb2.HealthCheckRequest())).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    writer.close()
