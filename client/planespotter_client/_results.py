@@ -80,7 +80,10 @@ class ScoredLabel(Result):
 
 @dataclass(frozen=True)
 class Alternative(Result):
-    """A leaf of the label tree with its calibrated probability; `model` is "" where the tree ends at the family."""
+    """A leaf of the label tree with its calibrated probability; `model` is "" where the tree ends at the family.
+
+    Its dict has its `name` in words, too.
+    """
 
     constructor: str
     family: str
@@ -91,6 +94,10 @@ class Alternative(Result):
     def name(self) -> str:
         """It in words, such as "Boeing 737-800"; the family where the tree ends there."""
         return f"{self.constructor} {self.model or self.family}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the same as plain texts and a number."""
+        return {"name": self.name, **super().to_dict()}
 
     def __str__(self) -> str:
         return f"{self.name} ({percent(self.probability)})"
@@ -267,12 +274,14 @@ class Model(Result):
         return f"{self.name} {self.version}: tells {leaves} kinds of aircraft apart, in photos of {width} x {height}"
 
 
-def frame(answers: Iterable[PhotoAnswer]) -> "pd.DataFrame":
+def frame(answers: Iterable[PhotoAnswer | Classification]) -> "pd.DataFrame":
     """Return a pandas table of `answers`, one row each in the order of their photos, with the index of each photo.
 
     The columns: photo_id, level, name, probability, constructor, constructor_probability, family, family_probability,
-    model, model_probability, model_name, model_version; error and reason, empty where all is well. The columns of an
-    answer are empty where there is an error. Raises MissingPackageError without pandas.
+    model, model_probability, alternatives (a list of dicts), model_name, model_version; error and reason, empty where
+    all is well. The columns of an answer are empty where there is an error, and those of a level where the label tree
+    goes no deeper. Answers of `classify` do not know their photos: their photo_id is empty, their index their place.
+    Raises MissingPackageError without pandas.
 
         answers = spotter.stream(Path("photos").glob("*.jpg"))
         table = frame(answers)
@@ -285,7 +294,11 @@ def frame(answers: Iterable[PhotoAnswer]) -> "pd.DataFrame":
             "A table of answers needs pandas: pip install pandas. Without it, each answer has to_dict().",
             reason="PANDAS_MISSING",
         ) from error
-    in_order = sorted(answers, key=lambda answer: answer.index)
+    placed = (
+        PhotoAnswer(place, "", None, classification=one) if isinstance(one, Classification) else one
+        for place, one in enumerate(answers)
+    )
+    in_order = sorted(placed, key=lambda answer: answer.index)
     index = pd.Index([answer.index for answer in in_order], name="index", dtype="int64")
     return pd.DataFrame([_row(answer) for answer in in_order], index=index, columns=list(FRAME_COLUMNS))
 
@@ -301,6 +314,7 @@ FRAME_COLUMNS = (
     "family_probability",
     "model",
     "model_probability",
+    "alternatives",
     "model_name",
     "model_version",
     "error",
@@ -314,16 +328,17 @@ def _row(answer: PhotoAnswer) -> dict[str, Any]:
         reason = answer.error.reason if answer.error else None
         return {"photo_id": answer.photo_id, "error": str(answer.error), "reason": reason}
     return {
-        "photo_id": answer.photo_id,
+        "photo_id": answer.photo_id or None,
         "level": said.level.value,
         "name": said.name,
         "probability": said.probability,
-        "constructor": said.constructor.name,
-        "constructor_probability": said.constructor.probability,
-        "family": said.family.name,
-        "family_probability": said.family.probability,
-        "model": said.model.name,
-        "model_probability": said.model.probability,
+        **{
+            name: value
+            for level, label in (("constructor", said.constructor), ("family", said.family), ("model", said.model))
+            if label.name
+            for name, value in ((level, label.name), (f"{level}_probability", label.probability))
+        },
+        "alternatives": [leaf.to_dict() for leaf in said.alternatives],
         "model_name": said.model_name,
         "model_version": said.model_version,
     }

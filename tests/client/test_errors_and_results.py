@@ -73,7 +73,7 @@ def test_levels_compare_by_their_depth() -> None:
             for text in (other, other.value):
                 assert compare(one, text) is compare(*places)
                 assert compare(text, one) is compare(*reversed(places))
-    assert sorted(by_depth[::-1]) == by_depth
+    assert max(Level.FAMILY, Level.UNKNOWN) is Level.FAMILY
 
 
 def test_an_answer_turns_into_plain_values() -> None:
@@ -90,7 +90,9 @@ def test_an_answer_turns_into_plain_values() -> None:
         "constructor": {"name": "Boeing", "probability": 1.0},
         "family": {"name": "747", "probability": 0.5},
         "model": {"name": "", "probability": 0.0},
-        "alternatives": [{"constructor": "Boeing", "family": "747", "model": "", "probability": 0.5}],
+        "alternatives": [
+            {"name": "Boeing 747", "constructor": "Boeing", "family": "747", "model": "", "probability": 0.5}
+        ],
         "model_name": "",
         "model_version": "",
         "heat_map": None,
@@ -141,6 +143,23 @@ def test_answers_make_a_table() -> None:
     assert (sure["model_probability"], sure["model_version"]) == (0.94, "1.0")
     assert (failed["error"], failed["reason"]) == ("It is empty.", "PHOTO_EMPTY")
     assert list(frame([]).columns) == list(table.columns), "no answers make a table without rows"
+
+
+def test_in_a_table_a_level_that_the_tree_does_not_have_is_empty_and_alternatives_are_lists() -> None:
+    leaf = Alternative("Boeing", "747", "", 0.5)
+    ends_at_family = dataclasses.replace(SURE, level=Level.FAMILY, model=ScoredLabel("", 0.0), alternatives=(leaf,))
+    table = frame([PhotoAnswer(0, "a.jpg", b"", classification=ends_at_family), *ANSWERS[:1]])
+    assert list(table["model"].isna()) == [True, True]
+    assert list(table["model_probability"].isna()) == [True, True]
+    assert table["family_probability"][0] == 0.97
+    assert table["alternatives"][0] == [leaf.to_dict()]
+
+
+def test_answers_of_single_photos_make_a_table_too() -> None:
+    table = frame([SURE, dataclasses.replace(SURE, level=Level.FAMILY)])
+    assert list(table.index) == [0, 1]
+    assert list(table["name"]) == ["Boeing 737-800", "Boeing 737"]
+    assert table["photo_id"].isna().all()
 
 
 def test_without_pandas_a_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
