@@ -63,6 +63,7 @@ def test_it_writes_json_lines(address: str, folder: Path, capsys: pytest.Capture
     assert run(folder / "A320neo.JPG", "--server", address, "--format", "jsonl", "--alternatives", 2) == 0
     [row] = map(json.loads, capsys.readouterr().out.splitlines())
     assert (row["constructor"], row["model"], row["level"]) == ("Airbus", "A320neo", "model")
+    assert list(row["alternatives"][0]) == ["name", "constructor", "family", "model", "probability"]
     assert row["alternatives"][0]["name"] == "Airbus A320neo"
     assert len(row["alternatives"]) == 2
 

@@ -1,5 +1,6 @@
 """The parts of `planespotter classify` that deal with files: finding photos, keeping answers, filing photos."""
 
+import csv
 import json
 import os
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ NAMES = st.text(st.characters(exclude_characters="\0/", codec="utf-8"), min_size
 def said(level: Level = Level.MODEL, model: str = "737-800") -> Classification:
     leaf = Alternative("Boeing", "737", model, 0.9)
     return Classification(
-        level, ScoredLabel("Boeing", 0.99), ScoredLabel("737", 0.95), ScoredLabel(model, 0.9), (leaf,)
+        level, ScoredLabel("Boeing", 0.99), ScoredLabel("737", 0.95), ScoredLabel(model, 0.9 if model else 0.0), (leaf,)
     )
 
 
@@ -181,6 +182,24 @@ def test_what_a_killed_run_left_in_the_journal_gets_into_the_parquet_file_once(t
     assert names_in(path) == ["a.jpg", "b.jpg", "c.jpg"]
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_what_the_tree_does_not_have_is_empty_and_not_improbable(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"answers{suffix}"
+    keep(path, [PhotoAnswer(0, "a.jpg", b"", classification=said(Level.FAMILY, model=""))])
+    if suffix == ".csv":
+        [row] = csv.DictReader(path.open(encoding="utf-8"))
+        assert (row["model"], row["model_probability"], row["alternatives"]) == ("", "", "Boeing 737 0.900000")
+        return
+    if suffix == ".jsonl":
+        row = json.loads(path.read_text(encoding="utf-8"))
+    else:
+        import pyarrow.parquet
+
+        [row] = pyarrow.parquet.read_table(path).to_pylist()
+    assert (row["model"], row["model_probability"]) == (None, None)
+    assert (row["alternatives"][0]["name"], row["alternatives"][0]["model"]) == ("Boeing 737", None)
+
+
 def test_parquet_holds_numbers_and_alternatives(tmp_path: Path) -> None:
     import pyarrow.parquet
 
@@ -188,7 +207,8 @@ def test_parquet_holds_numbers_and_alternatives(tmp_path: Path) -> None:
     keep(path, [answer("a.jpg"), answer("bad.jpg", failed=True)])
     first, second = pyarrow.parquet.read_table(path).to_pylist()
     assert first["model_probability"] == 0.9
-    assert first["alternatives"] == [{"name": "Boeing 737-800", "probability": 0.9}]
+    path_of_it = {"constructor": "Boeing", "family": "737", "model": "737-800"}
+    assert first["alternatives"] == [{"name": "Boeing 737-800", **path_of_it, "probability": 0.9}]
     assert (second["level"], second["constructor_probability"]) == (None, None)
     assert "no photo" in second["error"]
 

@@ -214,6 +214,9 @@ def test_the_filter_shows_some_and_the_csv_holds_all(opened: Any, folder: Path) 
     ]
     assert float(known["model_probability"]) > 0.7
     assert known["alternatives"].startswith("Boeing 737-800 0.")
+    ends_at_family = rows["trip/day 9/747.jpg"]
+    assert float(ends_at_family["family_probability"]) > 0.7
+    assert (ends_at_family["model"], ends_at_family["model_probability"]) == ("", "")
     assert rows["trip/day 10/nothing known.jpg"]["level"] == "unknown"
     assert "cut short" in rows["trip/cut short.JPG"]["error"]
 

@@ -69,7 +69,8 @@ def _schema(columns: tuple[str, ...]) -> Any:
 
     def kind(column: str) -> Any:
         if column == "alternatives":
-            return pyarrow.list_(pyarrow.struct([("name", pyarrow.string()), ("probability", pyarrow.float64())]))
+            texts = [(name, pyarrow.string()) for name in ("name", "constructor", "family", "model")]
+            return pyarrow.list_(pyarrow.struct([*texts, ("probability", pyarrow.float64())]))
         number = column == "seconds" or column.endswith("_probability")
         return pyarrow.float64() if number else pyarrow.string()
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from planespotter_client import Alternative, PhotoAnswer
+    from planespotter_client import PhotoAnswer
 
 COLUMNS = (
     "file",
@@ -32,7 +32,7 @@ def frame_id(video: str, seconds: float) -> str:
 
 
 def row(answer: "PhotoAnswer", columns: tuple[str, ...] = COLUMNS) -> dict[str, Any]:
-    """Return `answer` as values for programs; what it does not have is left out."""
+    """Return `answer` as values for programs: None where the label tree goes no deeper, nothing where it failed."""
     cells: dict[str, Any] = {"file": answer.photo_id}
     if columns is FRAME_COLUMNS:
         video, _, seconds = answer.photo_id.rpartition(TIME)
@@ -40,30 +40,21 @@ def row(answer: "PhotoAnswer", columns: tuple[str, ...] = COLUMNS) -> dict[str, 
     said = answer.classification
     if said is None:
         return {**cells, "error": str(answer.error)}
-    return {
-        **cells,
-        "level": said.level.value,
-        "constructor": said.constructor.name,
-        "constructor_probability": round(said.constructor.probability, 6),
-        "family": said.family.name,
-        "family_probability": round(said.family.probability, 6),
-        "model": said.model.name,
-        "model_probability": round(said.model.probability, 6),
-        "alternatives": [
-            {"name": leaf_name(leaf), "probability": round(leaf.probability, 6)} for leaf in said.alternatives
-        ],
-    }
+    cells["level"] = said.level.value
+    for level, label in (("constructor", said.constructor), ("family", said.family), ("model", said.model)):
+        cells[level] = label.name or None
+        cells[f"{level}_probability"] = round(label.probability, 6) if label.name else None
+    cells["alternatives"] = [
+        {**leaf.to_dict(), "model": leaf.model or None, "probability": round(leaf.probability, 6)}
+        for leaf in said.alternatives
+    ]
+    return cells
 
 
 def identity(written: dict[str, Any]) -> str:
     """Return which photo or frame a row that was written is about, by the same text for "a.jpg" and "./a.jpg"."""
     name = os.path.normpath(written["file"])
     return name if written.get("seconds") in (None, "") else frame_id(name, float(written["seconds"]))
-
-
-def leaf_name(leaf: "Alternative") -> str:
-    """Return "Boeing 737-800"."""
-    return " ".join(filter(None, (leaf.constructor, leaf.model or leaf.family)))
 
 
 def csv_cells(values: dict[str, Any], columns: tuple[str, ...]) -> list[str]:
@@ -75,7 +66,7 @@ def csv_cells(values: dict[str, Any], columns: tuple[str, ...]) -> list[str]:
     cells["alternatives"] = "; ".join(
         f"{leaf['name']} {leaf['probability']:.6f}" for leaf in values.get("alternatives", ())
     )
-    return [cells.get(column, "") for column in columns]
+    return [cells.get(column) or "" for column in columns]
 
 
 def csv_line(cells: Iterable[str]) -> str:

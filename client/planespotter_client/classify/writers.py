@@ -104,7 +104,7 @@ def _table(answers: "list[PhotoAnswer]") -> Table:
             f"{label.name} {percent(label.probability)}" if label.name else ""
             for label in (said.constructor, said.family, said.model)
         ]
-        leaves = "; ".join(f"{rows.leaf_name(leaf)} {percent(leaf.probability)}" for leaf in said.alternatives)
+        leaves = "; ".join(f"{leaf.name} {percent(leaf.probability)}" for leaf in said.alternatives)
         cells = (answer.photo_id, str(said), *labels, *([leaves] if with_alternatives else []))
         drawn.add_row(*map(escape, cells))
     return drawn

@@ -14,7 +14,7 @@ export function csv(photos) {
 
 function row({ name, answer, error }) {
   if (!answer) return [name, "", "", "", "", "", "", "", "", error];
-  const path = answer.path.flatMap(([label, probability]) => [label, probability.toFixed(6)]);
+  const path = answer.path.flatMap(([label, probability]) => [label, label && probability.toFixed(6)]);
   const leaves = answer.alternatives.map((leaf) => `${leaf.name} ${leaf.probability.toFixed(6)}`);
   return [name, answer.level, ...path, leaves.join("; "), ""];
 }
