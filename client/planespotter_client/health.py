@@ -29,7 +29,7 @@ def health(
 
     No token is needed.
 
-    Exit code 0: it serves. 1: it is starting, stopping or broken, or nothing answers.
+    Exit codes: 0 it serves; 1 it is starting, stopping or broken, or nothing answers; 2 wrong usage.
     """
     import grpc
     from google.protobuf.wrappers_pb2 import Int32Value, StringValue

@@ -127,7 +127,7 @@ def bench(
 
     Ctrl-C ends it and prints what was measured; a second one ends it at once.
 
-    Exit code 0: photos were answered. 1: none was, or the server was not reachable. 130: interrupted.
+    Exit codes: 0 photos were answered; 1 none was, or the server was not reachable; 2 wrong usage; 130 ended by Ctrl-C.
     """
     from planespotter_client import PlaneSpotter
     from planespotter_client._security import security

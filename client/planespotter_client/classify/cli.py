@@ -197,9 +197,9 @@ def classify(
     command goes on with the photos that have no answer yet, be it a million. Photos that are skipped so are not filed
     by --sort-into again.
 
-    Exit code 0: all photos were classified. 1: nothing could be done, or the server was lost on the way; a sentence
-    says why. 2: wrong usage. 3: some photos or folders could not be read or classified. 130: interrupted with Ctrl-C,
-    with which --watch always ends.
+    Exit codes: 0 every photo has an answer; 1 nothing could be done, or the server was lost on the way, and a sentence
+    says why; 2 wrong usage; 3 some photos failed, in this run or, with --out, in an earlier one, or some folders could
+    not be read; 130 ended by Ctrl-C, as --watch always is; 143 ended by SIGTERM.
     """
     if sum(map(bool, (paths, truth, watch, frames))) != 1:
         raise typer.BadParameter("give either photos and folders to classify, or one of --truth, --watch and --frames.")

@@ -73,12 +73,14 @@ def run(plan: Plan) -> int:
         return INTERRUPTED
     if plan.out or plan.sort_into or sys.stderr.isatty():
         _note(tally.summary())
-    if kept and kept.done.failed:
-        _note(f"Of those, {kept.done.failed:,} had failed; --retry-failed tries them again.")
+    failed_before = kept.done.failed if kept else 0
+    if failed_before:
+        _note(f"Of those, {failed_before:,} had failed; --retry-failed tries them again.")
     _note_damaged(tally)
     if tally.failed:
         _note(f"{tally.failed:,} of {progress.photos(tally.answered)} failed.")
-    return SOME_FAILED if tally.failed or tally.unfiled or tally.damaged or troubles else ALL_WELL
+    some_failed = tally.failed or failed_before or tally.unfiled or tally.damaged or troubles
+    return SOME_FAILED if some_failed else ALL_WELL
 
 
 def _answer(
@@ -176,7 +178,7 @@ def _nothing_left(plan: Plan, kept: Answers | None, tally: progress.Tally, troub
     each = "the photo" if tally.skipped == 1 else f"each of the {progress.photos(tally.skipped)}"
     network = begun.with_what(plan.out).get("network") if plan.out else None
     _note(f"{plan.out} has an answer for {each}{f', by {network}' if network else ''}.{again}")
-    return SOME_FAILED if troubles else ALL_WELL
+    return SOME_FAILED if failed or troubles else ALL_WELL
 
 
 def _writer(plan: Plan) -> AbstractContextManager[writers.Write]:
