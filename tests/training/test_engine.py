@@ -264,3 +264,16 @@ def test_what_jax_has_compiled_is_kept_for_the_next_start(tiny_bundle: Path, tmp
     subprocess.run(command, env=environment, check=True)
     assert list((tmp_path / "kept").iterdir())
     assert (tmp_path / "kept").stat().st_mode & 0o077 == 0  # what is read from there is run
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"),
+    [("max 100000", None), ("100000 100000", 1), ("50000 100000", 1), ("nonsense", None), (None, None)],
+)
+def test_a_container_uses_no_more_cores_than_its_share_of_time(
+    tmp_path: Path, quota: str | None, expected: int | None
+) -> None:
+    file = tmp_path / "cpu.max"
+    if quota is not None:
+        file.write_text(quota)
+    assert bundle.cores(file) == (expected or bundle.cores(tmp_path / "none"))

@@ -8,8 +8,10 @@ auto              jax on an accelerator, else OpenVINO where it is installed, el
                   processor has instructions for them
 """
 
+import contextlib
 import importlib.metadata
 import importlib.util
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -186,6 +188,13 @@ def multiplies_int8() -> bool:
         return False
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Return how many cores this process may use; in a container, where `quota` is, as many as it may use the time of.
+
+    More threads than that would be stopped together, all at once, for the rest of each tenth of a second.
+    """
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):  # there is none, or it says "max"
+        time, period = map(int, quota.read_text(encoding="ascii").split())
+        usable = min(usable, max(1, math.ceil(time / period)))
+    return usable
