@@ -80,7 +80,7 @@ def test_each_photo_of_a_parcel_gets_a_line_and_the_last_line_says_that_all_is_w
 def test_it_says_which_model_answers_where_and_how_well(page: str, address: str) -> None:
     said = asked(page, "model").json()
     assert (said["name"], said["version"], said["address"]) == ("tiny", "1", address)
-    assert said["accuracy"][0] == "It names the constructor in 96 of 100 photos right."
+    assert said["accuracy"][0] == "It names the constructor in 96 of 100 (200) photos right."
     assert said["limits"]["photo_bytes"] == 100_000
 
 
@@ -250,18 +250,36 @@ def test_the_level_is_said_plainly() -> None:
     assert saying.answer(deepest, TREE)["certainty"] == "Sure of the type"
 
 
-def test_figures_are_said_in_words() -> None:
-    names = {"constructor_accuracy": 0.864, "family_accuracy": 0.67, "path_accuracy": 0.36, "sure_share": 0.63}
-    names |= {"sure_accuracy": 0.95, "unknown_share": 0.97}
-    metrics = (*(Metric("", name, value, 500) for name, value in names.items()), Metric("site", "x", 1, 9000))
-    model = Model("small", "1", TREE, (64, 96), Thresholds(0.9, 0.8, 0.7), metrics, LIMITS)
+def described(*metrics: Metric) -> Model:
+    return Model("small", "1", TREE, (64, 96), Thresholds(0.9, 0.8, 0.7), metrics, LIMITS)
+
+
+def test_figures_are_said_in_words_each_with_its_own_number_of_photos() -> None:
+    model = described(
+        Metric("", "constructor_accuracy", 0.864, 1890),
+        Metric("", "family_accuracy", 0.67, 514),
+        Metric("", "path_accuracy", 0.36, 503),
+        Metric("", "sure_share", 0.63, 1890),
+        Metric("", "sure_accuracy", 0.95, 441),
+        Metric("", "unknown_share", 30 / 32, 32),
+        Metric("site", "x", 1, 9000),
+    )
     assert saying.accuracy(model) == [
-        "It names the constructor in 86 of 100, the family in 67 of 100 and the exact type in 36 of 100 photos right.",
-        "It is sure of 63 of 100, and then right in 95 of 100.",
-        "Of aircraft by other constructors it calls 97 of 100 unknown.",
-        "Measured on 500 photos that it was not trained on.",
+        "It names the constructor in 86 of 100 (1,890), the family in 67 of 100 (514) and the exact type in 36 of 100 "
+        "(503) photos right.",
+        "It is sure of 63 of 100 (1,890), and then right in 95 of 100 (441).",
+        "Of aircraft by other constructors it calls 30 of 32 unknown.",
+        "Measured on photos that it was not trained on. In brackets: on how many.",
     ]
     assert saying.knows(model) == "It knows 3 types of Airbus and Boeing."
+
+
+def test_few_photos_need_no_brackets_and_no_figures_no_words() -> None:
+    assert saying.accuracy(described(Metric("", "unknown_share", 1.0, 32))) == [
+        "Of aircraft by other constructors it calls 32 of 32 unknown.",
+        "Measured on photos that it was not trained on.",
+    ]
+    assert saying.accuracy(described()) == []
 
 
 def test_no_server_is_a_sentence_and_may_come_back(kept_port: int) -> None:

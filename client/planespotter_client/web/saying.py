@@ -60,7 +60,10 @@ def accuracy(model: Model) -> list[str]:
 
     def share(name: str) -> str:
         # Not as a probability: a figure from a few hundred photos deserves no decimals and no "> 99 %".
-        return f"{100 * of_all[name].value:.0f} of 100"
+        metric = of_all[name]
+        if metric.photos < 100:
+            return f"{metric.value * metric.photos:.0f} of {metric.photos}"
+        return f"{100 * metric.value:.0f} of 100 ({metric.photos:,})"
 
     right = [
         f"{words} in {share(name)}"
@@ -79,8 +82,8 @@ def accuracy(model: Model) -> list[str]:
     if "unknown_share" in of_all:
         said.append(f"Of aircraft by other constructors it calls {share('unknown_share')} unknown.")
     if said:
-        photos = max(metric.photos for metric in of_all.values())
-        said.append(f"Measured on {photos:,} photos that it was not trained on.")
+        counted = " In brackets: on how many." if any("(" in sentence for sentence in said) else ""
+        said.append(f"Measured on photos that it was not trained on.{counted}")
     return said
 
 
