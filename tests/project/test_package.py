@@ -28,8 +28,8 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder)
     python = folder / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--python", python]  # ours, as one of its own takes longer than all the rest
-    done = call(*pip, "install", "-q", "--no-compile", "-c", REPOSITORY / "constraints.txt", wheel)
+    install = ("install", "-q", "--no-compile", "-c", REPOSITORY / "constraints.txt", wheel)
+    done = call(sys.executable, "-m", "pip", "--python", python, *install)  # one of its own would take longer to make
     assert done.returncode == 0, done.stderr
     return python
 
