@@ -294,7 +294,7 @@ class AsyncPlaneSpotter:
         """Return the size to scale photos down to, as (height, width); None to send them as they are."""
         if not shrink:
             return None
-        await asyncio.to_thread(_photos.pillow, "Scaling photos down before they are sent")
+        await asyncio.to_thread(_photos.pillow, "Photos are to be scaled down before they are sent")
         if (model, version) not in self._known_sizes:
             self._known_sizes[model, version] = (await self.model(model, version=version)).input_size
         return _photos.size_to_send(self._known_sizes[model, version])

@@ -92,10 +92,13 @@ def _content(photo: Any, limit: int, limits: Limits, name: str) -> bytes:
         return bytes(photo)
     if isinstance(photo, str | os.PathLike):
         try:
+            if not os.fspath(photo):  # a Path makes "." of it
+                raise ValueError("its path is empty")
             data, size = _read_file(Path(photo), limit)
         except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
+            path, why = os.fspath(photo) or "''", getattr(error, "strerror", None) or error
             raise UnreadablePhotoError(
-                f"The photo {os.fspath(photo)} cannot be read: {getattr(error, 'strerror', None) or error}.",
+                f"The photo {path} cannot be read: {why}.",
                 reason="PHOTO_UNREADABLE",
                 photo_id=name,
             ) from error
@@ -103,7 +106,10 @@ def _content(photo: Any, limit: int, limits: Limits, name: str) -> bytes:
             _check_size(size, limits, name)
         return data
     if hasattr(photo, "read"):
-        content = photo.read(limit + 1)
+        try:
+            content = photo.read(limit + 1)
+        except UnicodeDecodeError:
+            content = ""
         if not isinstance(content, bytes):
             raise TypeError("A photo given as a file must be opened in binary mode: open(path, 'rb').")
         return content
@@ -156,10 +162,14 @@ def _image_of(array: Any, name: str) -> "Image.Image":
     shape = array.shape[:2] if array.ndim == 3 and array.shape[2] == 1 else array.shape
     is_photo = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
     if array.dtype != "uint8" or not is_photo or 0 in shape:
+        hint = ""
+        if array.dtype.kind == "f":
+            hint = " For values from 0 to 1: (255 * array).round().astype('uint8')."
+        elif len(shape) == 3 and shape[2] == 4:
+            hint = " To leave out what is transparent: array[..., :3]."
         raise BadRequestError(
-            f"A photo given as an array is of uint8 and of shape [height, width, 3] (red, green, blue) or [height, "
-            f"width] (grey), not of {array.dtype} and {list(array.shape)}. For values from 0 to 1: "
-            "(255 * array).round().astype('uint8').",
+            "A photo given as an array is of uint8 and of shape [height, width, 3] (red, green, blue) or [height, "
+            f"width] (grey), not of {array.dtype} and {list(array.shape)}.{hint}",
             reason="ARRAY_UNSUPPORTED",
             metadata={"dtype": str(array.dtype), "shape": str(list(array.shape))},
             photo_id=name,
@@ -184,7 +194,7 @@ def shrunk(data: bytes, shrink_to: tuple[int, int]) -> bytes:
 
     `shrink_to` is (height, width). The server says better than Pillow what is wrong with a file.
     """
-    images = pillow("Scaling photos down before they are sent")
+    images = pillow("Photos are to be scaled down before they are sent")
     try:
         with images.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as image:
             lies = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)

@@ -12,9 +12,10 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 # Room, and the extra that its commands need (None: the base installation is enough).
 ROOMS = {"scraping": "scraping", "training": "training", "server": "server", "client": None}
@@ -22,10 +23,41 @@ ROOMS = {"scraping": "scraping", "training": "training", "server": "server", "cl
 PARTS = {"planespotter_client.web": "web", "planespotter_server.tracing": "tracing"}
 
 
+class Commands(TyperGroup):
+    """The root of all commands, which says in our words what is wrong with the value of an option."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = wrong_value(error)
+            raise
+
+
+def wrong_value(error: typer.BadParameter) -> str:
+    """Return what to say about a value that Typer did not take: its own words are those of Pydantic's validators."""
+    found: list[dict[str, Any]] = getattr(error.__cause__, "errors", list)()
+    if not found:
+        return error.message
+    kind, given, limits = found[0]["type"], found[0]["input"], found[0].get("ctx", {})
+    match kind:
+        case "greater_than_equal":
+            return f"it must be {limits['ge']:,.10g} or more, not {given}."
+        case "less_than_equal":
+            return f"it must be {limits['le']:,.10g} or less, not {given}."
+        case "int_parsing" | "int_from_float" | "int_parsing_size":
+            return f"it must be a whole number, not {given}."
+        case "float_parsing":
+            return f"it must be a number, not {given}."
+    return error.message.removeprefix("Value error, ")
+
+
 def build_app() -> typer.Typer:
     """Return one application that holds the commands of all rooms."""
     app = typer.Typer(
         name="planespotter",
+        cls=Commands,
         help="Name the aircraft in a photo, constructor first, then the model.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,

@@ -94,6 +94,15 @@ def test_paths_come_on_standard_input(address: str, here: Path, end: str) -> Non
     assert "nowhere.jpg cannot be read: No such file" in done.stderr
 
 
+def test_no_paths_on_standard_input_get_a_sentence(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Path(os.devnull).open() as nothing:
+        monkeypatch.setattr("sys.stdin", nothing)
+        assert run("-") == 1
+    assert "No photos came on standard input: it takes paths" in capsys.readouterr().err
+
+
 def test_an_answer_is_written_before_the_next_path_is_there(address: str, here: Path) -> None:
     command = [*PLANESPOTTER, "classify", "-", "--server", address, "--format", "jsonl"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -126,6 +135,11 @@ def test_answers_come_in_the_order_of_the_photos_on_request(
         (["photos", "--overwrite"], "belong to --out"),
         (["photos", "--link", "hard"], "--link belongs to --sort-into"),
         (["photos", "--null"], "--null belongs to -"),
+        (["photos", "--format", "json"], "for '--format': 'json' is not one of 'table', 'csv', 'jsonl', 'parquet'."),
+        (["photos", "--alternatives", "-1"], "for '--alternatives': it must be 0 or more, not -1."),
+        (["photos", "--alternatives", "few"], "for '--alternatives': it must be a whole number, not few."),
+        (["--frames", "a.mp4", "--fps", "1001"], "for '--fps': it must be 1,000 or less, not 1001."),
+        (["--frames", "a.mp4", "--fps", "two"], "for '--fps': it must be a number, not two."),
         (["photos", "--fps", "2"], "--fps belongs to --frames"),
         (["photos/", "--sort-into", "photos"], "is the folder whose photos are read, and what is filed is never"),
         (["--watch", "photos", "--sort-into", "./photos"], "name another, such as photos/by-type."),

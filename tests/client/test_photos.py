@@ -98,6 +98,31 @@ def test_an_array_that_is_no_photo_is_refused_with_its_shape(array: Any) -> None
     assert refused.value.metadata["shape"] == str(list(array.shape))
 
 
+def test_what_to_do_with_an_array_is_said_where_that_is_known() -> None:
+    photos: list[tuple[Any, str]] = [
+        (np.zeros((60, 90, 3), np.float32), r"values from 0 to 1: \(255 \* array\)"),
+        (np.zeros((60, 90, 4), np.uint8), r"transparent: array\[..., :3\]\.$"),
+        (np.zeros((3, 60, 90), np.uint8), r"not of uint8 and \[3, 60, 90\]\.$"),
+    ]
+    for array, words in photos:
+        with pytest.raises(BadRequestError, match=words):
+            read_photo(array, LIMITS)
+
+
+def test_a_file_that_is_open_as_text_is_told_how_to_be_opened(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(as_file(halves(90, 60)))
+    with (
+        (tmp_path / "photo.jpg").open(encoding="utf-8") as file,
+        pytest.raises(TypeError, match=r"binary mode: open\(path, 'rb'\)"),
+    ):
+        read_photo(file, LIMITS)  # type: ignore[arg-type]
+
+
+def test_an_empty_path_is_shown_as_one() -> None:
+    with pytest.raises(UnreadablePhotoError, match=r"The photo '' cannot be read: its path is empty\."):
+        read_photo("", LIMITS)
+
+
 def test_an_image_whose_file_is_damaged_is_unreadable() -> None:
     image = Image.open(io.BytesIO(as_file(halves(900, 600))[:2000]))
     with pytest.raises(UnreadablePhotoError, match="cannot be encoded"):
@@ -107,7 +132,7 @@ def test_an_image_whose_file_is_damaged_is_unreadable() -> None:
 def test_without_pillow_a_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
     for photo, shrink_to in ((np.zeros((60, 90, 3), np.uint8), None), (as_file, TO_SEND)):
-        with pytest.raises(MissingPackageError, match=r"pip install \"planespotter\[images\]\""):
+        with pytest.raises(MissingPackageError, match=r"which needs Pillow: pip install \"planespotter\[images\]\""):
             read_photo(b"" if callable(photo) else photo, LIMITS, shrink_to=shrink_to)
 
 

@@ -15,6 +15,7 @@ from planespotter_client._errors import PlaneSpotterError
 from planespotter_client.classify import begun, progress, rows, sorting, sources, writers
 from planespotter_client.classify.journal import Answers, answers_file
 from planespotter_client.classify.parquet import journal_of, parquet_file
+from planespotter_client.classify.photos import STANDARD_INPUT
 from planespotter_client.classify.truth import cut_short
 from planespotter_client.classify.watching import lasting
 from planespotter_client.classify.writers import Format
@@ -170,8 +171,12 @@ def _source(
 
 def _nothing_left(plan: Plan, kept: Answers | None, tally: progress.Tally, troubles: list[OSError]) -> int:
     if not tally.skipped:
-        what = "frames in this video" if plan.video else "photos (.jpg, .jpeg, .png, .webp) in these folders"
-        _note(f"There are no {what}.")
+        if plan.video:
+            _note("There are no frames in this video.")
+        elif plan.paths == [STANDARD_INPUT]:
+            _note("No photos came on standard input: it takes paths of photos and folders, one a line.")
+        else:
+            _note("There are no photos (.jpg, .jpeg, .png, .webp) in these folders.")
         return NOTHING_DONE
     failed = kept.done.failed if kept else 0
     again = f" {failed:,} of them failed; --retry-failed tries them again." if failed else ""
