@@ -269,7 +269,7 @@ def test_figures_are_said_in_words_each_with_its_own_number_of_photos() -> None:
         "(503) photos right.",
         "It is sure of 63 of 100 (1,890), and then right in 95 of 100 (441).",
         "Of aircraft by other constructors it calls 30 of 32 unknown.",
-        "Measured on photos that it was not trained on. In brackets: on how many.",
+        "Measured on photos that it was not trained on; in brackets, on how many.",
     ]
     assert saying.knows(model) == "It knows 3 types of Airbus and Boeing."
 

@@ -143,7 +143,7 @@ def names_of(folder: str) -> list[str]:
 def test_photos_and_folders_that_are_dropped_get_sentences(opened: Any, folder: Path) -> None:
     tab = opened()
     expect(tab.locator("#who")).to_contain_text("explaining 1 answers, at 127.0.0.1:")
-    expect(tab.locator("#figures")).to_contain_text("It names the constructor in 96 of 100 photos right.")
+    expect(tab.locator("#figures")).to_contain_text("It names the constructor in 96 of 100 (200) photos right.")
     drop(tab, folder / "trip", folder / "diary.txt")
     wait_until_done(tab, 6)
     said = sentences(tab)
@@ -317,6 +317,7 @@ def test_hundreds_of_photos_come_in_pages_can_be_stopped_and_go_on(opened: Any, 
     stop.click()
     expect(tab.locator("#numbers")).to_have_text("0 of 130 photos, stopped")
     assert tab.locator("#cards > li").count() == 48
+    expect(tab.locator("#cards .picture.ready")).to_have_count(48)  # on paper, all can be seen
     tab.unroute("**/photos")
     tab.get_by_role("button", name="Go on").click()
     wait_until_done(tab, 130)
@@ -377,7 +378,7 @@ def test_a_card_shows_where_the_network_looked(opened: Any, tmp_path: Path) -> N
     drop(tab, tmp_path / "plane.png")
     wait_until_done(tab, 1)
     expect(tab.locator(".picture.ready")).to_be_visible()
-    button = tab.get_by_role("button", name="Where it looked")
+    button = tab.get_by_role("button", name="Where it looked in plane.png")
     glow = tab.locator(".picture canvas")
     expect(glow).to_be_hidden()
     button.click()
@@ -419,6 +420,19 @@ def test_it_fits_and_can_be_read_in_every_light_and_width(opened: Any, folder: P
     assert dark == ("dark" in view)
 
 
+def test_what_a_finger_can_touch_is_large_enough(opened: Any, folder: Path) -> None:
+    tab = opened(**VIEWS["phone"])
+    expect(tab.locator("#drop-title")).to_have_text("Choose photos", use_inner_text=True)
+    tab.locator("#files").set_input_files(sorted((folder / "trip").rglob("*.[jJ]*")))
+    wait_until_done(tab, 5)
+    small = tab.evaluate(
+        "[...document.querySelectorAll('button, select, input[type=search], fieldset label, .option label')]"
+        ".filter((control) => control.checkVisibility() && control.getBoundingClientRect().height < 40)"
+        ".map((control) => control.outerHTML)"
+    )
+    assert small == []
+
+
 def test_a_screen_reader_finds_names_and_an_order(opened: Any, folder: Path) -> None:
     tab = opened()
     drop(tab, folder / "trip")
@@ -434,4 +448,5 @@ def test_a_screen_reader_finds_names_and_an_order(opened: Any, folder: Path) -> 
     assert nameless == []
     assert tab.get_by_role("progressbar", name="Photos that have an answer").is_visible()
     assert tab.get_by_role("search", name="Filter the answers").is_visible()
+    assert tab.get_by_role("group", name="Sure down to").is_visible()
     assert tab.locator("html").get_attribute("lang") == "en"

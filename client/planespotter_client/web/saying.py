@@ -82,8 +82,8 @@ def accuracy(model: Model) -> list[str]:
     if "unknown_share" in of_all:
         said.append(f"Of aircraft by other constructors it calls {share('unknown_share')} unknown.")
     if said:
-        counted = " In brackets: on how many." if any("(" in sentence for sentence in said) else ""
-        said.append(f"Measured on photos that it was not trained on.{counted}")
+        how_many = "; in brackets, on how many" if any("(" in sentence for sentence in said) else ""
+        said.append(f"Measured on photos that it was not trained on{how_many}.")
     return said
 
 

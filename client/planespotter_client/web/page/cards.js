@@ -45,7 +45,11 @@ function make(photo) {
     element("div", { className: "picture" }, image, element("canvas", { ariaHidden: "true" })),
     element("p", { className: "file", title: photo.name }, photo.name),
     element("div", { className: "said" }),
-    element("button", { type: "button", className: "look", onclick: () => look(photo) }, "Where it looked"),
+    element(
+      "button",
+      { type: "button", className: "look", ariaLabel: `Where it looked in ${photo.name}`, onclick: () => look(photo) },
+      "Where it looked",
+    ),
     element("p", { className: "looked", role: "status" }),
   );
   cards.set(photo, card);

@@ -1,35 +1,39 @@
-// Small pictures of the photos on view, made here one after another. Only some hundred are kept.
+// Small pictures of the photos in the page, made here one after another: first those in view, then the others, which
+// would be empty on paper. Only some hundred are kept.
 
 const WIDTH = 560, KEPT = 240, AT_A_TIME = 2;
 
 const made = new Map(); // photo → address of its picture, the last used at the end
-const wanted = new Set(); // pictures in the page that wait for theirs
+const waiting = new Set(); // pictures in the page that have none yet
+const inView = new Set(); // those of them that can be seen, or nearly
 let working = 0;
 
 const watcher = new IntersectionObserver((seen) => {
   for (const { target, isIntersecting } of seen) {
-    if (isIntersecting) wanted.add(target);
-    else wanted.delete(target);
+    if (isIntersecting) inView.add(target);
+    else inView.delete(target);
   }
   work();
 }, { rootMargin: "300px" });
 
 const photoOf = new WeakMap();
 
-/** Show a small picture of `photo` in `image` as soon as that comes into view. */
+/** Show a small picture of `photo` in `image` as soon as it is made. */
 export function show(image, photo) {
   photoOf.set(image, photo);
   image.addEventListener("load", () => {
     const shape = image.naturalWidth / image.naturalHeight; // a photo of nearly 3:2 fills its place, without a rim
     image.classList.toggle("fills", shape > 1.4 && shape < 1.6);
   });
-  watcher.observe(image);
+  waiting.add(image);
+  watcher.observe(image); // which calls `work` soon
 }
 
 /** Let go of `image`, which leaves the page. */
 export function leave(image) {
   watcher.unobserve(image);
-  wanted.delete(image);
+  waiting.delete(image);
+  inView.delete(image);
 }
 
 /** Let go of all pictures. */
@@ -39,10 +43,9 @@ export function forget() {
 }
 
 async function work() {
-  while (working < AT_A_TIME && wanted.size) {
-    const [image] = wanted;
-    wanted.delete(image);
-    watcher.unobserve(image);
+  while (working < AT_A_TIME && waiting.size) {
+    const [image] = inView.size ? inView : waiting;
+    leave(image);
     working += 1;
     one(image).finally(() => {
       working -= 1;
