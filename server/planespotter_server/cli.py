@@ -14,6 +14,7 @@ app.add_typer(token_app)
 
 MODELS, DEVICE, LIMITS, STOPPING = "What is served", "Batches and the device", "Limits", "Stopping"
 ACCESS, SEEING = "Who may call", "Seeing it"
+FILE, FOLDER = "<file>", "<dir>"
 
 
 def _option(
@@ -27,19 +28,21 @@ def _option(
 @app.command()
 def serve(
     config: Annotated[
-        Path | None, _option("TOML file with any of the settings below, such as max_delay_ms = 2.")
+        Path | None, _option("TOML file with any of the settings below, such as max_delay_ms = 2.", None, FILE)
     ] = None,
     host: Annotated[str | None, _option("Address to listen on.", default="127.0.0.1")] = None,
     port: Annotated[int | None, _option("Port to listen on; 0 takes any free one.", default=50051)] = None,
     tls_cert: Annotated[
-        Path | None, _option("Certificate of the server (PEM). Read again when it changes, as are these below.", ACCESS)
+        Path | None,
+        _option("Certificate of the server (PEM). Read again when it changes, as are these below.", ACCESS, FILE),
     ] = None,
-    tls_key: Annotated[Path | None, _option("Its private key (PEM).", ACCESS)] = None,
+    tls_key: Annotated[Path | None, _option("Its private key (PEM).", ACCESS, FILE)] = None,
     tls_client_ca: Annotated[
-        Path | None, _option("Let in only clients with a certificate that this authority (PEM) has signed.", ACCESS)
+        Path | None,
+        _option("Let in only clients with a certificate that this authority (PEM) has signed.", ACCESS, FILE),
     ] = None,
     tokens: Annotated[
-        Path | None, _option("Let in only clients with a token of this file: see planespotter token.", ACCESS)
+        Path | None, _option("Let in only clients with a token of this file: see planespotter token.", ACCESS, FILE)
     ] = None,
     insecure: Annotated[
         bool | None,
@@ -55,14 +58,15 @@ def serve(
     otlp_endpoint: Annotated[
         str | None,
         _option(
-            "Send traces to this OpenTelemetry collector, such as http://127.0.0.1:4317. Needs the extra 'tracing'.",
+            "Send traces to this OpenTelemetry collector, such as http://127.0.0.1:4317. Needs the tracing extra.",
             SEEING,
             "URL",
         ),
     ] = None,
-    model: Annotated[Path | None, _option("Folder of the one bundle to serve.", MODELS)] = None,
+    model: Annotated[Path | None, _option("Folder of the one bundle to serve.", MODELS, FOLDER)] = None,
     models: Annotated[
-        Path | None, _option("Folder of bundles to serve: NAME/VERSION/bundle.json. New ones are picked up.", MODELS)
+        Path | None,
+        _option("Folder of bundles to serve: NAME/VERSION/bundle.json. New ones are picked up.", MODELS, FOLDER),
     ] = None,
     default_model: Annotated[
         str | None,
@@ -109,6 +113,7 @@ def serve(
             "Folder, yours alone, for what JAX has compiled, so that the next start is quick; the user's own cache if "
             "not given.",
             DEVICE,
+            FOLDER,
         ),
     ] = None,
     batches_in_flight: Annotated[

@@ -69,8 +69,8 @@ def classify(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Write answers to this file (.csv, .jsonl, .parquet). If it is there already, the photos that it has "
-            "an answer for are skipped and the others added, by the same network and settings.",
+            help="Write answers to this file (.csv, .jsonl or .ndjson, .parquet). If it is there already, the photos "
+            "that it has an answer for are skipped and the others added, by the same network and settings.",
             dir_okay=False,
             show_default=False,
             rich_help_panel=OUTPUT,

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from planespotter_client import compare
 from planespotter_client._errors import PlaneSpotterError
-from planespotter_client.classify.progress import Tally, with_progress
+from planespotter_client.classify import progress
 
 if TYPE_CHECKING:
     from planespotter_client import PhotoAnswer, PlaneSpotter
@@ -26,7 +26,7 @@ def compare_with_truth(spotter: "PlaneSpotter", table: Path, photos: Path | None
     started = time.monotonic()
     try:
         answers = spotter.stream([truth.photo for truth in truths])
-        for answer in with_progress(answers, Tally(), lambda: len(truths)):
+        for answer in progress.with_progress(answers, progress.Tally(), lambda: len(truths)):
             truth = truths[answer.index]
             comparison.add(truth, answer)
             if answer.error is not None:
@@ -41,8 +41,8 @@ def compare_with_truth(spotter: "PlaneSpotter", table: Path, photos: Path | None
         console.print(compare.rows(sorted(shown, key=lambda pair: pair[1].index)))
     console.print(comparison.summary())
     console.print(
-        f"{comparison.total.photos:,} photos in {comparison.seconds:.1f} s: "
-        f"{comparison.photos_per_second:.1f} photos per second through the stream."
+        f"{progress.photos(comparison.total.photos)} in {comparison.seconds:.1f} s, "
+        f"{comparison.photos_per_second:.1f} photos/s."
     )
     if broken:
         raise broken
@@ -51,9 +51,9 @@ def compare_with_truth(spotter: "PlaneSpotter", table: Path, photos: Path | None
 
 def cut_short(error: PlaneSpotterError, done: int, total: int | None) -> PlaneSpotterError:
     """Return `error`, which ended a stream after `done` of `total` answers (None: not known), with what is missing."""
-    missing = f"Only {done:,} photos have an answer"
+    missing = f"Only {progress.photos(done)} {'has' if done == 1 else 'have'} an answer"
     if total is not None:
-        missing = f"{total - done:,} of {total:,} photos have no answer"
+        missing = f"{total - done:,} of {progress.photos(total)} {'has' if total - done == 1 else 'have'} no answer"
     return type(error)(
         f"{missing}, because the stream broke off. {error}", reason=error.reason, metadata=error.metadata
     )

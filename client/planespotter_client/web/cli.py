@@ -34,7 +34,7 @@ def web(
     answers, and save them as CSV. Photos go from the browser to this command, and from it to the server: nowhere else.
 
     Where no server is named and none answers on this machine, the command starts one for itself, with the network that
-    is installed or the one that --model names. That takes some seconds, and needs the extra 'server'.
+    is installed or the one that --model names. That takes some seconds, and needs the server extra.
 
     Example: planespotter web --open
 
