@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from planespotter_client.main import main
 from planespotter_training import ladder, pretrained, recipes, run
 from planespotter_training.bundle import LabelTree
 from planespotter_training.errors import TrainingError
@@ -79,3 +80,11 @@ def test_a_step_that_was_stopped_ends_the_ladder_for_now(
 def test_weights_that_are_missing_are_told_of_before_the_first_step(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"this recipe has channels=0\.125 .* --init RUN"):
         ladder.climb(Path(), SHRUNK, tmp_path, (), Console(quiet=True))
+
+
+def test_the_ladder_takes_no_other_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["train", str(tmp_path), "--out", str(tmp_path / "run"), "--ladder", "--recipe", "best"]
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "leave" in capsys.readouterr().err

@@ -17,9 +17,13 @@ def train(
     catalog: Annotated[Path, typer.Argument(help="Folder of the catalog: catalog.csv and its images.")],
     out: Annotated[Path, typer.Option(help="Folder of the run. If it holds this run already, training goes on.")],
     recipe: Annotated[
-        str,
-        typer.Option(help=f"How to train. Recipes: {', '.join(recipes.names())}.", autocompletion=recipes.names),
-    ] = "small",
+        str | None,
+        typer.Option(
+            help=f"How to train. Recipes: {', '.join(recipes.names())}.",
+            autocompletion=recipes.names,
+            show_default="small",
+        ),
+    ] = None,
     constructors: Constructors = "Airbus,Boeing",
     settings: Annotated[
         list[str] | None,
@@ -70,6 +74,8 @@ def train(
 
     Example: planespotter train photos --leave-source-out spotters --out runs/without-spotters
     """
+    if ladder and recipe is not None:
+        raise typer.BadParameter("--ladder has four recipes of its own: leave --recipe out.", param_hint="--recipe")
     from rich.console import Console
 
     from planespotter_training import devices, pretrained
@@ -97,6 +103,7 @@ def train(
         )
         done = f"Trained all four. Look at {out / 'ladder.html'}"
     else:
+        recipe = recipe or "small"
         chosen = recipes.load(recipe, changes)
         start = pretrained.choose(chosen, weights, init, console)
         complete = training.train(
