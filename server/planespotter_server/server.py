@@ -183,7 +183,7 @@ class Server:
             try:
                 async with asyncio.timeout(WATCHERS_SECONDS):
                     await self._health.set(service, status)
-            except TimeoutError:  # somebody watches and takes nothing, and health waits for him
+            except TimeoutError:  # somebody watches and takes nothing, and health waits for that
                 self._outermost.dismiss()
                 await self._health.set(service, status)
 
