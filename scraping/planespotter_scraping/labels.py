@@ -132,9 +132,8 @@ BIZJET = {
     "Boeing": re.compile(r"BBJ"),
 }
 DASHES = re.compile(r"\s*[-\u2010-\u2015\u2043\u2212]+\s*")
-UNSEEN = re.compile(
-    "[\u00ad\u200b-\u200d\u2060\ufeff]"
-)  # soft hyphens and joiners, which come along when text is copied
+# Soft hyphens and joiners, which come along when text is copied.
+UNSEEN = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")
 
 
 def place(constructor: str, aircraft_type: str) -> LabelPath:
@@ -249,9 +248,8 @@ def _freight(read: _Reading) -> str | None:
     """Return the mark that makes it a freighter, None if there is none."""
     if read.model == "777F":
         return "F"
-    marks = (
-        FREIGHTER.fullmatch(mark) for mark in re.findall(r"[A-Z0-9]++(?!-[A-Z]{4})", read.marks)
-    )  # not the F of F-GKXA
+    words = re.findall(r"[A-Z0-9]++(?!-[A-Z]{4})", read.marks)  # not the F of F-GKXA
+    marks = (FREIGHTER.fullmatch(word) for word in words)
     return next((mark[1] for mark in marks if mark), None)
 
 
