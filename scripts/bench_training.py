@@ -128,8 +128,8 @@ def device() -> dict[str, Any]:
 
 def operations(recipe_name: str, changes: Sequence[str]) -> float:
     """Return the operations of one photo in a step of training."""
+    from planespotter_models import LabelTree
     from planespotter_training import checkpoint, recipes
-    from planespotter_training.bundle import LabelTree
     from planespotter_training.network import flops
 
     recipe = recipes.load(recipe_name, (*AS_IT_IS, *changes))

@@ -22,7 +22,7 @@ from planespotter_client.main import build_app
 
 OUT = Path(__file__).resolve().parent.parent / "build" / "docs"
 # What others may import: the client, and the formats between the rooms.
-MODULES = ("planespotter_client", "planespotter_scraping.catalog", "planespotter_training.bundle")
+MODULES = ("planespotter_client", "planespotter_scraping.catalog", "planespotter_models")
 
 
 @dataclass

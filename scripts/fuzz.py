@@ -36,8 +36,8 @@ from grpc_status import rpc_status
 from PIL import Image
 
 from planespotter.v1 import classifier_pb2 as pb
+from planespotter_models import PhotoError, decode_photo, write_bundle
 from planespotter_server.errors import CODES, DOMAIN
-from planespotter_training import bundle
 
 HEIGHT, WIDTH = 64, 96
 # What no caller may read.
@@ -216,10 +216,10 @@ def try_photo(data: bytes, findings: Findings) -> None:
     started = time.perf_counter()
     kind = "decoded"
     try:
-        pixels = bundle.decode(data, HEIGHT, WIDTH)
+        pixels = decode_photo(data, HEIGHT, WIDTH)
         if pixels.shape != (HEIGHT, WIDTH, 3) or pixels.dtype != np.uint8:
             findings.blame(f"decoded to {pixels.dtype} {pixels.shape}", data)
-    except bundle.PhotoError as error:
+    except PhotoError as error:
         kind = error.reason
         if kind not in CODES or INSIDE.search(str(error)):
             findings.blame(f"refused with {kind}: {error}", data)
@@ -329,10 +329,8 @@ def serving(logs: Path) -> Iterator[tuple[str, int]]:
     """Run a server with a network of random weights; yields its address and process id."""
     from scripts.bench.networks import of_recipe
 
-    from planespotter_training import bundle
-
     with tempfile.TemporaryDirectory() as folder, logs.open("w") as log:
-        bundle.write(of_recipe("small"), Path(folder) / "random")
+        write_bundle(of_recipe("small"), Path(folder) / "random")
         command = [sys.executable, "-m", "planespotter_client.main", "serve", "--model", str(Path(folder) / "random")]
         process = subprocess.Popen(
             [*command, "--port", "0", "--batch-sizes", "1,8"], stdout=subprocess.PIPE, stderr=log, text=True

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from planespotter_training import bundle
+from planespotter_models import Bundle, Calibration, LabelTree, Metric, Thresholds, read_bundle, write_bundle
 
 # A shell that runs the tests in the background has SIGINT ignored, and so would the commands that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -94,18 +94,18 @@ def write_tiny_bundle(folder: Path) -> None:
     photos = jax.ShapeDtypeStruct(jax.export.symbolic_shape(f"n, {HEIGHT}, {WIDTH}, 3"), np.uint8)
     shapes = {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in weights.items()}
     exported = jax.export.export(jax.jit(network), platforms=("cpu", "cuda"))(shapes, photos)
-    bundle.write(
-        bundle.Bundle(
+    write_bundle(
+        Bundle(
             name="tiny",
             version="1",
-            tree=bundle.LabelTree(TINY_TREE),
+            tree=LabelTree(TINY_TREE),
             height=HEIGHT,
             width=WIDTH,
-            calibration=bundle.Calibration(
+            calibration=Calibration(
                 temperatures={"constructor": 1.0, "Airbus": 1.0, "Boeing": 1.0},
-                thresholds=bundle.Thresholds(constructor=0.9, family=0.8, model=0.7),
+                thresholds=Thresholds(constructor=0.9, family=0.8, model=0.7),
             ),
-            metrics=(bundle.Metric("", "constructor_accuracy", 0.96, 200),),
+            metrics=(Metric("", "constructor_accuracy", 0.96, 200),),
             trained_on={"photos": 0},
             jax_version=jax.__version__,
             network=bytes(exported.serialize()),
@@ -133,7 +133,7 @@ def explaining_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactor
     import jax.export
     import jax.numpy as jnp
 
-    tiny = bundle.read(tiny_bundle)
+    tiny = read_bundle(tiny_bundle)
 
     def heat(_: dict[str, jax.Array], photos: jax.Array, leaves: jax.Array) -> jax.Array:
         red = photos[..., 0].reshape(1, 2, HEIGHT // 2, 3, WIDTH // 3).mean(axis=(2, 4))
@@ -145,7 +145,7 @@ def explaining_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactor
         shapes, photo, jax.ShapeDtypeStruct((1,), np.int32)
     )
     folder = tmp_path_factory.mktemp("bundles") / "explaining"
-    bundle.write(dataclasses.replace(tiny, name="explaining", explain=bytes(exported.serialize())), folder)
+    write_bundle(dataclasses.replace(tiny, name="explaining", explain=bytes(exported.serialize())), folder)
     return folder
 
 

@@ -18,7 +18,7 @@ from rich.console import Console
 
 import planespotter_models
 from planespotter_client.local_server import LocalServerError
-from planespotter_training import bundle
+from planespotter_models import BundleError, read_bundle, write_bundle
 
 from . import engines, history, networks, report, served, starting
 
@@ -44,7 +44,7 @@ def main() -> None:
         folder = Path(name)
         models = _models(arguments, folder)
         for title, path in models.items():
-            model, found = bundle.read(path), results.setdefault(title, {})
+            model, found = read_bundle(path), results.setdefault(title, {})
             kept: dict[str, float] = {}
             if arguments.only in (None, "engines"):
                 log.print(f"Engines, {title} ...")
@@ -83,7 +83,7 @@ def _models(arguments: argparse.Namespace, folder: Path) -> dict[str, Path]:
     """Return the bundles to measure by title; those with random weights are written to `folder`."""
     models: dict[str, Path] = {}
     if arguments.recipe:
-        bundle.write(networks.of_recipe(arguments.recipe), folder / "recipe")
+        write_bundle(networks.of_recipe(arguments.recipe), folder / "recipe")
         models[f"recipe {arguments.recipe}"] = folder / "recipe"
     elif arguments.model:
         models[title_of(arguments.model)] = arguments.model
@@ -91,19 +91,19 @@ def _models(arguments: argparse.Namespace, folder: Path) -> dict[str, Path]:
         path = sorted(planespotter_models.FOLDER.glob("*/*/bundle.json"))[-1].parent
         models[title_of(path)] = path
     if not arguments.small:
-        bundle.write(networks.full_size(), folder / "full")
+        write_bundle(networks.full_size(), folder / "full")
         models["VGG16"] = folder / "full"
     return models
 
 
 def title_of(path: Path) -> str:
     """Return what the bundle in `path` calls itself, wherever it lies; it has a space, so it is never "VGG16"."""
-    model = bundle.read(path)
+    model = read_bundle(path)
     return f"{model.name} {model.version}"
 
 
 if __name__ == "__main__":
     try:
         main()
-    except (bundle.BundleError, LocalServerError, served.ServedError) as error:
+    except (BundleError, LocalServerError, served.ServedError) as error:
         raise SystemExit(str(error)) from None

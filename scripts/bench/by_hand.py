@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planespotter_training import bundle
-from planespotter_training.bundle.layers import BGR_MEAN
+from planespotter_models import Bundle, Layers, cores
+from planespotter_models.architecture import BGR_MEAN
 
 Run = Callable[[NDArray[np.uint8]], object]
 
@@ -23,14 +23,14 @@ def installed(name: str) -> bool:
     return all(importlib.util.find_spec(module) is not None for module in NEEDS[name])
 
 
-def plain(model: bundle.Bundle) -> bool:
+def plain(model: Bundle) -> bool:
     """Whether the network is a trunk, a mean and heads, which is what is built here."""
-    return model.layers == bundle.Layers("average", mirror=False) and "hidden.kernel" not in model.weights
+    return model.layers == Layers("average", mirror=False) and "hidden.kernel" not in model.weights
 
 
-def convolutions(model: bundle.Bundle) -> list[tuple[NDArray[np.float32], NDArray[np.float32], bool]]:
+def convolutions(model: Bundle) -> list[tuple[NDArray[np.float32], NDArray[np.float32], bool]]:
     """Return kernels [outputs, inputs, rows, columns] for red, green, blue, biases, and whether pooling follows."""
-    from planespotter_training.bundle import openvino_graph
+    from planespotter_models.engines import openvino_graph
 
     names = openvino_graph.convolutions(model.weights)
     found = []
@@ -42,7 +42,7 @@ def convolutions(model: bundle.Bundle) -> list[tuple[NDArray[np.float32], NDArra
     return found
 
 
-def heads(model: bundle.Bundle) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def heads(model: Bundle) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return kernel [features, classes] and bias of all heads side by side."""
     parts = [
         np.concatenate([model.weights[f"heads.{head}.{part}"] for head in model.tree.heads], axis=-1)
@@ -51,11 +51,11 @@ def heads(model: bundle.Bundle) -> tuple[NDArray[np.float32], NDArray[np.float32
     return parts[0], parts[1]
 
 
-def pytorch(model: bundle.Bundle) -> Run:
+def pytorch(model: Bundle) -> Run:
     """Return the network as PyTorch runs it, in the layout of memory that suits its convolutions."""
     import torch
 
-    torch.set_num_threads(bundle.cores())
+    torch.set_num_threads(cores())
     layers: list[Any] = []
     for kernel, bias, pooled in convolutions(model):
         convolution = torch.nn.Conv2d(kernel.shape[1], kernel.shape[0], 3, padding=1)
@@ -73,7 +73,7 @@ def pytorch(model: bundle.Bundle) -> Run:
     return run
 
 
-def onnx_runtime(model: bundle.Bundle) -> Run:
+def onnx_runtime(model: Bundle) -> Run:
     """Return the network as ONNX Runtime runs it."""
     import onnx
     import onnxruntime
@@ -113,18 +113,18 @@ def onnx_runtime(model: bundle.Bundle) -> Run:
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.checker.check_model(made)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = bundle.cores()
+    options.intra_op_num_threads = cores()
     session = onnxruntime.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return lambda photos: session.run(None, {"photos": photos})
 
 
-def openvino_graph(model: bundle.Bundle, photos: NDArray[np.uint8] | None = None) -> Any:
+def openvino_graph(model: Bundle, photos: NDArray[np.uint8] | None = None) -> Any:
     """Return the network as a graph of OpenVINO; in 8 bits if `photos` to prepare it on are given.
 
     It is prepared by NNCF where that is installed, else it is the graph of our own engine; what is by hand is then how
     it is compiled and called.
     """
-    from planespotter_training.bundle.openvino_graph import build
+    from planespotter_models.engines.openvino_graph import build
 
     assert model.layers is not None, "our own engine would not have built it either"
     by_nncf = photos is not None and installed("NNCF")
@@ -142,7 +142,7 @@ def openvino_graph(model: bundle.Bundle, photos: NDArray[np.uint8] | None = None
 
 def openvino(graph: Any, size: int) -> Run:
     """Return `graph` as OpenVINO runs it for `size` photos."""
-    from planespotter_training.bundle.openvino_alone import openvino as ov
+    from planespotter_models.engines.openvino_import import openvino as ov
 
     graph.reshape([size, *list(graph.input(0).partial_shape)[1:]])
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}

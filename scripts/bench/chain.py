@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planespotter_training import bundle
+from planespotter_models import Bundle, Engine
 
 from .turns import in_turns, ratio
 
 
-def measure(engine: bundle.Engine, model: bundle.Bundle, photos: NDArray[np.uint8], seconds: float) -> dict[str, float]:
+def measure(engine: Engine, model: Bundle, photos: NDArray[np.uint8], seconds: float) -> dict[str, float]:
     """Return how many times as fast one pass over `photos` is as two networks in a chain, under the same engine.
 
     Once by the clock ("wall") and once by the time of the processor ("cpu"), which others disturb less. All networks

@@ -4,8 +4,7 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
-from planespotter_training import bundle
-from planespotter_training.bundle import EngineChoice
+from planespotter_models import Bundle, Engine, EngineChoice, load_engine
 
 from . import by_hand, chain, networks, peak
 from .report import Section
@@ -18,11 +17,11 @@ BY_HAND = {FLOAT32: "OpenVINO float32 by hand", INT8: "OpenVINO int8 by hand"}
 ENGINES = {JAX: EngineChoice.JAX, FLOAT32: EngineChoice.OPENVINO_FLOAT32, INT8: EngineChoice.OPENVINO}
 
 
-def measure(model: bundle.Bundle, seconds: float) -> dict[str, Any]:
+def measure(model: Bundle, seconds: float) -> dict[str, Any]:
     """Return rates and ratios of `model` by batch size, and the share of the machine's peak. Takes about `seconds`."""
     photos = networks.pixels(model, 32)
     choices = {name: choice for name, choice in ENGINES.items() if name != INT8 or model.int8 is not None}
-    engines = {name: bundle.load_engine(model, COMPILED, choice) for name, choice in choices.items()}
+    engines = {name: load_engine(model, COMPILED, choice) for name, choice in choices.items()}
     others: dict[str, by_hand.Run] = {}
     missing = []
     if by_hand.plain(model):
@@ -68,7 +67,7 @@ def _with(run: by_hand.Run, batch: Any) -> Callable[[], object]:
     return lambda: run(batch)
 
 
-def _share_of_peak(engines: dict[str, bundle.Engine], photos: Any, operations: float, seconds: float) -> dict[str, Any]:
+def _share_of_peak(engines: dict[str, Engine], photos: Any, operations: float, seconds: float) -> dict[str, Any]:
     """Return operations per second of matrix products, and which share of that each engine reaches."""
     products = {"float32": peak.float32_product(), "int8": peak.int8_product()}
     works: dict[str, Callable[[], object]] = {**products}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from planespotter_training import bundle
+from planespotter_models import cores
 
 from .report import Section
 
@@ -30,7 +30,7 @@ def machine() -> dict[str, Any]:
         model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
     except OSError:
         pass
-    return {"processor": model, "cores": bundle.cores(), "system": platform.system()}
+    return {"processor": model, "cores": cores(), "system": platform.system()}
 
 
 def earlier(history: Path, of: Mapping[str, Any]) -> dict[str, Past]:

@@ -7,19 +7,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from planespotter_models import Bundle, Calibration, LabelTree, Layers, Thresholds, decode_photo
 from planespotter_scraping.sample_site.drawing import draw
 from planespotter_scraping.sample_site.photos import collection
-from planespotter_training import bundle
 
-TREE = bundle.LabelTree({"Airbus": {"A320": [], "A330": []}, "Boeing": {"737": ["737-700", "737-800"]}})
+TREE = LabelTree({"Airbus": {"A320": [], "A330": []}, "Boeing": {"737": ["737-700", "737-800"]}})
 
 
-def full_size(side: int = 150) -> bundle.Bundle:
+def full_size(side: int = 150) -> Bundle:
     """Return VGG16 in full width for square photos, with random weights, prepared for 8 bits."""
     return random_bundle(side, side, 1.0)
 
 
-def of_recipe(name: str) -> bundle.Bundle:
+def of_recipe(name: str) -> Bundle:
     """Return the network of a recipe with random weights, prepared for 8 bits."""
     from planespotter_training import recipes
 
@@ -27,7 +27,7 @@ def of_recipe(name: str) -> bundle.Bundle:
     return random_bundle(recipe.height, recipe.width, recipe.channels)
 
 
-def random_bundle(height: int, width: int, channels: float) -> bundle.Bundle:
+def random_bundle(height: int, width: int, channels: float) -> Bundle:
     """Return a network with this share of the channels of VGG16 for such photos."""
     # Not above: processes that send import this package too, and need none of it.
     import jax
@@ -37,25 +37,25 @@ def random_bundle(height: int, width: int, channels: float) -> bundle.Bundle:
     from planespotter_training.network import Classifier
 
     function, weights = as_function(Classifier(TREE.heads, width=channels, norm=False))
-    made = bundle.Bundle(
+    made = Bundle(
         name="random",
         version="0",
         tree=TREE,
         height=height,
         width=width,
-        calibration=bundle.Calibration(dict.fromkeys(TREE.heads, 1.0), bundle.Thresholds(0.5, 0.5, 0.5)),
+        calibration=Calibration(dict.fromkeys(TREE.heads, 1.0), Thresholds(0.5, 0.5, 0.5)),
         metrics=(),
         trained_on={},
         jax_version=jax.__version__,
         network=serialise(function, weights, height, width),
         weights=weights,
-        layers=bundle.Layers("average", mirror=False),
+        layers=Layers("average", mirror=False),
     )
     photos = pixels(made, 8)
     return replace(made, int8=choose_ranges(made, photos.__getitem__, len(photos)))
 
 
-def operations(model: bundle.Bundle) -> float:
+def operations(model: Bundle) -> float:
     """Return how many multiplications and additions the convolutions take for one photo."""
     total = 0.0
     for name, kernel in model.weights.items():
@@ -70,9 +70,9 @@ def drawings(count: int) -> list[bytes]:
     return [draw(photo.airliner, photo.livery, photo.photo_id) for photo in collection(count)]
 
 
-def pixels(model: bundle.Bundle, count: int) -> NDArray[np.uint8]:
+def pixels(model: Bundle, count: int) -> NDArray[np.uint8]:
     """Return drawings as the network takes them."""
-    return np.stack([bundle.decode(photo, model.height, model.width) for photo in drawings(count)])
+    return np.stack([decode_photo(photo, model.height, model.width) for photo in drawings(count)])
 
 
 def write_photos(folder: Path, photos: Sequence[bytes], suffix: str = "") -> list[Path]:

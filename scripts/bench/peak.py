@@ -17,8 +17,8 @@ def float32_product() -> Callable[[], object]:
 
 def int8_product() -> Callable[[], object]:
     """Return a product of two matrices of 8 bits as OpenVINO does it, on all cores."""
-    from planespotter_training.bundle.openvino_alone import openvino as ov
-    from planespotter_training.bundle.openvino_alone import opset15 as op
+    from planespotter_models.engines.openvino_import import openvino as ov
+    from planespotter_models.engines.openvino_import import opset15 as op
 
     random = np.random.default_rng(0)
     given = op.parameter([SIDE, SIDE], np.uint8, name="a")

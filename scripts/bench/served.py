@@ -20,7 +20,7 @@ from planespotter_client.bench.load import Load, Mode
 from planespotter_client.bench.process import processor_seconds
 from planespotter_client.bench.summary import duration
 from planespotter_client.local_server import local_server
-from planespotter_training import bundle
+from planespotter_models import cores, decode_photo, load_engine, read_bundle
 
 from . import networks
 from .report import Section
@@ -83,12 +83,12 @@ def served(crew: Crew, pid: int, mode: Mode, photos: int) -> Figures:
 
 def measure(model_folder: Path, photo_folder: Path) -> dict[str, Any]:
     """Return all figures of the bundle in `model_folder`; `photo_folder` is for the photos."""
-    model = bundle.read(model_folder)
+    model = read_bundle(model_folder)
     drawings = networks.drawings(64)
     whole = networks.write_photos(photo_folder, drawings)
     small = networks.write_photos(photo_folder, small_files(drawings, model.height, model.width), "-small")
-    engine = bundle.load_engine(model, BATCHES)
-    pixels = np.stack([bundle.decode(file.read_bytes(), model.height, model.width) for file in whole])
+    engine = load_engine(model, BATCHES)
+    pixels = np.stack([decode_photo(file.read_bytes(), model.height, model.width) for file in whole])
     for size in BATCHES:
         engine.run(pixels[:size])
 
@@ -102,8 +102,8 @@ def measure(model_folder: Path, photo_folder: Path) -> dict[str, Any]:
     pixels = pixels[np.arange(photos) % len(whole)]
 
     def decode() -> int:
-        with ThreadPoolExecutor(bundle.cores()) as pool:
-            return len(list(pool.map(lambda file: bundle.decode(file, model.height, model.width), files)))
+        with ThreadPoolExecutor(cores()) as pool:
+            return len(list(pool.map(lambda file: decode_photo(file, model.height, model.width), files)))
 
     def network(size: int) -> Callable[[], int]:
         def run() -> int:

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from planespotter_models import Answer, Bundle, Engine, PhotoError, decode_photo, decode_prediction
 from planespotter_server.batcher import Batcher, Counters, Watcher
 from planespotter_server.explaining import Explaining
 from planespotter_server.settings import Settings
 from planespotter_server.threads import give_way
 from planespotter_server.turns import Turns
-from planespotter_training import bundle as bundles
 
 Pixels = NDArray[np.uint8]
 
@@ -69,8 +69,8 @@ class Classifier:
 
     def __init__(
         self,
-        bundle: bundles.Bundle,
-        engine: bundles.Engine,
+        bundle: Bundle,
+        engine: Engine,
         settings: Settings,
         *,
         max_in_flight: int = 1,
@@ -121,7 +121,7 @@ class Classifier:
 
     async def classify(
         self, photo: bytes, alternatives: int, caller: Caller, decoders: Decoders, *, explain: bool = False
-    ) -> bundles.Answer:
+    ) -> Answer:
         """Return the answer for a JPEG, PNG or WebP file; with `explain`, also where the network looked.
 
         The caller has taken room for it before.
@@ -130,7 +130,7 @@ class Classifier:
         """
         limit = self._settings.max_photo_bytes
         if len(photo) > limit:
-            raise bundles.PhotoError(
+            raise PhotoError(
                 "PHOTO_TOO_LARGE",
                 f"The photo file has {len(photo):,} bytes; the limit is {limit:,}. Scale it down: "
                 f"{self.bundle.width} x {self.bundle.height} pixels are all that the network looks at.",
@@ -165,9 +165,9 @@ class Classifier:
         await self._batcher.close()
 
     def _decode(self, photo: bytes) -> Pixels:
-        return bundles.decode(photo, self.bundle.height, self.bundle.width, self._settings.max_photo_pixels)
+        return decode_photo(photo, self.bundle.height, self.bundle.width, self._settings.max_photo_pixels)
 
-    def _run(self, batch: Sequence[tuple[Pixels, int]]) -> list[bundles.Answer]:
+    def _run(self, batch: Sequence[tuple[Pixels, int]]) -> list[Answer]:
         outputs = self.engine.run(np.stack([pixels for pixels, _ in batch]))
         alternatives = [count for _, count in batch]
-        return bundles.answer(self.bundle.tree, self.bundle.calibration, outputs, alternatives)
+        return decode_prediction(self.bundle.tree, self.bundle.calibration, outputs, alternatives)

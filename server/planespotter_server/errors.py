@@ -7,9 +7,9 @@ from google.rpc.code_pb2 import Code
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, ResourceInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
+from planespotter_models import PhotoError
 from planespotter_server.calls import request_id
 from planespotter_server.refusals import Refusal, request_malformed
-from planespotter_training.bundle import PhotoError
 
 DOMAIN = "planespotter"
 

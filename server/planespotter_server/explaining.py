@@ -10,14 +10,14 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from planespotter_models import Bundle, Label
 from planespotter_server.calls import request_id
 from planespotter_server.refusals import Refusal
 from planespotter_server.threads import give_way
 from planespotter_server.turns import Turns
-from planespotter_training.bundle import Bundle, Label
 
 if TYPE_CHECKING:
-    from planespotter_training.bundle.explain import Explainer
+    from planespotter_models.engines.explainer import Explainer
 
 log = structlog.get_logger()
 
@@ -58,7 +58,7 @@ class Explaining:
         """Return the map; None if the function does not load."""
         if self._explainer is None and not self._failed:
             try:
-                from planespotter_training.bundle.explain import Explainer  # which brings JAX
+                from planespotter_models.engines.explainer import Explainer  # which brings JAX
 
                 self._explainer = Explainer(self._bundle, self._cache)
             except Exception as error:  # whatever it is, it would be the same the next time

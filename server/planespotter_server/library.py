@@ -15,10 +15,10 @@ from pathlib import Path
 
 import structlog
 
+from planespotter_models import BundleError
 from planespotter_server.classifier import Classifier
 from planespotter_server.models import Models, natural_order
 from planespotter_server.settings import ServerError
-from planespotter_training import bundle as bundles
 
 log = structlog.get_logger()
 
@@ -143,7 +143,7 @@ class Library:
                 )
         except Exception as error:  # a network may fail in any way when it is compiled or run
             self.loading = False
-            known = isinstance(error, ServerError | bundles.BundleError)
+            known = isinstance(error, ServerError | BundleError)
             sentence = str(error) if known else f"The bundle in {found.folder} failed: {type(error).__name__}."
             log.error("model_refused", error=sentence, exc_info=None if known else error)
             self._refused.add(found)

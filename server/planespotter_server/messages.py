@@ -7,9 +7,9 @@ from google.rpc.status_pb2 import Status
 from numpy.typing import NDArray
 
 from planespotter.v1 import classifier_pb2 as pb
+from planespotter_models import Answer, Bundle, Level
 from planespotter_server.clients import Client
 from planespotter_server.settings import Settings
-from planespotter_training.bundle import Answer, Bundle, Level
 
 LEVELS = {
     Level.UNKNOWN: pb.LEVEL_UNKNOWN,

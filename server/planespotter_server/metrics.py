@@ -12,9 +12,9 @@ from wsgiref.simple_server import WSGIServer
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, start_http_server
 
 from planespotter.v1 import classifier_pb2 as pb
+from planespotter_models import Answer, Level
 from planespotter_server.batcher import Watcher
 from planespotter_server.settings import ServerError
-from planespotter_training.bundle import Answer, Level
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # else each series has a twin that says since when it is counted
 

@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection
 import planespotter_models
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
+from planespotter_models import Bundle, Engine, load_engine, read_bundle
 from planespotter_server.admission import Admission
 from planespotter_server.classifier import Classifier, untraced
 from planespotter_server.clients import Clients
@@ -31,7 +32,6 @@ from planespotter_server.settings import ServerError, Settings
 from planespotter_server.threads import give_way
 from planespotter_server.tls import credentials
 from planespotter_server.tokens import Tokens
-from planespotter_training import bundle as bundles
 
 if TYPE_CHECKING:
     from planespotter_server.tracing import Tracing
@@ -128,7 +128,7 @@ class Server:
         """Where the metrics are shown; "" if they are not."""
         return "" if self._page is None else join_address(self._settings.metrics_host, self._page.port)
 
-    def classifier(self, bundle: bundles.Bundle, engine: bundles.Engine, max_in_flight: int = 1) -> Classifier:
+    def classifier(self, bundle: Bundle, engine: Engine, max_in_flight: int = 1) -> Classifier:
         """Return a classifier whose broken device is this server's end."""
         return Classifier(
             bundle,
@@ -213,7 +213,7 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> int:
         )
     if settings.model is None and settings.models is None:
         settings = settings.model_copy(update={"models": planespotter_models.FOLDER})
-    bundle = None if settings.model is None else bundles.read(settings.model)
+    bundle = None if settings.model is None else read_bundle(settings.model)
     server = Server(settings)
     try:
         port = await server.start()
@@ -261,17 +261,17 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> int:
     return code
 
 
-async def _load(server: Server, settings: Settings, bundle: bundles.Bundle | None) -> Library | None:
+async def _load(server: Server, settings: Settings, bundle: Bundle | None) -> Library | None:
     """Compile and warm what shall be served."""
     loading = ThreadPoolExecutor(1, thread_name_prefix="load", initializer=give_way)
 
     async def load(folder: Path) -> Classifier:
-        return await prepare(await asyncio.to_thread(bundles.read, folder))
+        return await prepare(await asyncio.to_thread(read_bundle, folder))
 
-    async def prepare(bundle: bundles.Bundle) -> Classifier:
+    async def prepare(bundle: Bundle) -> Classifier:
         engine = await asyncio.get_running_loop().run_in_executor(
             loading,
-            bundles.load_engine,
+            load_engine,
             bundle,
             settings.batch_sizes,
             settings.engine,

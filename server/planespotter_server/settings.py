@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from planespotter_training.bundle import EngineChoice, EngineMode, cores
+from planespotter_models import EngineChoice, EngineMode, cores
 
 MIB = 1024 * 1024
 PREFIX = "PLANESPOTTER_"

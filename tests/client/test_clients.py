@@ -46,9 +46,9 @@ from planespotter_client import (
     WrongServerError,
 )
 from planespotter_client._ledger import Ledger, Pending
+from planespotter_models import load_engine, read_bundle
 from planespotter_server.server import Server
 from planespotter_server.settings import Settings
-from planespotter_training import bundle
 
 Paint = Callable[..., bytes]
 PAINTED = (200, 128, 50)  # about what the tiny bundle takes for an A320neo
@@ -704,8 +704,8 @@ async def test_a_server_that_leaves_without_what_it_promised_is_told_apart(conne
 
 async def test_a_stream_outlives_its_server(connect: Any, tiny_bundle: Path, paint: Paint, kept_port: int) -> None:
     """The real server goes under load, and another takes its place."""
-    read = bundle.read(tiny_bundle)
-    engine = bundle.load_engine(read, (1, 4))
+    read = read_bundle(tiny_bundle)
+    engine = load_engine(read, (1, 4))
 
     async def start(port: int) -> tuple[Server, int]:
         server = Server(Settings(port=port))
@@ -1102,8 +1102,8 @@ async def test_a_server_that_is_not_well_gets_no_calls_until_it_is(connect: Any)
 async def test_when_one_of_two_servers_goes_calls_and_streams_go_on(
     connect: Any, tiny_bundle: Path, paint: Paint
 ) -> None:
-    read = bundle.read(tiny_bundle)
-    engine = bundle.load_engine(read, (1, 4))
+    read = read_bundle(tiny_bundle)
+    engine = load_engine(read, (1, 4))
     servers, addresses = [], []
     for _ in range(2):
         server = Server(Settings(port=0))

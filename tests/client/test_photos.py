@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 
 from planespotter_client import BadRequestError, Limits, MissingPackageError, UnreadablePhotoError
 from planespotter_client._photos import read_photo, shrunk, size_to_send
-from planespotter_training import bundle
+from planespotter_models import decode_photo
 
 LIMITS = Limits(**dict.fromkeys((field.name for field in dataclasses.fields(Limits)), 10**6))
 SMALL = dataclasses.replace(LIMITS, max_photo_bytes=50_000)
@@ -41,7 +41,7 @@ def as_file(image: Image.Image, file_format: str = "JPEG", orientation: int | No
 
 def difference(one: bytes, other: bytes) -> float:
     """How much two photos differ to the network: the mean over all values of 0 to 255."""
-    seen = [bundle.decode(data, *INPUT).astype(int) for data in (one, other)]
+    seen = [decode_photo(data, *INPUT).astype(int) for data in (one, other)]
     return float(np.abs(seen[0] - seen[1]).mean())
 
 

@@ -19,10 +19,10 @@ import typer.main
 import yaml  # type: ignore[import-untyped]
 
 from planespotter_client.main import build_app
+from planespotter_models import Level
 from planespotter_server.errors import CODES
 from planespotter_server.metrics import Metrics
 from planespotter_server.settings import PREFIX, Settings, load_settings
-from planespotter_training.bundle import Level
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEPLOY = REPOSITORY / "deploy"

@@ -6,29 +6,27 @@ from pathlib import Path
 import grpc
 import pytest
 
+from planespotter_models import Bundle, Engine, load_engine, read_bundle
 from planespotter_server.server import Server
 from planespotter_server.settings import Settings
-from planespotter_training import bundle
 
 Serve = Callable[..., Awaitable[grpc.aio.Channel]]
 Until = Callable[[Callable[[], object]], Awaitable[None]]
 
 
 @pytest.fixture(scope="session")
-def loaded(tiny_bundle: Path) -> tuple[bundle.Bundle, bundle.Engine]:
+def loaded(tiny_bundle: Path) -> tuple[Bundle, Engine]:
     """The tiny bundle and its engine, compiled once for all tests of this room."""
-    read = bundle.read(tiny_bundle)
-    return read, bundle.load_engine(read, (1, 2, 4, 8))
+    read = read_bundle(tiny_bundle)
+    return read, load_engine(read, (1, 2, 4, 8))
 
 
 @pytest.fixture
-async def serve(loaded: tuple[bundle.Bundle, bundle.Engine]) -> AsyncIterator[Serve]:
+async def serve(loaded: tuple[Bundle, Engine]) -> AsyncIterator[Serve]:
     """Start a server with the given settings; returns a channel to it (its server is at `channel.server`)."""
     async with AsyncExitStack() as stack:
 
-        async def serve(
-            engine: bundle.Engine | None = None, ready: bool = True, **settings: object
-        ) -> grpc.aio.Channel:
+        async def serve(engine: Engine | None = None, ready: bool = True, **settings: object) -> grpc.aio.Channel:
             server = Server(Settings(port=0, **settings))  # type: ignore[arg-type]
             port = await server.start()
             stack.push_async_callback(server.stop)

@@ -7,9 +7,9 @@ import pytest
 from google.rpc import code_pb2, error_details_pb2
 
 import planespotter_server
+from planespotter_models import PhotoError, __file__, decode_photo
 from planespotter_server.errors import CODES, to_status
 from planespotter_server.refusals import Refusal
-from planespotter_training import bundle
 
 
 def details(status: object) -> dict[str, object]:
@@ -22,15 +22,15 @@ def details(status: object) -> dict[str, object]:
 
 
 def test_every_reason_in_the_code_has_a_status_code() -> None:
-    folders = [Path(planespotter_server.__file__).parent, Path(bundle.__file__).parent]
+    folders = [Path(planespotter_server.__file__).parent, Path(__file__).parent]
     source = "".join(path.read_text() for folder in folders for path in folder.glob("*.py"))
     reasons = set(re.findall(r'(?:Refusal|PhotoError)\(\s*"([A-Z_]+)"', source))
     assert reasons == set(CODES)
 
 
 def test_a_bad_photo_names_its_field_and_figures() -> None:
-    with pytest.raises(bundle.PhotoError) as caught:
-        bundle.decode(b"", 32, 48)
+    with pytest.raises(PhotoError) as caught:
+        decode_photo(b"", 32, 48)
     status = to_status(caught.value, "photos[3]")
     found = details(status)
     assert status.code == code_pb2.INVALID_ARGUMENT

@@ -15,9 +15,9 @@ from PIL import Image
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
-from planespotter_training import bundle
-from planespotter_training.bundle import explain
-from planespotter_training.bundle.jax_engine import calculating
+from planespotter_models import Bundle, Engine, read_bundle
+from planespotter_models.engines import explainer
+from planespotter_models.engines.jax import calculating
 
 Paint = Callable[..., bytes]
 Serve = Callable[..., Awaitable[Any]]
@@ -25,11 +25,11 @@ EXPLAIN = pb.ClassifyOptions(explain=True)
 
 
 @pytest.fixture
-async def channel(serve: Serve, explaining_bundle: Path, loaded: tuple[bundle.Bundle, bundle.Engine]) -> Any:
+async def channel(serve: Serve, explaining_bundle: Path, loaded: tuple[Bundle, Engine]) -> Any:
     """A channel to a server that has a model which explains, its default, and one which does not."""
     channel = await serve()
     server = channel.server
-    read = bundle.read(explaining_bundle)
+    read = read_bundle(explaining_bundle)
     server.service.models.put(read.name, {read.version: server.classifier(read, loaded[1])})
     return channel
 
@@ -90,10 +90,10 @@ async def test_a_model_that_cannot_says_so_before_and_when_asked(channel: Any) -
 async def test_a_function_that_does_not_fit_is_tried_once_and_spares_all_other_answers(
     channel: Any,
     explaining_bundle: Path,
-    loaded: tuple[bundle.Bundle, bundle.Engine],
+    loaded: tuple[Bundle, Engine],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    server, read = channel.server, bundle.read(explaining_bundle)
+    server, read = channel.server, read_bundle(explaining_bundle)
     broken = replace(read, explain=b"nothing that JAX exported")
     server.service.models.put(read.name, {read.version: server.classifier(broken, loaded[1])})
     tried = []
@@ -102,7 +102,7 @@ async def test_a_function_that_does_not_fit_is_tried_once_and_spares_all_other_a
         tried.append(given)
         return calculating(*given)
 
-    monkeypatch.setattr(explain, "calculating", load)
+    monkeypatch.setattr(explainer, "calculating", load)
     for _ in range(3):
         with pytest.raises(grpc.aio.AioRpcError) as failed:
             await service(channel).Classify(pb.ClassifyRequest(photo=left_red(), options=EXPLAIN))

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from planespotter_models import Bundle, Engine, read_bundle, write_bundle
 from planespotter_server.classifier import Caller, Classifier, Decoders
 from planespotter_server.library import Library
 from planespotter_server.models import Models
 from planespotter_server.settings import ServerError, Settings
-from planespotter_training import bundle
 
 Write = Callable[..., Path]
 Open = Callable[..., Library]
@@ -22,12 +22,12 @@ Until = Callable[[Callable[[], object]], Awaitable[None]]
 
 
 @pytest.fixture
-def write(tmp_path: Path, loaded: tuple[bundle.Bundle, bundle.Engine]) -> Write:
+def write(tmp_path: Path, loaded: tuple[Bundle, Engine]) -> Write:
     """Write a bundle to the folder `models`: `write("small", "2")`."""
 
     def write(name: str, version: str, calls_itself: str | None = None) -> Path:
         folder = tmp_path / "models" / name / version
-        bundle.write(replace(loaded[0], name=name, version=calls_itself or version), folder)
+        write_bundle(replace(loaded[0], name=name, version=calls_itself or version), folder)
         return folder
 
     return write
@@ -45,11 +45,11 @@ async def models() -> Models:
 
 
 @pytest.fixture
-def library(tmp_path: Path, loaded: tuple[bundle.Bundle, bundle.Engine], models: Models) -> Open:
+def library(tmp_path: Path, loaded: tuple[Bundle, Engine], models: Models) -> Open:
     """A library of that folder; all its bundles share one compiled engine."""
 
     async def load(folder: Path) -> Classifier:
-        return Classifier(bundle.read(folder), loaded[1], Settings())
+        return Classifier(read_bundle(folder), loaded[1], Settings())
 
     def open_library(load: Callable[[Path], Awaitable[Classifier]] = load, versions: int = 1) -> Library:
         return Library(tmp_path / "models", models, load, versions)
@@ -168,12 +168,12 @@ async def test_what_is_still_being_written_is_not_looked_at(library: Open, write
 
 
 async def test_a_network_that_cannot_be_compiled_is_refused_whatever_it_raises(
-    library: Open, write: Write, models: Models, loaded: tuple[bundle.Bundle, bundle.Engine]
+    library: Open, write: Write, models: Models, loaded: tuple[Bundle, Engine]
 ) -> None:
     async def load(folder: Path) -> Classifier:
         if folder.name == "2":
             raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
-        return Classifier(bundle.read(folder), loaded[1], Settings())
+        return Classifier(read_bundle(folder), loaded[1], Settings())
 
     write("small", "1")
     write("small", "2")

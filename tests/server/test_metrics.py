@@ -18,11 +18,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
+from planespotter_models import Bundle, Engine
 from planespotter_server.logs import configure_logs
 from planespotter_server.metrics import METHODS
 from planespotter_server.server import Server
 from planespotter_server.settings import ServerError, Settings
-from planespotter_training import bundle
 
 Serve = Callable[..., Awaitable[grpc.aio.Channel]]
 Paint = Callable[..., bytes]
@@ -102,7 +102,7 @@ async def test_calls_photos_and_answers_are_counted(serve: Serve, paint: Paint) 
 class HeldUp:
     """An engine that waits for leave before it runs."""
 
-    def __init__(self, engine: bundle.Engine) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.engine, self.batch_sizes, self.leave = engine, engine.batch_sizes, threading.Event()
 
     def run(self, photos: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
@@ -111,7 +111,7 @@ class HeldUp:
 
 
 @pytest.fixture
-async def held_up(loaded: tuple[bundle.Bundle, bundle.Engine]) -> AsyncIterator[HeldUp]:
+async def held_up(loaded: tuple[Bundle, Engine]) -> AsyncIterator[HeldUp]:
     engine = HeldUp(loaded[1])
     yield engine
     engine.leave.set()

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planespotter_models import Bundle, Engine
 from planespotter_server.classifier import Classifier
 from planespotter_server.models import Models, natural_order
 from planespotter_server.refusals import Refusal
 from planespotter_server.settings import Settings
-from planespotter_training import bundle
 
 
 @pytest.fixture
-async def made(loaded: tuple[bundle.Bundle, bundle.Engine]) -> Any:
+async def made(loaded: tuple[Bundle, Engine]) -> Any:
     def make(name: str, version: str) -> Classifier:
         return Classifier(replace(loaded[0], name=name, version=version), loaded[1], Settings())
 

@@ -3,18 +3,18 @@
 from dataclasses import replace
 from pathlib import Path
 
+from planespotter_models import Bundle, Engine
 from planespotter_server.classifier import Classifier
 from planespotter_server.screen import screen
 from planespotter_server.settings import Settings
-from planespotter_training import bundle
 
 
-async def shown(loaded: tuple[bundle.Bundle, bundle.Engine], names: list[str], default: str, settings: Settings) -> str:
+async def shown(loaded: tuple[Bundle, Engine], names: list[str], default: str, settings: Settings) -> str:
     models = [Classifier(replace(loaded[0], name=name), loaded[1], settings) for name in names]
     return screen("127.0.0.1:50051", models, default, settings)
 
 
-async def test_one_model(loaded: tuple[bundle.Bundle, bundle.Engine]) -> None:
+async def test_one_model(loaded: tuple[Bundle, Engine]) -> None:
     text = await shown(loaded, ["tiny"], "tiny", Settings(grace_seconds=20))
     assert text.startswith(
         "Serving tiny 1 on 127.0.0.1:50051\n\n model     tiny 1: Airbus, Boeing; 6 types; 48 x 32 pix"
@@ -25,7 +25,7 @@ async def test_one_model(loaded: tuple[bundle.Bundle, bundle.Engine]) -> None:
     assert max(map(len, text.splitlines())) <= 80
 
 
-async def test_many_models_still_fit_on_a_screen(loaded: tuple[bundle.Bundle, bundle.Engine]) -> None:
+async def test_many_models_still_fit_on_a_screen(loaded: tuple[Bundle, Engine]) -> None:
     names = [f"a rather long name of a model, number {number}" for number in range(30)]
     text = await shown(loaded, names, names[1], Settings(models=Path("bundles")))
     lines = text.splitlines()

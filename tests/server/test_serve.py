@@ -28,9 +28,10 @@ from PIL import Image
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_client.main import main
+from planespotter_models import decode_photo, decode_prediction, read_bundle, write_bundle
+from planespotter_server import classifier
 from planespotter_server.server import serve
 from planespotter_server.settings import ServerError, load_settings
-from planespotter_training import bundle
 
 SERVE = [sys.executable, "-m", "planespotter_client.main", "serve"]
 BUF = Path(sysconfig.get_path("scripts")) / "buf"
@@ -173,9 +174,9 @@ def test_a_signal_under_load_loses_no_photo_that_was_taken(
 HOLDING = """
 import sys, time
 from planespotter_client.main import main
-from planespotter_training import bundle
+import planespotter_models
 
-load = bundle.load_engine
+load = planespotter_models.load_engine
 
 class Holding:
     def __init__(self, engine):
@@ -188,7 +189,7 @@ class Holding:
         print("taken", flush=True)
         time.sleep(3600)
 
-bundle.load_engine = lambda *arguments: Holding(load(*arguments))
+planespotter_models.load_engine = lambda *arguments: Holding(load(*arguments))
 main(sys.argv[1:])
 """
 
@@ -232,7 +233,7 @@ def folder(tiny_bundle: Path, tmp_path: Path) -> Callable[..., Path]:
 
     def write(version: str, models: str = "models") -> Path:
         path = tmp_path / models / "tiny" / version
-        bundle.write(replace(bundle.read(tiny_bundle), version=version), path)
+        write_bundle(replace(read_bundle(tiny_bundle), version=version), path)
         return path
 
     return write
@@ -297,9 +298,9 @@ def test_new_versions_take_over_under_load_and_broken_ones_do_not(
 BREAKING = """
 import sys, time
 from planespotter_client.main import main
-from planespotter_training import bundle
+import planespotter_models
 
-load, decode, decoded = bundle.load_engine, bundle.decode, []
+load, decode, decoded = planespotter_models.load_engine, planespotter_models.decode_photo, []
 
 def counting(*arguments):
     decoded.append(1)
@@ -319,8 +320,8 @@ class Breaking:
         time.sleep(3600 if self.left < 0 else 0)
         return self.engine.run(photos)
 
-bundle.load_engine = lambda *arguments: Breaking(load(*arguments))
-bundle.decode = counting
+planespotter_models.load_engine = lambda *arguments: Breaking(load(*arguments))
+planespotter_models.decode_photo = counting
 main(sys.argv[2:])
 """
 
@@ -417,7 +418,7 @@ async def test_it_has_decoded_and_answered_before_it_says_that_it_serves(
     tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     happened: list[object] = []
-    decode, answer = bundle.decode, bundle.answer
+    decode, answer = decode_photo, decode_prediction
 
     def decoding(photo: bytes, *rest: Any) -> Any:
         happened.append(Image.open(io.BytesIO(photo)).format)
@@ -431,8 +432,8 @@ async def test_it_has_decoded_and_answered_before_it_says_that_it_serves(
         happened.append("serving")
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(bundle, "decode", decoding)
-    monkeypatch.setattr(bundle, "answer", answering)
+    monkeypatch.setattr(classifier, "decode_photo", decoding)
+    monkeypatch.setattr(classifier, "decode_prediction", answering)
     settings = load_settings(None, port=0, batch_sizes="1", model=tiny_bundle, drain_seconds=0.0)
     assert await serve(settings, serving) == 0
     assert happened == ["JPEG", "answered", "PNG", "answered", "WEBP", "answered", "serving"]

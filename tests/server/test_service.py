@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
+from planespotter_models import Bundle, Engine
+from planespotter_server import classifier
 from planespotter_server.logs import configure_logs
-from planespotter_training import bundle
 
 Serve = Callable[..., Awaitable[grpc.aio.Channel]]
 Until = Callable[[Callable[[], object]], Awaitable[None]]
@@ -79,7 +80,7 @@ def waiting(channel: grpc.aio.Channel) -> int:
 class HeldUp:
     """An engine that waits for leave before it runs."""
 
-    def __init__(self, engine: bundle.Engine) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.waits = False
         self.batches: list[NDArray[np.uint8]] = []
         self.engine = engine
@@ -111,7 +112,7 @@ def restored_logs() -> Iterator[None]:
 
 
 @pytest.fixture
-async def held_up(loaded: tuple[bundle.Bundle, bundle.Engine]) -> AsyncIterator[HeldUp]:
+async def held_up(loaded: tuple[Bundle, Engine]) -> AsyncIterator[HeldUp]:
     engine = HeldUp(loaded[1])
     yield engine
     engine.leave.set()
@@ -542,7 +543,7 @@ async def test_a_full_queue_refuses_without_looking_at_the_photo(
     channel = await serve(engine=held_up, queue_photos=1)
     accepted = asyncio.ensure_future(_classify(channel, pb.ClassifyRequest(photo=paint("747"))))
     await until(lambda: held_up.waits)
-    monkeypatch.setattr(bundle, "decode", lambda *_: pytest.fail("it was decoded"))
+    monkeypatch.setattr(classifier, "decode_photo", lambda *_: pytest.fail("it was decoded"))
     status = await status_of(service(channel).Classify(pb.ClassifyRequest(photo=b"no photo at all")))
     assert reason(status) == "QUEUE_FULL"
     held_up.leave.set()
@@ -565,7 +566,7 @@ async def test_a_device_that_only_fails_ends_the_service(serve: Serve, paint: Pa
 
 
 @pytest.fixture
-async def library(serve: Serve, loaded: tuple[bundle.Bundle, bundle.Engine]) -> grpc.aio.Channel:
+async def library(serve: Serve, loaded: tuple[Bundle, Engine]) -> grpc.aio.Channel:
     """A server of the models a 1, b 2, b 10 and c 1."""
     channel = await serve(default_model="b")
     server = channel.server  # type: ignore[attr-defined]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from planespotter_training.bundle import Label, LabelTree, Level, answer
+from planespotter_models import Label, LabelTree, Level, decode_prediction
 from planespotter_training.calibrate import NEVER, PRECISION, calibrate
 
 TREE = LabelTree({"Airbus": {"A320": [], "A380": []}, "Boeing": {"737": [], "747": []}})
@@ -38,7 +38,7 @@ def test_of_the_answers_given_at_a_level_as_many_are_right_as_promised(precision
         TREE, {head: array[fitted] for head, array in outputs.items()}, labels[fitted], np.ones(3000), precision
     )
     for part, tolerance in ((fitted, 0.0), (fresh, 0.04)):
-        answers = answer(TREE, calibration, {head: array[part] for head, array in outputs.items()})
+        answers = decode_prediction(TREE, calibration, {head: array[part] for head, array in outputs.items()})
         for depth, level in ((1, Level.CONSTRUCTOR), (2, Level.FAMILY)):
             right = [
                 found.label[:depth] == label[:depth]
@@ -71,9 +71,9 @@ def test_what_is_left_over_for_a_level_must_keep_the_promise_by_itself() -> None
     unsure["Airbus"] = np.log(np.full((40, 2), 0.5))
     outputs = {head: np.concatenate([sure[head], unsure[head]]) for head in sure}
     calibration = calibrate(TREE, outputs, labels + others, np.ones(240))
-    levels = {found.level for found in answer(TREE, calibration, unsure)}
+    levels = {found.level for found in decode_prediction(TREE, calibration, unsure)}
     assert levels == {Level.UNKNOWN}
-    assert {found.level for found in answer(TREE, calibration, sure)} == {Level.FAMILY}
+    assert {found.level for found in decode_prediction(TREE, calibration, sure)} == {Level.FAMILY}
 
 
 def test_a_level_at_which_nothing_is_right_often_enough_is_never_sure() -> None:

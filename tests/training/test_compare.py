@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from planespotter_client.main import main
-from planespotter_training import bundle, gradcam, intervals, recipes, report, results, run
+from planespotter_models import load_engine, read_bundle
+from planespotter_training import gradcam, intervals, recipes, report, results, run
 from planespotter_training.charts import epochs_chart
 from planespotter_training.compare import (
     Comparison,
@@ -158,8 +159,8 @@ def test_a_run_without_a_flat_softmax_cannot_be_the_control(
 
 
 def test_grad_cam_is_of_the_very_network_that_the_bundle_serves(exported: Path) -> None:
-    model = bundle.read(exported)
-    engine = bundle.load_engine(model, (4,))
+    model = read_bundle(exported)
+    engine = load_engine(model, (4,))
     photos = np.random.default_rng(0).integers(0, 255, (4, model.height, model.width, 3), np.uint8)
     outputs = engine.run(photos)
     leaves = np.array([outputs[model.tree.constructors[0]][i].argmax() for i in range(4)])
@@ -171,8 +172,8 @@ def test_grad_cam_is_of_the_very_network_that_the_bundle_serves(exported: Path) 
 
 
 def test_covering_finds_the_part_that_the_answer_needs(tiny_bundle: Path) -> None:
-    model = bundle.read(tiny_bundle)
-    engine = bundle.load_engine(model, (1,))
+    model = read_bundle(tiny_bundle)
+    engine = load_engine(model, (1,))
     photo = np.full((1, model.height, model.width, 3), 124, np.uint8)
     photo[:, 6:12, 36:42] = (255, 0, 0)  # the only red: covering it takes away what says Airbus
     heats, how = gradcam.heat(model, engine, photo, np.array([0]))

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from planespotter_models import Label, LabelTree
 from planespotter_scraping import catalog
 from planespotter_training import dataset, recipes
-from planespotter_training.bundle import Label, LabelTree
 from planespotter_training.errors import TrainingError
 from planespotter_training.loader import batches
 from planespotter_training.split import assign

@@ -16,7 +16,8 @@ from PIL import Image
 from rich.console import Console
 
 from planespotter_client.main import main
-from planespotter_training import bundle, intervals, report
+from planespotter_models import decode_photo, decode_prediction, load_engine, read_bundle, write_bundle
+from planespotter_training import intervals, report
 from planespotter_training.errors import TrainingError
 from planespotter_training.evaluate import BATCH, Evaluation, evaluate, remarks
 from planespotter_training.metrics import FIGURES
@@ -111,11 +112,11 @@ def test_every_photo_is_counted_once_and_the_others_are_named(evaluation: Evalua
 
 
 def test_the_answers_are_those_that_are_served(tiny_bundle: Path, catalog: Path, written: Path) -> None:
-    model = bundle.read(tiny_bundle)
-    engine = bundle.load_engine(model, (1,))
+    model = read_bundle(tiny_bundle)
+    engine = load_engine(model, (1,))
     for row in read_answers(written)[::9]:
-        photo = bundle.decode((catalog / row["file"]).read_bytes(), model.height, model.width)
-        (served,) = bundle.answer(model.tree, model.calibration, engine.run(photo[None]))
+        photo = decode_photo((catalog / row["file"]).read_bytes(), model.height, model.width)
+        (served,) = decode_prediction(model.tree, model.calibration, engine.run(photo[None]))
         assert (row["answer_constructor"], row["answer_family"], row["answer_model"]) == served.label
         assert row["answer_level"] == served.level.value
         assert float(row["constructor_probability"]) == pytest.approx(served.probabilities[0], abs=1e-4)
@@ -200,9 +201,9 @@ def test_names_from_a_catalog_cannot_become_part_of_the_page(written: Path) -> N
 def remembering(tiny_bundle: Path, folder: Path, split: list[dict[str, str]]) -> Path:
     columns = ("photo_id", "source", "file", "registration", "airline", "sha256", "split")
     rows = pd.DataFrame([{name: row.get(name, "") for name in columns} for row in split])
-    model = bundle.read(tiny_bundle)
+    model = read_bundle(tiny_bundle)
     trained_on = {**model.trained_on, "seen": remember(rows), "sources": {"labels": {"Boeing": 1}}}
-    bundle.write(dataclasses.replace(model, trained_on=trained_on), folder)
+    write_bundle(dataclasses.replace(model, trained_on=trained_on), folder)
     return folder
 
 
@@ -274,9 +275,9 @@ def test_a_photo_that_looks_like_one_that_was_trained_on_is_left_aside(tiny_bund
 def test_what_training_left_out_by_name_has_figures_of_its_own(
     tiny_bundle: Path, catalog: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = bundle.read(tiny_bundle)
+    model = read_bundle(tiny_bundle)
     left_out = {"sources": ["Labels", "not here"], "airlines": ["airline 1"]}
-    bundle.write(dataclasses.replace(model, trained_on={**model.trained_on, "left_out": left_out}), tmp_path / "bundle")
+    write_bundle(dataclasses.replace(model, trained_on={**model.trained_on, "left_out": left_out}), tmp_path / "bundle")
     main_well("evaluate", tmp_path / "bundle", catalog, "--split", "all", "--out", tmp_path / "out")
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())["left_out_of_training"]
     flown = len(range(1, PHOTOS, 3))

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planespotter_training.bundle import Label
+from planespotter_models import Label
 from planespotter_training.grow_tree import grow
 
 BOTH = ("Airbus", "Boeing")

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from planespotter_models import Calibration, Label, LabelTree, Thresholds
 from planespotter_training import int8
-from planespotter_training.bundle import Calibration, Label, LabelTree, Thresholds
 from planespotter_training.errors import TrainingError
 from planespotter_training.int8 import check_loss, compare, describe
 

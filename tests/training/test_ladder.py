@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from planespotter_client.main import main
+from planespotter_models import LabelTree
 from planespotter_training import ladder, pretrained, recipes, run
-from planespotter_training.bundle import LabelTree
 from planespotter_training.errors import TrainingError
 from planespotter_training.recipes.recipe import Recipe
 

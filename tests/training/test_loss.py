@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from planespotter_training.bundle import Label, LabelTree
+from planespotter_models import Label, LabelTree
 from planespotter_training.loss import as_chain, leaf_mask, node_loss
 
 TREE = LabelTree({"Airbus": {"A320": ["A320-200", "A320neo"], "A380": []}, "Boeing": {"737": ["737-700", "737-800"]}})

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_softmax
 
-from planespotter_training.bundle import Calibration, DecodeRule, Label, LabelTree, Thresholds, leaf_probabilities
+from planespotter_models import Calibration, DecodeRule, Label, LabelTree, Thresholds, leaf_probabilities
 from planespotter_training.intervals import intervals, resamples, wilson
 from planespotter_training.judge import Rows, judge, number
 from planespotter_training.metrics import FIGURES, figures, reliability, risk_coverage

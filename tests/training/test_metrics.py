@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from planespotter_training.bundle import Calibration, Label, LabelTree, Thresholds
+from planespotter_models import Calibration, Label, LabelTree, Thresholds
 from planespotter_training.metrics import measure
 
 TREE = LabelTree({"Airbus": {"A320": ["A320-200", "A320neo"], "A380": []}, "Boeing": {"737": ["737-700", "737-800"]}})

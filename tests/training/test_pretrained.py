@@ -15,9 +15,9 @@ from flax import nnx
 from numpy.typing import NDArray
 from rich.console import Console
 
+from planespotter_models import LabelTree
+from planespotter_models.architecture import BGR_MEAN
 from planespotter_training import checkpoint, pretrained, recipes, run
-from planespotter_training.bundle import LabelTree
-from planespotter_training.bundle.layers import BGR_MEAN
 from planespotter_training.errors import TrainingError
 from planespotter_training.network import BLOCKS
 from planespotter_training.recipes.recipe import LAYERS, Recipe

@@ -17,7 +17,8 @@ from flax import nnx
 from rich.console import Console
 
 from planespotter_client.main import main
-from planespotter_training import bundle, checkpoint, recipes, run
+from planespotter_models import EngineChoice, load_engine, read_bundle
+from planespotter_training import checkpoint, recipes, run
 from planespotter_training import train as training
 from planespotter_training.errors import TrainingError
 from planespotter_training.evaluate import evaluate
@@ -77,7 +78,7 @@ def test_what_is_evaluated_is_what_the_bundle_says(exported: Path, painted: Path
     evaluated = {
         (m.source, m.name, m.photos): m.value for m in evaluate(exported, painted, "test", Console(quiet=True)).metrics
     }
-    said = {(m.source, m.name, m.photos): m.value for m in bundle.read(exported).metrics}
+    said = {(m.source, m.name, m.photos): m.value for m in read_bundle(exported).metrics}
     assert evaluated == pytest.approx(said, abs=1.5 / max(photos for _, _, photos in said))
 
 
@@ -253,15 +254,15 @@ def test_export_prepares_8_bits_and_says_what_they_cost(
     out = tmp_path / "bundle"
     assert exporting(str(trained), "--out", str(out), "--int8", "--max-loss", "100") == 0
     assert "In 8 bits, on " in " ".join(capsys.readouterr().err.split())
-    made = bundle.read(out)
+    made = read_bundle(out)
     assert made.int8 is not None
     assert 0 < made.int8.photos <= 256
     compared = json.loads((out / "bundle.json").read_text())["int8"]["compared"]
     assert compared == made.int8.compared
     assert set(compared["agreement"]) == set(made.tree.heads)
     photos = np.random.default_rng(0).integers(60, 200, (8, made.height, made.width, 3), np.uint8)
-    exact = bundle.load_engine(made, (8,), bundle.EngineChoice.JAX).run(photos)
-    rounded = bundle.load_engine(made, (8,), bundle.EngineChoice.OPENVINO).run(photos)
+    exact = load_engine(made, (8,), EngineChoice.JAX).run(photos)
+    rounded = load_engine(made, (8,), EngineChoice.OPENVINO).run(photos)
     for head, values in exact.items():
         drift = np.abs(np.exp(rounded[head]) - np.exp(values))
         assert 0 < drift.max() < 0.2

@@ -7,9 +7,9 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Column, Table
 
+from planespotter_models import Label
 from planespotter_scraping import catalog
 from planespotter_training import dataset, run
-from planespotter_training.bundle import Label
 from planespotter_training.errors import TrainingError
 from planespotter_training.grow_tree import grow
 from planespotter_training.recipes.recipe import Recipe

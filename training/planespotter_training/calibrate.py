@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp
 
-from planespotter_training.bundle import CONSTRUCTOR_HEAD, Calibration, Label, LabelTree, Thresholds, answer
+from planespotter_models import CONSTRUCTOR_HEAD, Calibration, Label, LabelTree, Thresholds, decode_prediction
 from planespotter_training.intervals import wilson
 
 # Share of the answers that shall be right at the level at which they are given.
@@ -88,7 +88,7 @@ def _thresholds(
     precision: float,
 ) -> Thresholds:
     # With all thresholds at 0, every answer is "sure" down to its leaf.
-    answers = answer(tree, Calibration(temperatures, Thresholds(0, 0, 0)), outputs)
+    answers = decode_prediction(tree, Calibration(temperatures, Thresholds(0, 0, 0)), outputs)
     known = np.array([label.constructor in tree.constructors for label in labels], bool)
     found = {"model": NEVER, "family": NEVER, "constructor": NEVER}
     deeper = np.zeros(len(labels), bool)  # answered below the level at hand

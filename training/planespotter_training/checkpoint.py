@@ -9,7 +9,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import nnx
 
-from planespotter_training.bundle import LabelTree
+from planespotter_models import LabelTree
 from planespotter_training.errors import TrainingError
 from planespotter_training.network import Classifier
 from planespotter_training.recipes.recipe import Recipe

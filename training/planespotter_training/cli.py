@@ -245,8 +245,8 @@ def evaluate(
     """
     from rich.console import Console
 
+    from planespotter_models import EngineChoice, read_bundle
     from planespotter_training import evaluate as evaluation
-    from planespotter_training.bundle import EngineChoice, read
     from planespotter_training.split import SPLITS
 
     if split not in (*SPLITS, "all"):
@@ -262,7 +262,7 @@ def evaluate(
 
         results.check_free(out)
         for path in control or ():
-            check_control(path, read(bundle))
+            check_control(path, read_bundle(bundle))
     found = evaluation.evaluate(bundle, catalog, split, console, only_source or (), airline or (), engine)
     Console().print(evaluation.table(found.metrics))
     left_out = evaluation.table_of_left_out(found)

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Column, Table
 from scipy.stats import binomtest
 
-from planespotter_training import bundle, results, run
-from planespotter_training.bundle import Calibration, Thresholds
+from planespotter_models import Calibration, Thresholds, read_bundle
+from planespotter_training import results, run
 from planespotter_training.charts import epochs_chart
 from planespotter_training.definitions import DEFINITIONS, shown, shown_interval
 from planespotter_training.errors import TrainingError
@@ -214,7 +214,7 @@ def _read_evaluation(folder: Path, name: str) -> Side:
 
 
 def _read_bundle(folder: Path, name: str) -> Side:
-    model = bundle.read(folder)
+    model = read_bundle(folder)
     overall = {metric.name: metric for metric in model.metrics if not metric.source}
     return Side(
         name,

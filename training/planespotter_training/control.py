@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from planespotter_training import bundle, run
-from planespotter_training.bundle import Bundle, Calibration, Label
+from planespotter_models import Bundle, Calibration, Label, load_engine, read_bundle
+from planespotter_training import run
 from planespotter_training.errors import TrainingError
 from planespotter_training.evaluate import BATCH, Evaluation, answer_photos
 from planespotter_training.judge import Rows, judge
@@ -23,8 +23,8 @@ def answer_again(path: Path, evaluation: Evaluation, console: Console) -> tuple[
     """
     check_control(path, evaluation.bundle)
     if (path / "bundle.json").is_file():
-        other = bundle.read(path)
-        engine = bundle.load_engine(other, (BATCH,))
+        other = read_bundle(path)
+        engine = load_engine(other, (BATCH,))
         name = f"{other.name} {other.version}"
         answers = partial(answer_photos, other.tree, (other.height, other.width), engine.run)
         calibration = other.calibration
@@ -54,7 +54,7 @@ def check_control(path: Path, model: Bundle) -> None:
             f"The run {path} was trained without a flat softmax to compare with. Train with --set control=stopped, "
             "or name a bundle."
         )
-    tree = described.tree if described else bundle.read(path).tree
+    tree = described.tree if described else read_bundle(path).tree
     if {name: dict(families) for name, families in tree.branches.items()} != {
         name: dict(families) for name, families in model.tree.branches.items()
     }:

@@ -19,7 +19,7 @@ import pandas as pd
 import tensorflow_datasets as tfds
 from numpy.typing import NDArray
 
-from planespotter_training.bundle import Label, LabelTree, PhotoError, decode
+from planespotter_models import Label, LabelTree, PhotoError, decode_photo
 from planespotter_training.errors import TrainingError
 from planespotter_training.loss import leaf_mask
 from planespotter_training.recipes.recipe import Recipe
@@ -63,7 +63,7 @@ def readable(photos: pd.DataFrame, folder: Path, skip: Callable[[str, Exception]
 
     def fault(file: str) -> PhotoError | OSError | None:
         try:
-            decode((folder / file).read_bytes(), 32, 32)
+            decode_photo((folder / file).read_bytes(), 32, 32)
         except (PhotoError, OSError) as error:
             return error
         return None
@@ -159,11 +159,11 @@ def load(
     def read(index: int) -> dict[str, str]:
         row = source[index]
         if held is not None:
-            held[index] = decode(row["photo"], recipe.height, recipe.width)
+            held[index] = decode_photo(row["photo"], recipe.height, recipe.width)
         return {name: row[name].decode() for name in TEXTS}
 
     def fetch(index: int) -> NDArray[np.uint8]:
-        return decode(source[index]["photo"], recipe.height, recipe.width)
+        return decode_photo(source[index]["photo"], recipe.height, recipe.width)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         texts = list(pool.map(read, range(len(source))))

@@ -13,9 +13,19 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Column, Table
 
+from planespotter_models import (
+    Bundle,
+    Engine,
+    EngineChoice,
+    Label,
+    LabelTree,
+    Metric,
+    PhotoError,
+    decode_photo,
+    load_engine,
+    read_bundle,
+)
 from planespotter_scraping import catalog
-from planespotter_training import bundle
-from planespotter_training.bundle import Bundle, Engine, Label, LabelTree, Metric, PhotoError
 from planespotter_training.errors import TrainingError
 from planespotter_training.judge import Nodes, Rows, judge, number
 from planespotter_training.metrics import summary
@@ -59,14 +69,14 @@ def evaluate(
     console: Console,
     sources: Sequence[str] = (),
     airlines: Sequence[str] = (),
-    engine_name: str = bundle.EngineChoice.AUTO,
+    engine_name: str = EngineChoice.AUTO,
 ) -> Evaluation:
     """Answer the photos of the catalog that are, for the bundle, on the side `split`, or all of them if it is "all".
 
     The side "test" is what the bundle was made without: see `seen.recall`. With `sources` or `airlines`, only their
     photos. A photo that cannot be decoded is named and left out. Raises BundleError, CatalogError or TrainingError.
     """
-    model = bundle.read(bundle_folder)
+    model = read_bundle(bundle_folder)
     photos = catalog.read(catalog_folder)
     catalog.check(catalog_folder, photos)
     with console.status("Looking for photos that look alike"):
@@ -81,7 +91,7 @@ def evaluate(
             f"None of the {len(chosen):,} photos of {catalog_folder} that were chosen names its constructor, so there "
             "is nothing to hold the answers against. Fill in the column constructor, or choose others."
         )
-    engine = bundle.load_engine(model, (BATCH,), engine_name)
+    engine = load_engine(model, (BATCH,), engine_name)
     outputs, photos, left_out = answer_photos(
         model.tree, (model.height, model.width), engine.run, catalog_folder, photos, console
     )
@@ -140,7 +150,7 @@ def answer_photos(
 
     def decode(file: str) -> NDArray[np.uint8] | None:
         try:
-            return bundle.decode((folder / file).read_bytes(), *size)
+            return decode_photo((folder / file).read_bytes(), *size)
         except (PhotoError, OSError) as error:
             console.print(f"Left out {file}: {error}", style="yellow", highlight=False, soft_wrap=True)
             left_out.append((file, str(error)))

@@ -16,10 +16,21 @@ from flax import nnx
 from numpy.typing import NDArray
 from rich.console import Console
 
+from planespotter_models import (
+    Bundle,
+    Calibration,
+    EngineChoice,
+    LabelTree,
+    Layers,
+    Thresholds,
+    decode_photo,
+    decode_prediction,
+    load_engine,
+    write_bundle,
+)
+from planespotter_models.weight_quantization import pack, unpack
 from planespotter_scraping import catalog
-from planespotter_training import bundle, checkpoint, dataset, run
-from planespotter_training.bundle import Bundle, Calibration, EngineChoice, LabelTree, Layers, Thresholds
-from planespotter_training.bundle.eight_bits import pack, unpack
+from planespotter_training import checkpoint, dataset, run
 from planespotter_training.calibrate import PRECISION, calibrate
 from planespotter_training.errors import TrainingError
 from planespotter_training.gradcam import grad_cam
@@ -131,7 +142,7 @@ def export(
         assert made.int8 is not None
         console.print(describe(made.int8.compared), soft_wrap=True, highlight=False)
         check_loss(made.int8.compared, max_loss)
-    bundle.write(made, out, eight_bits=eight_bits)
+    write_bundle(made, out, eight_bits=eight_bits)
     return made
 
 
@@ -165,13 +176,11 @@ def _in_8_bits(
         files = list(catalog.read(catalog_folder)["file"])
         ranges = choose_ranges(
             made,
-            lambda index: bundle.decode((catalog_folder / files[index]).read_bytes(), made.height, made.width),
+            lambda index: decode_photo((catalog_folder / files[index]).read_bytes(), made.height, made.width),
             len(files),
         )
     made = replace(made, int8=ranges)
-    engines = [
-        bundle.load_engine(made, (BATCH,), engine) for engine in (EngineChoice.OPENVINO_FLOAT32, EngineChoice.OPENVINO)
-    ]
+    engines = [load_engine(made, (BATCH,), engine) for engine in (EngineChoice.OPENVINO_FLOAT32, EngineChoice.OPENVINO)]
     built, rounded = (predict(engine.run, held_out) for engine in engines)
     apart = max(float(np.abs(np.exp(built[head]) - np.exp(exact[head])).max()) for head in exact)
     if apart > SAME:
@@ -188,7 +197,7 @@ def cost_of_rounding(
 ) -> dict[str, float]:
     """Return how rounded weights changed the log-probabilities [n, classes] of each head."""
     uncalibrated = Calibration(dict.fromkeys(tree.heads, 1.0), Thresholds(0, 0, 0))
-    answers = [bundle.answer(tree, uncalibrated, outputs) for outputs in (before, after)]
+    answers = [decode_prediction(tree, uncalibrated, outputs) for outputs in (before, after)]
     moved = [np.abs(np.exp(after[head]) - np.exp(before[head])).max(axis=1) for head in before]
     pairs = list(zip(*answers, strict=True))
     return {

@@ -1,6 +1,7 @@
 """Where the network looked: Grad-CAM (Selvaraju et al. 2017) at the last convolution.
 
-Export writes it into the bundle as a function of the same weights (see bundle/explain.py), so that what a report shows
+Export writes it into the bundle as a function of the same weights (see
+planespotter_models/engines/explainer.py), so that what a report shows
 is what a server shows. Where a bundle has no such function, parts of the photo are covered, and the heat is how much
 less likely that makes the answer: slower and coarser, but with the very network that is served.
 """
@@ -14,9 +15,9 @@ from flax import nnx
 from numpy.typing import NDArray
 from PIL import Image
 
-from planespotter_training.bundle import CONSTRUCTOR_HEAD, Bundle, Engine, LabelTree
-from planespotter_training.bundle.explain import Explainer
-from planespotter_training.bundle.photo import PADDING
+from planespotter_models import CONSTRUCTOR_HEAD, Bundle, Engine, LabelTree
+from planespotter_models.engines.explainer import Explainer
+from planespotter_models.preprocess import PADDING
 from planespotter_training.judge import number
 from planespotter_training.network import Classifier
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from planespotter_training.bundle.tree import Label, LabelTree
+from planespotter_models.label_tree import Label, LabelTree
 
 
 def grow(labels: Iterable[Label], constructors: Sequence[str], min_photos: int) -> tuple[LabelTree, list[str]]:

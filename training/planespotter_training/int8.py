@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planespotter_training.bundle import Bundle, Calibration, Int8, Label, LabelTree
+from planespotter_models import Bundle, Calibration, Int8, Label, LabelTree
 from planespotter_training.errors import TrainingError
 from planespotter_training.intervals import resamples
 from planespotter_training.judge import judge
@@ -35,8 +35,8 @@ def choose_ranges(bundle: Bundle, photos: Callable[[int], NDArray[np.uint8]], co
     Raises TrainingError where OpenVINO is not installed or no photo was given.
     """
     check_installed()
-    from planespotter_training.bundle.openvino_alone import openvino as ov
-    from planespotter_training.bundle.openvino_graph import build, convolutions
+    from planespotter_models.engines.openvino_graph import build, convolutions
+    from planespotter_models.engines.openvino_import import openvino as ov
 
     if not count:
         raise TrainingError("There are no photos to choose the ranges of 8 bits on. Name a catalog with --calibrate.")

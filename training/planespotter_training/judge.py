@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planespotter_training.bundle import (
+from planespotter_models import (
     Calibration,
     DecodeRule,
     Label,
     LabelTree,
     Level,
-    answer,
+    decode_prediction,
     leaf_probabilities,
 )
 
@@ -87,7 +87,7 @@ def judge(
     nodes = number(tree)
     leaf_number = {leaf: index for index, leaf in enumerate(nodes.leaves)}
     clipped = [tree.clip(label) for label in labels]
-    answers = answer(tree, calibration, outputs)
+    answers = decode_prediction(tree, calibration, outputs)
     rows = np.zeros(len(labels), ROW)
     rows["source"] = np.array(sources, object)
     rows["airframe"] = np.array(range(len(labels)) if airframes is None else airframes, object)
@@ -102,10 +102,10 @@ def judge(
     ]
     rows["leaf"] = [leaf_number[one.label] for one in answers]
     for rule in DecodeRule:
-        decoded = answer(tree, replace(calibration, decode=rule), outputs)
+        decoded = decode_prediction(tree, replace(calibration, decode=rule), outputs)
         rows[f"{rule.value}_leaf"] = [leaf_number[one.label] for one in decoded]
     plain = replace(calibration, temperatures=dict.fromkeys(tree.heads, 1.0))
-    rows["uncalibrated_leaf"] = [leaf_number[one.label] for one in answer(tree, plain, outputs)]
+    rows["uncalibrated_leaf"] = [leaf_number[one.label] for one in decode_prediction(tree, plain, outputs)]
     first = np.cumsum([0, *(len(tree.leaves[name]) for name in tree.constructors)])
     for number_, name in enumerate(tree.constructors):
         best = first[number_] + outputs[name].argmax(axis=1)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from planespotter_training.bundle.tree import CONSTRUCTOR_HEAD, Label, LabelTree
+from planespotter_models.label_tree import CONSTRUCTOR_HEAD, Label, LabelTree
 
 
 def leaf_mask(tree: LabelTree, label: Label) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from planespotter_training.bundle import Calibration, Label, LabelTree, Metric
+from planespotter_models import Calibration, Label, LabelTree, Metric
 from planespotter_training.judge import Nodes, Rows, judge, number
 
 BINS = 15

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from planespotter_training.bundle.layers import BGR_MEAN
+from planespotter_models.architecture import BGR_MEAN
 from planespotter_training.recipes.recipe import LAYERS
 
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))

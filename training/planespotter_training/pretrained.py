@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-from planespotter_training import bundle, checkpoint, run
-from planespotter_training.bundle.format import DESCRIPTION
+from planespotter_models import read_bundle
+from planespotter_models.bundle_format import DESCRIPTION
+from planespotter_training import checkpoint, run
 from planespotter_training.errors import TrainingError
 from planespotter_training.network import Classifier, fold_norms
 from planespotter_training.recipes.recipe import Recipe
@@ -149,7 +150,7 @@ def from_trained(folder: Path, *, norm: bool) -> Start:
     Raises TrainingError or BundleError.
     """
     if (folder / DESCRIPTION).is_file():
-        made = bundle.read(folder)
+        made = read_bundle(folder)
         flat = {
             name.removeprefix("trunk.layers."): weight
             for name, weight in made.weights.items()

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 
-from planespotter_training import bundle, results
-from planespotter_training.bundle import Label
+from planespotter_models import Label, decode_photo
+from planespotter_training import results
 from planespotter_training.charts import reliability_chart, risk_coverage_chart
 from planespotter_training.control import answer_again
 from planespotter_training.definitions import DEFINITIONS, shown, shown_interval
@@ -263,7 +263,7 @@ def _gallery(evaluation: Evaluation) -> dict[str, Any]:
     if not len(chosen):
         return {"gallery": {}, "how": ""}
     files = [(evaluation.folder / file).read_bytes() for file in evaluation.photos["file"].iloc[chosen]]
-    pixels = np.stack([bundle.decode(file, model.height, model.width) for file in files])
+    pixels = np.stack([decode_photo(file, model.height, model.width) for file in files])
     heats, how = heat(model, evaluation.engine, pixels, rows["leaf"][chosen])
     figures = {
         index: _figure(evaluation, index, file, heat_)
@@ -284,7 +284,7 @@ def _surest(which: NDArray[np.bool_], rows: Rows, level: str) -> NDArray[np.int6
 def _figure(evaluation: Evaluation, index: int, file: bytes, heat_: NDArray[np.floating]) -> dict[str, str]:
     row, photo = evaluation.rows[index], evaluation.photos.iloc[index]
     height = _photo_height(evaluation)
-    picture = Image.fromarray(bundle.decode(file, height, PHOTO_WIDTH))
+    picture = Image.fromarray(decode_photo(file, height, PHOTO_WIDTH))
     leaf = evaluation.nodes.leaves[row["leaf"]]
     names_type = row["true_leaf"] >= 0
     level = "path" if names_type else "constructor"

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from planespotter_training.bundle import LabelTree
+from planespotter_models import LabelTree
 from planespotter_training.errors import TrainingError
 from planespotter_training.recipes.recipe import Recipe
 

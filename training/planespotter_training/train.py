@@ -24,11 +24,11 @@ from flax import nnx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from planespotter_models import CONSTRUCTOR_HEAD, Calibration, LabelTree, Thresholds
 from planespotter_scraping import catalog
 from planespotter_training import checkpoint, dataset, devices, optimise, pretrained, run
 from planespotter_training.augment import augment
 from planespotter_training.begin_run import begin, check_same
-from planespotter_training.bundle import CONSTRUCTOR_HEAD, Calibration, LabelTree, Thresholds
 from planespotter_training.dataset import Examples
 from planespotter_training.errors import TrainingError
 from planespotter_training.loader import batches

@@ -16,12 +16,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from planespotter_models import (
+    Bundle,
+    BundleError,
+    Calibration,
+    EngineMode,
+    Int8,
+    LabelTree,
+    Layers,
+    Thresholds,
+    cores,
+    decode_photo,
+    load_engine,
+    read_bundle,
+    write_bundle,
+)
+from planespotter_models.engines import base as engines
+from planespotter_models.engines.base import EngineChoice, choose, divide
 from planespotter_scraping.sample_site.drawing import draw
 from planespotter_scraping.sample_site.photos import collection
-from planespotter_training import bundle
-from planespotter_training.bundle import Bundle, BundleError, Calibration, Int8, LabelTree, Layers, Thresholds
-from planespotter_training.bundle import engine as engines
-from planespotter_training.bundle.engine import EngineChoice, choose, divide
 from planespotter_training.export import as_function, by_platform, in_bfloat16, serialise
 from planespotter_training.network import Classifier
 
@@ -58,7 +71,7 @@ def model() -> Bundle:
 @pytest.fixture(scope="module")
 def drawings() -> NDArray[np.uint8]:
     photos = [draw(photo.airliner, photo.livery, photo.photo_id) for photo in collection(12)]
-    return np.stack([bundle.decode(photo, HEIGHT, WIDTH) for photo in photos])
+    return np.stack([decode_photo(photo, HEIGHT, WIDTH) for photo in photos])
 
 
 @pytest.mark.parametrize(
@@ -67,8 +80,8 @@ def drawings() -> NDArray[np.uint8]:
 )
 def test_openvino_answers_as_jax_does(pooling: str, hidden: int, mirror: bool, drawings: NDArray[np.uint8]) -> None:
     made = random_bundle(pooling, hidden, mirror=mirror)
-    expected = bundle.load_engine(made, (12,), EngineChoice.JAX).run(drawings)
-    found = bundle.load_engine(made, (12,), EngineChoice.OPENVINO).run(drawings)
+    expected = load_engine(made, (12,), EngineChoice.JAX).run(drawings)
+    found = load_engine(made, (12,), EngineChoice.OPENVINO).run(drawings)
     assert found.keys() == expected.keys()
     for head, outputs in expected.items():
         assert found[head].dtype == np.float32
@@ -78,13 +91,13 @@ def test_openvino_answers_as_jax_does(pooling: str, hidden: int, mirror: bool, d
 def test_in_8_bits_the_shipped_network_says_the_same_of_drawings() -> None:
     from planespotter_models import FOLDER
 
-    shipped = bundle.read(FOLDER / "airliners" / "1")
+    shipped = read_bundle(FOLDER / "airliners" / "1")
     if shipped.int8 is None:
         pytest.skip("the network that is shipped was not prepared for 8 bits")
     photos = [draw(photo.airliner, photo.livery, photo.photo_id) for photo in collection(48)]
-    pixels = np.stack([bundle.decode(photo, shipped.height, shipped.width) for photo in photos])
-    exact = bundle.load_engine(shipped, (16,), EngineChoice.JAX).run(pixels)
-    rounded = bundle.load_engine(shipped, (16,), EngineChoice.OPENVINO).run(pixels)
+    pixels = np.stack([decode_photo(photo, shipped.height, shipped.width) for photo in photos])
+    exact = load_engine(shipped, (16,), EngineChoice.JAX).run(pixels)
+    rounded = load_engine(shipped, (16,), EngineChoice.OPENVINO).run(pixels)
     agreement = np.mean(exact["constructor"].argmax(axis=1) == rounded["constructor"].argmax(axis=1))
     assert agreement >= 0.95
     for head, outputs in exact.items():
@@ -92,11 +105,11 @@ def test_in_8_bits_the_shipped_network_says_the_same_of_drawings() -> None:
 
 
 @pytest.mark.parametrize("engine", [EngineChoice.JAX, EngineChoice.OPENVINO])
-@pytest.mark.parametrize("mode", list(bundle.EngineMode))
+@pytest.mark.parametrize("mode", list(EngineMode))
 def test_every_photo_gets_its_own_answer_whatever_the_number_and_the_thread(
-    engine: EngineChoice, mode: bundle.EngineMode, model: Bundle, drawings: NDArray[np.uint8]
+    engine: EngineChoice, mode: EngineMode, model: Bundle, drawings: NDArray[np.uint8]
 ) -> None:
-    loaded = bundle.load_engine(model, SIZES, engine, mode, threads=2)
+    loaded = load_engine(model, SIZES, engine, mode, threads=2)
     alone = {head: np.concatenate([loaded.run(photo[None])[head] for photo in drawings]) for head in TREE.heads}
     numbers = [*range(1, 12), *range(1, 12)]
     with ThreadPoolExecutor(4) as pool:
@@ -114,14 +127,14 @@ def test_bfloat16_is_for_a_gpu_and_changes_nothing_on_a_cpu(model: Bundle, drawi
     exported = serialise(by_platform(function, rounded), weights, HEIGHT, WIDTH)
     assert "bf16" in jax.export.deserialize(bytearray(exported)).mlir_module()
     expected, off = (jax.jit(one)(weights, drawings) for one in (function, rounded))
-    engine = bundle.load_engine(replace(model, network=exported, weights=weights), (12,), EngineChoice.JAX)
+    engine = load_engine(replace(model, network=exported, weights=weights), (12,), EngineChoice.JAX)
     for head, outputs in engine.run(drawings).items():
         np.testing.assert_allclose(outputs, expected[head], atol=1e-3)
         assert np.abs(off[head] - outputs).max() > 1e-3
 
 
 def test_photos_of_another_shape_or_kind_are_refused(model: Bundle) -> None:
-    loaded = bundle.load_engine(model, (1,), EngineChoice.OPENVINO)
+    loaded = load_engine(model, (1,), EngineChoice.OPENVINO)
     for wrong in (np.zeros((1, 8, 8, 3), np.uint8), np.zeros((1, HEIGHT, WIDTH, 3), np.float32)):
         with pytest.raises(ValueError, match=r"photos must be uint8 \[n,"):
             loaded.run(wrong)  # type: ignore[arg-type]
@@ -131,7 +144,7 @@ def test_photos_of_another_shape_or_kind_are_refused(model: Bundle) -> None:
 @pytest.mark.parametrize("engine", [EngineChoice.JAX, EngineChoice.OPENVINO])
 def test_batch_sizes_that_are_none_are_refused(model: Bundle, engine: EngineChoice, sizes: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"batch_sizes must be one number of photos or more, each at least 1; got"):
-        bundle.load_engine(model, sizes, engine)
+        load_engine(model, sizes, engine)
 
 
 # ---------------------------------------------------------------- any number of photos
@@ -197,11 +210,11 @@ def test_8_bits_are_chosen_by_themselves_only_where_the_processor_multiplies_the
     names = [name.split(".")[2] for name in model.weights if name.endswith("kernel") and "block" in name]
     model = replace(model, int8=Int8(dict.fromkeys(names, 800.0)))
     monkeypatch.setattr(engines, "multiplies_int8", lambda: True)
-    assert "8 bits" in bundle.load_engine(model, (1,)).description
+    assert "8 bits" in load_engine(model, (1,)).description
     monkeypatch.setattr(engines, "multiplies_int8", lambda: False)
-    assert "float32" in bundle.load_engine(model, (1,)).description
-    assert "8 bits" in bundle.load_engine(model, (1,), EngineChoice.OPENVINO).description
-    assert "float32" in bundle.load_engine(model, (1,), EngineChoice.OPENVINO_FLOAT32).description
+    assert "float32" in load_engine(model, (1,)).description
+    assert "8 bits" in load_engine(model, (1,), EngineChoice.OPENVINO).description
+    assert "float32" in load_engine(model, (1,), EngineChoice.OPENVINO_FLOAT32).description
 
 
 def test_openvino_tells_nobody_that_it_is_used(tmp_path: Path) -> None:
@@ -209,7 +222,7 @@ def test_openvino_tells_nobody_that_it_is_used(tmp_path: Path) -> None:
         [
             "import os, sys",
             "os.register_at_fork(before=lambda: print('forked'))",
-            "from planespotter_training.bundle import openvino_engine",
+            "from planespotter_models.engines import openvino",
             "found = [name for name in sys.modules if name.startswith('openvino_telemetry') and sys.modules[name]]",
             "print(found)",
         ]
@@ -227,19 +240,19 @@ def test_weights_that_make_no_network_are_refused(model: Bundle) -> None:
     weights = {name: weight for name, weight in model.weights.items() if "block3_conv2" not in name}
     weights["trunk.layers.block3_conv3.kernel"] = np.zeros((3, 3, 5, 7), np.float32)
     with pytest.raises(BundleError, match="make no network under OpenVINO"):
-        bundle.load_engine(replace(model, weights=weights), (1,), EngineChoice.OPENVINO)
+        load_engine(replace(model, weights=weights), (1,), EngineChoice.OPENVINO)
 
 
 def test_heads_that_do_not_fit_the_tree_are_refused(model: Bundle) -> None:
     tree = LabelTree({**TREE.branches, "Boeing": {"737": [], "747": []}})
     with pytest.raises(BundleError, match=r"has the heads .* but its label tree has"):
-        bundle.load_engine(replace(model, tree=tree), (1,), EngineChoice.OPENVINO)
+        load_engine(replace(model, tree=tree), (1,), EngineChoice.OPENVINO)
 
 
 def test_what_it_takes_for_8_bits_is_written_and_read(model: Bundle, tmp_path: Path) -> None:
     whole = replace(model, int8=Int8({"block1_conv1": 2.5}, 8, {"photos": 3}))
-    bundle.write(whole, tmp_path / "whole")
-    found = bundle.read(tmp_path / "whole")
+    write_bundle(whole, tmp_path / "whole")
+    found = read_bundle(tmp_path / "whole")
     assert (found.layers, found.int8) == (whole.layers, whole.int8)
 
 
@@ -254,9 +267,9 @@ def test_what_jax_has_compiled_is_kept_for_the_next_start(tiny_bundle: Path, tmp
         [
             "import sys",
             "from pathlib import Path",
-            "from planespotter_training import bundle",
-            "model, cache = bundle.read(Path(sys.argv[1])), Path(sys.argv[2])",
-            "bundle.load_engine(model, (1,), 'jax', cache=cache)",
+            "from planespotter_models import load_engine, read_bundle",
+            "model, cache = read_bundle(Path(sys.argv[1])), Path(sys.argv[2])",
+            "load_engine(model, (1,), 'jax', cache=cache)",
         ]
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_COMPILATION")}
@@ -276,4 +289,4 @@ def test_a_container_uses_no_more_cores_than_its_share_of_time(
     file = tmp_path / "cpu.max"
     if quota is not None:
         file.write_text(quota)
-    assert bundle.cores(file) == (expected or bundle.cores(tmp_path / "none"))
+    assert cores(file) == (expected or cores(tmp_path / "none"))

@@ -7,7 +7,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from planespotter_training.bundle.tree import CONSTRUCTOR_HEAD, Label, LabelTree
+from planespotter_models.label_tree import CONSTRUCTOR_HEAD, Label, LabelTree
 
 Array = NDArray[np.floating]
 
@@ -89,7 +89,7 @@ def _soften(log_probabilities: Array, temperature: float) -> Array:
     return softened
 
 
-def answer(
+def decode_prediction(
     tree: LabelTree,
     calibration: Calibration,
     outputs: Mapping[str, Array],

@@ -26,10 +26,10 @@ from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
-from planespotter_training.bundle.answer import Calibration, DecodeRule, Thresholds
-from planespotter_training.bundle.eight_bits import pack, unpack
-from planespotter_training.bundle.layers import Int8, Layers
-from planespotter_training.bundle.tree import LabelTree
+from planespotter_models.architecture import Int8, Layers
+from planespotter_models.label_tree import LabelTree
+from planespotter_models.prediction import Calibration, DecodeRule, Thresholds
+from planespotter_models.weight_quantization import pack, unpack
 
 Kind = TypeVar("Kind")
 Number = TypeVar("Number", int, float)
@@ -81,7 +81,7 @@ class Bundle:
     explain: bytes | None = field(default=None, repr=False)
 
 
-def write(bundle: Bundle, folder: Path, *, eight_bits: bool = False) -> None:
+def write_bundle(bundle: Bundle, folder: Path, *, eight_bits: bool = False) -> None:
     """Write `bundle` to `folder`, which must not exist or be a bundle itself; with kernels in 8 bits if asked to.
 
     An old bundle is deleted only once the new one is in its place. Raises BundleError.
@@ -132,7 +132,7 @@ def write(bundle: Bundle, folder: Path, *, eight_bits: bool = False) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def read(folder: Path) -> Bundle:
+def read_bundle(folder: Path) -> Bundle:
     """Read and check the bundle in `folder`. Raises BundleError."""
     from safetensors import SafetensorError
     from safetensors.numpy import load

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import planespotter_models
-from planespotter_training import bundle
+from planespotter_models import read_bundle
 
 BUNDLES = sorted(path.parent for path in planespotter_models.FOLDER.glob("*/*/bundle.json"))
 PLANESPOTTER = [sys.executable, "-m", "planespotter_client.main"]
@@ -22,7 +22,7 @@ def test_there_is_one() -> None:
 
 @pytest.mark.parametrize("folder", BUNDLES, ids=lambda folder: f"{folder.parent.name} {folder.name}")
 def test_it_is_whole_small_and_described(folder: Path) -> None:
-    made = bundle.read(folder)  # checks the hashes
+    made = read_bundle(folder)  # checks the hashes
     assert (made.name, made.version) == (folder.parent.name, folder.name)
     assert sum(file.stat().st_size for file in folder.iterdir()) <= 16_000_000
     card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")

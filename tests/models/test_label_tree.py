@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planespotter_training.bundle import Label, LabelTree
+from planespotter_models import Label, LabelTree
 
 TREE = LabelTree({"Airbus": {"A320": ["A320-200", "A320neo"], "A380": []}, "Boeing": {"737": ["737-800"]}, "ATR": {}})
 

@@ -36,7 +36,7 @@ class PhotoError(Exception):
         self.metadata = {name: str(value) for name, value in metadata.items()}
 
 
-def decode(data: bytes, height: int, width: int, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.uint8]:
+def decode_photo(data: bytes, height: int, width: int, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.uint8]:
     """Decode a JPEG, PNG or WebP file to uint8 RGB of shape [height, width, 3].
 
     The photo is turned upright by its EXIF orientation, scaled to fit and centred on a mean-coloured ground, so that

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from planespotter_training.bundle.format import Bundle, BundleError
-from planespotter_training.bundle.jax_engine import calculating, does_not_run, keep_compiled
-from planespotter_training.bundle.tree import Label
+from planespotter_models.bundle_format import Bundle, BundleError
+from planespotter_models.engines.jax import calculating, does_not_run, keep_compiled
+from planespotter_models.label_tree import Label
 
 
 class Explainer:

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planespotter_training.bundle.eight_bits import SCALE, pack
-from planespotter_training.bundle.layers import BGR_MEAN, Int8, Layers
-from planespotter_training.bundle.openvino_alone import openvino as ov
-from planespotter_training.bundle.openvino_alone import opset15 as op
+from planespotter_models.architecture import BGR_MEAN, Int8, Layers
+from planespotter_models.engines.openvino_import import openvino as ov
+from planespotter_models.engines.openvino_import import opset15 as op
+from planespotter_models.weight_quantization import SCALE, pack
 
 LEVELS = 256
 

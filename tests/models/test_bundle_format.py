@@ -13,10 +13,18 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from planespotter_training import bundle
-from planespotter_training.bundle import Bundle, BundleError, Calibration, LabelTree, Thresholds
-from planespotter_training.bundle.eight_bits import SMALLEST, pack, unpack
-from planespotter_training.bundle.format import _canonical, _sha256
+from planespotter_models import (
+    Bundle,
+    BundleError,
+    Calibration,
+    LabelTree,
+    Thresholds,
+    load_engine,
+    read_bundle,
+    write_bundle,
+)
+from planespotter_models.bundle_format import _canonical, _sha256
+from planespotter_models.weight_quantization import SMALLEST, pack, unpack
 from planespotter_training.export import as_function, serialise
 from planespotter_training.network import Classifier
 
@@ -27,9 +35,9 @@ def copy(tiny_bundle: Path, tmp_path: Path) -> Path:
 
 
 def test_what_was_written_is_read(tiny_bundle: Path, tmp_path: Path) -> None:
-    first = bundle.read(tiny_bundle)
-    bundle.write(first, tmp_path / "again")
-    second = bundle.read(tmp_path / "again")
+    first = read_bundle(tiny_bundle)
+    write_bundle(first, tmp_path / "again")
+    second = read_bundle(tmp_path / "again")
     assert (second.name, second.version, second.tree) == (first.name, first.version, first.tree)
     assert (second.calibration, second.metrics) == (first.calibration, first.metrics)
     assert second.network == first.network
@@ -37,12 +45,12 @@ def test_what_was_written_is_read(tiny_bundle: Path, tmp_path: Path) -> None:
 
 
 def test_a_bundle_replaces_a_bundle_but_nothing_else(tiny_bundle: Path, copy: Path, tmp_path: Path) -> None:
-    model = bundle.read(tiny_bundle)
-    bundle.write(model, copy)
+    model = read_bundle(tiny_bundle)
+    write_bundle(model, copy)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "precious.jpg").write_bytes(b"1")
     with pytest.raises(BundleError, match=r"holds what is no part of a bundle \(precious\.jpg\), so it is left alone"):
-        bundle.write(model, tmp_path / "photos")
+        write_bundle(model, tmp_path / "photos")
     assert (tmp_path / "photos" / "precious.jpg").read_bytes() == b"1"
 
 
@@ -56,12 +64,12 @@ def test_a_failure_while_replacing_leaves_the_old_bundle(
             raise KeyboardInterrupt
         return rename(path, target)
 
-    model = bundle.read(tiny_bundle)
+    model = read_bundle(tiny_bundle)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            bundle.write(model, copy)
-    assert bundle.read(copy).name == "tiny"
+            write_bundle(model, copy)
+    assert read_bundle(copy).name == "tiny"
     assert [path.name for path in copy.parent.iterdir()] == [copy.name]
 
 
@@ -74,29 +82,29 @@ def test_one_flipped_bit_anywhere_is_refused(copy: Path, name: str, data: st.Dat
     (copy / name).write_bytes(changed)
     try:
         with pytest.raises(BundleError, match=r"damaged|cannot be read|reads format"):
-            bundle.read(copy)
+            read_bundle(copy)
     finally:
         (copy / name).write_bytes(original)
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"no bundle at .*: it is no folder"):
-        bundle.read(tmp_path / "nowhere")
+        read_bundle(tmp_path / "nowhere")
     with pytest.raises(BundleError, match=r"holds no bundle\.json"):
-        bundle.read(tmp_path)
+        read_bundle(tmp_path)
 
 
 def test_a_missing_file_is_named(copy: Path) -> None:
     (copy / "weights.safetensors").unlink()
     with pytest.raises(BundleError, match=r"lacks its file weights\.safetensors"):
-        bundle.read(copy)
+        read_bundle(copy)
 
 
 def test_a_later_format_is_refused_with_both_numbers(copy: Path) -> None:
     description = json.loads((copy / "bundle.json").read_text())
     (copy / "bundle.json").write_text(json.dumps({**description, "format": 2}))
     with pytest.raises(BundleError, match="has format 2; this version of planespotter reads format 1"):
-        bundle.read(copy)
+        read_bundle(copy)
 
 
 def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -131,18 +139,18 @@ def test_a_description_with_something_of_the_wrong_kind_is_refused(
 ) -> None:
     rewrite(copy, change)
     with pytest.raises(BundleError, match=r"lacks something or holds something of the wrong kind"):
-        bundle.read(copy)
+        read_bundle(copy)
 
 
 def test_a_file_outside_the_bundle_is_refused(copy: Path) -> None:
     rewrite(copy, lambda description: description["files"].update({"../secret": "0" * 64}))
     with pytest.raises(BundleError, match="names a file outside itself"):
-        bundle.read(copy)
+        read_bundle(copy)
 
 
 def test_the_engine_gives_every_photo_its_own_answer_whatever_the_number(tiny_bundle: Path) -> None:
-    model = bundle.read(tiny_bundle)
-    engine = bundle.load_engine(model, (1, 4))
+    model = read_bundle(tiny_bundle)
+    engine = load_engine(model, (1, 4))
     photos = np.random.default_rng(0).integers(0, 256, (7, model.height, model.width, 3), np.uint8)
     together = engine.run(photos)
     for index in range(len(photos)):
@@ -153,15 +161,15 @@ def test_the_engine_gives_every_photo_its_own_answer_whatever_the_number(tiny_bu
 
 
 def test_a_network_whose_heads_do_not_fit_the_tree_is_refused(tiny_bundle: Path) -> None:
-    model = bundle.read(tiny_bundle)
+    model = read_bundle(tiny_bundle)
     branches = {**model.tree.branches, "ATR": {}}
     with pytest.raises(BundleError, match=r"has the heads .* but its label tree has"):
-        bundle.load_engine(replace(model, tree=bundle.LabelTree(branches)), (1,))
+        load_engine(replace(model, tree=LabelTree(branches)), (1,))
 
 
 def test_a_network_that_jax_cannot_read_is_refused(tiny_bundle: Path) -> None:
     with pytest.raises(BundleError, match="Export it again from its run"):
-        bundle.load_engine(replace(bundle.read(tiny_bundle), network=b"no network"), (1,))
+        load_engine(replace(read_bundle(tiny_bundle), network=b"no network"), (1,))
 
 
 # ---------------------------------------------------------------- weights in 8 bits
@@ -188,12 +196,12 @@ def test_a_bundle_in_8_bits_is_a_quarter_of_the_size_and_answers_alike(tmp_path:
     calibration = Calibration(dict.fromkeys(tree.heads, 1.0), Thresholds(0.5, 0.5, 0.5))
     network_file = serialise(function, weights, 32, 48)
     exact = Bundle("a", "1", tree, 32, 48, calibration, (), {}, "", network_file, weights)
-    bundle.write(exact, tmp_path / "exact")
-    bundle.write(exact, tmp_path / "rounded", eight_bits=True)
+    write_bundle(exact, tmp_path / "exact")
+    write_bundle(exact, tmp_path / "rounded", eight_bits=True)
     sizes = [(tmp_path / name / "weights.safetensors").stat().st_size for name in ("exact", "rounded")]
     assert sizes[1] < sizes[0] * 0.27
     photos = np.random.default_rng(1).integers(0, 256, (8, 32, 48, 3), np.uint8)
-    outputs = [bundle.load_engine(bundle.read(tmp_path / name), (8,)).run(photos) for name in ("exact", "rounded")]
+    outputs = [load_engine(read_bundle(tmp_path / name), (8,)).run(photos) for name in ("exact", "rounded")]
     for head in tree.heads:
         drift = np.abs(outputs[0][head] - outputs[1][head])
         assert 0 < drift.max() < 0.1

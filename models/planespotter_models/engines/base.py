@@ -22,7 +22,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from planespotter_training.bundle.format import Bundle, BundleError
+from planespotter_models.bundle_format import Bundle, BundleError
 
 DEFAULT_BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 # To run a few photos more than there are costs less than to run twice: this share of a batch may be padding.
@@ -131,11 +131,11 @@ def load_engine(
     chosen = choose(bundle, engine)
     loaded: Engine
     if chosen == EngineChoice.JAX:
-        from planespotter_training.bundle.jax_engine import JaxEngine
+        from planespotter_models.engines.jax import JaxEngine
 
         loaded = JaxEngine(bundle, batch_sizes, cache)
     else:
-        from planespotter_training.bundle.openvino_engine import OpenVinoEngine
+        from planespotter_models.engines.openvino import OpenVinoEngine
 
         int8 = chosen == EngineChoice.OPENVINO and bundle.int8 is not None
         if engine == EngineChoice.AUTO:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planespotter_training.bundle.engine import EngineMode, FixedSizes, Outputs, cores
-from planespotter_training.bundle.format import Bundle, BundleError
-from planespotter_training.bundle.openvino_alone import openvino as ov
-from planespotter_training.bundle.openvino_graph import build
+from planespotter_models.bundle_format import Bundle, BundleError
+from planespotter_models.engines.base import EngineMode, FixedSizes, Outputs, cores
+from planespotter_models.engines.openvino_graph import build
+from planespotter_models.engines.openvino_import import openvino as ov
 
 
 class OpenVinoEngine(FixedSizes):

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import log_softmax
 
-from planespotter_training.bundle import (
+from planespotter_models import (
     Calibration,
     DecodeRule,
     Label,
     LabelTree,
     Level,
     Thresholds,
-    answer,
+    decode_prediction,
     leaf_probabilities,
 )
 
@@ -43,15 +43,15 @@ def test_the_probability_of_a_leaf_is_that_of_its_constructor_times_its_own_give
 
 
 def test_the_family_has_the_probability_of_all_its_models() -> None:
-    (found,) = answer(TREE, calibration(), outputs([0.9, 0.1], [0.5, 0.3, 0.2], [0.9, 0.1]))
+    (found,) = decode_prediction(TREE, calibration(), outputs([0.9, 0.1], [0.5, 0.3, 0.2], [0.9, 0.1]))
     assert found.label == Label("Airbus", "A320", "A320-200")
     assert found.probabilities == pytest.approx((0.9, 0.72, 0.45))
 
 
 def test_greedy_follows_the_constructor_and_best_path_the_leaf() -> None:
     unsure = outputs([0.6, 0.4], [0.34, 0.33, 0.33], [0.9, 0.1])
-    (greedy,) = answer(TREE, calibration(), unsure)
-    (best,) = answer(TREE, calibration(decode=DecodeRule.BEST_PATH), unsure)
+    (greedy,) = decode_prediction(TREE, calibration(), unsure)
+    (best,) = decode_prediction(TREE, calibration(decode=DecodeRule.BEST_PATH), unsure)
     assert greedy.label == Label("Airbus", "A320", "A320-200")
     assert best.label == Label("Boeing", "737", "737-700")
 
@@ -68,19 +68,19 @@ def test_greedy_follows_the_constructor_and_best_path_the_leaf() -> None:
 def test_the_level_is_the_deepest_down_to_which_every_threshold_is_reached(
     thresholds: tuple[float, float, float], level: Level
 ) -> None:
-    (found,) = answer(TREE, calibration(*thresholds), outputs([0.91, 0.09], [0.5, 0.3, 0.2], [0.9, 0.1]))
+    (found,) = decode_prediction(TREE, calibration(*thresholds), outputs([0.91, 0.09], [0.5, 0.3, 0.2], [0.9, 0.1]))
     assert found.level is level
 
 
 def test_an_answer_that_ends_at_a_family_has_no_model() -> None:
-    (found,) = answer(TREE, calibration(), outputs([0.9, 0.1], [0.1, 0.1, 0.8], [0.9, 0.1]))
+    (found,) = decode_prediction(TREE, calibration(), outputs([0.9, 0.1], [0.1, 0.1, 0.8], [0.9, 0.1]))
     assert found.label == Label("Airbus", "A380")
     assert found.level is Level.FAMILY
     assert found.probabilities == pytest.approx((0.9, 0.72, 0.0))
 
 
 def test_alternatives_are_the_most_probable_leaves_of_all_constructors() -> None:
-    (found,) = answer(TREE, calibration(), outputs([0.6, 0.4], [0.5, 0.3, 0.2], [0.9, 0.1]), alternatives=2)
+    (found,) = decode_prediction(TREE, calibration(), outputs([0.6, 0.4], [0.5, 0.3, 0.2], [0.9, 0.1]), alternatives=2)
     assert [label.model for label, _ in found.alternatives] == ["737-700", "A320-200"]
     assert [p for _, p in found.alternatives] == pytest.approx([0.36, 0.30])
 
@@ -95,7 +95,7 @@ logits = {
 def test_probabilities_never_rise_on_the_way_down_and_all_leaves_sum_to_one(drawn: Any, temperature: float) -> None:
     given_outputs = {head: log_softmax(array, axis=1) for head, array in drawn.items()}
     softer = Calibration(dict.fromkeys(TREE.heads, temperature), Thresholds(0.5, 0.5, 0.5))
-    for found in answer(TREE, softer, given_outputs, alternatives=99):
+    for found in decode_prediction(TREE, softer, given_outputs, alternatives=99):
         constructor, family, model = found.probabilities
         assert 0 <= model <= family + 1e-9 <= constructor + 2e-9 <= 1 + 3e-9
         assert sum(p for _, p in found.alternatives) == pytest.approx(1)

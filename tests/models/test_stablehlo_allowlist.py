@@ -9,9 +9,9 @@ import pytest
 from jax.extend.mlir import ir
 from jax.extend.mlir.dialects import stablehlo
 
-from planespotter_training import bundle
-from planespotter_training.bundle.explain import Explainer
-from planespotter_training.bundle.operations import operations, strange_operation
+from planespotter_models import BundleError, load_engine, read_bundle
+from planespotter_models.engines.explainer import Explainer
+from planespotter_models.stablehlo_allowlist import operations, strange_operation
 
 
 def with_call(network: bytes, target: str) -> bytes:
@@ -29,17 +29,17 @@ def with_call(network: bytes, target: str) -> bytes:
 
 @pytest.mark.parametrize("target", ["xla_ffi_python_cpu_callback", "xla_python_cpu_callback", "tpu_custom_call", "x"])
 def test_a_network_that_calls_code_is_refused(tiny_bundle: Path, target: str) -> None:
-    good = bundle.read(tiny_bundle)
-    with pytest.raises(bundle.BundleError, match=f"more than calculate: it holds the operation custom_call {target}"):
-        bundle.load_engine(replace(good, network=with_call(good.network, target)), (1,))
+    good = read_bundle(tiny_bundle)
+    with pytest.raises(BundleError, match=f"more than calculate: it holds the operation custom_call {target}"):
+        load_engine(replace(good, network=with_call(good.network, target)), (1,))
 
 
 def test_what_is_exported_here_only_calculates(tiny_bundle: Path) -> None:
-    exported = jax.export.deserialize(bytearray(bundle.read(tiny_bundle).network))
+    exported = jax.export.deserialize(bytearray(read_bundle(tiny_bundle).network))
     assert strange_operation(exported.mlir_module_serialized) is None
 
 
 def test_what_tells_where_the_network_looked_may_only_calculate_too(tiny_bundle: Path) -> None:
-    good = bundle.read(tiny_bundle)
-    with pytest.raises(bundle.BundleError, match="more than calculate: it holds the operation custom_call x"):
+    good = read_bundle(tiny_bundle)
+    with pytest.raises(BundleError, match="more than calculate: it holds the operation custom_call x"):
         Explainer(replace(good, explain=with_call(good.network, "x")))

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from planespotter_training.bundle import PhotoError, decode
-from planespotter_training.bundle.photo import PADDING
+from planespotter_models import PhotoError, decode_photo
+from planespotter_models.preprocess import PADDING
 
 RED, BLUE = (220, 30, 30), (30, 30, 220)
 
@@ -52,7 +52,7 @@ def close_to(colour: np.ndarray, expected: tuple[int, int, int]) -> bool:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_the_three_formats_give_the_same_picture(kind: str) -> None:
-    pixels = decode(encode(two_halves(), kind, quality=95), 40, 60)
+    pixels = decode_photo(encode(two_halves(), kind, quality=95), 40, 60)
     assert pixels.shape == (40, 60, 3)
     assert pixels.dtype == np.uint8
     assert close_to(pixels[20, 10], RED)
@@ -60,7 +60,7 @@ def test_the_three_formats_give_the_same_picture(kind: str) -> None:
 
 
 def test_the_proportions_stay_and_the_rest_is_mean_coloured() -> None:
-    pixels = decode(encode(two_halves(100, 100), "PNG"), 40, 60)
+    pixels = decode_photo(encode(two_halves(100, 100), "PNG"), 40, 60)
     assert close_to(pixels[20, 5], PADDING)
     assert close_to(pixels[20, 15], RED)
     assert close_to(pixels[20, 45], BLUE)
@@ -70,7 +70,7 @@ def test_the_proportions_stay_and_the_rest_is_mean_coloured() -> None:
 def test_a_photo_that_lies_on_its_side_is_turned_upright() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: what is left in the file is up
-    pixels = decode(encode(two_halves(), "JPEG", quality=95, exif=exif), 60, 40)
+    pixels = decode_photo(encode(two_halves(), "JPEG", quality=95, exif=exif), 60, 40)
     assert close_to(pixels[10, 20], RED)
     assert close_to(pixels[50, 20], BLUE)
 
@@ -78,17 +78,17 @@ def test_a_photo_that_lies_on_its_side_is_turned_upright() -> None:
 @pytest.mark.parametrize("mode", ["L", "CMYK", "P", "RGBA", "LA", "1"])
 def test_other_kinds_of_pixels_become_rgb(mode: str) -> None:
     kind = "JPEG" if mode == "CMYK" else "PNG"
-    pixels = decode(encode(Image.new("RGB", (60, 40), (255, 255, 255)).convert(mode), kind), 40, 60)
+    pixels = decode_photo(encode(Image.new("RGB", (60, 40), (255, 255, 255)).convert(mode), kind), 40, 60)
     assert close_to(pixels[20, 30], (255, 255, 255))
 
 
 def test_sixteen_bit_grey_keeps_its_brightness() -> None:
     image = Image.fromarray(np.full((40, 60), 0x8000, np.uint16))
-    assert close_to(decode(encode(image, "PNG"), 40, 60)[20, 30], (128, 128, 128))
+    assert close_to(decode_photo(encode(image, "PNG"), 40, 60)[20, 30], (128, 128, 128))
 
 
 def test_what_is_transparent_shows_the_mean_colour() -> None:
-    pixels = decode(encode(Image.new("RGBA", (60, 40), (255, 0, 0, 0)), "PNG"), 40, 60)
+    pixels = decode_photo(encode(Image.new("RGBA", (60, 40), (255, 0, 0, 0)), "PNG"), 40, 60)
     assert close_to(pixels[20, 30], PADDING)
 
 
@@ -113,8 +113,8 @@ def scene() -> Image.Image:
 
 def difference(data: bytes, expected: Image.Image) -> float:
     """Return the mean difference between `data`, decoded, and `expected`."""
-    wanted = decode(encode(expected, "PNG"), 40, 60).astype(int)
-    return float(np.abs(decode(data, 40, 60).astype(int) - wanted).mean())
+    wanted = decode_photo(encode(expected, "PNG"), 40, 60).astype(int)
+    return float(np.abs(decode_photo(data, 40, 60).astype(int) - wanted).mean())
 
 
 @pytest.mark.parametrize("orientation", HELD)
@@ -173,7 +173,7 @@ def test_sixteen_bits_give_the_same_as_eight(channels: int, colour: int) -> None
 
 def test_a_large_jpeg_is_nearly_the_same_as_one_that_was_scaled_down_before() -> None:
     large = two_halves(1200, 800)
-    difference = decode(encode(large, "JPEG", quality=95), 40, 60).astype(int) - decode(
+    difference = decode_photo(encode(large, "JPEG", quality=95), 40, 60).astype(int) - decode_photo(
         encode(large.resize((120, 80)), "PNG"), 40, 60
     )
     assert np.abs(difference).mean() < 3
@@ -194,13 +194,13 @@ def test_a_large_jpeg_is_nearly_the_same_as_one_that_was_scaled_down_before() ->
 )
 def test_what_is_no_photo_is_refused_with_a_reason_and_the_figures(data: bytes, reason: str, says: str) -> None:
     with pytest.raises(PhotoError, match=says) as caught:
-        decode(data, 40, 60)
+        decode_photo(data, 40, 60)
     assert caught.value.reason == reason
 
 
 def test_the_figures_of_a_refusal_are_in_its_metadata() -> None:
     with pytest.raises(PhotoError) as caught:
-        decode(bare_png(30_000, 30_000), 40, 60)
+        decode_photo(bare_png(30_000, 30_000), 40, 60)
     assert caught.value.metadata == {
         "width": "30000",
         "height": "30000",
@@ -217,4 +217,4 @@ def test_a_damaged_photo_is_decoded_or_refused_but_never_breaks_anything(kind: s
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(0, len(content)))
     with contextlib.suppress(PhotoError):  # and nothing else
-        assert decode(bytes(content[:cut]), 32, 48).shape == (32, 48, 3)
+        assert decode_photo(bytes(content[:cut]), 32, 48).shape == (32, 48, 3)

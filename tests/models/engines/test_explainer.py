@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from planespotter_training import bundle, export
-from planespotter_training.bundle.explain import Explainer
-from planespotter_training.bundle.layers import BGR_MEAN
+from planespotter_models import Bundle, BundleError, Label, read_bundle, write_bundle
+from planespotter_models.architecture import BGR_MEAN
+from planespotter_models.engines.explainer import Explainer
+from planespotter_training import export
 from planespotter_training.network import BLOCKS, Classifier
 
 HEIGHT, WIDTH = 32, 64
@@ -21,7 +22,7 @@ HEIGHT, WIDTH = 32, 64
 @pytest.fixture(scope="module")
 def network(tiny_bundle: Path) -> Classifier:
     """A network of random weights for the labels of the tiny bundle."""
-    heads = bundle.read(tiny_bundle).tree.heads
+    heads = read_bundle(tiny_bundle).tree.heads
     made = Classifier(heads, width=1 / 64, norm=False, seed=3, pooling="flatten", size=(HEIGHT, WIDTH), mirror=True)
     for head in made.heads.values():
         head.kernel[...] = head.kernel[...] * 100  # so that some answers are sure
@@ -29,10 +30,10 @@ def network(tiny_bundle: Path) -> Classifier:
 
 
 @pytest.fixture(scope="module")
-def explained(tiny_bundle: Path, network: Classifier, tmp_path_factory: pytest.TempPathFactory) -> bundle.Bundle:
+def explained(tiny_bundle: Path, network: Classifier, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The same as a bundle, written and read."""
     function, weights = export.as_function(network)
-    tiny = bundle.read(tiny_bundle)
+    tiny = read_bundle(tiny_bundle)
     made = replace(
         tiny,
         height=HEIGHT,
@@ -42,8 +43,8 @@ def explained(tiny_bundle: Path, network: Classifier, tmp_path_factory: pytest.T
         explain=export.serialise_heat(network, tiny.tree, weights, HEIGHT, WIDTH),
     )
     folder = tmp_path_factory.mktemp("explained") / "bundle"
-    bundle.write(made, folder)
-    return bundle.read(folder)
+    write_bundle(made, folder)
+    return read_bundle(folder)
 
 
 def last_maps(network: Classifier, photo: Any) -> jax.Array:
@@ -57,7 +58,7 @@ def last_maps(network: Classifier, photo: Any) -> jax.Array:
     return x[0]
 
 
-def test_it_is_grad_cam_as_the_paper_has_it(explained: bundle.Bundle, network: Classifier) -> None:
+def test_it_is_grad_cam_as_the_paper_has_it(explained: Bundle, network: Classifier) -> None:
     explainer = Explainer(explained)
     build, weights = export.by_weights(network)
     given = {name: jnp.asarray(weight) for name, weight in weights.items()}
@@ -65,7 +66,7 @@ def test_it_is_grad_cam_as_the_paper_has_it(explained: bundle.Bundle, network: C
     tree, looked = explained.tree, 0
     for leaf in tree.all_leaves:
 
-        def answered(bias: jax.Array, leaf: bundle.Label = leaf) -> jax.Array:
+        def answered(bias: jax.Array, leaf: Label = leaf) -> jax.Array:
             made = build({**given, "trunk.layers.block5_conv3.bias": bias})
             made.mirror = False
             outputs = made(jnp.asarray(photo[None]))
@@ -81,7 +82,7 @@ def test_it_is_grad_cam_as_the_paper_has_it(explained: bundle.Bundle, network: C
     assert looked > 0
 
 
-def test_the_map_has_a_cell_for_every_16_pixels(explained: bundle.Bundle) -> None:
+def test_the_map_has_a_cell_for_every_16_pixels(explained: Bundle) -> None:
     photo = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     heat = Explainer(explained).run(photo, explained.tree.all_leaves[0])
     assert heat.dtype == np.uint8
@@ -89,29 +90,27 @@ def test_the_map_has_a_cell_for_every_16_pixels(explained: bundle.Bundle) -> Non
 
 
 def test_a_bundle_without_it_says_so(tiny_bundle: Path) -> None:
-    with pytest.raises(bundle.BundleError, match="cannot explain its answers"):
-        Explainer(bundle.read(tiny_bundle))
+    with pytest.raises(BundleError, match="cannot explain its answers"):
+        Explainer(read_bundle(tiny_bundle))
 
 
-def test_a_function_that_does_not_fit_is_refused(explained: bundle.Bundle) -> None:
-    with pytest.raises(bundle.BundleError, match="does not run under jax"):
+def test_a_function_that_does_not_fit_is_refused(explained: Bundle) -> None:
+    with pytest.raises(BundleError, match="does not run under jax"):
         Explainer(replace(explained, explain=explained.network))
-    with pytest.raises(bundle.BundleError, match="does not run under jax"):
+    with pytest.raises(BundleError, match="does not run under jax"):
         Explainer(replace(explained, explain=b"nothing"))
 
 
-def test_writing_a_bundle_over_another_leaves_no_function_of_the_other(
-    explained: bundle.Bundle, tmp_path: Path
-) -> None:
-    bundle.write(explained, tmp_path / "bundle")
+def test_writing_a_bundle_over_another_leaves_no_function_of_the_other(explained: Bundle, tmp_path: Path) -> None:
+    write_bundle(explained, tmp_path / "bundle")
     assert (tmp_path / "bundle" / "explain.stablehlo").is_file()
-    bundle.write(replace(explained, explain=None), tmp_path / "bundle")
+    write_bundle(replace(explained, explain=None), tmp_path / "bundle")
     assert not (tmp_path / "bundle" / "explain.stablehlo").exists()
-    assert bundle.read(tmp_path / "bundle").explain is None
+    assert read_bundle(tmp_path / "bundle").explain is None
 
 
-def test_a_changed_function_is_refused(explained: bundle.Bundle, tmp_path: Path) -> None:
-    bundle.write(explained, tmp_path / "bundle")
+def test_a_changed_function_is_refused(explained: Bundle, tmp_path: Path) -> None:
+    write_bundle(explained, tmp_path / "bundle")
     (tmp_path / "bundle" / "explain.stablehlo").write_bytes(b"other")
-    with pytest.raises(bundle.BundleError, match=r"explain\.stablehlo is damaged or was changed"):
-        bundle.read(tmp_path / "bundle")
+    with pytest.raises(BundleError, match=r"explain\.stablehlo is damaged or was changed"):
+        read_bundle(tmp_path / "bundle")

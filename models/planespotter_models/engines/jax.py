@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
-from planespotter_training.bundle.engine import PADDING, FixedSizes, Outputs, cores
-from planespotter_training.bundle.format import Bundle, BundleError
-from planespotter_training.bundle.operations import strange_operation
+from planespotter_models.bundle_format import Bundle, BundleError
+from planespotter_models.engines.base import PADDING, FixedSizes, Outputs, cores
+from planespotter_models.stablehlo_allowlist import strange_operation
 
 
 class JaxEngine(FixedSizes):
