@@ -28,7 +28,7 @@ from rich.table import Table
 
 from planespotter_scraping.crawling import browser
 from planespotter_scraping.crawling.crawl import scrape
-from planespotter_scraping.crawling.outcome import Outcome, StopError
+from planespotter_scraping.crawling.result import Outcome, StopError
 
 PAGES, BARE_PAGES, PHOTO_PAGES = 300, 60, 10
 PER_PAGE = 48

@@ -8,7 +8,7 @@ import typer
 from planespotter_scraping.cli_catalog import catalogs
 
 if TYPE_CHECKING:
-    from planespotter_scraping.crawling.outcome import Outcome
+    from planespotter_scraping.crawling.result import Outcome
 
 app = typer.Typer()
 SITES = ["sample", "planespotters", "commons"]
@@ -123,8 +123,8 @@ def scrape(
         return
     if out is None:
         raise typer.BadParameter("name the folder of the catalog", param_hint="--out")
-    from planespotter_scraping import progress, summary
-    from planespotter_scraping.crawling import crawl, walk_api
+    from planespotter_scraping.console import progress, summaries
+    from planespotter_scraping.crawling import api_crawl, crawl
 
     names = [name.strip() for name in constructors.split(",") if name.strip()]
     wanted = None if constructors.strip().lower() == "all" else names
@@ -148,25 +148,25 @@ def scrape(
                 permission=permission,
                 contact=contact,
                 storage_state=storage_state,
-                plan=walk_api.plan(category, depth, per_category, photos, width),
+                plan=api_crawl.plan(category, depth, per_category, photos, width),
                 progress=move,
             )
     except KeyboardInterrupt:
         typer.echo(f"Stopped: {stored} photos were stored in {out}. The same command goes on from there.", err=True)
         raise typer.Exit(130) from None
-    summary.show(out, outcome)
+    summaries.show(out, outcome)
 
 
 def _check(
     site: str, out: Path | None, url: str | None, permission: str, contact: str, storage_state: Path | None
 ) -> None:
     """Print what the reader of a site finds on its first page."""
-    from planespotter_scraping.crawling import watch
-    from planespotter_scraping.crawling.check import check
+    from planespotter_scraping.crawling import drift_detection
+    from planespotter_scraping.crawling.dry_run import check
 
     try:
         told = check(site, url=url, out=out, permission=permission, contact=contact, storage_state=storage_state)
-    except watch.RedesignError as error:
+    except drift_detection.RedesignError as error:
         typer.echo("\n".join([*error.report, ""]))
         raise
     typer.echo("\n".join(told))
@@ -189,7 +189,7 @@ def label(
     """
     import json
 
-    from planespotter_scraping.labels import explain, maker
+    from planespotter_scraping.labels.parser import explain, maker
 
     for text in types:
         read = explain(maker(text) if constructor is None else constructor, text)
@@ -221,7 +221,7 @@ def explore(
 
     Example: planespotter explore photos --out report.html
     """
-    from planespotter_scraping import progress
+    from planespotter_scraping.console import progress
     from planespotter_scraping.explore import page
 
     with progress.work_bar() as move:

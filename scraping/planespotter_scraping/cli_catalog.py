@@ -32,11 +32,12 @@ def import_photos(
 
     Example: planespotter catalog import ~/Pictures/planes --out photos
     """
-    from planespotter_scraping import folders, progress, summary
+    from planespotter_scraping.catalog import folder_import
+    from planespotter_scraping.console import progress, summaries
 
     with progress.import_bar() as move:
-        outcome = folders.import_folder(folder, out, labels=labels, source=source, link=link, progress=move)
-    for sentence in summary.import_sentences(outcome):
+        outcome = folder_import.import_folder(folder, out, labels=labels, source=source, link=link, progress=move)
+    for sentence in summaries.import_sentences(outcome):
         typer.echo(sentence)
     if outcome.stored + outcome.known == 0:
         raise typer.Exit(1)  # not one photo could be used
@@ -56,7 +57,8 @@ def show_review(
 
     Example: planespotter catalog review photos --csv > review.csv
     """
-    from planespotter_scraping import catalog, review
+    from planespotter_scraping import catalog
+    from planespotter_scraping.catalog import review
 
     found = review.remarks(catalog.read(folder))
     if as_csv:
@@ -87,14 +89,16 @@ def show_stats(
     import json
     from functools import partial
 
-    from planespotter_scraping import catalog, progress, stats, tables
+    from planespotter_scraping import catalog
+    from planespotter_scraping.catalog import stats
+    from planespotter_scraping.console import progress, tables
 
     frame, seen = catalog.read(folder), None
     if look:
-        from planespotter_scraping import looks
+        from planespotter_scraping.images import similarity
 
         with progress.work_bar() as move:
-            seen = looks.look_at_all(folder, dict.fromkeys(frame["file"], 0), partial(move, "images looked at"))
+            seen = similarity.look_at_all(folder, dict.fromkeys(frame["file"], 0), partial(move, "images looked at"))
     found = stats.numbers(frame, folder, seen)
     if as_json:
         typer.echo(json.dumps(found))
@@ -115,7 +119,7 @@ def write_attribution(
 
     Example: planespotter catalog attribution photos
     """
-    from planespotter_scraping import attribution
+    from planespotter_scraping.catalog import attribution
 
     count = attribution.write(folder)
     typer.echo(
@@ -177,8 +181,8 @@ def clean_catalog(
     import json
     from functools import partial
 
-    from planespotter_scraping import progress, tables
-    from planespotter_scraping.cleaning import clean, clean_summary, rules
+    from planespotter_scraping.cleaning import clean, rules, summary
+    from planespotter_scraping.console import progress, tables
 
     if undo and dry_run:
         raise typer.BadParameter("--undo cannot be tried without doing it: leave --dry-run out", param_hint="--undo")
@@ -187,7 +191,7 @@ def clean_catalog(
         typer.echo(
             json.dumps({"photos_back": back, "rows_restored": restored})
             if as_json
-            else clean_summary.undo_sentence(folder, back, restored)
+            else summary.undo_sentence(folder, back, restored)
         )
         return
     options = rules.Options(
@@ -207,9 +211,9 @@ def clean_catalog(
     with progress.work_bar() as move:
         outcome = clean.clean(folder, options, dry_run=dry_run, progress=partial(move, "images looked at"))
     if as_json:
-        typer.echo(json.dumps(clean_summary.as_json(outcome, dry_run=dry_run)))
+        typer.echo(json.dumps(summary.as_json(outcome, dry_run=dry_run)))
     else:
-        clean_summary.show(folder, outcome, dry_run=dry_run, console=tables.console_for_tables())
+        summary.show(folder, outcome, dry_run=dry_run, console=tables.console_for_tables())
 
 
 def _source_and_rows(text: str) -> tuple[str, int]:

@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from planespotter_scraping import attribution, catalog, looks
-from planespotter_scraping.catalog import CHANGED, DROPPED, CatalogError
+from planespotter_scraping import catalog
+from planespotter_scraping.atomic_write import replacing
+from planespotter_scraping.catalog import CHANGED, DROPPED, CatalogError, attribution
+from planespotter_scraping.catalog.lock import hold
 from planespotter_scraping.cleaning import crop, rules
 from planespotter_scraping.cleaning.rules import Conflict, Options, Photo
-from planespotter_scraping.lock import hold
-from planespotter_scraping.whole_file import replacing
+from planespotter_scraping.images import similarity
 
 WHY_DROPPED = ("dropped_because", "dropped_by", "dropped_at", "dropped_from_row")
 WHY_CHANGED = ("changed_because", "changed_at", "changed_added")
@@ -147,7 +148,7 @@ def _plan(folder: Path, options: Options, progress: Callable[[int, int], None]) 
     _check_options(options, {row.get("source", "") for row in (*rows, *_rows(folder / DROPPED)[1])})
     outcome = Cleaned(photos=len(rows))
     cuts = _cuts(folder, options, rows, outcome)
-    seen = looks.look_at_all(folder, {row["file"]: cuts.get(row["photo_id"], 0) for row in rows}, progress)
+    seen = similarity.look_at_all(folder, {row["file"]: cuts.get(row["photo_id"], 0) for row in rows}, progress)
     photos = [
         Photo(row, number, _size(folder / row["file"]), seen[row["file"]]) for number, row in enumerate(rows, start=1)
     ]
@@ -166,7 +167,7 @@ def _plan(folder: Path, options: Options, progress: Callable[[int, int], None]) 
         conflicts += differing
     if "near" not in options.without:
         whole = {photo.says("file"): 0 for photo in photos if photo.name in cuts}
-        uncut = looks.look_at_all(folder, whole, progress) if whole else {}
+        uncut = similarity.look_at_all(folder, whole, progress) if whole else {}
         found, differing = rules.near(photos, _alike(folder, photos, options, cuts, uncut))
         drop("near", found)
         conflicts += differing
@@ -219,8 +220,12 @@ def _cropped_already(row: Row) -> int:
 
 
 def _alike(
-    folder: Path, photos: Sequence[Photo], options: Options, cuts: Mapping[str, int], uncut: Mapping[str, looks.Look]
-) -> list[looks.Alike]:
+    folder: Path,
+    photos: Sequence[Photo],
+    options: Options,
+    cuts: Mapping[str, int],
+    uncut: Mapping[str, similarity.Look],
+) -> list[similarity.Alike]:
     """Return the pairs of photos that are near duplicates, be it as they will be or as they are.
 
     A copy from another source may be of the picture without its bar, or have the same bar.
@@ -228,10 +233,10 @@ def _alike(
     files = [photo.says("file") for photo in photos]
     now = {photo.says("file"): cuts.get(photo.name, 0) for photo in photos}
     hashes = [photo.look.phash for photo in photos]
-    found = looks.find_alike(folder, files, hashes, bits=options.near_bits, detail=options.near_detail, cuts=now)
+    found = similarity.find_alike(folder, files, hashes, bits=options.near_bits, detail=options.near_detail, cuts=now)
     if uncut:
         hashes = [uncut[file].phash if file in uncut else text for file, text in zip(files, hashes, strict=True)]
-        more = looks.find_alike(folder, files, hashes, bits=options.near_bits, detail=options.near_detail)
+        more = similarity.find_alike(folder, files, hashes, bits=options.near_bits, detail=options.near_detail)
         pairs = {(pair.first, pair.second) for pair in found}
         found += [pair for pair in more if (pair.first, pair.second) not in pairs]
     return found
@@ -305,7 +310,7 @@ def _cropped(folder: Path, row: Row, rows_to_cut: int) -> Row:
     (folder / file).parent.mkdir(parents=True, exist_ok=True)
     with replacing(folder / file) as temporary:
         temporary.write_bytes(data)
-    look = looks.look_at(folder / file)
+    look = similarity.look_at(folder / file)
     return {
         "file": file.as_posix(),
         "sha256": hashlib.sha256(data).hexdigest(),

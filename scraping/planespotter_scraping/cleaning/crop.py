@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from PIL.JpegImagePlugin import get_sampling
 
-from planespotter_scraping.images import SUFFIXES
-from planespotter_scraping.looks import upright_size
+from planespotter_scraping.images.similarity import upright_size
+from planespotter_scraping.images.validation import SUFFIXES
 
 LOOKED_AT = 40  # photos of a source, in search of a bar
 MOST_OF_THEM = 0.6  # that have a bar of the same height make it a rule of the source

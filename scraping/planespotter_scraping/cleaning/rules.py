@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from planespotter_scraping.cleaning import captions
-from planespotter_scraping.looks import FLAT, SAME_BITS, SAME_DETAIL, Alike, Look
+from planespotter_scraping.images.similarity import FLAT, SAME_BITS, SAME_DETAIL, Alike, Look
 
 LABELS = ("constructor", "family", "model", "airline", "registration", "photographer", "taken_on", "licence")
 CONFLICTS = ("constructor", "family", "model", "registration")  # in which copies of one picture must agree

@@ -15,14 +15,15 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from planespotter_scraping import attribution, labels
-from planespotter_scraping.crawling import browser, walk_api
-from planespotter_scraping.crawling.keep import Keeper
-from planespotter_scraping.crawling.login import cookie_jar
-from planespotter_scraping.crawling.login import read as read_login
-from planespotter_scraping.crawling.outcome import Outcome, ScrapeError
+from planespotter_scraping.catalog import attribution
+from planespotter_scraping.catalog.lock import hold
+from planespotter_scraping.crawling import api_crawl, browser
+from planespotter_scraping.crawling.photo_sink import Keeper
+from planespotter_scraping.crawling.result import Outcome, ScrapeError
 from planespotter_scraping.crawling.robots import Robots
-from planespotter_scraping.lock import hold
+from planespotter_scraping.crawling.storage_state import cookie_jar
+from planespotter_scraping.crawling.storage_state import read as read_login
+from planespotter_scraping.labels import parser
 from planespotter_scraping.sample_site.server import serve
 from planespotter_scraping.sites import ApiSite, Site
 from planespotter_scraping.sites.commons import SITE as COMMONS
@@ -48,7 +49,7 @@ def scrape(
     permission: str = "",
     contact: str = "",
     storage_state: Path | None = None,
-    plan: walk_api.Plan | None = None,
+    plan: api_crawl.Plan | None = None,
     progress: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Outcome:
     """Store the photos of a site in the catalog in `out`, and return what was done.
@@ -78,17 +79,17 @@ def scrape(
     columns = {"permission": " ".join(permission.split())} if site.needs_permission else {}
 
     async def run(base: str) -> Outcome:
-        paced = walk_api.Paced(site.requests_per_minute) if isinstance(site, ApiSite) else None
+        paced = api_crawl.Paced(site.requests_per_minute) if isinstance(site, ApiSite) else None
         async with visitor(agent, login, paced) as client:
             robots = Robots(client)
             keeper = Keeper(site.name, out, client, constructors, columns, progress, robots)
             if isinstance(site, ApiSite):
-                done = await walk_api.walk(site, base, keeper, plan or walk_api.Plan())
+                done = await api_crawl.walk(site, base, keeper, plan or api_crawl.Plan())
             else:
                 # Crawlee takes seconds to import, and an API needs none of it.
-                from planespotter_scraping.crawling import walk_pages
+                from planespotter_scraping.crawling import browser_crawl
 
-                done = await walk_pages.walk(
+                done = await browser_crawl.walk(
                     site, base, keeper, robots, chromium=chromium, user_agent=agent, pages=pages, login=login
                 )
         check_end(base, keeper.outcome, done)
@@ -110,7 +111,7 @@ def _name_authors(site: Site | ApiSite, out: Path) -> None:
         attribution.write(out)
 
 
-def _check_way(site: Site | ApiSite, pages: int | None, login: Path | None, plan: walk_api.Plan | None) -> None:
+def _check_way(site: Site | ApiSite, pages: int | None, login: Path | None, plan: api_crawl.Plan | None) -> None:
     """Raise ScrapeError if what is given is for sites that are walked in another way."""
     if isinstance(site, ApiSite):
         wrong = [name for name, value in (("--pages", pages), ("--storage-state", login)) if value is not None]
@@ -181,7 +182,7 @@ def check_leave(site: Site | ApiSite, permission: str, contact: str) -> None:
 def check_constructors(constructors: Collection[str] | None) -> None:
     """Raise ScrapeError if one of `constructors` looks like a slip of the pen."""
     for name in constructors or ():
-        if meant := labels.nearest(name):
+        if meant := parser.nearest(name):
             raise ScrapeError(
                 f"The constructor {name!r} is not known. Did you mean {meant}? --constructors takes names divided by "
                 "commas, or all."

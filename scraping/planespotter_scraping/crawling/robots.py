@@ -10,7 +10,7 @@ from urllib.parse import urljoin
 import httpx
 from protego import Protego
 
-from planespotter_scraping.crawling.outcome import StopError
+from planespotter_scraping.crawling.result import StopError
 
 US = "planespotter"  # the name by which a robots.txt may address this program
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from planespotter_scraping.catalog.stats import NETWORK_SIDE, Numbers, model_name, some
 from planespotter_scraping.explore.figures import has, number, share
-from planespotter_scraping.stats import NETWORK_SIDE, Numbers, model_name, some
 
 
 class Advice(NamedTuple):

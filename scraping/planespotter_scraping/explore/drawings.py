@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from planespotter_scraping.stats import NETWORK_SIDE, Dimensions
+from planespotter_scraping.catalog.stats import NETWORK_SIDE, Dimensions
 
 STAND_INS = {"ink": "#010101", "muted": "#020202", "rule": "#030303", "s1": "#040404", "s2": "#050505", "bg": "#060606"}
 WIDTH, HEIGHT = 400, 256  # in points, which become the units of the SVG: a phone shows them a little smaller

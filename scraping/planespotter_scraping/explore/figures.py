@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from planespotter_scraping.catalog.stats import Mix
 from planespotter_scraping.explore.thumbnails import Picture
-from planespotter_scraping.stats import Mix
 
 # What has no colour of its own is grey. The two colours differ in lightness too, and no chart needs them to be read.
 COLOURS = {"Airbus": "s1", "Boeing": "s2"}

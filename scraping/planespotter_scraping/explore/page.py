@@ -13,11 +13,13 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from planespotter_scraping import catalog, looks, stats
+from planespotter_scraping import catalog
+from planespotter_scraping.atomic_write import replacing
+from planespotter_scraping.catalog import stats
 from planespotter_scraping.explore import figures, thumbnails
 from planespotter_scraping.explore.advice import advice
 from planespotter_scraping.explore.sections import ALIKE, sections
-from planespotter_scraping.whole_file import replacing
+from planespotter_scraping.images import similarity
 
 HERE = Path(__file__).parent
 Progress = Callable[[str, int, int], None]  # what is being done, how many of them are done, and of how many
@@ -48,7 +50,7 @@ def write(
     marked. The same catalog gives the same page, but for the date. Raises CatalogError for what is no catalog.
     """
     frame = catalog.read(folder)
-    seen = looks.look_at_all(folder, dict.fromkeys(frame["file"], 0), partial(progress, "images looked at"))
+    seen = similarity.look_at_all(folder, dict.fromkeys(frame["file"], 0), partial(progress, "images looked at"))
     found = stats.numbers(frame, folder, seen)
     sheets = thumbnails.make(folder, frame, found, per_class, partial(progress, "small pictures made"), limit)
     alike = thumbnails.of_groups(folder, frame, (found["look_alikes"] or [])[:ALIKE])

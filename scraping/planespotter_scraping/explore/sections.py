@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from planespotter_scraping.catalog.stats import NETWORK_SIDE, Numbers, model_name, some
 from planespotter_scraping.explore import drawings
 from planespotter_scraping.explore.figures import (
     Bar,
@@ -22,7 +23,6 @@ from planespotter_scraping.explore.figures import (
     stacks,
 )
 from planespotter_scraping.explore.thumbnails import Picture
-from planespotter_scraping.stats import NETWORK_SIDE, Numbers, model_name, some
 
 ROWS = 12  # of a table that is not behind a chart
 MODELS = 40  # bars of one constructor

@@ -13,8 +13,8 @@ import pandas as pd
 from PIL import Image, ImageOps
 
 from planespotter_scraping.catalog import LABEL_PATH
-from planespotter_scraping.images import IMAGE_PIXELS, SUFFIXES
-from planespotter_scraping.stats import Numbers, model_name
+from planespotter_scraping.catalog.stats import Numbers, model_name
+from planespotter_scraping.images.validation import IMAGE_PIXELS, SUFFIXES
 
 SIDE = (176, 132)  # pixels at most
 QUALITY = 75

@@ -18,10 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 
 from planespotter_scraping.sites import Answer, ApiSite, Members
-from planespotter_scraping.sites.markup import Node, join, split
-from planespotter_scraping.sites.markup import parse as tree
-from planespotter_scraping.sites.slugs import squash
-from planespotter_scraping.sites.wording import (
+from planespotter_scraping.sites.free_text import (
     Aircraft,
     ahead_of_type,
     aircraft_in,
@@ -31,6 +28,9 @@ from planespotter_scraping.sites.wording import (
     registrations_in,
     shared,
 )
+from planespotter_scraping.sites.html_tree import Node, join, split
+from planespotter_scraping.sites.html_tree import parse as tree
+from planespotter_scraping.sites.slugs import squash
 
 # Common thumbnail sizes on mediawiki.org; other widths are refused or made slowly.
 WIDTHS = (250, 330, 500, 960, 1280, 1920, 3840)

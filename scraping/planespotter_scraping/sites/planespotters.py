@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qs, unquote
 
 from planespotter_scraping.sites import LOST, Listing, Site
-from planespotter_scraping.sites.markup import Node, image_address, join, split
-from planespotter_scraping.sites.markup import parse as tree
+from planespotter_scraping.sites.html_tree import Node, image_address, join, split
+from planespotter_scraping.sites.html_tree import parse as tree
 from planespotter_scraping.sites.probes import link_kinds, probe_of_function, probe_of_line
 from planespotter_scraping.sites.slugs import CONSTRUCTORS, read_slug, squash
 

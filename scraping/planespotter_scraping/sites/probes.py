@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from planespotter_scraping.sites.markup import Node
+from planespotter_scraping.sites.html_tree import Node
 
 KINDS_SHOWN = 12
 

@@ -3,8 +3,8 @@
 from collections import Counter, defaultdict
 from urllib.parse import parse_qs
 
-from planespotter_scraping.sites import LOST, Listing, Site, markup
-from planespotter_scraping.sites.markup import Node
+from planespotter_scraping.sites import LOST, Listing, Site, html_tree
+from planespotter_scraping.sites.html_tree import Node
 from planespotter_scraping.sites.probes import link_kinds, probe_of_function, probe_of_line
 from planespotter_scraping.sites.slugs import CONSTRUCTORS, read_slug
 
@@ -22,7 +22,7 @@ FIELDS = ("photo_id", "page_url", "image_url", "photographer", *LINKS.values())
 
 def parse(html: str, url: str) -> Listing:
     """Return the photos of the list page `html`, which was found at `url`. Cards without an id are left out."""
-    root = markup.parse(html)
+    root = html_tree.parse(html)
     cards = _cards(root)
     photos = [_read(card, url) for card in cards]
     missing: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -32,10 +32,10 @@ def parse(html: str, url: str) -> Listing:
             said = name == "airline" and read_slug(slug, CONSTRUCTORS, photo["registration"])[name]
             missing[name][LOST if said else "the card does not say"] += 1
     inner = [node for card in cards for node in card.nodes()]
-    paths = [markup.split(node.get("href")).path for node in inner if node.tag == "a"]
+    paths = [html_tree.split(node.get("href")).path for node in inner if node.tag == "a"]
     turns = _turns(root, url)
     last = turns.get("last", "")
-    number = (parse_qs(markup.split(last).query).get("page") or [""])[0]
+    number = (parse_qs(html_tree.split(last).query).get("page") or [""])[0]
     return Listing(
         photos,
         turns.get("next"),
@@ -57,19 +57,19 @@ def _cards(root: Node) -> list[Node]:
 def _turns(root: Node, url: str) -> dict[str, str]:
     """Return the addresses of other pages of the list, by what each is to this page: next, prev or last."""
     links = (node for node in root.nodes() if node.tag == "a" and node.get("rel"))
-    return {link.get("rel"): markup.join(url, link.get("href")) for link in links}
+    return {link.get("rel"): html_tree.join(url, link.get("href")) for link in links}
 
 
 def _read(card: Node, url: str) -> dict[str, str]:
     """Return what one card says, "" for what it does not."""
     photo = dict.fromkeys(FIELDS, "")
     photo["photo_id"] = card.get("id")
-    photo["page_url"] = markup.join(url, card.get("data-photo-url"))
+    photo["page_url"] = html_tree.join(url, card.get("data-photo-url"))
     for node in card.nodes():
         if node.tag == "img":
-            photo["image_url"] = markup.join(url, markup.image_address(node))
+            photo["image_url"] = html_tree.join(url, html_tree.image_address(node))
         elif node.tag == "a":
-            path = markup.split(node.get("href")).path
+            path = html_tree.split(node.get("href")).path
             field = next((name for start, name in LINKS.items() if path.startswith(start)), None)
             if field is not None:
                 photo[field] = node.text()

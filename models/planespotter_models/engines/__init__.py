@@ -1,0 +1,1 @@
+"""Engines: what runs a model bundle on a CPU or GPU."""

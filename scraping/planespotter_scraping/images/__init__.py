@@ -1,0 +1,1 @@
+"""Images: validation on download, and near-duplicate search."""

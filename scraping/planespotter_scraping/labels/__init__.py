@@ -1,0 +1,1 @@
+"""Labels: parse aircraft type texts, ICAO designators and named types into label paths."""

@@ -1,0 +1,228 @@
+"""The catalog: what reading gives, what it refuses, and that a kill loses the photo in flight at most."""
+
+import hashlib
+import io
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from planespotter_scraping import catalog
+from planespotter_scraping.catalog import CatalogError
+
+PHOTOS = Path(__file__).parents[3] / ".." / "shared" / "photos"
+
+
+def write(folder: Path, *lines: str) -> Path:
+    (folder / "catalog.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def test_reading_adds_the_label_path_and_the_columns_that_are_missing(tmp_path: Path) -> None:
+    write(tmp_path, "photo_id,file,constructor,aircraft_type,mood", "7,images/7.jpg,BOEING,737-8AS,sunny")
+    frame = catalog.read(tmp_path)
+    assert set(catalog.COLUMNS) | {"family", "model", "mood"} == set(frame.columns)
+    row = frame.iloc[0]
+    assert (row["constructor"], row["family"], row["model"]) == ("Boeing", "737", "737-800")
+    assert (row["aircraft_type"], row["mood"], row["airline"]) == ("737-8AS", "sunny", "")
+
+
+def test_a_catalog_may_be_written_by_hand_in_a_spreadsheet(tmp_path: Path) -> None:
+    text = '\ufeffphoto_id,file,constructor,airline\r\n1,a.jpg,Airbus,"Sun, Sea and Air"\r\n\r\n2,b.jpg,,'
+    (tmp_path / "catalog.csv").write_bytes(text.encode())
+    frame = catalog.read(tmp_path)
+    assert frame["airline"].tolist() == ["Sun, Sea and Air", ""]
+    assert frame["constructor"].tolist() == ["Airbus", ""]
+
+
+def test_a_catalog_of_no_photos_has_no_rows(tmp_path: Path) -> None:
+    assert len(catalog.read(write(tmp_path, "photo_id,file,constructor"))) == 0
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([""], "has no column 'photo_id', but only an empty first line"),
+        (["photo_id;file;constructor", "1;a.jpg;Airbus"], "put commas between its values, not semicolons"),
+        (["photo_id,constructor", "1,Airbus"], "has no column 'file', but only photo_id, constructor"),
+        (["photo_id,file,constructor,file", "1,a,b,c"], "two columns named 'file'"),
+        (["photo_id,file,constructor", "1,a.jpg,Airbus", "2,b.jpg"], "Row 2 .* has 2 values, .* 3 columns"),
+        (["photo_id,file,constructor", "1,a.jpg,Airbus,ATR"], "Row 1 .* has 4 values, .* 3 columns"),
+        (["photo_id,file,constructor", "1,a.jpg,Airbus", ",b.jpg,Airbus"], "Row 2 .* has no photo_id"),
+        (["photo_id,file,constructor", "1,,Airbus"], "Row 1 .* has no file"),
+        (["photo_id,file,constructor", "1,a.jpg,", "2,b.jpg,", "1,c.jpg,"], "'1' stands in rows 1, 3 of"),
+        (["photo_id,file,constructor", "1,../a.jpg,"], "'../a.jpg', which may lie outside"),
+        (["photo_id,file,constructor", "1,/etc/hostname,"], "'/etc/hostname', which may lie outside"),
+        (["photo_id,file,constructor", '1,"a.jpg,Airbus', "2,b.jpg,Airbus"], "is not CSV"),
+    ],
+)
+def test_a_bad_catalog_is_refused_with_what_is_wrong_and_where(tmp_path: Path, lines: list[str], words: str) -> None:
+    with pytest.raises(CatalogError, match=words):
+        catalog.read(write(tmp_path, *lines))
+
+
+def test_a_folder_without_a_catalog_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match="planespotter scrape"):
+        catalog.read(tmp_path / "nowhere")
+
+
+def test_text_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "catalog.csv").write_bytes(b"photo_id,file,constructor\n1,\xe9.jpg,Airbus\n")
+    with pytest.raises(CatalogError, match=r"not UTF-8 text \(byte 28\)"):
+        catalog.read(tmp_path)
+
+
+def test_a_photo_that_was_appended_is_read_back(tmp_path: Path) -> None:
+    row = {"photo_id": "7", "source": "sample", "constructor": "Airbus", "airline": 'A "good", wide\nline'}
+    catalog.append(tmp_path, row, b"the image")
+    frame = catalog.read(tmp_path)
+    assert frame["file"].tolist() == ["images/sample/7.jpg"]
+    assert frame["airline"].tolist() == ['A "good", wide line']
+    assert frame["sha256"].tolist() == [hashlib.sha256(b"the image").hexdigest()]
+    assert catalog.photo_ids(tmp_path) == {"7"}
+    catalog.check(tmp_path, frame, hashes=True)
+
+
+def test_a_missing_image_is_reported_with_its_name_and_how_many(tmp_path: Path) -> None:
+    for photo_id in "12345":
+        catalog.append(tmp_path, {"photo_id": photo_id}, b"the image")
+    frame = catalog.read(tmp_path)
+    (tmp_path / "images" / "2.jpg").unlink()
+    (tmp_path / "images" / "4.jpg").write_bytes(b"")
+    with pytest.raises(CatalogError, match=r"2 of the 5 images .* images/2.jpg, images/4.jpg\."):
+        catalog.check(tmp_path, frame)
+
+
+def test_a_changed_image_is_found_where_hashes_are_asked_for(tmp_path: Path) -> None:
+    catalog.append(tmp_path, {"photo_id": "1"}, b"the image")
+    frame = catalog.read(tmp_path)
+    (tmp_path / "images" / "1.jpg").write_bytes(b"another")
+    catalog.check(tmp_path, frame)
+    with pytest.raises(CatalogError, match="sha256 differs"):
+        catalog.check(tmp_path, frame, hashes=True)
+
+
+@pytest.mark.parametrize("photo_id", ["", "../7", "a/b", ".hidden", "a b"])
+def test_an_id_that_would_make_a_strange_file_name_is_refused(tmp_path: Path, photo_id: str) -> None:
+    with pytest.raises(CatalogError, match="letters, digits"):
+        catalog.append(tmp_path, {"photo_id": photo_id}, b"the image")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", ""])
+def test_a_catalog_made_by_hand_is_added_to_and_gets_the_columns_that_it_lacks(tmp_path: Path, line_end: str) -> None:
+    text = 'photo_id,mood,file,constructor\r\n1,"sunny, warm",a.jpg,Airbus\r\n2,,b.jpg,Boeing'
+    (tmp_path / "catalog.csv").write_bytes(b"\xef\xbb\xbf" + (text + line_end).encode())
+    before = catalog.read(tmp_path)
+    catalog.append(tmp_path, {"photo_id": "3", "constructor": "ATR", "airline": "Air", "phash": "ff"}, b"the image")
+    frame = catalog.read(tmp_path)
+    pd.testing.assert_frame_equal(frame.iloc[:2][before.columns], before)
+    assert frame["airline"].tolist() == ["", "", "Air"]
+    assert frame["phash"].tolist() == ["", "", "ff"]
+    header = (tmp_path / "catalog.csv").read_text(encoding="utf-8-sig").partition("\n")[0].split(",")
+    assert header[:4] == ["photo_id", "mood", "file", "constructor"]
+    assert set(catalog.COLUMNS) <= set(header)
+
+
+def test_what_is_no_catalog_is_not_added_to(tmp_path: Path) -> None:
+    text = "name,price\nbread,3\n"
+    (tmp_path / "catalog.csv").write_text(text)
+    with pytest.raises(CatalogError, match="no column 'photo_id', but only name, price"):
+        catalog.append(tmp_path, {"photo_id": "2"}, b"the image")
+    assert (tmp_path / "catalog.csv").read_text() == text
+
+
+def test_what_was_dropped_is_known_and_is_not_in_the_catalog(tmp_path: Path) -> None:
+    for photo_id in "12":
+        catalog.append(tmp_path, {"photo_id": photo_id}, photo_id.encode())
+    header, rows = catalog.parse(tmp_path / "catalog.csv")
+    catalog.rewrite(tmp_path / "dropped.csv", [*header, "dropped_because"], [[*row, "too small"] for row in rows])
+    catalog.rewrite(tmp_path / "catalog.csv", header, rows[:1])
+    assert catalog.photo_ids(tmp_path) == {"1", "2"}
+    assert catalog.image_hashes(tmp_path) == {hashlib.sha256(text).hexdigest() for text in (b"1", b"2")}
+    assert catalog.dropped(tmp_path)[["photo_id", "dropped_because"]].values.tolist() == [["2", "too small"]]
+    assert len(catalog.dropped(tmp_path / "images")) == 0
+
+
+def test_photos_that_look_alike_share_a_group(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    for number in range(3):
+        picture = Image.fromarray(random.integers(0, 255, (12, 18, 3), np.uint8)).resize((360, 240))
+        for copy, quality in ((0, 90), (1, 40)):
+            file = io.BytesIO()
+            picture.save(file, "JPEG", quality=quality)
+            catalog.append(tmp_path, {"photo_id": f"{number}-{copy}"}, file.getvalue())
+    catalog.append(tmp_path, {"photo_id": "broken"}, b"no image")
+    frame = catalog.read(tmp_path)
+    shuffled = frame.sample(frac=1, random_state=3)
+    steps: list[tuple[int, int]] = []
+    found = catalog.look_alikes(tmp_path, shuffled, progress=lambda done, total: steps.append((done, total)))
+    assert list(found.index) == list(shuffled.index)
+    of = dict(zip(shuffled["photo_id"], found, strict=True))
+    assert of["0-0"] == of["0-1"]
+    assert of["1-0"] == of["1-1"]
+    assert of["2-0"] == of["2-1"]
+    assert len(set(of.values())) == 4
+    assert steps[-1] == (7, 7)
+    assert len(catalog.look_alikes(tmp_path, frame.iloc[:0])) == 0
+
+
+def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "images").write_text("in the way")
+    with pytest.raises(CatalogError, match="photo 1 cannot be stored"):
+        catalog.append(tmp_path, {"photo_id": "1"}, b"the image")
+
+
+# Any text of a page, with the marks that CSV cares about.
+values = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from(',"\n\r'), max_size=12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(st.fixed_dictionaries({"airline": values, "aircraft_type": values}), min_size=1, max_size=4),
+    cut=st.integers(min_value=0, max_value=200),
+)
+def test_a_kill_while_a_row_is_written_loses_that_row_at_most(rows: list[dict[str, str]], cut: int) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for number, row in enumerate(rows):
+            catalog.append(folder, {"photo_id": str(number), **row}, b"an image")
+        whole = catalog.read(folder)
+        file = folder / "catalog.csv"
+        last_row = file.read_bytes().rstrip(b"\n").rfind(b"\n") + 1
+        size = file.stat().st_size
+        with file.open("rb+") as handle:
+            handle.truncate(max(last_row, size - cut))
+
+        torn = catalog.read(folder)
+        pd.testing.assert_frame_equal(torn.iloc[: len(rows) - 1], whole.iloc[: len(rows) - 1])
+        catalog.append(folder, {"photo_id": "next"}, b"an image")
+        mended = catalog.read(folder)
+        kept = len(rows) if cut == 0 else len(rows) - 1
+        assert mended["photo_id"].tolist() == [*(str(number) for number in range(kept)), "next"]
+        pd.testing.assert_frame_equal(mended.iloc[:kept], whole.iloc[:kept])
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(min_value=0, max_value=200))
+def test_a_kill_while_the_header_is_written_is_mended_too(cut: int) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "catalog.csv").write_text(",".join(catalog.COLUMNS)[:cut])
+        catalog.append(folder, {"photo_id": "1"}, b"an image")
+        assert catalog.photo_ids(folder) == {"1"}
+
+
+def test_the_catalog_of_real_photographs_is_read_whole() -> None:
+    if not PHOTOS.exists():
+        pytest.skip("the real photographs are not on this machine")
+    frame = catalog.read(PHOTOS)
+    catalog.check(PHOTOS, frame)
+    assert len(frame) == 9612
+    assert (frame["constructor"] != "").all()
+    assert frame["model"].value_counts()["737-800"] == 746

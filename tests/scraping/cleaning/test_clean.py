@@ -1,0 +1,410 @@
+"""Cleaning a catalog: what it does to the folder, that all of it can be undone, and that a kill leaves it whole."""
+
+import dataclasses
+import inspect
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from planespotter_scraping import catalog
+from planespotter_scraping.catalog import CatalogError
+from planespotter_scraping.catalog.folder_import import import_folder
+from planespotter_scraping.catalog.lock import hold
+from planespotter_scraping.cleaning import clean
+from planespotter_scraping.cleaning.rules import Options
+from planespotter_scraping.cli import app
+from planespotter_scraping.cli_catalog import clean_catalog
+from planespotter_scraping.images.similarity import CACHE
+
+
+def scene(seed: int, size: tuple[int, int] = (300, 200)) -> Image.Image:
+    noise = Image.fromarray(np.random.default_rng(seed).integers(0, 255, (12, 18, 3), np.uint8))
+    return noise.resize(size, Image.Resampling.BICUBIC)
+
+
+def jpeg(image: Image.Image, quality: int = 85) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=quality)
+    return file.getvalue()
+
+
+def barred(image: Image.Image, rows: int = 20) -> Image.Image:
+    whole = Image.new("RGB", (image.width, image.height + rows), "black")
+    whole.paste(image, (0, 0))
+    return whole
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Nine photos: three good ones, and one for each of six rules."""
+    out = tmp_path / "photos"
+    for photo_id, image, row in [
+        ("good", jpeg(scene(1)), {"constructor": "Airbus", "aircraft_type": "A320-214", "airline": "Air, Ltd"}),
+        ("tiny", jpeg(scene(2, (200, 133))), {"constructor": "Airbus"}),
+        ("cabin", jpeg(scene(3)), {"constructor": "Boeing", "caption": "Cabin of a 787"}),
+        (
+            "barred",
+            jpeg(barred(scene(4))),
+            {"constructor": "Boeing", "airline": "Air", "registration": "N1", "source": "framed"},
+        ),
+        ("copy", jpeg(scene(1)), {"constructor": "Airbus"}),
+        ("broken", jpeg(scene(5))[:-400], {"constructor": "Boeing"}),
+        ("plain", jpeg(scene(4), 60), {"constructor": "Boeing", "registration": "N1"}),
+        ("again", jpeg(scene(1), 40), {"constructor": "Airbus"}),
+        ("other", jpeg(scene(1, (600, 400))), {"constructor": "Boeing", "aircraft_type": "737-8AS"}),
+    ]:
+        catalog.append(out, {"photo_id": photo_id, "source": "site", **row}, image)
+    return out
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return all files of a catalog but what is kept for speed."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != CACHE)
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def ids(folder: Path) -> list[str]:
+    return [str(name) for name in catalog.read(folder)["photo_id"]]
+
+
+def dropped(folder: Path) -> dict[str, str]:
+    frame = catalog.dropped(folder)
+    return dict(zip(frame["photo_id"], frame["dropped_by"], strict=True))
+
+
+def test_what_is_dropped_moves_to_another_file_with_the_reason(folder: Path) -> None:
+    before = contents(folder)
+    outcome = clean.clean(folder)
+    assert ids(folder) == ["good", "barred", "plain", "other"]
+    assert dropped(folder) == {
+        "broken": "broken",
+        "tiny": "small",
+        "cabin": "caption",
+        "copy": "exact",
+        "again": "near",
+    }
+    assert (outcome.photos, outcome.kept) == (9, 4)
+    because = dict(zip(catalog.dropped(folder)["photo_id"], catalog.dropped(folder)["dropped_because"], strict=True))
+    assert because["tiny"] == "Its smaller side has 133 pixels, fewer than 192."
+    assert because["again"].startswith("It is a near duplicate of good (")
+    after = contents(folder)
+    assert set(after) - set(before) == {"dropped.csv", "changed.csv"}
+    assert all(after[file] == before[file] for file in before if file != "catalog.csv")
+    catalog.check(folder, catalog.read(folder), hashes=True)
+
+
+def test_an_undo_brings_every_byte_back(folder: Path) -> None:
+    before = contents(folder)
+    clean.clean(folder, Options(crop_bottom={"framed": 20}))
+    assert set(contents(folder)) != set(before)
+    assert clean.undo(folder) == (6, 3)
+    assert contents(folder) == before
+    assert {path.name for path in folder.iterdir()} == {"catalog.csv", "images", CACHE}
+    with pytest.raises(CatalogError, match="There is nothing to undo in"):
+        clean.undo(folder)
+
+
+def test_each_undo_goes_one_clean_further_back(folder: Path) -> None:
+    states = [contents(folder)]
+    for options in (
+        Options(),
+        Options(crop_bottom={"framed": 20}),
+        Options(crop_bottom={"framed": 25}),
+        Options(per_model=1, smallest_side=199),
+    ):
+        clean.clean(folder, options)
+        states.append(contents(folder))
+    while len(states) > 1:
+        assert contents(folder) == states.pop()
+        clean.undo(folder)
+    assert contents(folder) == states[0]
+
+
+def test_cleaning_a_second_time_does_nothing(folder: Path) -> None:
+    options = Options(crop_bottom={"framed": 20})
+    clean.clean(folder, options)
+    before = contents(folder)
+    outcome = clean.clean(folder, options)
+    assert (outcome.dropped, outcome.cropped, outcome.review) == ([], {}, {})
+    assert contents(folder) == before
+
+
+def test_a_dry_run_tells_the_same_and_changes_nothing(folder: Path) -> None:
+    before = contents(folder)
+    options = Options(crop_bottom={"framed": 20})
+    told = clean.clean(folder, options, dry_run=True)
+    assert contents(folder) == before
+    assert clean.clean(folder, options) == told
+
+
+def test_a_bar_is_cut_off_into_a_new_file_and_the_copy_below_it_is_found(folder: Path) -> None:
+    whole = (folder / "images/framed/barred.jpg").read_bytes()
+    outcome = clean.clean(folder, Options(crop_bottom={"framed": 20}, without=frozenset({"small"})))
+    assert outcome.cropped == {"framed": 1}
+    assert dropped(folder)["plain"] == "near"  # of the same size as the other one now, which was there first
+    row = catalog.read(folder).set_index("photo_id").loc["barred"]
+    assert (row["file"], row["height"], row["cropped_bottom"]) == ("cropped/framed/barred-20.jpg", "200", "20")
+    assert (folder / "images/framed/barred.jpg").read_bytes() == whole
+    catalog.check(folder, catalog.read(folder), hashes=True)
+
+
+def test_a_copy_that_has_the_same_bar_is_found_too(folder: Path) -> None:
+    image = jpeg(barred(scene(4)).resize((240, 176)), 95)
+    catalog.append(folder, {"photo_id": "elsewhere", "source": "mirror", "constructor": "Boeing"}, image)
+    clean.clean(folder, Options(crop_bottom={"framed": 20}, smallest_side=170))
+    assert dropped(folder)["elsewhere"] == "near"
+
+
+def test_images_that_are_too_low_are_not_cut(folder: Path) -> None:
+    outcome = clean.clean(folder, Options(crop_bottom={"framed": 120}))
+    assert outcome.too_low == {"framed": 1}
+    assert outcome.cropped == {}
+
+
+def test_copies_with_other_labels_stay_and_say_so(folder: Path) -> None:
+    outcome = clean.clean(folder)
+    review = catalog.read(folder).set_index("photo_id")["review"]
+    assert review["good"] == "constructor: other is the same picture and says Boeing"
+    assert review["other"] == "constructor: good is the same picture and says Airbus"
+    assert review["plain"] == ""
+    assert set(outcome.review) == {"good", "other"}
+
+
+def test_a_correction_after_a_clean_survives_its_undo(folder: Path) -> None:
+    clean.clean(folder)
+    path = folder / "catalog.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace("Air, Ltd", "Air and Sea"), encoding="utf-8")
+    catalog.append(folder, {"photo_id": "new", "source": "site", "constructor": "Airbus"}, jpeg(scene(9)))
+    clean.undo(folder)
+    frame = catalog.read(folder).set_index("photo_id")
+    assert list(frame.index) == ["good", "tiny", "cabin", "barred", "copy", "broken", "plain", "again", "other", "new"]
+    assert frame.loc["good", "airline"] == "Air and Sea"
+
+
+@pytest.mark.parametrize("line_end", ["\r\n", ""])
+def test_a_catalog_made_by_hand_is_cleaned_and_comes_back(tmp_path: Path, line_end: str) -> None:
+    (tmp_path / "a b.jpg").write_bytes(jpeg(scene(1)))
+    (tmp_path / "c.jpg").write_bytes(jpeg(scene(1), 50))
+    text = 'photo_id,mood,file,constructor\r\n7,"sunny, warm",a b.jpg,AIRBUS\r\n8,,c.jpg,\r\n9,,gone.jpg,Boeing'
+    (tmp_path / "catalog.csv").write_bytes(b"\xef\xbb\xbf" + (text + line_end).encode())
+    before, data = catalog.read(tmp_path), (tmp_path / "catalog.csv").read_bytes()
+    clean.clean(tmp_path)
+    assert ids(tmp_path) == ["7"]
+    assert dropped(tmp_path) == {"9": "broken", "8": "near"}
+    clean.undo(tmp_path)
+    assert catalog.read(tmp_path).equals(before)
+    assert (tmp_path / "catalog.csv").read_bytes() == (data if line_end else data + b"\r\n")
+
+
+def test_what_was_dropped_or_cropped_is_known_to_an_import(tmp_path: Path) -> None:
+    pictures = tmp_path / "Boeing 737-800"
+    pictures.mkdir()
+    for name, image in {"a": scene(1), "b": scene(2, (150, 100)), "c": barred(scene(3))}.items():
+        (pictures / f"{name}.jpg").write_bytes(jpeg(image))
+    out = tmp_path / "out"
+    import_folder(pictures, out, source="mine")
+    clean.clean(out, Options(crop_bottom={"mine": 10}, smallest_side=150))
+    assert len(ids(out)) == 2
+    outcome = import_folder(pictures, out, source="another")
+    assert (outcome.stored, outcome.known) == (0, 3)
+
+
+class Killed(BaseException):
+    """A kill: nothing catches it."""
+
+
+@contextmanager
+def killed_at(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Die at the given step of writing: just before a file is seen on the disk, renamed or removed."""
+    done: list[str] = []
+
+    def mortal(name: str, real: Callable[..., object]) -> Callable[..., object]:
+        def run(*args: object, **options: object) -> object:
+            done.append(name)
+            if len(done) == step:
+                raise Killed
+            return real(*args, **options)
+
+        return run
+
+    with monkeypatch.context() as patch:
+        for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "unlink"), (Path, "mkdir")):
+            patch.setattr(owner, name, mortal(name, getattr(owner, name)))
+        yield done
+
+
+def check_whole(folder: Path, everything: set[str]) -> None:
+    """Every photo is in the catalog or dropped, never in both or lost, and each has its image."""
+    frame = catalog.read(folder)
+    catalog.check(folder, frame[frame["photo_id"] != "broken"], hashes=True)
+    assert set(frame["photo_id"]) | set(dropped(folder)) == everything
+    assert set(frame["photo_id"]) & set(dropped(folder)) == set()
+    assert catalog.photo_ids(folder) == everything
+
+
+def test_a_kill_at_any_moment_leaves_the_catalog_as_it_was_or_cleaned(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = Options(crop_bottom={"framed": 20})
+    everything = set(ids(folder))
+    clean.clean(folder, options, dry_run=True)  # so that what the images look like is known, and only writing is left
+    before = contents(folder)
+    cleaned = tmp_path / "cleaned"
+    shutil.copytree(folder, cleaned)
+    clean.clean(cleaned, options)
+    kept = ids(cleaned)
+    for step in range(1, 200):
+        copy = tmp_path / "copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(folder, copy)
+        with killed_at(step, monkeypatch) as done:
+            try:
+                clean.clean(copy, options)
+            except Killed:
+                pass
+            else:
+                assert len(done) < step
+                assert ids(copy) == kept
+                break
+        check_whole(copy, everything)
+        assert ids(copy) == ids(folder)  # it takes effect with its very last step
+        again = tmp_path / "again"
+        shutil.rmtree(again, ignore_errors=True)
+        shutil.copytree(copy, again)
+        clean.clean(again, options)
+        assert ids(again) == kept
+        check_whole(again, everything)
+        clean.undo(again)
+        assert {file: data for file, data in contents(again).items() if ".part" not in file} == before
+        with pytest.raises(CatalogError, match="nothing to undo"):
+            clean.undo(copy)
+
+
+def test_a_kill_at_any_moment_of_an_undo_leaves_the_catalog_cleaned_or_as_it_was(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = ids(folder)
+    clean.clean(folder, Options(crop_bottom={"framed": 20}))
+    kept = ids(folder)
+    seen = set()
+    for step in range(1, 100):
+        copy = tmp_path / "copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(folder, copy)
+        with killed_at(step, monkeypatch) as done:
+            try:
+                clean.undo(copy)
+            except Killed:
+                pass
+            else:
+                assert len(done) < step
+                break
+        check_whole(copy, set(everything))
+        undone = ids(copy) == everything
+        assert undone or ids(copy) == kept
+        seen.add(undone)
+        if undone:
+            with pytest.raises(CatalogError, match="nothing to undo"):
+                clean.undo(copy)
+        else:
+            clean.undo(copy)
+            assert ids(copy) == everything
+    assert seen == {True, False}
+
+
+def test_while_another_command_writes_there_is_no_cleaning(folder: Path) -> None:
+    with hold(folder):
+        clean.clean(folder, dry_run=True)
+        for work in (clean.clean, clean.undo):
+            with pytest.raises(CatalogError, match="Another planespotter command is at work"):
+                work(folder)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (Options(crop_bottom={"nowhere": 20}), "no photos of the source 'nowhere'. Its sources are framed, site."),
+        (Options(crop_bottom={"site": 0}), "0 rows cannot be cut from the photos of site"),
+        (Options(without=frozenset({"blurry"})), "no rule 'blurry'. The rules are broken, small, shape,"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(folder: Path, options: Options, words: str) -> None:
+    with pytest.raises(CatalogError, match=words):
+        clean.clean(folder, options)
+
+
+def test_where_there_is_no_catalog_none_is_made(tmp_path: Path) -> None:
+    for work in (clean.clean, clean.undo):
+        with pytest.raises(CatalogError, match="There is no catalog in"):
+            work(tmp_path / "nowhere")
+    assert list(tmp_path.iterdir()) == []
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["catalog", "clean", *arguments], env={"COLUMNS": "200"})
+    return done.exit_code, done.output
+
+
+def test_the_command_tells_what_it_did_and_how_to_take_it_back(folder: Path) -> None:
+    code, text = run(str(folder), "--dry-run")
+    assert code == 0
+    assert "9 photos: 5 would be dropped, 4 would stay." in text
+    assert "Nothing was changed. Leave out --dry-run to do it." in text
+    code, text = run(str(folder), "--crop-bottom", "framed=20", "--without", "small", "--caption-word", "Nonsense")
+    assert code == 0
+    assert "tiny: " not in text
+    assert "cabin: Its caption says 'Cabin', so it may show the cabin." in text
+    assert "9 photos: 5 were dropped, 4 stay." in text
+    assert "1 image of framed was cropped at the bottom; the whole one is kept." in text
+    assert "2 photos show the same picture as another but have another label: they stay" in text
+    assert f"To take all of it back: planespotter catalog clean {folder} --undo" in text
+    assert run(str(folder), "--undo", "--dry-run")[0] == 2, "it would undo"
+    code, text = run(str(folder), "--undo")
+    assert (code, text) == (0, f"5 photos are in {folder} again, and 3 rows are as they were before.\n")
+
+
+def test_the_command_speaks_json(folder: Path) -> None:
+    code, text = run(str(folder), "--json")
+    told = json.loads(text)
+    assert code == 0
+    assert (told["photos"], told["kept"], told["dry_run"]) == (9, 4, False)
+    assert told["dropped_by"] == {"broken": 1, "small": 1, "caption": 1, "exact": 1, "near": 1}
+    assert {"photo_id": "tiny", "rule": "small", "because": "Its smaller side has 133 pixels, fewer than 192."} in told[
+        "dropped"
+    ]
+    assert json.loads(run(str(folder), "--undo", "--json")[1]) == {"photos_back": 5, "rows_restored": 2}
+
+
+def test_a_bar_of_most_photos_of_a_source_is_pointed_out(tmp_path: Path) -> None:
+    for seed in range(14):
+        catalog.append(tmp_path, {"photo_id": str(seed), "source": "framed"}, jpeg(barred(scene(seed))))
+    code, text = run(str(tmp_path))
+    assert code == 0
+    assert "Most photos of framed end with a bar of 20 rows." in text
+    assert "--crop-bottom framed=20" in text
+    assert "14 photos: 0 were dropped, 14 stay." in text
+    assert not (tmp_path / "dropped.csv").exists()
+    assert "end with a bar" not in run(str(tmp_path), "--crop-bottom", "framed=20")[1]
+    assert "end with a bar" not in run(str(tmp_path))[1]
+
+
+def test_what_is_no_rule_of_cropping_is_wrong_usage(folder: Path) -> None:
+    code, text = run(str(folder), "--crop-bottom", "framed")
+    assert code == 2
+    assert "is not SOURCE=ROWS" in text
+
+
+def test_the_command_and_the_rules_have_the_same_defaults() -> None:
+    given = inspect.signature(clean_catalog).parameters
+    for option in dataclasses.fields(Options):
+        if option.name in given and given[option.name].default is not None:
+            assert given[option.name].default == getattr(Options(), option.name), option.name

@@ -1,0 +1,294 @@
+"""The page that shows a catalog: what stands in it, and how it looks in a real Chromium."""
+
+import io
+import re
+from collections.abc import Iterator
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+from typer.testing import CliRunner
+
+from planespotter_scraping import catalog
+from planespotter_scraping.catalog import stats
+from planespotter_scraping.catalog.stats import numbers
+from planespotter_scraping.cli import app
+from planespotter_scraping.crawling import browser
+from planespotter_scraping.explore import drawings, figures, page
+
+EVIL = "<script>alert(1)</script>"
+DAY = date(2026, 11, 22)
+
+LOW_CONTRAST = (Path(__file__).parents[2] / "low_contrast.js").read_text(encoding="utf-8")
+
+
+def photo(seed: int, width: int = 300, height: int = 200, quality: int = 90) -> bytes:
+    """A picture like no other of another seed."""
+    coarse = np.random.default_rng(seed).integers(0, 255, (9, 12, 3), dtype=np.uint8)
+    output = io.BytesIO()
+    Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).save(output, "JPEG", quality=quality)
+    return output.getvalue()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A catalog with something of everything that can be in one, good and bad."""
+    folder = tmp_path_factory.mktemp("explore") / "planes"
+    types = [("Boeing", "737-8AS"), ("Airbus", "A320-214"), ("Boeing", "747-8"), ("Airbus", "A321"), ("Fokker", "F100")]
+    airlines = ["Ryanair", "Lufthansa", EVIL, "", "KLM", "Iberia", "$Air & Co_2$"]
+    for index in range(60):
+        constructor, aircraft_type = types[index % 7 % 5]
+        row = {
+            "photo_id": f"p{index}",
+            "source": ("one", "two", "only-boeing")[0 if constructor != "Boeing" else index % 3],
+            "constructor": constructor,
+            "aircraft_type": aircraft_type,
+            "airline": "Portugalia" if constructor == "Fokker" else airlines[index % 11 % 7 % (7 - index % 2)],
+            "registration": f"D-A{index // 4:03}" if index % 9 else "",
+            "photographer": f"Ann {index % 3}" if index % 4 else "",
+            "licence": "CC BY 4.0" if index % 3 else "",
+            "taken_on": f"20{20 + index % 4}-0{1 + index % 9}-11" if index % 5 else "some day",
+            "scraped_at": "2026-11-22T16:59:50+00:00",
+            "width": str(300 - index % 3 * 60),
+            "height": str(200 + index % 2 * 50),
+            "review": f"airline: the card says A, the address {EVIL}; constructor: only one" if index in (3, 4) else "",
+        }
+        seed, quality = (index, 90) if index not in (41, 42) else (40, 90 if index == 41 else 60)
+        catalog.append(folder, row, photo(seed, quality=quality))
+    (folder / "images/one/p3.jpg").write_bytes(b"<html>no image</html>")
+    (folder / "images/one/p10.jpg").write_bytes(photo(10)[:2000])
+    (folder / "images/one/p15.jpg").unlink()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("report") / "report.html"
+    page.write(folder, out, per_class=4, today=DAY)
+    return out
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=str(browser.ensure_chromium()), args=[*browser.LAUNCH_ARGUMENTS, "--no-sandbox"]
+        )
+        yield started
+        started.close()
+
+
+def opened(chromium: Browser, report: Path, complaints: list[str], **context: Any) -> Page:
+    """The page in a context of its own; what it complains about or asks the network for goes into `complaints`."""
+    tab = chromium.new_context(**context).new_page()
+    tab.set_default_timeout(120_000)
+    tab.on("console", lambda message: complaints.append(message.text))
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on("dialog", lambda dialog: complaints.append(dialog.message))
+    tab.on(
+        "request",
+        lambda request: complaints.append(request.url) if not request.url.startswith(("file:", "data:")) else None,
+    )
+    tab.goto(report.as_uri())
+    return tab
+
+
+def test_it_is_quiet_whole_and_in_order_in_a_browser(chromium: Browser, report: Path) -> None:
+    complaints: list[str] = []
+    tab = opened(chromium, report, complaints)
+    pictures = tab.evaluate("[...document.images].map((one) => [one.naturalWidth, one.alt, one.src.slice(0, 11)])")
+    assert len(pictures) > 20
+    assert all(width > 0 and len(alt) > 5 and start == "data:image/" for width, alt, start in pictures)
+    headings = [
+        int(tag[1]) for tag in tab.evaluate("[...document.querySelectorAll('h1,h2,h3,h4')].map((e) => e.tagName)")
+    ]
+    assert headings[0] == 1
+    assert headings.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(headings))
+    ids = tab.evaluate("[...document.querySelectorAll('[id]')].map((e) => e.id)")
+    assert len(ids) == len(set(ids))
+    targets = tab.evaluate("[...document.querySelectorAll('a')].map((e) => e.getAttribute('href'))")
+    assert len(targets) > 8
+    assert all(target.startswith("#") and target[1:] in ids for target in targets)
+    assert complaints == []
+
+
+def test_every_chart_says_its_finding_and_has_its_values_as_a_table(chromium: Browser, report: Path) -> None:
+    tab = opened(chromium, report, [])
+    drawn = tab.evaluate(
+        """[...document.querySelectorAll("figure.drawing")].map((figure) => [
+            figure.querySelector("svg").getAttribute("role"), figure.querySelector("svg").getAttribute("aria-label"),
+            figure.querySelector("h3").textContent, figure.querySelectorAll("details tbody tr").length])"""
+    )
+    assert len(drawn) == 4  # airlines by rank, sizes, smallest sides, and when they were taken
+    for role, alt, finding, rows in drawn:
+        assert (role, alt.startswith(finding)) == ("img", True)
+        assert rows > 1
+    tables = tab.evaluate(
+        """[...document.querySelectorAll("figure table")].map((table) => [
+            table.caption.textContent.length, table.querySelectorAll("thead th[scope=col]").length])"""
+    )
+    assert len(tables) > 12
+    assert all(caption > 5 and columns >= 2 for caption, columns in tables)
+
+
+def test_bars_are_sorted_begin_at_zero_and_are_as_long_as_their_numbers(chromium: Browser, report: Path) -> None:
+    tab = opened(chromium, report, [], viewport={"width": 1280, "height": 900})
+    rows = tab.evaluate(
+        """[...document.querySelectorAll("#airlines figure.bars")[0].querySelectorAll(".bar")].map((bar) =>
+            [Number(bar.querySelector("b").textContent), bar.querySelector("i").getBoundingClientRect().width])"""
+    )
+    assert rows == sorted(rows, key=lambda row: -row[0])
+    assert all(width == pytest.approx(rows[0][1] * count / rows[0][0], abs=1) for count, width in rows)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_can_be_read_in_both_themes(chromium: Browser, report: Path, scheme: Any) -> None:
+    tab = opened(chromium, report, [], color_scheme=scheme)
+    seen, low = tab.evaluate(LOW_CONTRAST)
+    assert seen > 300
+    assert low == []
+
+
+def test_the_theme_can_be_chosen_with_the_keyboard(chromium: Browser, report: Path) -> None:
+    tab = opened(chromium, report, [], color_scheme="light")
+    background = "getComputedStyle(document.body).backgroundColor"
+    light = tab.evaluate(background)
+    tab.locator("#theme-auto").focus()
+    tab.keyboard.press("ArrowRight")
+    assert tab.evaluate(background) == light
+    tab.keyboard.press("ArrowRight")
+    assert tab.evaluate(background) != light
+    assert tab.evaluate(LOW_CONTRAST)[1] == []
+    summary = tab.locator("summary").first
+    summary.focus()
+    tab.keyboard.press("Enter")
+    assert tab.evaluate("document.querySelector('details').open")
+
+
+@pytest.mark.parametrize("width", [360, 768])
+def test_a_narrow_screen_needs_no_scrolling_sideways(chromium: Browser, report: Path, width: int) -> None:
+    tab = opened(chromium, report, [], viewport={"width": width, "height": 740})
+    tab.evaluate("document.querySelectorAll('details').forEach((fold) => { fold.open = true; })")
+    assert tab.evaluate("document.documentElement.scrollWidth") == width
+    smallest = tab.evaluate(
+        """Math.min(...[...document.querySelectorAll("svg")].map((svg) => 12.5 * svg.getScreenCTM().a))"""
+    )
+    assert smallest > 9  # the pixels of the letters in a drawing
+
+
+def test_what_a_page_printed_stays_text(report: Path) -> None:
+    text = report.read_text(encoding="utf-8")
+    assert "<script" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "$Air &amp; Co_2$" in text
+    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in text
+    addresses = set(re.findall(r"\b(?:https?:)?//[\w.]+", re.sub(r"base64,[^\"]*", "", text))) - {
+        "http://www.w3.org"
+    }  # the name of SVG
+    assert addresses == set()
+
+
+def test_broken_images_are_named_and_stop_nothing(folder: Path, report: Path) -> None:
+    text = report.read_text(encoding="utf-8")
+    assert "3 images cannot be shown" in text
+    assert "images/one/p3.jpg" in text
+    assert "1 image that the catalog names is missing or empty, such as images/one/p15.jpg" in text
+    assert "1 photo is an exact copy of others" in text
+    assert "1 picture is there in several files" in text
+
+
+def test_the_figures_are_those_of_the_numbers(folder: Path, report: Path) -> None:
+    found = numbers(catalog.read(folder))
+    text = re.sub(r"[ \n]+", " ", report.read_text(encoding="utf-8"))
+    assert "<dt>photos</dt><dd>60</dd>" in text
+    assert ", ".join(f"{name} {figures.share(count, 60)}" for name, count in found["constructors"].items()) in text
+    for name, count in found["airlines"].items():
+        if name.isalpha():
+            assert f'<th scope="row">{name}</th><td><div class="bar"><i class="s1" style=' in text
+            assert f"<b>{count}</b>" in text
+    assert "Two readings of the labels disagree in 2 photos" in text
+    assert "airline 2, constructor 2" in text
+    assert "2 sources of 3 have one constructor only: only-boeing (Boeing), two (Boeing)." in text
+
+
+def test_the_same_catalog_gives_the_same_bytes(folder: Path, report: Path, tmp_path: Path) -> None:
+    again = tmp_path / "new folder" / "again.html"
+    page.write(folder, again, per_class=4, today=DAY)
+    assert again.read_bytes() == report.read_bytes()
+    assert [file.name for file in again.parent.iterdir()] == ["again.html"]
+
+
+def test_every_class_has_a_picture_before_one_has_two_and_the_page_keeps_its_limit(
+    folder: Path, tmp_path: Path
+) -> None:
+    written = page.write(folder, tmp_path / "small.html", per_class=9, today=DAY, limit=40_000)
+    text = (tmp_path / "small.html").read_text(encoding="utf-8")
+    classes = len(numbers(catalog.read(folder))["models"])
+    assert classes <= written.pictures < 9 * classes
+    assert text.count('<section class="sheet">') == classes
+    assert "The pictures of this page are held to 40\u00a0kB" in text
+    pictures = re.findall(r'src="(data:image/jpeg[^"]*)"', text[text.index('id="pictures"') :])
+    assert sum(map(len, pictures)) <= 40_000
+
+
+def test_the_command_says_what_it_wrote_and_what_to_do(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    result = CliRunner().invoke(
+        app, ["explore", str(folder), "--out", str(out), "--per-class", "0", "--min-photos", "5"]
+    )
+    assert result.exit_code == 0, result.output
+    assert "shows 60 photos, 0 of them as pictures" in result.output
+    assert "1 of 7 airlines appears with one constructor only" in result.output
+    assert out.exists()
+
+
+def test_a_catalog_without_photos_gives_a_page_that_says_so(chromium: Browser, tmp_path: Path) -> None:
+    (tmp_path / "catalog.csv").write_text("photo_id,file,constructor\n")
+    result = CliRunner().invoke(app, ["explore", str(tmp_path), "--out", str(tmp_path / "report.html")])
+    assert result.exit_code == 0, result.output
+    complaints: list[str] = []
+    tab = opened(chromium, tmp_path / "report.html", complaints)
+    assert "holds no photos yet" in tab.inner_text("main")
+    assert complaints == []
+
+
+def test_a_folder_without_a_catalog_is_a_sentence(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["explore", str(tmp_path), "--out", str(tmp_path / "report.html")])
+    assert isinstance(result.exception, catalog.CatalogError)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_hand_written_catalog_with_three_columns_is_shown_too(tmp_path: Path) -> None:
+    (tmp_path / "catalog.csv").write_text("photo_id,file,constructor\n1,1.jpg,Boeing\n2,2.jpg,\n")
+    for name in ("1.jpg", "2.jpg"):
+        (tmp_path / name).write_bytes(photo(int(name[0])))
+    written = page.write(tmp_path, tmp_path / "report.html", today=DAY)
+    assert (written.photos, written.pictures) == (2, 2)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for sentence in ("No photo names its airline", "No photo says when it was taken", "No photo names its licence"):
+        assert sentence in text
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "text"),
+    [(0, 9, "0\u00a0%"), (1, 1000, "<1\u00a0%"), (999, 1000, ">99\u00a0%"), (9, 9, "100\u00a0%"), (1, 3, "33\u00a0%")],
+)
+def test_shares_never_round_to_nothing_or_to_all(part: int, whole: int, text: str) -> None:
+    assert figures.share(part, whole) == text
+
+
+@pytest.mark.parametrize("largest", [100, 224, 1000, 6000, 40_000])
+def test_224_pixels_begin_a_bin_of_the_histogram(largest: int) -> None:
+    sizes: list[stats.Dimensions] = [
+        {"width": side, "height": side, "photos": 1} for side in {1, 223, 224, largest} if side <= largest
+    ]
+    bins = drawings.histogram(sizes)
+    assert sum(photos for *_, photos in bins) == len(sizes)
+    assert len({high - low for low, high, _ in bins}) == 1
+    assert not any(low < 224 <= high for low, high, _ in bins)

@@ -1,0 +1,321 @@
+"""The label tree as a specification: what each text on a photo's page means."""
+
+import csv
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planespotter_scraping.labels.icao import DESIGNATORS
+from planespotter_scraping.labels.parser import AIRBUS_SERIES, BOEING_SERIES, LabelPath, explain, maker, place
+
+PHOTOS = Path(__file__).parents[3] / ".." / "shared" / "photos" / "catalog.csv"
+
+# Every label of a large catalog of real photographs: constructor, type as the site printed it, family, model.
+REAL_LABELS = """
+ATR    | 42                       | 42   |
+ATR    | 72                       | 72   |
+Airbus |                          |      |
+Airbus | A220                     | A220 |
+Airbus | A318                     | A318 |
+Airbus | A319                     | A319 |
+Airbus | A320                     | A320 |
+Airbus | A321                     | A321 |
+Airbus | A330                     | A330 |
+Airbus | A350                     | A350 |
+Airbus | A380                     | A380 |
+Boeing |                          |      |
+Boeing | 737 MAX 7                | 737  | 737 MAX 7
+Boeing | 737 NG                   | 737  |
+Boeing | 737 max                  | 737  |
+Boeing | 737-200                  | 737  | 737-200
+Boeing | 737-200 (Combi)          | 737  | 737-200
+Boeing | 737-300                  | 737  | 737-300
+Boeing | 737-300F                 | 737  | 737-300
+Boeing | 737-300QC                | 737  | 737-300
+Boeing | 737-300SF                | 737  | 737-300
+Boeing | 737-400                  | 737  | 737-400
+Boeing | 737-400F                 | 737  | 737-400
+Boeing | 737-400SF                | 737  | 737-400
+Boeing | 737-4H6                  | 737  | 737-400
+Boeing | 737-4Q8                  | 737  | 737-400
+Boeing | 737-500                  | 737  | 737-500
+Boeing | 737-600                  | 737  | 737-600
+Boeing | 737-700                  | 737  | 737-700
+Boeing | 737-700 BBJ              | 737  | 737-700
+Boeing | 737-700 Wedgetail        | 737  | 737-700 Wedgetail
+Boeing | 737-8 MAX                | 737  | 737 MAX 8
+Boeing | 737-800                  | 737  | 737-800
+Boeing | 737-800 BBJ              | 737  | 737-800
+Boeing | 737-800(BCF)             | 737  | 737-800
+Boeing | 737-86J                  | 737  | 737-800
+Boeing | 737-86X(WL)              | 737  | 737-800
+Boeing | 737-8AL(WL)              | 737  | 737-800
+Boeing | 737-8AS                  | 737  | 737-800
+Boeing | 737-8D6                  | 737  | 737-800
+Boeing | 737-8GP                  | 737  | 737-800
+Boeing | 737-8H6                  | 737  | 737-800
+Boeing | 737-8K2                  | 737  | 737-800
+Boeing | 737-8LJ                  | 737  | 737-800
+Boeing | 737-8MG                  | 737  | 737-800
+Boeing | 737-9 MAX                | 737  | 737 MAX 9
+Boeing | 737-900                  | 737  | 737-900
+Boeing | 737-900 BBJ3             | 737  | 737-900ER
+Boeing | 737-900ER                | 737  | 737-900ER
+Boeing | 747                      | 747  |
+Boeing | 747-100                  | 747  | 747-100
+Boeing | 747-100F                 | 747  | 747-100
+Boeing | 747-200                  | 747  | 747-200
+Boeing | 747-200F                 | 747  | 747-200
+Boeing | 747-200SF                | 747  | 747-200
+Boeing | 747-300                  | 747  | 747-300
+Boeing | 747-300F                 | 747  | 747-300
+Boeing | 747-300SF                | 747  | 747-300
+Boeing | 747-400                  | 747  | 747-400
+Boeing | 747-400BCF, SF, BDSF     | 747  | 747-400
+Boeing | 747-400D                 | 747  | 747-400
+Boeing | 747-400ER                | 747  | 747-400
+Boeing | 747-400F, ERF            | 747  | 747-400
+Boeing | 747-400LCF Dreamlifter   | 747  | 747-400LCF
+Boeing | 747-8                    | 747  | 747-8
+Boeing | 747-8 BBJ                | 747  | 747-8
+Boeing | 747-8F                   | 747  | 747-8
+Boeing | 747SP                    | 747  | 747SP
+Boeing | 757-200                  | 757  | 757-200
+Boeing | 767                      | 767  |
+Boeing | 777                      | 777  |
+Boeing | 777X                     | 777  |
+Boeing | 787                      | 787  |
+Boeing | C-17A Globemaster III    |      |
+Military | Avro Lancaster             | |
+Military | Bell P-63 Kingcobra        | |
+Military | Boeing B-17 Flying Fortress| |
+Military | Boeing B-29 Superfortress  | |
+Military | Boeing P-26 Peashooter     | |
+Military | Brewster F2A Buffalo       | |
+Military | Consolidated PBY Catalina  | |
+Military | Curtiss P-40 Warhawk       | |
+Military | Douglas A-20 Havoc         | |
+Military | Douglas C-47 Skytrain      | |
+Military | Douglas SBD Dauntless      | |
+Military | Douglas TBD Devastator     | |
+Military | Focke-Wulf Fw 190          | |
+Military | Grumman F6F Hellcat        | |
+Military | Grumman F7F Tigercat       | |
+Military | Grumman TBF Avenger        | |
+Military | Hawker Hurricane           | |
+Military | Junkers Ju 87              | |
+Military | Lockheed P-38 Lightning    | |
+Military | Messerschmitt Bf 109       | |
+Military | Mitsubishi A6M Zero        | |
+Military | North American P51 Mustang | |
+Military | Northrop P-61 Black Widow  | |
+Military | Republic P-43 Lancer       | |
+Military | Republic P-47 Thunderbolt  | |
+Military | Seversky P-35              | |
+Military | Supermarine Spitfire       | |
+Military | Vought F4U Corsair         | |
+Military | Waco CG-4                  | |
+Military | de Havilland Mosquito      | |
+"""
+
+# Further texts, each here for the rule that it shows.
+OTHER_LABELS = """
+Airbus | A320-214               | A320 | A320-200
+Airbus | A320-232(SL)           | A320 | A320-200
+Airbus | A320-251N              | A320 | A320neo
+Airbus | A320-271N              | A320 | A320neo
+Airbus | A320neo                | A320 | A320neo
+Airbus | a320 NEO               | A320 | A320neo
+Airbus | A319-111               | A319 | A319-100
+Airbus | A319-151N              | A319 | A319neo
+Airbus | A321-271NX             | A321 | A321neo
+Airbus | A321-271NY             | A321 | A321neo
+Airbus | A321-253NX(LR)         | A321 | A321neo
+Airbus | A321XLR                | A321 | A321neo
+Airbus | A321-211(P2F)          | A321 | A321-200
+Airbus | A330-343               | A330 | A330-300
+Airbus | A330-941               | A330 | A330-900
+Airbus | A330neo                | A330 |
+Airbus | A330-743L              | A330 | A330-700
+Airbus | A340-313               | A340 | A340-300
+Airbus | A350-941               | A350 | A350-900
+Airbus | A350-1041              | A350 | A350-1000
+Airbus | A380-861               | A380 | A380-800
+Airbus | A300B4-605R            | A300 | A300-600
+Airbus | A300B4-203             | A300 |
+Airbus | A320-914               | A320 |
+Airbus | A220-300               | A220 | A220-300
+Airbus | A399-100               |      |
+Airbus | A3200                  |      |
+Boeing | 737-8                  | 737  | 737 MAX 8
+Boeing | 737-8-200              | 737  | 737 MAX 8
+Boeing | 737-8200               | 737  | 737 MAX 8
+Boeing | 737 MAX 10             | 737  | 737 MAX 10
+Boeing | 737-846(WL)            | 737  | 737-800
+Boeing | 737-924ER              | 737  | 737-900ER
+Boeing | 737 -800               | 737  | 737-800
+Boeing | 737 - 800              | 737  | 737-800
+Boeing | B737-800               | 737  | 737-800
+Boeing | 747-830                | 747  | 747-8
+Boeing | 747-8B5                | 747  | 747-8
+Boeing | 747-8HTF               | 747  | 747-8
+Boeing | 747-409(LCF)           | 747  | 747-400LCF
+Boeing | 747SP-21               | 747  | 747SP
+Boeing | 747SR-81               | 747  | 747SR
+Boeing | 767-36N(ER)            | 767  | 767-300ER
+Boeing | 767-300F               | 767  | 767-300
+Boeing | 777-31HER              | 777  | 777-300ER
+Boeing | 777-3B5ER              | 777  | 777-300ER
+Boeing | 777-346                | 777  | 777-300
+Boeing | 777-F1H                | 777  | 777F
+Boeing | 777F                   | 777  | 777F
+Boeing | 777-9                  | 777  | 777-9
+Boeing | 787-9 Dreamliner       | 787  | 787-9
+Boeing | 787-10                 | 787  | 787-10
+Boeing | 757-2Q8                | 757  | 757-200
+Boeing | 717-231                | 717  | 717-200
+Boeing | 737-000                | 737  |
+Boeing | KC-46A Pegasus         |      |
+ATR    | 72-600                 | 72   | 72-600
+ATR    | ATR 42-500             | 42   | 42-500
+ATR    | 72-212A                | 72   |
+"""
+
+
+def rows(table: str) -> list[tuple[str, str, LabelPath]]:
+    split = [[cell.strip() for cell in line.split("|")] for line in table.strip().splitlines()]
+    return [(maker, text, LabelPath(maker, family or None, model or None)) for maker, text, family, model in split]
+
+
+@pytest.mark.parametrize(("constructor", "aircraft_type", "path"), rows(REAL_LABELS) + rows(OTHER_LABELS))
+def test_each_label_has_its_place(constructor: str, aircraft_type: str, path: LabelPath) -> None:
+    assert place(constructor, aircraft_type) == path
+
+
+def test_the_table_above_covers_every_label_of_the_real_catalog() -> None:
+    if not PHOTOS.exists():
+        pytest.skip("the real photographs are not on this machine")
+    with PHOTOS.open(encoding="utf-8", newline="") as file:
+        seen = {(row["constructor"], row["aircraft_type"]) for row in csv.DictReader(file)}
+    assert seen == {(constructor, text) for constructor, text, _ in rows(REAL_LABELS)}
+
+
+@pytest.mark.parametrize(
+    ("constructor", "aircraft_type", "path"),
+    [
+        ("Airbus Industrie", "A320-214", LabelPath("Airbus", "A320", "A320-200")),
+        ("BOEING", "Boeing 737-8AS", LabelPath("Boeing", "737", "737-800")),
+        ("Boeing", "737\u2011800", LabelPath("Boeing", "737", "737-800")),
+        ("", "Boeing 737-8AS", LabelPath("Boeing", "737", "737-800")),
+        ("", "Airbus Industrie A300B4-605R", LabelPath("Airbus", "A300", "A300-600")),
+        ("", "737-8AS", LabelPath("")),
+        ("", "", LabelPath("")),
+        ("McDonnell_Douglas", "MD-83", LabelPath("McDonnell Douglas")),
+    ],
+)
+def test_constructors_are_read_in_their_spellings(constructor: str, aircraft_type: str, path: LabelPath) -> None:
+    assert place(constructor, aircraft_type) == path
+
+
+# Texts that look like types: numbers, customer codes, suffixes, brackets and stray marks in any mixture.
+PIECES = [*AIRBUS_SERIES, *BOEING_SERIES, "42", "72", "10", "8", "9", "00", "214", "800", "8AS"]
+PIECES += ["MAX", "neo", "N", "NX", "ER", "LR", "F", "SP", "BBJ3", "LCF", "Wedgetail", "Boeing", "Airbus"]
+PIECES += ["-", " ", "(", ")", "\u2011"]
+type_like = st.lists(st.sampled_from(PIECES), max_size=6).map("".join)
+makers = st.sampled_from(["Airbus", "Boeing", "ATR", "", "Military"])
+
+
+@given(makers | st.text(), type_like | st.text())
+def test_a_path_has_no_gaps_and_each_level_begins_with_the_one_above(constructor: str, text: str) -> None:
+    path = place(constructor, text)
+    if path.model is not None:
+        assert path.family is not None
+        assert path.model.startswith(path.family)
+    if path.family is not None:
+        assert path.constructor in ("Airbus", "Boeing", "ATR")
+
+
+@given(makers, type_like)
+def test_the_name_of_a_place_leads_to_the_same_place(constructor: str, text: str) -> None:
+    path = place(constructor, text)
+    name = path.model or path.family
+    if name is not None:
+        assert place(path.constructor, name) == path
+        assert place(path.constructor, f"{path.constructor} {name.lower()}") == path
+
+
+@given(makers, type_like)
+def test_case_and_outer_spaces_do_not_matter(constructor: str, text: str) -> None:
+    assert place(constructor.lower(), f"  {text.lower()} ")[1:] == place(constructor, text)[1:]
+
+
+@given(makers | st.text(), type_like | st.text())
+def test_place_is_the_path_of_what_explain_says_and_the_text_is_kept(constructor: str, text: str) -> None:
+    label = explain(constructor, text)
+    assert label.path == place(constructor, text)
+    assert label.text == text
+    assert label.why
+    assert all(sentence.endswith(".") for sentence in label.why)
+
+
+@given(makers, type_like)
+def test_the_icao_designator_leads_to_the_same_family(constructor: str, text: str) -> None:
+    label = explain(constructor, text)
+    if label.icao in DESIGNATORS:
+        assert DESIGNATORS[label.icao][0] == label.path.family
+        assert explain(constructor, label.icao).path.family in (None, label.path.family)
+
+
+@pytest.mark.parametrize("winglets", ["(WL)", "(SL)", "(SSWL)", " (SS)"])
+@pytest.mark.parametrize("text", ["737-8AS", "A320-214", "757-2Q8", "767-36N(ER)", "A321-211(P2F)", "737-4Q8(SF)"])
+def test_winglets_change_nothing(text: str, winglets: str) -> None:
+    assert explain(maker(text), text + winglets)[1:4] == explain(maker(text), text)[1:4]
+
+
+@pytest.mark.parametrize("model", sorted(model for _, models in DESIGNATORS.values() for model in models))
+def test_each_model_that_has_a_designator_is_a_model_of_the_tree_except_what_the_tree_joins(model: str) -> None:
+    path = place(maker(model), model)
+    assert path.model == model or model == "42-320"  # certified as a model of its own, flown as a 42-300
+
+
+@pytest.mark.parametrize("designator", sorted(set(DESIGNATORS) - {"A318", "A319", "A320", "A321", "B737"}))
+def test_a_designator_may_stand_for_the_type(designator: str) -> None:
+    label = explain(maker(designator), designator)
+    family, models = DESIGNATORS[designator]
+    assert label.path.family == family
+    assert label.path.model == (models[0] if len(models) == 1 else None)
+    assert label.icao == designator
+
+
+@pytest.mark.parametrize(
+    ("text", "constructor"),
+    [
+        ("737-8AS", "Boeing"),
+        ("A321-271NX", "Airbus"),
+        ("BD-500-1A10", "Airbus"),
+        ("CS300", "Airbus"),
+        ("72-600", "ATR"),
+        ("KC-46A", "Boeing"),
+        ("Boeing 314 Clipper", "Boeing"),
+        ("BBJ2", "Boeing"),
+        ("A319/A320/A321", "Airbus"),
+        ("A320-214, A321-211", "Airbus"),
+        ("DHC-8-402", ""),
+        ("MD-83", ""),
+        ("holiday", ""),
+        ("", ""),
+    ],
+)
+def test_the_type_alone_tells_its_maker_where_only_one_makes_it(text: str, constructor: str) -> None:
+    assert maker(text) == constructor
+
+
+@pytest.mark.parametrize(
+    "dash",
+    ["-", "--", " - ", *"\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u2212\ufe58\ufe63\uff0d", "\u00ad-", "\u200b-"],
+)
+def test_any_dash_will_do_and_what_nobody_sees_does_not_count(dash: str) -> None:
+    assert explain("Boeing", f"737{dash}8AS").path.model == "737-800"
+    assert explain("Airbus", f"A321{dash}271NX").path.model == "A321neo"
