@@ -91,7 +91,7 @@ class StopLater(io.StringIO):
 def train_here(recipe_name: str, changes: Sequence[str], folder: Path) -> dict[str, float]:
     """Return photos per second of training, and the seconds until its first step was done."""
     from planespotter_training import recipes
-    from planespotter_training.train import train
+    from planespotter_training.loop.train import train
 
     began = time.perf_counter()
     recipe = recipes.load(recipe_name, (*AS_IT_IS, *changes))
@@ -114,7 +114,7 @@ def device() -> dict[str, Any]:
     """Return what JAX trains on here, and its ceiling in operations per second."""
     import jax
 
-    from planespotter_training import devices
+    from planespotter_training.loop import devices
 
     kind = "cpu" if jax.default_backend() == "cpu" else "gpu"
     dtype = devices.compute_type("auto")
@@ -129,8 +129,9 @@ def device() -> dict[str, Any]:
 def operations(recipe_name: str, changes: Sequence[str]) -> float:
     """Return the operations of one photo in a step of training."""
     from planespotter_models import LabelTree
-    from planespotter_training import checkpoint, recipes
-    from planespotter_training.network import flops
+    from planespotter_training import recipes
+    from planespotter_training.network import checkpoint
+    from planespotter_training.network.model import flops
 
     recipe = recipes.load(recipe_name, (*AS_IT_IS, *changes))
     tree = LabelTree({"Airbus": {"A320": [], "A330": []}, "Boeing": {"737": [], "747": []}})
@@ -187,8 +188,8 @@ def _pytorch_rate(torch: Any, recipe: Any, place: Any, order: Any) -> float:
 
 def _pytorch_network(torch: Any, recipe: Any) -> Any:
     """Return the trunk of VGG16 with one head, as the recipe has it; what comes before `train_from` does not learn."""
-    from planespotter_training.network import BLOCKS
-    from planespotter_training.recipes.recipe import LAYERS
+    from planespotter_training.network.model import BLOCKS
+    from planespotter_training.recipes.config import LAYERS
 
     nn = torch.nn
     layers, channels, place = [], 3, 0

@@ -15,9 +15,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from planespotter_training import devices, pretrained, recipes
+from planespotter_training import recipes
 from planespotter_training.errors import TrainingError
-from planespotter_training.train import train
+from planespotter_training.loop import devices
+from planespotter_training.loop.train import train
+from planespotter_training.network import pretrained
 
 PARTS: Mapping[str, Sequence[str]] = {
     "the largest value of each feature, and its mean": ("pooling=average",),

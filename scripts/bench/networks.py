@@ -32,9 +32,9 @@ def random_bundle(height: int, width: int, channels: float) -> Bundle:
     # Not above: processes that send import this package too, and need none of it.
     import jax
 
-    from planespotter_training.export import as_function, serialise
-    from planespotter_training.int8 import choose_ranges
-    from planespotter_training.network import Classifier
+    from planespotter_training.export.export import as_function, serialise
+    from planespotter_training.export.int8_calibration import choose_ranges
+    from planespotter_training.network.model import Classifier
 
     function, weights = as_function(Classifier(TREE.heads, width=channels, norm=False))
     made = Bundle(

@@ -25,8 +25,8 @@ from planespotter_models import (
 )
 from planespotter_models.bundle_format import _canonical, _sha256
 from planespotter_models.weight_quantization import SMALLEST, pack, unpack
-from planespotter_training.export import as_function, serialise
-from planespotter_training.network import Classifier
+from planespotter_training.export.export import as_function, serialise
+from planespotter_training.network.model import Classifier
 
 
 @pytest.fixture

@@ -78,8 +78,9 @@ def train(
         raise typer.BadParameter("--ladder has four recipes of its own: leave --recipe out.", param_hint="--recipe")
     from rich.console import Console
 
-    from planespotter_training import devices, pretrained
-    from planespotter_training import train as training
+    from planespotter_training.loop import devices
+    from planespotter_training.loop import train as training
+    from planespotter_training.network import pretrained
 
     console = Console(stderr=True)
     names = _listed(constructors)
@@ -88,7 +89,7 @@ def train(
     limit = None if memory is None else int(memory * 2**30)
     devices.initialise()
     if ladder:
-        from planespotter_training.ladder import climb
+        from planespotter_training.reports.baseline_ladder import climb
 
         complete = climb(
             catalog,
@@ -132,7 +133,7 @@ def show_recipes(
     from rich.markup import escape
     from rich.table import Table
 
-    from planespotter_training.recipes.recipe import described
+    from planespotter_training.recipes.config import described
 
     table = Table.grid(padding=(0, 2))
     if not name:
@@ -189,8 +190,8 @@ def export(
     """
     from rich.console import Console
 
-    from planespotter_training import export as exporting
-    from planespotter_training.evaluate import table
+    from planespotter_training.evaluation.evaluate import table
+    from planespotter_training.export import export as exporting
 
     if calibrate is not None and not int8:
         raise typer.BadParameter("Photos are needed for 8 bits only: add --int8.", param_hint="--calibrate")
@@ -246,8 +247,8 @@ def evaluate(
     from rich.console import Console
 
     from planespotter_models import EngineChoice, read_bundle
-    from planespotter_training import evaluate as evaluation
-    from planespotter_training.split import SPLITS
+    from planespotter_training.data.split import SPLITS
+    from planespotter_training.evaluation import evaluate as evaluation
 
     if split not in (*SPLITS, "all"):
         raise typer.BadParameter(f"{split!r} is none of {', '.join(SPLITS)}, all.", param_hint="--split")
@@ -257,10 +258,11 @@ def evaluate(
         raise typer.BadParameter("A control is shown in the report: give a folder with --out.", param_hint="--control")
     console = Console(stderr=True)
     if out is not None:
-        from planespotter_training import report, results
-        from planespotter_training.control import check_control
+        from planespotter_training.evaluation import output_files
+        from planespotter_training.evaluation.baseline import check_control
+        from planespotter_training.reports import evaluation_report
 
-        results.check_free(out)
+        output_files.check_free(out)
         for path in control or ():
             check_control(path, read_bundle(bundle))
     found = evaluation.evaluate(bundle, catalog, split, console, only_source or (), airline or (), engine)
@@ -271,7 +273,7 @@ def evaluate(
     for line in evaluation.remarks(found):
         typer.echo(line, err=True)
     if out is not None:
-        report.write(found, control or (), out, console)
+        evaluation_report.write(found, control or (), out, console)
         typer.echo(f"Wrote {out / 'report.html'}, metrics.json and answers.csv.", err=True)
 
 
@@ -294,7 +296,7 @@ def compare(
     """
     from rich.console import Console
 
-    from planespotter_training import compare as comparing
+    from planespotter_training.reports import compare_runs as comparing
 
     if len(folders) < 2:
         raise typer.BadParameter("Name two folders or more to compare.", param_hint="FOLDERS")

@@ -35,8 +35,8 @@ from planespotter_models.engines import base as engines
 from planespotter_models.engines.base import EngineChoice, choose, divide
 from planespotter_scraping.sample_site.drawing import draw
 from planespotter_scraping.sample_site.photos import collection
-from planespotter_training.export import as_function, by_platform, in_bfloat16, serialise
-from planespotter_training.network import Classifier
+from planespotter_training.export.export import as_function, by_platform, in_bfloat16, serialise
+from planespotter_training.network.model import Classifier
 
 TREE = LabelTree({"Airbus": {"A320": [], "A380": []}, "Boeing": {"737": ["737-700", "737-800"], "747": []}})
 HEIGHT, WIDTH = 64, 96

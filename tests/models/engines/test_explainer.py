@@ -13,8 +13,8 @@ from flax import nnx
 from planespotter_models import Bundle, BundleError, Label, read_bundle, write_bundle
 from planespotter_models.architecture import BGR_MEAN
 from planespotter_models.engines.explainer import Explainer
-from planespotter_training import export
-from planespotter_training.network import BLOCKS, Classifier
+from planespotter_training.export import export
+from planespotter_training.network.model import BLOCKS, Classifier
 
 HEIGHT, WIDTH = 32, 64
 

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from planespotter_training.errors import TrainingError
-from planespotter_training.recipes.recipe import Recipe
+from planespotter_training.recipes.config import Recipe
 
 LADDER = ("scratch", "scratch-augmented", "frozen", "fine-tuned")
 """The steps of the original project, in its order."""
@@ -18,7 +18,7 @@ NO = ("0", "false", "no", "off")
 
 def names() -> list[str]:
     """Return the names of all recipes."""
-    return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__) if module.name != "recipe")
+    return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__) if module.name != "config")
 
 
 def settings() -> list[str]:

@@ -28,7 +28,7 @@ with the ImageNet weights: resolution of 288 x 192 px (without it: height=96 wid
 (layer_decay=1), heads first, then block after block (unfreeze_epochs=0).
 """
 
-from planespotter_training.recipes.recipe import Recipe
+from planespotter_training.recipes.config import Recipe
 
 RECIPE = Recipe(
     height=192,

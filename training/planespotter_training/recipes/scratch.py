@@ -19,7 +19,7 @@ Not as in the original, in all four steps:
   many layers hardly learn from random weights.
 """
 
-from planespotter_training.recipes.recipe import Recipe
+from planespotter_training.recipes.config import Recipe
 
 RECIPE = Recipe(
     height=150,

@@ -42,7 +42,7 @@ chance: the mixed sources resemble it and hold more of the other constructor. Wi
 well in the end; the mixed source may pay a few points for it.
 """
 
-from planespotter_training.recipes.recipe import Recipe
+from planespotter_training.recipes.config import Recipe
 
 RECIPE = Recipe(
     height=64,

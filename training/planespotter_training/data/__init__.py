@@ -1,0 +1,1 @@
+"""Data: from catalog rows to label tree, splits, examples and augmented batches."""

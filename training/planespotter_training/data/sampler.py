@@ -1,0 +1,59 @@
+"""The order in which training photos are drawn: a grain pipeline whose position can be saved and restored."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import grain
+import numpy as np
+
+from planespotter_training.data.dataset import Examples
+
+
+def batches(
+    examples: Examples,
+    *,
+    batch_size: int,
+    source_balance: float,
+    type_balance: float = 1.0,
+    seed: int,
+    own: slice | None = slice(None),
+) -> Any:
+    """Return a grain DatasetIterator over endless batches, drawn from each source and type by its share.
+
+    A source with n photos is drawn in proportion to n ** source_balance: 1 is in proportion to its photos, 0 is all
+    sources alike. Within it, a type with n photos is drawn in proportion to n ** type_balance. A batch is a dict of
+    `masks`, `constructor_weights` and `index` [batch], and of `photos` uint8 [own part of the batch, height, width, 3]:
+    decoded here, for the part that this process computes, or left out if `own` is None.
+    """
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for index, (source, label) in enumerate(zip(examples.sources, examples.labels, strict=True)):
+        groups.setdefault((source,) if type_balance == 1 else (source, *label), []).append(index)
+    weights = np.array([_weight(groups, key, source_balance, type_balance) for key in groups])
+
+    def fetch(index: Any) -> dict[str, Any]:
+        batch = {
+            "index": index,
+            "masks": examples.masks[index],
+            "constructor_weights": examples.constructor_weights[index],
+        }
+        if own is not None:
+            batch["photos"] = np.stack([examples.pixels(int(one)) for one in index[own]])
+        return batch
+
+    def draw(indices: Sequence[int], number: int) -> Any:
+        return grain.MapDataset.source(indices).seed(seed + number).shuffle().repeat()
+
+    drawn = [draw(indices, number) for number, indices in enumerate(groups.values())]
+    mixed = grain.MapDataset.mix(drawn, weights=(weights / weights.sum()).tolist()) if len(drawn) > 1 else drawn[0]
+    dataset = mixed.batch(batch_size).map(fetch)
+    return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=os.cpu_count() or 1, prefetch_buffer_size=4)))
+
+
+def _weight(
+    groups: dict[tuple[str, ...], list[int]], key: tuple[str, ...], source_balance: float, type_balance: float
+) -> float:
+    """Return how often the group `key` is drawn: its source's weight, times the group's share in its source."""
+    of_source = [len(indices) for other, indices in groups.items() if other[0] == key[0]]
+    share = len(groups[key]) ** type_balance / sum(n**type_balance for n in of_source)
+    return float(sum(of_source) ** source_balance * share)

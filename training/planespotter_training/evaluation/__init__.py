@@ -1,0 +1,1 @@
+"""Evaluation: predictions, scoring, metrics with confidence intervals, and calibration."""

@@ -1,0 +1,24 @@
+"""Run a network in training over examples, in order, every photo once."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planespotter_training.data.dataset import Examples
+
+BATCH = 64
+
+
+def predict(
+    step: Callable[[NDArray[np.uint8]], Mapping[str, object]], examples: Examples
+) -> dict[str, NDArray[np.floating]]:
+    """Return log-probabilities [n, classes] per head; `step` takes photos uint8 [BATCH, height, width, 3]."""
+    parts: dict[str, list[NDArray[np.floating]]] = {}
+    for start in range(0, len(examples), BATCH):
+        photos = np.stack([examples.pixels(i) for i in range(start, min(start + BATCH, len(examples)))])
+        padded = np.zeros((BATCH, *photos.shape[1:]), np.uint8)
+        padded[: len(photos)] = photos
+        for head, output in step(padded).items():
+            parts.setdefault(head, []).append(np.asarray(output)[: len(photos)])
+    return {head: np.concatenate(outputs) for head, outputs in parts.items()}

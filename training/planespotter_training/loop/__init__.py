@@ -1,0 +1,1 @@
+"""The training loop: optimizer, devices, train step and run preparation."""

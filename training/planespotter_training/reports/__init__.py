@@ -1,0 +1,1 @@
+"""Reports: evaluation reports, run comparisons, the baseline ladder, charts and heat maps."""
