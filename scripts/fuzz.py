@@ -37,7 +37,7 @@ from PIL import Image
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_models import PhotoError, decode_photo, write_bundle
-from planespotter_server.errors import CODES, DOMAIN
+from planespotter_server.rpc.status import CODES, DOMAIN
 
 HEIGHT, WIDTH = 64, 96
 # What no caller may read.

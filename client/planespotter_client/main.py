@@ -20,7 +20,7 @@ from typer.core import TyperGroup
 # Room, and the extra that its commands need (None: the base installation is enough).
 ROOMS = {"scraping": "scraping", "training": "training", "server": "server", "client": None}
 # Parts of a room that need one of their own.
-PARTS = {"planespotter_client.web": "web", "planespotter_server.tracing": "tracing"}
+PARTS = {"planespotter_client.web": "web", "planespotter_server.observability.tracing": "tracing"}
 
 
 class Commands(TyperGroup):
@@ -109,7 +109,9 @@ def missing_extra(error: ModuleNotFoundError) -> str | None:
         package = module.partition(".")[0]
         if package.startswith("planespotter_"):
             extra = ROOMS.get(package.removeprefix("planespotter_")) or extra
-        extra = PARTS.get(".".join(module.split(".")[:2])) or extra
+        for part, part_extra in PARTS.items():
+            if f"{module}.".startswith(f"{part}."):
+                extra = part_extra
         frame = frame.tb_next
     return extra
 

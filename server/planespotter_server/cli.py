@@ -205,7 +205,7 @@ def serve(
     # What follows takes seconds to import, and a process that is the first of its container ignores SIGTERM till then.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
-    from planespotter_server.logs import configure_logs
+    from planespotter_server.observability.logging import configure_logs
     from planespotter_server.server import event_loop, serve
     from planespotter_server.settings import load_settings
 
@@ -245,7 +245,7 @@ def new(
     The client reads it from a file (planespotter classify --token-file archive.token) or from the variable
     PLANESPOTTER_TOKEN. A server that runs takes it within a second.
     """
-    from planespotter_server.tokens import add_token, secret_file
+    from planespotter_server.auth.tokens import add_token, secret_file
 
     if out is None:
         typer.echo(add_token(tokens, name, max_calls, photos_per_second))
@@ -261,7 +261,7 @@ def list_tokens(tokens: TokensFile) -> None:
 
     Example: planespotter token list --tokens tokens.txt
     """
-    from planespotter_server.tokens import read_tokens
+    from planespotter_server.auth.tokens import read_tokens
 
     for token in read_tokens(tokens).values():
         limits = [
@@ -277,7 +277,7 @@ def revoke(name: Name, tokens: TokensFile) -> None:
 
     Example: planespotter token revoke archive --tokens tokens.txt
     """
-    from planespotter_server.tokens import revoke_token
+    from planespotter_server.auth.tokens import revoke_token
 
     revoke_token(tokens, name)
     typer.echo(f"The token of {name} is revoked.", err=True)

@@ -19,22 +19,22 @@ import planespotter_models
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_models import Bundle, Engine, load_engine, read_bundle
-from planespotter_server.admission import Admission
-from planespotter_server.classifier import Classifier, untraced
-from planespotter_server.clients import Clients
-from planespotter_server.exposure import check_exposure
-from planespotter_server.interceptor import Outermost
-from planespotter_server.library import Library
-from planespotter_server.metrics import Metrics, Page
-from planespotter_server.screen import screen
-from planespotter_server.service import ClassifierService
+from planespotter_server.auth.authentication import Clients
+from planespotter_server.auth.tls import credentials
+from planespotter_server.auth.tokens import Tokens
+from planespotter_server.auth.transport_policy import check_exposure
+from planespotter_server.banner import screen
+from planespotter_server.models.repository import Library
+from planespotter_server.observability.metrics import Metrics, Page
+from planespotter_server.rpc.interceptor import Outermost
+from planespotter_server.rpc.service import ClassifierService
+from planespotter_server.serving.concurrency import Admission
+from planespotter_server.serving.served_model import Classifier, untraced
+from planespotter_server.serving.thread_priority import give_way
 from planespotter_server.settings import ServerError, Settings
-from planespotter_server.threads import give_way
-from planespotter_server.tls import credentials
-from planespotter_server.tokens import Tokens
 
 if TYPE_CHECKING:
-    from planespotter_server.tracing import Tracing
+    from planespotter_server.observability.tracing import Tracing
 
 SERVICE = pb.DESCRIPTOR.services_by_name["ClassifierService"].full_name
 
@@ -74,7 +74,7 @@ class Server:
             self._tls = credentials(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
         self._tracing: Tracing | None = None
         if settings.otlp_endpoint:
-            from planespotter_server import tracing  # what it needs is an extra
+            from planespotter_server.observability import tracing  # what it needs is an extra
 
             self._tracing = tracing.Tracing(settings.otlp_endpoint)
         self._outermost = Outermost(

@@ -12,7 +12,7 @@ import trustme
 from planespotter_client import BadRequestError, NotAllowedError, PlaneSpotter, UnavailableError, WrongServerError
 from planespotter_client._security import is_loopback, security
 from planespotter_client.main import main
-from planespotter_server.tokens import add_token
+from planespotter_server.auth.tokens import add_token
 
 Paint = Callable[..., bytes]
 

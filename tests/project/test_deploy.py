@@ -20,8 +20,8 @@ import yaml  # type: ignore[import-untyped]
 
 from planespotter_client.main import build_app
 from planespotter_models import Level
-from planespotter_server.errors import CODES
-from planespotter_server.metrics import Metrics
+from planespotter_server.observability.metrics import Metrics
+from planespotter_server.rpc.status import CODES
 from planespotter_server.settings import PREFIX, Settings, load_settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]

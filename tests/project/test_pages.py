@@ -10,7 +10,7 @@ from google.rpc.code_pb2 import Code
 from scripts import document
 
 import planespotter_client
-from planespotter_server.errors import CODES
+from planespotter_server.rpc.status import CODES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [

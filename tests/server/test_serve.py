@@ -29,8 +29,8 @@ from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_client.main import main
 from planespotter_models import decode_photo, decode_prediction, read_bundle, write_bundle
-from planespotter_server import classifier
 from planespotter_server.server import serve
+from planespotter_server.serving import served_model
 from planespotter_server.settings import ServerError, load_settings
 
 SERVE = [sys.executable, "-m", "planespotter_client.main", "serve"]
@@ -432,8 +432,8 @@ async def test_it_has_decoded_and_answered_before_it_says_that_it_serves(
         happened.append("serving")
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(classifier, "decode_photo", decoding)
-    monkeypatch.setattr(classifier, "decode_prediction", answering)
+    monkeypatch.setattr(served_model, "decode_photo", decoding)
+    monkeypatch.setattr(served_model, "decode_prediction", answering)
     settings = load_settings(None, port=0, batch_sizes="1", model=tiny_bundle, drain_seconds=0.0)
     assert await serve(settings, serving) == 0
     assert happened == ["JPEG", "answered", "PNG", "answered", "WEBP", "answered", "serving"]

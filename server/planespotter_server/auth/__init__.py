@@ -1,0 +1,1 @@
+"""Authentication: tokens, TLS, rate limits and where the server may listen."""

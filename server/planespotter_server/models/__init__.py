@@ -1,0 +1,1 @@
+"""Models: the registry of loaded versions and the model repository on disk."""

@@ -1,0 +1,1 @@
+"""RPC: the gRPC service, interceptor, status mapping and message converters."""

@@ -1,0 +1,1 @@
+"""Serving: admission control, dynamic batching, streams and concurrency limits; knows no gRPC."""

@@ -1,0 +1,116 @@
+"""Traces: what OpenTelemetry hears of a call, at a collector over loopback."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import grpc
+import pytest
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from planespotter.v1 import classifier_pb2 as pb
+from planespotter.v1 import classifier_pb2_grpc as pb_grpc
+from planespotter_client import main
+
+Serve = Callable[..., Awaitable[grpc.aio.Channel]]
+Paint = Callable[..., bytes]
+
+CALLER_TRACE, CALLER_SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+class Collector(trace_service_pb2_grpc.TraceServiceServicer):
+    """Keeps the spans that it gets; `address` is where."""
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+        self.services: set[str] = set()
+        self.address = ""
+
+    async def Export(  # noqa: N802
+        self, request: trace_service_pb2.ExportTraceServiceRequest, context: object
+    ) -> trace_service_pb2.ExportTraceServiceResponse:
+        for resource in request.resource_spans:
+            self.services |= {
+                one.value.string_value for one in resource.resource.attributes if one.key == "service.name"
+            }
+            for scope in resource.scope_spans:
+                self.spans += scope.spans
+        return trace_service_pb2.ExportTraceServiceResponse()
+
+    def named(self, name: str) -> list[Span]:
+        return [span for span in self.spans if span.name == name]
+
+    def below(self, parent: Span) -> list[Span]:
+        children = [span for span in self.spans if span.parent_span_id == parent.span_id]
+        return sorted(children, key=lambda span: span.start_time_unix_nano)
+
+
+@pytest.fixture
+async def collector() -> AsyncIterator[Collector]:
+    collecting = Collector()
+    server = grpc.aio.server()
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collecting, server)  # type: ignore[no-untyped-call]
+    collecting.address = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    yield collecting
+    await server.stop(None)
+
+
+def attributes(span: Span) -> dict[str, str | int]:
+    return {one.key: one.value.string_value or one.value.int_value for one in span.attributes}
+
+
+async def test_a_call_is_a_span_of_its_callers_trace_and_has_one_for_each_step_of_its_photo(
+    serve: Serve, paint: Paint, collector: Collector
+) -> None:
+    channel = await serve(otlp_endpoint=collector.address)
+    metadata = (("traceparent", f"00-{CALLER_TRACE}-{CALLER_SPAN}-01"), ("x-request-id", "job-7"))
+    await pb_grpc.ClassifierServiceStub(channel).Classify(pb.ClassifyRequest(photo=paint("747")), metadata=metadata)
+    await channel.server.stop()  # type: ignore[attr-defined]  # it sends what it has before it ends
+
+    [call] = collector.named("planespotter.v1.ClassifierService/Classify")
+    assert (call.trace_id.hex(), call.parent_span_id.hex()) == (CALLER_TRACE, CALLER_SPAN)
+    assert attributes(call)["planespotter.request_id"] == "job-7"
+    assert attributes(call)["rpc.grpc.status_code"] == 0
+    [photo] = collector.below(call)
+    assert photo.name == "photo"
+    steps = collector.below(photo)
+    assert [step.name for step in steps] == ["decode", "queue", "device"]
+    assert all(step.trace_id == call.trace_id for step in steps)
+    moments = [moment for step in steps for moment in (step.start_time_unix_nano, step.end_time_unix_nano)]
+    assert moments == sorted(moments)
+    assert collector.services == {"planespotter"}
+
+
+async def test_each_photo_of_a_stream_has_its_own_span_also_one_that_fails(
+    serve: Serve, paint: Paint, collector: Collector
+) -> None:
+    channel = await serve(otlp_endpoint=collector.address)
+    requests = [pb.StreamClassifyRequest(photo=photo) for photo in (paint("747"), b"no photo", paint("A380"))]
+    stub = pb_grpc.ClassifierServiceStub(channel)
+    assert len([answer async for answer in stub.StreamClassify(iter(requests))]) == 3
+    await channel.server.stop()  # type: ignore[attr-defined]
+
+    [call] = collector.named("planespotter.v1.ClassifierService/StreamClassify")
+    photos = collector.below(call)
+    assert [photo.name for photo in photos] == ["photo"] * 3
+    assert sorted(len(collector.below(photo)) for photo in photos) == [0, 3, 3]
+    [failed] = [photo for photo in photos if not collector.below(photo)]
+    assert "no photo" not in str(failed), "what went wrong is not told to the collector"
+
+
+async def test_a_collector_that_is_not_there_costs_no_answer(serve: Serve, paint: Paint) -> None:
+    channel = await serve(otlp_endpoint="http://127.0.0.1:1")
+    stub = pb_grpc.ClassifierServiceStub(channel)
+    assert (await stub.Classify(pb.ClassifyRequest(photo=paint("747")))).HasField("classification")
+    async with asyncio.timeout(60):
+        await channel.server.stop()  # type: ignore[attr-defined]
+    assert not [thread.name for thread in threading.enumerate() if "Otel" in thread.name]
+
+
+def test_without_the_extra_the_command_says_which_one_to_install() -> None:
+    code = compile("import not_installed", "tracing.py", "exec")
+    with pytest.raises(ModuleNotFoundError) as missing:
+        exec(code, {"__name__": "planespotter_server.observability.tracing"})
+    assert "pip install 'planespotter[tracing]'" in str(main.sentence(missing.value))

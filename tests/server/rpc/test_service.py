@@ -1,0 +1,726 @@
+"""The service over a real connection: answers, bad input with good neighbours, limits, overload, shutdown."""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+import structlog
+from google.rpc import code_pb2, error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_status import rpc_status
+from numpy.typing import NDArray
+
+from planespotter.v1 import classifier_pb2 as pb
+from planespotter.v1 import classifier_pb2_grpc as pb_grpc
+from planespotter_models import Bundle, Engine
+from planespotter_server.observability.logging import configure_logs
+from planespotter_server.serving import served_model
+
+Serve = Callable[..., Awaitable[grpc.aio.Channel]]
+Until = Callable[[Callable[[], object]], Awaitable[None]]
+Paint = Callable[..., bytes]
+
+
+def service(channel: grpc.aio.Channel) -> "pb_grpc.ClassifierServiceAsyncStub":
+    return pb_grpc.ClassifierServiceStub(channel)
+
+
+def reason(status: Any) -> str:
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    assert info.domain == "planespotter"
+    return str(info.reason)
+
+
+async def failure(call: Awaitable[object]) -> Any:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return caught.value
+
+
+async def status_of(call: Awaitable[object]) -> Any:
+    status = rpc_status.from_call(await failure(call))
+    assert status is not None
+    return status
+
+
+async def stream(channel: grpc.aio.Channel, requests: list[pb.StreamClassifyRequest]) -> dict[str, Any]:
+    call = service(channel).StreamClassify(iter(requests))
+    answers = [answer async for answer in call]
+    assert len(answers) == len(requests)
+    return {answer.photo_id: answer for answer in answers}
+
+
+async def health(channel: grpc.aio.Channel, name: str = "") -> int:
+    answer = await health_pb2_grpc.HealthStub(channel).Check(  # type: ignore[attr-defined]
+        health_pb2.HealthCheckRequest(service=name)
+    )
+    return int(answer.status)
+
+
+def arrived(channel: grpc.aio.Channel) -> int:
+    """Return how many photos the device of the one model that is served was given, or has waiting."""
+    [served_model] = channel.server.service.models.all()  # type: ignore[attr-defined]
+    return int(served_model.waiting) + int(served_model.counters.rows)
+
+
+def waiting(channel: grpc.aio.Channel) -> int:
+    """Return how many photos wait for the device of the one model that is served."""
+    [served_model] = channel.server.service.models.all()  # type: ignore[attr-defined]
+    return int(served_model.waiting)
+
+
+class HeldUp:
+    """An engine that waits for leave before it runs."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.waits = False
+        self.batches: list[NDArray[np.uint8]] = []
+        self.engine = engine
+        self.batch_sizes = engine.batch_sizes
+        self.leave = threading.Event()
+        self.rows = 0
+
+    def run(self, photos: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        self.waits = True
+        assert self.leave.wait(300)
+        self.rows += len(photos)
+        self.batches.append(photos)
+        return self.engine.run(photos)
+
+
+class Broken:
+    """An engine with a bug that would give away a path."""
+
+    batch_sizes = (4,)
+
+    def run(self, photos: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        raise RuntimeError("/etc/secret is not where it was")
+
+
+@pytest.fixture
+def restored_logs() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+async def held_up(loaded: tuple[Bundle, Engine]) -> AsyncIterator[HeldUp]:
+    engine = HeldUp(loaded[1])
+    yield engine
+    engine.leave.set()
+
+
+# Answers
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WebP"])
+async def test_a_photo_is_named_from_constructor_to_model(serve: Serve, paint: Paint, file_format: str) -> None:
+    channel = await serve()
+    request = pb.ClassifyRequest(photo=paint("737 MAX 8", file_format))
+    answer = (await service(channel).Classify(request)).classification
+    assert answer.level == pb.LEVEL_MODEL
+    assert [label.name for label in (answer.constructor, answer.family, answer.model)] == [
+        "Boeing",
+        "737",
+        "737 MAX 8",
+    ]
+    assert 0.9 < answer.model.probability <= answer.family.probability <= answer.constructor.probability <= 1
+    assert not answer.alternatives
+
+
+async def test_where_the_tree_ends_at_the_family_so_does_the_answer(serve: Serve, paint: Paint) -> None:
+    answer = (await service(await serve()).Classify(pb.ClassifyRequest(photo=paint("A380")))).classification
+    assert (answer.level, answer.family.name, answer.model.name) == (pb.LEVEL_FAMILY, "A380", "")
+
+
+async def test_an_unsure_answer_says_so(serve: Serve, paint: Paint) -> None:
+    answer = (await service(await serve()).Classify(pb.ClassifyRequest(photo=paint("nothing known")))).classification
+    assert answer.level == pb.LEVEL_UNKNOWN
+
+
+async def test_alternatives_come_best_first(serve: Serve, paint: Paint) -> None:
+    options = pb.ClassifyOptions(alternatives=3, model_name="tiny")
+    request = pb.ClassifyRequest(photo=paint("A320neo"), options=options)
+    answer = (await service(await serve()).Classify(request)).classification
+    probabilities = [alternative.probability for alternative in answer.alternatives]
+    assert answer.alternatives[0].model == "A320neo"
+    assert len(probabilities) == 3
+    assert probabilities == sorted(probabilities, reverse=True)
+
+
+async def test_a_batch_is_answered_in_request_order(serve: Serve, paint: Paint) -> None:
+    names = ["737-800", "A320neo", "A320-200", "737 MAX 8"] * 4
+    request = pb.BatchClassifyRequest(photos=[paint(name) for name in names])
+    results = (await service(await serve()).BatchClassify(request)).results
+    assert [result.classification.model.name for result in results] == names
+
+
+async def test_every_photo_of_a_stream_gets_its_own_answer(serve: Serve, paint: Paint) -> None:
+    names = ["737-800", "A320neo", "A320-200", "737 MAX 8"] * 25
+    requests = [pb.StreamClassifyRequest(photo_id=f"{i} {name}", photo=paint(name)) for i, name in enumerate(names)]
+    answers = await stream(await serve(stream_window=7), requests)
+    assert {photo_id: answer.classification.model.name for photo_id, answer in answers.items()} == {
+        request.photo_id: name for request, name in zip(requests, names, strict=True)
+    }
+
+
+async def test_a_stream_is_answered_in_order_if_its_first_message_says_so(serve: Serve, paint: Paint) -> None:
+    names = ["737-800", "A320neo", "A320-200"] * 10
+    # Large ones among small ones, so that some take longer than those behind them.
+    requests = [
+        pb.StreamClassifyRequest(
+            photo_id=str(number),
+            photo=paint(name, "PNG", (900, 600) if number % 4 == 0 else (48, 32)),
+            ordering=pb.ORDERING_IN_ORDER if number == 0 else pb.ORDERING_AS_COMPLETED,
+        )
+        for number, name in enumerate(names)
+    ]
+    call = service(await serve()).StreamClassify(iter(requests))
+    answers = [answer async for answer in call]
+    assert [int(answer.photo_id) for answer in answers] == list(range(30))
+    assert [answer.classification.model.name for answer in answers] == names
+
+
+async def test_an_unknown_order_is_refused_and_leaves_no_trace(serve: Serve, paint: Paint) -> None:
+    channel = await serve()
+    call = service(channel).StreamClassify()
+    await call.write(pb.StreamClassifyRequest(photo=paint("747"), ordering=7))  # type: ignore[arg-type]
+    status = await status_of(call.read())
+    assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, "ORDERING_UNKNOWN")
+    async with asyncio.timeout(60):
+        await channel.server.service.room.wait_until_empty()  # type: ignore[attr-defined]
+
+
+async def test_an_answer_comes_while_the_stream_is_still_open(serve: Serve, paint: Paint) -> None:
+    call = service(await serve()).StreamClassify()
+    for name in ("A320neo", "747"):
+        await call.write(pb.StreamClassifyRequest(photo_id=name, photo=paint(name)))
+        answer = await call.read()
+        assert isinstance(answer, pb.StreamClassifyResponse)
+        assert answer.photo_id == name
+    await call.done_writing()
+    assert await call.read() is grpc.aio.EOF
+
+
+async def test_the_model_describes_itself_and_its_limits(serve: Serve) -> None:
+    set_to: dict[str, float] = {
+        "max_photo_pixels": 5,
+        "stream_window": 9,
+        "stream_window_bytes": 2**33,
+        "max_streams": 7,
+    }
+    set_to |= {"queue_photos": 6, "queue_bytes": 2**34, "queue_seconds": 2.5}
+    set_to |= {"max_client_calls": 8, "max_batch_photos": 4}
+    answer = await service(await serve(**set_to)).GetModel(pb.GetModelRequest())
+    assert {name: getattr(answer.limits, name) for name in set_to} == set_to
+    assert answer.model.is_default
+    assert (answer.model.name, answer.model.version) == ("tiny", "1")
+    assert [constructor.name for constructor in answer.model.constructors] == ["Airbus", "Boeing"]
+    assert list(answer.model.constructors[0].families[0].models) == ["A320-200", "A320neo"]
+    assert (answer.model.input_size.height, answer.model.input_size.width) == (32, 48)
+    assert answer.model.metrics[0].photos == 200
+    assert answer.limits.max_photo_bytes == 16 * 1024 * 1024
+
+
+# Bad input
+
+
+@pytest.mark.parametrize("kind", ["empty", "text", "truncated", "huge"])
+async def test_a_bad_photo_is_refused_with_its_reason(
+    serve: Serve, bad_photos: dict[str, tuple[bytes, str]], kind: str
+) -> None:
+    photo, expected = bad_photos[kind]
+    status = await status_of(service(await serve()).Classify(pb.ClassifyRequest(photo=photo)))
+    assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, expected)
+
+
+async def test_bad_photos_of_a_batch_leave_their_neighbours_alone(
+    serve: Serve, paint: Paint, bad_photos: dict[str, tuple[bytes, str]]
+) -> None:
+    photos = [photo for bad, _ in bad_photos.values() for photo in (bad, paint("747"))]
+    results = (await service(await serve()).BatchClassify(pb.BatchClassifyRequest(photos=photos))).results
+    assert [reason(result.error) for result in results[::2]] == [expected for _, expected in bad_photos.values()]
+    assert {result.classification.family.name for result in results[1::2]} == {"747"}
+    violations = error_details_pb2.BadRequest()
+    assert results[2].error.details[1].Unpack(violations)
+    assert violations.field_violations[0].field == "photos[2]"
+
+
+async def test_bad_photos_never_end_a_stream(
+    serve: Serve, paint: Paint, bad_photos: dict[str, tuple[bytes, str]]
+) -> None:
+    requests = {kind: pb.StreamClassifyRequest(photo_id=kind, photo=photo) for kind, (photo, _) in bad_photos.items()}
+    unknown, many = pb.ClassifyOptions(model_name="other"), pb.ClassifyOptions(alternatives=21)
+    long_id = "x" * 257
+    requests |= {
+        "unknown": pb.StreamClassifyRequest(photo_id="unknown", photo=paint("747"), options=unknown),
+        "many": pb.StreamClassifyRequest(photo_id="many", photo=paint("747"), options=many),
+        long_id: pb.StreamClassifyRequest(photo_id=long_id, photo=paint("747")),
+        "good": pb.StreamClassifyRequest(photo_id="good", photo=paint("747")),
+    }
+    answers = await stream(await serve(), list(requests.values()))
+    assert answers.pop("good").classification.family.name == "747"
+    assert {photo_id: reason(answer.error) for photo_id, answer in answers.items()} == {
+        **{kind: expected for kind, (_, expected) in bad_photos.items()},
+        "unknown": "MODEL_NOT_FOUND",
+        "many": "ALTERNATIVES_OUT_OF_RANGE",
+        long_id: "PHOTO_ID_TOO_LONG",
+    }
+
+
+async def test_a_photo_of_too_many_bytes_is_refused_with_both_numbers(serve: Serve, paint: Paint) -> None:
+    photo = paint("747")
+    channel = await serve(max_photo_bytes=100)
+    status = await status_of(service(channel).Classify(pb.ClassifyRequest(photo=photo)))
+    info = error_details_pb2.ErrorInfo()
+    status.details[0].Unpack(info)
+    assert (info.reason, dict(info.metadata)) == ("PHOTO_TOO_LARGE", {"bytes": str(len(photo)), "limit": "100"})
+
+
+async def test_a_message_over_the_limit_is_refused_and_the_server_goes_on(serve: Serve, paint: Paint) -> None:
+    channel = await serve(max_message_bytes=50_000, max_photo_bytes=40_000)
+    error = await failure(service(channel).Classify(pb.ClassifyRequest(photo=bytes(60_000))))
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert await service(channel).Classify(pb.ClassifyRequest(photo=paint("747")))
+
+
+async def test_a_message_over_the_limit_ends_only_its_own_stream(serve: Serve, paint: Paint) -> None:
+    channel = await serve(max_message_bytes=50_000, max_photo_bytes=40_000)
+    good, bad = service(channel).StreamClassify(), service(channel).StreamClassify()
+    await bad.write(pb.StreamClassifyRequest(photo=bytes(60_000)))
+    assert (await failure(bad.read())).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    await good.write(pb.StreamClassifyRequest(photo_id="good", photo=paint("747")))
+    answer = await good.read()
+    assert isinstance(answer, pb.StreamClassifyResponse)
+    assert answer.classification.family.name == "747"
+    await good.done_writing()
+
+
+@pytest.mark.parametrize("alternatives", [-1, 21])
+async def test_alternatives_out_of_range_are_refused(serve: Serve, paint: Paint, alternatives: int) -> None:
+    options = pb.ClassifyOptions(alternatives=alternatives)
+    stub = service(await serve())
+    for call in (
+        stub.Classify(pb.ClassifyRequest(photo=paint("747"), options=options)),
+        stub.BatchClassify(pb.BatchClassifyRequest(photos=[paint("747")], options=options)),
+    ):
+        status = await status_of(call)
+        assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, "ALTERNATIVES_OUT_OF_RANGE")
+
+
+async def test_an_unknown_model_is_not_found(serve: Serve, paint: Paint) -> None:
+    options = pb.ClassifyOptions(model_name="other")
+    stub = service(await serve())
+    for call in (
+        stub.Classify(pb.ClassifyRequest(photo=paint("747"), options=options)),
+        stub.BatchClassify(pb.BatchClassifyRequest(photos=[paint("747")], options=options)),
+        stub.GetModel(pb.GetModelRequest(model_name="other")),
+    ):
+        status = await status_of(call)
+        assert (status.code, reason(status)) == (code_pb2.NOT_FOUND, "MODEL_NOT_FOUND")
+        resource = error_details_pb2.ResourceInfo()
+        assert status.details[1].Unpack(resource)
+        assert resource.resource_name == "other"
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "\U0001f6e9", "\ue000", "\U0010ffff"])
+async def test_a_long_model_name_is_echoed_only_in_part(serve: Serve, paint: Paint, letter: str) -> None:
+    options = pb.ClassifyOptions(model_name=letter * 100_000)
+    channel = await serve()
+    stub = service(channel)
+    statuses = [
+        await status_of(stub.Classify(pb.ClassifyRequest(photo=paint("747"), options=options))),
+        await status_of(stub.BatchClassify(pb.BatchClassifyRequest(photos=[paint("747")], options=options))),
+        await status_of(stub.GetModel(pb.GetModelRequest(model_name=options.model_name))),
+        (await stream(channel, [pb.StreamClassifyRequest(photo=paint("747"), options=options)]))[""].error,
+    ]
+    for status in statuses:
+        info, resource = error_details_pb2.ErrorInfo(), error_details_pb2.ResourceInfo()
+        assert status.details[0].Unpack(info)
+        assert status.details[1].Unpack(resource)
+        assert (status.code, info.reason) == (code_pb2.NOT_FOUND, "MODEL_NOT_FOUND")
+        assert len(info.metadata["model_name"]) == len(resource.resource_name) == 200
+        assert len(status.message) == len(resource.description) < 350
+
+
+NO_MESSAGE = {"a field that never ends": b"\xff\xff\xff", "a length beyond the end": b"\x12\x7f"}
+NO_TEXT = {"a name that is no UTF-8": b"\x0a\x02\xc3\x28"}  # elsewhere field 1 is a photo, which may be any bytes
+
+
+@pytest.mark.parametrize(
+    ("method", "content"),
+    [
+        *((method, content) for method in ("Classify", "BatchClassify") for content in NO_MESSAGE.values()),
+        *(
+            (method, content)
+            for method in ("GetModel", "StreamClassify")
+            for content in (NO_MESSAGE | NO_TEXT).values()
+        ),
+    ],
+)
+async def test_bytes_that_are_no_message_are_a_bad_request_and_no_bug(
+    serve: Serve, capsys: pytest.CaptureFixture[str], restored_logs: None, method: str, content: bytes
+) -> None:
+    configure_logs()
+    channel = await serve()
+    path = f"/planespotter.v1.ClassifierService/{method}"
+    if method == "StreamClassify":
+        call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(path)()
+        await call.write(content)
+        status = await status_of(call.read())
+    else:
+        ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
+        status = await status_of(ask(content))
+    assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, "REQUEST_MALFORMED")
+    assert "DecodeError" not in str(status)
+    assert capsys.readouterr().err == ""
+
+
+async def test_an_overlong_photo_id_comes_back_whole_however_large_the_answer_gets(serve: Serve, paint: Paint) -> None:
+    long_id = "x" * 49_950  # with the status beside it more than max_message_bytes
+    channel = await serve(max_message_bytes=50_000, max_photo_bytes=40_000)
+    answers = await stream(channel, [pb.StreamClassifyRequest(photo_id=long_id, photo=b"")])
+    assert reason(answers[long_id].error) == "PHOTO_ID_TOO_LONG"
+
+
+async def test_a_batch_of_too_many_photos_is_refused(serve: Serve, paint: Paint) -> None:
+    channel = await serve(max_batch_photos=2)
+    status = await status_of(service(channel).BatchClassify(pb.BatchClassifyRequest(photos=[paint("747")] * 3)))
+    assert reason(status) == "BATCH_TOO_LARGE"
+
+
+# Trouble
+
+
+async def test_a_method_that_health_only_names_is_no_bug(
+    serve: Serve, capsys: pytest.CaptureFixture[str], restored_logs: None
+) -> None:
+    configure_logs()
+    channel = await serve()
+    ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/grpc.health.v1.Health/List")
+    status = await status_of(ask(b""))
+    assert (status.code, reason(status)) == (code_pb2.UNIMPLEMENTED, "METHOD_UNKNOWN")
+    assert capsys.readouterr().err == ""
+
+
+async def test_no_exception_text_leaves_the_server(serve: Serve, paint: Paint) -> None:
+    channel = await serve(engine=Broken(), device_failures=100)
+    status = await status_of(service(channel).Classify(pb.ClassifyRequest(photo=paint("747"))))
+    batch = await service(channel).BatchClassify(pb.BatchClassifyRequest(photos=[paint("747")] * 2))
+    streamed = await stream(channel, [pb.StreamClassifyRequest(photo_id=str(i), photo=paint("747")) for i in range(3)])
+    statuses = [status, *(result.error for result in batch.results), *(answer.error for answer in streamed.values())]
+    assert {(status.code, reason(status)) for status in statuses} == {(code_pb2.INTERNAL, "INTERNAL")}
+    assert not any("secret" in str(status) for status in statuses)
+
+
+async def test_what_came_before_a_malformed_message_is_answered_before_the_stream_ends(
+    serve: Serve, paint: Paint
+) -> None:
+    channel = await serve()
+    good, bad = pb.StreamClassifyRequest(photo=paint("747")).SerializeToString(), b"\xff"
+    for _ in range(10):  # it was a matter of chance
+        ask: Any = channel.stream_stream("/planespotter.v1.ClassifierService/StreamClassify")
+        call = ask(iter([good, good, bad, good]))
+        async with asyncio.timeout(60):
+            assert pb.StreamClassifyResponse.FromString(await call.read()).classification.family.name == "747"
+            assert pb.StreamClassifyResponse.FromString(await call.read()).classification.family.name == "747"
+            status = await status_of(call.read())
+        assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, "REQUEST_MALFORMED")
+
+
+async def test_the_log_of_a_bug_holds_no_photo(
+    serve: Serve, paint: Paint, capsys: pytest.CaptureFixture[str], restored_logs: None
+) -> None:
+    configure_logs()
+    channel = await serve(engine=Broken(), device_failures=100)
+    await failure(service(channel).Classify(pb.ClassifyRequest(photo=paint("747"))))
+    [line] = capsys.readouterr().err.splitlines()
+    logged = json.loads(line)
+    assert (logged["event"], len(logged["request_id"])) == ("bug", 32)
+    assert "not where it was" in line
+    assert "JFIF" not in line
+
+
+async def test_a_full_queue_refuses_single_calls_and_says_when_to_return(
+    serve: Serve, paint: Paint, held_up: HeldUp, until: Until
+) -> None:
+    channel = await serve(engine=held_up, queue_photos=2)
+    request = pb.ClassifyRequest(photo=paint("747"))
+    accepted = [asyncio.ensure_future(_classify(channel, request)) for _ in range(2)]
+    await until(lambda: arrived(channel) == 2)
+    status = await status_of(service(channel).Classify(request))
+    assert (status.code, reason(status)) == (code_pb2.RESOURCE_EXHAUSTED, "QUEUE_FULL")
+    assert status.details[1].Is(error_details_pb2.RetryInfo.DESCRIPTOR)
+    held_up.leave.set()
+    assert {answer.family.name for answer in await asyncio.gather(*accepted)} == {"747"}
+
+
+async def test_a_full_queue_makes_streams_wait_and_loses_nothing(serve: Serve, paint: Paint) -> None:
+    channel = await serve(queue_photos=4, stream_window=32)
+    requests = [pb.StreamClassifyRequest(photo_id=str(i), photo=paint("747")) for i in range(60)]
+    for answers in await asyncio.gather(stream(channel, requests), stream(channel, requests)):
+        assert {answer.classification.family.name for answer in answers.values()} == {"747"}
+
+
+async def test_the_device_works_for_nobody_whose_deadline_passed_or_who_left(
+    serve: Serve, paint: Paint, held_up: HeldUp, until: Until
+) -> None:
+    channel = await serve(engine=held_up)
+    request = pb.ClassifyRequest(photo=paint("747"))
+    first = asyncio.ensure_future(_classify(channel, request))
+    await until(lambda: held_up.waits)  # the device has taken the first
+    late = [service(channel).Classify(request, timeout=1) for _ in range(5)]
+    leaving = service(channel).StreamClassify()
+    for number in range(5):
+        await leaving.write(pb.StreamClassifyRequest(photo_id=str(number), photo=paint("747")))
+    for call in late:
+        assert (await failure(call)).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    await until(lambda: waiting(channel) == 5)  # of the stream: those that were late have left
+    leaving.cancel()
+    await until(lambda: waiting(channel) == 0)
+    held_up.leave.set()
+    assert (await first).family.name == "747"
+    await channel.server.drain()  # type: ignore[attr-defined]
+    assert held_up.rows == 1
+
+
+async def test_a_bulk_stream_does_not_starve_a_single_call(
+    serve: Serve, paint: Paint, held_up: HeldUp, until: Until
+) -> None:
+    channel = await serve(engine=held_up, stream_window=64)
+    bulk = [service(channel).StreamClassify() for _ in range(2)]
+    for call in bulk:
+        for number in range(60):
+            await call.write(pb.StreamClassifyRequest(photo_id=str(number), photo=paint("747")))
+    await until(lambda: arrived(channel) == 120)  # one batch is on the device
+    single = asyncio.ensure_future(_classify(channel, pb.ClassifyRequest(photo=paint("A380"))))
+    await until(lambda: arrived(channel) == 121)
+    held_up.leave.set()
+    assert (await single).family.name == "A380"
+    reds = [batch[:, 0, 0, 0].max() for batch in held_up.batches]
+    assert max(reds[:2]) > 200, "the A380, which alone is painted with red, was in the next batch"
+
+
+async def test_one_stream_too_many_is_refused_and_single_calls_go_on(serve: Serve, paint: Paint) -> None:
+    channel = await serve(max_streams=1)
+    first = service(channel).StreamClassify()
+    await first.write(pb.StreamClassifyRequest(photo_id="1", photo=paint("747")))
+    assert await first.read() is not grpc.aio.EOF
+    status = await status_of(service(channel).StreamClassify().read())
+    assert (status.code, reason(status)) == (code_pb2.RESOURCE_EXHAUSTED, "TOO_MANY_STREAMS")
+    assert status.details[1].Is(error_details_pb2.RetryInfo.DESCRIPTOR)
+    assert (await _classify(channel, pb.ClassifyRequest(photo=paint("747")))).family.name == "747"
+    await first.done_writing()
+    assert await first.read() is grpc.aio.EOF
+    assert len(await stream(channel, [pb.StreamClassifyRequest(photo_id="1", photo=paint("747"))])) == 1
+
+
+async def test_one_client_can_have_only_so_many_calls_open(
+    serve: Serve, paint: Paint, held_up: HeldUp, until: Until
+) -> None:
+    channel = await serve(engine=held_up, max_client_calls=2)
+    request = pb.ClassifyRequest(photo=paint("747"))
+    accepted = [asyncio.ensure_future(_classify(channel, request)) for _ in range(2)]
+    await until(lambda: arrived(channel) == 2)
+    status = await status_of(service(channel).Classify(request))
+    assert (status.code, reason(status)) == (code_pb2.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS")
+    assert await health(channel) == health_pb2.HealthCheckResponse.SERVING, "health is never refused"
+    held_up.leave.set()
+    await asyncio.gather(*accepted)
+
+
+async def test_a_full_queue_refuses_without_looking_at_the_photo(
+    serve: Serve, paint: Paint, held_up: HeldUp, monkeypatch: pytest.MonkeyPatch, until: Until
+) -> None:
+    channel = await serve(engine=held_up, queue_photos=1)
+    accepted = asyncio.ensure_future(_classify(channel, pb.ClassifyRequest(photo=paint("747"))))
+    await until(lambda: held_up.waits)
+    monkeypatch.setattr(served_model, "decode_photo", lambda *_: pytest.fail("it was decoded"))
+    status = await status_of(service(channel).Classify(pb.ClassifyRequest(photo=b"no photo at all")))
+    assert reason(status) == "QUEUE_FULL"
+    held_up.leave.set()
+    await accepted
+
+
+async def test_a_device_that_only_fails_ends_the_service(serve: Serve, paint: Paint) -> None:
+    channel = await serve(engine=Broken(), device_failures=2)
+    request = pb.ClassifyRequest(photo=paint("747"))
+    codes = [(await status_of(service(channel).Classify(request))).code for _ in range(3)]
+    assert codes == [code_pb2.INTERNAL, code_pb2.INTERNAL, code_pb2.UNAVAILABLE]
+    assert channel.server.broken.is_set()  # type: ignore[attr-defined]
+    assert await health(channel) == health_pb2.HealthCheckResponse.NOT_SERVING
+    status = await status_of(service(channel).Classify(request))
+    assert reason(status) == "DEVICE_FAILED"
+    assert status.details[1].Is(error_details_pb2.RetryInfo.DESCRIPTOR)
+
+
+# Several models
+
+
+@pytest.fixture
+async def library(serve: Serve, loaded: tuple[Bundle, Engine]) -> grpc.aio.Channel:
+    """A server of the models a 1, b 2, b 10 and c 1."""
+    channel = await serve(default_model="b")
+    server = channel.server  # type: ignore[attr-defined]
+    server.service.models.put("tiny", {})
+    for name, versions in {"a": ["1"], "b": ["2", "10"], "c": ["1"]}.items():
+        made = {version: replace(loaded[0], name=name, version=version) for version in versions}
+        server.service.models.put(name, {version: server.classifier(one, loaded[1]) for version, one in made.items()})
+    return channel
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "answers"),
+    [("", "", "b 10"), ("", "2", "b 2"), ("b", "", "b 10"), ("b", "10", "b 10"), ("c", "", "c 1")],
+)
+async def test_the_model_that_was_asked_for_answers(
+    library: grpc.aio.Channel, paint: Paint, name: str, version: str, answers: str
+) -> None:
+    options = pb.ClassifyOptions(model_name=name, model_version=version)
+    single = await _classify(library, pb.ClassifyRequest(photo=paint("747"), options=options))
+    batch = await service(library).BatchClassify(pb.BatchClassifyRequest(photos=[paint("747")], options=options))
+    streamed = await stream(library, [pb.StreamClassifyRequest(photo=paint("747"), options=options)])
+    described = await service(library).GetModel(pb.GetModelRequest(model_name=name, model_version=version))
+    for answer in (single, batch.results[0].classification, streamed[""].classification):
+        assert f"{answer.model_name} {answer.model_version}" == answers
+    assert f"{described.model.name} {described.model.version}" == answers
+
+
+async def test_a_version_that_is_not_served_is_not_found(library: grpc.aio.Channel, paint: Paint) -> None:
+    options = pb.ClassifyOptions(model_name="c", model_version="2")
+    status = await status_of(service(library).Classify(pb.ClassifyRequest(photo=paint("747"), options=options)))
+    assert (status.code, reason(status)) == (code_pb2.NOT_FOUND, "MODEL_NOT_FOUND")
+    assert "no version '2' of the model 'c' here; this server serves '1'" in status.message
+
+
+async def test_a_version_that_the_default_model_lacks_is_told_with_its_name(
+    library: grpc.aio.Channel,
+) -> None:
+    status = await status_of(service(library).GetModel(pb.GetModelRequest(model_version="99")))
+    info, resource = error_details_pb2.ErrorInfo(), error_details_pb2.ResourceInfo()
+    assert status.details[0].Unpack(info)
+    assert status.details[1].Unpack(resource)
+    default = (await service(library).GetModel(pb.GetModelRequest())).model.name
+    assert resource.resource_name == info.metadata["model_name"] == default
+    assert info.metadata["model_version"] == "99"
+
+
+@pytest.mark.parametrize("page_size", [0, 1, 2, 3, 4, 10**9])
+async def test_models_are_listed_in_pages(library: grpc.aio.Channel, page_size: int) -> None:
+    listed: list[pb.Model] = []
+    token = ""
+    while True:
+        page = await service(library).ListModels(pb.ListModelsRequest(page_size=page_size, page_token=token))
+        listed += page.models
+        token = page.next_page_token
+        if not token:
+            break
+        assert len(page.models) == page_size
+    assert [f"{model.name} {model.version}" for model in listed] == ["a 1", "b 10", "b 2", "c 1"]
+    assert [model.is_default for model in listed] == [False, True, False, False]
+    assert listed[0].input_size.height == 32
+
+
+async def test_a_page_goes_on_behind_a_model_that_is_gone(library: grpc.aio.Channel) -> None:
+    page = await service(library).ListModels(pb.ListModelsRequest(page_size=2))
+    library.server.service.models.put("b", {})  # type: ignore[attr-defined]
+    page = await service(library).ListModels(pb.ListModelsRequest(page_token=page.next_page_token))
+    assert [model.name for model in page.models] == ["c"]
+
+
+@pytest.mark.parametrize("token", ["x", "eA==", "é", "WzFd", "WyJhIiwgMV0="])
+async def test_a_wrong_page_is_refused(library: grpc.aio.Channel, token: str) -> None:
+    status = await status_of(service(library).ListModels(pb.ListModelsRequest(page_token=token)))
+    assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID")
+    status = await status_of(service(library).ListModels(pb.ListModelsRequest(page_size=-1)))
+    assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, "PAGE_SIZE_NEGATIVE")
+
+
+# Life
+
+
+async def test_while_it_warms_up_it_says_so(serve: Serve, paint: Paint) -> None:
+    channel = await serve(ready=False)
+    assert await health(channel) == health_pb2.HealthCheckResponse.NOT_SERVING
+    status = await status_of(service(channel).GetModel(pb.GetModelRequest()))
+    assert (status.code, reason(status)) == (code_pb2.UNAVAILABLE, "WARMING_UP")
+
+
+async def test_a_drain_answers_all_that_was_taken_and_then_ends_the_streams(
+    serve: Serve, paint: Paint, held_up: HeldUp, until: Until
+) -> None:
+    channel = await serve(engine=held_up)
+    assert await health(channel, "planespotter.v1.ClassifierService") == health_pb2.HealthCheckResponse.SERVING
+    unary = asyncio.ensure_future(_classify(channel, pb.ClassifyRequest(photo=paint("747"))))
+    call = service(channel).StreamClassify()
+    for number in range(10):
+        await call.write(pb.StreamClassifyRequest(photo_id=str(number), photo=paint("747")))
+    await until(lambda: arrived(channel) == 11)
+    draining = asyncio.ensure_future(channel.server.drain())  # type: ignore[attr-defined]
+    async with asyncio.timeout(60):
+        while await health(channel) != health_pb2.HealthCheckResponse.NOT_SERVING:
+            pass
+    status = await status_of(service(channel).Classify(pb.ClassifyRequest(photo=paint("747"))))
+    assert (status.code, reason(status)) == (code_pb2.UNAVAILABLE, "SHUTTING_DOWN")
+    word = await call.read()
+    assert isinstance(word, pb.StreamClassifyResponse)
+    assert (word.WhichOneof("outcome"), word.going_away.read_count) == ("going_away", 10)
+    held_up.leave.set()
+    await draining
+    assert (await unary).family.name == "747"
+    answers = [await call.read() for _ in range(10)]
+    assert {answer.photo_id for answer in answers if isinstance(answer, pb.StreamClassifyResponse)} == set(
+        map(str, range(10))
+    )
+    assert await call.read() is grpc.aio.EOF
+    assert await call.code() is grpc.StatusCode.OK
+
+
+async def _classify(channel: grpc.aio.Channel, request: pb.ClassifyRequest) -> pb.Classification:
+    return (await service(channel).Classify(request)).classification
+
+
+async def test_whoever_watches_health_or_reflects_does_not_hold_up_a_stop(serve: Serve) -> None:
+    channel = await serve()
+    untyped: Any = channel
+    watch = health_pb2_grpc.HealthStub(untyped).Watch(health_pb2.HealthCheckRequest())  # type: ignore[attr-defined]
+    assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+    reflection: Any = reflection_pb2_grpc.ServerReflectionStub(untyped).ServerReflectionInfo
+    reflect = reflection()
+    await reflect.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+    await reflect.read()
+    await channel.server.stop(grace=86_400)  # type: ignore[attr-defined]
+    for call in (watch, reflect):
+        assert await call.read() is grpc.aio.EOF
+        assert await call.code() is grpc.StatusCode.OK
+
+
+async def test_a_watcher_that_takes_nothing_keeps_health_from_nothing(serve: Serve, until: Until) -> None:
+    channel = await serve()
+    server: Any = channel.server  # type: ignore[attr-defined]
+    untyped: Any = channel
+    check = health_pb2_grpc.HealthStub(untyped).Check  # type: ignore[attr-defined]
+
+    def frame(kind: int, flags: int, stream: int, content: bytes) -> bytes:
+        return len(content).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + content
+
+    def header(name: bytes, value: bytes) -> bytes:
+        return b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
+
+    headers = {b":method": b"POST", b":scheme": b"http", b":path": b"/grpc.health.v1.Health/Watch", b":authority": b"x"}
+    headers |= {b"te": b"trailers", b"content-type": b"application/grpc"}
+    _, writer = await asyncio.open_connection("127.0.0.1", untyped.port)
+    writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"\0\4" + bytes(4)))  # a window of 0 bytes
+    writer.write(frame(1, 4, 1, b"".join(header(*one) for one in headers.items())) + frame(0, 1, 1, bytes(5)))
+    await until(lambda: server._outermost._onlookers)
+    await server.drain()
+    assert (await check(health_pb2.HealthCheckRequest())).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    writer.close()

@@ -1,0 +1,310 @@
+"""The batcher: every item gets exactly one outcome, its own, and the device is spent on nobody who left."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planespotter_server.rejections import Refusal
+from planespotter_server.serving.batcher import Batcher
+
+
+class Device:
+    """Doubles numbers; refuses a batch that holds a bad number; can be held up to let a queue gather."""
+
+    def __init__(self, bad: Sequence[int] = ()) -> None:
+        self.bad = set(bad)
+        self.batches: list[list[int]] = []
+        self.open = threading.Event()
+        self.open.set()
+
+    def run(self, items: Sequence[int]) -> list[int]:
+        self.open.wait(300)
+        self.batches.append(list(items))
+        if self.bad & set(items):
+            raise ValueError("a bad item")
+        return [2 * item for item in items]
+
+    @property
+    def seen(self) -> list[int]:
+        return [item for batch in self.batches for item in batch]
+
+
+async def let_things_settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_one_item_is_answered_at_once() -> None:
+    batcher = Batcher(Device().run, max_batch=4)
+    assert await batcher.submit(21, "me") == 42
+    await batcher.close()
+
+
+async def test_what_gathers_while_the_device_runs_is_one_batch() -> None:
+    device = Device()
+    batcher = Batcher(device.run, max_batch=4)
+    device.open.clear()
+    tasks = [asyncio.create_task(batcher.submit(n, "me")) for n in range(7)]
+    await let_things_settle()
+    device.open.set()
+    assert await asyncio.gather(*tasks) == [0, 2, 4, 6, 8, 10, 12]
+    assert [len(batch) for batch in device.batches] == [4, 3]
+    await batcher.close()
+
+
+async def test_callers_take_turns() -> None:
+    device = Device()
+    batcher = Batcher(device.run, max_batch=2)
+    device.open.clear()
+    first = asyncio.create_task(batcher.submit(0, "warm"))
+    await let_things_settle()
+    bulk = [asyncio.create_task(batcher.submit(n, "bulk")) for n in range(1, 7)]
+    single = asyncio.create_task(batcher.submit(100, "single"))
+    await let_things_settle()
+    device.open.set()
+    await asyncio.gather(first, *bulk, single)
+    assert device.batches[1] == [1, 100]
+    await batcher.close()
+
+
+async def test_the_device_never_sees_an_item_whose_caller_left() -> None:
+    device = Device()
+    batcher = Batcher(device.run, max_batch=1)
+    device.open.clear()
+    running = asyncio.create_task(batcher.submit(1, "a"))
+    await let_things_settle()
+    leaver = asyncio.create_task(batcher.submit(2, "b"))
+    stayer = asyncio.create_task(batcher.submit(3, "c"))
+    await let_things_settle()
+    leaver.cancel()
+    device.open.set()
+    assert list(await asyncio.gather(running, stayer)) == [2, 6]
+    assert device.seen == [1, 3]
+    await batcher.close()
+
+
+async def test_the_device_never_sees_an_item_whose_deadline_passed() -> None:
+    device = Device()
+    batcher = Batcher(device.run, max_batch=4)
+    with pytest.raises(Refusal) as refused:
+        await batcher.submit(1, "late", deadline=asyncio.get_running_loop().time() - 1)
+    assert refused.value.reason == "DEADLINE_IN_QUEUE"
+    assert device.seen == []
+    await batcher.close()
+
+
+async def test_the_device_never_sees_an_item_for_which_it_never_was_quick_enough() -> None:
+    device = Device()
+    batcher = Batcher(device.run, max_batch=1)
+    device.open.clear()
+    first = asyncio.create_task(batcher.submit(1, "me"))
+    await let_things_settle()
+    asyncio.get_running_loop().call_later(0.2, device.open.set)
+    await first  # which took 0.2 s at least
+    with pytest.raises(Refusal, match="too late for an answer") as refused:
+        await batcher.submit(2, "me", deadline=asyncio.get_running_loop().time() + 0.1)
+    assert refused.value.reason == "DEADLINE_IN_QUEUE"
+    assert device.seen == [1]
+    await batcher.close()
+
+
+async def test_a_bad_item_fails_alone() -> None:
+    device = Device(bad=[2])
+    batcher = Batcher(device.run, max_batch=8)
+    device.open.clear()
+    tasks = [asyncio.create_task(batcher.submit(n, "me")) for n in range(4)]
+    await let_things_settle()
+    device.open.set()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [int, int, ValueError, int]
+    assert outcomes[3] == 6
+    await batcher.close()
+
+
+async def test_an_idle_device_waits_for_company_if_asked_to() -> None:
+    device = Device()
+    batcher = Batcher(device.run, max_batch=3, max_delay=5.0)
+    assert await asyncio.gather(*(batcher.submit(n, n) for n in range(3))) == [0, 2, 4]
+    assert device.batches == [[0, 1, 2]]
+    await batcher.close()
+
+
+async def test_a_lone_item_does_not_wait_for_ever() -> None:
+    batcher = Batcher(Device().run, max_batch=3, max_delay=0.01)
+    assert await batcher.submit(1, "me") == 2
+    await batcher.close()
+
+
+async def test_closing_refuses_what_waits_and_what_comes() -> None:
+    device = Device()
+    batcher = Batcher(device.run, max_batch=1)
+    device.open.clear()
+    tasks = [asyncio.create_task(batcher.submit(n, "me")) for n in range(3)]
+    await let_things_settle()
+    await batcher.close()
+    device.open.set()
+    outcomes = await asyncio.gather(*tasks, batcher.submit(4, "me"), return_exceptions=True)
+    assert [getattr(outcome, "reason", None) for outcome in outcomes] == ["SHUTTING_DOWN"] * 4
+
+
+async def test_a_worker_that_dies_fails_what_waits_and_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    batcher = Batcher(Device().run, max_batch=2)
+
+    def broken() -> list[Any]:
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batcher, "_take", broken)
+        async with asyncio.timeout(60):
+            outcomes = await asyncio.gather(*(batcher.submit(n, "me") for n in range(5)), return_exceptions=True)
+    assert [str(outcome) for outcome in outcomes] == ["a bug"] * 5
+    assert await batcher.submit(21, "me") == 42
+    await batcher.close()
+
+
+async def test_a_batch_that_dies_with_its_worker_is_failed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    batcher = Batcher(Device().run, max_batch=2)
+
+    async def broken(_: Sequence[Any]) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(batcher, "_finish", broken)
+    async with asyncio.timeout(60):
+        outcomes = await asyncio.gather(*(batcher.submit(n, "me") for n in range(5)), return_exceptions=True)
+    assert [str(outcome) for outcome in outcomes] == ["a bug"] * 5
+    await batcher.close()
+
+
+async def test_a_second_batch_goes_along_only_if_it_is_full() -> None:
+    device = Device()
+    batcher = Batcher(device.run, max_batch=2, max_in_flight=2)
+    device.open.clear()
+    tasks = [asyncio.create_task(batcher.submit(1, "me"))]
+    await let_things_settle()
+    tasks.append(asyncio.create_task(batcher.submit(2, "me")))
+    await let_things_settle()
+    assert batcher.counters.batches == 1, "it may still grow while the device is busy"
+    tasks += [asyncio.create_task(batcher.submit(n, "me")) for n in (3, 4)]
+    await let_things_settle()
+    assert batcher.counters.batches == 2
+    device.open.set()
+    assert await asyncio.gather(*tasks) == [2, 4, 6, 8]
+    await batcher.close()
+
+
+async def test_a_device_that_only_fails_is_given_up() -> None:
+    device = Device(bad=range(100))
+    broken: list[str] = []
+    batcher = Batcher(device.run, max_batch=2, max_failures=3, on_broken=lambda: broken.append("broken"))
+    outcomes = await asyncio.gather(*(batcher.submit(n, "me") for n in range(10)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes[:6]] == [ValueError] * 6
+    assert [getattr(outcome, "reason", None) for outcome in outcomes[6:]] == ["DEVICE_FAILED"] * 4
+    assert broken == ["broken"]
+    with pytest.raises(Refusal, match="has failed"):
+        await batcher.submit(1, "me")
+    assert len(device.batches) == 3 + 6
+    await batcher.close()
+
+
+async def test_one_success_in_between_clears_a_device_of_suspicion() -> None:
+    device = Device(bad=[1, 2, 4, 5])
+    broken: list[str] = []
+    batcher = Batcher(device.run, max_batch=1, max_failures=3, on_broken=lambda: broken.append("broken"))
+    await asyncio.gather(*(batcher.submit(n, "me") for n in range(7)), return_exceptions=True)
+    assert not broken
+    assert await batcher.submit(6, "me") == 12
+    await batcher.close()
+
+
+async def test_a_device_that_never_returns_is_given_up() -> None:
+    device = Device()
+    broken = asyncio.Event()
+    batcher = Batcher(device.run, max_batch=1, timeout=0.05, on_broken=broken.set)
+    device.open.clear()
+    outcomes = await asyncio.gather(*(batcher.submit(n, "me") for n in range(3)), return_exceptions=True)
+    device.open.set()
+    assert [getattr(outcome, "reason", None) for outcome in outcomes] == ["DEVICE_FAILED"] * 3
+    assert broken.is_set()
+    await batcher.close()
+
+
+# A step: who submits how many items, what comes of each of them, and how long the world goes on before the next step.
+# "leaves" is given up by its caller at once, "leaves later" at some time, perhaps when the device has it; "soon" has a
+# deadline that passes at some time.
+FATES = ["good", "good", "good", "good", "bad", "overdue", "leaves", "leaves later", "soon"]
+STEPS = st.lists(
+    st.tuples(
+        st.integers(0, 3),
+        st.lists(st.sampled_from(FATES), min_size=1, max_size=6),
+        st.sampled_from([0, 0, 1, 5]),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    steps=STEPS,
+    max_batch=st.integers(1, 5),
+    max_delay=st.sampled_from([0.0, 0.0, 0.001]),
+    max_in_flight=st.integers(1, 3),
+)
+def test_every_item_gets_exactly_its_own_outcome(
+    steps: list[tuple[int, list[str], int]], max_batch: int, max_delay: float, max_in_flight: int
+) -> None:
+    async def scenario() -> None:
+        fates = [fate for _, items, _ in steps for fate in items]
+        device = Device(bad=[number for number, fate in enumerate(fates) if fate == "bad"])
+        batcher = Batcher(device.run, max_batch, max_delay, max_in_flight=max_in_flight, max_failures=10**6)
+        loop = asyncio.get_running_loop()
+        tasks: list[asyncio.Task[int]] = []
+        for caller, items, pause in steps:
+            for fate in items:
+                deadline = {"overdue": loop.time() - 1, "soon": loop.time() + 0.0005}.get(fate)
+                task = asyncio.create_task(batcher.submit(len(tasks), caller, deadline))
+                tasks.append(task)
+                if fate == "leaves":
+                    loop.call_soon(task.cancel)
+                elif fate == "leaves later":
+                    loop.call_later(0.0005, task.cancel)
+            for _ in range(pause):
+                await asyncio.sleep(0)
+        async with asyncio.timeout(60):
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+            while batcher._in_flight:  # noqa: ASYNC110  (with items whose callers have left)
+                await asyncio.sleep(0)
+        await batcher.close()
+
+        for number, (fate, outcome) in enumerate(zip(fates, outcomes, strict=True)):
+            match fate:
+                case "good":
+                    assert outcome == 2 * number
+                case "bad":
+                    assert isinstance(outcome, ValueError)
+                case "overdue":
+                    assert isinstance(outcome, Refusal)
+                    assert number not in device.seen
+                case "leaves":
+                    assert isinstance(outcome, asyncio.CancelledError)
+                case "leaves later":
+                    assert isinstance(outcome, asyncio.CancelledError) or outcome == 2 * number
+                case "soon":
+                    assert isinstance(outcome, Refusal) or outcome == 2 * number
+        assert all(len(batch) <= max_batch for batch in device.batches)
+        tried = [batch for batch in device.batches if not device.bad & set(batch)]
+        answered = [item for batch in tried for item in batch]
+        assert len(answered) == len(set(answered)), "no item is run twice with success"
+        counters = batcher.counters
+        assert (counters.batches, counters.rows) == (len(device.batches), len(device.seen))
+        assert counters.failed == fates.count("bad")
+        in_hand = sum(isinstance(outcome, int) for outcome in outcomes)  # who leaves at that very moment misses it
+        assert in_hand <= counters.answered <= in_hand + fates.count("leaves later")
+        assert counters.expired == sum(isinstance(outcome, Refusal) for outcome in outcomes)
+
+    asyncio.run(scenario())
