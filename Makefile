@@ -1,10 +1,10 @@
 # Every target sets up what it needs; a second run re-uses what is there.
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo test lint protos docs bench fuzz clean
+.PHONY: help setup browser demo test test-fast lint protos docs bench fuzz clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Make .venv with the pinned packages
 	@scripts/setup.sh
@@ -15,7 +15,10 @@ browser: setup ## Find a Chromium, or install one
 demo: browser ## Scrape the sample site, train, serve and classify; leaves everything in demo/
 	@$(BIN)/planespotter demo --out demo
 
-test: browser ## Run the tests
+test-fast: browser ## Run the tests that are not marked slow, in about a minute
+	@$(BIN)/python -m pytest -m "not slow"
+
+test: browser ## Run all tests
 	@$(BIN)/python -m pytest
 
 lint: setup ## Check style, types and the .proto files
