@@ -18,7 +18,7 @@ import typer.main
 from google.protobuf import descriptor_pb2
 from scripts.generate_protos import protoc
 
-from planespotter_client.main import build_app
+from planespotter_client.commands.main import build_app
 
 OUT = Path(__file__).resolve().parent.parent / "build" / "docs"
 # What others may import: the client, and the formats between the rooms.

@@ -331,7 +331,14 @@ def serving(logs: Path) -> Iterator[tuple[str, int]]:
 
     with tempfile.TemporaryDirectory() as folder, logs.open("w") as log:
         write_bundle(of_recipe("small"), Path(folder) / "random")
-        command = [sys.executable, "-m", "planespotter_client.main", "serve", "--model", str(Path(folder) / "random")]
+        command = [
+            sys.executable,
+            "-m",
+            "planespotter_client.commands.main",
+            "serve",
+            "--model",
+            str(Path(folder) / "random"),
+        ]
         process = subprocess.Popen(
             [*command, "--port", "0", "--batch-sizes", "1,8"], stdout=subprocess.PIPE, stderr=log, text=True
         )

@@ -13,7 +13,8 @@ import os
 # gRPC reads it as it is imported; without it, each failed handshake is lines on stderr in gRPC's own words.
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
-from planespotter_client._aio import AsyncPlaneSpotter
+from planespotter_client._async_client import AsyncPlaneSpotter
+from planespotter_client._channels import DEFAULT_ADDRESS
 from planespotter_client._errors import (
     BadRequestError,
     DeadlineError,
@@ -27,8 +28,9 @@ from planespotter_client._errors import (
     UnreadablePhotoError,
     WrongServerError,
 )
-from planespotter_client._photos import Photo
-from planespotter_client._results import (
+from planespotter_client._image_inputs import Photo
+from planespotter_client._sync_client import PlaneSpotter
+from planespotter_client._types import (
     Alternative,
     Classification,
     HeatMap,
@@ -41,8 +43,6 @@ from planespotter_client._results import (
     Thresholds,
     frame,
 )
-from planespotter_client._servers import DEFAULT_ADDRESS
-from planespotter_client._sync import PlaneSpotter
 
 __all__ = [
     "DEFAULT_ADDRESS",

@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 
 import planespotter_models
-from planespotter_client.local_server import LocalServerError
+from planespotter_client.commands.local_server import LocalServerError
 from planespotter_models import BundleError, read_bundle, write_bundle
 
 from . import engines, history, networks, report, served, starting

@@ -15,11 +15,11 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from planespotter_client.bench.crew import Crew
+from planespotter_client.bench.console_report import duration
 from planespotter_client.bench.load import Load, Mode
-from planespotter_client.bench.process import processor_seconds
-from planespotter_client.bench.summary import duration
-from planespotter_client.local_server import local_server
+from planespotter_client.bench.process_stats import processor_seconds
+from planespotter_client.bench.workers import Crew
+from planespotter_client.commands.local_server import local_server
 from planespotter_models import cores, decode_photo, load_engine, read_bundle
 
 from . import networks

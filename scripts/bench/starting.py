@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from planespotter_client.local_server import local_server
+from planespotter_client.commands.local_server import local_server
 
 from .report import Section
 

@@ -19,7 +19,7 @@ Process = subprocess.Popen[str]
 def serving(bundle: Path, port: int = 0, **settings: object) -> Iterator[tuple[str, Process]]:
     """Run `planespotter serve` with `bundle`; yields its address and its process."""
     flags = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", str(value))]
-    command = [sys.executable, "-m", "planespotter_client.main", "serve", "--model", str(bundle)]
+    command = [sys.executable, "-m", "planespotter_client.commands.main", "serve", "--model", str(bundle)]
     with subprocess.Popen([*command, "--port", str(port), *flags], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         found = re.fullmatch(r"Serving \S+ \S+ on (\S+)\n", process.stdout.readline())

@@ -45,7 +45,7 @@ from planespotter_client import (
     UnreadablePhotoError,
     WrongServerError,
 )
-from planespotter_client._ledger import Ledger, Pending
+from planespotter_client._stream_state import Ledger, Pending
 from planespotter_models import load_engine, read_bundle
 from planespotter_server.server import Server
 from planespotter_server.settings import Settings

@@ -9,7 +9,16 @@ import pytest
 @pytest.fixture(scope="session")
 def address(tiny_bundle: Path) -> Iterator[str]:
     """A server of the tiny bundle, as a process of its own."""
-    command = [sys.executable, "-m", "planespotter_client.main", "serve", "--model", str(tiny_bundle), "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "planespotter_client.commands.main",
+        "serve",
+        "--model",
+        str(tiny_bundle),
+        "--port",
+        "0",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         assert server.stdout is not None
         yield server.stdout.readline().strip().rsplit(" ", 1)[1]

@@ -37,7 +37,7 @@ def secured(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     certificate.private_key_pem.write_to_path(str(folder / "key.pem"))
     certificate.cert_chain_pems[0].write_to_path(str(folder / "cert.pem"))
-    planespotter = [sys.executable, "-m", "planespotter_client.main"]
+    planespotter = [sys.executable, "-m", "planespotter_client.commands.main"]
     made = [*planespotter, "token", "new", "archive", "--tokens", str(folder / "tokens.txt")]
     token = subprocess.run(made, capture_output=True, text=True, check=True).stdout.strip()
     files = {"--tls-cert": "cert.pem", "--tls-key": "key.pem", "--tokens": "tokens.txt"}

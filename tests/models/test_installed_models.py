@@ -13,7 +13,7 @@ import planespotter_models
 from planespotter_models import read_bundle
 
 BUNDLES = sorted(path.parent for path in planespotter_models.FOLDER.glob("*/*/bundle.json"))
-PLANESPOTTER = [sys.executable, "-m", "planespotter_client.main"]
+PLANESPOTTER = [sys.executable, "-m", "planespotter_client.commands.main"]
 
 
 def test_there_is_one() -> None:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-DEMO = [sys.executable, "-m", "planespotter_client.main", "demo", "--pages", "4", "--epochs", "1", "--out"]
+DEMO = [sys.executable, "-m", "planespotter_client.commands.main", "demo", "--pages", "4", "--epochs", "1", "--out"]
 
 
 def test_the_demo_leads_from_a_photo_site_to_streamed_answers_and_again_from_what_is_there(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 import typer.main
 import yaml  # type: ignore[import-untyped]
 
-from planespotter_client.main import build_app
+from planespotter_client.commands.main import build_app
 from planespotter_models import Level
 from planespotter_server.observability.metrics import Metrics
 from planespotter_server.rpc.status import CODES

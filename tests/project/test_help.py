@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import typer.main
 
-from planespotter_client.main import build_app, main
+from planespotter_client.commands.main import build_app, main
 
-PLANESPOTTER = [sys.executable, "-m", "planespotter_client.main"]
+PLANESPOTTER = [sys.executable, "-m", "planespotter_client.commands.main"]
 
 # Lets a test name a shell where a user's own is found.
 UNDETECTED = {**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from planespotter_client.main import build_app
+from planespotter_client.commands.main import build_app
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -30,7 +30,7 @@ COMMANDS = [
     ]
 ]
 COMMAND_LINE = typer.main.get_command(build_app())
-PLANESPOTTER = [sys.executable, "-m", "planespotter_client.main"]
+PLANESPOTTER = [sys.executable, "-m", "planespotter_client.commands.main"]
 
 
 @pytest.fixture(scope="module")

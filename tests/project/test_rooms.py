@@ -47,7 +47,7 @@ def test_a_room_imports_only_the_format_module_of_the_room_before_it(room: str) 
     ("module", "heavy"),
     [
         ("planespotter_client", ["jax", "numpy", "pandas", "playwright", "flax"]),
-        ("planespotter_client.main", ["jax", "numpy", "pandas", "playwright", "flax"]),
+        ("planespotter_client.commands.main", ["jax", "numpy", "pandas", "playwright", "flax"]),
         ("planespotter_scraping.catalog", ["jax", "playwright", "crawlee", "PIL"]),
         (
             "planespotter_models",

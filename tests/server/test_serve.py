@@ -27,13 +27,13 @@ from PIL import Image
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
-from planespotter_client.main import main
+from planespotter_client.commands.main import main
 from planespotter_models import decode_photo, decode_prediction, read_bundle, write_bundle
 from planespotter_server.server import serve
 from planespotter_server.serving import served_model
 from planespotter_server.settings import ServerError, load_settings
 
-SERVE = [sys.executable, "-m", "planespotter_client.main", "serve"]
+SERVE = [sys.executable, "-m", "planespotter_client.commands.main", "serve"]
 BUF = Path(sysconfig.get_path("scripts")) / "buf"
 
 
@@ -173,7 +173,7 @@ def test_a_signal_under_load_loses_no_photo_that_was_taken(
 # The command with an engine that says when it has a photo, and never returns.
 HOLDING = """
 import sys, time
-from planespotter_client.main import main
+from planespotter_client.commands.main import main
 import planespotter_models
 
 load = planespotter_models.load_engine
@@ -297,7 +297,7 @@ def test_new_versions_take_over_under_load_and_broken_ones_do_not(
 # The command with an engine that works for a while and then, with photos waiting, only fails, or never returns.
 BREAKING = """
 import sys, time
-from planespotter_client.main import main
+from planespotter_client.commands.main import main
 import planespotter_models
 
 load, decode, decoded = planespotter_models.load_engine, planespotter_models.decode_photo, []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from planespotter_client.main import main
+from planespotter_client.commands.main import main
 from planespotter_server import cli
 from planespotter_server.settings import MIB, ServerError, Settings, load_settings
 

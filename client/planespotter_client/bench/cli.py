@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from planespotter_client import _options
-from planespotter_client._servers import DEFAULT_ADDRESS
+from planespotter_client._channels import DEFAULT_ADDRESS
 from planespotter_client.bench.load import BenchError, Load, Mode
+from planespotter_client.commands import options
 
 if TYPE_CHECKING:
-    from planespotter_client.bench.crew import Crew
-    from planespotter_client.bench.search import Step
+    from planespotter_client.bench.sweep import Step
+    from planespotter_client.bench.workers import Crew
 
 # What one process of the generator holds of photos; of more, the first are taken.
 MOST_BYTES = 256 * 1024 * 1024
@@ -101,13 +101,13 @@ def bench(
     ] = None,
     max_minutes: Annotated[float, typer.Option(help="Refuse what would take longer than this.", min=0.1)] = 10.0,
     seed: Annotated[int, typer.Option(help="Seed of the random times.")] = 0,
-    tls: _options.Tls = False,
-    tls_ca: _options.TlsCa = None,
-    tls_cert: _options.TlsCert = None,
-    tls_key: _options.TlsKey = None,
-    tls_name: _options.TlsName = None,
-    token_file: _options.TokenFile = None,
-    insecure: _options.Insecure = False,
+    tls: options.Tls = False,
+    tls_ca: options.TlsCa = None,
+    tls_cert: options.TlsCert = None,
+    tls_key: options.TlsKey = None,
+    tls_name: options.TlsName = None,
+    token_file: options.TokenFile = None,
+    insecure: options.Insecure = False,
     out: Annotated[
         Path | None, typer.Option(help="Write a page with pictures here (.html).", dir_okay=False, show_default=False)
     ] = None,
@@ -130,9 +130,10 @@ def bench(
     Exit codes: 0 photos were answered; 1 none was, or the server was not reachable; 2 wrong usage; 130 ended by Ctrl-C.
     """
     from planespotter_client import PlaneSpotter
-    from planespotter_client._security import security
-    from planespotter_client.bench import process, search
-    from planespotter_client.bench.crew import Crew
+    from planespotter_client._credentials import security
+    from planespotter_client.bench import process_stats
+    from planespotter_client.bench import sweep as load_sweep
+    from planespotter_client.bench.workers import Crew
 
     if sum((sweep is not None, find_peak, soak is not None)) > 1:
         raise typer.BadParameter("--sweep, --find-peak and --soak exclude each other.")
@@ -140,7 +141,7 @@ def bench(
         raise typer.BadParameter("--rate does not go with --sweep, --find-peak and --soak, which set the load.")
     if soak is not None and photos is not None:
         raise typer.BadParameter("--photos does not go with --soak, which lasts its minutes.")
-    sweep_of = None if sweep is None else search.read_sweep(sweep)
+    sweep_of = None if sweep is None else load_sweep.read_sweep(sweep)
     base = Load(
         modes=(mode,) if mode else (Mode.UNARY,) if soak is None else tuple(Mode),
         callers=callers,
@@ -154,20 +155,20 @@ def bench(
         reconnect_seconds=None if soak is None else SOAK_RECONNECT_SECONDS,
         seed=seed,
     )
-    steps = len(sweep_of[1]) if sweep_of else search.most_steps_to_the_peak() if find_peak else 1
-    planned = search.planned_seconds(base, steps) / 60
+    steps = len(sweep_of[1]) if sweep_of else load_sweep.most_steps_to_the_peak() if find_peak else 1
+    planned = load_sweep.planned_seconds(base, steps) / 60
     if planned > max_minutes:
         raise BenchError(
             f"This would take {planned:.1f} minutes ({steps} loads of {base.warm_up + base.seconds:g} s); the limit is "
             f"{max_minutes:g}. Raise it with --max-minutes {planned:.0f}, or measure less."
         )
     if server_pid is not None:
-        process.resident_bytes(server_pid)
+        process_stats.resident_bytes(server_pid)
     files = _choose_photos(paths)
     for file in filter(None, (out, json_out)):
         file.parent.mkdir(parents=True, exist_ok=True)  # now rather than after minutes of work
 
-    connection = _options.connection(tls, tls_ca, tls_cert, tls_key, tls_name, token_file, insecure)
+    connection = options.connection(tls, tls_ca, tls_cert, tls_key, tls_name, token_file, insecure)
     security(server, **connection)  # says what is wrong with them before anything is started
     with Crew(server, files, processes, connection) as crew:
         with PlaneSpotter(server, **connection) as spotter:
@@ -186,9 +187,9 @@ def bench(
         with _interruptible() as stop:
             run = _runner(crew, stop, server_pid)
             if sweep_of:
-                measured = _until_stopped(search.sweep(base, *sweep_of, run))
+                measured = _until_stopped(load_sweep.sweep(base, *sweep_of, run))
             elif find_peak:
-                measured = _until_stopped(search.find_peak(base, run))
+                measured = _until_stopped(load_sweep.find_peak(base, run))
             else:
                 name = f"{soak:g} min soak" if soak else f"{rate:g}/s" if rate else f"{callers} callers"
                 measured = [run(name, base)]
@@ -199,7 +200,7 @@ def bench(
 
 
 def _choose_photos(paths: list[Path]) -> list[Path]:
-    from planespotter_client.classify.photos import find_photos
+    from planespotter_client.classify.file_discovery import find_photos
 
     chosen: list[Path] = []
     size = 0
@@ -244,8 +245,8 @@ def _runner(crew: "Crew", stop: threading.Event, server_pid: int | None) -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from planespotter_client.bench import process
-    from planespotter_client.bench.search import Step
+    from planespotter_client.bench import process_stats
+    from planespotter_client.bench.sweep import Step
 
     def run(name: str, load: Load) -> Step:
         console = Console(stderr=True)
@@ -270,11 +271,11 @@ def _runner(crew: "Crew", stop: threading.Event, server_pid: int | None) -> Any:
                 progress.update(task, completed=min(since, load.warm_up + load.seconds), done=done)
                 if server_pid is None or since < load.warm_up:
                     return
-                used = process.processor_seconds(server_pid)
+                used = process_stats.processor_seconds(server_pid)
                 if not math.isnan(used) and since <= load.warm_up + load.seconds:
                     processor.append((since, used))
                 if not memory or since - memory[-1][0] >= MEMORY_EVERY_SECONDS:
-                    memory.append((since, process.resident_bytes(server_pid)))
+                    memory.append((since, process_stats.resident_bytes(server_pid)))
 
             recording = crew.run(load, on_progress, stop)
         return Step(name, load, recording, memory, processor, interrupted=stop.is_set())
@@ -294,17 +295,17 @@ def _until_stopped(steps: "Iterator[Step]") -> "list[Step]":
 def _show(steps: "list[Step]", about: dict[str, Any], out: Path | None, json_out: Path | None) -> None:
     from rich.console import Console
 
-    from planespotter_client.bench import page, summary
+    from planespotter_client.bench import console_report, html_report
 
     console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
     for name, value in about.items():
         console.print(f"{name:<10} {value}", markup=False)
     console.print()
-    console.print(summary.table(steps))
-    for note in summary.notes(steps):
+    console.print(console_report.table(steps))
+    for note in console_report.notes(steps):
         console.print(note, markup=False)
     if json_out is not None:
-        json_out.write_text(json.dumps(summary.as_json(steps, about), indent=2) + "\n", encoding="utf-8")
+        json_out.write_text(json.dumps(console_report.as_json(steps, about), indent=2) + "\n", encoding="utf-8")
     if out is not None:
-        out.write_text(page.page(steps, about), encoding="utf-8")
+        out.write_text(html_report.page(steps, about), encoding="utf-8")
         typer.echo(f"The report is in {out}.", err=True)

@@ -8,10 +8,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from planespotter_client import _options
-from planespotter_client.classify import photos as found
-from planespotter_client.classify.sorting import Link
+from planespotter_client.classify import file_discovery as found
+from planespotter_client.classify.filing import Link
 from planespotter_client.classify.writers import Format
+from planespotter_client.commands import options
 
 OUTPUT = "What is made of the answers"
 OTHERS = "Photos from elsewhere"
@@ -29,8 +29,8 @@ def classify(
             show_default=False,
         ),
     ] = None,
-    server: _options.Server = None,
-    model: _options.Model = None,
+    server: options.Server = None,
+    model: options.Model = None,
     wait: Annotated[
         float,
         typer.Option(
@@ -157,13 +157,13 @@ def classify(
             help="With --truth: print this many answers beside the truth.", min=0, metavar="N", rich_help_panel=TRUTH
         ),
     ] = 0,
-    tls: _options.Tls = False,
-    tls_ca: _options.TlsCa = None,
-    tls_cert: _options.TlsCert = None,
-    tls_key: _options.TlsKey = None,
-    tls_name: _options.TlsName = None,
-    token_file: _options.TokenFile = None,
-    insecure: _options.Insecure = False,
+    tls: options.Tls = False,
+    tls_ca: options.TlsCa = None,
+    tls_cert: options.TlsCert = None,
+    tls_key: options.TlsKey = None,
+    tls_name: options.TlsName = None,
+    token_file: options.TokenFile = None,
+    insecure: options.Insecure = False,
 ) -> None:
     """Classify photos with a server, or without one.
 
@@ -210,7 +210,7 @@ def classify(
             "--format, --alternatives, --ordered, --shrink, --out and --sort-into do not go with --truth, which "
             "prints a comparison."
         )
-    _options.check_one_server(server, model)
+    options.check_one_server(server, model)
     if out is None and (overwrite or retry_failed):
         raise typer.BadParameter("--overwrite and --retry-failed belong to --out.")
     if sort_into is None and link is not Link.COPY:
@@ -230,7 +230,7 @@ def classify(
     if nowhere := found.find_nothing(paths or ()):
         raise typer.BadParameter(f"there is nothing at {', '.join(nowhere)}.")
     form = _format(output_format, out, sort_into)
-    secured = _options.connection(tls, tls_ca, tls_cert, tls_key, tls_name, token_file, insecure)
+    secured = options.connection(tls, tls_ca, tls_cert, tls_key, tls_name, token_file, insecure)
 
     from planespotter_client.classify.run import ALL_WELL, SOME_FAILED, Plan, run
 
@@ -239,7 +239,7 @@ def classify(
         if truth is not None:
             from planespotter_client import PlaneSpotter
             from planespotter_client.classify.truth import compare_with_truth
-            from planespotter_client.local_server import server_or_own
+            from planespotter_client.commands.local_server import server_or_own
 
             with (
                 server_or_own(server, model) as (address, own),

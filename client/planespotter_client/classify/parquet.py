@@ -11,8 +11,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from planespotter_client.classify import rows
-from planespotter_client.classify.journal import Answers, AnswersError, Done, answers_file, json_records, replacing
+from planespotter_client.classify import serialization
+from planespotter_client.classify.answer_log import Answers, AnswersError, Done, answers_file, json_records, replacing
 
 ROWS_AT_A_TIME = 65_536
 
@@ -35,8 +35,8 @@ def parquet_file(path: Path, columns: tuple[str, ...], *, retry_failed: bool = F
             # What the next run after a kill between two steps of the last `_write` finds twice is taken once.
             named = batch.select([name for name in ("file", "seconds") if name in columns])
             for row in named.to_pylist():
-                held.add(rows.identity(row))
-                waiting.done.add(rows.identity(row))
+                held.add(serialization.identity(row))
+                waiting.done.add(serialization.identity(row))
             waiting.done.failed += len(batch) - batch["error"].null_count
         try:
             yield waiting
@@ -103,7 +103,7 @@ def _gathered(journal: Path, schema: Any, held: Done) -> Iterator[Any]:
     pyarrow = _pyarrow()
     with journal.open("rb") as file:
         written = (record.values for record in json_records(journal, file, tuple(schema.names)))
-        new = (_text(values) for values in written if values is not None and rows.identity(values) not in held)
+        new = (_text(values) for values in written if values is not None and serialization.identity(values) not in held)
         while some := list(islice(new, ROWS_AT_A_TIME)):
             yield pyarrow.RecordBatch.from_pylist(some, schema)
 

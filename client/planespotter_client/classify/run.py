@@ -12,14 +12,14 @@ import typer
 
 from planespotter_client import PhotoAnswer, PlaneSpotter
 from planespotter_client._errors import PlaneSpotterError
-from planespotter_client.classify import begun, progress, rows, sorting, sources, writers
-from planespotter_client.classify.journal import Answers, answers_file
+from planespotter_client.classify import filing, progress, run_manifest, serialization, sources, writers
+from planespotter_client.classify.answer_log import Answers, answers_file
+from planespotter_client.classify.file_discovery import STANDARD_INPUT
+from planespotter_client.classify.folder_watcher import lasting
 from planespotter_client.classify.parquet import journal_of, parquet_file
-from planespotter_client.classify.photos import STANDARD_INPUT
 from planespotter_client.classify.truth import cut_short
-from planespotter_client.classify.watching import lasting
 from planespotter_client.classify.writers import Format
-from planespotter_client.local_server import server_or_own
+from planespotter_client.commands.local_server import server_or_own
 
 ALL_WELL, NOTHING_DONE, SOME_FAILED, INTERRUPTED = 0, 1, 3, 130
 
@@ -44,12 +44,12 @@ class Plan:
     retry_failed: bool
     stream: dict[str, Any]
     sort_into: Path | None
-    link: sorting.Link
+    link: filing.Link
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of the answers."""
-        return rows.FRAME_COLUMNS if self.video is not None else rows.COLUMNS
+        return serialization.FRAME_COLUMNS if self.video is not None else serialization.COLUMNS
 
 
 def run(plan: Plan) -> int:
@@ -107,8 +107,8 @@ def _answer(
         for answer in stack.enter_context(closing(shown)):  # whatever is said next must not run into the bar
             if plan.sort_into is not None and answer.classification is not None:
                 try:
-                    sorting.file_photo(answer.photo_id, answer.classification, plan.sort_into, plan.link)
-                except sorting.PhotoGoneError as error:  # the others are still there
+                    filing.file_photo(answer.photo_id, answer.classification, plan.sort_into, plan.link)
+                except filing.PhotoGoneError as error:  # the others are still there
                     tally.unfiled += 1
                     _note(str(error))
             write(answer)
@@ -121,9 +121,9 @@ def _answer(
 def _begin(plan: Plan, out: Path, fresh: bool, network: str) -> None:
     """Make sure that `out` has answers of `network` alone, which are about to come; note so if it is `fresh`."""
     if fresh:
-        begun.note(out, network=network, **_settings(plan))
+        run_manifest.note(out, network=network, **_settings(plan))
     else:
-        begun.check(out, network=network)
+        run_manifest.check(out, network=network)
 
 
 def _settings(plan: Plan) -> dict[str, Any]:
@@ -137,8 +137,8 @@ def _kept(plan: Plan) -> "AbstractContextManager[Answers | None]":
     if plan.overwrite:
         for file in (plan.out, journal_of(plan.out)):
             file.unlink(missing_ok=True)
-        begun.forget(plan.out)
-    begun.check(plan.out, **_settings(plan))
+        run_manifest.forget(plan.out)
+    run_manifest.check(plan.out, **_settings(plan))
     if plan.form is Format.PARQUET:
         return parquet_file(plan.out, plan.columns, retry_failed=plan.retry_failed)
     return answers_file(plan.out, plan.columns, lines=plan.form is Format.JSONL, retry_failed=plan.retry_failed)
@@ -181,7 +181,7 @@ def _nothing_left(plan: Plan, kept: Answers | None, tally: progress.Tally, troub
     failed = kept.done.failed if kept else 0
     again = f" {failed:,} of them failed; --retry-failed tries them again." if failed else ""
     each = "the photo" if tally.skipped == 1 else f"each of the {progress.photos(tally.skipped)}"
-    network = begun.with_what(plan.out).get("network") if plan.out else None
+    network = run_manifest.with_what(plan.out).get("network") if plan.out else None
     _note(f"{plan.out} has an answer for {each}{f', by {network}' if network else ''}.{again}")
     return SOME_FAILED if failed or troubles else ALL_WELL
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from planespotter_client.classify import photos, rows
-from planespotter_client.classify.frames import FramesError, Video, without_password
-from planespotter_client.classify.journal import Done
+from planespotter_client.classify import file_discovery, serialization
+from planespotter_client.classify.answer_log import Done
+from planespotter_client.classify.folder_watcher import Folder
 from planespotter_client.classify.progress import Tally
-from planespotter_client.classify.watching import Folder
+from planespotter_client.classify.video import FramesError, Video, without_password
 
 if TYPE_CHECKING:
     from planespotter_client import PhotoAnswer
@@ -48,21 +48,21 @@ def chosen(
     def find(trouble: Callable[[OSError], None] | None) -> Iterator[str]:
         for path in paths:
             found: Iterable[str] = [path]
-            if path == photos.STANDARD_INPUT:
-                found = photos.listed(sys.stdin.buffer, b"\0" if null else b"\n")
-            elif photos.is_pattern(path):
-                found = photos.matches(path)
-            yield from photos.find_photos(found, recursive, trouble, leave_out)
+            if path == file_discovery.STANDARD_INPUT:
+                found = file_discovery.listed(sys.stdin.buffer, b"\0" if null else b"\n")
+            elif file_discovery.is_pattern(path):
+                found = file_discovery.matches(path)
+            yield from file_discovery.find_photos(found, recursive, trouble, leave_out)
 
     def count() -> int | None:
-        return None if photos.STANDARD_INPUT in paths else sum(1 for _ in find(None))
+        return None if file_discovery.STANDARD_INPUT in paths else sum(1 for _ in find(None))
 
     def due() -> int | None:
         if done is None:
             return count()
-        if photos.STANDARD_INPUT in paths:
+        if file_discovery.STANDARD_INPUT in paths:
             return None
-        return tally.sent + sum(1 for photo in find(None) if rows.identity({"file": photo}) not in done)
+        return tally.sent + sum(1 for photo in find(None) if serialization.identity({"file": photo}) not in done)
 
     return Source(_new(find(unreadable), done, tally), count, due)
 
@@ -96,10 +96,10 @@ def filmed(name: str, fps: float, *, done: Done | None, tally: Tally) -> Iterato
 
     def frames() -> Iterator[bytes]:
         for seconds, encoded in video.frames():
-            if done is not None and not done.add(rows.identity({"file": name, "seconds": seconds})):
+            if done is not None and not done.add(serialization.identity({"file": name, "seconds": seconds})):
                 tally.skipped += 1
                 continue
-            names[tally.sent] = rows.frame_id(name, seconds)
+            names[tally.sent] = serialization.frame_id(name, seconds)
             tally.sent += 1
             yield encoded()
 
@@ -118,7 +118,7 @@ def filmed(name: str, fps: float, *, done: Done | None, tally: Tally) -> Iterato
 
 def _new(found: Iterator[str], done: Done | None, tally: Tally) -> Iterator[str]:
     for photo in found:
-        if done is None or done.add(rows.identity({"file": photo})):
+        if done is None or done.add(serialization.identity({"file": photo})):
             tally.sent += 1
             yield photo
         else:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 
-from planespotter_client import compare
 from planespotter_client._errors import PlaneSpotterError
-from planespotter_client.classify import progress
+from planespotter_client.classify import accuracy, progress
 
 if TYPE_CHECKING:
     from planespotter_client import PhotoAnswer, PlaneSpotter
@@ -18,9 +17,9 @@ if TYPE_CHECKING:
 
 def compare_with_truth(spotter: "PlaneSpotter", table: Path, photos: Path | None, show: int) -> bool:
     """Classify the photos that `table` lists, print how good the answers are; return whether none failed."""
-    truths = compare.read_truth(table, photos)
-    comparison = compare.Comparison(spotter.model().tree)
-    shown: list[tuple[compare.Truth, PhotoAnswer]] = []
+    truths = accuracy.read_truth(table, photos)
+    comparison = accuracy.Comparison(spotter.model().tree)
+    shown: list[tuple[accuracy.Truth, PhotoAnswer]] = []
     every = max(1, len(truths) // show) if show else 0  # spread over the file, which may be sorted
     broken: PlaneSpotterError | None = None
     started = time.monotonic()
@@ -38,7 +37,7 @@ def compare_with_truth(spotter: "PlaneSpotter", table: Path, photos: Path | None
     comparison.seconds = time.monotonic() - started
     console = Console(width=None if sys.stdout.isatty() else 160)
     if shown:
-        console.print(compare.rows(sorted(shown, key=lambda pair: pair[1].index)))
+        console.print(accuracy.rows(sorted(shown, key=lambda pair: pair[1].index)))
     console.print(comparison.summary())
     console.print(
         f"{progress.photos(comparison.total.photos)} in {comparison.seconds:.1f} s, "

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from planespotter_client.classify import rows
+from planespotter_client.classify import serialization
 
 if TYPE_CHECKING:
     from planespotter_client import PhotoAnswer
@@ -40,7 +40,7 @@ def json_lines(columns: tuple[str, ...]) -> Iterator[Write]:
     """Write one JSON object a line."""
 
     def write(answer: "PhotoAnswer") -> None:
-        values = rows.row(answer, columns)
+        values = serialization.row(answer, columns)
         line = json.dumps(values, ensure_ascii=False)
         try:
             line.encode(sys.stdout.encoding or "utf-8")
@@ -55,10 +55,10 @@ def json_lines(columns: tuple[str, ...]) -> Iterator[Write]:
 @contextmanager
 def csv_lines(columns: tuple[str, ...]) -> Iterator[Write]:
     """Write a line of headings, then one for each answer."""
-    sys.stdout.write(rows.csv_line(columns))
+    sys.stdout.write(serialization.csv_line(columns))
 
     def write(answer: "PhotoAnswer") -> None:
-        sys.stdout.write(rows.csv_line(rows.csv_cells(rows.row(answer, columns), columns)))
+        sys.stdout.write(serialization.csv_line(serialization.csv_cells(serialization.row(answer, columns), columns)))
         sys.stdout.flush()
 
     yield write
@@ -86,7 +86,7 @@ def table(columns: tuple[str, ...]) -> Iterator[Write]:
 
 
 def _table(answers: "list[PhotoAnswer]") -> Table:
-    from planespotter_client._results import percent
+    from planespotter_client._types import percent
 
     with_alternatives = any(answer.classification and answer.classification.alternatives for answer in answers)
     drawn = Table()

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from planespotter_client import _options
+from planespotter_client.commands import options
 
 
 def web(
-    server: _options.Server = None,
-    model: _options.Model = None,
+    server: options.Server = None,
+    model: options.Model = None,
     port: Annotated[int, typer.Option(help="Port of the page; 0 takes any free one.", min=0, max=65535)] = 8080,
     host: Annotated[str, typer.Option(help="Address that the page listens on.")] = "127.0.0.1",
     share: Annotated[
@@ -20,13 +20,13 @@ def web(
         ),
     ] = False,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
-    tls: _options.Tls = False,
-    tls_ca: _options.TlsCa = None,
-    tls_cert: _options.TlsCert = None,
-    tls_key: _options.TlsKey = None,
-    tls_name: _options.TlsName = None,
-    token_file: _options.TokenFile = None,
-    insecure: _options.Insecure = False,
+    tls: options.Tls = False,
+    tls_ca: options.TlsCa = None,
+    tls_cert: options.TlsCert = None,
+    tls_key: options.TlsKey = None,
+    tls_name: options.TlsName = None,
+    token_file: options.TokenFile = None,
+    insecure: options.Insecure = False,
 ) -> None:
     """Serve a page on this machine that classifies the photos dropped on it.
 
@@ -46,14 +46,14 @@ def web(
     """
     import asyncio
 
-    from planespotter_client.local_server import server_or_own
-    from planespotter_client.web import serving
+    from planespotter_client.commands.local_server import server_or_own
+    from planespotter_client.web import server as web_server
 
-    _options.check_one_server(server, model)
-    secured = _options.connection(tls, tls_ca, tls_cert, tls_key, tls_name, token_file, insecure)
-    listening = serving.listen(host, port, share)
-    with listening, serving.ending_well(), server_or_own(server, model) as (address, own):
-        asyncio.run(serving.serve(listening, host, address, {} if own else secured, _ready(open_page)))
+    options.check_one_server(server, model)
+    secured = options.connection(tls, tls_ca, tls_cert, tls_key, tls_name, token_file, insecure)
+    listening = web_server.listen(host, port, share)
+    with listening, web_server.ending_well(), server_or_own(server, model) as (address, own):
+        asyncio.run(web_server.serve(listening, host, address, {} if own else secured, _ready(open_page)))
 
 
 def _ready(open_page: bool) -> Callable[[str], None]:

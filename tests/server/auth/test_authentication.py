@@ -15,7 +15,7 @@ from grpc_status import rpc_status
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
-from planespotter_client.main import main
+from planespotter_client.commands.main import main
 from planespotter_server.auth import file_watcher
 from planespotter_server.auth.authentication import Pace
 from planespotter_server.auth.tls import credentials

@@ -11,7 +11,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
-from planespotter_client import main
+from planespotter_client.commands import main
 
 Serve = Callable[..., Awaitable[grpc.aio.Channel]]
 Paint = Callable[..., bytes]

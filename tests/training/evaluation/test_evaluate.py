@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from planespotter_client.main import main
+from planespotter_client.commands.main import main
 from planespotter_models import decode_photo, decode_prediction, load_engine, read_bundle, write_bundle
 from planespotter_training.data.training_fingerprint import remember
 from planespotter_training.errors import TrainingError

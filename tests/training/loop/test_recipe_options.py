@@ -117,7 +117,7 @@ def test_a_run_that_streams_its_photos_and_was_stopped_ends_with_the_same_weight
 
 def test_four_devices_share_the_batch_and_come_to_the_same_loss(whole: Path, painted: Path, tmp_path: Path) -> None:
     settings = [word for setting in EVERYTHING for word in ("--set", setting)]
-    command = [sys.executable, "-m", "planespotter_client.main", "train", str(painted), "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "planespotter_client.commands.main", "train", str(painted), "--out", str(tmp_path)]
     environment = {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count=4 {PATIENT}"}
     done = subprocess.run([*command, *settings], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -133,7 +133,16 @@ def test_two_processes_of_two_devices_train_one_network_and_come_to_the_same_los
     settings = (*SMALL, *AS_THEY_ARE, "steps_per_epoch=4", "train_from=heads", "learning_rate=0.01")
     assert train(painted, "small", recipes.load("small", settings), tmp_path / "alone", BOTH, QUIET)
     words = [word for setting in settings for word in ("--set", setting)]
-    command = [sys.executable, "-m", "planespotter_client.main", "train", str(painted), *words, "--memory", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "planespotter_client.commands.main",
+        "train",
+        str(painted),
+        *words,
+        "--memory",
+        "0",
+    ]
     environment = {
         **os.environ,
         "XLA_FLAGS": f"--xla_force_host_platform_device_count=2 {PATIENT}",

@@ -16,7 +16,7 @@ import pytest
 from flax import nnx
 from rich.console import Console
 
-from planespotter_client.main import main
+from planespotter_client.commands.main import main
 from planespotter_models import EngineChoice, load_engine, read_bundle
 from planespotter_training import recipes, run_folder
 from planespotter_training.errors import TrainingError
@@ -130,7 +130,16 @@ def stop_after(steps: int) -> Iterator[object]:
 def started(folder: Path, out: Path, epochs: int) -> subprocess.Popen[str]:
     """Start training as a user does, with its lines on standard error to be read."""
     settings = [word for setting in (*HASTY, f"epochs={epochs}") for word in ("--set", setting)]
-    program = [sys.executable, "-m", "planespotter_client.main", "train", str(folder), "--out", str(out), *settings]
+    program = [
+        sys.executable,
+        "-m",
+        "planespotter_client.commands.main",
+        "train",
+        str(folder),
+        "--out",
+        str(out),
+        *settings,
+    ]
     return subprocess.Popen(program, stderr=subprocess.PIPE, text=True)
 
 

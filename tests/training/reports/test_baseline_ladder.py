@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from planespotter_client.main import main
+from planespotter_client.commands.main import main
 from planespotter_models import LabelTree
 from planespotter_training import recipes, run_folder
 from planespotter_training.errors import TrainingError

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from planespotter_client.main import main
+from planespotter_client.commands.main import main
 from planespotter_models import load_engine, read_bundle
 from planespotter_training import recipes, run_folder
 from planespotter_training.errors import TrainingError

@@ -1,0 +1,85 @@
+"""The demo: the whole line on the built-in sample site, by the very commands that a user would type.
+
+The rooms meet on disk and on the wire only, so this starts each command as a process of its own.
+"""
+
+import csv
+import importlib.util
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from planespotter_client.commands.local_server import SERVE, local_server
+
+# One module of each extra, to say what is missing before anything is started.
+NEEDED = {"scraping": "playwright", "training": "flax", "server": "grpc_health"}
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the text says why and what to do."""
+
+
+def run_demo(out: Path, pages: int, epochs: int, console: Console) -> None:
+    """Scrape, train, export, serve and classify, leaving everything in `out`; what is there already is used again.
+
+    `pages` of the sample site are scraped, and the network is trained for `epochs`. Raises DemoError.
+    """
+    missing = [extra for extra, module in NEEDED.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        raise DemoError(f"The demo needs the extras {', '.join(missing)}: pip install 'planespotter[all]'")
+    began = time.monotonic()
+    photos, run, model = out / "photos", out / "run", out / "model"
+    scrape = ("scrape", "--site", "sample", "--pages", str(pages), "--out", photos)
+    train = ("train", photos, "--recipe", "small", "--set", f"epochs={epochs}", "--out", run)
+
+    _step(console, "Scrape the sample site with a real browser", *scrape)
+    _step(console, "Train a small network on what was found", *train)
+    _step(console, "Export it, calibrated and measured", "export", run, "--out", model, "--name", "demo")
+    _announce(console, "Serve it over gRPC", (*SERVE, "--model", model))
+    with local_server(out / "server.log", model) as (address, _):
+        console.print(f"It answers at {address}.", highlight=False)
+        heldout = ("--truth", run / "heldout.csv", "--show", "12", "--server", address)
+        _step(console, "Stream the photos that it was not trained on", "classify", *heldout)
+    console.rule(f"Done in {time.monotonic() - began:.0f} s", align="left")
+    console.print(_next_steps(out), highlight=False, markup=False, soft_wrap=True)
+
+
+def _command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "planespotter_client.commands.main", *map(str, arguments)]
+
+
+def _announce(console: Console, what: str, arguments: tuple[str | Path, ...]) -> None:
+    console.rule(what, align="left")
+    console.print(f"$ planespotter {shlex.join(map(str, arguments))}", style="dim", highlight=False, soft_wrap=True)
+
+
+def _step(console: Console, what: str, *arguments: str | Path) -> None:
+    _announce(console, what, arguments)
+    code = subprocess.run(_command(*arguments), check=False).returncode
+    if code:
+        raise DemoError(
+            f"The step above ended with code {code}. Run the same demo again to go on from there; if it was begun with "
+            "other options, name another --out."
+        )
+
+
+def _next_steps(out: Path) -> str:
+    with (out / "run" / "heldout.csv").open(encoding="utf-8", newline="") as file:
+        photo = next(csv.DictReader(file))["file"]
+    model, folder = shlex.quote(str(out / "model")), shlex.quote(str(out / "photos" / "images"))
+    return f"""Everything is in {out}/. Try next:
+
+  planespotter serve --model {model} --port 50051 &
+  planespotter classify {folder} --format csv
+  grpcurl -plaintext 127.0.0.1:50051 planespotter.v1.ClassifierService/GetModel
+  base64 -w0 {shlex.quote(photo)} | sed 's/.*/{{"photo": "&"}}/' |
+    grpcurl -plaintext -d @ 127.0.0.1:50051 planespotter.v1.ClassifierService/Classify
+
+And with photos of your own:
+
+  planespotter catalog import FOLDER --out CATALOG
+  planespotter train CATALOG --out RUN"""

@@ -1,0 +1,59 @@
+"""The command `planespotter health`: ask a server whether it is ready, for whoever supervises it."""
+
+from typing import Annotated
+
+import typer
+
+from planespotter_client._channels import DEFAULT_ADDRESS
+from planespotter_client.commands import options
+
+METHOD = "/grpc.health.v1.Health/Check"
+SERVING = 1
+
+
+def health(
+    server: Annotated[str, typer.Option(help="Address of the server.", metavar="HOST:PORT")] = DEFAULT_ADDRESS,
+    service: Annotated[str, typer.Option(help="Service to ask for; empty for the server as a whole.")] = "",
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.", min=0.1)] = 5.0,
+    tls: options.Tls = False,
+    tls_ca: options.TlsCa = None,
+    tls_cert: options.TlsCert = None,
+    tls_key: options.TlsKey = None,
+    tls_name: options.TlsName = None,
+) -> None:
+    """Ask a server whether it is ready. For a container's health check.
+
+    Example: planespotter health --server 127.0.0.1:50051
+
+    Example: planespotter health --tls-ca ca.pem --tls-name planes.example
+
+    No token is needed.
+
+    Exit codes: 0 it serves; 1 it is starting, stopping or broken, or nothing answers; 2 wrong usage.
+    """
+    import grpc
+    from google.protobuf.wrappers_pb2 import Int32Value, StringValue
+
+    from planespotter_client._channels import check_address
+    from planespotter_client._credentials import security
+    from planespotter_client._errors import NotFoundError, from_call
+
+    check_address(server)
+    secured = security(server, token="", tls=tls, tls_ca=tls_ca, tls_cert=tls_cert, tls_key=tls_key, tls_name=tls_name)
+    with (
+        grpc.insecure_channel(server)
+        if secured.credentials is None
+        else grpc.secure_channel(server, secured.credentials, secured.options)
+    ) as channel:
+        # The request is one string and the answer one number, which these types are too: no package is needed for it.
+        check = channel.unary_unary(METHOD, StringValue.SerializeToString, Int32Value.FromString)
+        try:
+            status = check(StringValue(value=service), timeout=timeout).value
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                raise NotFoundError(
+                    f"The server at {server} has no service {service!r}. Leave --service out."
+                ) from None
+            raise from_call(error, server) from None
+    typer.echo("SERVING" if status == SERVING else "NOT_SERVING")
+    raise typer.Exit(0 if status == SERVING else 1)

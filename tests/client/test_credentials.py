@@ -1,0 +1,206 @@
+"""Both clients against a server that asks for TLS, certificates and tokens; and what they say when that fails."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from planespotter_client import BadRequestError, NotAllowedError, PlaneSpotter, UnavailableError, WrongServerError
+from planespotter_client._credentials import is_loopback, security
+from planespotter_client.commands.main import main
+from planespotter_server.auth.tokens import add_token
+
+Paint = Callable[..., bytes]
+
+
+class Secure:
+    """A server that asks for all, and what a client needs to be let in."""
+
+    def __init__(self, folder: Path) -> None:
+        authority = trustme.CA()
+        for name, who in (("server", "127.0.0.1"), ("client", "camera.example")):
+            made = authority.issue_cert(who)
+            made.cert_chain_pems[0].write_to_path(folder / f"{name}.pem")
+            made.private_key_pem.write_to_path(folder / f"{name}.key")
+        authority.cert_pem.write_to_path(folder / "ca.pem")
+        trustme.CA().cert_pem.write_to_path(folder / "other.pem")
+        self.folder = folder
+        self.token = add_token(folder / "tokens.txt", "camera")
+        self.address = ""
+        self.options: dict[str, Any] = {
+            "tls_ca": folder / "ca.pem",
+            "tls_cert": folder / "client.pem",
+            "tls_key": folder / "client.key",
+            "token": self.token,
+            "timeout": 60.0,
+        }
+
+
+@pytest.fixture(scope="module")
+def secure(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
+    made = Secure(tmp_path_factory.mktemp("secure"))
+    flags = {
+        "--model": tiny_bundle,
+        "--port": 0,
+        "--batch-sizes": "1,4",
+        "--tls-cert": made.folder / "server.pem",
+        "--tls-key": made.folder / "server.key",
+        "--tls-client-ca": made.folder / "ca.pem",
+        "--tokens": made.folder / "tokens.txt",
+    }
+    command = [sys.executable, "-m", "planespotter_client.commands.main", "serve"]
+    arguments = [str(part) for flag in flags.items() for part in flag]
+    with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        made.address = process.stdout.readline().split()[-1]
+        yield made
+        process.terminate()
+
+
+async def test_who_has_all_that_is_asked_for_gets_answers(secure: Secure, connect: Any, paint: Paint) -> None:
+    spotter = await connect(secure.address, **secure.options)
+    assert (await spotter.classify(paint("747"))).family.name == "747"
+    [many] = await spotter.classify_many([paint("A380")])
+    assert many.result().family.name == "A380"
+    assert [answer.result().family.name async for answer in spotter.stream([paint("A380")])] == ["A380"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "sentence"),
+    [
+        ({"token": ""}, NotAllowedError, "answers only callers with a token"),
+        ({"token": "pst_other"}, NotAllowedError, "does not know the token"),
+        ({"tls_ca": "other.pem"}, WrongServerError, "not signed by an authority that is trusted here"),
+        ({"tls_ca": None, "tls": True}, WrongServerError, "not signed by an authority that is trusted here"),
+        ({"tls_cert": None, "tls_key": None}, UnavailableError, "hung up .* Perhaps it wants TLS"),
+        ({"tls_ca": None, "tls_cert": None, "tls_key": None}, UnavailableError, "Perhaps it wants TLS"),
+    ],
+)
+async def test_who_lacks_something_hears_what(
+    secure: Secure, connect: Any, paint: Paint, changed: dict[str, Any], error: type[Exception], sentence: str
+) -> None:
+    if isinstance(changed.get("tls_ca"), str):
+        changed = {**changed, "tls_ca": secure.folder / changed["tls_ca"]}
+    spotter = await connect(secure.address, **{**secure.options, **changed})
+    with pytest.raises(error, match=sentence):
+        await spotter.classify(paint("747"))
+
+
+async def test_the_name_in_the_certificate_is_the_one_in_the_address_or_the_one_that_is_given(
+    secure: Secure, connect: Any, paint: Paint
+) -> None:
+    by_another_name = secure.address.replace("127.0.0.1", "localhost")
+    spotter = await connect(by_another_name, **secure.options)
+    with pytest.raises((WrongServerError, UnavailableError)):  # where that is ::1 too, nobody listens there
+        await spotter.classify(paint("747"))
+    for name, address in {"127.0.0.1": by_another_name, "": secure.address}.items():
+        spotter = await connect(address, **secure.options, tls_name=name)
+        assert (await spotter.classify(paint("747"))).family.name == "747"
+    spotter = await connect(secure.address, **secure.options, tls_name="planes.example")
+    with pytest.raises(WrongServerError, match="is for another name"):
+        await spotter.classify(paint("747"))
+
+
+async def test_tls_is_not_spoken_by_every_server(secure: Secure, address: str, connect: Any, paint: Paint) -> None:
+    spotter = await connect(address, **secure.options)
+    with pytest.raises(WrongServerError, match="does not speak TLS"):
+        await spotter.classify(paint("747"))
+
+
+@pytest.mark.parametrize(
+    ("address", "options", "sentence"),
+    [
+        ("planes.example:50051", {"token": "x"}, r"The token would go to planes\.example:50051 without TLS"),
+        ("127.0.0.1:50051", {"token": "two words"}, "holds what no token has"),
+        ("127.0.0.1:50051", {"tls_cert": "client.pem"}, "only one of them is given"),
+        ("127.0.0.1:50051", {"tls_name": "planes.example"}, "without TLS a server shows none"),
+        ("127.0.0.1:50051", {"tls_ca": "nowhere.pem"}, r"nowhere\.pem for TLS cannot be read: No such file"),
+        ("127.0.0.1:50051", {"tls_ca": __file__}, "is not PEM"),
+    ],
+)
+def test_what_cannot_be_used_gets_a_sentence(address: str, options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(BadRequestError, match=sentence) as refused:
+        PlaneSpotter(address, **options)
+    assert options.get("token", "-") == "x" or "two words" not in str(refused.value), "a token is never shown"
+
+
+def test_a_token_goes_in_the_open_only_where_that_is_said() -> None:
+    assert security("planes.example:1", token="x", insecure=True).credentials is None
+    assert security("127.0.0.1:1", token="x\n").metadata == (("authorization", "Bearer x"),)
+    assert "Bearer" not in repr(security("127.0.0.1:1", token="x"))
+
+
+def test_the_token_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLANESPOTTER_TOKEN", "pst_x")
+    assert security("127.0.0.1:1").metadata == (("authorization", "Bearer pst_x"),)
+    assert security("127.0.0.1:1", token="").metadata == ()
+
+
+async def test_a_client_shows_where_it_connects_and_how_but_never_its_token(secure: Secure, connect: Any) -> None:
+    plain = await connect("127.0.0.1:1,127.0.0.1:2", token="")
+    kind = type(plain.client).__name__
+    assert repr(plain.client) == f"<{kind} of 127.0.0.1:1,127.0.0.1:2 without TLS>"
+    safe = await connect("planes.example:1", **secure.options)
+    assert repr(safe.client) == f"<{kind} of planes.example:1 over TLS, with a token>"
+    await safe.close()
+    assert repr(safe.client) == f"<{kind} of planes.example:1 over TLS, with a token, closed>"
+
+
+@pytest.mark.parametrize(
+    ("address", "stays"),
+    [
+        ("localhost:1", True),
+        ("127.0.0.9:1", True),
+        ("[::1]:1", True),
+        ("unix:/run/planes.sock", True),
+        ("dns:///localhost:1", True),
+        ("ipv4:127.0.0.1:1", True),
+        ("10.0.0.1:1", False),
+        ("localhost.example:1", False),
+        ("dns:///planes.example:1", False),
+    ],
+)
+def test_what_stays_on_this_machine_is_known(address: str, stays: bool) -> None:
+    assert is_loopback(address) == stays
+
+
+def test_the_command_takes_files(
+    secure: Secure, paint: Paint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "photo.jpg").write_bytes(paint("747"))
+    (tmp_path / "token").write_text(f"{secure.token}\n")
+    files = {"--tls-ca": "ca.pem", "--tls-cert": "client.pem", "--tls-key": "client.key"}
+    flags = [str(part) for name, file in files.items() for part in (name, secure.folder / file)]
+    server = secure.address.replace("127.0.0.1", "localhost")
+    command = ["classify", str(tmp_path / "photo.jpg"), "--server", server, *flags, "--tls-name", "127.0.0.1"]
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--token-file", str(tmp_path / "token")])
+    assert ended.value.code == 0
+    assert ",747," in capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert ended.value.code == 1
+    assert "answers only callers with a token" in capsys.readouterr().err
+    load = [*command, "--token-file", str(tmp_path / "token"), "--mode", "stream", "--photos", "5"]
+    arguments = [sys.executable, "-m", "planespotter_client.commands.main", "bench", *load[1:]]
+    assert subprocess.run(arguments, stdout=subprocess.DEVNULL, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["", "127.0.0.1", "planes.example"])
+def test_health_is_asked_over_tls_by_the_name_in_the_certificate(
+    secure: Secure, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    files = {"--tls-ca": "ca.pem", "--tls-cert": "client.pem", "--tls-key": "client.key"}
+    flags = [str(part) for flag, file in files.items() for part in (flag, secure.folder / file)]
+    with pytest.raises(SystemExit) as ended:
+        main(["health", "--server", secure.address, *flags, *(["--tls-name", name] if name else [])])
+    said = capsys.readouterr()
+    if name == "planes.example":
+        assert ended.value.code == 1
+        assert "is for another name" in said.err
+    else:
+        assert (ended.value.code, said.out) == (0, "SERVING\n")
