@@ -31,11 +31,11 @@ protos: setup ## Generate the Python code beside the .proto files
 	@$(BIN)/python scripts/generate_protos.py
 
 docs: setup ## Write the reference of Python code, contract and commands to build/docs
-	@$(BIN)/python -m scripts.document
+	@$(BIN)/python -m scripts.build_docs
 
 bench: browser ## Measure engines, decoding, the server and the crawl on this machine
 	@$(BIN)/python -m scripts.bench
-	@$(BIN)/python scripts/bench_scraping.py
+	@$(BIN)/python -m scripts.bench.scraping
 
 fuzz: setup ## Feed mutated photos and messages to the server
 	@$(BIN)/python -m scripts.fuzz

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from scripts.bench import engines, history, networks, report, serving, startup
 
 import planespotter_models
 from planespotter_client.commands.local_server import LocalServerError
 from planespotter_models import BundleError, read_bundle, write_bundle
-
-from . import engines, history, networks, report, served, starting
 
 
 def main() -> None:
@@ -55,15 +54,15 @@ def main() -> None:
                 log.print(f"The server, {title} ...")
                 photos = folder / f"photos-{len(sections)}"
                 photos.mkdir()
-                found["served"] = served.measure(path, photos)
-                sections += served.show(title, found["served"])
-                kept |= served.headlines(found["served"])
+                found["served"] = serving.measure(path, photos)
+                sections += serving.show(title, found["served"])
+                kept |= serving.headlines(found["served"])
             if arguments.only in (None, "starting"):
                 log.print(f"Starting, {title} ...")
                 [photo] = networks.write_photos(folder, networks.drawings(1))
-                found["starting"] = starting.measure(path, photo, folder / f"caches-{len(sections)}")
-                sections.append(starting.show(title, found["starting"]))
-                kept |= starting.headlines(found["starting"])
+                found["starting"] = startup.measure(path, photo, folder / f"caches-{len(sections)}")
+                sections.append(startup.show(title, found["starting"]))
+                kept |= startup.headlines(found["starting"])
             figures |= {f"{title}: {name}": value for name, value in kept.items()}
 
     results["seconds"] = time.perf_counter() - began
@@ -105,5 +104,5 @@ def title_of(path: Path) -> str:
 if __name__ == "__main__":
     try:
         main()
-    except (BundleError, LocalServerError, served.ServedError) as error:
+    except (BundleError, LocalServerError, serving.ServedError) as error:
         raise SystemExit(str(error)) from None

@@ -4,11 +4,11 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
-from planespotter_models import Bundle, Engine, EngineChoice, load_engine
+from scripts.bench import cascade, networks, other_frameworks, peak_flops
+from scripts.bench.interleave import in_turns, ratio
+from scripts.bench.report import Section
 
-from . import by_hand, chain, networks, peak
-from .report import Section
-from .turns import in_turns, ratio
+from planespotter_models import Bundle, Engine, EngineChoice, load_engine
 
 BATCHES = (1, 8, 32)
 COMPILED = (1, 4, 8, 16, 32)  # a chain has half of the photos for one network
@@ -22,28 +22,28 @@ def measure(model: Bundle, seconds: float) -> dict[str, Any]:
     photos = networks.pixels(model, 32)
     choices = {name: choice for name, choice in ENGINES.items() if name != INT8 or model.int8 is not None}
     engines = {name: load_engine(model, COMPILED, choice) for name, choice in choices.items()}
-    others: dict[str, by_hand.Run] = {}
+    others: dict[str, other_frameworks.Run] = {}
     missing = []
-    if by_hand.plain(model):
-        for name, make in (("PyTorch", by_hand.pytorch), ("ONNX Runtime", by_hand.onnx_runtime)):
-            if by_hand.installed(name):
+    if other_frameworks.plain(model):
+        for name, make in (("PyTorch", other_frameworks.pytorch), ("ONNX Runtime", other_frameworks.onnx_runtime)):
+            if other_frameworks.installed(name):
                 others[name] = make(model)
             else:
                 missing.append(name)
-    graphs = {BY_HAND[FLOAT32]: by_hand.openvino_graph(model)}
+    graphs = {BY_HAND[FLOAT32]: other_frameworks.openvino_graph(model)}
     if INT8 in engines:
-        graphs[BY_HAND[INT8]] = by_hand.openvino_graph(model, photos)
+        graphs[BY_HAND[INT8]] = other_frameworks.openvino_graph(model, photos)
     found: dict[str, Any] = {
         "description": f"{model.width} x {model.height} pixels, {networks.operations(model) / 1e9:.2f} GFLOP a photo",
         "missing": missing,
-        "nncf": by_hand.installed("NNCF"),
+        "nncf": other_frameworks.installed("NNCF"),
         "operations": networks.operations(model),
         "batches": {},
     }
     for size in BATCHES:
         batch = photos[:size]
-        runs: dict[str, by_hand.Run] = {name: engine.run for name, engine in engines.items()} | others
-        runs |= {name: by_hand.openvino(graph, size) for name, graph in graphs.items()}
+        runs: dict[str, other_frameworks.Run] = {name: engine.run for name, engine in engines.items()} | others
+        runs |= {name: other_frameworks.openvino(graph, size) for name, graph in graphs.items()}
         for run in runs.values():
             run(batch)
         wall, processor = in_turns({name: _with(run, batch) for name, run in runs.items()}, seconds / len(BATCHES) / 2)
@@ -59,24 +59,24 @@ def measure(model: Bundle, seconds: float) -> dict[str, Any]:
         for name in engines.keys() & BY_HAND.keys():
             found["batches"][size][name]["of_hand"] = ratio(wall, name, BY_HAND[name])
     found["peak"] = _share_of_peak(engines, photos[:8], networks.operations(model), seconds / 6)
-    found["chain"] = {name: chain.measure(engine, model, photos, seconds / 9) for name, engine in engines.items()}
+    found["chain"] = {name: cascade.measure(engine, model, photos, seconds / 9) for name, engine in engines.items()}
     return found
 
 
-def _with(run: by_hand.Run, batch: Any) -> Callable[[], object]:
+def _with(run: other_frameworks.Run, batch: Any) -> Callable[[], object]:
     return lambda: run(batch)
 
 
 def _share_of_peak(engines: dict[str, Engine], photos: Any, operations: float, seconds: float) -> dict[str, Any]:
     """Return operations per second of matrix products, and which share of that each engine reaches."""
-    products = {"float32": peak.float32_product(), "int8": peak.int8_product()}
+    products = {"float32": peak_flops.float32_product(), "int8": peak_flops.int8_product()}
     works: dict[str, Callable[[], object]] = {**products}
     works |= {name: _with(engine.run, photos) for name, engine in engines.items()}
     for work in works.values():
         work()
     wall, _ = in_turns(works, seconds)
     # A peak is what was reached in the best of moments, so the network's best is compared with it.
-    rates = {name: peak.OPERATIONS / min(wall[name]) for name in products}
+    rates = {name: peak_flops.OPERATIONS / min(wall[name]) for name in products}
     rates |= {name: operations * len(photos) / min(wall[name]) for name in engines}
     return {
         "tera_operations": {name: rates[name] / 1e12 for name in products},

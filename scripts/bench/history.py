@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from planespotter_models import cores
+from scripts.bench.report import Section
 
-from .report import Section
+from planespotter_models import cores
 
 # Less than this is the noise of a quiet machine.
 NOISE = 0.05

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from google.rpc.code_pb2 import Code
-from scripts import document
+from scripts import build_docs
 
 import planespotter_client
 from planespotter_server.rpc.status import CODES
@@ -74,13 +74,13 @@ def test_the_newest_version_among_the_changes_is_the_one_that_is_installed() -> 
 
 def test_each_command_is_told_of_in_a_page() -> None:
     told = "".join(page.read_text(encoding="utf-8") for page in PAGES)
-    for section in document.commands():
+    for section in build_docs.commands():
         assert re.search(rf"{re.escape(section.name)}\b", told), f"No page tells of `{section.name}`."
 
 
 def test_each_setting_of_the_server_is_in_the_page_on_operating_it() -> None:
     page = (REPOSITORY / "docs" / "operating.md").read_text(encoding="utf-8")
-    (serve,) = (section for section in document.commands() if section.name == "planespotter serve")
+    (serve,) = (section for section in build_docs.commands() if section.name == "planespotter serve")
     options = {word for name, _, _ in serve.rows for word in re.findall(r"--[a-z0-9-]+", name)}
     missing = {option for option in options if not re.search(rf"{option}\b", page) and not option.startswith("--no-")}
     assert not missing

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from scripts import gains
+from scripts.bench import ablation
 
 
 def write(folder: Path, constructor: tuple[float, float], path: tuple[float, float]) -> None:
@@ -22,7 +22,7 @@ def write(folder: Path, constructor: tuple[float, float], path: tuple[float, flo
 
 
 def test_a_part_is_taken_away_only_from_a_recipe_that_holds_it() -> None:
-    runs = gains.plan("best", ["pretrained=false", "layer_decay=1", "unfreeze_epochs=0"], seeds=2)
+    runs = ablation.plan("best", ["pretrained=false", "layer_decay=1", "unfreeze_epochs=0"], seeds=2)
     assert list(runs)[:2] == ["seed-0", "seed-1"]
     assert runs["seed-1"] == ["pretrained=false", "layer_decay=1", "unfreeze_epochs=0", "seed=1"]
     assert runs["ema-0"][-2:] == ["ema=0", "seed=0"]
@@ -31,11 +31,11 @@ def test_a_part_is_taken_away_only_from_a_recipe_that_holds_it() -> None:
 
 
 def test_the_table_shows_the_range_of_the_seeds_and_what_each_complete_run_lost(tmp_path: Path) -> None:
-    runs = gains.plan("best", [], seeds=3)
+    runs = ablation.plan("best", [], seeds=3)
     write(tmp_path / "seed-0", (0.9, 0.8), (0.5, 0.4))
     write(tmp_path / "seed-1", (0.9, 0.9), (0.5, 0.5))
     write(tmp_path / "ema-0", (0.8, 0.8), (0.5, 0.5))
-    assert gains.table(tmp_path, runs).splitlines()[2:] == [
+    assert ablation.table(tmp_path, runs).splitlines()[2:] == [
         "| nothing, 2 seeds | 85.0 to 90.0 % |  | 45.0 to 50.0 % |  |",
         "| the average of the weights | 80.0 % | +5.0 | 50.0 % | -5.0 |",
     ]

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from scripts.bench.report import Section
 
 from planespotter_client.commands.local_server import local_server
-
-from .report import Section
 
 ENGINES = ("jax", "openvino")
 

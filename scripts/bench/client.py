@@ -4,7 +4,7 @@ The server is a stand-in that answers each photo at once with the same answer, i
 measured is the client. Its rate is compared with that of the bare gRPC stub, which sends the same messages and does
 nothing else. Needs two cores to mean anything; ends in about two minutes with 100,000 photos. Example:
 
-    .venv/bin/python scripts/bench_client.py --photos 100000
+    .venv/bin/python -m scripts.bench.client --photos 100000
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """Measure what each part of a recipe gains: train it as it is with several seeds, then once without each part.
 
-    python -m scripts.gains CATALOG --out DIR [--recipe best] [--set NAME=VALUE ...] [--seeds 3] [--only NAME ...]
+    python -m scripts.bench.ablation CATALOG --out DIR [--recipe best] [--set NAME=VALUE ...]
+        [--seeds 3] [--only NAME ...]
 
 Each training is a run in DIR, named for what it leaves out; a run that is complete is kept, so Ctrl-C loses nothing.
 `--only` trains just the runs named, so that several machines or cores can share the work in one DIR, once the first

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from scripts.bench import history, report
 from scripts.bench.__main__ import title_of
-from scripts.bench.turns import in_turns, ratio
+from scripts.bench.interleave import in_turns, ratio
 
 MACHINE = {"processor": "a", "cores": 2}
 

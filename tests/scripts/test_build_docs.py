@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from scripts import document
+from scripts import build_docs
 
 import planespotter_client
 from planespotter.v1 import classifier_pb2 as pb
@@ -17,7 +17,7 @@ SERVICE, *_ = pb.DESCRIPTOR.services_by_name.values()
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("docs")
-    command = [sys.executable, "-W", "error", "-m", "scripts.document", "--out", str(out)]
+    command = [sys.executable, "-W", "error", "-m", "scripts.build_docs", "--out", str(out)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return out
@@ -32,7 +32,7 @@ def test_python_code_is_described_from_its_docstrings(pages: Path) -> None:
 
 
 def test_each_part_of_the_contract_has_its_comment_beside_it() -> None:
-    first, *sections = document.contract()
+    first, *sections = build_docs.contract()
     assert "google.rpc.Status" in first.text
     named = {section.name: [name for name, _, _ in section.rows] for section in sections}
     assert named[SERVICE.name] == [method.name for method in SERVICE.methods]
@@ -48,7 +48,7 @@ def test_each_part_of_the_contract_has_its_comment_beside_it() -> None:
 
 
 def test_each_command_and_each_of_its_options_has_a_help() -> None:
-    sections = document.commands()
+    sections = build_docs.commands()
     assert {"planespotter classify", "planespotter catalog clean"} <= {section.name for section in sections}
     for section in sections:
         assert "Example: planespotter" in section.text, f"The help of {section.name} shows no example."
@@ -60,7 +60,7 @@ def test_the_pages_show_what_was_found(pages: Path) -> None:
     contract = (pages / "contract.html").read_text(encoding="utf-8")
     assert "stream StreamClassifyRequest → stream StreamClassifyResponse" in contract
     commands = (pages / "commands.html").read_text(encoding="utf-8")
-    for section in document.commands():
+    for section in build_docs.commands():
         assert f">{section.name} <small>" in commands
     index = (pages / "index.html").read_text(encoding="utf-8")
     for page in ("contract.html", "commands.html", "python/index.html"):

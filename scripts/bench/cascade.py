@@ -4,10 +4,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scripts.bench.interleave import in_turns, ratio
 
 from planespotter_models import Bundle, Engine
-
-from .turns import in_turns, ratio
 
 
 def measure(engine: Engine, model: Bundle, photos: NDArray[np.uint8], seconds: float) -> dict[str, float]:

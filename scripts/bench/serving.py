@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import psutil
 from PIL import Image
+from scripts.bench import networks
+from scripts.bench.report import Section
 
 from planespotter_client.bench.console_report import duration
 from planespotter_client.bench.load import Load, Mode
@@ -21,9 +23,6 @@ from planespotter_client.bench.process_stats import processor_seconds
 from planespotter_client.bench.workers import Crew
 from planespotter_client.commands.local_server import local_server
 from planespotter_models import cores, decode_photo, load_engine, read_bundle
-
-from . import networks
-from .report import Section
 
 ROUNDS = 3
 SECONDS = 3.0
