@@ -59,7 +59,7 @@ def test_moved_module_is_found_by_path_and_by_import(old: str, new: str) -> None
 def test_bare_file_name_is_outdated_only_if_no_file_has_it() -> None:
     rules = {"moved": {"server/turns.py": "server/serving/fair_semaphore.py"}}
     assert [found.text for found in Linter(rules, []).check("a.md", "`turns.py` and test_turns.py")] == ["turns.py"]
-    assert not Linter(rules, ["scripts/bench/interleave.py"]).check("a.md", "`turns.py`")
+    assert not Linter(rules, ["scripts/bench/turns.py"]).check("a.md", "`turns.py`")
 
 
 def test_python_is_read_as_comments_strings_and_defined_names() -> None:

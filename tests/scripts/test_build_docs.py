@@ -27,7 +27,7 @@ def test_python_code_is_described_from_its_docstrings(pages: Path) -> None:
     client = (pages / "python" / "planespotter_client.html").read_text(encoding="utf-8")
     for name in planespotter_client.__all__:
         assert f'id="{name}"' in client
-    assert (pages / "python" / "planespotter_training" / "bundle.html").is_file()
+    assert (pages / "python" / "planespotter_models.html").is_file()
     assert (pages / "python" / "planespotter_scraping" / "catalog.html").is_file()
 
 
