@@ -18,7 +18,7 @@ from scripts.bench import networks
 from scripts.bench.report import Section
 
 from planespotter_client.bench.console_report import duration
-from planespotter_client.bench.load import Load, Mode
+from planespotter_client.bench.load_generator import Load, Mode
 from planespotter_client.bench.process_stats import processor_seconds
 from planespotter_client.bench.workers import Crew
 from planespotter_client.commands.local_server import local_server

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from planespotter_client._channels import DEFAULT_ADDRESS
-from planespotter_client.bench.load import BenchError, Load, Mode
+from planespotter_client.bench.load_generator import Load, Mode
+from planespotter_client.bench.measurements import BenchError
 from planespotter_client.commands import options
 
 if TYPE_CHECKING:
     from planespotter_client.bench.sweep import Step
     from planespotter_client.bench.workers import Crew
+
+app = typer.Typer()
 
 # What one process of the generator holds of photos; of more, the first are taken.
 MOST_BYTES = 256 * 1024 * 1024
@@ -27,6 +30,7 @@ SOAK_RECONNECT_SECONDS, SOAK_CANCEL_SHARE = 5.0, 0.1
 MEMORY_EVERY_SECONDS = 1.0
 
 
+@app.command()
 def bench(
     paths: Annotated[
         list[Path],

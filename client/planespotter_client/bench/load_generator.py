@@ -7,6 +7,8 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import grpc
@@ -18,9 +20,7 @@ from grpc_status import rpc_status
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_client import _channels
 from planespotter_client._credentials import Security
-from planespotter_client.bench.load import Load, Mode
 from planespotter_client.bench.measurements import Recording
-from planespotter_client.bench.schedule import arrivals
 
 METHODS = "/planespotter.v1.ClassifierService/"
 # Calls of an open loop that are on their way at a time, from one process. Beyond it photos wait, and are late by that.
@@ -29,6 +29,81 @@ MOST_CALLS = 20_000
 PAUSE_SECONDS = 0.1
 
 clock = time.monotonic  # the same in all processes of a machine
+
+
+class Mode(StrEnum):
+    """How photos are sent."""
+
+    UNARY = "unary"
+    """Classify: one photo in one call."""
+    BATCH = "batch"
+    """BatchClassify: several photos in one call."""
+    STREAM = "stream"
+    """StreamClassify: photos on long-lived streams."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """One load. Times are in seconds, rates in photos per second; all are for all processes together.
+
+    With a `rate` the loop is open: photos are sent at random times, whether the server keeps up or not, as many
+    independent users would. Without, it is closed: each of `callers` sends its next photo when it has an answer.
+    """
+
+    modes: tuple[Mode, ...] = (Mode.UNARY,)
+    """Caller number i sends in the mode i modulo their number."""
+    callers: int = 8
+    """Closed loop: how many callers. Open loop: how many streams; single calls and batches know no bound there."""
+    rate: float | None = None
+    seconds: float = 10.0
+    photos: int | None = None
+    """Stop after so many photos, if that comes before `seconds`."""
+    warm_up: float = 1.0
+    """How long the load is on before the measurement begins."""
+    deadline: float = 10.0
+    """An answer that comes later than this does not count as good."""
+    batch_size: int = 32
+    window: int = 64
+    """Closed loop: how many photos each stream has on the way."""
+    cancel_share: float = 0.0
+    """The share of calls that are cancelled before their answer."""
+    reconnect_seconds: float | None = None
+    """After how long, on average, a caller drops its connection and makes a new one."""
+    seed: int = 0
+
+    @property
+    def longest(self) -> float:
+        """At most how long it takes, with what comes after the last photo is sent."""
+        return self.warm_up + self.seconds + self.deadline
+
+    def share(self, process: int, processes: int) -> "Load":
+        """Return what one of `processes` does of it."""
+        return Load(
+            **{
+                **self.__dict__,
+                "callers": _part(self.callers, process, processes),
+                "rate": None if self.rate is None else self.rate / processes,
+                "photos": None if self.photos is None else _part(self.photos, process, processes),
+                "seed": self.seed + 1_000_003 * process,
+            }
+        )
+
+
+def _part(total: int, index: int, parts: int) -> int:
+    """Return the part number `index` of `total` divided as evenly as whole numbers allow."""
+    return total // parts + (index < total % parts)
+
+
+def arrivals(rate: float, seconds: float, random_numbers: random.Random) -> Iterator[float]:
+    """Yield the times in seconds, from 0 and below `seconds`, of a Poisson process of `rate` arrivals per second.
+
+    The pauses are independent and exponentially distributed. So the processes of several generators put together are
+    one of the sum of their rates.
+    """
+    now = random_numbers.expovariate(rate)
+    while now < seconds:
+        yield now
+        now += random_numbers.expovariate(rate)
 
 
 class Sender:

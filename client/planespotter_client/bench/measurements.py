@@ -5,11 +5,17 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from planespotter_client._errors import PlaneSpotterError
+
 # Each bucket of a histogram is so much wider than the one before it. A percentile is off by half of it at most.
 STEP = math.log(1.01)
 LEAST_SECONDS = 1e-6
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
+
+
+class BenchError(PlaneSpotterError):
+    """The measurement cannot be made; the text says why and what to do."""
 
 
 class Latencies:

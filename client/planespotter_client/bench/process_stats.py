@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from planespotter_client.bench.load import BenchError
+from planespotter_client.bench.measurements import BenchError
 
 
 def resident_bytes(pid: int) -> int:

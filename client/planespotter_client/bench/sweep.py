@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from planespotter_client.bench.load import BenchError, Load
-from planespotter_client.bench.measurements import Recording
+from planespotter_client.bench.load_generator import Load
+from planespotter_client.bench.measurements import BenchError, Recording
 
 PEAK_CALLERS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 # More callers that bring less than this are no gain, and the search ends after so many of such.

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from planespotter_client.bench.load import BenchError, Load
-from planespotter_client.bench.measurements import Recording
+from planespotter_client.bench.load_generator import Load
+from planespotter_client.bench.measurements import BenchError, Recording
 
 # Between the word to begin and the first photo, so that all processes hear it in time.
 LEAD_SECONDS = 0.2

@@ -7,15 +7,24 @@ the tree does not know can only be answered well with UNKNOWN, so such photos ar
 """
 
 import csv
+import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import typer
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from planespotter_client._errors import PlaneSpotterError
 from planespotter_client._types import Classification, Level, PhotoAnswer
+from planespotter_client.classify import progress
+
+if TYPE_CHECKING:
+    from planespotter_client import PlaneSpotter
 
 COLUMNS = ("file", "constructor", "family", "model", "source")
 NEEDED = COLUMNS[:2]
@@ -189,3 +198,36 @@ def rows(pairs: Iterable[tuple[Truth, PhotoAnswer]]) -> Table:
         path = " / ".join(filter(None, (said.constructor.name, said.family.name, said.model.name)))
         table.add_row(*map(escape, (Path(truth.photo).name, str(truth), str(said), path)))
     return table
+
+
+def compare_with_truth(spotter: "PlaneSpotter", table: Path, photos: Path | None, show: int) -> bool:
+    """Classify the photos that `table` lists, print how good the answers are; return whether none failed."""
+    truths = read_truth(table, photos)
+    comparison = Comparison(spotter.model().tree)
+    shown: list[tuple[Truth, PhotoAnswer]] = []
+    every = max(1, len(truths) // show) if show else 0  # spread over the file, which may be sorted
+    broken: PlaneSpotterError | None = None
+    started = time.monotonic()
+    try:
+        answers = spotter.stream([truth.photo for truth in truths])
+        for answer in progress.with_progress(answers, progress.Tally(), lambda: len(truths)):
+            truth = truths[answer.index]
+            comparison.add(truth, answer)
+            if answer.error is not None:
+                typer.echo(f"{answer.photo_id}: {answer.error}", err=True)
+            if every and answer.index % every == 0 and answer.index // every < show:
+                shown.append((truth, answer))
+    except PlaneSpotterError as error:
+        broken = progress.cut_short(error, comparison.total.photos, len(truths))
+    comparison.seconds = time.monotonic() - started
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    if shown:
+        console.print(rows(sorted(shown, key=lambda pair: pair[1].index)))
+    console.print(comparison.summary())
+    console.print(
+        f"{progress.photos(comparison.total.photos)} in {comparison.seconds:.1f} s, "
+        f"{comparison.photos_per_second:.1f} photos/s."
+    )
+    if broken:
+        raise broken
+    return comparison.total.failed == 0

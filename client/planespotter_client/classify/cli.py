@@ -13,12 +13,15 @@ from planespotter_client.classify.filing import Link
 from planespotter_client.classify.writers import Format
 from planespotter_client.commands import options
 
+app = typer.Typer()
+
 OUTPUT = "What is made of the answers"
 OTHERS = "Photos from elsewhere"
 TRUTH = "Comparing with the truth"
 SUFFIXES = {".csv": Format.CSV, ".jsonl": Format.JSONL, ".ndjson": Format.JSONL, ".parquet": Format.PARQUET}
 
 
+@app.command()
 def classify(
     paths: Annotated[
         list[str] | None,
@@ -238,7 +241,7 @@ def classify(
     try:
         if truth is not None:
             from planespotter_client import PlaneSpotter
-            from planespotter_client.classify.truth import compare_with_truth
+            from planespotter_client.classify.accuracy import compare_with_truth
             from planespotter_client.commands.local_server import server_or_own
 
             with (

@@ -1,25 +1,17 @@
-"""Photos that arrive in a folder, each as soon as it is complete; and a stream that outlives its server.
+"""Watch a folder by polling: yield each photo that arrives once, as soon as it is complete.
 
-The folder is looked through again and again: that works on every drive, also where the system does not tell of
-changes, such as on network drives.
+Polling works on every drive, also where the system reports no changes, such as on network drives.
 """
 
-import itertools
 import os
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
-from planespotter_client._errors import DeadlineError, PlaneSpotterError, UnavailableError
 from planespotter_client.classify.answer_log import Done
 from planespotter_client.classify.file_discovery import find_photos
-
-if TYPE_CHECKING:
-    from planespotter_client import PhotoAnswer, PlaneSpotter
 
 # A photo is complete when it has not changed for so many seconds: the first, if its end is there; else the second,
 # for it may be a format's way to have no end, but is more likely an upload that has paused.
@@ -92,58 +84,3 @@ def has_end(photo: str) -> bool:
     if head.startswith(b"RIFF"):
         return len(head) == 12 and size >= 8 + int.from_bytes(head[4:8], "little")
     return size > 0
-
-
-def lasting(
-    spotter: "PlaneSpotter",
-    photos: Iterator[str | bytes],
-    gone: Callable[[PlaneSpotterError], None],
-    **options: Any,
-) -> "Iterator[PhotoAnswer]":
-    """Stream `photos`, and begin anew with what has no answer whenever the server was away for too long.
-
-    `gone` is called with the error each time, before the wait for the server, which has no end.
-    """
-    line: deque[str | bytes] = deque()  # taken from `photos`, and not given to a stream that lives
-    taking, handing = threading.Lock(), threading.Lock()  # the one for `photos`, which may block; the other for `line`
-
-    def stand_in_line(given: dict[int, str | bytes], over: threading.Event) -> Iterator[str | bytes]:
-        for index in itertools.count():
-            while True:
-                with handing:
-                    if over.is_set():
-                        return
-                    if line:
-                        photo = given[index] = line.popleft()
-                        break
-                with taking:  # a stream that is over may still wait here: what it gets is for the next
-                    if not line:
-                        taken = next(photos, None)
-                        if taken is None:
-                            return
-                        with handing:
-                            line.append(taken)
-            yield photo
-
-    while True:
-        given: dict[int, str | bytes] = {}
-        over = threading.Event()
-        try:
-            for answer in spotter.stream(stand_in_line(given, over), **options):
-                del given[answer.index]
-                yield answer
-            return
-        except (UnavailableError, DeadlineError) as error:
-            with handing:
-                over.set()
-                line.extendleft(reversed(given.values()))
-            gone(error)
-            _wait(spotter)
-        finally:
-            over.set()
-
-
-def _wait(spotter: "PlaneSpotter") -> None:
-    while True:
-        with suppress(UnavailableError, DeadlineError):
-            return spotter.wait_until_ready()

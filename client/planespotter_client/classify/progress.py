@@ -10,6 +10,8 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from planespotter_client._errors import PlaneSpotterError
+
 if TYPE_CHECKING:
     from planespotter_client import PhotoAnswer
 
@@ -125,3 +127,13 @@ def with_progress(
                 expected = max(tally.answered, counted[0] - tally.skipped) if counted else None
                 bar.update(task, completed=tally.answered, total=expected, rate=tally.rate)
             yield answer
+
+
+def cut_short(error: PlaneSpotterError, done: int, total: int | None) -> PlaneSpotterError:
+    """Return `error`, which ended a stream after `done` of `total` answers (None: not known), with what is missing."""
+    missing = f"Only {photos(done)} {'has' if done == 1 else 'have'} an answer"
+    if total is not None:
+        missing = f"{total - done:,} of {photos(total)} {'has' if total - done == 1 else 'have'} no answer"
+    return type(error)(
+        f"{missing}, because the stream broke off. {error}", reason=error.reason, metadata=error.metadata
+    )

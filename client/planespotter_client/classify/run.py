@@ -15,9 +15,8 @@ from planespotter_client._errors import PlaneSpotterError
 from planespotter_client.classify import filing, progress, run_manifest, serialization, sources, writers
 from planespotter_client.classify.answer_log import Answers, answers_file
 from planespotter_client.classify.file_discovery import STANDARD_INPUT
-from planespotter_client.classify.folder_watcher import lasting
 from planespotter_client.classify.parquet import journal_of, parquet_file
-from planespotter_client.classify.truth import cut_short
+from planespotter_client.classify.reconnecting_stream import lasting
 from planespotter_client.classify.writers import Format
 from planespotter_client.commands.local_server import server_or_own
 
@@ -115,7 +114,7 @@ def _answer(
             if answer.error is not None:
                 _note(f"{answer.photo_id}: {answer.error}")
     except PlaneSpotterError as error:
-        raise cut_short(error, tally.answered, source.due()) from error
+        raise progress.cut_short(error, tally.answered, source.due()) from error
 
 
 def _begin(plan: Plan, out: Path, fresh: bool, network: str) -> None:

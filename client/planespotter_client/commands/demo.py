@@ -1,6 +1,6 @@
-"""The demo: the whole line on the built-in sample site, by the very commands that a user would type.
+"""`planespotter demo`: run the whole pipeline on the built-in sample site, by the commands that a user would type.
 
-The rooms meet on disk and on the wire only, so this starts each command as a process of its own.
+The packages of the pipeline meet on disk and on the wire only, so each command runs as a separate process.
 """
 
 import csv
@@ -10,10 +10,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 
 from planespotter_client.commands.local_server import SERVE, local_server
+
+app = typer.Typer()
 
 # One module of each extra, to say what is missing before anything is started.
 NEEDED = {"scraping": "playwright", "training": "flax", "server": "grpc_health"}
@@ -21,6 +25,23 @@ NEEDED = {"scraping": "playwright", "training": "flax", "server": "grpc_health"}
 
 class DemoError(Exception):
     """The demo cannot go on; the text says why and what to do."""
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything that the demo writes.", file_okay=False)] = Path(
+        "demo"
+    ),
+    pages: Annotated[int, typer.Option(help="Pages of the sample site to scrape, 48 photos each.", min=1)] = 13,
+    epochs: Annotated[int, typer.Option(help="Training epochs; fewer are faster and less accurate.", min=1)] = 30,
+) -> None:
+    """Run the whole pipeline on the built-in sample site: scrape, train, export, serve, classify.
+
+    It takes a few minutes, and reuses what the folder already contains; delete the folder to start from scratch.
+
+    Example: planespotter demo --out demo
+    """
+    run_demo(out, pages, epochs, Console())
 
 
 def run_demo(out: Path, pages: int, epochs: int, console: Console) -> None:

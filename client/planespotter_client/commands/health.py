@@ -7,10 +7,13 @@ import typer
 from planespotter_client._channels import DEFAULT_ADDRESS
 from planespotter_client.commands import options
 
+app = typer.Typer()
+
 METHOD = "/grpc.health.v1.Health/Check"
 SERVING = 1
 
 
+@app.command()
 def health(
     server: Annotated[str, typer.Option(help="Address of the server.", metavar="HOST:PORT")] = DEFAULT_ADDRESS,
     service: Annotated[str, typer.Option(help="Service to ask for; empty for the server as a whole.")] = "",

@@ -7,7 +7,10 @@ import typer
 
 from planespotter_client.commands import options
 
+app = typer.Typer()
 
+
+@app.command()
 def web(
     server: options.Server = None,
     model: options.Model = None,

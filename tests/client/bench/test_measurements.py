@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from planespotter_client.bench.console_report import as_json, duration, notes, share
 from planespotter_client.bench.html_report import _round_ticks, page
-from planespotter_client.bench.load import BenchError, Load, Mode
-from planespotter_client.bench.measurements import Latencies, Recording
+from planespotter_client.bench.load_generator import Load, Mode, arrivals
+from planespotter_client.bench.measurements import BenchError, Latencies, Recording
 from planespotter_client.bench.process_stats import cores, growth
-from planespotter_client.bench.schedule import arrivals
 from planespotter_client.bench.sweep import Step, find_peak, read_sweep, sweep
 
 TIMES = st.lists(st.floats(1e-5, 1e4), min_size=1, max_size=300)

@@ -27,6 +27,7 @@ from planespotter_client.classify import (
     filing,
     folder_watcher,
     parquet,
+    reconnecting_stream,
     serialization,
     sources,
 )
@@ -438,7 +439,7 @@ def test_each_photo_is_answered_once_however_often_the_server_goes_away(count: i
     given = [f"{number}.jpg" for number in range(count)]
     told: list[PlaneSpotterError] = []
     server: Any = Failing(list(lives))
-    answered = [one.photo_id for one in folder_watcher.lasting(server, iter(given), told.append)]
+    answered = [one.photo_id for one in reconnecting_stream.lasting(server, iter(given), told.append)]
     assert sorted(answered) == sorted(given)
     assert server.waits >= len(told)
 

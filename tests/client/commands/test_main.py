@@ -1,45 +1,50 @@
-"""The command `planespotter` as a whole: what goes wrong becomes a sentence, unless it is a bug."""
+"""The root command: user errors become messages, bugs keep their traceback."""
 
 import errno
 from pathlib import Path
 
 import pytest
 
-from planespotter_client.commands import main as command
+from planespotter_client.commands import main as root
 
 
-def test_what_the_file_system_refuses_is_a_sentence(tmp_path: Path) -> None:
+def test_file_system_error_becomes_a_message(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="file") as refused:
+    with pytest.raises(OSError, match="file") as caught:
         (tmp_path / "file" / "below").mkdir()
-    assert command.sentence(refused.value) is not None
-    assert str(command.sentence(refused.value)).startswith(f"Not a directory: {tmp_path}/file/below.")
+    assert str(root.user_message(caught.value)).startswith(f"Not a directory: {tmp_path}/file/below.")
 
 
-def test_a_full_disk_is_a_sentence_although_it_names_no_file() -> None:
-    assert "No space left" in str(command.sentence(OSError(errno.ENOSPC, "No space left on device")))
+def test_disk_full_becomes_a_message_although_it_names_no_file() -> None:
+    assert "No space left" in str(root.user_message(OSError(errno.ENOSPC, "No space left on device")))
 
 
 @pytest.mark.parametrize("bug", [ValueError("x"), KeyError("x"), OSError("x"), RuntimeError("x")])
-def test_a_bug_keeps_its_traceback(bug: Exception) -> None:
-    assert command.sentence(bug) is None
+def test_bug_keeps_its_traceback(bug: Exception) -> None:
+    assert root.user_message(bug) is None
 
 
-def test_paragraphs_of_help_flow() -> None:
-    assert command.flowing("One\nline.\n\nAnd\n    another.") == "One line.\n\nAnd another."
+def test_help_paragraphs_are_unwrapped() -> None:
+    assert root.unwrap("One\nline.\n\nAnd\n    another.") == "One line.\n\nAnd another."
 
 
-def test_commands_are_in_one_panel() -> None:
-    rooms = {"planespotter_client.commands.cli", "planespotter_client.classify.cli", "planespotter_server.cli"}
-    ours = [
-        info for info in command.build_app().registered_commands if info.callback and info.callback.__module__ in rooms
-    ]
-    assert len(ours) == 3
-    assert not any(isinstance(info.rich_help_panel, str) for info in ours)
+def test_help_lists_the_pipeline_in_order_and_in_a_single_panel() -> None:
+    commands = root.build_app().registered_commands
+    names = [info.name or info.callback.__name__ for info in commands if info.callback]
+    pipeline = ["scrape", "train", "export", "serve", "classify", "web", "bench", "health", "demo"]
+    assert [name for name in names if name in pipeline] == pipeline
+    assert not any(isinstance(info.rich_help_panel, str) for info in commands)
 
 
-def test_it_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        command.main(["--version"])
+        root.main(["--version"])
     assert ended.value.code == 0
     assert capsys.readouterr().out.startswith("planespotter 0.")
+
+
+@pytest.mark.parametrize(("module", "extra"), list(root.EXTRAS.items()))
+def test_missing_module_names_the_extra_of_the_package_that_imports_it(module: str, extra: str) -> None:
+    with pytest.raises(ModuleNotFoundError) as caught:
+        exec("import no_such_module", {"__name__": f"{module}.below"})
+    assert root.missing_extra(caught.value) == extra

@@ -113,4 +113,4 @@ def test_without_the_extra_the_command_says_which_one_to_install() -> None:
     code = compile("import not_installed", "tracing.py", "exec")
     with pytest.raises(ModuleNotFoundError) as missing:
         exec(code, {"__name__": "planespotter_server.observability.tracing"})
-    assert "pip install 'planespotter[tracing]'" in str(main.sentence(missing.value))
+    assert "pip install 'planespotter[tracing]'" in str(main.user_message(missing.value))
