@@ -49,7 +49,7 @@ LEAK_BYTES = 64 * 1024 * 1024
 MESSAGE_SHARE = 0.2
 CALLERS = 8
 # What grpc.aio makes of a stream that ends while its caller writes to it; the SDK has a sentence for that.
-BROKEN_OFF = "Internal error from Core"
+STREAM_ABORTED = "Internal error from Core"
 SERVICE = "/planespotter.v1.ClassifierService/"
 INTERESTING = [bytes([value]) for value in (0, 1, 0x7F, 0x80, 0xFF)] + [
     struct.pack(order + kind, value)
@@ -264,7 +264,7 @@ async def call(channel: Any, method: str, data: bytes, findings: Findings) -> No
         # Bound for the typed stubs of synchronous calls, which have the same methods.
         found: Any = error
         status = rpc_status.from_call(found)
-        if error.details() == BROKEN_OFF:
+        if error.details() == STREAM_ABORTED:
             findings.note("ended while it was being written to")
         elif status is None:
             findings.blame(f"{method} ended with {error.code().name} ({error.details()}) without ErrorInfo", data)

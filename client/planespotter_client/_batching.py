@@ -54,7 +54,7 @@ def batch_answers(batch: Batch, response: pb.BatchClassifyResponse, address: str
         raise WrongServerError(
             f"What answers at {address} is no planespotter server: it gave {len(response.results):,} results for "
             f"{len(batch.waiting):,} photos.",
-            reason="CONTRACT_BROKEN",
+            reason="PROTOCOL_VIOLATION",
         )
     return [
         waiting.answered(outcome(result, waiting.photo_id))

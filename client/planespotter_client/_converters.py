@@ -30,7 +30,7 @@ def options(model: str, version: str, alternatives: int, explain: bool, limits: 
     if not 0 <= alternatives <= limits.max_alternatives:
         raise BadRequestError(
             f"alternatives is {alternatives}, but must lie between 0 and {limits.max_alternatives}.",
-            reason="ALTERNATIVES_OUT_OF_RANGE",
+            reason="TOP_K_OUT_OF_RANGE",
             metadata={"alternatives": str(alternatives), "limit": str(limits.max_alternatives)},
         )
     return pb.ClassifyOptions(model_name=model, model_version=version, alternatives=alternatives, explain=explain)

@@ -141,7 +141,7 @@ CODES: Mapping[grpc.StatusCode, type[PlaneSpotterError]] = {
 _BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 
 # What grpc.aio reports when the server ends a stream while a photo is being written to it: how it ended is not told.
-_BROKEN_OFF = "Internal error from Core"
+_STREAM_ABORTED = "Internal error from Core"
 # How the details begin of a call that never left, and what stands in those of one whose connection was lost.
 _NOT_REACHED = (
     "failed to connect",
@@ -152,8 +152,8 @@ _NOT_REACHED = (
 )
 _LOST = ("Socket closed", "Connection reset", "Broken pipe", "Stream removed", "GOAWAY", "keepalive", "ping timeout")
 
-BROKEN_OFF = "BROKEN_OFF"
-LOST_ON_THE_WAY = ("CONNECTION_LOST", "UNAVAILABLE", BROKEN_OFF)
+STREAM_ABORTED = "STREAM_ABORTED"
+LOST_ON_THE_WAY = ("CONNECTION_LOST", "UNAVAILABLE", STREAM_ABORTED)
 """Reasons of the UnavailableErrors of calls that may have reached a server, which then did not say why it ends them."""
 
 
@@ -226,8 +226,11 @@ def from_call(call: Any, address: str) -> PlaneSpotterError:
                 f"No planespotter server answers at {address} ({details}). Start one with "
                 "`planespotter serve`, or give the address of another."
             )
-        case grpc.StatusCode.INTERNAL if whole == _BROKEN_OFF or "RST_STREAM" in whole:
-            code, reason = grpc.StatusCode.UNAVAILABLE, BROKEN_OFF if whole == _BROKEN_OFF else "CONNECTION_LOST"
+        case grpc.StatusCode.INTERNAL if whole == _STREAM_ABORTED or "RST_STREAM" in whole:
+            code, reason = (
+                grpc.StatusCode.UNAVAILABLE,
+                STREAM_ABORTED if whole == _STREAM_ABORTED else "CONNECTION_LOST",
+            )
             message = f"The server at {address} broke off the call ({details}). Send the photos again."
         case grpc.StatusCode.CANCELLED:
             message = f"The call to {address} was cancelled ({details}). Try again."

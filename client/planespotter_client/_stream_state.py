@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_client._converters import outcome
 from planespotter_client._errors import (
-    BROKEN_OFF,
     LOST_ON_THE_WAY,
+    STREAM_ABORTED,
     PlaneSpotterError,
     ServerFailedError,
     UnavailableError,
@@ -136,7 +136,7 @@ class Ledger:
             raise WrongServerError(
                 f"What answers at {self._address} is no planespotter server: it answered a photo "
                 f"{shortened(repr(response.photo_id))} that was not sent or was answered before.",
-                reason="CONTRACT_BROKEN",
+                reason="PROTOCOL_VIOLATION",
             )
         self._unanswered -= 1
         self._alone = False
@@ -159,7 +159,7 @@ class Ledger:
             raise WrongServerError(
                 f"What answers at {self._address} is no planespotter server: it ended the stream before it had "
                 "answered all photos.",
-                reason="CONTRACT_BROKEN",
+                reason="PROTOCOL_VIOLATION",
             )
         self._begin()
 
@@ -172,7 +172,7 @@ class Ledger:
         if isinstance(error, UnavailableError) and error.reason in LOST_ON_THE_WAY:
             read_count = self._sent if self._read_count is None else self._read_count
             for one in self._waiting.values():
-                alone = one.place == 0 and error.reason != BROKEN_OFF
+                alone = one.place == 0 and error.reason != STREAM_ABORTED
                 if 0 <= one.place < read_count and (alone or not _suspect(one)):
                     one.breaks += 1
             given_up = [one for one in self._waiting.values() if one.breaks >= MOST_BREAKS]
@@ -182,7 +182,7 @@ class Ledger:
                 ServerFailedError(
                     f"The connection to {self._address} was lost {MOST_BREAKS} times while this photo was with the "
                     "server, so perhaps the photo makes it fail. Look at the photo and at the server's log.",
-                    reason="PHOTO_BREAKS_SERVER",
+                    reason="POISON_PHOTO",
                     metadata={"times": str(MOST_BREAKS)},
                     photo_id=one.photo_id,
                 ),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 
-class Refusal(Exception):  # noqa: N818  (it is an answer, not an error of the program)
+class RequestRejected(Exception):  # noqa: N818  (it is an answer, not an error of the program)
     """A sentence for the caller, a fixed reason, and the figures in `metadata`.
 
     `field` names the part of the request that is at fault, if one is; `retry_after` (seconds) is set where trying again
@@ -26,9 +26,9 @@ class Refusal(Exception):  # noqa: N818  (it is an answer, not an error of the p
         self.retry_after = retry_after
 
 
-def request_malformed() -> Refusal:
+def request_malformed() -> RequestRejected:
     """Return the refusal of bytes that are no message of the contract."""
-    return Refusal(
+    return RequestRejected(
         "REQUEST_MALFORMED",
         "The request cannot be parsed as the message that this method takes. Make it with code generated from "
         "planespotter/v1/classifier.proto.",
@@ -40,18 +40,18 @@ def shortened(text: str, limit: int = 200) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
-def warming_up() -> Refusal:
+def warming_up() -> RequestRejected:
     """Return the refusal of a server that has no model ready yet."""
-    return Refusal(
+    return RequestRejected(
         "WARMING_UP",
         "The server is still loading its model and answers in a moment. Try again in 1 s.",
         retry_after=1.0,
     )
 
 
-def device_failed() -> Refusal:
+def device_failed() -> RequestRejected:
     """Return the refusal of a server whose device no longer works, so that it is about to end."""
-    return Refusal(
+    return RequestRejected(
         "DEVICE_FAILED",
         "The device that runs the network has failed, and the server is about to end. Send the photo again, to another "
         "server or later.",
@@ -59,9 +59,9 @@ def device_failed() -> Refusal:
     )
 
 
-def shutting_down() -> Refusal:
+def shutting_down() -> RequestRejected:
     """Return the refusal of a server that is about to stop."""
-    return Refusal(
+    return RequestRejected(
         "SHUTTING_DOWN",
         "The server is shutting down and takes no more photos. Send the photo again, to another server or later.",
         retry_after=1.0,

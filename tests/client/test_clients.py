@@ -626,7 +626,7 @@ async def test_a_photo_that_breaks_every_server_is_given_up_and_the_others_are_n
     assert [answer.index for answer in answers if answer.error] == [3]
     error = answers[3].error
     assert isinstance(error, ServerFailedError)
-    assert (error.reason, error.photo_id) == ("PHOTO_BREAKS_SERVER", "3")
+    assert (error.reason, error.photo_id) == ("POISON_PHOTO", "3")
     assert servicer.breaks >= 3
 
 

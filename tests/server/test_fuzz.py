@@ -48,7 +48,7 @@ async def test_mutated_messages_are_answered_or_refused(fuzz: ModuleType, serve:
         for _ in range(300):
             await fuzz.call(channel, *next(mutants), findings)
     assert findings.wrong == []
-    assert {"answered", "REQUEST_MALFORMED", "METHOD_UNKNOWN"} <= set(findings.seen)
+    assert {"answered", "REQUEST_MALFORMED", "METHOD_NOT_FOUND"} <= set(findings.seen)
 
 
 def test_what_would_give_the_inside_away_is_noticed(fuzz: ModuleType) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from planespotter_server.auth.tokens import Token, Tokens
-from planespotter_server.rejections import Refusal
+from planespotter_server.rejections import RequestRejected
 from planespotter_server.serving.concurrency import client_of
 
 
@@ -50,17 +50,17 @@ class Client:
     is_known: Callable[[], bool] = lambda: True
 
     def check(self) -> None:
-        """Raise Refusal TOKEN_UNKNOWN if its token has been revoked since the call began."""
+        """Raise RequestRejected TOKEN_INVALID if its token has been revoked since the call began."""
         if not self.is_known():
             raise _unknown()
 
     def take_photo(self) -> None:
-        """Take note of a photo of a single call or a batch. Raises Refusal RATE_LIMITED if it comes too soon."""
+        """Take note of a photo of a single call or a batch. Raises RequestRejected RATE_LIMITED if it comes too soon."""
         if self.pace is None:
             return
         delay = self.pace.delay()
         if delay > 0:
-            raise Refusal(
+            raise RequestRejected(
                 "RATE_LIMITED",
                 f"The token of this client is good for {self.pace.per_second:g} photos per second. Try again in "
                 f"{delay:.2g} s, or send the photos over one stream, which takes them no faster than that.",
@@ -78,12 +78,12 @@ class Clients:
         self._paces: dict[str, Pace] = {}
 
     def identify(self, metadata: Mapping[str, str | bytes], peer: str) -> Client:
-        """Return who makes a call with `metadata` from `peer`. Raises Refusal: TOKEN_MISSING or TOKEN_UNKNOWN."""
+        """Return who makes a call with `metadata` from `peer`. Raises RequestRejected: TOKEN_MISSING or TOKEN_INVALID."""
         if self._tokens is None:
             return Client(client_of(peer))
         scheme, _, secret = str(metadata.get("authorization", "")).partition(" ")
         if scheme.lower() != "bearer" or not secret:
-            raise Refusal(
+            raise RequestRejected(
                 "TOKEN_MISSING",
                 "This server answers only callers with a token. Give it with --token-file, in Python with token=, "
                 "in both with the variable PLANESPOTTER_TOKEN, else as metadata: authorization: Bearer TOKEN.",
@@ -103,8 +103,8 @@ class Clients:
         return pace
 
 
-def _unknown() -> Refusal:
-    return Refusal(
-        "TOKEN_UNKNOWN",
+def _unknown() -> RequestRejected:
+    return RequestRejected(
+        "TOKEN_INVALID",
         "This server does not know the token: it was mistyped, revoked or made for another. Ask for a new one.",
     )

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 
-from planespotter_server.rejections import Refusal, shortened
+from planespotter_server.rejections import RequestRejected, shortened
 from planespotter_server.serving.served_model import Classifier
 
 # How many names a refusal lists: it must stay short.
@@ -51,7 +51,7 @@ class Models:
     def find(self, name: str = "", version: str = "") -> Classifier:
         """Return the model that answers to `name` and `version`, each "" if not given; `version` then is the highest.
 
-        Raises Refusal MODEL_NOT_FOUND, which says what there is.
+        Raises RequestRejected MODEL_NOT_FOUND, which says what there is.
         """
         asked = name or self.default
         versions = self._served.get(asked, {})
@@ -68,7 +68,7 @@ class Models:
         names = sorted(served, key=natural_order)
         listed = ", ".join(map(repr, names[:NAMES_LISTED]))
         more = ", and more" if len(names) > NAMES_LISTED else ""
-        raise Refusal(
+        raise RequestRejected(
             "MODEL_NOT_FOUND",
             f"There is no {what} here; this server serves {shortened(listed, 400)}{more}. {advice}",
             metadata={

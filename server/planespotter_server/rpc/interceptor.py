@@ -14,7 +14,7 @@ from grpc_status import rpc_status
 
 from planespotter_server.auth.authentication import Clients
 from planespotter_server.observability.metrics import Metrics
-from planespotter_server.rejections import Refusal
+from planespotter_server.rejections import RequestRejected
 from planespotter_server.rpc import call_context
 from planespotter_server.rpc.status import to_status, unwrapped
 from planespotter_server.serving.concurrency import Admission
@@ -128,8 +128,8 @@ class Outermost(grpc.aio.ServerInterceptor):
     def _unknown(self, method: str) -> Callable[[Any, Context], Awaitable[None]]:
         async def call(_: Any, context: Context) -> None:
             async def answer() -> None:
-                raise Refusal(
-                    "METHOD_UNKNOWN",
+                raise RequestRejected(
+                    "METHOD_NOT_FOUND",
                     "This server has no such method. planespotter/v1/classifier.proto names those that it has, and "
                     "reflection lists them.",
                 )

@@ -17,7 +17,7 @@ from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_server.models.registry import Models, natural_order
 from planespotter_server.observability.metrics import Metrics, Photo
-from planespotter_server.rejections import Refusal, shutting_down, warming_up
+from planespotter_server.rejections import RequestRejected, shutting_down, warming_up
 from planespotter_server.rpc import call_context, converters
 from planespotter_server.rpc.converters import Answered
 from planespotter_server.rpc.status import reason_of, to_status
@@ -201,10 +201,10 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
             raise warming_up()
 
     def _choose(self, options: pb.ClassifyOptions) -> Classifier:
-        """Return the model that shall answer. Raises Refusal, such as MODEL_NOT_FOUND."""
+        """Return the model that shall answer. Raises RequestRejected, such as MODEL_NOT_FOUND."""
         if not 0 <= options.alternatives <= self._settings.max_alternatives:
-            raise Refusal(
-                "ALTERNATIVES_OUT_OF_RANGE",
+            raise RequestRejected(
+                "TOP_K_OUT_OF_RANGE",
                 f"alternatives is {options.alternatives}, but must lie between 0 and "
                 f"{self._settings.max_alternatives}.",
                 metadata={"alternatives": options.alternatives, "limit": self._settings.max_alternatives},
@@ -212,8 +212,8 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
             )
         chosen = self.models.find(options.model_name, options.model_version)
         if options.explain and chosen.bundle.explain is None:
-            raise Refusal(
-                "EXPLAIN_UNSUPPORTED",
+            raise RequestRejected(
+                "HEAT_MAP_UNSUPPORTED",
                 f"The model {chosen.bundle.name} {chosen.bundle.version} cannot tell where in a photo it looked. Leave "
                 "explain out, or choose a model whose description says can_explain.",
                 metadata={"model_name": chosen.bundle.name, "model_version": chosen.bundle.version},
@@ -223,7 +223,7 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
 
     def _check_batch(self, photos: int) -> None:
         if photos > self._settings.max_batch_photos:
-            raise Refusal(
+            raise RequestRejected(
                 "BATCH_TOO_LARGE",
                 f"The batch has {photos:,} photos; the limit is {self._settings.max_batch_photos:,}. Send smaller "
                 "batches, or use StreamClassify.",
@@ -235,7 +235,7 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
 def _check_photo_id(photo_id: str) -> None:
     size = len(photo_id.encode())
     if size > MAX_PHOTO_ID_BYTES:
-        raise Refusal(
+        raise RequestRejected(
             "PHOTO_ID_TOO_LONG",
             f"The photo_id has {size:,} bytes; the limit is {MAX_PHOTO_ID_BYTES}. Send a shorter one.",
             metadata={"bytes": size, "limit": MAX_PHOTO_ID_BYTES},
@@ -245,7 +245,7 @@ def _check_photo_id(photo_id: str) -> None:
 
 def _is_in_order(first: pb.StreamClassifyRequest) -> bool:
     if first.ordering not in pb.Ordering.values():
-        raise Refusal(
+        raise RequestRejected(
             "ORDERING_UNKNOWN",
             f"This server does not know the ordering {first.ordering}. Send ORDERING_AS_COMPLETED or "
             "ORDERING_IN_ORDER with the first photo, or leave it out.",
@@ -258,7 +258,7 @@ def _is_in_order(first: pb.StreamClassifyRequest) -> bool:
 def _page(models: list[Classifier], size: int, token: str) -> tuple[list[Classifier], str]:
     """Return the page of `models` that follows what `token` stands for, and the token of the next page."""
     if size < 0:
-        raise Refusal(
+        raise RequestRejected(
             "PAGE_SIZE_NEGATIVE",
             f"page_size is {size}, but cannot be negative. Leave it out to get {DEFAULT_PAGE_SIZE} models.",
             metadata={"page_size": size},
@@ -292,7 +292,7 @@ def _read_token(token: str) -> tuple[str, str]:
             return name, version
     except (binascii.Error, ValueError, TypeError):
         pass
-    raise Refusal(
+    raise RequestRejected(
         "PAGE_TOKEN_INVALID",
         "page_token is none that this server gave. Send next_page_token of the page before, or none to start.",
         field="page_token",

@@ -8,10 +8,10 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, Res
 from google.rpc.status_pb2 import Status
 
 from planespotter_models import PhotoError
-from planespotter_server.rejections import Refusal, request_malformed
+from planespotter_server.rejections import RequestRejected, request_malformed
 from planespotter_server.rpc.call_context import request_id
 
-DOMAIN = "planespotter"
+DOMAIN = "planespotter.v1"
 
 # Every reason that a caller can meet, and its code.
 CODES = {
@@ -22,20 +22,20 @@ CODES = {
     "PHOTO_TOO_LARGE": Code.INVALID_ARGUMENT,
     "PHOTO_ID_TOO_LONG": Code.INVALID_ARGUMENT,
     "BATCH_TOO_LARGE": Code.INVALID_ARGUMENT,
-    "ALTERNATIVES_OUT_OF_RANGE": Code.INVALID_ARGUMENT,
-    "EXPLAIN_UNSUPPORTED": Code.INVALID_ARGUMENT,
+    "TOP_K_OUT_OF_RANGE": Code.INVALID_ARGUMENT,
+    "HEAT_MAP_UNSUPPORTED": Code.INVALID_ARGUMENT,
     "ORDERING_UNKNOWN": Code.INVALID_ARGUMENT,
     "PAGE_SIZE_NEGATIVE": Code.INVALID_ARGUMENT,
     "PAGE_TOKEN_INVALID": Code.INVALID_ARGUMENT,
     "TOKEN_MISSING": Code.UNAUTHENTICATED,
-    "TOKEN_UNKNOWN": Code.UNAUTHENTICATED,
-    "METHOD_UNKNOWN": Code.UNIMPLEMENTED,
+    "TOKEN_INVALID": Code.UNAUTHENTICATED,
+    "METHOD_NOT_FOUND": Code.UNIMPLEMENTED,
     "MODEL_NOT_FOUND": Code.NOT_FOUND,
     "RATE_LIMITED": Code.RESOURCE_EXHAUSTED,
     "QUEUE_FULL": Code.RESOURCE_EXHAUSTED,
     "TOO_MANY_CALLS": Code.RESOURCE_EXHAUSTED,
     "TOO_MANY_STREAMS": Code.RESOURCE_EXHAUSTED,
-    "DEADLINE_IN_QUEUE": Code.DEADLINE_EXCEEDED,
+    "DEADLINE_EXCEEDED_IN_QUEUE": Code.DEADLINE_EXCEEDED,
     "WARMING_UP": Code.UNAVAILABLE,
     "SHUTTING_DOWN": Code.UNAVAILABLE,
     "DEVICE_FAILED": Code.UNAVAILABLE,
@@ -48,18 +48,18 @@ log = structlog.get_logger()
 def to_status(error: Exception, photo_field: str = "photo") -> Status:
     """Return the status that tells a caller of `error`; `photo_field` is where in the request the photo stands.
 
-    Of an exception that is a bug, which is any other than Refusal, PhotoError and a message that does not parse,
+    Of an exception that is a bug, which is any other than RequestRejected, PhotoError and a message that does not parse,
     nothing but the id of the call is told, under which the log has it.
     """
     reason = reason_of(error)
     if isinstance(error, PhotoError):
-        error = Refusal(error.reason, str(error), metadata=error.metadata, field=photo_field)
+        error = RequestRejected(error.reason, str(error), metadata=error.metadata, field=photo_field)
     elif reason == "REQUEST_MALFORMED":
         error = request_malformed()
-    elif not isinstance(error, Refusal):
+    elif not isinstance(error, RequestRejected):
         known_as = request_id()
         log.error("bug", request_id=known_as, exc_info=error)
-        error = Refusal(
+        error = RequestRejected(
             "INTERNAL",
             f"Something went wrong inside the server; its log knows more under the id {known_as}.",
             metadata={"request_id": known_as},
@@ -91,7 +91,7 @@ def to_status(error: Exception, photo_field: str = "photo") -> Status:
 
 def reason_of(error: Exception) -> str:
     """Return the reason that a caller hears for `error`: one of CODES."""
-    if isinstance(error, Refusal | PhotoError):
+    if isinstance(error, RequestRejected | PhotoError):
         return error.reason
     return "REQUEST_MALFORMED" if isinstance(error, DecodeError) else "INTERNAL"
 

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from planespotter_server.rejections import Refusal, shutting_down
+from planespotter_server.rejections import RequestRejected, shutting_down
 
 # The pace at which photos of single calls leave is taken from the last so many of them, while at least CROWD are in
 # work: fewer do not fill the batches, and would look slower than the device is. So many must have left before anybody
@@ -93,7 +93,7 @@ class Room:
         """Take room for one photo of `size` bytes of a single call, which has `time_left` seconds, None for ever.
 
         One that is not `paced` says nothing of the pace of the others: it has more done to it, beside the batches.
-        Raises Refusal: QUEUE_FULL or SHUTTING_DOWN.
+        Raises RequestRejected: QUEUE_FULL or SHUTTING_DOWN.
         """
         if self._closed:
             raise shutting_down()
@@ -116,9 +116,9 @@ class Room:
             )
         return self._take(size, single=paced)
 
-    def _full(self, why: str, **figures: object) -> Refusal:
+    def _full(self, why: str, **figures: object) -> RequestRejected:
         retry_after = self.retry_after()
-        return Refusal(
+        return RequestRejected(
             "QUEUE_FULL",
             f"The server already works on {self._photos:,} photos ({self._size:,} bytes); {why}. Try again in "
             f"{retry_after:.2g} s.",
@@ -140,7 +140,7 @@ class Room:
         return self._singles * (self._clock() - self._left[0]) / (len(self._left) - 1)
 
     async def until_open(self) -> None:
-        """Return once there is room for streams, without taking it. Raises Refusal SHUTTING_DOWN.
+        """Return once there is room for streams, without taking it. Raises RequestRejected SHUTTING_DOWN.
 
         So a stream reads its next photo only when it is likely to find room, and holds at most that one beyond it.
         """
@@ -150,7 +150,7 @@ class Room:
             (await self.wait(0)).leave()
 
     async def wait(self, size: int) -> Place:
-        """Take room for one photo of `size` bytes of a stream, waiting for it in turn. Raises Refusal SHUTTING_DOWN."""
+        """Take room for one photo of `size` bytes of a stream, waiting for it in turn. Raises RequestRejected SHUTTING_DOWN."""
         if self._closed:
             raise shutting_down()
         if not self._waiting and self._fits_stream(size):

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from planespotter_server.rejections import Refusal, device_failed, shutting_down
+from planespotter_server.rejections import RequestRejected, device_failed, shutting_down
 from planespotter_server.serving.thread_priority import give_way
 
 Item = TypeVar("Item")
@@ -104,7 +104,7 @@ class Batcher(Generic[Item, Outcome]):
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._device = ThreadPoolExecutor(max_in_flight, thread_name_prefix="device", initializer=give_way)
-        self._refusal: Callable[[], Refusal] | None = None
+        self._refusal: Callable[[], RequestRejected] | None = None
         self._start()
 
     @property
@@ -122,8 +122,8 @@ class Batcher(Generic[Item, Outcome]):
         """Return the outcome of `item`. `on_taken` is called when the device takes it.
 
         Callers take turns, so one that submits many items does not hold up the others. If the caller is cancelled
-        before the device takes the item, or its deadline is nearer than the device ever was quick (Refusal
-        DEADLINE_IN_QUEUE), the device never sees it.
+        before the device takes the item, or its deadline is nearer than the device ever was quick (RequestRejected
+        DEADLINE_EXCEEDED_IN_QUEUE), the device never sees it.
         """
         if self._refusal is not None:
             raise self._refusal()
@@ -224,8 +224,8 @@ class Batcher(Generic[Item, Outcome]):
             self.counters.expired += 1
             _fail(
                 entry,
-                Refusal(
-                    "DEADLINE_IN_QUEUE",
+                RequestRejected(
+                    "DEADLINE_EXCEEDED_IN_QUEUE",
                     f"The photo waited {waited:.3f} s for its turn, and then it was too late for an answer before its "
                     "deadline. Allow more time.",
                     metadata={"waited_seconds": f"{waited:.3f}"},

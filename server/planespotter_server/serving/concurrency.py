@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from planespotter_server.rejections import Refusal
+from planespotter_server.rejections import RequestRejected
 
 # How soon somebody's call or stream ends is not known here.
 RETRY_AFTER_SECONDS = 1.0
@@ -23,11 +23,11 @@ class Admission:
     def admit(self, client: str, stream: bool, max_calls: int | None = None) -> Iterator[None]:
         """Count one call of `client` while the block runs; `max_calls` is its own limit, if it has one.
 
-        Raises Refusal: TOO_MANY_CALLS or TOO_MANY_STREAMS.
+        Raises RequestRejected: TOO_MANY_CALLS or TOO_MANY_STREAMS.
         """
         limit = self._max_client_calls if max_calls is None else max_calls
         if self._calls[client] >= limit:
-            raise Refusal(
+            raise RequestRejected(
                 "TOO_MANY_CALLS",
                 f"This client has {self._calls[client]:,} calls open; the limit is {limit:,}. Wait "
                 "for some of them to end, or send the photos over one stream.",
@@ -35,7 +35,7 @@ class Admission:
                 retry_after=RETRY_AFTER_SECONDS,
             )
         if stream and self._streams >= self._max_streams:
-            raise Refusal(
+            raise RequestRejected(
                 "TOO_MANY_STREAMS",
                 f"The server has {self._streams:,} streams open; the limit is {self._max_streams:,}. Try again in "
                 f"{RETRY_AFTER_SECONDS:g} s, or use Classify and BatchClassify.",

@@ -11,7 +11,7 @@ import structlog
 from numpy.typing import NDArray
 
 from planespotter_models import Bundle, Label
-from planespotter_server.rejections import Refusal
+from planespotter_server.rejections import RequestRejected
 from planespotter_server.rpc.call_context import request_id
 from planespotter_server.serving.fair_semaphore import Turns
 from planespotter_server.serving.thread_priority import give_way
@@ -40,7 +40,7 @@ class Explaining:
     async def heat(self, pixels: NDArray[np.uint8], leaf: Label, caller: Hashable) -> NDArray[np.uint8]:
         """Return where the network looked in `pixels` [height, width, 3] for `leaf`: uint8 [rows, columns].
 
-        Raises Refusal INTERNAL where the function does not load.
+        Raises RequestRejected INTERNAL where the function does not load.
         """
         async with self._turns.take(caller):
             heat = None
@@ -66,10 +66,10 @@ class Explaining:
                 log.error("explain_unusable", model=self._bundle.name, version=self._bundle.version, exc_info=error)
         return None if self._explainer is None else self._explainer.run(pixels, leaf)
 
-    def _refusal(self) -> Refusal:
+    def _refusal(self) -> RequestRejected:
         name, version, known_as = self._bundle.name, self._bundle.version, request_id()
         log.error("explain_failed", model=name, version=version, request_id=known_as)
-        return Refusal(
+        return RequestRejected(
             "INTERNAL",
             f"The model {name} {version} cannot tell where in a photo it looked, as its function for that does not run "
             f"on this server; its log knows more under the id {known_as}. Leave explain out.",

@@ -126,7 +126,7 @@ class Classifier:
 
         The caller has taken room for it before.
 
-        Raises Refusal (DEADLINE_IN_QUEUE, SHUTTING_DOWN, DEVICE_FAILED) and bundle.PhotoError.
+        Raises RequestRejected (DEADLINE_EXCEEDED_IN_QUEUE, SHUTTING_DOWN, DEVICE_FAILED) and bundle.PhotoError.
         """
         limit = self._settings.max_photo_bytes
         if len(photo) > limit:

@@ -146,14 +146,14 @@ async def test_every_call_but_health_needs_a_token(serve: Serve, tokens: Path) -
     }
     for call in calls.values():
         assert (await refusal(call()))[:2] == (code_pb2.UNAUTHENTICATED, "TOKEN_MISSING")
-        assert (await refusal(call(**bearing("pst_x"))))[:2] == (code_pb2.UNAUTHENTICATED, "TOKEN_UNKNOWN")
+        assert (await refusal(call(**bearing("pst_x"))))[:2] == (code_pb2.UNAUTHENTICATED, "TOKEN_INVALID")
         assert (await refusal(call(metadata=(("authorization", token),))))[:2] == (
             code_pb2.UNAUTHENTICATED,
             "TOKEN_MISSING",
         )
     await calls["unary"](**bearing(token))
     assert isinstance(await calls["reflection"](**bearing(token)), reflection_pb2.ServerReflectionResponse)
-    assert (await refusal(calls["unknown"](**bearing(token))))[:2] == (code_pb2.UNIMPLEMENTED, "METHOD_UNKNOWN")
+    assert (await refusal(calls["unknown"](**bearing(token))))[:2] == (code_pb2.UNIMPLEMENTED, "METHOD_NOT_FOUND")
 
 
 async def test_a_token_has_its_own_limits(serve: Serve, tokens: Path, paint: Paint) -> None:

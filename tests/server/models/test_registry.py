@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from planespotter_models import Bundle, Engine
 from planespotter_server.models.registry import Models, natural_order
-from planespotter_server.rejections import Refusal
+from planespotter_server.rejections import RequestRejected
 from planespotter_server.serving.served_model import Classifier
 from planespotter_server.settings import Settings
 
@@ -63,10 +63,12 @@ async def test_the_default_is_the_first_by_name_or_the_one_that_is_set(made: Any
 async def test_what_is_not_there_is_refused_with_what_is(made: Any) -> None:
     models = Models()
     models.put("small", {"1": made("small", "1")})
-    with pytest.raises(Refusal, match=r"no version '2' of the model 'small' here; this server serves '1'\.") as refused:
+    with pytest.raises(
+        RequestRejected, match=r"no version '2' of the model 'small' here; this server serves '1'\."
+    ) as refused:
         models.find("small", "2")
     assert (refused.value.reason, refused.value.metadata["model_version"]) == ("MODEL_NOT_FOUND", "2")
-    with pytest.raises(Refusal, match=r"no model 'large' here; this server serves 'small'\."):
+    with pytest.raises(RequestRejected, match=r"no model 'large' here; this server serves 'small'\."):
         models.find("large", "1")
 
 

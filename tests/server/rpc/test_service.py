@@ -35,7 +35,7 @@ def service(channel: grpc.aio.Channel) -> "pb_grpc.ClassifierServiceAsyncStub":
 def reason(status: Any) -> str:
     info = error_details_pb2.ErrorInfo()
     assert status.details[0].Unpack(info)
-    assert info.domain == "planespotter"
+    assert info.domain == "planespotter.v1"
     return str(info.reason)
 
 
@@ -271,7 +271,7 @@ async def test_bad_photos_never_end_a_stream(
     assert {photo_id: reason(answer.error) for photo_id, answer in answers.items()} == {
         **{kind: expected for kind, (_, expected) in bad_photos.items()},
         "unknown": "MODEL_NOT_FOUND",
-        "many": "ALTERNATIVES_OUT_OF_RANGE",
+        "many": "TOP_K_OUT_OF_RANGE",
         long_id: "PHOTO_ID_TOO_LONG",
     }
 
@@ -313,7 +313,7 @@ async def test_alternatives_out_of_range_are_refused(serve: Serve, paint: Paint,
         stub.BatchClassify(pb.BatchClassifyRequest(photos=[paint("747")], options=options)),
     ):
         status = await status_of(call)
-        assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, "ALTERNATIVES_OUT_OF_RANGE")
+        assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, "TOP_K_OUT_OF_RANGE")
 
 
 async def test_an_unknown_model_is_not_found(serve: Serve, paint: Paint) -> None:
@@ -407,7 +407,7 @@ async def test_a_method_that_health_only_names_is_no_bug(
     channel = await serve()
     ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/grpc.health.v1.Health/List")
     status = await status_of(ask(b""))
-    assert (status.code, reason(status)) == (code_pb2.UNIMPLEMENTED, "METHOD_UNKNOWN")
+    assert (status.code, reason(status)) == (code_pb2.UNIMPLEMENTED, "METHOD_NOT_FOUND")
     assert capsys.readouterr().err == ""
 
 

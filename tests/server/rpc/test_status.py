@@ -9,7 +9,7 @@ from google.rpc import code_pb2, error_details_pb2
 import planespotter_models
 import planespotter_server
 from planespotter_models import PhotoError, decode_photo
-from planespotter_server.rejections import Refusal
+from planespotter_server.rejections import RequestRejected
 from planespotter_server.rpc.status import CODES, to_status
 
 
@@ -25,7 +25,7 @@ def details(status: object) -> dict[str, object]:
 def test_every_reason_in_the_code_has_a_status_code() -> None:
     folders = [Path(planespotter_server.__file__).parent, Path(planespotter_models.__file__).parent]
     source = "".join(path.read_text() for folder in folders for path in folder.rglob("*.py"))
-    reasons = set(re.findall(r'(?:Refusal|PhotoError)\(\s*"([A-Z_]+)"', source))
+    reasons = set(re.findall(r'(?:RequestRejected|PhotoError)\(\s*"([A-Z_]+)"', source))
     assert reasons == set(CODES)
 
 
@@ -36,12 +36,12 @@ def test_a_bad_photo_names_its_field_and_figures() -> None:
     found = details(status)
     assert status.code == code_pb2.INVALID_ARGUMENT
     assert found["ErrorInfo"].reason == "PHOTO_EMPTY"  # type: ignore[attr-defined]
-    assert found["ErrorInfo"].domain == "planespotter"  # type: ignore[attr-defined]
+    assert found["ErrorInfo"].domain == "planespotter.v1"  # type: ignore[attr-defined]
     assert found["BadRequest"].field_violations[0].field == "photos[3]"  # type: ignore[attr-defined]
 
 
 def test_what_can_be_tried_again_says_when() -> None:
-    found = details(to_status(Refusal("QUEUE_FULL", "Full.", retry_after=1.5)))
+    found = details(to_status(RequestRejected("QUEUE_FULL", "Full.", retry_after=1.5)))
     assert found["RetryInfo"].retry_delay.ToMilliseconds() == 1500  # type: ignore[attr-defined]
 
 

@@ -4,14 +4,14 @@ import asyncio
 
 import pytest
 
-from planespotter_server.rejections import Refusal
+from planespotter_server.rejections import RequestRejected
 from planespotter_server.serving.admission import Room
 
 
 def test_a_full_room_refuses_with_the_figures() -> None:
     room = Room(photos=2, size=1000)
     places = [room.enter(10), room.enter(10)]
-    with pytest.raises(Refusal, match="already works on 2 photos") as refused:
+    with pytest.raises(RequestRejected, match="already works on 2 photos") as refused:
         room.enter(10)
     assert refused.value.reason == "QUEUE_FULL"
     assert refused.value.retry_after is not None
@@ -23,7 +23,7 @@ def test_a_full_room_refuses_with_the_figures() -> None:
 def test_bytes_are_bounded_too() -> None:
     room = Room(photos=100, size=1000)
     room.enter(900)
-    with pytest.raises(Refusal):
+    with pytest.raises(RequestRejected):
         room.enter(200)
 
 
@@ -33,7 +33,7 @@ def test_leaving_twice_counts_once() -> None:
     place.leave()
     place.leave()
     room.enter(1)
-    with pytest.raises(Refusal):
+    with pytest.raises(RequestRejected):
         room.enter(1)
 
 
@@ -71,9 +71,9 @@ async def test_a_closed_room_refuses_everyone() -> None:
     await asyncio.sleep(0)
     room.close()
     for attempt in (waiting, room.wait(1)):
-        with pytest.raises(Refusal, match="shutting down"):
+        with pytest.raises(RequestRejected, match="shutting down"):
             await attempt
-    with pytest.raises(Refusal, match="shutting down"):
+    with pytest.raises(RequestRejected, match="shutting down"):
         room.enter(1)
 
 
@@ -96,7 +96,7 @@ def test_who_is_refused_comes_back_when_half_of_the_work_is_done() -> None:
         place.leave()
     for _ in range(10):
         room.enter(1)
-    with pytest.raises(Refusal, match=r"Try again in 2 s\.") as refused:
+    with pytest.raises(RequestRejected, match=r"Try again in 2 s\.") as refused:
         room.enter(1)
     assert refused.value.retry_after == pytest.approx(2.0)  # 20 photos in work, half of them at 5/s
 
@@ -142,7 +142,7 @@ async def test_a_stream_reads_only_when_there_is_likely_to_be_room() -> None:
     room.enter(1)
     room.enter(1)  # waiting took no room
     room.close()
-    with pytest.raises(Refusal, match="shutting down"):
+    with pytest.raises(RequestRejected, match="shutting down"):
         await room.until_open()
 
 
@@ -161,7 +161,9 @@ def test_who_would_wait_for_too_long_is_refused_at_once() -> None:
     room = crowded(Clock(), seconds=3)
     for _ in range(11):
         room.enter(1)
-    with pytest.raises(Refusal, match=r"would come in about 3\.1 s, and its limit is 3 s\. Try again") as refused:
+    with pytest.raises(
+        RequestRejected, match=r"would come in about 3\.1 s, and its limit is 3 s\. Try again"
+    ) as refused:
         room.enter(1)
     assert refused.value.reason == "QUEUE_FULL"
     assert refused.value.metadata["wait_limit_seconds"] == "3"
@@ -171,7 +173,7 @@ def test_who_would_wait_for_too_long_is_refused_at_once() -> None:
 def test_who_could_not_be_answered_before_its_deadline_is_refused_at_once() -> None:
     room = crowded(Clock())
     room.enter(1, time_left=2.5)
-    with pytest.raises(Refusal, match=r"in about 2\.1 s, and the call's deadline leaves 1 s") as refused:
+    with pytest.raises(RequestRejected, match=r"in about 2\.1 s, and the call's deadline leaves 1 s") as refused:
         room.enter(1, time_left=1)
     assert refused.value.reason == "QUEUE_FULL"
 
@@ -180,7 +182,7 @@ def test_a_call_with_as_many_photos_as_are_allowed_is_let_in_however_slow_the_ne
     room = crowded(Clock(), seconds=0.001, at_once=64)
     for _ in range(44):
         room.enter(1)
-    with pytest.raises(Refusal):
+    with pytest.raises(RequestRejected):
         room.enter(1)
 
 

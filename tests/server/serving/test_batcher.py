@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planespotter_server.rejections import Refusal
+from planespotter_server.rejections import RequestRejected
 from planespotter_server.serving.batcher import Batcher
 
 
@@ -91,9 +91,9 @@ async def test_the_device_never_sees_an_item_whose_caller_left() -> None:
 async def test_the_device_never_sees_an_item_whose_deadline_passed() -> None:
     device = Device()
     batcher = Batcher(device.run, max_batch=4)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RequestRejected) as refused:
         await batcher.submit(1, "late", deadline=asyncio.get_running_loop().time() - 1)
-    assert refused.value.reason == "DEADLINE_IN_QUEUE"
+    assert refused.value.reason == "DEADLINE_EXCEEDED_IN_QUEUE"
     assert device.seen == []
     await batcher.close()
 
@@ -106,9 +106,9 @@ async def test_the_device_never_sees_an_item_for_which_it_never_was_quick_enough
     await let_things_settle()
     asyncio.get_running_loop().call_later(0.2, device.open.set)
     await first  # which took 0.2 s at least
-    with pytest.raises(Refusal, match="too late for an answer") as refused:
+    with pytest.raises(RequestRejected, match="too late for an answer") as refused:
         await batcher.submit(2, "me", deadline=asyncio.get_running_loop().time() + 0.1)
-    assert refused.value.reason == "DEADLINE_IN_QUEUE"
+    assert refused.value.reason == "DEADLINE_EXCEEDED_IN_QUEUE"
     assert device.seen == [1]
     await batcher.close()
 
@@ -205,7 +205,7 @@ async def test_a_device_that_only_fails_is_given_up() -> None:
     assert [type(outcome) for outcome in outcomes[:6]] == [ValueError] * 6
     assert [getattr(outcome, "reason", None) for outcome in outcomes[6:]] == ["DEVICE_FAILED"] * 4
     assert broken == ["broken"]
-    with pytest.raises(Refusal, match="has failed"):
+    with pytest.raises(RequestRejected, match="has failed"):
         await batcher.submit(1, "me")
     assert len(device.batches) == 3 + 6
     await batcher.close()
@@ -288,14 +288,14 @@ def test_every_item_gets_exactly_its_own_outcome(
                 case "bad":
                     assert isinstance(outcome, ValueError)
                 case "overdue":
-                    assert isinstance(outcome, Refusal)
+                    assert isinstance(outcome, RequestRejected)
                     assert number not in device.seen
                 case "leaves":
                     assert isinstance(outcome, asyncio.CancelledError)
                 case "leaves later":
                     assert isinstance(outcome, asyncio.CancelledError) or outcome == 2 * number
                 case "soon":
-                    assert isinstance(outcome, Refusal) or outcome == 2 * number
+                    assert isinstance(outcome, RequestRejected) or outcome == 2 * number
         assert all(len(batch) <= max_batch for batch in device.batches)
         tried = [batch for batch in device.batches if not device.bad & set(batch)]
         answered = [item for batch in tried for item in batch]
@@ -305,6 +305,6 @@ def test_every_item_gets_exactly_its_own_outcome(
         assert counters.failed == fates.count("bad")
         in_hand = sum(isinstance(outcome, int) for outcome in outcomes)  # who leaves at that very moment misses it
         assert in_hand <= counters.answered <= in_hand + fates.count("leaves later")
-        assert counters.expired == sum(isinstance(outcome, Refusal) for outcome in outcomes)
+        assert counters.expired == sum(isinstance(outcome, RequestRejected) for outcome in outcomes)
 
     asyncio.run(scenario())

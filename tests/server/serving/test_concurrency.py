@@ -2,7 +2,7 @@
 
 import pytest
 
-from planespotter_server.rejections import Refusal
+from planespotter_server.rejections import RequestRejected
 from planespotter_server.serving.concurrency import Admission, client_of
 
 
@@ -10,7 +10,7 @@ def test_a_client_with_too_many_calls_is_refused_and_others_are_not() -> None:
     admission = Admission(max_streams=9, max_client_calls=2)
     with admission.admit("a", stream=False), admission.admit("a", stream=True):
         with (
-            pytest.raises(Refusal, match="2 calls open; the limit is 2") as refused,
+            pytest.raises(RequestRejected, match="2 calls open; the limit is 2") as refused,
             admission.admit("a", stream=False),
         ):
             pass
@@ -26,7 +26,7 @@ def test_a_client_with_too_many_calls_is_refused_and_others_are_not() -> None:
 def test_too_many_streams_are_refused_and_single_calls_are_not() -> None:
     admission = Admission(max_streams=1, max_client_calls=9)
     with admission.admit("a", stream=True):
-        with pytest.raises(Refusal, match="1 streams open") as refused, admission.admit("b", stream=True):
+        with pytest.raises(RequestRejected, match="1 streams open") as refused, admission.admit("b", stream=True):
             pass
         assert refused.value.reason == "TOO_MANY_STREAMS"
         with admission.admit("b", stream=False):

@@ -83,7 +83,7 @@ async def test_a_model_that_cannot_says_so_before_and_when_asked(channel: Any) -
     info = error_details_pb2.ErrorInfo()
     assert status.details[0].Unpack(info)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert info.reason == "EXPLAIN_UNSUPPORTED"
+    assert info.reason == "HEAT_MAP_UNSUPPORTED"
     assert "The model tiny 1 cannot tell where in a photo it looked" in status.message
 
 
