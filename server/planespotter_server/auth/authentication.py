@@ -55,7 +55,7 @@ class Client:
             raise _unknown()
 
     def take_photo(self) -> None:
-        """Take note of a photo of a single call or a batch. Raises RequestRejected RATE_LIMITED if it comes too soon."""
+        """Count a photo of a unary request or a batch. Raises RequestRejected RATE_LIMITED if it comes too soon."""
         if self.pace is None:
             return
         delay = self.pace.delay()
@@ -78,7 +78,7 @@ class Clients:
         self._paces: dict[str, Pace] = {}
 
     def identify(self, metadata: Mapping[str, str | bytes], peer: str) -> Client:
-        """Return who makes a call with `metadata` from `peer`. Raises RequestRejected: TOKEN_MISSING or TOKEN_INVALID."""
+        """Return who makes a call with `metadata` from `peer`. Raises RequestRejected TOKEN_MISSING, TOKEN_INVALID."""
         if self._tokens is None:
             return Client(client_of(peer))
         scheme, _, secret = str(metadata.get("authorization", "")).partition(" ")

@@ -48,8 +48,8 @@ log = structlog.get_logger()
 def to_status(error: Exception, photo_field: str = "photo") -> Status:
     """Return the status that tells a caller of `error`; `photo_field` is where in the request the photo stands.
 
-    Of an exception that is a bug, which is any other than RequestRejected, PhotoError and a message that does not parse,
-    nothing but the id of the call is told, under which the log has it.
+    Any other exception than RequestRejected, PhotoError and DecodeError is a bug: the caller gets nothing but the
+    request id, under which the log has it.
     """
     reason = reason_of(error)
     if isinstance(error, PhotoError):

@@ -150,7 +150,10 @@ class Room:
             (await self.wait(0)).leave()
 
     async def wait(self, size: int) -> Place:
-        """Take room for one photo of `size` bytes of a stream, waiting for it in turn. Raises RequestRejected SHUTTING_DOWN."""
+        """Take room for one photo of `size` bytes of a stream, waiting for it in turn.
+
+        Raises RequestRejected SHUTTING_DOWN.
+        """
         if self._closed:
             raise shutting_down()
         if not self._waiting and self._fits_stream(size):
