@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from playwright.async_api import Page
+from selectolax.lexbor import LexborNode
 
 from planespotter_scraping.crawling import page_snapshot
 from planespotter_scraping.crawling.drift_detection import (
@@ -20,7 +21,7 @@ from planespotter_scraping.crawling.drift_detection import (
     tally,
 )
 from planespotter_scraping.sites import Listing, Site, html_tree
-from planespotter_scraping.sites.html_tree import Node
+from planespotter_scraping.sites.html_tree import attribute, children
 from planespotter_scraping.sites.probes import Probe
 
 SHOWN_LINES = 3
@@ -198,30 +199,30 @@ def lines(site: Site, listing: Listing, usual: Tally, html: str) -> list[str]:
     return told
 
 
-def likely_cards(root: Node) -> tuple[int, str, str] | None:
+def likely_cards(root: LexborNode) -> tuple[int, str, str] | None:
     """Return how many elements look like cards, what they are, and one of them as HTML; None if there are none.
 
     They are the elements that hold text and one picture each and repeat most often with the same tag and classes; of
     several inside each other the outermost, of several beside each other those that come last.
     """
-    kinds: defaultdict[tuple[str, str], dict[int, Node]] = defaultdict(dict)
+    kinds: defaultdict[tuple[str, str], dict[int, LexborNode]] = defaultdict(dict)
     depths: dict[tuple[str, str], int] = {}
     pictures: Counter[int] = Counter()
-    waiting: list[tuple[Node, tuple[Node, ...]]] = [(root, ())]
+    waiting: list[tuple[LexborNode, tuple[LexborNode, ...]]] = [(root, ())]
     while waiting:
         node, around = waiting.pop()
         if node.tag == "img":
             for place, outer in enumerate(around):
-                pictures[id(outer)] += 1
-                kind = (outer.tag, outer.get("class"))
-                kinds[kind][id(outer)] = outer
+                pictures[outer.mem_id] += 1
+                kind = (outer.tag or "", attribute(outer, "class"))
+                kinds[kind][outer.mem_id] = outer
                 depths.setdefault(kind, len(around) - place)
         inside = (*around, node)[-12:]  # a card is not that deep
-        waiting.extend((child, inside) for child in node.children if isinstance(child, Node))
+        waiting.extend((child, inside) for child in children(node) if child.is_element_node)
     best: tuple[int, int, int] = (0, 0, 0)
     found: tuple[str, str] | None = None
     for order, (kind, nodes) in enumerate(kinds.items()):
-        single = [key for key, node in nodes.items() if pictures[key] == 1 and node.texts()]
+        single = [key for key, node in nodes.items() if pictures[key] == 1 and html_tree.texts(node)]
         rank = (len(single), depths[kind], -order)  # the walk is from the end of the page to its beginning
         if kind[0] and len(single) > 2 and len(single) > len(nodes) / 2 and rank > best:
             best, found = rank, kind

@@ -17,7 +17,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 
-from planespotter_scraping.sites import Answer, ApiSite, Members
+from selectolax.lexbor import LexborNode
+
+from planespotter_scraping.sites import Answer, ApiSite, Members, html_tree
 from planespotter_scraping.sites.free_text import (
     Aircraft,
     ahead_of_type,
@@ -28,8 +30,7 @@ from planespotter_scraping.sites.free_text import (
     registrations_in,
     shared,
 )
-from planespotter_scraping.sites.html_tree import Node, join, split
-from planespotter_scraping.sites.html_tree import parse as tree
+from planespotter_scraping.sites.html_tree import absolute_url, attribute, children, split_url, text_of
 from planespotter_scraping.sites.slugs import squash
 
 # Common thumbnail sizes on mediawiki.org; other widths are refused or made slowly.
@@ -317,7 +318,7 @@ def _airline(title: str, categories: Sequence[str], chain: Sequence[str]) -> Rea
 
 def taken_on(text: str) -> str:
     """Return the day, else the month or year, that a date on a file's page names, as ISO 8601; "" if none."""
-    times = [node.get("datetime") for node in tree(text).nodes() if node.tag == "time"]
+    times = [attribute(node, "datetime") for node in html_tree.parse(text).css("time")]
     for candidate in (*times, _words(text)):
         found = [
             (words.start(), words[3], str(MONTHS.index(words[2].lower()) + 1), words[1] or "")
@@ -339,21 +340,23 @@ def taken_on(text: str) -> str:
 def _words(html: str) -> str:
     """Return the visible text of a piece of HTML."""
     pieces: list[str] = []
-    waiting: list[Node | str] = [tree(html)]
+    waiting: list[LexborNode | str] = [html_tree.parse(html)]
     while waiting:
         child = waiting.pop()
         if isinstance(child, str):
             pieces.append(child)
-        elif not re.search(r"display:\s*none", child.get("style"), re.IGNORECASE):
+        elif not child.is_element_node:
+            pieces.append(text_of(child))
+        elif not re.search(r"display:\s*none", attribute(child, "style"), re.IGNORECASE):
             space = [" "] if child.tag in ("br", "dd", "div", "dt", "li", "p", "td", "th", "tr") else []
-            waiting.extend([*space, *reversed(child.children), *space])
+            waiting.extend([*space, *reversed(children(child)), *space])
     return " ".join("".join(pieces).split())
 
 
 def _address(url: str, value: object) -> str:
     """Return `value` as a whole address of the web, "" if it is none."""
-    address = join(url, "".join(_text(value).split()))
-    return address if split(address).scheme in ("http", "https") and split(address).netloc else ""
+    address = absolute_url(url, "".join(_text(value).split()))
+    return address if split_url(address).scheme in ("http", "https") and split_url(address).netloc else ""
 
 
 def _behind_colon(title: str) -> str:

@@ -1,163 +1,135 @@
-"""HTML as a small tree, for readers of pages that must not fail whatever the page holds."""
+"""HTML trees: thin helper functions over selectolax, so that readers accept malformed HTML.
+
+The tree is the one that a browser would build (HTML5 parsing, by the Lexbor engine). Comments, and the text of scripts
+and style sheets, count as absent.
+"""
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from html import escape
-from html.parser import HTMLParser
+from itertools import islice
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-# Elements that hold nothing, so that nothing ends them.
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+# Elements without content or an end tag.
 VOID = frozenset(
     ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"),
 )
-CANDIDATE = re.compile(r"(\S*[^\s,])(?:\s+(\d+(?:\.\d+)?)([wx]))?\s*(?:,|$)")
+SRCSET_CANDIDATE = re.compile(r"(\S*[^\s,])(?:\s+(\d+(?:\.\d+)?)([wx]))?\s*(?:,|$)")
 
 
-@dataclass
-class Node:
-    """An element: its tag, its attributes ("" for one without a value), and what is in it, in order."""
-
-    tag: str
-    attributes: dict[str, str] = field(default_factory=dict)
-    children: "list[Node | str]" = field(default_factory=list)
-
-    def get(self, name: str) -> str:
-        """Return the attribute `name` without the space around it, "" if it is not there."""
-        return self.attributes.get(name, "").strip()
-
-    @property
-    def classes(self) -> list[str]:
-        """The names in the attribute class."""
-        return self.attributes.get("class", "").split()
-
-    def descend(self) -> "Iterator[Node | str]":
-        """Yield all elements and texts in this element, in the order of the page. No depth is too deep."""
-        waiting = self.children[::-1]
-        while waiting:
-            child = waiting.pop()
-            yield child
-            if isinstance(child, Node):
-                waiting.extend(reversed(child.children))
-
-    def nodes(self) -> "Iterator[Node]":
-        """Yield all elements in this element, in the order of the page."""
-        return (child for child in self.descend() if isinstance(child, Node))
-
-    def texts(self) -> list[str]:
-        """Return the pieces of text in this element, without the empty ones."""
-        pieces = (" ".join(child.split()) for child in self.descend() if isinstance(child, str))
-        return [piece for piece in pieces if piece]
-
-    def text(self) -> str:
-        """Return all text in this element."""
-        return " ".join("".join(child for child in self.descend() if isinstance(child, str)).split())
+def parse(html: str) -> LexborNode:
+    """Return the root element of `html`, which is always `<html>`. Accepts any text."""
+    root = LexborHTMLParser(html).root
+    assert root is not None  # the HTML5 algorithm adds one where the text has none
+    return root
 
 
-def parse(html: str) -> Node:
-    """Return a root that holds the elements of `html`. What is not closed ends with what it is in."""
-    builder = _Builder()
-    builder.feed(html)
-    builder.close()
-    return builder.root
+def attribute(node: LexborNode, name: str) -> str:
+    """Return an attribute's value without surrounding whitespace, "" if the attribute is absent."""
+    return (node.attributes.get(name) or "").strip()
 
 
-def to_html(node: Node, longest: int = 4000) -> str:
-    """Return an element as HTML, indented and no longer than `longest` letters: to be read by people."""
+def classes(node: LexborNode) -> list[str]:
+    """Return the class names of an element."""
+    return attribute(node, "class").split()
+
+
+def children(node: LexborNode) -> list[LexborNode]:
+    """Return the elements and text nodes directly inside an element, in document order."""
+    return [child for child in node.iter(include_text=True) if child.is_element_node or _is_visible_text(child)]
+
+
+def elements(node: LexborNode) -> Iterator[LexborNode]:
+    """Yield all elements inside an element, at any depth, in document order."""
+    return (inner for inner in _inside(node) if inner.is_element_node)
+
+
+def texts(node: LexborNode) -> list[str]:
+    """Return the pieces of text inside an element with whitespace collapsed, without the empty ones."""
+    pieces = (" ".join(text_of(inner).split()) for inner in _inside(node) if _is_visible_text(inner))
+    return [piece for piece in pieces if piece]
+
+
+def text(node: LexborNode) -> str:
+    """Return all text inside an element with whitespace collapsed."""
+    return " ".join("".join(text_of(inner) for inner in _inside(node) if _is_visible_text(inner)).split())
+
+
+def text_of(node: LexborNode) -> str:
+    """Return the text of a text node as it stands."""
+    return node.text_content or ""
+
+
+def _inside(node: LexborNode) -> Iterator[LexborNode]:
+    """Yield all nodes inside an element, at any depth, in document order."""
+    return islice(node.traverse(include_text=True), 1, None)  # the first is the element itself
+
+
+def _is_visible_text(node: LexborNode) -> bool:
+    """Return whether a node is text outside of scripts and style sheets."""
+    return node.is_text_node and (node.parent is None or node.parent.tag not in ("script", "style"))
+
+
+def to_html(node: LexborNode, max_length: int = 4000) -> str:
+    """Return an element as indented HTML for people to read, cut off after `max_length` characters."""
     lines: list[str] = []
     size = 0
-    waiting: list[tuple[int, Node | str]] = [(0, node)]
-    while waiting and size <= longest:
-        depth, one = waiting.pop()
-        if isinstance(one, str):
-            text = " ".join(one.split())
-        else:
-            marks = "".join(
-                f' {name}="{escape(value)}"' if value else f" {name}" for name, value in one.attributes.items()
+    pending: list[tuple[int, LexborNode | str]] = [(0, node)]
+    while pending and size <= max_length:
+        depth, item = pending.pop()
+        line = item if isinstance(item, str) else " ".join(text_of(item).split())
+        if not isinstance(item, str) and item.is_element_node:
+            attributes = "".join(
+                f' {name}="{escape(value)}"' if value else f" {name}" for name, value in item.attributes.items()
             )
-            words = [child for child in one.children if isinstance(child, Node) or child.strip()]
-            text = f"<{one.tag}{marks}>"
-            if one.tag not in VOID and all(isinstance(child, str) for child in words):
-                text += " ".join(" ".join(str(child).split()) for child in words) + f"</{one.tag}>"
-            elif one.tag not in VOID:
-                waiting.append((depth, f"</{one.tag}>"))
-                waiting.extend((depth + 1, child) for child in reversed(words))
-        if text:
-            lines.append(" " * min(depth, 20) + text)
+            content = [child for child in children(item) if child.is_element_node or text_of(child).strip()]
+            line = f"<{item.tag}{attributes}>"
+            if item.tag not in VOID and not any(child.is_element_node for child in content):
+                line += " ".join(" ".join(text_of(child).split()) for child in content) + f"</{item.tag}>"
+            elif item.tag not in VOID:
+                pending.append((depth, f"</{item.tag}>"))
+                pending.extend((depth + 1, child) for child in reversed(content))
+        if line:
+            lines.append(" " * min(depth, 20) + line)
             size += len(lines[-1]) + 1
     html = "\n".join(lines)
-    return html if len(html) <= longest else html[:longest] + " ..."
+    return html if len(html) <= max_length else html[:max_length] + " ..."
 
 
-class _Builder(HTMLParser):
-    """Builds the tree."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.root = Node("")
-        self.open = [self.root]
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "a":
-            self.handle_endtag("a")  # there are no links in links: a new one ends the one before
-        values: dict[str, str] = {}
-        for name, value in attrs:
-            values.setdefault(name, value or "")
-        node = Node(tag, values)
-        self.open[-1].children.append(node)
-        if tag not in VOID:
-            self.open.append(node)
-
-    def handle_endtag(self, tag: str) -> None:
-        for place in range(len(self.open) - 1, 0, -1):
-            if self.open[place].tag == tag:
-                del self.open[place:]
-                break
-
-    def handle_data(self, data: str) -> None:
-        if self.open[-1].tag not in ("script", "style"):
-            self.open[-1].children.append(data)
-
-    def parse_marked_section(self, i: int, report: bool = True) -> int:
-        """Take a marked section that the standard library does not know for a comment, as browsers do."""
-        try:
-            return super().parse_marked_section(i, report)
-        except AssertionError:
-            return self.parse_bogus_comment(i)
-
-
-def split(address: str) -> SplitResult:
-    """Return the parts of an address; empty ones if it is none."""
+def split_url(url: str) -> SplitResult:
+    """Return the parts of a URL, all of them empty if it is malformed."""
     try:
-        return urlsplit(address)
+        return urlsplit(url)
     except ValueError:
         return urlsplit("")
 
 
-def join(base: str, address: str) -> str:
-    """Return the whole address of what a page at `base` calls `address`; "" if it is empty or no address."""
+def absolute_url(base: str, url: str) -> str:
+    """Return what a page at `base` refers to as `url`, as an absolute URL; "" if it is empty or malformed."""
     try:
-        return urljoin(base, address) if address else ""
+        return urljoin(base, url) if url else ""
     except ValueError:
         return ""
 
 
-def largest(srcset: str) -> str:
-    """Return the address of the largest candidate of a srcset, "" if it has none."""
-    found = [(float(size or 1), address) for address, size, _ in CANDIDATE.findall(srcset)]
-    return max(found, default=(0.0, ""), key=lambda candidate: candidate[0])[1]
+def largest_candidate(srcset: str) -> str:
+    """Return the URL of the largest candidate of a srcset, "" if it has none."""
+    candidates = [(float(size or 1), url) for url, size, _ in SRCSET_CANDIDATE.findall(srcset)]
+    return max(candidates, default=(0.0, ""), key=lambda candidate: candidate[0])[1]
 
 
-def image_address(image: Node) -> str:
-    """Return the address of the largest picture that an img or source element names, "" if there is none.
+def image_url(image: LexborNode) -> str:
+    """Return the URL of the largest picture that an `<img>` or `<source>` refers to, "" if it has none.
 
-    A lazy image has its addresses in attributes of its own, and a stand-in where the picture will be.
+    A lazily loaded image has its URLs in separate attributes, and a placeholder in `src`.
     """
     candidates = (
-        largest(image.get("srcset")),
-        largest(image.get("data-srcset")),
-        image.get("data-src"),
-        image.get("data-lazy-src"),
-        image.get("src"),
+        largest_candidate(attribute(image, "srcset")),
+        largest_candidate(attribute(image, "data-srcset")),
+        attribute(image, "data-src"),
+        attribute(image, "data-lazy-src"),
+        attribute(image, "src"),
     )
-    return next((address for address in candidates if address and not address.lower().startswith("data:")), "")
+    return next((url for url in candidates if url and not url.lower().startswith("data:")), "")

@@ -16,9 +16,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, unquote
 
-from planespotter_scraping.sites import LOST, Listing, Site
-from planespotter_scraping.sites.html_tree import Node, image_address, join, split
-from planespotter_scraping.sites.html_tree import parse as tree
+from selectolax.lexbor import LexborNode
+
+from planespotter_scraping.sites import LOST, Listing, Site, html_tree
+from planespotter_scraping.sites.html_tree import (
+    absolute_url,
+    attribute,
+    children,
+    classes,
+    elements,
+    split_url,
+    text_of,
+)
 from planespotter_scraping.sites.probes import link_kinds, probe_of_function, probe_of_line
 from planespotter_scraping.sites.slugs import CONSTRUCTORS, read_slug, squash
 
@@ -49,7 +58,7 @@ class Card:
     `address` is that of the photo's own page, as the page writes it. `texts` are texts that no link explains.
     """
 
-    node: Node
+    node: LexborNode
     address: str
     texts: list[str] = field(default_factory=list)
 
@@ -59,7 +68,7 @@ def parse(html: str, url: str) -> Listing:
 
     Cards without an id are left out, and counted as missing their `photo_id`. Any text is accepted.
     """
-    root = tree(html)
+    root = html_tree.parse(html)
     found = {cards_of: cards_of(root) for cards_of in GENERATIONS}
     markup, cards = next(((cards_of.__name__, some) for cards_of, some in found.items() if some), ("", []))
     missing: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -78,32 +87,28 @@ def parse(html: str, url: str) -> Listing:
         cards=len(cards),
         markup=markup,
         matched={cards_of.__name__: len(some) for cards_of, some in found.items()} | _matches(cards),
-        unread=link_kinds((node for card in cards for node in card.node.nodes()), (*LINKS, "/photo/")),
+        unread=link_kinds((node for card in cards for node in elements(card.node)), (*LINKS, "/photo/")),
         last_page=last_page,
     )
 
 
-def cards_of_today(root: Node) -> list[Card]:
+def cards_of_today(root: LexborNode) -> list[Card]:
     """Cards carry the photo's id in `id` and the address of its page in `data-photo-url`."""
-    return [Card(node, node.get("data-photo-url")) for node in root.nodes() if "data-photo-url" in node.attributes]
+    return [Card(node, attribute(node, "data-photo-url")) for node in root.css("[data-photo-url]")]
 
 
-def cards_of_2023(root: Node) -> list[Card]:
+def cards_of_2023(root: LexborNode) -> list[Card]:
     """Cards are `.photo_card`, or links in a `.photo_card__grid`, and name the aircraft in texts without links."""
-    nodes = list(root.nodes())
     # A card lies in the link to its photo, or has it inside.
-    links = {id(inner): link.get("href") for link in nodes if link.tag == "a" for inner in (link, *link.nodes())}
-    found = [node for node in nodes if "photo_card" in node.classes]
-    if not found:
-        grids = [node for node in nodes if "photo_card__grid" in node.classes]
-        found = [child for grid in grids for child in grid.children if isinstance(child, Node) and child.tag == "a"]
-    return [Card(node, _address_in(node) or links.get(id(node), ""), _card_texts(node)) for node in found]
+    links = {inner.mem_id: attribute(link, "href") for link in root.css("a") for inner in (link, *elements(link))}
+    found = root.css(".photo_card") or root.css(".photo_card__grid > a")
+    return [Card(node, _address_in(node) or links.get(node.mem_id, ""), _card_texts(node)) for node in found]
 
 
-def cards_of_2020(root: Node) -> list[Card]:
+def cards_of_2020(root: LexborNode) -> list[Card]:
     """Cards are elements with a number as `id` around an `img.photo__intrinsic_item`; all labels are links."""
-    numbered = [node for node in root.nodes() if PHOTO_ID.fullmatch(node.get("id"))]
-    found = [node for node in numbered if any("photo__intrinsic_item" in inner.classes for inner in node.nodes())]
+    numbered = [node for node in root.css("[id]") if PHOTO_ID.fullmatch(attribute(node, "id"))]
+    found = [node for node in numbered if any("photo__intrinsic_item" in classes(inner) for inner in elements(node))]
     return [Card(node, _address_in(node)) for node in found]
 
 
@@ -115,13 +120,13 @@ def read_card(card: Card, url: str) -> tuple[dict[str, str], dict[str, str]]:
     photo = dict.fromkeys(FIELDS, "")
     reasons: dict[str, str] = {}
     review: list[str] = []
-    path = PHOTO.fullmatch(split(card.address).path)
-    own_id = card.node.get("id") if PHOTO_ID.fullmatch(card.node.get("id")) else ""
+    path = PHOTO.fullmatch(split_url(card.address).path)
+    own_id = attribute(card.node, "id") if PHOTO_ID.fullmatch(attribute(card.node, "id")) else ""
     photo["photo_id"] = own_id or (path[1] if path else "")
     if own_id and path and own_id != path[1]:
         review.append(f"photo_id: the card says {own_id}, its address {path[1]}")
-    photo["page_url"] = join(url, card.address) if path else ""
-    photo["image_url"] = join(url, _image(card.node, photo["photo_id"]))
+    photo["page_url"] = absolute_url(url, card.address) if path else ""
+    photo["image_url"] = absolute_url(url, _image(card.node, photo["photo_id"]))
 
     said = _read_links(card.node)
     for name, values in _read_texts(card.texts).items():
@@ -174,13 +179,13 @@ def _one(values: Iterable[str], address: str) -> tuple[str, str]:
     return "", "the card says several things"
 
 
-def _read_links(card: Node) -> dict[str, set[str]]:
+def _read_links(card: LexborNode) -> dict[str, set[str]]:
     """Return what the links and the signs of authorship in a card say, by field: usually one value, or none."""
     said: dict[str, set[str]] = {name: set() for name in (*LABELS, "photographer", "taken_on")}
     makers: set[str] = set()  # that the addresses of types name: /photos/aircraft/<constructor>/<type>
     dates: set[tuple[str, ...]] = set()
-    for node in card.nodes():
-        path = split(node.get("href")).path if node.tag == "a" else ""
+    for node in elements(card):
+        path = split_url(attribute(node, "href")).path if node.tag == "a" else ""
         start, name = next(((start, name) for start, name in LINKS.items() if path.startswith(start)), ("", ""))
         if name == "taken_on":
             if (date := DATE.fullmatch(path)) is not None:
@@ -203,15 +208,15 @@ def _read_links(card: Node) -> dict[str, set[str]]:
     return said
 
 
-def _signatures(card: Node) -> set[str]:
+def _signatures(card: LexborNode) -> set[str]:
     """Return the texts of a card that say who took the photo."""
-    signed = {_words(node) for node in card.nodes() if "photo_card__data_photographer" in node.classes}
-    return signed | {text for text in card.texts() if text.startswith("©")}
+    signed = {_words(node) for node in elements(card) if "photo_card__data_photographer" in classes(node)}
+    return signed | {text for text in html_tree.texts(card) if text.startswith("©")}
 
 
-def _words(node: Node) -> str:
+def _words(node: LexborNode) -> str:
     """Return what a link is called: its text, else what its title says behind "Search for ...:"."""
-    return node.text() or " ".join(node.get("title").rpartition(": ")[2].split())
+    return html_tree.text(node) or " ".join(attribute(node, "title").rpartition(": ")[2].split())
 
 
 def _without_maker(text: str, maker: str) -> str:
@@ -220,15 +225,15 @@ def _without_maker(text: str, maker: str) -> str:
     return text[named.end() :] if named else text
 
 
-def _card_texts(card: Node) -> list[str]:
+def _card_texts(card: LexborNode) -> list[str]:
     """Return the texts of a card's `.photo_card__data` that are no credit, no airport and in no link."""
     texts: list[str] = []
-    waiting = [node for node in card.nodes() if "photo_card__data" in node.classes]
+    waiting = card.css(".photo_card__data")
     while waiting:
-        for child in waiting.pop().children:
-            if isinstance(child, str):
-                texts.append(" ".join(child.split()))
-            elif child.tag != "a" and "photo_card__data_photographer" not in child.classes:
+        for child in children(waiting.pop()):
+            if not child.is_element_node:
+                texts.append(" ".join(text_of(child).split()))
+            elif child.tag != "a" and "photo_card__data_photographer" not in classes(child):
                 waiting.append(child)
     return [text for text in texts if text and not text.startswith("©") and not AIRPORT.search(text)]
 
@@ -253,36 +258,36 @@ def _confirmed_airline(texts: list[str], slug: str, names: list[str]) -> set[str
     return {max(found, key=lambda text: (len(text), text))} if found else set()
 
 
-def _address_in(card: Node) -> str:
+def _address_in(card: LexborNode) -> str:
     """Return the address of the photo's page that a card, itself a link or around one, leads to; "" if none."""
-    links = [node.get("href") for node in (card, *card.nodes()) if node.tag == "a"]
-    found = [link for link in links if PHOTO.fullmatch(split(link).path)]
-    own = [link for link in found if card.get("id") and f"/photo/{card.get('id')}" in link]
-    return max(own or found, key=lambda link: (len(split(link).path), link), default="")
+    links = [attribute(node, "href") for node in (card, *elements(card)) if node.tag == "a"]
+    found = [link for link in links if PHOTO.fullmatch(split_url(link).path)]
+    own = [link for link in found if attribute(card, "id") and f"/photo/{attribute(card, 'id')}" in link]
+    return max(own or found, key=lambda link: (len(split_url(link).path), link), default="")
 
 
-def _image(card: Node, photo_id: str) -> str:
+def _image(card: LexborNode, photo_id: str) -> str:
     """Return the address of the photo in a card: of all its images the one that is named after the photo."""
-    images = [node for node in card.nodes() if node.tag in ("img", "source")]
-    addresses = [address for address in map(image_address, images) if address]
+    images = [node for node in elements(card) if node.tag in ("img", "source")]
+    addresses = [address for address in map(html_tree.image_url, images) if address]
     named = [address for address in addresses if photo_id and re.search(rf"(?<!\d){photo_id}(?!\d)", address)]
     return next(iter(named or addresses), "")
 
 
-def _further_pages(root: Node, url: str) -> tuple[str | None, int | None]:
+def _further_pages(root: LexborNode, url: str) -> tuple[str | None, int | None]:
     """Return the following page and the number of the last one, each None if the page does not tell.
 
     The following page is what is linked as the next one, or as the page with the next number.
     """
-    here = split(url)
+    here = split_url(url)
     number = _page(here.query)
     named, numbered, highest = None, None, 0
-    for node in root.nodes():
+    for node in elements(root):
         if node.tag not in ("a", "link"):
             continue
-        address = join(url, node.get("href"))
-        there = split(address)
-        if address and "next" in node.get("rel").lower().split():
+        address = absolute_url(url, attribute(node, "href"))
+        there = split_url(address)
+        if address and "next" in attribute(node, "rel").lower().split():
             named = named or address
         if node.tag == "a" and address and (there.netloc, there.path) == (here.netloc, here.path):
             highest = max(highest, _page(there.query))
@@ -296,12 +301,12 @@ def _matches(cards: list[Card]) -> dict[str, int]:
     """Count what the probes other than those for cards find in `cards`."""
     found = dict.fromkeys((*(f"links to {start}" for start in LINKS), PAGES, IMAGES, SIGNATURES, TEXTS), 0)
     for card in cards:
-        for node in card.node.nodes():
-            path = split(node.get("href")).path if node.tag == "a" else ""
+        for node in elements(card.node):
+            path = split_url(attribute(node, "href")).path if node.tag == "a" else ""
             start = next((start for start in LINKS if path.startswith(start)), None)
             if start is not None:
                 found[f"links to {start}"] += 1
-        found[PAGES] += PHOTO.fullmatch(split(card.address).path) is not None
+        found[PAGES] += PHOTO.fullmatch(split_url(card.address).path) is not None
         found[IMAGES] += _image(card.node, "") != ""
         found[SIGNATURES] += len(_signatures(card.node)) > 0
         found[TEXTS] += any(_read_texts(card.texts).values())

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from planespotter_scraping.sites.html_tree import Node
+from selectolax.lexbor import LexborNode
+
+from planespotter_scraping.sites.html_tree import attribute
 
 KINDS_SHOWN = 12
 
@@ -39,7 +41,7 @@ def probe_of_function(name: str, fields: tuple[str, ...], function: Callable[...
     return Probe(name, fields, code.co_filename, code.co_firstlineno)
 
 
-def link_kinds(nodes: Iterable[Node], known: tuple[str, ...]) -> Counter[str]:
+def link_kinds(nodes: Iterable[LexborNode], known: tuple[str, ...]) -> Counter[str]:
     """Count the kinds of the links among `nodes` whose path begins with none of `known`, the most frequent ones.
 
     The kind of /operator/Druk is /operator/, that of /photos/airport/Paro/PBH is /photos/airport/: what comes before
@@ -48,7 +50,7 @@ def link_kinds(nodes: Iterable[Node], known: tuple[str, ...]) -> Counter[str]:
     kinds: Counter[str] = Counter()
     for node in nodes:
         try:
-            address = urlsplit(node.get("href") if node.tag == "a" else "")
+            address = urlsplit(attribute(node, "href") if node.tag == "a" else "")
         except ValueError:
             continue
         if address.path.startswith("/") and not address.path.startswith(known):

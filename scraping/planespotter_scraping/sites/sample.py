@@ -3,8 +3,10 @@
 from collections import Counter, defaultdict
 from urllib.parse import parse_qs
 
+from selectolax.lexbor import LexborNode
+
 from planespotter_scraping.sites import LOST, Listing, Site, html_tree
-from planespotter_scraping.sites.html_tree import Node
+from planespotter_scraping.sites.html_tree import absolute_url, attribute, classes, elements, split_url, text
 from planespotter_scraping.sites.probes import link_kinds, probe_of_function, probe_of_line
 from planespotter_scraping.sites.slugs import CONSTRUCTORS, read_slug
 
@@ -31,11 +33,11 @@ def parse(html: str, url: str) -> Listing:
             slug = photo["page_url"].rpartition("/")[2]
             said = name == "airline" and read_slug(slug, CONSTRUCTORS, photo["registration"])[name]
             missing[name][LOST if said else "the card does not say"] += 1
-    inner = [node for card in cards for node in card.nodes()]
-    paths = [html_tree.split(node.get("href")).path for node in inner if node.tag == "a"]
+    inner = [node for card in cards for node in elements(card)]
+    paths = [split_url(attribute(node, "href")).path for node in inner if node.tag == "a"]
     turns = _turns(root, url)
     last = turns.get("last", "")
-    number = (parse_qs(html_tree.split(last).query).get("page") or [""])[0]
+    number = (parse_qs(split_url(last).query).get("page") or [""])[0]
     return Listing(
         photos,
         turns.get("next"),
@@ -43,38 +45,42 @@ def parse(html: str, url: str) -> Listing:
         cards=len(cards),
         matched={"cards": len(cards), "images": sum(node.tag == "img" for node in inner)}
         | {f"links to {start}": sum(path.startswith(start) for path in paths) for start in LINKS}
-        | {"class credit": sum("credit" in node.classes for node in inner)},
+        | {"class credit": sum("credit" in classes(node) for node in inner)},
         unread=link_kinds(inner, (*LINKS, "/photo/")),
         last_page=int(number) if number.isascii() and number.isdecimal() and len(number) < 10 else None,
     )
 
 
-def _cards(root: Node) -> list[Node]:
+def _cards(root: LexborNode) -> list[LexborNode]:
     """Return the cards of a page."""
-    return [node for node in root.nodes() if node.get("data-photo-url") and node.get("id").isdecimal()]
+    return [
+        node
+        for node in root.css("[id][data-photo-url]")
+        if attribute(node, "data-photo-url") and attribute(node, "id").isdecimal()
+    ]
 
 
-def _turns(root: Node, url: str) -> dict[str, str]:
+def _turns(root: LexborNode, url: str) -> dict[str, str]:
     """Return the addresses of other pages of the list, by what each is to this page: next, prev or last."""
-    links = (node for node in root.nodes() if node.tag == "a" and node.get("rel"))
-    return {link.get("rel"): html_tree.join(url, link.get("href")) for link in links}
+    links = (link for link in root.css("a[rel]") if attribute(link, "rel"))
+    return {attribute(link, "rel"): absolute_url(url, attribute(link, "href")) for link in links}
 
 
-def _read(card: Node, url: str) -> dict[str, str]:
+def _read(card: LexborNode, url: str) -> dict[str, str]:
     """Return what one card says, "" for what it does not."""
     photo = dict.fromkeys(FIELDS, "")
-    photo["photo_id"] = card.get("id")
-    photo["page_url"] = html_tree.join(url, card.get("data-photo-url"))
-    for node in card.nodes():
+    photo["photo_id"] = attribute(card, "id")
+    photo["page_url"] = absolute_url(url, attribute(card, "data-photo-url"))
+    for node in elements(card):
         if node.tag == "img":
-            photo["image_url"] = html_tree.join(url, html_tree.image_address(node))
+            photo["image_url"] = absolute_url(url, html_tree.image_url(node))
         elif node.tag == "a":
-            path = html_tree.split(node.get("href")).path
+            path = split_url(attribute(node, "href")).path
             field = next((name for start, name in LINKS.items() if path.startswith(start)), None)
             if field is not None:
-                photo[field] = node.text()
-        elif "credit" in node.classes:
-            photo["photographer"] = node.text().replace("©", "").strip()
+                photo[field] = text(node)
+        elif "credit" in classes(node):
+            photo["photographer"] = text(node).replace("©", "").strip()
     return photo
 
 

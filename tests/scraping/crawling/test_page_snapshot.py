@@ -48,8 +48,7 @@ def test_any_text_can_be_cleaned(text: str, secrets: list[str]) -> None:
 
 
 def test_an_element_is_shown_as_html_that_can_be_read() -> None:
-    (node,) = html_tree.parse('<p class="a &amp; b">Hi <b>you</b><img src=x></p>').children
-    assert isinstance(node, html_tree.Node)
+    (node,) = html_tree.parse('<p class="a &amp; b">Hi <b>you</b><img src=x></p>').css("p")
     assert html_tree.to_html(node) == '<p class="a &amp; b">\n Hi\n <b>you</b>\n <img src="x">\n</p>'
     assert len(html_tree.to_html(html_tree.parse("<i>x</i>" * 1000), 100)) < 110
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from selectolax.lexbor import LexborNode
 
 from planespotter_scraping.sites import LOST, planespotters
-from planespotter_scraping.sites.html_tree import Node
+from planespotter_scraping.sites.html_tree import attribute
 from planespotter_scraping.sites.planespotters import FIELDS, Card, parse
 from planespotter_scraping.sites.slugs import squash
 
@@ -119,8 +120,8 @@ def test_each_generation_of_the_markup_is_read(name: str) -> None:
 
 
 def test_a_further_generation_is_one_function(monkeypatch: pytest.MonkeyPatch) -> None:
-    def cards_of_2027(root: Node) -> list[Card]:
-        return [Card(node, node.get("ref")) for node in root.nodes() if node.tag == "bird-card"]
+    def cards_of_2027(root: LexborNode) -> list[Card]:
+        return [Card(node, attribute(node, "ref")) for node in root.css("bird-card")]
 
     monkeypatch.setattr(planespotters, "GENERATIONS", (cards_of_2027, *planespotters.GENERATIONS))
     links = "".join(links_of(BIRDS[0]).values())
