@@ -8,7 +8,7 @@ import typer
 from planespotter_scraping.cli_catalog import catalogs
 
 if TYPE_CHECKING:
-    from planespotter_scraping.crawling.result import Outcome
+    from planespotter_scraping.crawling.result import CrawlResult
 
 app = typer.Typer()
 SITES = ["sample", "planespotters", "commons"]
@@ -134,7 +134,7 @@ def scrape(
     try:
         with progress.crawl_bar(pages) as tell:
 
-            def move(outcome: "Outcome") -> None:
+            def move(outcome: "CrawlResult") -> None:
                 nonlocal stored
                 stored = outcome.stored
                 tell(outcome)
@@ -166,7 +166,7 @@ def _check(
 
     try:
         told = check(site, url=url, out=out, permission=permission, contact=contact, storage_state=storage_state)
-    except drift_detection.RedesignError as error:
+    except drift_detection.DriftError as error:
         typer.echo("\n".join([*error.report, ""]))
         raise
     typer.echo("\n".join(told))

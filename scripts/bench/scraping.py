@@ -28,7 +28,7 @@ from rich.table import Table
 
 from planespotter_scraping.crawling import browser
 from planespotter_scraping.crawling.crawl import scrape
-from planespotter_scraping.crawling.result import Outcome, StopError
+from planespotter_scraping.crawling.result import CrawlAbortedError, CrawlResult
 
 PAGES, BARE_PAGES, PHOTO_PAGES = 300, 60, 10
 PER_PAGE = 48
@@ -52,7 +52,7 @@ CARDS = (
 )
 
 
-class EnoughError(StopError):
+class EnoughError(CrawlAbortedError):
     """The time is up."""
 
 
@@ -102,7 +102,7 @@ def pages_per_second(base: str) -> tuple[float, int, float]:
     """Crawl many pages without storing a photo. Return pages per second, how many, and MiB of the browser."""
     times: list[float] = []
 
-    def progress(outcome: Outcome) -> None:
+    def progress(outcome: CrawlResult) -> None:
         if len(times) < outcome.pages:
             times.append(time.perf_counter())
             if times[-1] - times[0] > LONGEST:
@@ -117,7 +117,7 @@ def photos_per_second(base: str) -> float:
     """Crawl some pages and store their photos. Return photos per second, from the first page on."""
     times: list[tuple[float, int]] = []
     with tempfile.TemporaryDirectory() as folder:
-        note: Callable[[Outcome], None] = lambda now: times.append((time.perf_counter(), now.stored))  # noqa: E731
+        note: Callable[[CrawlResult], None] = lambda now: times.append((time.perf_counter(), now.stored))  # noqa: E731
         scrape("sample", Path(folder), url=base, constructors=None, pages=PHOTO_PAGES, progress=note)
     return times[-1][1] / (times[-1][0] - times[0][0])
 

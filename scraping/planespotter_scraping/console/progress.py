@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from planespotter_scraping.crawling.result import Outcome
+from planespotter_scraping.crawling.result import CrawlResult
 
 if TYPE_CHECKING:  # a crawl needs nothing of an import
     from planespotter_scraping.catalog.folder_import import Imported
@@ -22,7 +22,7 @@ NO_FIELDS = ("review", "photo_id")  # the first is the reader's remark, and noth
 
 
 @contextmanager
-def crawl_bar(pages: int | None) -> Iterator[Callable[[Outcome], None]]:
+def crawl_bar(pages: int | None) -> Iterator[Callable[[CrawlResult], None]]:
     """Show on standard error how a crawl goes; the value is the function that is told. `pages` is how many to read."""
     console = Console(stderr=True)
     show = _on_terminal if console.is_terminal else _in_log
@@ -31,7 +31,7 @@ def crawl_bar(pages: int | None) -> Iterator[Callable[[Outcome], None]]:
 
 
 @contextmanager
-def _on_terminal(console: Console, pages: int | None) -> Iterator[Callable[[Outcome], None]]:
+def _on_terminal(console: Console, pages: int | None) -> Iterator[Callable[[CrawlResult], None]]:
     """Show a line that changes, with a bar where there is space for one."""
     columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False)]
     bars = [BarColumn(bar_width=20)] if console.width >= WIDE else []
@@ -39,58 +39,60 @@ def _on_terminal(console: Console, pages: int | None) -> Iterator[Callable[[Outc
     with Progress(*columns, *bars, console=console, transient=True) as bar:
         task = bar.add_task("starting the browser", total=pages)
 
-        def move(outcome: Outcome) -> None:
-            text = outcome.waiting or how_it_goes(outcome, pages, monotonic() - start)
+        def move(outcome: CrawlResult) -> None:
+            text = outcome.wait_notice or how_it_goes(outcome, pages, monotonic() - start)
             room = console.width - 3 - 22 * len(bars)
-            done = max(0, outcome.number - 1)
+            done = max(0, outcome.page_number - 1)
             bar.update(task, description=text[:room], completed=done, total=last_page(outcome, pages))
 
         yield move
 
 
 @contextmanager
-def _in_log(console: Console, pages: int | None) -> Iterator[Callable[[Outcome], None]]:
+def _in_log(console: Console, pages: int | None) -> Iterator[Callable[[CrawlResult], None]]:
     """Write a line every EVERY seconds, and one when a wait begins."""
     start = said = monotonic()
     waiting = ""
 
-    def move(outcome: Outcome) -> None:
+    def move(outcome: CrawlResult) -> None:
         nonlocal said, waiting
         now = monotonic()
-        if outcome.waiting and outcome.waiting != waiting:
-            console.print(outcome.waiting, markup=False, highlight=False, soft_wrap=True)
+        if outcome.wait_notice and outcome.wait_notice != waiting:
+            console.print(outcome.wait_notice, markup=False, highlight=False, soft_wrap=True)
         elif now - said >= EVERY:
             said = now
             console.print(how_it_goes(outcome, pages, now - start), markup=False, highlight=False, soft_wrap=True)
-        waiting = outcome.waiting
+        waiting = outcome.wait_notice
 
     yield move
 
 
-def last_page(outcome: Outcome, pages: int | None) -> int | None:
+def last_page(outcome: CrawlResult, pages: int | None) -> int | None:
     """Return the number of the last page that will be read, None if nobody knows."""
     return min((number for number in (pages, outcome.last_page) if number is not None), default=None)
 
 
-def how_it_goes(outcome: Outcome, pages: int | None, seconds: float) -> str:
+def how_it_goes(outcome: CrawlResult, pages: int | None, seconds: float) -> str:
     """Return pages, photos, photos a minute, how full the fields are, and the time left, after so many seconds."""
     last = last_page(outcome, pages)
     told = []
-    if outcome.number:
-        left = spoken((last - outcome.number) * seconds / outcome.pages) if last and outcome.pages else ""
-        left = " (last)" if outcome.number == last else f" ({left} left)" if left else ""
-        told.append(f"page {outcome.number}" + (f" of {last}{left}" if last else ""))
+    if outcome.page_number:
+        left = spoken((last - outcome.page_number) * seconds / outcome.pages) if last and outcome.pages else ""
+        left = " (last)" if outcome.page_number == last else f" ({left} left)" if left else ""
+        told.append(f"page {outcome.page_number}" + (f" of {last}{left}" if last else ""))
     rate = f" ({60 * outcome.stored / seconds:.0f} a minute)" if seconds >= 1 else ""
     told.append(f"{outcome.stored} photos{rate}")
     if outcome.known and not outcome.stored:
         told.append(f"{outcome.known} known")
-    if outcome.goal and outcome.stored:
+    if outcome.max_photos and outcome.stored:
         told.append(
-            f"at most {spoken((outcome.goal - outcome.stored - outcome.known) * seconds / outcome.stored)} left"
+            f"at most {spoken((outcome.max_photos - outcome.stored - outcome.known) * seconds / outcome.stored)} left"
         )
     if outcome.category:
         told.append(outcome.category)
-    shares = {name: count / outcome.read for name, count in outcome.filled.items() if name not in NO_FIELDS}
+    shares = {
+        name: count / outcome.photos_read for name, count in outcome.field_counts.items() if name not in NO_FIELDS
+    }
     if shares:
         least = min(shares, key=lambda name: shares[name])
         worst = f" ({least} {shares[least]:.0%})" if shares[least] < 0.995 else ""

@@ -10,15 +10,16 @@ from planespotter_scraping import catalog
 from planespotter_scraping.catalog import stats
 from planespotter_scraping.catalog.stats import some
 from planespotter_scraping.console import tables
+from planespotter_scraping.sites import NOT_ON_CARD
 
 if TYPE_CHECKING:  # an import needs nothing of a crawl, nor the other way round
     from planespotter_scraping.catalog.folder_import import Imported
-    from planespotter_scraping.crawling.result import Outcome
+    from planespotter_scraping.crawling.result import CrawlResult
 
 SHOWN = 10  # files named in a report; the others are counted
 
 
-def show(folder: Path, outcome: "Outcome") -> None:
+def show(folder: Path, outcome: "CrawlResult") -> None:
     """Print what a crawl into `folder` did, what the catalog holds now, and what is missing in it."""
     console = tables.console_for_tables()
     frame = catalog.read(folder) if (folder / "catalog.csv").exists() else None
@@ -28,14 +29,14 @@ def show(folder: Path, outcome: "Outcome") -> None:
         console.print(sentence, markup=False, highlight=False)  # it may hold what a site wrote
 
 
-def crawl_sentences(folder: Path, outcome: "Outcome", frame: pd.DataFrame | None) -> Iterator[str]:
+def crawl_sentences(folder: Path, outcome: "CrawlResult", frame: pd.DataFrame | None) -> Iterator[str]:
     """Yield what a crawl did, a sentence for each thing that there is to say; `frame` is the catalog now, if any."""
     pages, stored = some(outcome.pages, "page"), some(outcome.stored, "photo")
     yield f"{pages} read, {stored} stored, {outcome.known} known already."
     if outcome.other_constructors:
         others = ", ".join(f"{count} of {name}" for name, count in outcome.other_constructors.most_common())
         yield f"Left out, since --constructors does not name them: {others}."
-    for reason, count in outcome.left_out.most_common():
+    for reason, count in outcome.excluded.most_common():
         yield f"{some(count, 'file')} left out: {reason}."
     if outcome.skipped_categories:
         what = ", ".join(f"{count} of {name}" for name, count in outcome.skipped_categories.most_common())
@@ -49,7 +50,7 @@ def crawl_sentences(folder: Path, outcome: "Outcome", frame: pd.DataFrame | None
                 yield f"{some(count, 'photo')} without {what}: their pages do not say."
     for name, reasons in outcome.missing.items():
         for reason, count in reasons.most_common():
-            if frame is not None and reason == "the card does not say" and name in told:
+            if frame is not None and reason == NOT_ON_CARD and name in told:
                 continue
             yield f"{some(count, 'card')} without {name}: {reason}."
     if frame is not None and "review" in frame and (count := int((frame["review"] != "").sum())):

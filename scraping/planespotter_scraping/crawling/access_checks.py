@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from playwright.async_api import Page
 
 from planespotter_scraping.crawling import page_snapshot
-from planespotter_scraping.crawling.result import StopError
+from planespotter_scraping.crawling.result import CrawlAbortedError
 
 LOGIN = re.compile(r"/(log|sign)[-_]?in(/|\.|$)", re.IGNORECASE)  # in the path of an address
 CHALLENGE = "iframe[src*='challenges.cloudflare.com'], script[src*='challenges.cloudflare.com']"
@@ -16,7 +16,7 @@ CHALLENGE_TITLES = ("just a moment", "attention required")
 
 
 async def check(page: Page, status: int, out: Path, login: bool) -> None:
-    """Raise StopError if the site refuses us, tests us or asks for a login.
+    """Raise CrawlAbortedError if the site refuses us, tests us or asks for a login.
 
     `status` is that of its answer, `out` the folder of the catalog, where the evidence is kept, and `login` says
     whether the user has given a login.
@@ -36,7 +36,7 @@ async def check(page: Page, status: int, out: Path, login: bool) -> None:
 
 
 async def turn_away(page: Page, found: str, out: Path, login: bool, status: int | None = None) -> NoReturn:
-    """Raise StopError with what was found, and keep the evidence. The parameters are those of `check`."""
+    """Raise CrawlAbortedError with what was found, and keep the evidence. The parameters are those of `check`."""
     remedy = "What was stored is safe. Ask those who run the site whether they allow a crawl; nothing gets round this."
     if "login" in found:
         remedy = (
@@ -47,4 +47,4 @@ async def turn_away(page: Page, found: str, out: Path, login: bool, status: int 
         remedy += " The login in the storage state may have ended: make it anew."
     text = f"{page.url} {found}. Nothing more was asked. {remedy}"
     folder = await page_snapshot.save(page, out, text, what="turned away", status=status)
-    raise StopError(f"{text} What the page showed is kept in {folder}.")
+    raise CrawlAbortedError(f"{text} What the page showed is kept in {folder}.")

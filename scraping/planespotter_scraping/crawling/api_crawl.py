@@ -22,8 +22,8 @@ from zlib import crc32
 import httpx
 
 from planespotter_scraping.crawling.backoff import asks_to_wait
-from planespotter_scraping.crawling.photo_sink import Keeper
-from planespotter_scraping.crawling.result import ScrapeError, StopError
+from planespotter_scraping.crawling.photo_sink import PhotoSink
+from planespotter_scraping.crawling.result import CrawlAbortedError, ScrapeError
 from planespotter_scraping.sites import Answer, ApiSite
 
 TRIES = 3  # for a question that is not answered
@@ -100,12 +100,12 @@ class _Root:
     empty: bool = True
 
 
-async def walk(site: ApiSite, base: str, keeper: Keeper, plan: Plan) -> int:
+async def walk(site: ApiSite, base: str, sink: PhotoSink, plan: Plan) -> int:
     """Keep the photos of `plan` from the site at `base`, and return how many answers told of them.
 
-    Categories that could not be read are among the bad pages of the keeper's outcome. Raises ScrapeError for a plan
-    that the site cannot follow, StopError if the site must not be asked further or does not answer, and what the
-    keeper raises.
+    Categories that could not be read are among the bad pages of the sink's outcome. Raises ScrapeError for a plan
+    that the site cannot follow, CrawlAbortedError if the site must not be asked further or does not answer, and what the
+    sink raises.
     """
     if plan.width not in site.widths:
         widths = ", ".join(map(str, site.widths))
@@ -113,17 +113,15 @@ async def walk(site: ApiSite, base: str, keeper: Keeper, plan: Plan) -> int:
     names = [_name(category) for category in plan.categories] or list(site.categories)
     if not all(names):
         raise ScrapeError('A category has no name. Give one such as --category "Airbus A320-200".')
-    await _Walk(site, base, keeper, plan).run(
-        [_Root(name, deque([_Category((name,))])) for name in dict.fromkeys(names)]
-    )
-    return keeper.outcome.pages
+    await _Walk(site, base, sink, plan).run([_Root(name, deque([_Category((name,))])) for name in dict.fromkeys(names)])
+    return sink.outcome.pages
 
 
 class _Walk:
     """One walk."""
 
-    def __init__(self, site: ApiSite, base: str, keeper: Keeper, plan: Plan) -> None:
-        self.site, self.base, self.keeper, self.plan = site, base, keeper, plan
+    def __init__(self, site: ApiSite, base: str, sink: PhotoSink, plan: Plan) -> None:
+        self.site, self.base, self.sink, self.plan = site, base, sink, plan
         self.api = urljoin(base, site.path)
         self.visited: set[str] = set()
         self.seen: set[str] = set()  # photos, since a file may be in many categories
@@ -133,7 +131,7 @@ class _Walk:
         """Take turns between the categories that were asked for, until none has more or all limits are reached."""
         self.visited.update(root.name for root in roots)
         most = self.plan.per_category * len(roots)
-        self.keeper.outcome.goal = min(most, self.plan.photos or most)
+        self.sink.outcome.max_photos = min(most, self.plan.photos or most)
         active, ended = deque(roots), 0
         while active and self.room(sum(root.taken for root in roots), self.plan.photos):
             root = active.popleft()
@@ -155,7 +153,7 @@ class _Walk:
 
     def note_ends(self, roots: list[_Root], ended: int) -> None:
         """Note which categories gave nothing, and how many would give more. Raises ScrapeError if all are empty."""
-        outcome = self.keeper.outcome
+        outcome = self.sink.outcome
         empty = [root.name for root in roots if root.empty and not root.queue]
         empty = [name for name in empty if f"Category:{name}" not in outcome.bad_pages]
         if len(empty) == len(roots):
@@ -171,7 +169,7 @@ class _Walk:
     async def turn(self, root: _Root, most: float) -> None:
         """Keep up to `most` photos of the next category of `root`, and put it behind the others if it has more."""
         category = root.queue.popleft()
-        self.keeper.outcome.category = category.chain[-1]
+        self.sink.outcome.category = category.chain[-1]
         if not category.waiting and category.following is not None:
             await self.list(root, category)
         count = 0
@@ -185,15 +183,15 @@ class _Walk:
             root.queue.append(category)
 
     async def keep(self, photo: Mapping[str, str]) -> bool:
-        """Keep one photo, and return whether the catalog has it now. Raises StopError if no image comes any more."""
-        outcome = self.keeper.outcome
+        """Keep one photo, and return whether the catalog has it now. Raises CrawlAbortedError if no image comes any more."""
+        outcome = self.sink.outcome
         stored, known, bad = outcome.stored, outcome.known, len(outcome.bad_images)
-        await self.keeper.keep(photo)
+        await self.sink.keep(photo)
         if len(outcome.bad_images) > bad:
             self.bad += 1
             if self.bad == BAD_IN_A_ROW:
                 reason = next(reversed(outcome.bad_images.values()))
-                raise StopError(
+                raise CrawlAbortedError(
                     f"{BAD_IN_A_ROW} images in a row could not be had, the last one because {reason}. {outcome.stored} "
                     "photos were stored. Run the same command again later; it fetches none of them twice."
                 )
@@ -203,7 +201,7 @@ class _Walk:
 
     async def list(self, root: _Root, category: _Category) -> None:
         """Ask what is in a category, up to 50 files of it, and queue the categories in it."""
-        outcome, name = self.keeper.outcome, category.chain[-1]
+        outcome, name = self.sink.outcome, category.chain[-1]
         answers: list[object] = []
         following: Mapping[str, str] | None = category.following or {}
         while following is not None:
@@ -222,9 +220,9 @@ class _Walk:
         members = self.site.parse(answers, self.base, category.chain)
         for field_name, reasons in members.missing.items():
             outcome.missing.setdefault(field_name, Counter()).update(reasons)
-        outcome.left_out.update(members.left_out)
+        outcome.excluded.update(members.excluded)
         outcome.skipped_categories.update(members.skipped)
-        if members.photos or members.categories or members.left_out or members.skipped:
+        if members.photos or members.categories or members.excluded or members.skipped:
             root.empty = False
         category.waiting.extend(sorted(members.photos, key=lambda photo: _mixed(photo["photo_id"])))
         if len(category.chain) <= self.plan.depth:
@@ -233,15 +231,15 @@ class _Walk:
                     self.visited.add(inner)
                     root.queue.append(_Category((*category.chain, inner)))
         outcome.pages += 1
-        self.keeper.progress(outcome)
+        self.sink.progress(outcome)
 
     async def ask(self, question: Mapping[str, str]) -> tuple[object, Answer]:
         """Return the JSON that answers a question, and how it is to be taken, once the site is ready to answer."""
-        patience, reason, tries = self.keeper.patience, "", 0
+        patience, reason, tries = self.sink.patience, "", 0
         for _ in range(WAITS):
             await patience.rest()
             try:
-                answer = await self.keeper.client.get(self.api, params=dict(question))
+                answer = await self.sink.client.get(self.api, params=dict(question))
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 reason = f"did not answer ({type(error).__name__})"
             else:
@@ -260,7 +258,7 @@ class _Walk:
                     patience.postpone(self.api, status, retry_after or str(math.ceil(said.seconds)))
                     continue
                 if status < 500:
-                    raise StopError(
+                    raise CrawlAbortedError(
                         f"{self.api} {reason}: {_beginning(answer)}. It is asked no further. Check the address, "
                         "and read what the site says about programs that visit it."
                     )
@@ -268,17 +266,17 @@ class _Walk:
             if tries == TRIES:
                 break
             await asyncio.sleep(0.5 * tries)
-        raise StopError(
-            f"{self.api} {reason}, and the walk ended there. {self.keeper.outcome.stored} photos were stored. "
+        raise CrawlAbortedError(
+            f"{self.api} {reason}, and the walk ended there. {self.sink.outcome.stored} photos were stored. "
             "Run the same command again later; it fetches none of them twice."
         )
 
     def json(self, answer: httpx.Response) -> object:
-        """Return the JSON of an answer. Raises StopError if it is none."""
+        """Return the JSON of an answer. Raises CrawlAbortedError if it is none."""
         try:
             content: object = answer.json()
         except (ValueError, RecursionError):
-            raise StopError(
+            raise CrawlAbortedError(
                 f"{self.api} answers with something else than JSON: {_beginning(answer)}. Check that this is the "
                 f"address of an API such as that of {self.site.address}."
             ) from None

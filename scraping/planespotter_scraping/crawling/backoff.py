@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from planespotter_scraping.crawling.result import StopError
+from planespotter_scraping.crawling.result import CrawlAbortedError
 
 LONGEST = 600.0  # seconds that are waited before the user is asked to come back instead
 FIRST = 5.0  # seconds to wait where a site says "too many" but not how long; twice as long each further time
@@ -31,7 +31,7 @@ def seconds(retry_after: str | None, now: datetime | None = None) -> float | Non
     return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
 
 
-class Patience:
+class Backoff:
     """Holds back all requests of a crawl while the site wants to be left alone.
 
     `tell` gets a sentence when a wait begins, and "" when it is over.
@@ -44,7 +44,7 @@ class Patience:
         self.refusals = 0
 
     def postpone(self, url: str, status: int, retry_after: str | None) -> None:
-        """Note that `url` answered "not now". Raises StopError if that comes to more than LONGEST seconds."""
+        """Note that `url` answered "not now". Raises CrawlAbortedError if that comes to more than LONGEST seconds."""
         delay = seconds(retry_after)
         if delay is None:
             delay = FIRST * 2**self.refusals
@@ -53,7 +53,7 @@ class Patience:
             return  # one of several requests on their way: the wait is agreed already
         self.waited += now + delay - max(now, self.until)
         if self.waited > LONGEST:
-            raise StopError(
+            raise CrawlAbortedError(
                 f"{url} answered {status}, and waiting for the site would take {_spoken(self.waited)}, where this "
                 f"command waits {_spoken(LONGEST)}. What was stored is safe: run the same command again later."
             )

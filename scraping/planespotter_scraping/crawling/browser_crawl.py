@@ -39,9 +39,9 @@ from planespotter_scraping.crawling import access_checks, browser, drift_detecti
 from planespotter_scraping.crawling import crawlee_setup as set_up
 from planespotter_scraping.crawling.backoff import asks_to_wait
 from planespotter_scraping.crawling.loading import reason_of, settle
-from planespotter_scraping.crawling.photo_sink import Keeper
+from planespotter_scraping.crawling.photo_sink import PhotoSink
 from planespotter_scraping.crawling.queue_storage import open_queue, scratch
-from planespotter_scraping.crawling.result import ScrapeError, StopError
+from planespotter_scraping.crawling.result import CrawlAbortedError, ScrapeError
 from planespotter_scraping.crawling.robots import Robots
 from planespotter_scraping.crawling.scroll import Scroller
 from planespotter_scraping.sites import Listing, Site
@@ -62,14 +62,14 @@ Role = Literal["list", "again", "front"]
 async def walk(
     site: Site,
     base: str,
-    keeper: Keeper,
+    sink: PhotoSink,
     robots: Robots,
     *,
     chromium: Path,
     user_agent: str,
     pages: int | None = None,
     login: "StorageState | None" = None,
-    lookout: drift_detection.Watch | None = None,
+    lookout: drift_detection.DriftDetector | None = None,
     queues: Path | None = None,
 ) -> int:
     """Keep the photos of all pages, or the first `pages`, of the site at `base`.
@@ -78,15 +78,15 @@ async def walk(
     for the queue of pages, by default one in the catalog.
 
     Returns how many pages are done, with those of earlier runs that were cut short. A page that could not be read
-    ends the walk and is in the keeper's outcome. Raises StopError if the site must not be asked further, and what
-    else the keeper raises. Ctrl-C ends with KeyboardInterrupt. In all these cases the next walk goes on from there.
+    ends the walk and is in the sink's outcome. Raises CrawlAbortedError if the site must not be asked further, and what
+    else the sink raises. Ctrl-C ends with KeyboardInterrupt. In all these cases the next walk goes on from there.
     """
     logging.getLogger("crawlee").setLevel(logging.CRITICAL)  # what matters is told in sentences
     first = urljoin(base, site.first_page)
     await robots.check(first)
     delay = max((await robots.rules(first)).delay, 60 / site.pages_per_minute)
     # One queue for each address: the built-in site has a new port each time, and old addresses lead nowhere.
-    queues = queues or keeper.out / ".crawl"
+    queues = queues or sink.out / ".crawl"
     configuration = Configuration(
         storage_dir=str(queues / urlsplit(base).netloc.replace(":", "-")), purge_on_start=False
     )
@@ -98,7 +98,7 @@ async def walk(
         crawler = set_up.crawler(
             pool, configuration, storage, queue, navigation_seconds=NAVIGATION_SECONDS, retries=RETRIES
         )
-        reader = _PageReader(site, first, keeper, robots, crawler, pages, login, delay, lookout)
+        reader = _PageReader(site, first, sink, robots, crawler, pages, login, delay, lookout)
         pool.pre_page_create_hook(reader.keep_pace)
         with browser.out_of_reach_of_ctrl_c():
             await crawler.run([reader.request(first, 1, "list")] if await queue.is_empty() else [])
@@ -124,19 +124,19 @@ class _PageReader:
         self,
         site: Site,
         first: str,
-        keeper: Keeper,
+        sink: PhotoSink,
         robots: Robots,
         crawler: PlaywrightCrawler,
         pages: int | None,
         login: "StorageState | None",
         delay: float,
-        lookout: drift_detection.Watch | None,
+        lookout: drift_detection.DriftDetector | None,
     ) -> None:
         self.site, self.first, self.pages, self.login, self.delay = site, first, pages, login, delay
-        self.watch = lookout or drift_detection.Watch(site, drift_detection.load(keeper.out, site.name))
+        self.watch = lookout or drift_detection.DriftDetector(site, drift_detection.load(sink.out, site.name))
         self.remembers = lookout is None
-        self.here = keeper.out, login is not None  # what the evidence of an unfriendly welcome needs
-        self.keeper, self.robots, self.crawler = keeper, robots, crawler
+        self.here = sink.out, login is not None  # what the evidence of an unfriendly welcome needs
+        self.sink, self.robots, self.crawler = sink, robots, crawler
         self.run = uuid4().hex[:8]  # tells the requests of this run from those that an earlier one has left
         self.leading = self.looked_back = False
         self.opened = 0.0  # when the last page was asked for or came, on the monotonic clock
@@ -159,7 +159,7 @@ class _PageReader:
 
     async def keep_pace(self, *_: object) -> None:
         """Wait until it is time for the next page."""
-        await self.keeper.patience.rest()
+        await self.sink.patience.rest()
         await asyncio.sleep(max(0.0, self.opened + self.delay - time.monotonic()))
 
     async def prepare(self, context: PlaywrightPreNavCrawlingContext) -> None:
@@ -194,7 +194,7 @@ class _PageReader:
             if self.scrolls(context.request, listing):
                 await self.scroll(context.page, listing)
             await context.add_requests(await self.follow(context.request, listing))
-        except StopError as error:
+        except CrawlAbortedError as error:
             self.end(context, error)
             raise
         except ScrapeError:
@@ -217,13 +217,13 @@ class _PageReader:
         self.stopped = True
         self.crawler.stop()
         if self.failure is None:
-            self.keeper.outcome.bad_pages[context.request.url] = reason_of(error, NAVIGATION_SECONDS)
+            self.sink.outcome.bad_pages[context.request.url] = reason_of(error, NAVIGATION_SECONDS)
         # Crawlee is done with this request. The next run begins with one like it.
         data = {name: context.request.user_data[name] for name in ("number", "role", "run", "previous", "start")}
         await context.add_requests([Request.from_url(context.request.url, always_enqueue=True, user_data=data)])
 
     async def arrive(self, context: PlaywrightCrawlingContext) -> None:
-        """Return when the site has answered with a page. Raises StopError if it wants no visitor."""
+        """Return when the site has answered with a page. Raises CrawlAbortedError if it wants no visitor."""
         page, answer, url = context.page, context.response, context.request.url
         self.opened = time.monotonic()  # a page that was slow to come makes no haste for the next one
         await access_checks.check(page, answer.status, *self.here)
@@ -231,21 +231,21 @@ class _PageReader:
             retry_after = answer.headers.get("retry-after")
             if not asks_to_wait(answer.status, retry_after):
                 break
-            self.keeper.patience.postpone(url, answer.status, retry_after)
-            await self.keeper.patience.rest()
+            self.sink.patience.postpone(url, answer.status, retry_after)
+            await self.sink.patience.rest()
             answer = await page.goto(url, timeout=NAVIGATION_SECONDS * 1000) or answer
             await access_checks.check(page, answer.status, *self.here)
         if answer.status >= 400:
             context.request.no_retry = answer.status < 500
             raise ScrapeError(f"the site answered {answer.status}")
-        self.keeper.patience.welcome()
+        self.sink.patience.welcome()
 
     async def say_what_was_denied(self, page: Page, answer: Response) -> NoReturn:
-        """Raise ScrapeError for a page that did not get its data, as a StopError with evidence if it was refused."""
+        """Raise ScrapeError for a page that did not get its data, as a CrawlAbortedError with evidence if it was refused."""
         said = f"{answer.url}, where its photos should come from, answered {answer.status}"
         retry_after = await answer.header_value("retry-after")
         if asks_to_wait(answer.status, retry_after):
-            self.keeper.patience.postpone(answer.url, answer.status, retry_after)
+            self.sink.patience.postpone(answer.url, answer.status, retry_after)
         elif answer.status < 500:
             found = f"shows no photos: {said}, which is a refusal"
             await access_checks.turn_away(page, found, *self.here, answer.status)
@@ -253,11 +253,11 @@ class _PageReader:
 
     async def keep(self, page: Page, listing: Listing, number: int) -> None:
         """Store the photos of a page or a batch, the one of this number, unless the site was redesigned."""
-        self.keeper.outcome.number = number
-        await drift_report.refuse_collapsed(self.watch, page, listing, self.keeper.out)
-        await self.keeper.keep_all(listing)
+        self.sink.outcome.page_number = number
+        await drift_report.refuse_collapsed(self.watch, page, listing, self.sink.out)
+        await self.sink.store_page(listing)
         if self.remembers:
-            drift_detection.save(self.keeper.out, self.site.name, self.watch.remembered())
+            drift_detection.save(self.sink.out, self.site.name, self.watch.remembered())
 
     def scrolls(self, request: Request, listing: Listing) -> bool:
         """Return whether the list goes on on the page itself."""
@@ -283,12 +283,12 @@ class _PageReader:
                 await self.say_what_was_denied(page, self.denied)
             if scroller.grew:
                 reason = f"{page.url} goes on as it is scrolled, but what comes after {read} batches are no cards."
-                await drift_report.refuse_empty(self.watch, page, Listing([], None), self.keeper.out, reason=reason)
+                await drift_report.refuse_empty(self.watch, page, Listing([], None), self.sink.out, reason=reason)
 
     async def list_photos(self, page: Page, url: str, *, last_look: bool) -> Listing:
         """Return what the page says once it is complete.
 
-        Raises ScrapeError if it has no cards; if this was the `last_look` at it, as a RedesignError with evidence.
+        Raises ScrapeError if it has no cards; if this was the `last_look` at it, as a DriftError with evidence.
         """
         complete = page.locator(self.site.ready)
         limit, reason = READY_SECONDS * 1000, ""
@@ -312,7 +312,7 @@ class _PageReader:
         if self.denied is not None:
             await self.say_what_was_denied(page, self.denied)
         if last_look:
-            await drift_report.refuse_empty(self.watch, page, listing, self.keeper.out)
+            await drift_report.refuse_empty(self.watch, page, listing, self.sink.out)
         raise ScrapeError(reason or "it shows no photos")
 
     async def follow(self, request: Request, listing: Listing) -> list[Request]:

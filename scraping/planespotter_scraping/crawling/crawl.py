@@ -18,8 +18,8 @@ import httpx
 from planespotter_scraping.catalog import attribution
 from planespotter_scraping.catalog.lock import hold
 from planespotter_scraping.crawling import api_crawl, browser
-from planespotter_scraping.crawling.photo_sink import Keeper
-from planespotter_scraping.crawling.result import Outcome, ScrapeError
+from planespotter_scraping.crawling.photo_sink import PhotoSink
+from planespotter_scraping.crawling.result import CrawlResult, ScrapeError
 from planespotter_scraping.crawling.robots import Robots
 from planespotter_scraping.crawling.storage_state import cookie_jar
 from planespotter_scraping.crawling.storage_state import read as read_login
@@ -50,8 +50,8 @@ def scrape(
     contact: str = "",
     storage_state: Path | None = None,
     plan: api_crawl.Plan | None = None,
-    progress: Callable[[Outcome], None] = lambda outcome: None,
-) -> Outcome:
+    progress: Callable[[CrawlResult], None] = lambda outcome: None,
+) -> CrawlResult:
     """Store the photos of a site in the catalog in `out`, and return what was done.
 
     `url` is where the site is (by default its own address; the built-in sample site is served meanwhile), `pages`
@@ -78,23 +78,23 @@ def scrape(
     agent = user_agent(contact)
     columns = {"permission": " ".join(permission.split())} if site.needs_permission else {}
 
-    async def run(base: str) -> Outcome:
+    async def run(base: str) -> CrawlResult:
         paced = api_crawl.Paced(site.requests_per_minute) if isinstance(site, ApiSite) else None
         async with visitor(agent, login, paced) as client:
             robots = Robots(client)
-            keeper = Keeper(site.name, out, client, constructors, columns, progress, robots)
+            sink = PhotoSink(site.name, out, client, constructors, columns, progress, robots)
             if isinstance(site, ApiSite):
-                done = await api_crawl.walk(site, base, keeper, plan or api_crawl.Plan())
+                done = await api_crawl.walk(site, base, sink, plan or api_crawl.Plan())
             else:
                 # Crawlee takes seconds to import, and an API needs none of it.
                 from planespotter_scraping.crawling import browser_crawl
 
                 done = await browser_crawl.walk(
-                    site, base, keeper, robots, chromium=chromium, user_agent=agent, pages=pages, login=login
+                    site, base, sink, robots, chromium=chromium, user_agent=agent, pages=pages, login=login
                 )
-        check_end(base, keeper.outcome, done)
-        check_kept(keeper)
-        return keeper.outcome
+        check_end(base, sink.outcome, done)
+        check_kept(sink)
+        return sink.outcome
 
     url = url or site.address
     with hold(out), nullcontext(url) if url else serve() as base:
@@ -189,11 +189,11 @@ def check_constructors(constructors: Collection[str] | None) -> None:
             )
 
 
-def check_kept(keeper: Keeper) -> None:
+def check_kept(sink: PhotoSink) -> None:
     """Raise ScrapeError if photos were read, and the catalog has none of them, as all are by other constructors."""
-    others = keeper.outcome.other_constructors
-    if others and not any(photo_id.startswith(f"{keeper.source}-") for photo_id in keeper.known):
-        wanted = ", ".join(sorted(keeper.wanted or ()))
+    others = sink.outcome.other_constructors
+    if others and not any(photo_id.startswith(f"{sink.source}-") for photo_id in sink.known):
+        wanted = ", ".join(sorted(sink.wanted or ()))
         shown = ", ".join(f"{name} ({count})" for name, count in others.most_common())
         raise ScrapeError(
             f"Nothing was stored: of {others.total()} photos, none shows an aircraft by {wanted}. They are by {shown}. "
@@ -201,7 +201,7 @@ def check_kept(keeper: Keeper) -> None:
         )
 
 
-def check_end(base: str, outcome: Outcome, done: int) -> None:
+def check_end(base: str, outcome: CrawlResult, done: int) -> None:
     """Raise ScrapeError if the crawl came to its end, but not as it should; `done` pages are, earlier ones too."""
     if outcome.bad_pages:
         address, reason = next(iter(outcome.bad_pages.items()))

@@ -26,8 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from planespotter_scraping.atomic_write import replacing
-from planespotter_scraping.crawling.result import StopError
-from planespotter_scraping.sites import LOST, Listing, Site
+from planespotter_scraping.crawling.result import CrawlAbortedError
+from planespotter_scraping.sites import ONLY_IN_URL, Listing, Site
 from planespotter_scraping.sites.probes import Probe
 
 WINDOWS = (0, 48, 96, 144)  # cards; 0 is the last page alone, however many it has
@@ -41,7 +41,7 @@ FILE = ".fullness.json"
 ADDRESSES = "the addresses of the same photos say"
 
 
-class RedesignError(StopError):
+class DriftError(CrawlAbortedError):
     """A site whose pages are no longer what its reader expects. The text says what is gone, and where to look.
 
     `report` is what the evidence says in text, line by line.
@@ -99,7 +99,7 @@ def tally(listing: Listing) -> Tally:
         counted.filled[name] = sum(photo.get(name, "") != "" for photo in listing.photos)
         reasons = listing.missing.get(name)
         counted.said[name] = counted.filled[name] if reasons is None else max(0, cards - sum(reasons.values()))
-        counted.lost[name] = reasons[LOST] if reasons else 0
+        counted.lost[name] = reasons[ONLY_IN_URL] if reasons else 0
     if "photo_id" in listing.missing:  # a card without one is no photo at all
         counted.filled["photo_id"] = counted.said["photo_id"]
     return counted
@@ -124,7 +124,7 @@ def collapsed(there: int, cards: int, share: float, series: int | None = None, m
     return there < cards * share / 2 and chance(there, cards, share, series) < mistake
 
 
-class Watch:
+class DriftDetector:
     """Looks at the pages of one site in the order of the crawl.
 
     `memory` is what earlier runs saw, by markup. `mistake` is the probability of a false alarm that one comparison may

@@ -14,9 +14,9 @@ from planespotter_scraping.crawling.drift_detection import (
     ADDRESSES,
     FILE,
     Collapse,
-    RedesignError,
+    DriftDetector,
+    DriftError,
     Tally,
-    Watch,
     lines_to_look_at,
     tally,
 )
@@ -28,8 +28,8 @@ SHOWN_LINES = 3
 WIDTH = 80
 
 
-async def refuse_collapsed(watch: Watch, page: Page, listing: Listing, out: Path) -> None:
-    """Let a page pass that says what its like used to say. Raise RedesignError, with evidence in `out`, if not."""
+async def refuse_collapsed(watch: DriftDetector, page: Page, listing: Listing, out: Path) -> None:
+    """Let a page pass that says what its like used to say. Raise DriftError, with evidence in `out`, if not."""
     collapses = watch.look(listing)
     if collapses:
         usual = watch.usual(listing.markup, skipped=max(collapse.earlier for collapse in collapses))
@@ -38,8 +38,8 @@ async def refuse_collapsed(watch: Watch, page: Page, listing: Listing, out: Path
         await _stop(watch.site, page, listing, usual, out, reason, collapses[0].field)
 
 
-async def refuse_empty(watch: Watch, page: Page, listing: Listing, out: Path, *, reason: str = "") -> NoReturn:
-    """Raise RedesignError, with evidence in `out`, for a page on which no card was found."""
+async def refuse_empty(watch: DriftDetector, page: Page, listing: Listing, out: Path, *, reason: str = "") -> NoReturn:
+    """Raise DriftError, with evidence in `out`, for a page on which no card was found."""
     usual = watch.usual(max(watch.remembered(), key=lambda kind: watch.usual(kind).cards, default=""))
     html = await page.content()
     likely = likely_cards(html_tree.parse(html))
@@ -61,7 +61,7 @@ async def _stop(
     reason: str,
     name: str,
 ) -> NoReturn:
-    """Keep the evidence and raise RedesignError."""
+    """Keep the evidence and raise DriftError."""
     html = await page.content()
     probes = suspects(site, listing, usual, name)
     report = [*look_at_lines(probes, listing, usual), "", *lines(site, listing, usual, html)]
@@ -75,7 +75,7 @@ async def _stop(
         lines=report,
     )
     where = f" Look at {where_is(probes[0])} ({probes[0].name}: {_fall(probes[0], listing, usual)})." if probes else ""
-    raise RedesignError(
+    raise DriftError(
         f"{reason}{where} A screenshot, the page and a report are in {place}. What was stored before is safe, and of "
         "this page nothing was stored. Mend the reader and run the same command again: it goes on here.",
         report,

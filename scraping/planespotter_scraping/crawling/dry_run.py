@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 from planespotter_scraping.crawling import browser, crawl, drift_detection, drift_report
-from planespotter_scraping.crawling.photo_sink import Keeper
+from planespotter_scraping.crawling.photo_sink import PhotoSink
 from planespotter_scraping.crawling.result import ScrapeError
 from planespotter_scraping.crawling.robots import Robots
 from planespotter_scraping.crawling.storage_state import read as read_login
@@ -26,12 +26,12 @@ SHOWN_FIELDS = ("photo_id", "registration", "airline", "constructor", "aircraft_
 
 
 @dataclass
-class Looker(Keeper):
+class Looker(PhotoSink):
     """Remembers what a page says, in the place of one who stores it."""
 
     seen: list[Listing] = field(default_factory=list)
 
-    async def keep_all(self, listing: Listing) -> None:
+    async def store_page(self, listing: Listing) -> None:
         """Remember the page."""
         self.seen.append(listing)
         self.outcome.pages += 1
@@ -51,13 +51,13 @@ def check(
     `url` is where the site is, or a file with the HTML of one of its pages, such as an evidence folder has: then
     nothing is opened. `out` is a catalog whose earlier crawls say what is usual, and where evidence goes; without it,
     evidence goes into the current folder. The other arguments, and what may be raised before the page is
-    there, are those of `crawl.scrape`. Raises RedesignError if the page is not as expected; its `report` has the lines.
+    there, are those of `crawl.scrape`. Raises DriftError if the page is not as expected; its `report` has the lines.
     """
     site = crawl.site_named(site_name)
     if not isinstance(site, Site):
         raise ScrapeError(f"The site {site.name} is read through its API and has no pages. Leave --check out.")
     memory = drift_detection.load(out, site.name) if out else {}
-    lookout = drift_detection.Watch(site, memory, MISTAKE)
+    lookout = drift_detection.DriftDetector(site, memory, MISTAKE)
     if url is not None and "://" not in url:
         return _check_file(site, Path(url), lookout, memory)
     crawl.check_leave(site, permission, contact)
@@ -96,9 +96,9 @@ def check(
 
 
 def _check_file(
-    site: Site, file: Path, lookout: drift_detection.Watch, memory: Mapping[str, drift_detection.Tally]
+    site: Site, file: Path, lookout: drift_detection.DriftDetector, memory: Mapping[str, drift_detection.Tally]
 ) -> list[str]:
-    """Return what the reader finds in a page that was kept. Raises RedesignError if it is not as expected."""
+    """Return what the reader finds in a page that was kept. Raises DriftError if it is not as expected."""
     try:
         html = file.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
@@ -117,7 +117,7 @@ def _check_file(
     probes = drift_report.suspects(site, listing, usual, name)
     where = f" Look at {drift_report.where_is(probes[0])} ({probes[0].name})." if probes else ""
     report = [*drift_report.look_at_lines(probes, listing, usual), "", *drift_report.lines(site, listing, usual, html)]
-    raise drift_detection.RedesignError(reason + where, report)
+    raise drift_detection.DriftError(reason + where, report)
 
 
 def _told(site: Site, listing: Listing, memory: Mapping[str, drift_detection.Tally], address: str) -> list[str]:

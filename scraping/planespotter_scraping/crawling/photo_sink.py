@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 
 from planespotter_scraping import catalog
-from planespotter_scraping.crawling.backoff import Patience, asks_to_wait
-from planespotter_scraping.crawling.result import Outcome, StopError
+from planespotter_scraping.crawling.backoff import Backoff, asks_to_wait
+from planespotter_scraping.crawling.result import CrawlAbortedError, CrawlResult
 from planespotter_scraping.crawling.robots import Robots
 from planespotter_scraping.images.similarity import phash
 from planespotter_scraping.images.validation import IMAGE_BYTES, SUFFIXES, examine
@@ -28,12 +28,12 @@ WAITS = 5  # for an image that is to come later
 REFUSALS = 8  # images in a row that are refused, after which it is the site that refuses us
 
 
-class RefusedError(ValueError):
+class ImageForbiddenError(ValueError):
     """The site will not hand out an image."""
 
 
 @dataclass
-class Keeper:
+class PhotoSink:
     """Puts the photos of one source into the catalog in `out`, each once.
 
     `constructors` are those whose aircraft to keep (None: all). `columns` go into each new row beside what the
@@ -46,25 +46,25 @@ class Keeper:
     client: httpx.AsyncClient
     constructors: Collection[str] | None
     columns: Mapping[str, str] = field(default_factory=dict)
-    progress: Callable[[Outcome], None] = lambda outcome: None
+    progress: Callable[[CrawlResult], None] = lambda outcome: None
     robots: Robots | None = None
-    outcome: Outcome = field(default_factory=Outcome)
+    outcome: CrawlResult = field(default_factory=CrawlResult)
 
     def __post_init__(self) -> None:
         self.known = catalog.photo_ids(self.out)
-        self.patience = Patience(self._tell)
+        self.patience = Backoff(self._tell)
         self.refusals = 0
         wanted = self.constructors
         self.wanted = None if wanted is None else {place(name, "").constructor for name in wanted}
 
-    async def keep_all(self, listing: Listing) -> None:
+    async def store_page(self, listing: Listing) -> None:
         """Keep the photos of one page, and count the page."""
         for name, reasons in listing.missing.items():
             self.outcome.missing.setdefault(name, Counter()).update(reasons)
         self.outcome.last_page = listing.last_page or self.outcome.last_page
-        self.outcome.read += len(listing.photos)
+        self.outcome.photos_read += len(listing.photos)
         for photo in listing.photos:
-            self.outcome.filled.update({name: value != "" for name, value in photo.items()})
+            self.outcome.field_counts.update({name: value != "" for name, value in photo.items()})
         slots = asyncio.Semaphore(IMAGES_AT_ONCE)
 
         async def keep(photo: Mapping[str, str]) -> None:
@@ -114,15 +114,15 @@ class Keeper:
         self.progress(self.outcome)
 
     async def _image(self, url: str) -> bytes:
-        """Return the image at `url`. Raises ValueError with a reason if it cannot be had, StopError if none can."""
+        """Return the image at `url`. Raises ValueError with a reason if it cannot be had, CrawlAbortedError if none can."""
         if self.robots is not None and (reason := await self.robots.forbids_image(url)):
             raise ValueError(reason)
         try:
             data = await fetch(self.client, url, self.patience)
-        except RefusedError as error:
+        except ImageForbiddenError as error:
             self.refusals += 1
             if self.refusals >= REFUSALS:
-                raise StopError(
+                raise CrawlAbortedError(
                     f"The site refuses to hand out its images: {REFUSALS} in a row, the last being {error}. "
                     f"{self.outcome.stored} photos were stored. Ask those who run the site."
                 ) from None
@@ -132,16 +132,16 @@ class Keeper:
 
     def _tell(self, text: str) -> None:
         """Show why nothing happens just now."""
-        self.outcome.waiting = text
+        self.outcome.wait_notice = text
         self.progress(self.outcome)
 
 
-async def fetch(client: httpx.AsyncClient, url: str, patience: Patience | None = None) -> bytes:
+async def fetch(client: httpx.AsyncClient, url: str, patience: Backoff | None = None) -> bytes:
     """Return the image at `url`, when the site is ready to give it.
 
-    Raises ValueError with a reason if it cannot be had, after a few tries; StopError if that would take too long.
+    Raises ValueError with a reason if it cannot be had, after a few tries; CrawlAbortedError if that would take too long.
     """
-    patience = patience or Patience()
+    patience = patience or Backoff()
     tries = waits = 0
     while True:
         await patience.rest()
@@ -162,7 +162,7 @@ async def fetch(client: httpx.AsyncClient, url: str, patience: Patience | None =
             if answer.is_success:
                 return data
             if status in (401, 403):
-                raise RefusedError(reason)
+                raise ImageForbiddenError(reason)
             if status < 500:
                 raise ValueError(reason)  # asking again would bring the same answer
         tries += 1

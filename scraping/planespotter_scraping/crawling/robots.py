@@ -10,7 +10,7 @@ from urllib.parse import urljoin
 import httpx
 from protego import Protego
 
-from planespotter_scraping.crawling.result import StopError
+from planespotter_scraping.crawling.result import CrawlAbortedError
 
 US = "planespotter"  # the name by which a robots.txt may address this program
 
@@ -56,15 +56,15 @@ class Robots:
         return self.read[address]
 
     async def check(self, page: str) -> None:
-        """Raise StopError unless the page at this address may be opened."""
+        """Raise CrawlAbortedError unless the page at this address may be opened."""
         rules = await self.rules(page)
         if rules.unknown:
-            raise StopError(
+            raise CrawlAbortedError(
                 f"No page is opened, since {rules.address} {rules.unknown}, and without it nobody knows what the "
                 "site allows. Check the address and try again later, or ask those who run the site."
             )
         if line := rules.forbids(page):
-            raise StopError(
+            raise CrawlAbortedError(
                 f"{page} is not opened, since {rules.address} asks programs to stay away from it ({line}). "
                 "Ask those who run the site whether they allow it; what was stored before is safe."
             )

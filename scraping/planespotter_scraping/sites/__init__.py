@@ -7,8 +7,9 @@ from typing import Literal
 
 from planespotter_scraping.sites.probes import Probe
 
-# Why a card lacks a field, where it is the card alone that lacks it: a sign that the card is no longer understood.
-LOST = "the card does not say, though its address does"
+# Reasons why a field is missing. The second one suggests that the parser no longer understands the card.
+NOT_ON_CARD = "not on the card"
+ONLY_IN_URL = "not on the card, though in its URL"
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Listing:
     Each of `photos` has columns of the catalog, "" for what the page does not say; `image_url` and `page_url` are
     whole addresses, and `photo_id` is the site's own. `next_url` is the following page, None on the last one.
     `missing` says for each field how many cards lack it, by the reason: those that the card lacks and its address has
-    are among them, as LOST if that could not be made good.
+    are among them, as ONLY_IN_URL if that could not be made good.
 
     The rest is for noticing a redesign. `cards` is how many cards there are, those without an id too; `markup` which
     kind of page it is, where a site has several. `matched` counts what each of the site's probes has found, `unread`
@@ -89,14 +90,14 @@ class Answer:
 class Members:
     """What an API says is in a category: `photos` and what they are `missing`, as in a Listing, and `categories`.
 
-    `left_out` counts the files that are no photos to keep, and `skipped` the categories not to look into, by the
+    `excluded` counts the files that are no photos to keep, and `skipped` the categories not to look into, by the
     reason.
     """
 
     photos: list[dict[str, str]]
     categories: list[str]
     missing: Mapping[str, Counter[str]] = field(default_factory=dict)
-    left_out: Counter[str] = field(default_factory=Counter)
+    excluded: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
 
 

@@ -142,7 +142,7 @@ def parse(answers: Sequence[object], url: str, chain: Sequence[str]) -> Members:
     photos: dict[str, dict[str, str]] = {}
     categories: dict[str, None] = {}
     missing: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    left_out: Counter[str] = Counter()
+    excluded: Counter[str] = Counter()
     skipped: Counter[str] = Counter()
     for page in _merged(answers):
         if page.get("ns") == 14:
@@ -155,12 +155,12 @@ def parse(answers: Sequence[object], url: str, chain: Sequence[str]) -> Members:
         elif page.get("ns") == 6 and not page.get("missing"):
             photo, reasons, reason = _read_file(page, url, chain)
             if reason:
-                left_out[reason] += 1
+                excluded[reason] += 1
                 continue
             photos[photo["photo_id"]] = photo
             for name, why in reasons.items():
                 missing[name][why] += 1
-    return Members(list(photos.values()), list(categories), dict(missing), left_out, skipped)
+    return Members(list(photos.values()), list(categories), dict(missing), excluded, skipped)
 
 
 def _merged(answers: Sequence[object]) -> list[dict[str, object]]:

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, unquote
 
 from selectolax.lexbor import LexborNode
 
-from planespotter_scraping.sites import LOST, Listing, Site, html_tree
+from planespotter_scraping.sites import NOT_ON_CARD, ONLY_IN_URL, Listing, Site, html_tree
 from planespotter_scraping.sites.html_tree import (
     absolute_url,
     attribute,
@@ -143,9 +143,9 @@ def read_card(card: Card, url: str) -> tuple[dict[str, str], dict[str, str]]:
         if not value and address[name]:
             review.append(f"{name}: only the address says {address[name]}")
             if name in FROM_ADDRESS:
-                value, reason = address[name], f"{reason}; taken from the address"
+                value, reason = address[name], f"{reason}; taken from the URL"
             elif not said[name]:
-                reason = LOST
+                reason = ONLY_IN_URL
         elif value:
             reason = ""
         photo[name] = value
@@ -172,7 +172,7 @@ def _one(values: Iterable[str], address: str) -> tuple[str, str]:
     """
     values = set(values)
     if not values:
-        return "", "the card does not say"
+        return "", NOT_ON_CARD
     confirmed = sorted(value for value in values if squash(value) == squash(address))
     if len(values) == 1 or confirmed:
         return (confirmed or list(values))[0], ""

@@ -5,7 +5,7 @@ from urllib.parse import parse_qs
 
 from selectolax.lexbor import LexborNode
 
-from planespotter_scraping.sites import LOST, Listing, Site, html_tree
+from planespotter_scraping.sites import NOT_ON_CARD, ONLY_IN_URL, Listing, Site, html_tree
 from planespotter_scraping.sites.html_tree import absolute_url, attribute, classes, elements, split_url, text
 from planespotter_scraping.sites.probes import link_kinds, probe_of_function, probe_of_line
 from planespotter_scraping.sites.slugs import CONSTRUCTORS, read_slug
@@ -32,7 +32,7 @@ def parse(html: str, url: str) -> Listing:
         for name in (name for name in FIELDS if not photo[name]):
             slug = photo["page_url"].rpartition("/")[2]
             said = name == "airline" and read_slug(slug, CONSTRUCTORS, photo["registration"])[name]
-            missing[name][LOST if said else "the card does not say"] += 1
+            missing[name][ONLY_IN_URL if said else NOT_ON_CARD] += 1
     inner = [node for card in cards for node in elements(card)]
     paths = [split_url(attribute(node, "href")).path for node in inner if node.tag == "a"]
     turns = _turns(root, url)

@@ -6,12 +6,12 @@ import pytest
 
 from planespotter_scraping.console import progress
 from planespotter_scraping.console.progress import crawl_bar, how_it_goes, spoken
-from planespotter_scraping.crawling.result import Outcome
+from planespotter_scraping.crawling.result import CrawlResult
 
 
-def half_way() -> Outcome:
+def half_way() -> CrawlResult:
     filled = Counter({"photo_id": 288, "constructor": 288, "airline": 245, "registration": 288, "review": 3})
-    return Outcome(pages=6, stored=280, known=8, number=7, last_page=125, read=288, filled=filled)
+    return CrawlResult(pages=6, stored=280, known=8, page_number=7, last_page=125, photos_read=288, field_counts=filled)
 
 
 def test_pages_photos_fields_and_the_time_left_fit_on_a_line() -> None:
@@ -29,7 +29,7 @@ def test_where_nobody_knows_the_number_of_pages_no_end_is_promised() -> None:
     outcome = half_way()
     outcome.last_page = None
     assert "left" not in how_it_goes(outcome, None, 60)
-    assert how_it_goes(Outcome(), None, 0) == "0 photos"
+    assert how_it_goes(CrawlResult(), None, 0) == "0 photos"
 
 
 @pytest.mark.parametrize(
@@ -48,10 +48,10 @@ def test_a_log_gets_a_line_now_and_then_and_one_for_each_wait(
     with crawl_bar(None) as move:
         move(outcome)
         move(outcome)
-        outcome.waiting = "the site asks to wait 30 s"
+        outcome.wait_notice = "the site asks to wait 30 s"
         move(outcome)
         move(outcome)
-        outcome.waiting = ""
+        outcome.wait_notice = ""
         move(outcome)
         move(outcome)
     lines = capsys.readouterr().err.splitlines()

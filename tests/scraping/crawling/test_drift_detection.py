@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planespotter_scraping.crawling import drift_detection
-from planespotter_scraping.crawling.drift_detection import Watch, chance, collapsed, tally
-from planespotter_scraping.sites import LOST, Listing, Site, planespotters, sample
+from planespotter_scraping.crawling.drift_detection import DriftDetector, chance, collapsed, tally
+from planespotter_scraping.sites import ONLY_IN_URL, Listing, Site, planespotters, sample
 
 EXPECTED = {"photo_id": 1.0, "constructor": 0.98, "aircraft_type": 0.95, "airline": 0.8}
 SITE = Site("test", "/", "", "", lambda html, url: Listing([], None), 1, expected=EXPECTED)
 
 
-def page(cards: int = 48, *, markup: str = "", reason: str = "the card does not say", **there: int) -> Listing:
+def page(cards: int = 48, *, markup: str = "", reason: str = "not on the card", **there: int) -> Listing:
     """A page of cards of which so many have a field that is named, and all have the others."""
     names = ["photo_id", "constructor", "aircraft_type", "airline", *there]
     photos = [{name: "x" if number < there.get(name, cards) else "" for name in names} for number in range(cards)]
@@ -25,66 +25,66 @@ def page(cards: int = 48, *, markup: str = "", reason: str = "the card does not 
     return Listing(photos, None, missing, cards=cards, markup=markup)
 
 
-def fields(watching: Watch, *pages: Listing) -> list[list[str]]:
+def fields(watching: DriftDetector, *pages: Listing) -> list[list[str]]:
     return [[collapse.field for collapse in watching.look(one)] for one in pages]
 
 
 def test_a_page_without_a_single_constructor_is_an_alarm_at_once() -> None:
-    assert fields(Watch(SITE), page(), page(constructor=0)) == [[], ["constructor"]]
-    assert fields(Watch(SITE), page(16, constructor=0)) == [["constructor"]]
+    assert fields(DriftDetector(SITE), page(), page(constructor=0)) == [[], ["constructor"]]
+    assert fields(DriftDetector(SITE), page(16, constructor=0)) == [["constructor"]]
 
 
 def test_a_page_without_a_single_type_is_an_alarm_at_once_and_a_few_gaps_are_none() -> None:
     usual = page(aircraft_type=46)
-    assert fields(Watch(SITE), usual, usual, page(aircraft_type=0)) == [[], [], ["aircraft_type"]]
-    assert fields(Watch(SITE), *[usual, page(aircraft_type=36)] * 6) == [[]] * 12
+    assert fields(DriftDetector(SITE), usual, usual, page(aircraft_type=0)) == [[], [], ["aircraft_type"]]
+    assert fields(DriftDetector(SITE), *[usual, page(aircraft_type=36)] * 6) == [[]] * 12
 
 
 def test_a_page_of_freighters_without_an_airline_is_none_and_three_are_one() -> None:
     gaps = [page(airline=0)] * 3
-    assert fields(Watch(SITE), *gaps) == [[], [], ["airline"]]
-    assert fields(Watch(SITE), page(airline=38), page(airline=0), page(airline=38), page(airline=0)) == [[]] * 4
+    assert fields(DriftDetector(SITE), *gaps) == [[], [], ["airline"]]
+    assert fields(DriftDetector(SITE), page(airline=38), page(airline=0), page(airline=38), page(airline=0)) == [[]] * 4
 
 
 def test_where_the_address_says_what_the_card_does_not_one_page_is_enough() -> None:
-    (collapse,) = Watch(SITE).look(page(airline=0, reason=LOST))
+    (collapse,) = DriftDetector(SITE).look(page(airline=0, reason=ONLY_IN_URL))
     assert (collapse.field, collapse.there, collapse.cards) == ("airline", 0, 48)
     assert "addresses" in collapse.known_from
-    assert not Watch(SITE).look(page(airline=30, reason=LOST))
+    assert not DriftDetector(SITE).look(page(airline=30, reason=ONLY_IN_URL))
 
 
 def test_what_the_address_makes_good_is_missed_once_the_cards_used_to_say_it() -> None:
     def silent() -> Listing:
-        listing = page(constructor=0, reason="the card does not say; taken from the address")
+        listing = page(constructor=0, reason="not on the card; taken from the URL")
         return Listing([{**photo, "constructor": "x"} for photo in listing.photos], None, listing.missing, cards=48)
 
-    assert fields(Watch(SITE), silent(), silent()) == [[], []]
-    assert fields(Watch(SITE), page(), silent()) == [[], ["constructor"]]
+    assert fields(DriftDetector(SITE), silent(), silent()) == [[], []]
+    assert fields(DriftDetector(SITE), page(), silent()) == [[], ["constructor"]]
 
 
 def test_a_field_that_the_profile_does_not_name_is_missed_after_it_was_there() -> None:
     full, empty = page(taken_on=48), page(taken_on=0)
-    assert fields(Watch(SITE), empty, empty, empty, empty) == [[]] * 4
-    assert fields(Watch(SITE), full, full, empty, empty)[-1] == ["taken_on"]
+    assert fields(DriftDetector(SITE), empty, empty, empty, empty) == [[]] * 4
+    assert fields(DriftDetector(SITE), full, full, empty, empty)[-1] == ["taken_on"]
 
 
 def test_another_markup_need_not_say_the_same() -> None:
     today = [page(markup="today", taken_on=48)] * 3
     old = [page(markup="old", taken_on=0)] * 4
-    assert fields(Watch(SITE), *today, *old) == [[]] * 7
+    assert fields(DriftDetector(SITE), *today, *old) == [[]] * 7
 
 
 def test_small_pages_are_judged_together() -> None:
-    assert fields(Watch(SITE), *[page(3, constructor=0)] * 6)[-1] == ["constructor"]
-    assert fields(Watch(SITE), page(3, constructor=0)) == [[]]
+    assert fields(DriftDetector(SITE), *[page(3, constructor=0)] * 6)[-1] == ["constructor"]
+    assert fields(DriftDetector(SITE), page(3, constructor=0)) == [[]]
 
 
 def test_earlier_runs_are_remembered(tmp_path: Path) -> None:
-    first = Watch(SITE)
+    first = DriftDetector(SITE)
     fields(first, *[page(taken_on=48)] * 12)
     drift_detection.save(tmp_path, "test", first.remembered())
     drift_detection.save(tmp_path, "another", {})
-    second = Watch(SITE, drift_detection.load(tmp_path, "test"))
+    second = DriftDetector(SITE, drift_detection.load(tmp_path, "test"))
     assert second.usual("").said["taken_on"] == second.usual("").cards == drift_detection.REMEMBERED
     assert fields(second, page(taken_on=0), page(taken_on=0))[-1] == ["taken_on"]
 
@@ -93,12 +93,12 @@ def test_earlier_runs_are_remembered(tmp_path: Path) -> None:
 def test_a_memory_that_is_damaged_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / drift_detection.FILE).write_text(text)
     assert drift_detection.load(tmp_path, "test") == {}
-    drift_detection.save(tmp_path, "test", Watch(SITE).remembered())
+    drift_detection.save(tmp_path, "test", DriftDetector(SITE).remembered())
     assert drift_detection.load(tmp_path, "test") == {}
 
 
 def test_a_memory_of_a_thousand_pages_forgets_the_first() -> None:
-    watching = Watch(SITE)
+    watching = DriftDetector(SITE)
     fields(watching, *[page(48, taken_on=0)] * 30, *[page(48, taken_on=48)] * 60)
     usual = watching.usual("")
     assert usual.said["taken_on"] / usual.cards > 0.95
@@ -128,7 +128,7 @@ def test_counts_of_pages_add_up(sizes: list[int], there: int) -> None:
 
 def test_gaps_that_come_in_series_are_no_alarm() -> None:
     chances = random.Random(5)
-    watching = Watch(SITE)
+    watching = DriftDetector(SITE)
     alarms = 0
     for _ in range(1500):
         series = [chances.random() < 0.8 for _ in range(4)]
@@ -136,7 +136,7 @@ def test_gaps_that_come_in_series_are_no_alarm() -> None:
             {"photo_id": "1", "constructor": "x", "aircraft_type": "x", "airline": "x" * series[card // 12]}
             for card in range(48)
         ]
-        lacking = Counter({"the card does not say": 12 * series.count(False)})
+        lacking = Counter({"not on the card": 12 * series.count(False)})
         alarms += bool(watching.look(Listing(photos, None, {"airline": lacking}, cards=48)))
     assert alarms == 0
 

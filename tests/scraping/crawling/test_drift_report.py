@@ -22,9 +22,9 @@ from planespotter_scraping import catalog
 from planespotter_scraping.cli import app
 from planespotter_scraping.crawling import browser, crawl, scroll
 from planespotter_scraping.crawling.crawl import scrape
-from planespotter_scraping.crawling.drift_detection import RedesignError
+from planespotter_scraping.crawling.drift_detection import DriftError
 from planespotter_scraping.crawling.drift_report import likely_cards
-from planespotter_scraping.crawling.result import Outcome
+from planespotter_scraping.crawling.result import CrawlResult
 from planespotter_scraping.crawling.scroll import Scroller
 from planespotter_scraping.sample_site.server import SampleSite, serve
 from planespotter_scraping.sites import Listing, Site, html_tree, planespotters
@@ -163,13 +163,13 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(crawl.SITES, "planespotters", site)
 
 
-def crawl_all(base: str, out: Path, **more: int) -> Outcome:
+def crawl_all(base: str, out: Path, **more: int) -> CrawlResult:
     return scrape("planespotters", out, url=base, permission=LEAVE, contact=CONTACT, **more)  # type: ignore[arg-type]
 
 
-def stopped(base: str, out: Path) -> tuple[RedesignError, dict[str, object], str]:
+def stopped(base: str, out: Path) -> tuple[DriftError, dict[str, object], str]:
     """How a crawl of a replica at `base` ends: with which error, and what the report says, as JSON and as text."""
-    with pytest.raises(RedesignError) as caught:
+    with pytest.raises(DriftError) as caught:
         crawl_all(base, out)
     (folder,) = (out / "evidence").iterdir()
     assert str(folder) in str(caught.value)
@@ -183,7 +183,7 @@ def stopped(base: str, out: Path) -> tuple[RedesignError, dict[str, object], str
     return caught.value, report, text
 
 
-def named_line(error: RedesignError) -> str:
+def named_line(error: DriftError) -> str:
     """The line of a module that an error tells to look at."""
     found = re.search(r"Look at (\S+):(\d+)", str(error))
     assert found is not None
@@ -303,7 +303,7 @@ def test_an_endless_list_is_crawled_in_batches_and_again_without_fetching_what_i
 def test_an_endless_list_whose_cards_change_on_the_way_is_not_taken_for_one_that_ends(tmp_path: Path) -> None:
     words = "goes on as it is scrolled, but what comes after 3 batches are no cards"
     site = SampleSite(photos=64, per_page=8, endless=True, redesigns=((4, "cards"),))
-    with serve(site) as base, pytest.raises(RedesignError, match=words):
+    with serve(site) as base, pytest.raises(DriftError, match=words):
         scrape("sample", tmp_path, url=base, constructors=None)
     assert len(catalog.read(tmp_path)) == 24
 

@@ -99,7 +99,7 @@ def test_a_crawl_with_permission_keeps_it_beside_each_photo(
     before = catalog.read(tmp_path)
     outcome = scrape("planespotters", tmp_path, url=address, permission=LEAVE, contact=CONTACT)
     assert (outcome.pages, outcome.stored) == (2, 4)
-    assert outcome.missing["photographer"] == {"the card does not say": 4}
+    assert outcome.missing["photographer"] == {"not on the card": 4}
 
     frame = catalog.read(tmp_path)
     catalog.check(tmp_path, frame, hashes=True)

@@ -15,9 +15,9 @@ import pytest
 
 from planespotter_scraping import catalog
 from planespotter_scraping.crawling import browser_crawl, storage_state
-from planespotter_scraping.crawling.backoff import Patience, asks_to_wait, seconds
+from planespotter_scraping.crawling.backoff import Backoff, asks_to_wait, seconds
 from planespotter_scraping.crawling.crawl import scrape
-from planespotter_scraping.crawling.result import ScrapeError, StopError
+from planespotter_scraping.crawling.result import CrawlAbortedError, ScrapeError
 from planespotter_scraping.crawling.robots import Robots
 from planespotter_scraping.sample_site.server import Reply, SampleSite, serve
 
@@ -80,7 +80,7 @@ def test_a_site_that_refuses_is_asked_once_and_the_evidence_is_kept(
 ) -> None:
     monkeypatch.setattr(browser_crawl, "READY_SECONDS", 0.5)
     moods = Moods(**{LATEST: [reply], "/login?to=photos": [Reply(b"<input type=password>")]})
-    with sample(moods) as base, pytest.raises(StopError, match=words) as stopped:
+    with sample(moods) as base, pytest.raises(CrawlAbortedError, match=words) as stopped:
         scrape("sample", tmp_path, url=base)
     assert [path for path in moods.pages if not path.startswith("/login")] == ["/robots.txt", LATEST]
     (evidence,) = (tmp_path / "evidence").iterdir()
@@ -90,7 +90,7 @@ def test_a_site_that_refuses_is_asked_once_and_the_evidence_is_kept(
 
 def test_a_page_whose_photos_are_refused_to_it_is_no_redesign(tmp_path: Path) -> None:
     words = r"photos/latest shows no photos: .*/api/photos.* answered 403, which is a refusal"
-    with sample(Moods(**{CARDS: [Reply(b"{}", status=403)]})) as base, pytest.raises(StopError, match=words):
+    with sample(Moods(**{CARDS: [Reply(b"{}", status=403)]})) as base, pytest.raises(CrawlAbortedError, match=words):
         scrape("sample", tmp_path, url=base)
     assert len(list((tmp_path / "evidence").iterdir())) == 1
 
@@ -106,7 +106,7 @@ def test_a_page_that_does_not_get_its_photos_is_opened_again_and_then_named(tmp_
 def test_a_site_that_keeps_its_images_to_itself_is_not_asked_for_all_of_them(tmp_path: Path) -> None:
     no = Reply(b"No.", status=403)
     site = SampleSite(photos=48, interfere=lambda path, _: no if path.startswith("/images/") else None)
-    with serve(site) as base, pytest.raises(StopError, match=r"refuses to hand out its images: 8 in a row"):
+    with serve(site) as base, pytest.raises(CrawlAbortedError, match=r"refuses to hand out its images: 8 in a row"):
         scrape("sample", tmp_path, url=base)
 
 
@@ -126,7 +126,9 @@ def test_a_site_that_asks_to_wait_is_given_the_time(tmp_path: Path) -> None:
     )
     waits: set[str] = set()
     with sample(moods) as base:
-        outcome = scrape("sample", tmp_path, url=base, constructors=None, progress=lambda now: waits.add(now.waiting))
+        outcome = scrape(
+            "sample", tmp_path, url=base, constructors=None, progress=lambda now: waits.add(now.wait_notice)
+        )
     assert (outcome.pages, outcome.stored, outcome.bad_images) == (2, 8, {})
     page, again, once_more = moods.times(LATEST)
     assert again - page >= 1
@@ -162,14 +164,16 @@ def test_a_503_that_does_not_say_when_to_come_back_is_a_failure_like_others() ->
 
 
 def test_nobody_waits_for_hours() -> None:
-    with pytest.raises(StopError, match=r"answered 429, and waiting for the site would take 2 hours, where .* 10 min"):
-        Patience().postpone("http://photos.test/", 429, "7200")
+    with pytest.raises(
+        CrawlAbortedError, match=r"answered 429, and waiting for the site would take 2 hours, where .* 10 min"
+    ):
+        Backoff().postpone("http://photos.test/", 429, "7200")
 
 
 def test_the_wait_grows_where_the_site_does_not_say_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    held = Patience()
+    held = Backoff()
     until = []
     for _ in range(3):
         held.postpone("http://photos.test/", 429, None)
@@ -184,7 +188,7 @@ def test_the_wait_grows_where_the_site_does_not_say_how_long(monkeypatch: pytest
         now = held.until
         held.postpone("http://photos.test/", 429, None)
     now = held.until
-    with pytest.raises(StopError):
+    with pytest.raises(CrawlAbortedError):
         held.postpone("http://photos.test/", 429, None)
 
 
@@ -208,13 +212,15 @@ def test_the_wait_grows_where_the_site_does_not_say_how_long(monkeypatch: pytest
 )
 def test_without_leave_in_robots_txt_no_page_is_opened(tmp_path: Path, reply: list[Reply], words: str) -> None:
     moods = Moods(**{"/robots.txt": reply})
-    with sample(moods) as base, pytest.raises(StopError, match=words):
+    with sample(moods) as base, pytest.raises(CrawlAbortedError, match=words):
         scrape("sample", tmp_path, url=base)
     assert moods.pages == ["/robots.txt"]
 
 
 def test_a_site_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:
-    with pytest.raises(StopError, match=r"http://127.0.0.1:9/robots.txt did not answer \(ConnectError\).*Check the ad"):
+    with pytest.raises(
+        CrawlAbortedError, match=r"http://127.0.0.1:9/robots.txt did not answer \(ConnectError\).*Check the ad"
+    ):
         scrape("sample", tmp_path / "new" / "photos", url="http://127.0.0.1:9")
     assert not (tmp_path / "new").exists(), "nothing was stored"
 
@@ -225,7 +231,7 @@ def test_pages_and_images_that_robots_txt_excludes_are_left_alone_and_its_pace_i
     rules = f"User-agent: *\nCrawl-delay: 1.5\nDisallow: {closed}\nDisallow: /*page=3\n"
     moods = Moods(**{"/robots.txt": robots(rules)})
     words = r"page=3 is not opened.*\(Disallow: /\*page=3"
-    with sample(moods, photos=12) as base, pytest.raises(StopError, match=words):
+    with sample(moods, photos=12) as base, pytest.raises(CrawlAbortedError, match=words):
         scrape("sample", tmp_path, url=base, constructors=None)
     assert moods.pages == ["/robots.txt", LATEST, LATEST + "?page=2"]
     assert not moods.times(closed)

@@ -22,7 +22,7 @@ from planespotter_scraping.console.progress import how_it_goes
 from planespotter_scraping.crawling import crawl
 from planespotter_scraping.crawling.api_crawl import Plan
 from planespotter_scraping.crawling.crawl import scrape
-from planespotter_scraping.crawling.result import Outcome, ScrapeError
+from planespotter_scraping.crawling.result import CrawlResult, ScrapeError
 from planespotter_scraping.sites import Members, commons
 from planespotter_scraping.sites.commons import FIELDS, parse, query, read, taken_on
 from planespotter_scraping.sites.free_text import operator_in, operator_of, registrations_in
@@ -149,7 +149,7 @@ def test_what_is_no_photo_to_keep_is_left_out_and_counted() -> None:
         "no whole aircraft from outside, but cabins": File(8, "g.jpg", ["Airbus A320 cabins"]),
     }
     members = parsed(*left.values(), File(9, "Airbus A320 with sharklets.jpg", []))
-    assert members.left_out == dict.fromkeys(left, 1)
+    assert members.excluded == dict.fromkeys(left, 1)
     assert [photo["photo_id"] for photo in members.photos] == ["9"]
 
 
@@ -309,7 +309,7 @@ def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(crawl.SITES, "commons", replace(commons.SITE, requests_per_minute=float("inf")))
 
 
-def walked(base: str, out: Path, *categories: str, **limits: int) -> Outcome:
+def walked(base: str, out: Path, *categories: str, **limits: int) -> CrawlResult:
     plan = Plan(categories, **limits)
     return scrape("commons", out, url=base, contact=CONTACT, plan=plan)
 
@@ -370,11 +370,11 @@ def test_the_site_is_asked_again_when_it_is_ready(tmp_path: Path) -> None:
     with serve(wiki) as base:
         plan = Plan((A320,))
         outcome = scrape(
-            "commons", tmp_path, url=base, contact=CONTACT, plan=plan, progress=lambda now: told.append(now.waiting)
+            "commons", tmp_path, url=base, contact=CONTACT, plan=plan, progress=lambda now: told.append(now.wait_notice)
         )
     assert (outcome.stored, len(wiki.asked)) == (3, 5)
     assert any("wait" in text for text in told)
-    assert (outcome.goal, outcome.category) == (200, A320)
+    assert (outcome.max_photos, outcome.category) == (200, A320)
     outcome.stored, outcome.known = 40, 60
     assert how_it_goes(outcome, None, 20) == f"40 photos (120 a minute), at most 50 s left, {A320}"
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from selectolax.lexbor import LexborNode
 
-from planespotter_scraping.sites import LOST, planespotters
+from planespotter_scraping.sites import ONLY_IN_URL, planespotters
 from planespotter_scraping.sites.html_tree import attribute
 from planespotter_scraping.sites.planespotters import FIELDS, Card, parse
 from planespotter_scraping.sites.slugs import squash
@@ -173,7 +173,7 @@ def test_an_image_is_found_wherever_its_address_stands(image: str, address: str)
 def test_what_a_card_lacks_is_empty_and_has_a_reason() -> None:
     listing = parse('<div id="7" data-photo-url="/photo/7/"></div><div data-photo-url="/elsewhere"></div>', URL)
     assert {name for name, value in listing.photos[0].items() if value} == {"photo_id", "page_url"}
-    assert listing.missing["airline"] == {"the card does not say": 2}
+    assert listing.missing["airline"] == {"not on the card": 2}
     assert listing.missing["image_url"] == {"no image": 2}
     assert listing.missing["photo_id"] == {"neither an id nor an address with one": 1}
 
@@ -197,8 +197,8 @@ def test_a_card_without_labels_is_read_from_its_address_and_says_so() -> None:
     assert photo["aircraft_type"] == "A321-211-P2F"
     assert photo["airline"] == ""
     assert "airline: only the address says Swiftair" in photo["review"]
-    assert listing.missing["constructor"] == {"the card does not say; taken from the address": 1}
-    assert listing.missing["airline"] == {LOST: 1}
+    assert listing.missing["constructor"] == {"not on the card; taken from the URL": 1}
+    assert listing.missing["airline"] == {ONLY_IN_URL: 1}
 
 
 def test_of_several_links_of_a_kind_the_one_that_the_address_confirms_is_taken() -> None:
