@@ -6,6 +6,7 @@ import pytest
 
 from planespotter_server.rejections import RequestRejected
 from planespotter_server.serving.admission import Room
+from tests.tasks import start
 
 
 def test_a_full_room_refuses_with_the_figures() -> None:
@@ -40,22 +41,23 @@ def test_leaving_twice_counts_once() -> None:
 async def test_a_stream_waits_until_there_is_room() -> None:
     room = Room(photos=4, size=1000)
     places = [await room.wait(1) for _ in range(3)]
-    waiting = asyncio.create_task(room.wait(1))
-    await asyncio.sleep(0)
+    [waiting] = await start(room.wait(1))
     assert not waiting.done()
     room.enter(1)  # the last quarter is for single calls
     places[0].leave()
-    await asyncio.sleep(0)
+    [behind] = await start(room.wait(1))  # by then the first would have been let in
     assert not waiting.done()
     places[1].leave()
     await waiting
+    assert not behind.done()
+    places[2].leave()
+    await behind
 
 
 async def test_a_stream_that_ends_while_it_waits_takes_no_room() -> None:
     room = Room(photos=1, size=1000)
     place = await room.wait(1)
-    waiting = asyncio.create_task(room.wait(1))
-    await asyncio.sleep(0)
+    [waiting] = await start(room.wait(1))
     place.leave()  # grants it in the same moment in which it is cancelled
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -67,8 +69,7 @@ async def test_a_stream_that_ends_while_it_waits_takes_no_room() -> None:
 async def test_a_closed_room_refuses_everyone() -> None:
     room = Room(photos=1, size=1000)
     await room.wait(1)
-    waiting = asyncio.create_task(room.wait(1))
-    await asyncio.sleep(0)
+    [waiting] = await start(room.wait(1))
     room.close()
     for attempt in (waiting, room.wait(1)):
         with pytest.raises(RequestRejected, match="shutting down"):
@@ -134,8 +135,7 @@ def test_photos_that_take_longer_by_their_own_wish_do_not_make_others_look_late(
 async def test_a_stream_reads_only_when_there_is_likely_to_be_room() -> None:
     room = Room(photos=4, size=1000)
     places = [room.enter(1) for _ in range(3)]
-    waiting = asyncio.create_task(room.until_open())
-    await asyncio.sleep(0)
+    [waiting] = await start(room.until_open())
     assert not waiting.done()
     places[0].leave()
     await waiting
