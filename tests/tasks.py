@@ -10,7 +10,7 @@ Result = TypeVar("Result")
 async def start(*coroutines: Coroutine[Any, Any, Result]) -> list[asyncio.Task[Result]]:
     """Run `coroutines` as tasks, in their order, and return once each has reached an await that suspends it.
 
-    The tasks take their first steps in the same pass of the event loop: what one of them wakes up runs after all of them.
+    All take their first step in the same pass of the event loop, before anything that one of them wakes up.
     """
 
     async def run(coroutine: Coroutine[Any, Any, Result], running: asyncio.Event) -> Result:

@@ -3,10 +3,10 @@
 import asyncio
 
 import pytest
+from tests.tasks import start
 
 from planespotter_server.rejections import RequestRejected
 from planespotter_server.serving.admission import Room
-from tests.tasks import start
 
 
 def test_a_full_room_refuses_with_the_figures() -> None:

@@ -4,9 +4,9 @@ import asyncio
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.tasks import start
 
 from planespotter_server.serving.fair_semaphore import Turns
-from tests.tasks import start
 
 
 async def test_one_with_many_does_not_hold_up_one_with_few() -> None:
