@@ -104,8 +104,8 @@ async def walk(site: ApiSite, base: str, sink: PhotoSink, plan: Plan) -> int:
     """Keep the photos of `plan` from the site at `base`, and return how many answers told of them.
 
     Categories that could not be read are among the bad pages of the sink's outcome. Raises ScrapeError for a plan
-    that the site cannot follow, CrawlAbortedError if the site must not be asked further or does not answer, and what the
-    sink raises.
+    that the site cannot follow, CrawlAbortedError if the site must not be asked further or does not answer, and what
+    the sink raises.
     """
     if plan.width not in site.widths:
         widths = ", ".join(map(str, site.widths))
@@ -183,7 +183,7 @@ class _Walk:
             root.queue.append(category)
 
     async def keep(self, photo: Mapping[str, str]) -> bool:
-        """Keep one photo, and return whether the catalog has it now. Raises CrawlAbortedError if no image comes any more."""
+        """Keep one photo, and return whether the catalog has it now. Raises CrawlAbortedError if no image comes."""
         outcome = self.sink.outcome
         stored, known, bad = outcome.stored, outcome.known, len(outcome.bad_images)
         await self.sink.keep(photo)

@@ -241,7 +241,7 @@ class _PageReader:
         self.sink.patience.welcome()
 
     async def say_what_was_denied(self, page: Page, answer: Response) -> NoReturn:
-        """Raise ScrapeError for a page that did not get its data, as a CrawlAbortedError with evidence if it was refused."""
+        """Raise ScrapeError for a page that did not get its data, as a CrawlAbortedError if it was refused."""
         said = f"{answer.url}, where its photos should come from, answered {answer.status}"
         retry_after = await answer.header_value("retry-after")
         if asks_to_wait(answer.status, retry_after):

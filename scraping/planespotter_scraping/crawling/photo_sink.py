@@ -114,7 +114,7 @@ class PhotoSink:
         self.progress(self.outcome)
 
     async def _image(self, url: str) -> bytes:
-        """Return the image at `url`. Raises ValueError with a reason if it cannot be had, CrawlAbortedError if none can."""
+        """Return the image at `url`. Raises ValueError if it cannot be had, CrawlAbortedError if none can."""
         if self.robots is not None and (reason := await self.robots.forbids_image(url)):
             raise ValueError(reason)
         try:
@@ -139,7 +139,7 @@ class PhotoSink:
 async def fetch(client: httpx.AsyncClient, url: str, patience: Backoff | None = None) -> bytes:
     """Return the image at `url`, when the site is ready to give it.
 
-    Raises ValueError with a reason if it cannot be had, after a few tries; CrawlAbortedError if that would take too long.
+    Raises ValueError with a reason if it cannot be had, after a few tries; CrawlAbortedError if that takes too long.
     """
     patience = patience or Backoff()
     tries = waits = 0

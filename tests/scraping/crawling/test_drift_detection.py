@@ -149,7 +149,7 @@ def test_each_probe_stands_at_the_line_that_it_names(site: Site) -> None:
         if probe.name.startswith("links to "):
             assert probe.name.removeprefix("links to ") in line or "makers.add" in line
         else:
-            words = ("def ", "PHOTO = ", '["page_url"] =', '["image_url"] =', "in node.classes")
+            words = ("def ", "PHOTO = ", '["page_url"] =', '["image_url"] =', "in classes(node)")
             assert any(word in line for word in words), line
     told = site.parse("", "http://site.test/").matched
     assert {probe.name for probe in site.probes} == set(told)
