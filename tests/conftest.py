@@ -106,7 +106,7 @@ def write_tiny_bundle(folder: Path) -> None:
                 thresholds=Thresholds(constructor=0.9, family=0.8, model=0.7),
             ),
             metrics=(Metric("", "constructor_accuracy", 0.96, 200),),
-            trained_on={"photos": 0},
+            training={"photos": 0},
             jax_version=jax.__version__,
             network=bytes(exported.serialize()),
             weights=weights,
@@ -145,7 +145,7 @@ def explaining_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactor
         shapes, photo, jax.ShapeDtypeStruct((1,), np.int32)
     )
     folder = tmp_path_factory.mktemp("bundles") / "explaining"
-    write_bundle(dataclasses.replace(tiny, name="explaining", explain=bytes(exported.serialize())), folder)
+    write_bundle(dataclasses.replace(tiny, name="explaining", heat_map=bytes(exported.serialize())), folder)
     return folder
 
 

@@ -1,7 +1,7 @@
-"""What a bundle says of its network beside the exported function, for engines that build it from its weights.
+"""Network architecture: what an engine needs, besides the weights, to rebuild the network of a bundle.
 
-Every network of this project is the trunk of VGG16 and what its recipe puts on top; the names and shapes of its weights
-tell the rest. So a bundle needs no second file for another engine, and nothing in it that could be code.
+Every network is the trunk of VGG16 followed by what its recipe adds. The names and shapes of the weights give the rest,
+so a bundle needs no second file for another engine, and contains nothing that could be code.
 """
 
 from collections.abc import Mapping
@@ -9,37 +9,54 @@ from dataclasses import dataclass, field
 from typing import Any
 
 POOLINGS = ("average", "average+max", "flatten")
+"""How the last feature maps become one vector: global average, average and maximum, or all cells."""
 
-# What the ImageNet weights expect: blue, green, red, less the mean of each, unscaled.
 BGR_MEAN = (103.939, 116.779, 123.68)
+"""Mean of ImageNet, blue first. The ImageNet weights expect BGR pixels from 0 to 255 less this mean, unscaled."""
 
 
 @dataclass(frozen=True)
-class Layers:
-    """The parts of the network that its weights do not tell: as in the recipe."""
+class Architecture:
+    """The part of the architecture that names and shapes of weights do not show.
+
+    Attributes:
+        pooling: One of `POOLINGS`.
+        flip_tta: Whether the network averages the probabilities of the photo and its horizontal flip (test-time
+            augmentation).
+
+    Raises:
+        ValueError: `pooling` is unknown.
+        TypeError: `flip_tta` is not a bool.
+    """
 
     pooling: str
-    mirror: bool
+    flip_tta: bool
 
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
-            raise ValueError(f"pooling is {self.pooling!r}, but should be one of {', '.join(POOLINGS)}")
-        if type(self.mirror) is not bool:
-            raise TypeError(f"mirror is {self.mirror!r}, but should be true or false")
+            raise ValueError(f"pooling is {self.pooling!r}, but must be one of {', '.join(POOLINGS)}")
+        if type(self.flip_tta) is not bool:
+            raise TypeError(f"flip_tta is {self.flip_tta!r}, but must be true or false")
 
 
 @dataclass(frozen=True)
-class Int8:
-    """How the network computes in 8 bits."""
+class Int8Calibration:
+    """Calibration for int8 inference: the range of each convolution's output.
 
-    ranges: Mapping[str, float]
-    """By the name of a convolution, the largest value that what comes out of it takes; beyond it, it is cut off."""
+    Attributes:
+        activation_ranges: Upper end of the range by convolution name, above 0. Larger activations saturate.
+        photos: How many photos the ranges were calibrated on.
+        comparison: Accuracy and agreement of int8 and float32 on held-out photos.
+
+    Raises:
+        ValueError: A range is not a positive finite number.
+    """
+
+    activation_ranges: Mapping[str, float]
     photos: int = 0
-    """How many photos the ranges were chosen on."""
-    compared: Mapping[str, Any] = field(default_factory=dict)
-    """How it did on held-out photos beside the network in float32."""
+    comparison: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, value in self.ranges.items():
+        for name, value in self.activation_ranges.items():
             if not 0 < value < float("inf"):
-                raise ValueError(f"the range of {name} is {value!r}, but should be above 0")
+                raise ValueError(f"the activation range of {name} is {value!r}, but must be above 0")

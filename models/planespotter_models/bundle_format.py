@@ -1,18 +1,19 @@
-"""The bundle: a folder that holds a trained network and all that is needed to serve it.
+"""Model bundle: the folder format that training writes and the server reads.
 
-    bundle.json          label tree, input size, calibration, metrics, where it comes from, sha256 of every file
-                         and of itself
-    model.stablehlo      jax.export of the whole network: weights and uint8 [n, height, width, 3] in,
-                         log-probabilities [n, classes] per head out; for CPU and CUDA; any n
-    weights.safetensors  the weights, by name; kernels may be in 8 bits, each with its scales (see eight_bits.py)
-    explain.stablehlo    optional: weights, one uint8 photo [1, height, width, 3] and the int32 number of a leaf [1] in,
-                         uint8 [1, rows, columns] out, which parts of the photo speak for the leaf
+    bundle.json          label tree, input size, calibration, metrics, training record; the SHA-256 of every file and
+                         of itself
+    model.stablehlo      the whole network as jax.export bytes: weights and uint8 [n, height, width, 3] in,
+                         log-probabilities [n, classes] per head out; for CPU and CUDA, any n
+    weights.safetensors  the weights by name; kernels may be quantized to int8, each with its scales
+                         (`weight_quantization.py`)
+    heat_map.stablehlo   optional: weights, one uint8 photo [1, height, width, 3] and the int32 index of a leaf [1] in,
+                         uint8 [1, rows, columns] out: which parts of the photo speak for the leaf
 
-bundle.json also says how the layers follow each other, for engines that build the network from its weights, and may
-hold the ranges with which it computes in 8 bits.
+bundle.json also describes the architecture, for engines that rebuild the network from its weights, and may hold the
+activation ranges for int8 inference.
 
-Reading checks all of it. A bundle holds no code: nothing in it is run by Python, and the network may only calculate,
-which is checked before it is compiled (see operations.py).
+`read_bundle` checks everything. A bundle contains no code: Python executes nothing in it, and the exported functions
+are checked against an allow-list of operations before they are compiled (`stablehlo_allowlist.py`).
 """
 
 import hashlib
@@ -26,28 +27,28 @@ from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
-from planespotter_models.architecture import Int8, Layers
+from planespotter_models.architecture import Architecture, Int8Calibration
 from planespotter_models.label_tree import LabelTree
 from planespotter_models.prediction import Calibration, DecodeRule, Thresholds
-from planespotter_models.weight_quantization import pack, unpack
+from planespotter_models.weight_quantization import dequantize, quantize
 
-Kind = TypeVar("Kind")
+T = TypeVar("T")
 Number = TypeVar("Number", int, float)
 
-FORMAT = 1
+FORMAT = 2
 DESCRIPTION = "bundle.json"
 NETWORK = "model.stablehlo"
 WEIGHTS = "weights.safetensors"
-EXPLAIN = "explain.stablehlo"
+HEAT_MAP = "heat_map.stablehlo"
 
 
 class BundleError(Exception):
-    """A bundle that cannot be used; the text says why and what to do."""
+    """A bundle is unusable; the text says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure measured on photos that the network was not trained on; `source` is "" for all sources together."""
+    """A metric on held-out photos; `source` is "" for all sources together, `photos` the number it is based on."""
 
     source: str
     name: str
@@ -57,12 +58,23 @@ class Metric:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle that has been read and checked.
+    """A model bundle in memory.
 
-    `network` is the serialised jax.export function, `weights` its first argument; both are what the engines take.
-    `layers` is for those that build the network from its weights, None if that cannot be done, and `int8` for those
-    that compute it in 8 bits, None if it was not prepared for that. `explain` is another serialised function, which
-    tells where the network looked; None if there is none.
+    Attributes:
+        name: Name of the model.
+        version: Version of the model.
+        tree: Label tree; gives the heads and their classes.
+        height: Height of the network's input in pixels.
+        width: Width of the network's input in pixels.
+        calibration: Temperatures, thresholds and decode rule.
+        metrics: Evaluation on held-out photos.
+        training: Training record, as JSON: recipe and settings, photos and sources, training fingerprint.
+        jax_version: Version of JAX that exported the functions.
+        network: The network as jax.export bytes.
+        weights: First argument of `network`, by name.
+        architecture: For engines that rebuild the network from its weights; None if only `network` can be run.
+        int8_calibration: For int8 inference; None if not calibrated.
+        heat_map: The heat map function as jax.export bytes; None if there is none.
     """
 
     name: str
@@ -72,59 +84,77 @@ class Bundle:
     width: int
     calibration: Calibration
     metrics: tuple[Metric, ...]
-    trained_on: Mapping[str, Any]
+    training: Mapping[str, Any]
     jax_version: str
     network: bytes = field(repr=False)
     weights: Mapping[str, NDArray[Any]] = field(repr=False)
-    layers: Layers | None = None
-    int8: Int8 | None = None
-    explain: bytes | None = field(default=None, repr=False)
+    architecture: Architecture | None = None
+    int8_calibration: Int8Calibration | None = None
+    heat_map: bytes | None = field(default=None, repr=False)
 
 
-def write_bundle(bundle: Bundle, folder: Path, *, eight_bits: bool = False) -> None:
-    """Write `bundle` to `folder`, which must not exist or be a bundle itself; with kernels in 8 bits if asked to.
+def write_bundle(bundle: Bundle, folder: Path, *, quantize_weights: bool = False) -> None:
+    """Write `bundle` to `folder` atomically: a crash leaves either the old bundle or the new one.
 
-    An old bundle is deleted only once the new one is in its place. Raises BundleError.
+    Args:
+        bundle: What to write.
+        folder: A folder that does not exist, or a bundle, which is replaced.
+        quantize_weights: Store kernels as int8.
+
+    Raises:
+        BundleError: `folder` contains files that do not belong to a bundle.
     """
     from safetensors.numpy import save
 
-    weights = pack(bundle.weights) if eight_bits else dict(bundle.weights)
+    weights = quantize(bundle.weights) if quantize_weights else dict(bundle.weights)
     files = {NETWORK: bundle.network, WEIGHTS: save(weights)}
-    if bundle.explain is not None:
-        files[EXPLAIN] = bundle.explain
-    ours = {DESCRIPTION, NETWORK, WEIGHTS, EXPLAIN}
-    strangers = {path.name for path in folder.iterdir()} - ours if folder.exists() else set()
-    if strangers:
+    if bundle.heat_map is not None:
+        files[HEAT_MAP] = bundle.heat_map
+    bundle_files = {DESCRIPTION, NETWORK, WEIGHTS, HEAT_MAP}
+    foreign = {path.name for path in folder.iterdir()} - bundle_files if folder.exists() else set()
+    if foreign:
         raise BundleError(
-            f"{folder} holds what is no part of a bundle ({sorted(strangers)[0]}), so it is left alone. "
-            "Name another folder."
+            f"{folder} is not replaced: {sorted(foreign)[0]} does not belong to a bundle. Choose another folder."
         )
     description = {
         "format": FORMAT,
         "name": bundle.name,
         "version": bundle.version,
-        "input": {"height": bundle.height, "width": bundle.width, "pixels": "uint8 RGB, scaled to fit and centred"},
-        "tree": bundle.tree.branches,
+        "input": {"height": bundle.height, "width": bundle.width, "pixels": "uint8 RGB, scaled to fit and centered"},
+        "label_tree": bundle.tree.branches,
         "temperatures": bundle.calibration.temperatures,
         "thresholds": asdict(bundle.calibration.thresholds),
-        "decode": bundle.calibration.decode.value,
+        "decode_rule": bundle.calibration.decode_rule.value,
         "metrics": [asdict(metric) for metric in bundle.metrics],
-        "trained_on": bundle.trained_on,
-        "jax": bundle.jax_version,
-        "layers": None if bundle.layers is None else asdict(bundle.layers),
-        "int8": None if bundle.int8 is None else asdict(bundle.int8),
+        "training": bundle.training,
+        "jax_version": bundle.jax_version,
+        "architecture": None if bundle.architecture is None else asdict(bundle.architecture),
+        "int8_calibration": None if bundle.int8_calibration is None else asdict(bundle.int8_calibration),
         "files": {name: _sha256(content) for name, content in files.items()},
     }
     description["sha256"] = _sha256(_canonical(description))
     files[DESCRIPTION] = (json.dumps(description, indent=2, ensure_ascii=False) + "\n").encode()
+    _replace_folder(folder, files)
+
+
+def _replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Replace `folder` by one with `files`, durably: written and fsynced next to it, then renamed into place.
+
+    The old folder is deleted only when the new one is in place.
+    """
     new, old = (folder.with_name(f".{folder.name}.{kind}.{os.getpid()}") for kind in ("new", "old"))
     try:
         new.mkdir(parents=True)
         for name, content in files.items():
-            (new / name).write_bytes(content)
+            with (new / name).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        _fsync_folder(new)
         if folder.exists():
             folder.rename(old)
         new.rename(folder)
+        _fsync_folder(folder.parent)
     finally:
         if old.exists() and not folder.exists():
             old.rename(folder)
@@ -132,70 +162,83 @@ def write_bundle(bundle: Bundle, folder: Path, *, eight_bits: bool = False) -> N
         shutil.rmtree(old, ignore_errors=True)
 
 
+def _fsync_folder(folder: Path) -> None:
+    if os.name != "posix":  # Windows cannot open a folder, and needs no fsync for a rename
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def read_bundle(folder: Path) -> Bundle:
-    """Read and check the bundle in `folder`. Raises BundleError."""
+    """Read the bundle in `folder` and verify its format, every hash and every type.
+
+    Raises:
+        BundleError: There is no bundle, or it is damaged, incomplete or of another format.
+    """
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
     if not (folder / DESCRIPTION).is_file():
-        found = "is no folder" if not folder.is_dir() else f"holds no {DESCRIPTION}"
-        raise BundleError(
-            f"There is no bundle at {folder}: it {found}. `planespotter export RUN --out BUNDLE` makes one."
-        )
+        cause = "the folder does not exist" if not folder.is_dir() else f"the folder has no {DESCRIPTION}"
+        raise BundleError(f"No bundle at {folder}: {cause}. Create one with `planespotter export RUN --out BUNDLE`.")
     description = _read_description(folder)
     try:
         files = {str(name): _read_file(folder, str(name), sha256) for name, sha256 in description["files"].items()}
         return Bundle(
             name=_typed(description["name"], str),
             version=_typed(description["version"], str),
-            tree=LabelTree(description["tree"]),
+            tree=LabelTree(description["label_tree"]),
             height=_positive(_typed(description["input"]["height"], int)),
             width=_positive(_typed(description["input"]["width"], int)),
             calibration=_read_calibration(description),
             metrics=tuple(Metric(**metric) for metric in description["metrics"]),
-            trained_on=dict(description["trained_on"]),
-            jax_version=_typed(description["jax"], str),
+            training=dict(description["training"]),
+            jax_version=_typed(description["jax_version"], str),
             network=files[NETWORK],
-            weights=unpack(load(files[WEIGHTS])),
-            layers=_read_layers(description.get("layers")),
-            int8=_read_int8(description.get("int8")),
-            explain=files.get(EXPLAIN),
+            weights=dequantize(load(files[WEIGHTS])),
+            architecture=_read_architecture(description.get("architecture")),
+            int8_calibration=_read_int8_calibration(description.get("int8_calibration")),
+            heat_map=files.get(HEAT_MAP),
         )
     except (KeyError, TypeError, AttributeError, ValueError, SafetensorError) as error:
         raise BundleError(
-            f"{folder / DESCRIPTION} lacks something or holds something of the wrong kind ({error}). "
+            f"{folder / DESCRIPTION} is invalid: a field is missing or has the wrong type ({error}). "
             "Export the bundle again."
         ) from error
 
 
 def _read_calibration(description: Mapping[str, Any]) -> Calibration:
-    temperatures = {head: float(description["temperatures"][head]) for head in LabelTree(description["tree"]).heads}
+    heads = LabelTree(description["label_tree"]).heads
+    temperatures = {head: float(description["temperatures"][head]) for head in heads}
     thresholds = {name: float(value) for name, value in description["thresholds"].items()}
     for temperature in temperatures.values():
         _positive(temperature)
-    return Calibration(temperatures, Thresholds(**thresholds), DecodeRule(description["decode"]))
+    return Calibration(temperatures, Thresholds(**thresholds), DecodeRule(description["decode_rule"]))
 
 
-def _read_layers(layers: Mapping[str, Any] | None) -> Layers | None:
-    return None if layers is None else Layers(layers["pooling"], layers["mirror"])
+def _read_architecture(fields: Mapping[str, Any] | None) -> Architecture | None:
+    return None if fields is None else Architecture(fields["pooling"], fields["flip_tta"])
 
 
-def _read_int8(int8: Mapping[str, Any] | None) -> Int8 | None:
-    if int8 is None:
+def _read_int8_calibration(fields: Mapping[str, Any] | None) -> Int8Calibration | None:
+    if fields is None:
         return None
-    ranges = {str(name): float(value) for name, value in int8["ranges"].items()}
-    return Int8(ranges, _typed(int8["photos"], int), dict(int8["compared"]))
+    ranges = {str(name): float(value) for name, value in fields["activation_ranges"].items()}
+    return Int8Calibration(ranges, _typed(fields["photos"], int), dict(fields["comparison"]))
 
 
-def _typed(value: Any, kind: type[Kind]) -> Kind:
-    if type(value) is not kind:
-        raise TypeError(f"{value!r} should be of the kind {kind.__name__}")
+def _typed(value: Any, type_: type[T]) -> T:
+    if type(value) is not type_:
+        raise TypeError(f"{value!r} must be of type {type_.__name__}")
     return value
 
 
 def _positive(value: Number) -> Number:
     if not value > 0:
-        raise ValueError(f"{value!r} should be above 0")
+        raise ValueError(f"{value!r} must be above 0")
     return value
 
 
@@ -205,7 +248,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
         description: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BundleError(
-            f"{path} cannot be read as JSON ({error}). Export the bundle again or copy it anew."
+            f"{path} cannot be read as JSON ({error}). Copy the bundle again, or export it again."
         ) from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         found = description.get("format") if isinstance(description, dict) else None
@@ -213,26 +256,26 @@ def _read_description(folder: Path) -> dict[str, Any]:
             f"{path} has format {found!r}; this version of planespotter reads format {FORMAT}. Export the bundle again."
         )
     content = {key: value for key, value in description.items() if key != "sha256"}
-    _compare(path, _sha256(_canonical(content)), description.get("sha256"))
+    _verify_hash(path, _sha256(_canonical(content)), description.get("sha256"))
     return description
 
 
 def _read_file(folder: Path, name: str, sha256: str) -> bytes:
     if name != Path(name).name:
-        raise BundleError(f"The bundle {folder} names a file outside itself: {name!r}. Do not use it.")
+        raise BundleError(f"The bundle {folder} refers to a file outside its folder: {name!r}. Do not use it.")
     try:
         content = (folder / name).read_bytes()
     except OSError as error:
-        raise BundleError(f"The bundle {folder} lacks its file {name} ({error.strerror}). Copy it anew.") from error
-    _compare(folder / name, _sha256(content), sha256)
+        raise BundleError(f"The bundle {folder} lacks {name} ({error.strerror}). Copy the bundle again.") from error
+    _verify_hash(folder / name, _sha256(content), sha256)
     return content
 
 
-def _compare(path: Path, found: str, expected: object) -> None:
-    if found != expected:
+def _verify_hash(path: Path, actual: str, expected: object) -> None:
+    if actual != expected:
         raise BundleError(
-            f"{path} is damaged or was changed: its sha256 is {found}, but should be {expected}. "
-            "Copy the bundle anew or export it again."
+            f"{path} is damaged or was modified: its SHA-256 is {actual}, expected {expected}. "
+            "Copy the bundle again, or export it again."
         )
 
 

@@ -1,4 +1,4 @@
-"""From log-probabilities to an answer: the deepest node that the network is sure enough of."""
+"""Decode a prediction: from the log-probabilities of all heads to the deepest node that the network is confident of."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ Array = NDArray[np.floating]
 
 
 class Level(Enum):
-    """How deep in the tree an answer is sure."""
+    """Confidence level: how deep in the label tree a prediction is confident."""
 
     UNKNOWN = "unknown"
     CONSTRUCTOR = "constructor"
@@ -22,17 +22,17 @@ class Level(Enum):
 
 
 class DecodeRule(Enum):
-    """How one path is taken through the tree."""
+    """How to choose the predicted leaf."""
 
     GREEDY = "greedy"
-    """The most probable constructor, then its most probable leaf."""
+    """The most probable constructor, then the most probable of its leaves."""
     BEST_PATH = "best_path"
-    """The most probable leaf of all."""
+    """The most probable leaf of all constructors."""
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Least calibrated probability at which a level counts as sure."""
+    """Minimum calibrated probability at which each level counts as confident."""
 
     constructor: float
     family: float
@@ -41,39 +41,51 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What turns the network's output into answers; chosen on validation data.
+    """Temperatures and thresholds, both fitted on validation photos.
 
-    `temperatures` has one positive number for each head: its log-probabilities are divided by it and normalised again
-    (Guo et al. 2017, "On Calibration of Modern Neural Networks").
+    Attributes:
+        temperatures: A positive number per head, which divides its log-probabilities before they are normalized again
+            (temperature scaling: Guo et al. 2017, "On Calibration of Modern Neural Networks").
+        thresholds: Minimum probability per level.
+        decode_rule: How to choose the predicted leaf.
     """
 
     temperatures: Mapping[str, float]
     thresholds: Thresholds
-    decode: DecodeRule = DecodeRule.GREEDY
+    decode_rule: DecodeRule = DecodeRule.GREEDY
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the network says about one photo: a path through the tree, and how far it is sure of it.
+class Prediction:
+    """What the network predicts for one photo: a path through the label tree, and how deep it is confident.
 
-    The probabilities belong to the nodes of `label`, constructor, family, model; 0 where the tree goes no deeper.
-    `alternatives` are the most probable leaves with their probabilities, best first. `heat` tells where the network
-    looked, if that was asked for: uint8 [rows, columns] (see explain.py).
+    Attributes:
+        level: The deepest level that is confident, with all levels above it.
+        label: The predicted leaf, also where it is deeper than `level`.
+        probabilities: Calibrated probability of the constructor, family and model of `label`; 0 below the leaf.
+        candidates: The most probable leaves with their probabilities, best first.
+        heat_map: uint8 [rows, columns], where the network looked; None if not requested (see `engines/explainer.py`).
     """
 
     level: Level
     label: Label
     probabilities: tuple[float, float, float]
-    alternatives: tuple[tuple[Label, float], ...] = ()
-    heat: NDArray[np.uint8] | None = field(default=None, compare=False, repr=False)
+    candidates: tuple[tuple[Label, float], ...] = ()
+    heat_map: NDArray[np.uint8] | None = field(default=None, compare=False, repr=False)
 
 
 def leaf_probabilities(
     tree: LabelTree, temperatures: Mapping[str, float], outputs: Mapping[str, Array]
 ) -> dict[str, Array]:
-    """Return for each constructor the calibrated probabilities of its leaves, p(constructor) · p(leaf | constructor).
+    """Compute the calibrated probability of every leaf: p(constructor) · p(leaf | constructor).
 
-    `outputs` are log-probabilities of shape [n, classes] for each head of `tree`. All leaves together sum to 1.
+    Args:
+        tree: Label tree of the network.
+        temperatures: Temperature per head.
+        outputs: Log-probabilities [n, classes] per head.
+
+    Returns:
+        Probabilities [n, leaves] per constructor. Each row sums to 1 over all constructors.
     """
     heads = {head: _soften(outputs[head], temperatures[head]) for head in tree.heads}
     return {
@@ -93,21 +105,28 @@ def decode_prediction(
     tree: LabelTree,
     calibration: Calibration,
     outputs: Mapping[str, Array],
-    alternatives: int | Sequence[int] = 0,
-) -> list[Answer]:
-    """Return one answer for each of the n photos whose log-probabilities [n, classes] per head are in `outputs`.
+    top_k: int | Sequence[int] = 0,
+) -> list[Prediction]:
+    """Decode the network's outputs for a batch of n photos.
 
-    `alternatives` is how many each answer has, one number for all or one for each photo.
+    Args:
+        tree: Label tree of the network.
+        calibration: Temperatures, thresholds and decode rule of the bundle.
+        outputs: Log-probabilities [n, classes] per head.
+        top_k: How many candidates each prediction has: one number for all photos, or one per photo.
+
+    Returns:
+        One prediction per photo, in order.
     """
     by_constructor = leaf_probabilities(tree, calibration.temperatures, outputs)
     table = np.concatenate([by_constructor[constructor] for constructor in tree.constructors], axis=1)
     leaves = tree.all_leaves
     rows = np.arange(len(table))
     constructors = np.repeat(np.arange(len(tree.constructors)), [len(tree.leaves[name]) for name in tree.constructors])
-    families = _numbers([leaf[:2] for leaf in leaves])
+    families = _group_numbers([leaf[:2] for leaf in leaves])
     totals = np.stack([by_constructor[constructor].sum(axis=1) for constructor in tree.constructors], axis=1)
     eligible = table
-    if calibration.decode is DecodeRule.GREEDY:
+    if calibration.decode_rule is DecodeRule.GREEDY:
         eligible = np.where(constructors == totals.argmax(axis=1)[:, None], table, -1.0)
     best = eligible.argmax(axis=1)
     per_level = zip(
@@ -117,33 +136,33 @@ def decode_prediction(
         table[rows, best].tolist(),
         strict=True,
     )
-    counts = [alternatives] * len(table) if isinstance(alternatives, int) else alternatives
-    most = max(counts, default=0)
-    ranking = np.argsort(-table, axis=1, kind="stable")[:, :most] if most else np.empty((len(table), 0), int)
-    answers = []
+    counts = [top_k] * len(table) if isinstance(top_k, int) else top_k
+    max_count = max(counts, default=0)
+    ranking = np.argsort(-table, axis=1, kind="stable")[:, :max_count] if max_count else np.empty((len(table), 0), int)
+    predictions = []
     for row, (count, (leaf, of_constructor, of_family, of_model)) in enumerate(zip(counts, per_level, strict=True)):
         label = leaves[leaf]
         probabilities = (of_constructor, of_family if label.family else 0.0, of_model if label.model else 0.0)
-        answers.append(
-            Answer(
-                level=sure_level(label, probabilities, calibration.thresholds),
+        predictions.append(
+            Prediction(
+                level=confidence_level(label, probabilities, calibration.thresholds),
                 label=label,
                 probabilities=probabilities,
-                alternatives=tuple((leaves[i], float(table[row, i])) for i in ranking[row, :count]),
+                candidates=tuple((leaves[i], float(table[row, i])) for i in ranking[row, :count]),
             )
         )
-    return answers
+    return predictions
 
 
-def _numbers(names: Sequence[tuple[str, ...]]) -> NDArray[np.intp]:
-    """Return a number for each name, the same for the same."""
-    known: dict[tuple[str, ...], int] = {}
-    return np.array([known.setdefault(name, len(known)) for name in names])
+def _group_numbers(names: Sequence[tuple[str, ...]]) -> NDArray[np.intp]:
+    """Assign numbers to names in order of appearance; equal names get the same number."""
+    numbers: dict[tuple[str, ...], int] = {}
+    return np.array([numbers.setdefault(name, len(numbers)) for name in names])
 
 
-def sure_level(label: Label, probabilities: tuple[float, float, float], thresholds: Thresholds) -> Level:
-    """Return the deepest level of `label` down to which every level reaches its threshold."""
-    sure = Level.UNKNOWN
+def confidence_level(label: Label, probabilities: tuple[float, float, float], thresholds: Thresholds) -> Level:
+    """Return the deepest level of `label` at which it and every level above reach their thresholds."""
+    confident = Level.UNKNOWN
     steps = (
         (Level.CONSTRUCTOR, label.constructor, thresholds.constructor),
         (Level.FAMILY, label.family, thresholds.family),
@@ -152,5 +171,5 @@ def sure_level(label: Label, probabilities: tuple[float, float, float], threshol
     for (level, name, threshold), probability in zip(steps, probabilities, strict=True):
         if not name or probability < threshold:
             break
-        sure = level
-    return sure
+        confident = level
+    return confident

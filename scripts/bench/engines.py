@@ -20,7 +20,7 @@ ENGINES = {JAX: EngineChoice.JAX, FLOAT32: EngineChoice.OPENVINO_FLOAT32, INT8: 
 def measure(model: Bundle, seconds: float) -> dict[str, Any]:
     """Return rates and ratios of `model` by batch size, and the share of the machine's peak. Takes about `seconds`."""
     photos = networks.pixels(model, 32)
-    choices = {name: choice for name, choice in ENGINES.items() if name != INT8 or model.int8 is not None}
+    choices = {name: choice for name, choice in ENGINES.items() if name != INT8 or model.int8_calibration is not None}
     engines = {name: load_engine(model, COMPILED, choice) for name, choice in choices.items()}
     others: dict[str, other_frameworks.Run] = {}
     missing = []

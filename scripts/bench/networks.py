@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from planespotter_models import Bundle, Calibration, LabelTree, Layers, Thresholds, decode_photo
+from planespotter_models import Architecture, Bundle, Calibration, LabelTree, Thresholds, decode_photo
 from planespotter_scraping.sample_site.drawing import draw
 from planespotter_scraping.sample_site.photos import collection
 
@@ -45,14 +45,14 @@ def random_bundle(height: int, width: int, channels: float) -> Bundle:
         width=width,
         calibration=Calibration(dict.fromkeys(TREE.heads, 1.0), Thresholds(0.5, 0.5, 0.5)),
         metrics=(),
-        trained_on={},
+        training={},
         jax_version=jax.__version__,
         network=serialise(function, weights, height, width),
         weights=weights,
-        layers=Layers("average", mirror=False),
+        architecture=Architecture("average", flip_tta=False),
     )
     photos = pixels(made, 8)
-    return replace(made, int8=choose_ranges(made, photos.__getitem__, len(photos)))
+    return replace(made, int8_calibration=choose_ranges(made, photos.__getitem__, len(photos)))
 
 
 def operations(model: Bundle) -> float:
@@ -62,7 +62,7 @@ def operations(model: Bundle) -> float:
         if name.startswith("trunk.layers.block") and name.endswith(".kernel"):
             halvings = int(name.removeprefix("trunk.layers.block")[0]) - 1
             total += 2.0 * kernel.size * (model.height >> halvings) * (model.width >> halvings)
-    return total * (2 if model.layers is not None and model.layers.mirror else 1)
+    return total * (2 if model.architecture is not None and model.architecture.flip_tta else 1)
 
 
 def drawings(count: int) -> list[bytes]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planespotter_models import Bundle, Layers, cores
+from planespotter_models import Architecture, Bundle, cores
 from planespotter_models.architecture import BGR_MEAN
 
 Run = Callable[[NDArray[np.uint8]], object]
@@ -25,14 +25,14 @@ def installed(name: str) -> bool:
 
 def plain(model: Bundle) -> bool:
     """Whether the network is a trunk, a mean and heads, which is what is built here."""
-    return model.layers == Layers("average", mirror=False) and "hidden.kernel" not in model.weights
+    return model.architecture == Architecture("average", flip_tta=False) and "hidden.kernel" not in model.weights
 
 
 def convolutions(model: Bundle) -> list[tuple[NDArray[np.float32], NDArray[np.float32], bool]]:
     """Return kernels [outputs, inputs, rows, columns] for red, green, blue, biases, and whether pooling follows."""
     from planespotter_models.engines import openvino_graph
 
-    names = openvino_graph.convolutions(model.weights)
+    names = openvino_graph.convolution_names(model.weights)
     found = []
     for name, following in zip(names, [*names[1:], ""], strict=True):
         kernel = model.weights[f"trunk.layers.{name}.kernel"].transpose(3, 2, 0, 1)
@@ -124,12 +124,14 @@ def openvino_graph(model: Bundle, photos: NDArray[np.uint8] | None = None) -> An
     It is prepared by NNCF where that is installed, else it is the graph of our own engine; what is by hand is then how
     it is compiled and called.
     """
-    from planespotter_models.engines.openvino_graph import build
+    from planespotter_models.engines.openvino_graph import build_graph
 
-    assert model.layers is not None, "our own engine would not have built it either"
+    assert model.architecture is not None, "our own engine would not have built it either"
     by_nncf = photos is not None and installed("NNCF")
-    int8 = model.int8 if photos is not None and not by_nncf else None
-    network = build(model.layers, model.weights, list(model.tree.heads), model.height, model.width, int8=int8)
+    int8 = model.int8_calibration if photos is not None and not by_nncf else None
+    network = build_graph(
+        model.architecture, model.weights, list(model.tree.heads), model.height, model.width, int8=int8
+    )
     if by_nncf and photos is not None:
         import nncf
 

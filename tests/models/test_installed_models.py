@@ -27,7 +27,7 @@ def test_it_is_whole_small_and_described(folder: Path) -> None:
     assert sum(file.stat().st_size for file in folder.iterdir()) <= 16_000_000
     card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert card.startswith(f"# {made.name} {made.version}\n")
-    for source in made.trained_on["sources"]:
+    for source in made.training["sources"]:
         assert f"`{source}`" in card
     [accuracy] = [m.value for m in made.metrics if (m.source, m.name) == ("", "constructor_accuracy")]
     assert f"{accuracy:.1%}".replace("%", " %") in card

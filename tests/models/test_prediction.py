@@ -31,9 +31,9 @@ def outputs(constructor: list[float], airbus: list[float], boeing: list[float]) 
 
 
 def calibration(
-    constructor: float = 0.5, family: float = 0.5, model: float = 0.5, decode: DecodeRule = DecodeRule.GREEDY
+    constructor: float = 0.5, family: float = 0.5, model: float = 0.5, decode_rule: DecodeRule = DecodeRule.GREEDY
 ) -> Calibration:
-    return Calibration(ONE, Thresholds(constructor, family, model), decode)
+    return Calibration(ONE, Thresholds(constructor, family, model), decode_rule)
 
 
 def test_the_probability_of_a_leaf_is_that_of_its_constructor_times_its_own_given_the_constructor() -> None:
@@ -51,7 +51,7 @@ def test_the_family_has_the_probability_of_all_its_models() -> None:
 def test_greedy_follows_the_constructor_and_best_path_the_leaf() -> None:
     unsure = outputs([0.6, 0.4], [0.34, 0.33, 0.33], [0.9, 0.1])
     (greedy,) = decode_prediction(TREE, calibration(), unsure)
-    (best,) = decode_prediction(TREE, calibration(decode=DecodeRule.BEST_PATH), unsure)
+    (best,) = decode_prediction(TREE, calibration(decode_rule=DecodeRule.BEST_PATH), unsure)
     assert greedy.label == Label("Airbus", "A320", "A320-200")
     assert best.label == Label("Boeing", "737", "737-700")
 
@@ -80,9 +80,9 @@ def test_an_answer_that_ends_at_a_family_has_no_model() -> None:
 
 
 def test_alternatives_are_the_most_probable_leaves_of_all_constructors() -> None:
-    (found,) = decode_prediction(TREE, calibration(), outputs([0.6, 0.4], [0.5, 0.3, 0.2], [0.9, 0.1]), alternatives=2)
-    assert [label.model for label, _ in found.alternatives] == ["737-700", "A320-200"]
-    assert [p for _, p in found.alternatives] == pytest.approx([0.36, 0.30])
+    (found,) = decode_prediction(TREE, calibration(), outputs([0.6, 0.4], [0.5, 0.3, 0.2], [0.9, 0.1]), top_k=2)
+    assert [label.model for label, _ in found.candidates] == ["737-700", "A320-200"]
+    assert [p for _, p in found.candidates] == pytest.approx([0.36, 0.30])
 
 
 logits = {
@@ -95,8 +95,8 @@ logits = {
 def test_probabilities_never_rise_on_the_way_down_and_all_leaves_sum_to_one(drawn: Any, temperature: float) -> None:
     given_outputs = {head: log_softmax(array, axis=1) for head, array in drawn.items()}
     softer = Calibration(dict.fromkeys(TREE.heads, temperature), Thresholds(0.5, 0.5, 0.5))
-    for found in decode_prediction(TREE, softer, given_outputs, alternatives=99):
+    for found in decode_prediction(TREE, softer, given_outputs, top_k=99):
         constructor, family, model = found.probabilities
         assert 0 <= model <= family + 1e-9 <= constructor + 2e-9 <= 1 + 3e-9
-        assert sum(p for _, p in found.alternatives) == pytest.approx(1)
-        assert len(found.alternatives) == 5
+        assert sum(p for _, p in found.candidates) == pytest.approx(1)
+        assert len(found.candidates) == 5

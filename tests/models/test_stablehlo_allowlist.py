@@ -10,8 +10,8 @@ from jax.extend.mlir import ir
 from jax.extend.mlir.dialects import stablehlo
 
 from planespotter_models import BundleError, load_engine, read_bundle
-from planespotter_models.engines.explainer import Explainer
-from planespotter_models.stablehlo_allowlist import operations, strange_operation
+from planespotter_models.engines.explainer import HeatMapExplainer
+from planespotter_models.stablehlo_allowlist import disallowed_operation, walk_operations
 
 
 def with_call(network: bytes, target: str) -> bytes:
@@ -20,7 +20,7 @@ def with_call(network: bytes, target: str) -> bytes:
     with ir.Context() as context:
         stablehlo.register_dialect(context)
         module = stablehlo.deserialize_portable_artifact(context, exported.mlir_module_serialized)
-        [call] = [one for one in operations(module.operation) if one.name == "stablehlo.custom_call"]
+        [call] = [one for one in walk_operations(module.operation) if one.name == "stablehlo.custom_call"]
         assert ir.StringAttr(call.attributes["call_target_name"]).value == "shape_assertion"
         call.attributes["call_target_name"] = ir.StringAttr.get(target)
         changed = stablehlo.serialize_portable_artifact(module, stablehlo.get_current_version())
@@ -30,16 +30,16 @@ def with_call(network: bytes, target: str) -> bytes:
 @pytest.mark.parametrize("target", ["xla_ffi_python_cpu_callback", "xla_python_cpu_callback", "tpu_custom_call", "x"])
 def test_a_network_that_calls_code_is_refused(tiny_bundle: Path, target: str) -> None:
     good = read_bundle(tiny_bundle)
-    with pytest.raises(BundleError, match=f"more than calculate: it holds the operation custom_call {target}"):
+    with pytest.raises(BundleError, match=f"contains the disallowed operation custom_call {target}"):
         load_engine(replace(good, network=with_call(good.network, target)), (1,))
 
 
 def test_what_is_exported_here_only_calculates(tiny_bundle: Path) -> None:
     exported = jax.export.deserialize(bytearray(read_bundle(tiny_bundle).network))
-    assert strange_operation(exported.mlir_module_serialized) is None
+    assert disallowed_operation(exported.mlir_module_serialized) is None
 
 
 def test_what_tells_where_the_network_looked_may_only_calculate_too(tiny_bundle: Path) -> None:
     good = read_bundle(tiny_bundle)
-    with pytest.raises(BundleError, match="more than calculate: it holds the operation custom_call x"):
-        Explainer(replace(good, explain=with_call(good.network, "x")))
+    with pytest.raises(BundleError, match="contains the disallowed operation custom_call x"):
+        HeatMapExplainer(replace(good, heat_map=with_call(good.network, "x")))

@@ -203,7 +203,7 @@ def export(
         version,
         console,
         precision,
-        eight_bits=weights_8bit,
+        quantize_weights=weights_8bit,
         bf16=bf16,
         int8=int8,
         calibrate_on=calibrate,

@@ -1,1 +1,1 @@
-"""Engines: what runs a model bundle on a CPU or GPU."""
+"""Inference engines: run the network of a bundle on a CPU or an accelerator."""

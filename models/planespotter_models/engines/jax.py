@@ -1,4 +1,4 @@
-"""Run the exported function of a bundle under XLA."""
+"""JAX engine: compile the exported function of a bundle with XLA, ahead of time."""
 
 import os
 from collections.abc import Sequence
@@ -11,20 +11,26 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
 from planespotter_models.bundle_format import Bundle, BundleError
-from planespotter_models.engines.base import PADDING, FixedSizes, Outputs, cores
-from planespotter_models.stablehlo_allowlist import strange_operation
+from planespotter_models.engines.base import MAX_PADDING, FixedBatchEngine, Outputs
+from planespotter_models.engines.hardware import cores
+from planespotter_models.stablehlo_allowlist import disallowed_operation
 
 
-class JaxEngine(FixedSizes):
-    """Runs the exported function, compiled ahead of time for each batch size; what was compiled is kept in `cache`."""
+class JaxEngine(FixedBatchEngine):
+    """Runs the exported function, compiled ahead of time for each batch size; `cache` is the compilation cache.
+
+    Raises:
+        BundleError: The function contains a disallowed operation, does not run on this machine, or its heads differ
+            from the label tree.
+    """
 
     def __init__(self, bundle: Bundle, batch_sizes: Sequence[int], cache: Path | None = None) -> None:
         platform = jax.default_backend()
-        # An accelerator is hardly slower for a full batch than for a few photos: there, run once and pad.
-        super().__init__(bundle, batch_sizes, padding=PADDING if platform == "cpu" else 1)
-        keep_compiled(cache)
+        # On an accelerator a full batch takes hardly longer than a few photos: run one batch and pad it.
+        super().__init__(bundle, batch_sizes, max_padding=MAX_PADDING if platform == "cpu" else 1)
+        enable_compilation_cache(cache)
         try:
-            exported = calculating(bundle, bundle.network)
+            exported = deserialize(bundle, bundle.network)
             self._weights = jax.device_put(dict(bundle.weights))
             step = jax.jit(exported.call)
             self._compiled = {
@@ -33,57 +39,61 @@ class JaxEngine(FixedSizes):
             }
         except BundleError:
             raise
-        except Exception as error:  # jax raises many kinds for a function that does not fit this machine
-            raise does_not_run(bundle, error) from error
-        found = {head: list(output.shape[1:]) for head, output in self._compiled[self.batch_sizes[0]].out_info.items()}
+        except Exception as error:  # jax raises many types for a function that does not fit this machine
+            raise incompatible(bundle, error) from error
+        heads = {head: list(output.shape[1:]) for head, output in self._compiled[self.batch_sizes[0]].out_info.items()}
         expected = {head: [classes] for head, classes in bundle.tree.heads.items()}
-        if found != expected:
+        if heads != expected:
             raise BundleError(
-                f"The network of the bundle {bundle.name} {bundle.version} has the heads {found}, but its label tree "
+                f"The network of the bundle {bundle.name} {bundle.version} has the heads {heads}, but its label tree "
                 f"has {expected}. Export it again."
             )
         device = f"CPU, {cores()} cores" if platform == "cpu" else f"{platform.upper()}, {jax.devices()[0].device_kind}"
         self.description = f"JAX on {device}"
-        self.in_flight = 2  # one is made ready, on an accelerator also copied there, while another runs
+        self.in_flight = 2  # one batch is prepared, and copied to an accelerator, while another runs
 
     def _run(self, size: int, photos: NDArray[np.uint8]) -> Outputs:
         outputs: Outputs = jax.device_get(self._compiled[size](self._weights, photos))
         return outputs
 
 
-def calculating(bundle: Bundle, function: bytes) -> jax.export.Exported:
-    """Return an exported `function` of `bundle`, which only calculates. Raises BundleError if it would do more."""
+def deserialize(bundle: Bundle, function: bytes) -> jax.export.Exported:
+    """Deserialize an exported function of `bundle`, and check its operations against the allow-list.
+
+    Raises:
+        BundleError: The function contains a disallowed operation.
+    """
     exported = jax.export.deserialize(bytearray(function))
-    strange = strange_operation(exported.mlir_module_serialized)
-    if strange is not None:
+    operation = disallowed_operation(exported.mlir_module_serialized)
+    if operation is not None:
         raise BundleError(
-            f"The network of the bundle {bundle.name} {bundle.version} would do more than calculate: it holds "
-            f"the operation {strange}. Do not use it; `planespotter export` never writes such a thing."
+            f"The network of the bundle {bundle.name} {bundle.version} contains the disallowed operation {operation}, "
+            "which can do more than arithmetic. Do not use it; `planespotter export` never writes such a network."
         )
     return exported
 
 
-def does_not_run(bundle: Bundle, error: Exception) -> BundleError:
-    """Return what to say about a function of `bundle` that `error` says does not fit this machine."""
+def incompatible(bundle: Bundle, error: Exception) -> BundleError:
+    """Return the BundleError for a function of `bundle` that fails to load or compile on this machine with `error`."""
     return BundleError(
         f"The network of the bundle {bundle.name} {bundle.version}, exported with jax {bundle.jax_version}, "
         f"does not run under jax {jax.__version__} on {jax.default_backend()} ({type(error).__name__}). "
-        "Export it again from its run with the jax that is installed here."
+        "Export it again from its run with the installed version of jax."
     )
 
 
-def keep_compiled(folder: Path | None) -> None:
-    """Keep what XLA compiles in `folder`, or in the user's own cache, so that the next start takes a second.
+def enable_compilation_cache(folder: Path | None) -> None:
+    """Make XLA cache what it compiles in `folder`, or in the user's cache folder: the next start takes a second.
 
-    What is read from there is run: so it belongs to the user alone. JAX_COMPILATION_CACHE_DIR comes first.
+    JAX_COMPILATION_CACHE_DIR takes precedence. The folder is readable by its owner only, as its content is executed.
     """
-    if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]  # by that variable, or set before
+    if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]  # set by that variable or by the caller
         return
     folder = folder or user_cache_path("planespotter") / "jax"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError:
-        return  # a home that cannot be written to: then it is compiled each time
+        return  # read-only home: compile at every start
     if not os.access(folder, os.W_OK):
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))

@@ -1,12 +1,12 @@
-"""OpenVINO, and nothing else: import it from here.
+"""Import OpenVINO without its telemetry: always import it from here.
 
-Its package brings another one that reports each import to its makers, from a process that it forks. Where that one
-cannot be imported, OpenVINO goes without.
+The openvino package pulls in openvino_telemetry, which forks a process and reports each import to the vendor. OpenVINO
+works without it where it cannot be imported.
 """
 
 import sys
 
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # who imports it gets an ImportError
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # its import raises ImportError
 
 import openvino  # noqa: E402
 from openvino import opset15  # noqa: E402

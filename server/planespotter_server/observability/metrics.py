@@ -12,7 +12,7 @@ from wsgiref.simple_server import WSGIServer
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, start_http_server
 
 from planespotter.v1 import classifier_pb2 as pb
-from planespotter_models import Answer, Level
+from planespotter_models import Level, Prediction
 from planespotter_server.serving.batcher import Watcher
 from planespotter_server.settings import ServerError
 
@@ -91,7 +91,7 @@ class Photo:
         self._arrived = time.perf_counter()
         self._ended = False
 
-    def answered(self, answer: Answer) -> None:
+    def answered(self, answer: Prediction) -> None:
         """Take note of its answer."""
         if self._end("answered", ""):
             constructor = "" if answer.level is Level.UNKNOWN else answer.label.constructor

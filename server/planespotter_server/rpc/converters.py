@@ -7,7 +7,7 @@ from google.rpc.status_pb2 import Status
 from numpy.typing import NDArray
 
 from planespotter.v1 import classifier_pb2 as pb
-from planespotter_models import Answer, Bundle, Level
+from planespotter_models import Bundle, Level, Prediction
 from planespotter_server.auth.authentication import Client
 from planespotter_server.settings import Settings
 
@@ -23,7 +23,7 @@ LEVELS = {
 class Answered:
     """An answer, and the network that gave it."""
 
-    answer: Answer
+    answer: Prediction
     bundle: Bundle
 
 
@@ -43,11 +43,11 @@ def classification(answered: Answered) -> pb.Classification:
             pb.Alternative(
                 constructor=label.constructor, family=label.family, model=label.model, probability=probability
             )
-            for label, probability in answer.alternatives
+            for label, probability in answer.candidates
         ],
         model_name=answered.bundle.name,
         model_version=answered.bundle.version,
-        heat_map=None if answer.heat is None else _heat_map(answer.heat),
+        heat_map=None if answer.heat_map is None else _heat_map(answer.heat_map),
     )
 
 
@@ -93,7 +93,7 @@ def model(bundle: Bundle, is_default: bool) -> pb.Model:
             for metric in bundle.metrics
         ],
         is_default=is_default,
-        can_explain=bundle.explain is not None,
+        can_explain=bundle.heat_map is not None,
     )
 
 

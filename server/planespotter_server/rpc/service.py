@@ -211,7 +211,7 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
                 field="options.alternatives",
             )
         chosen = self.models.find(options.model_name, options.model_version)
-        if options.explain and chosen.bundle.explain is None:
+        if options.explain and chosen.bundle.heat_map is None:
             raise RequestRejected(
                 "HEAT_MAP_UNSUPPORTED",
                 f"The model {chosen.bundle.name} {chosen.bundle.version} cannot tell where in a photo it looked. Leave "

@@ -17,7 +17,7 @@ from planespotter_server.serving.fair_semaphore import Turns
 from planespotter_server.serving.thread_priority import give_way
 
 if TYPE_CHECKING:
-    from planespotter_models.engines.explainer import Explainer
+    from planespotter_models.engines.explainer import HeatMapExplainer
 
 log = structlog.get_logger()
 
@@ -32,7 +32,7 @@ class Explaining:
     def __init__(self, bundle: Bundle, cache: Path | None) -> None:
         self._bundle = bundle
         self._cache = cache
-        self._explainer: Explainer | None = None
+        self._explainer: HeatMapExplainer | None = None
         self._failed = False
         self._turns = Turns(1)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="explain", initializer=give_way)
@@ -58,9 +58,9 @@ class Explaining:
         """Return the map; None if the function does not load."""
         if self._explainer is None and not self._failed:
             try:
-                from planespotter_models.engines.explainer import Explainer  # which brings JAX
+                from planespotter_models.engines.explainer import HeatMapExplainer  # which brings JAX
 
-                self._explainer = Explainer(self._bundle, self._cache)
+                self._explainer = HeatMapExplainer(self._bundle, self._cache)
             except Exception as error:  # whatever it is, it would be the same the next time
                 self._failed = True
                 log.error("explain_unusable", model=self._bundle.name, version=self._bundle.version, exc_info=error)

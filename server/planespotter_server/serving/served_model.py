@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from planespotter_models import Answer, Bundle, Engine, PhotoError, decode_photo, decode_prediction
+from planespotter_models import Bundle, Engine, PhotoError, Prediction, decode_photo, decode_prediction
 from planespotter_server.serving.batcher import Batcher, Counters, Watcher
 from planespotter_server.serving.fair_semaphore import Turns
 from planespotter_server.serving.heat_maps import Explaining
@@ -121,7 +121,7 @@ class Classifier:
 
     async def classify(
         self, photo: bytes, alternatives: int, caller: Caller, decoders: Decoders, *, explain: bool = False
-    ) -> Answer:
+    ) -> Prediction:
         """Return the answer for a JPEG, PNG or WebP file; with `explain`, also where the network looked.
 
         The caller has taken room for it before.
@@ -144,7 +144,7 @@ class Classifier:
             answer = await self._batcher.submit(item, caller, caller.deadline, lambda: finished("queue"))
             finished("device")
             if explain:
-                answer = replace(answer, heat=await self._explaining.heat(pixels, answer.label, caller))
+                answer = replace(answer, heat_map=await self._explaining.heat(pixels, answer.label, caller))
             return answer
 
     def rehearse(self) -> None:
@@ -167,7 +167,7 @@ class Classifier:
     def _decode(self, photo: bytes) -> Pixels:
         return decode_photo(photo, self.bundle.height, self.bundle.width, self._settings.max_photo_pixels)
 
-    def _run(self, batch: Sequence[tuple[Pixels, int]]) -> list[Answer]:
+    def _run(self, batch: Sequence[tuple[Pixels, int]]) -> list[Prediction]:
         outputs = self.engine.run(np.stack([pixels for pixels, _ in batch]))
         alternatives = [count for _, count in batch]
         return decode_prediction(self.bundle.tree, self.bundle.calibration, outputs, alternatives)

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from planespotter_models import (
+    Architecture,
     Bundle,
     BundleError,
     Calibration,
     EngineMode,
-    Int8,
+    Int8Calibration,
     LabelTree,
-    Layers,
     Thresholds,
     cores,
     decode_photo,
@@ -31,8 +31,9 @@ from planespotter_models import (
     read_bundle,
     write_bundle,
 )
-from planespotter_models.engines import base as engines
-from planespotter_models.engines.base import EngineChoice, choose, divide
+from planespotter_models.engines import load as engines
+from planespotter_models.engines.base import EngineChoice, split_into_batches
+from planespotter_models.engines.load import choose_engine
 from planespotter_scraping.sample_site.drawing import draw
 from planespotter_scraping.sample_site.photos import collection
 from planespotter_training.export.export import as_function, by_platform, in_bfloat16, serialise
@@ -59,7 +60,7 @@ def random_bundle(pooling: str, hidden: int, *, mirror: bool) -> Bundle:
     function, weights = as_function(network)
     exported = serialise(function, weights, HEIGHT, WIDTH)
     calibration = Calibration(dict.fromkeys(TREE.heads, 1.0), Thresholds(0.5, 0.5, 0.5))
-    layers = Layers(pooling, mirror)
+    layers = Architecture(pooling, mirror)
     return Bundle("r", "1", TREE, HEIGHT, WIDTH, calibration, (), {}, jax.__version__, exported, weights, layers)
 
 
@@ -92,7 +93,7 @@ def test_in_8_bits_the_shipped_network_says_the_same_of_drawings() -> None:
     from planespotter_models import FOLDER
 
     shipped = read_bundle(FOLDER / "airliners" / "1")
-    if shipped.int8 is None:
+    if shipped.int8_calibration is None:
         pytest.skip("the network that is shipped was not prepared for 8 bits")
     photos = [draw(photo.airliner, photo.livery, photo.photo_id) for photo in collection(48)]
     pixels = np.stack([decode_photo(photo, shipped.height, shipped.width) for photo in photos])
@@ -156,7 +157,7 @@ def test_batch_sizes_that_are_none_are_refused(model: Bundle, engine: EngineChoi
     st.floats(0, 1),
 )
 def test_any_number_is_made_up_of_the_sizes_that_are_compiled(photos: int, sizes: list[int], padding: float) -> None:
-    parts = divide(photos, sizes, padding)
+    parts = split_into_batches(photos, sizes, padding)
     assert set(parts) <= set(sizes)
     assert sum(parts[:-1]) < photos <= sum(parts)
     room = sum(parts) - photos
@@ -165,10 +166,10 @@ def test_any_number_is_made_up_of_the_sizes_that_are_compiled(photos: int, sizes
 
 def test_little_is_spent_on_padding() -> None:
     sizes = (1, 2, 4, 8, 16, 32)
-    assert divide(17, sizes, 1 / 8) == [16, 1]
-    assert divide(31, sizes, 1 / 8) == [32]
-    assert divide(17, sizes, 1) == [32]
-    assert divide(70, sizes, 1 / 8) == [32, 32, 4, 2]
+    assert split_into_batches(17, sizes, 1 / 8) == [16, 1]
+    assert split_into_batches(31, sizes, 1 / 8) == [32]
+    assert split_into_batches(17, sizes, 1) == [32]
+    assert split_into_batches(70, sizes, 1 / 8) == [32, 32, 4, 2]
 
 
 # ---------------------------------------------------------------- which engine
@@ -183,37 +184,37 @@ def no_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_on_a_cpu_openvino_is_chosen_where_it_can_run_the_bundle(model: Bundle) -> None:
-    assert choose(model) == EngineChoice.OPENVINO
-    assert choose(replace(model, layers=None)) == EngineChoice.JAX
+    assert choose_engine(model) == EngineChoice.OPENVINO
+    assert choose_engine(replace(model, architecture=None)) == EngineChoice.JAX
 
 
 def test_on_an_accelerator_jax_is_chosen(model: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "has_accelerator", lambda: True)
-    assert choose(model) == EngineChoice.JAX
+    assert choose_engine(model) == EngineChoice.JAX
 
 
 @pytest.mark.usefixtures("no_openvino")
 def test_without_openvino_jax_is_chosen_and_openvino_refused(model: Bundle) -> None:
-    assert choose(model) == EngineChoice.JAX
+    assert choose_engine(model) == EngineChoice.JAX
     with pytest.raises(BundleError, match="needs OpenVINO, which is not installed"):
-        choose(model, EngineChoice.OPENVINO)
+        choose_engine(model, EngineChoice.OPENVINO)
 
 
 def test_a_bundle_that_does_not_tell_its_layers_is_for_jax_alone(model: Bundle) -> None:
     with pytest.raises(BundleError, match="only the engine jax can run it"):
-        choose(replace(model, layers=None), EngineChoice.OPENVINO)
+        choose_engine(replace(model, architecture=None), EngineChoice.OPENVINO)
 
 
 def test_8_bits_are_chosen_by_themselves_only_where_the_processor_multiplies_them(
     model: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = [name.split(".")[2] for name in model.weights if name.endswith("kernel") and "block" in name]
-    model = replace(model, int8=Int8(dict.fromkeys(names, 800.0)))
+    model = replace(model, int8_calibration=Int8Calibration(dict.fromkeys(names, 800.0)))
     monkeypatch.setattr(engines, "multiplies_int8", lambda: True)
-    assert "8 bits" in load_engine(model, (1,)).description
+    assert "int8" in load_engine(model, (1,)).description
     monkeypatch.setattr(engines, "multiplies_int8", lambda: False)
     assert "float32" in load_engine(model, (1,)).description
-    assert "8 bits" in load_engine(model, (1,), EngineChoice.OPENVINO).description
+    assert "int8" in load_engine(model, (1,), EngineChoice.OPENVINO).description
     assert "float32" in load_engine(model, (1,), EngineChoice.OPENVINO_FLOAT32).description
 
 
@@ -239,7 +240,7 @@ def test_openvino_tells_nobody_that_it_is_used(tmp_path: Path) -> None:
 def test_weights_that_make_no_network_are_refused(model: Bundle) -> None:
     weights = {name: weight for name, weight in model.weights.items() if "block3_conv2" not in name}
     weights["trunk.layers.block3_conv3.kernel"] = np.zeros((3, 3, 5, 7), np.float32)
-    with pytest.raises(BundleError, match="make no network under OpenVINO"):
+    with pytest.raises(BundleError, match="do not form a network under OpenVINO"):
         load_engine(replace(model, weights=weights), (1,), EngineChoice.OPENVINO)
 
 
@@ -250,16 +251,16 @@ def test_heads_that_do_not_fit_the_tree_are_refused(model: Bundle) -> None:
 
 
 def test_what_it_takes_for_8_bits_is_written_and_read(model: Bundle, tmp_path: Path) -> None:
-    whole = replace(model, int8=Int8({"block1_conv1": 2.5}, 8, {"photos": 3}))
+    whole = replace(model, int8_calibration=Int8Calibration({"block1_conv1": 2.5}, 8, {"photos": 3}))
     write_bundle(whole, tmp_path / "whole")
     found = read_bundle(tmp_path / "whole")
-    assert (found.layers, found.int8) == (whole.layers, whole.int8)
+    assert (found.architecture, found.int8_calibration) == (whole.architecture, whole.int8_calibration)
 
 
 @pytest.mark.parametrize("ranges", [{"block1_conv1": 0.0}, {"block1_conv1": -1.0}, {"block1_conv1": float("nan")}])
 def test_ranges_that_are_none_are_refused(ranges: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"the range of block1_conv1 is .* but should be above 0"):
-        Int8(ranges)
+    with pytest.raises(ValueError, match=r"the activation range of block1_conv1 is .* but must be above 0"):
+        Int8Calibration(ranges)
 
 
 def test_what_jax_has_compiled_is_kept_for_the_next_start(tiny_bundle: Path, tmp_path: Path) -> None:

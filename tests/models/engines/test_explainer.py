@@ -12,7 +12,7 @@ from flax import nnx
 
 from planespotter_models import Bundle, BundleError, Label, read_bundle, write_bundle
 from planespotter_models.architecture import BGR_MEAN
-from planespotter_models.engines.explainer import Explainer
+from planespotter_models.engines.explainer import HeatMapExplainer
 from planespotter_training.export import export
 from planespotter_training.network.model import BLOCKS, Classifier
 
@@ -40,7 +40,7 @@ def explained(tiny_bundle: Path, network: Classifier, tmp_path_factory: pytest.T
         width=WIDTH,
         network=export.serialise(function, weights, HEIGHT, WIDTH),
         weights=weights,
-        explain=export.serialise_heat(network, tiny.tree, weights, HEIGHT, WIDTH),
+        heat_map=export.serialise_heat(network, tiny.tree, weights, HEIGHT, WIDTH),
     )
     folder = tmp_path_factory.mktemp("explained") / "bundle"
     write_bundle(made, folder)
@@ -59,7 +59,7 @@ def last_maps(network: Classifier, photo: Any) -> jax.Array:
 
 
 def test_it_is_grad_cam_as_the_paper_has_it(explained: Bundle, network: Classifier) -> None:
-    explainer = Explainer(explained)
+    explainer = HeatMapExplainer(explained)
     build, weights = export.by_weights(network)
     given = {name: jnp.asarray(weight) for name, weight in weights.items()}
     photo = np.random.default_rng(1).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
@@ -84,33 +84,33 @@ def test_it_is_grad_cam_as_the_paper_has_it(explained: Bundle, network: Classifi
 
 def test_the_map_has_a_cell_for_every_16_pixels(explained: Bundle) -> None:
     photo = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    heat = Explainer(explained).run(photo, explained.tree.all_leaves[0])
+    heat = HeatMapExplainer(explained).run(photo, explained.tree.all_leaves[0])
     assert heat.dtype == np.uint8
     assert heat.shape == (HEIGHT // 16, WIDTH // 16)
 
 
 def test_a_bundle_without_it_says_so(tiny_bundle: Path) -> None:
-    with pytest.raises(BundleError, match="cannot explain its answers"):
-        Explainer(read_bundle(tiny_bundle))
+    with pytest.raises(BundleError, match="has no heat map function"):
+        HeatMapExplainer(read_bundle(tiny_bundle))
 
 
 def test_a_function_that_does_not_fit_is_refused(explained: Bundle) -> None:
     with pytest.raises(BundleError, match="does not run under jax"):
-        Explainer(replace(explained, explain=explained.network))
+        HeatMapExplainer(replace(explained, heat_map=explained.network))
     with pytest.raises(BundleError, match="does not run under jax"):
-        Explainer(replace(explained, explain=b"nothing"))
+        HeatMapExplainer(replace(explained, heat_map=b"nothing"))
 
 
 def test_writing_a_bundle_over_another_leaves_no_function_of_the_other(explained: Bundle, tmp_path: Path) -> None:
     write_bundle(explained, tmp_path / "bundle")
-    assert (tmp_path / "bundle" / "explain.stablehlo").is_file()
-    write_bundle(replace(explained, explain=None), tmp_path / "bundle")
-    assert not (tmp_path / "bundle" / "explain.stablehlo").exists()
-    assert read_bundle(tmp_path / "bundle").explain is None
+    assert (tmp_path / "bundle" / "heat_map.stablehlo").is_file()
+    write_bundle(replace(explained, heat_map=None), tmp_path / "bundle")
+    assert not (tmp_path / "bundle" / "heat_map.stablehlo").exists()
+    assert read_bundle(tmp_path / "bundle").heat_map is None
 
 
 def test_a_changed_function_is_refused(explained: Bundle, tmp_path: Path) -> None:
     write_bundle(explained, tmp_path / "bundle")
-    (tmp_path / "bundle" / "explain.stablehlo").write_bytes(b"other")
-    with pytest.raises(BundleError, match=r"explain\.stablehlo is damaged or was changed"):
+    (tmp_path / "bundle" / "heat_map.stablehlo").write_bytes(b"other")
+    with pytest.raises(BundleError, match=r"heat_map\.stablehlo is damaged or was modified"):
         read_bundle(tmp_path / "bundle")

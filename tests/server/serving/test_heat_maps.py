@@ -17,7 +17,7 @@ from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_models import Bundle, Engine, read_bundle
 from planespotter_models.engines import explainer
-from planespotter_models.engines.jax import calculating
+from planespotter_models.engines.jax import deserialize
 
 Paint = Callable[..., bytes]
 Serve = Callable[..., Awaitable[Any]]
@@ -94,15 +94,15 @@ async def test_a_function_that_does_not_fit_is_tried_once_and_spares_all_other_a
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server, read = channel.server, read_bundle(explaining_bundle)
-    broken = replace(read, explain=b"nothing that JAX exported")
+    broken = replace(read, heat_map=b"nothing that JAX exported")
     server.service.models.put(read.name, {read.version: server.classifier(broken, loaded[1])})
     tried = []
 
     def load(*given: Any) -> Any:
         tried.append(given)
-        return calculating(*given)
+        return deserialize(*given)
 
-    monkeypatch.setattr(explainer, "calculating", load)
+    monkeypatch.setattr(explainer, "deserialize", load)
     for _ in range(3):
         with pytest.raises(grpc.aio.AioRpcError) as failed:
             await service(channel).Classify(pb.ClassifyRequest(photo=left_red(), options=EXPLAIN))

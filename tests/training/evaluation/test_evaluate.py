@@ -203,8 +203,8 @@ def remembering(tiny_bundle: Path, folder: Path, split: list[dict[str, str]]) ->
     columns = ("photo_id", "source", "file", "registration", "airline", "sha256", "split")
     rows = pd.DataFrame([{name: row.get(name, "") for name in columns} for row in split])
     model = read_bundle(tiny_bundle)
-    trained_on = {**model.trained_on, "seen": remember(rows), "sources": {"labels": {"Boeing": 1}}}
-    write_bundle(dataclasses.replace(model, trained_on=trained_on), folder)
+    training_record = {**model.training, "training_fingerprint": remember(rows), "sources": {"labels": {"Boeing": 1}}}
+    write_bundle(dataclasses.replace(model, training=training_record), folder)
     return folder
 
 
@@ -278,7 +278,7 @@ def test_what_training_left_out_by_name_has_figures_of_its_own(
 ) -> None:
     model = read_bundle(tiny_bundle)
     left_out = {"sources": ["Labels", "not here"], "airlines": ["airline 1"]}
-    write_bundle(dataclasses.replace(model, trained_on={**model.trained_on, "left_out": left_out}), tmp_path / "bundle")
+    write_bundle(dataclasses.replace(model, training={**model.training, "held_out": left_out}), tmp_path / "bundle")
     main_well("evaluate", tmp_path / "bundle", catalog, "--split", "all", "--out", tmp_path / "out")
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())["left_out_of_training"]
     flown = len(range(1, PHOTOS, 3))

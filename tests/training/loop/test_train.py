@@ -265,10 +265,10 @@ def test_export_prepares_8_bits_and_says_what_they_cost(
     assert exporting(str(trained), "--out", str(out), "--int8", "--max-loss", "100") == 0
     assert "In 8 bits, on " in " ".join(capsys.readouterr().err.split())
     made = read_bundle(out)
-    assert made.int8 is not None
-    assert 0 < made.int8.photos <= 256
-    compared = json.loads((out / "bundle.json").read_text())["int8"]["compared"]
-    assert compared == made.int8.compared
+    assert made.int8_calibration is not None
+    assert 0 < made.int8_calibration.photos <= 256
+    compared = json.loads((out / "bundle.json").read_text())["int8_calibration"]["comparison"]
+    assert compared == made.int8_calibration.comparison
     assert set(compared["agreement"]) == set(made.tree.heads)
     photos = np.random.default_rng(0).integers(60, 200, (8, made.height, made.width, 3), np.uint8)
     exact = load_engine(made, (8,), EngineChoice.JAX).run(photos)

@@ -81,7 +81,7 @@ def evaluate(
     catalog.check(catalog_folder, photos)
     with console.status("Looking for photos that look alike"):
         looks = catalog.look_alikes(catalog_folder, photos)
-    photos["split"] = recall(model.trained_on.get("seen"), photos, catalog_folder, looks)
+    photos["split"] = recall(model.training.get("training_fingerprint"), photos, catalog_folder, looks)
     sides = {str(side): int(n) for side, n in photos["split"].value_counts().items()}
     chosen = _choose(photos, catalog_folder, split, sources, airlines)
     photos = chosen[chosen["constructor"] != ""]
@@ -175,7 +175,7 @@ def answer_photos(
 
 def left_out_of_training(evaluation: Evaluation) -> dict[str, Rows]:
     """Return the rows of each source and airline that training left out by name, and of the others; {} if none was."""
-    named = evaluation.bundle.trained_on.get("left_out") or {}
+    named = evaluation.bundle.training.get("held_out") or {}
     photos, others = evaluation.photos, np.ones(len(evaluation.photos), bool)
     groups: dict[str, Rows] = {}
     for column in ("source", "airline"):

@@ -53,13 +53,13 @@ def metrics(evaluation: Evaluation, controls: Mapping[str, Rows]) -> dict[str, A
         "bundle": {
             "name": model.name,
             "version": model.version,
-            "decode": model.calibration.decode.value,
+            "decode": model.calibration.decode_rule.value,
             "thresholds": vars(model.calibration.thresholds),
             "temperatures": dict(model.calibration.temperatures),
-            "precision": model.trained_on.get("precision"),
-            "recipe": model.trained_on.get("recipe"),
-            "settings": model.trained_on.get("settings"),
-            "left_out": model.trained_on.get("left_out"),
+            "precision": model.training.get("target_precision"),
+            "recipe": model.training.get("recipe"),
+            "settings": model.training.get("settings"),
+            "left_out": model.training.get("held_out"),
         },
         "photos": {
             "side": evaluation.split,
@@ -81,7 +81,7 @@ def metrics(evaluation: Evaluation, controls: Mapping[str, Rows]) -> dict[str, A
 
 def by_airline(evaluation: Evaluation) -> dict[str, Rows]:
     """Return the rows of airlines that the bundle was trained on and of others; nothing where one cannot know."""
-    trained_on = (evaluation.bundle.trained_on.get("seen") or {}).get("airlines")
+    trained_on = (evaluation.bundle.training.get("training_fingerprint") or {}).get("airlines")
     if not trained_on:
         return {}
     airlines = evaluation.photos["airline"]

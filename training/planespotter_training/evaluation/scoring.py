@@ -102,7 +102,7 @@ def judge(
     ]
     rows["leaf"] = [leaf_number[one.label] for one in answers]
     for rule in DecodeRule:
-        decoded = decode_prediction(tree, replace(calibration, decode=rule), outputs)
+        decoded = decode_prediction(tree, replace(calibration, decode_rule=rule), outputs)
         rows[f"{rule.value}_leaf"] = [leaf_number[one.label] for one in decoded]
     plain = replace(calibration, temperatures=dict.fromkeys(tree.heads, 1.0))
     rows["uncalibrated_leaf"] = [leaf_number[one.label] for one in decode_prediction(tree, plain, outputs)]

@@ -17,18 +17,18 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from planespotter_models import (
+    Architecture,
     Bundle,
     Calibration,
     EngineChoice,
     LabelTree,
-    Layers,
     Thresholds,
     decode_photo,
     decode_prediction,
     load_engine,
     write_bundle,
 )
-from planespotter_models.weight_quantization import pack, unpack
+from planespotter_models.weight_quantization import dequantize, quantize
 from planespotter_scraping import catalog
 from planespotter_training.data import dataset
 from planespotter_training.data.training_fingerprint import remember
@@ -63,7 +63,7 @@ def export(
     console: Console,
     precision: float = PRECISION,
     *,
-    eight_bits: bool = False,
+    quantize_weights: bool = False,
     bf16: bool = False,
     int8: bool = False,
     calibrate_on: Path | None = None,
@@ -72,8 +72,8 @@ def export(
     """Write the latest checkpoint of the run in `run_folder` as a bundle to `out`, and return it.
 
     Temperatures and thresholds are chosen on the validation photos, so that `precision` of the answers given at a level
-    are right; the metrics are of the test photos. With `eight_bits`, kernels are stored in 8 bits, and all of this is
-    of the network that they make.
+    are right; the metrics are of the test photos. With `quantize_weights`, kernels are stored as int8, and all of
+    this is of the network that they make.
 
     With `bf16`, convolutions compute in bfloat16 on a GPU, and as before on a CPU, where all figures are measured; what
     that changes in the answers is measured too.
@@ -91,7 +91,7 @@ def export(
     fold_norms(network)
     network.control = None  # it is there to be compared with, and never served
     function, exact = as_function(network)
-    weights = unpack(pack(exact)) if eight_bits else exact
+    weights = dequantize(quantize(exact)) if quantize_weights else exact
     rounded = in_bfloat16(network) if bf16 else function
     splits = dataset.reopen(run_folder / "dataset")
     with console.status("Calibrating on the validation photos"):
@@ -106,15 +106,15 @@ def export(
         test = dataset.load(splits["test"], tree, recipe, described.sources)
         outputs = predict(step, test)
         metrics = measure(tree, calibration, outputs, test.labels, test.sources) if len(test) else []
-        cost: dict[str, Any] = {"eight_bits": {}, "bf16": {}}
-        if eight_bits and len(test):
+        cost: dict[str, Any] = {"weight_quantization": {}, "bfloat16": {}}
+        if quantize_weights and len(test):
             before = predict(partial(jax.jit(function), exact), test)
-            cost["eight_bits"] = cost_of_rounding(tree, before, outputs)
-            said = f"With weights in 8 bits, of {len(test):,} test photos: {describe_cost(cost['eight_bits'])}."
+            cost["weight_quantization"] = cost_of_rounding(tree, before, outputs)
+            said = f"With weights quantized to int8, of {len(test):,} test photos: {describe_cost(cost['weight_quantization'])}."
             console.print(said, soft_wrap=True, highlight=False)
         if bf16 and len(test):
-            cost["bf16"] = cost_of_rounding(tree, outputs, predict(partial(jax.jit(rounded), weights), test))
-            said = f"With convolutions in bfloat16, of {len(test):,} test photos: {describe_cost(cost['bf16'])}."
+            cost["bfloat16"] = cost_of_rounding(tree, outputs, predict(partial(jax.jit(rounded), weights), test))
+            said = f"With convolutions in bfloat16, of {len(test):,} test photos: {describe_cost(cost['bfloat16'])}."
             console.print(said, soft_wrap=True, highlight=False)
     made = Bundle(
         name=name,
@@ -124,7 +124,7 @@ def export(
         width=recipe.width,
         calibration=calibration,
         metrics=tuple(metrics),
-        trained_on={
+        training={
             "recipe": described.recipe_name,
             "settings": asdict(recipe),
             "steps": steps,
@@ -132,26 +132,26 @@ def export(
             "sources": described.sources,
             "notes": described.notes,
             "start": described.start,
-            "left_out": described.left_out,
+            "held_out": described.left_out,
             **cost,
-            "control": _control(run_folder),
-            "precision": precision,
-            "seen": remember(pd.read_csv(run_folder / "split.csv", dtype=str, keep_default_na=False)),
+            "baseline": _control(run_folder),
+            "target_precision": precision,
+            "training_fingerprint": remember(pd.read_csv(run_folder / "split.csv", dtype=str, keep_default_na=False)),
         },
         jax_version=jax.__version__,
         network=serialise(by_platform(function, rounded) if bf16 else function, weights, recipe.height, recipe.width),
         weights=weights,
-        layers=Layers(recipe.pooling, recipe.mirror),
-        explain=serialise_heat(network, tree, weights, recipe.height, recipe.width),
+        architecture=Architecture(recipe.pooling, recipe.mirror),
+        heat_map=serialise_heat(network, tree, weights, recipe.height, recipe.width),
     )
     if int8:
         held_out, exact_outputs = (test, outputs) if len(test) else (validation, predict(step, validation))
         with console.status("Choosing the ranges of 8 bits, and comparing"):
             made = _in_8_bits(made, validation, held_out, exact_outputs, calibrate_on)
-        assert made.int8 is not None
-        console.print(describe(made.int8.compared), soft_wrap=True, highlight=False)
-        check_loss(made.int8.compared, max_loss)
-    write_bundle(made, out, eight_bits=eight_bits)
+        assert made.int8_calibration is not None
+        console.print(describe(made.int8_calibration.comparison), soft_wrap=True, highlight=False)
+        check_loss(made.int8_calibration.comparison, max_loss)
+    write_bundle(made, out, quantize_weights=quantize_weights)
     return made
 
 
@@ -188,7 +188,7 @@ def _in_8_bits(
             lambda index: decode_photo((catalog_folder / files[index]).read_bytes(), made.height, made.width),
             len(files),
         )
-    made = replace(made, int8=ranges)
+    made = replace(made, int8_calibration=ranges)
     engines = [load_engine(made, (BATCH,), engine) for engine in (EngineChoice.OPENVINO_FLOAT32, EngineChoice.OPENVINO)]
     built, rounded = (predict(engine.run, held_out) for engine in engines)
     apart = max(float(np.abs(np.exp(built[head]) - np.exp(exact[head])).max()) for head in exact)
@@ -198,7 +198,7 @@ def _in_8_bits(
             "not the same network. Export it without --int8, and report this, please."
         )
     compared = compare(made.tree, made.calibration, exact, rounded, held_out.labels, held_out.sources)
-    return replace(made, int8=replace(ranges, compared=compared))
+    return replace(made, int8_calibration=replace(ranges, comparison=compared))
 
 
 def cost_of_rounding(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planespotter_models import Bundle, Calibration, Int8, Label, LabelTree
+from planespotter_models import Bundle, Calibration, Int8Calibration, Label, LabelTree
 from planespotter_training.errors import TrainingError
 from planespotter_training.evaluation.confidence_intervals import resamples
 from planespotter_training.evaluation.scoring import judge
@@ -29,20 +29,22 @@ MAX_LOSS = 0.5
 ACCURACIES = ("constructor", "type")
 
 
-def choose_ranges(bundle: Bundle, photos: Callable[[int], NDArray[np.uint8]], count: int) -> Int8:
+def choose_ranges(bundle: Bundle, photos: Callable[[int], NDArray[np.uint8]], count: int) -> Int8Calibration:
     """Return the ranges for the network of `bundle`, chosen on `photos(index)` [height, width, 3] of `count` photos.
 
     Raises TrainingError where OpenVINO is not installed or no photo was given.
     """
     check_installed()
-    from planespotter_models.engines.openvino_graph import build, convolutions
+    from planespotter_models.engines.openvino_graph import build_graph, convolution_names
     from planespotter_models.engines.openvino_import import openvino as ov
 
     if not count:
         raise TrainingError("There are no photos to choose the ranges of 8 bits on. Name a catalog with --calibrate.")
-    assert bundle.layers is not None, "export says how the layers follow each other"
-    names = convolutions(bundle.weights)[:-1]  # what comes out of the last one stays as it is
-    network = build(bundle.layers, bundle.weights, list(bundle.tree.heads), bundle.height, bundle.width, show=names)
+    assert bundle.architecture is not None, "export says how the layers follow each other"
+    names = convolution_names(bundle.weights)[:-1]  # what comes out of the last one stays as it is
+    network = build_graph(
+        bundle.architecture, bundle.weights, list(bundle.tree.heads), bundle.height, bundle.width, extra_outputs=names
+    )
     compiled = ov.Core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     random = np.random.default_rng(0)
     chosen = random.permutation(count)[:PHOTOS]
@@ -55,7 +57,7 @@ def choose_ranges(bundle: Bundle, photos: Callable[[int], NDArray[np.uint8]], co
             largest[name] = max(largest[name], float(values.max()))
             seen[name].append(random.choice(values, min(VALUES, values.size), replace=False))
     ranges = {name: _range(np.concatenate(seen[name]), largest[name]) for name in names}
-    return Int8(ranges, len(chosen))
+    return Int8Calibration(ranges, len(chosen))
 
 
 def _range(values: NDArray[np.float32], largest: float) -> float:

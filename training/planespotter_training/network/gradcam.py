@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from planespotter_models import CONSTRUCTOR_HEAD, Bundle, Engine, LabelTree
-from planespotter_models.engines.explainer import Explainer
+from planespotter_models.engines.explainer import HeatMapExplainer
 from planespotter_models.preprocess import PADDING
 from planespotter_training.evaluation.scoring import number
 from planespotter_training.network.model import Classifier
@@ -34,9 +34,9 @@ def heat(
 
     The first is float [n, rows, columns] from 0 to 1, the second "grad-cam" or "occlusion".
     """
-    if model.explain is None:
+    if model.heat_map is None:
         return _occlusion(model, engine, photos, leaves), "occlusion"
-    explainer, labels = Explainer(model), model.tree.all_leaves
+    explainer, labels = HeatMapExplainer(model), model.tree.all_leaves
     heats = [explainer.run(photo, labels[leaf]) for photo, leaf in zip(photos, leaves, strict=True)]
     return np.stack(heats) / 255, "grad-cam"
 

@@ -4,7 +4,8 @@ import math
 import re
 from dataclasses import dataclass, fields
 
-POOLINGS = ("average", "average+max", "flatten")
+from planespotter_models.architecture import POOLINGS
+
 OPTIMISERS = ("adamw", "rmsprop")
 SCHEDULES = ("cosine", "constant")
 FILLS = ("mean", "nearest")

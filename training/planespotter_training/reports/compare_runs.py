@@ -220,11 +220,11 @@ def _read_bundle(folder: Path, name: str) -> Side:
     overall = {metric.name: metric for metric in model.metrics if not metric.source}
     return Side(
         name,
-        model.trained_on.get("settings") or {},
+        model.training.get("settings") or {},
         {
-            "recipe": str(model.trained_on.get("recipe") or ""),
+            "recipe": str(model.training.get("recipe") or ""),
             "bundle": f"{model.name} {model.version}",
-            "left out of training": _names(model.trained_on.get("left_out")),
+            "left out of training": _names(model.training.get("held_out")),
             "test photos": f"{max((metric.photos for metric in overall.values()), default=0):,}",
         },
         {figure: overall[figure].value if figure in overall else None for figure in FIGURES},

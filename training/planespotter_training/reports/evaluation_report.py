@@ -80,7 +80,7 @@ def render(evaluation: Evaluation, content: Mapping[str, Any]) -> str:
 
 def _training(evaluation: Evaluation) -> dict[str, Any]:
     """Return what the bundle says of its training; what an older one does not say is empty."""
-    said = evaluation.bundle.trained_on
+    said = evaluation.bundle.training
     names = ("recipe", "steps", "start", "sources", "notes", "control")
     sides = said["photos"] if isinstance(said.get("photos"), dict) else {}
     return {name: said.get(name) for name in names} | {"sides": sides}
@@ -223,7 +223,7 @@ def _class(name: str, true: NDArray[np.bool_], said: NDArray[np.bool_]) -> dict[
 def _airlines(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Return accuracies by airline, of those with the most photos; with how often each was trained on, if known."""
     photos, rows, nodes = evaluation.photos, evaluation.rows, evaluation.nodes
-    trained_on = (evaluation.bundle.trained_on.get("seen") or {}).get("airlines")
+    trained_on = (evaluation.bundle.training.get("training_fingerprint") or {}).get("airlines")
     made = []
     for name, n in photos["airline"][photos["airline"] != ""].value_counts().head(20).items():
         part = rows[(photos["airline"] == name).to_numpy()]
