@@ -110,7 +110,8 @@ def export(
         if quantize_weights and len(test):
             before = predict(partial(jax.jit(function), exact), test)
             cost["weight_quantization"] = cost_of_rounding(tree, before, outputs)
-            said = f"With weights quantized to int8, of {len(test):,} test photos: {describe_cost(cost['weight_quantization'])}."
+            loss = describe_cost(cost["weight_quantization"])
+            said = f"With weights quantized to int8, of {len(test):,} test photos: {loss}."
             console.print(said, soft_wrap=True, highlight=False)
         if bf16 and len(test):
             cost["bfloat16"] = cost_of_rounding(tree, outputs, predict(partial(jax.jit(rounded), weights), test))
