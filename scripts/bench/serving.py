@@ -35,7 +35,7 @@ WINDOW = 32
 SLOW = 100
 DEADLINE, MOST_SECONDS = 60.0, 120.0
 # Small, so that a queue is full within seconds of too much load. The largest number of callers just has room.
-QUEUE_PHOTOS = 256
+MAX_IN_FLIGHT = 256
 
 
 class ServedError(Exception):
@@ -112,7 +112,7 @@ def measure(model_folder: Path, photo_folder: Path) -> dict[str, Any]:
 
         return run
 
-    server = local_server(photo_folder / "server.log", model_folder, "--queue-photos", str(QUEUE_PHOTOS))
+    server = local_server(photo_folder / "server.log", model_folder, "--max-in-flight-photos", str(MAX_IN_FLIGHT))
     with server as (address, pid), Crew(address, whole) as crew, Crew(address, small) as crew_of_small:
         works: dict[str, Callable[[], Figures]] = {
             **{f"network by {size}": lambda s=size: alone(network(s)) for size in BATCHES},  # type: ignore[misc]
@@ -135,7 +135,7 @@ def measure(model_folder: Path, photo_folder: Path) -> dict[str, Any]:
         batch_seconds = BATCHES[-1] / figures[f"network by {BATCHES[-1]}"]["rate"]
         below = Load(rate=0.7 * peak, seconds=2 * SECONDS)
         # First the queue fills.
-        beyond = Load(rate=2 * peak, seconds=2 * SECONDS, warm_up=1 + QUEUE_PHOTOS / peak)
+        beyond = Load(rate=2 * peak, seconds=2 * SECONDS, warm_up=1 + MAX_IN_FLIGHT / peak)
         rates = {"at_70_percent": crew.run(below).as_json(), "at_200_percent": crew.run(beyond).as_json()}
     return {
         "engine": engine.description,

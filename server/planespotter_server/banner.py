@@ -36,9 +36,10 @@ def screen(
         ),
         (
             "at a time",
-            f"{settings.queue_photos:,} photos, {_bytes(settings.queue_bytes)}, {settings.queue_seconds:g} s of work; "
-            f"{settings.max_streams:,} streams of "
-            f"{settings.stream_window:,} photos; {settings.max_client_calls:,} calls per client",
+            f"{settings.max_in_flight_photos:,} photos, {_bytes(settings.max_in_flight_bytes)}, "
+            f"{settings.max_queue_wait:g} s of queueing; {settings.max_streams:,} streams of "
+            f"{settings.max_in_flight_per_stream:,} photos; "
+            f"{settings.max_concurrent_calls_per_client:,} calls per client",
         ),
         ("stop", f"Ctrl-C or SIGTERM; photos in work have {settings.grace_seconds:g} s to finish"),
     ]
@@ -51,8 +52,8 @@ def screen(
         rows.append(("metrics", f"http://{metrics_address}/metrics"))
     for name, text in rows:
         lines += _row(name, text)
-    if settings.models is not None:
-        lines += _row("new ones", f"looked for in {settings.models} every {settings.poll_seconds:g} s")
+    if settings.model_repository is not None:
+        lines += _row("new ones", f"looked for in {settings.model_repository} every {settings.poll_seconds:g} s")
     return "\n".join([*lines, ""])
 
 

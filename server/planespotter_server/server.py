@@ -18,7 +18,7 @@ from grpc_reflection.v1alpha import reflection
 import planespotter_models
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
-from planespotter_models import Bundle, Engine, load_engine, read_bundle
+from planespotter_models import Bundle, Engine, EngineChoice, EngineMode, load_engine, read_bundle
 from planespotter_server.auth.authentication import Clients
 from planespotter_server.auth.tls import credentials
 from planespotter_server.auth.tokens import Tokens
@@ -79,9 +79,9 @@ class Server:
             self._tracing = tracing.Tracing(settings.otlp_endpoint)
         self._outermost = Outermost(
             Clients(None if settings.tokens is None else Tokens(settings.tokens)),
-            Admission(settings.max_streams, settings.max_client_calls),
+            Admission(settings.max_streams, settings.max_concurrent_calls_per_client),
             self.metrics,
-            log_calls=settings.log_calls,
+            access_log=settings.access_log,
             tracing=self._tracing,
         )
         self._server = grpc.aio.server(
@@ -206,13 +206,13 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> int:
     """
     signals = _listen_to_signals()
     first = asyncio.ensure_future(signals.get())
-    if settings.model is not None and settings.models is not None:
+    if settings.model is not None and settings.model_repository is not None:
         raise ServerError(
-            "Name what to serve once: either one bundle (--model BUNDLE) or a folder of them by name and version "
-            "(--models FOLDER)."
+            "Both --model and --model-repository are set. Choose one: --model serves a single bundle, "
+            "--model-repository a folder of them."
         )
-    if settings.model is None and settings.models is None:
-        settings = settings.model_copy(update={"models": planespotter_models.FOLDER})
+    if settings.model is None and settings.model_repository is None:
+        settings = settings.model_copy(update={"model_repository": planespotter_models.FOLDER})
     bundle = None if settings.model is None else read_bundle(settings.model)
     server = Server(settings)
     try:
@@ -220,7 +220,12 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> int:
     except BaseException:
         await server.stop()
         raise
-    log.info("warming_up", model=str(settings.model or settings.models), batch_sizes=settings.batch_sizes, port=port)
+    log.info(
+        "warming_up",
+        model=str(settings.model or settings.model_repository),
+        batch_sizes=settings.batch_sizes,
+        port=port,
+    )
     warming = asyncio.ensure_future(_load(server, settings, bundle))
     await asyncio.wait([warming, first], return_when=asyncio.FIRST_COMPLETED)
     if not warming.done():
@@ -274,19 +279,19 @@ async def _load(server: Server, settings: Settings, bundle: Bundle | None) -> Li
             load_engine,
             bundle,
             settings.batch_sizes,
-            settings.engine,
-            settings.engine_mode,
+            EngineChoice(settings.engine),
+            EngineMode(settings.engine_mode),
             settings.engine_threads,
             settings.engine_cache,
         )
-        classifier = server.classifier(bundle, engine, settings.batches_in_flight or engine.in_flight)
+        classifier = server.classifier(bundle, engine, settings.max_batches_in_flight or engine.in_flight)
         await asyncio.get_running_loop().run_in_executor(loading, classifier.rehearse)
         return classifier
 
     models = server.service.models
     library = None
-    if settings.models is not None:
-        library = Library(settings.models, models, load, settings.versions_per_model)
+    if settings.model_repository is not None:
+        library = Library(settings.model_repository, models, load, settings.max_versions_per_model)
         await library.start()
     elif bundle is not None:
         models.put(bundle.name, {bundle.version: await prepare(bundle)})

@@ -42,7 +42,12 @@ async def server_process(tiny_bundle: Path) -> AsyncIterator[Callable[[int], Awa
 @pytest.fixture(scope="session")
 def address(tiny_bundle: Path) -> Iterator[str]:
     """A server of the tiny bundle with small limits, as a process of its own."""
-    limits = {"max_photo_bytes": 100_000, "max_batch_photos": 5, "max_message_bytes": 120_000, "stream_window": 4}
+    limits = {
+        "max_photo_bytes": 100_000,
+        "max_batch_photos": 5,
+        "max_message_bytes": 120_000,
+        "max_in_flight_per_stream": 4,
+    }
     with serving(tiny_bundle, batch_sizes="1,4", **limits) as (found, _):
         yield found
 

@@ -27,7 +27,7 @@ async def test_one_model(loaded: tuple[Bundle, Engine]) -> None:
 
 async def test_many_models_still_fit_on_a_screen(loaded: tuple[Bundle, Engine]) -> None:
     names = [f"a rather long name of a model, number {number}" for number in range(30)]
-    text = await shown(loaded, names, names[1], Settings(models=Path("bundles")))
+    text = await shown(loaded, names, names[1], Settings(model_repository=Path("bundles")))
     lines = text.splitlines()
     assert lines[0] == "Serving 30 models on 127.0.0.1:50051"
     assert f"{names[1]} 1, the default" in " ".join(text.split())

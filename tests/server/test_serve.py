@@ -243,7 +243,16 @@ def test_new_versions_take_over_under_load_and_broken_ones_do_not(
     folder: Callable[..., Path], tmp_path: Path, paint: Callable[..., bytes]
 ) -> None:
     folder("1")
-    flags = ["--models", str(tmp_path / "models"), "--poll-seconds", "0.1", "--port", "0", "--batch-sizes", "1,4"]
+    flags = [
+        "--model-repository",
+        str(tmp_path / "models"),
+        "--poll-seconds",
+        "0.1",
+        "--port",
+        "0",
+        "--batch-sizes",
+        "1,4",
+    ]
     with subprocess.Popen([*SERVE, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
         assert started.stdout is not None
         address = started.stdout.readline().split()[-1]
@@ -330,7 +339,7 @@ main(sys.argv[2:])
 def test_a_device_that_fails_ends_the_process_with_a_code_of_its_own(
     tiny_bundle: Path, paint: Callable[..., bytes], how: str
 ) -> None:
-    flags = ["--model", str(tiny_bundle), "--port", "0", "--batch-sizes", "4", "--device-timeout-seconds", "5"]
+    flags = ["--model", str(tiny_bundle), "--port", "0", "--batch-sizes", "4", "--inference-timeout", "5"]
     command = [sys.executable, "-c", BREAKING, how, "serve", *flags]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
         assert started.stdout is not None
@@ -392,15 +401,15 @@ def test_a_host_that_is_none_of_this_machine_gets_a_sentence(tiny_bundle: Path, 
 
 
 def test_a_wrong_setting_gets_a_sentence(tiny_bundle: Path) -> None:
-    said = refused("--model", str(tiny_bundle), exit_code=2, PLANESPOTTER_STREAM_WINDOW="none")
-    assert "PLANESPOTTER_STREAM_WINDOW" in said
+    said = refused("--model", str(tiny_bundle), exit_code=2, PLANESPOTTER_MAX_IN_FLIGHT_PER_STREAM="none")
+    assert "PLANESPOTTER_MAX_IN_FLIGHT_PER_STREAM" in said
 
 
 @pytest.mark.parametrize(
     ("named", "sentence"),
     [
-        ({"model": "tiny", "models": "empty"}, "Name what to serve once"),
-        ({"models": "empty"}, "There is no model to serve in"),
+        ({"model": "tiny", "model_repository": "empty"}, "Both --model and --model-repository are set"),
+        ({"model_repository": "empty"}, "There is no model to serve in"),
         ({"model": "tiny", "default_model": "large"}, "default_model names 'large', but what can be served is 'tiny'"),
     ],
 )
@@ -441,7 +450,7 @@ async def test_it_has_decoded_and_answered_before_it_says_that_it_serves(
 
 def test_the_command_reads_a_file_of_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "serve.toml"
-    config.write_text("stream_windo = 3\n")
+    config.write_text("max_stream = 3\n")
     with pytest.raises(SystemExit):
         main(["serve", "--config", str(config)])
-    assert "Did you mean stream_window?" in capsys.readouterr().err
+    assert "Did you mean max_streams?" in capsys.readouterr().err

@@ -1,21 +1,33 @@
-"""Settings: flags before the environment before the defaults; nonsense gets a sentence."""
+"""Settings: declared once; options have precedence over environment, file and defaults; invalid ones are rejected."""
 
-import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+import typer.main
+from scripts.generate_settings_table import PAGE, updated
 
-from planespotter_client.commands.main import main
-from planespotter_server import cli
-from planespotter_server.settings import MIB, ServerError, Settings, load_settings
+from planespotter_client.commands.main import build_app, main
+from planespotter_models import EngineChoice, EngineMode
+from planespotter_server.settings import (
+    MIB,
+    ServerError,
+    Settings,
+    default_text,
+    load_settings,
+    option_of,
+    value_type,
+)
 
 
-def test_flags_come_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_have_precedence_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLANESPOTTER_PORT", "1234")
-    monkeypatch.setenv("PLANESPOTTER_STREAM_WINDOW", "7")
+    monkeypatch.setenv("PLANESPOTTER_MAX_IN_FLIGHT_PER_STREAM", "7")
     settings = load_settings(port=99, host=None)
-    assert (settings.port, settings.stream_window, settings.host) == (99, 7, "127.0.0.1")
+    assert (settings.port, settings.max_in_flight_per_stream, settings.host) == (99, 7, "127.0.0.1")
 
 
 @pytest.mark.parametrize("sizes", ["1,2,16", "1, 2, 16"])
@@ -26,16 +38,23 @@ def test_batch_sizes_are_separated_by_commas(sizes: str, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("port", 70_000), ("batch_sizes", "1,x"), ("batch_sizes", "0"), ("stream_window", 0), ("max_photo_bytes", 2**40)],
+    [
+        ("port", 70_000),
+        ("batch_sizes", "1,x"),
+        ("batch_sizes", "0"),
+        ("max_in_flight_per_stream", 0),
+        ("max_photo_bytes", 2**40),
+        ("engine", "tpu"),
+    ],
 )
-def test_nonsense_is_refused_by_name(name: str, value: object) -> None:
-    with pytest.raises(ServerError, match=f"--{name.replace('_', '-')}"):
+def test_error_for_an_invalid_value_names_the_option(name: str, value: object) -> None:
+    with pytest.raises(ServerError, match=f"^{name} is invalid: .*--{name.replace('_', '-')}"):
         load_settings(None, **{name: value})
 
 
-def test_a_message_must_hold_the_largest_photo() -> None:
+def test_max_message_bytes_must_fit_the_largest_photo() -> None:
     with pytest.raises(
-        ServerError, match=r"--max-message-bytes.*cannot be 10: it must hold the largest photo.*16778240"
+        ServerError, match=r"max_message_bytes is invalid: 10, the minimum is 16778240: .*--max-message-bytes"
     ):
         load_settings(max_message_bytes=10)
     with pytest.raises(ServerError, match="--max-message-bytes"):
@@ -43,50 +62,48 @@ def test_a_message_must_hold_the_largest_photo() -> None:
     assert load_settings(max_message_bytes=2024, max_photo_bytes=1000).max_message_bytes == 2024
 
 
-def test_flags_come_before_the_environment_and_that_before_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_environment_has_precedence_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tmp_path / "serve.toml"
-    config.write_text('port = 1\nstream_window = 2\nqueue_photos = 3\nbatch_sizes = [4, 2]\nmodel = "bundles/small"\n')
-    monkeypatch.setenv("PLANESPOTTER_STREAM_WINDOW", "20")
+    config.write_text(
+        "port = 1\nmax_in_flight_per_stream = 2\nmax_in_flight_photos = 3\nbatch_sizes = [4, 2]\n"
+        'model = "bundles/small"\n'
+    )
+    monkeypatch.setenv("PLANESPOTTER_MAX_IN_FLIGHT_PER_STREAM", "20")
     monkeypatch.setenv("PLANESPOTTER_PORT", "10")
     settings = load_settings(config, port=100)
-    assert (settings.port, settings.stream_window, settings.queue_photos) == (100, 20, 3)
+    assert (settings.port, settings.max_in_flight_per_stream, settings.max_in_flight_photos) == (100, 20, 3)
     assert settings.batch_sizes == (2, 4)
     assert settings.model == tmp_path / "bundles" / "small", "relative to the file"
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"),
+    ("content", "message"),
     [
-        (
-            "stream_windo = 3",
-            r"has the line stream_windo, which is no setting of the server\. Did you mean stream_window",
-        ),
-        ("[server]\nport = 3", r"has the line server, which is no setting of the server\."),
+        ("max_stream = 3", r"Unknown key in the settings file .*\.toml: max_stream\. Did you mean max_streams\?"),
+        ("[server]\nport = 3", r"Unknown key in the settings file .*\.toml: server\."),
         ("port = ", "cannot be read as TOML"),
-        ("port = 'x'", r"setting port \(flag --port, variable PLANESPOTTER_PORT, port in .*toml\) cannot be 'x'"),
+        ("port = 'x'", r"port is invalid: 'x', .*--port, PLANESPOTTER_PORT, or port in .*toml"),
     ],
 )
-def test_nonsense_in_the_file_is_refused_by_name(tmp_path: Path, content: str, sentence: str) -> None:
+def test_error_for_the_file_names_the_key(tmp_path: Path, content: str, message: str) -> None:
     config = tmp_path / "serve.toml"
     config.write_text(content)
-    with pytest.raises(ServerError, match=sentence):
+    with pytest.raises(ServerError, match=message):
         load_settings(config)
 
 
-def test_a_file_that_is_not_there_gets_a_sentence(tmp_path: Path) -> None:
+def test_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ServerError, match=r"none\.toml cannot be read as TOML: No such file"):
         load_settings(tmp_path / "none.toml")
 
 
-def test_unknown_variables_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_environment_variables_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLANESPOTTER_MAX_DELY_MS", "3")
-    with pytest.raises(ServerError, match=r"PLANESPOTTER_MAX_DELY_MS, .* Did you mean PLANESPOTTER_MAX_DELAY_MS"):
+    with pytest.raises(ServerError, match=r"PLANESPOTTER_MAX_DELY_MS\. Did you mean PLANESPOTTER_MAX_DELAY_MS"):
         load_settings()
 
 
-def test_variables_of_others_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_of_kubernetes_and_of_other_packages_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "CHROMIUM": "/usr/bin/chromium",
         "TOKEN": "the client's",
@@ -104,41 +121,87 @@ def test_variables_of_others_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> 
     assert load_settings().port == 50051
 
 
-def test_every_setting_has_a_flag_whose_help_gives_its_default() -> None:
-    parameters = inspect.signature(cli.serve).parameters
-    assert set(parameters) == {"config", *Settings.model_fields}
+def serve_options() -> dict[str, Any]:
+    [command] = [
+        command
+        for name, command in typer.main.get_command(build_app()).commands.items()  # type: ignore[attr-defined]
+        if name == "serve"
+    ]
+    return {parameter.name: parameter for parameter in command.params}
+
+
+def test_every_setting_is_an_option_whose_help_shows_its_default() -> None:
+    options = serve_options()
+    assert set(options) == {"config", *Settings.model_fields}
     for name, field in Settings.model_fields.items():
-        found = re.search(r"\(default: (.*)\)", parameters[name].annotation.__metadata__[0].help)
-        if found is None:
+        option = options[name]
+        assert f"--{name.replace('_', '-')}" in option.opts
+        assert option.help.startswith(option_of(field).help)
+        shown = re.search(r"\(default: (.*)\)", option.help)
+        if shown is None:
             assert field.default is None
-            continue
-        said = found[1].partition(":")[0]
-        if said in ("one per core", "the first by name"):
-            continue
-        if said == "no":
-            assert field.default is False
+        elif option_of(field).default is not None:
+            assert shown[1] == option_of(field).default
+        elif value_type(field) is bool:
+            assert shown[1] == ("yes" if field.default else "no")
+            assert f"--no-{name.replace('_', '-')}" in option.secondary_opts
         elif name == "batch_sizes":
-            assert said == ",".join(map(str, field.default))
-        elif said.endswith(" MiB"):
-            assert int(said.removesuffix(" MiB")) * MIB == field.default
+            assert shown[1] == ",".join(map(str, field.default))
+        elif shown[1].endswith(" MiB"):
+            assert int(shown[1].removesuffix(" MiB")) * MIB == field.default
         else:
-            assert said == str(field.default) or float(said) == field.default
+            assert shown[1] == str(field.default) or float(shown[1]) == field.default
+
+
+def test_sizes_and_durations_name_their_unit() -> None:
+    for name, field in Settings.model_fields.items():
+        option = option_of(field)
+        unit = {"<bytes>": "in bytes", "<seconds>": "in seconds", "<ms>": "in milliseconds"}.get(option.metavar or "")
+        assert unit is None or unit in option.help, name
+        assert unit is not None or not name.endswith(("_bytes", "_seconds", "_ms", "_wait", "_timeout")), name
+
+
+def test_engines_are_those_of_the_models() -> None:
+    assert get_args(Settings.model_fields["engine"].annotation) == tuple(EngineChoice)
+    assert get_args(Settings.model_fields["engine_mode"].annotation) == tuple(EngineMode)
+
+
+def test_default_of_every_setting_is_valid() -> None:
+    settings = load_settings()
+    for name, field in Settings.model_fields.items():
+        assert name == "decode_threads" or getattr(settings, name) == field.default
+        assert default_text(field) or field.default is None
+
+
+def test_table_in_the_docs_is_generated_from_the_settings() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert page == updated(page), "run: python -m scripts.generate_settings_table"
+
+
+def test_help_imports_neither_numpy_nor_an_engine() -> None:
+    code = (
+        "import sys\nfrom planespotter_client.commands.main import main\n"
+        "try:\n    main(['serve', '--help'])\nexcept SystemExit:\n    pass\n"
+        "print([name for name in ('jax', 'numpy', 'openvino') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize(
-    ("flag", "words"),
+    ("option", "message"),
     [
-        ("--max-delay-ms=-1", "The setting max_delay_ms"),
-        ("--batch-sizes=many", "The setting batch_sizes"),
+        ("--max-delay-ms=-1", "max_delay_ms is invalid"),
+        ("--batch-sizes=many", "batch_sizes is invalid"),
         ("--no-such-flag", "no-such-flag"),
         ("--config=nowhere.toml", "The settings file nowhere.toml cannot be read"),
     ],
 )
-def test_a_setting_that_cannot_be_is_wrong_usage_whoever_finds_it(
-    flag: str, words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_invalid_setting_is_wrong_usage(
+    option: str, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("signal.signal", lambda *_: None)
     with pytest.raises(SystemExit) as ended:
-        main(["serve", flag])
+        main(["serve", option])
     assert ended.value.code == 2
-    assert words in capsys.readouterr().err
+    assert message in capsys.readouterr().err

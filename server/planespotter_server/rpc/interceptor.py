@@ -48,13 +48,13 @@ class Outermost(grpc.aio.ServerInterceptor):
         admission: Admission,
         metrics: Metrics,
         *,
-        log_calls: bool = False,
+        access_log: bool = False,
         tracing: "Tracing | None" = None,
     ) -> None:
         self._clients = clients
         self._admission = admission
         self._metrics = metrics
-        self._log_calls = log_calls
+        self._access_log = access_log
         self._tracing = tracing
         self._onlookers: set[asyncio.Task[Any]] = set()
 
@@ -178,7 +178,7 @@ class Outermost(grpc.aio.ServerInterceptor):
             if counted:
                 ours = method.startswith(OURS)
                 self._metrics.called(call.rpc if ours else "other", code.name)
-                if self._log_calls:
+                if self._access_log:
                     seconds = round(time.perf_counter() - started, 6)
                     log.info(
                         "call",

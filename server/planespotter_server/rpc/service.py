@@ -56,7 +56,10 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
         self.ready = False
         self.models = Models(settings.default_model)
         self.room = Room(
-            settings.queue_photos, settings.queue_bytes, settings.queue_seconds, at_once=settings.max_batch_photos
+            settings.max_in_flight_photos,
+            settings.max_in_flight_bytes,
+            settings.max_queue_wait,
+            at_once=settings.max_batch_photos,
         )
         self._settings = settings
         self._metrics = metrics
@@ -137,7 +140,7 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
             going_away=lambda count: pb.StreamClassifyResponse(going_away=pb.GoingAway(read_count=count)),
             abandon=lambda taken: taken.abandon(),
         )
-        window = Window(self._settings.stream_window, self._settings.stream_window_bytes)
+        window = Window(self._settings.max_in_flight_per_stream, self._settings.max_in_flight_per_stream_bytes)
         await answer_stream(parts, window, self._stream_readers)
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:  # noqa: N802
@@ -202,12 +205,11 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
 
     def _choose(self, options: pb.ClassifyOptions) -> Classifier:
         """Return the model that shall answer. Raises RequestRejected, such as MODEL_NOT_FOUND."""
-        if not 0 <= options.alternatives <= self._settings.max_alternatives:
+        if not 0 <= options.alternatives <= self._settings.max_top_k:
             raise RequestRejected(
                 "TOP_K_OUT_OF_RANGE",
-                f"alternatives is {options.alternatives}, but must lie between 0 and "
-                f"{self._settings.max_alternatives}.",
-                metadata={"alternatives": options.alternatives, "limit": self._settings.max_alternatives},
+                f"alternatives is {options.alternatives}, but must lie between 0 and {self._settings.max_top_k}.",
+                metadata={"alternatives": options.alternatives, "limit": self._settings.max_top_k},
                 field="options.alternatives",
             )
         chosen = self.models.find(options.model_name, options.model_version)

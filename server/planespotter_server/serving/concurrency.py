@@ -13,9 +13,9 @@ RETRY_AFTER_SECONDS = 1.0
 class Admission:
     """Counts the calls that are open."""
 
-    def __init__(self, max_streams: int, max_client_calls: int) -> None:
+    def __init__(self, max_streams: int, max_concurrent_calls_per_client: int) -> None:
         self._max_streams = max_streams
-        self._max_client_calls = max_client_calls
+        self._max_client_calls = max_concurrent_calls_per_client
         self._calls: Counter[str] = Counter()
         self._streams = 0
 

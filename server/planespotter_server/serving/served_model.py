@@ -91,8 +91,8 @@ class Classifier:
             engine.batch_sizes[-1],
             settings.max_delay_ms / 1000,
             max_in_flight=max_in_flight,
-            max_failures=settings.device_failures,
-            timeout=settings.device_timeout_seconds,
+            max_failures=settings.max_consecutive_failures,
+            timeout=settings.inference_timeout,
             on_broken=on_broken,
             watcher=watcher,
         )

@@ -161,7 +161,18 @@ def test_a_server_that_dies_leaves_what_was_written_and_a_count_of_what_is_missi
     tiny_bundle: Path, folder: Path
 ) -> None:
     server = subprocess.Popen(
-        [*PLANESPOTTER, "serve", "--model", tiny_bundle, "--port", "0", "--stream-window", "2", "--batch-sizes", "1"],
+        [
+            *PLANESPOTTER,
+            "serve",
+            "--model",
+            tiny_bundle,
+            "--port",
+            "0",
+            "--max-in-flight-per-stream",
+            "2",
+            "--batch-sizes",
+            "1",
+        ],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -225,7 +236,7 @@ def test_help_shows_the_defaults_and_lets_paragraphs_flow(
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 200)
     for command, words in {
-        "serve": ["(default: 50051)", "(default: 64)", "(default: 127.0.0.1)", "a second one stops at once."],
+        "serve": ["(default: 50051)", "(default: 64)", "(default: 127.0.0.1)", "A second signal stops immediately."],
         "classify": ["else table on a terminal, else csv)", "Each photo that fails is named on stderr as it"],
         "demo": [],
     }.items():

@@ -170,7 +170,7 @@ async def test_a_token_has_its_own_limits(serve: Serve, tokens: Path, paint: Pai
 
 async def test_a_client_is_told_the_limits_of_its_own_token(serve: Serve, tokens: Path) -> None:
     narrow, plain = add_token(tokens, "narrow", max_calls=3, photos_per_second=2.5), add_token(tokens, "plain")
-    channel = await serve(tokens=tokens, max_client_calls=9)
+    channel = await serve(tokens=tokens, max_concurrent_calls_per_client=9)
     told = [
         (await service(channel).GetModel(pb.GetModelRequest(), **bearing(token))).limits for token in (narrow, plain)
     ]

@@ -214,7 +214,7 @@ async def test_the_id_of_a_call_comes_back_with_its_answer(serve: Serve) -> None
 
 async def test_a_bug_has_the_id_of_its_call_in_the_error_and_in_the_log(serve: Serve, paint: Paint, logs: Any) -> None:
     configure_logs()
-    channel = await serve(engine=Broken(), log_calls=True)
+    channel = await serve(engine=Broken(), access_log=True)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await service(channel).Classify(pb.ClassifyRequest(photo=paint("747")), **named("my-call"))
     status = rpc_status.from_call(caught.value)  # type: ignore[arg-type]
@@ -261,7 +261,7 @@ async def test_a_log_that_cannot_be_written_to_changes_no_answer(
 ) -> None:
     monkeypatch.setattr("sys.stderr", Closed())
     configure_logs()
-    channel = await serve(engine=Broken(), log_calls=True)
+    channel = await serve(engine=Broken(), access_log=True)
     await service(channel).GetModel(pb.GetModelRequest())
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await service(channel).Classify(pb.ClassifyRequest(photo=paint("747")))

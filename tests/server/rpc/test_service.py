@@ -166,7 +166,7 @@ async def test_a_batch_is_answered_in_request_order(serve: Serve, paint: Paint) 
 async def test_every_photo_of_a_stream_gets_its_own_answer(serve: Serve, paint: Paint) -> None:
     names = ["737-800", "A320neo", "A320-200", "737 MAX 8"] * 25
     requests = [pb.StreamClassifyRequest(photo_id=f"{i} {name}", photo=paint(name)) for i, name in enumerate(names)]
-    answers = await stream(await serve(stream_window=7), requests)
+    answers = await stream(await serve(max_in_flight_per_stream=7), requests)
     assert {photo_id: answer.classification.model.name for photo_id, answer in answers.items()} == {
         request.photo_id: name for request, name in zip(requests, names, strict=True)
     }
@@ -211,16 +211,20 @@ async def test_an_answer_comes_while_the_stream_is_still_open(serve: Serve, pain
 
 
 async def test_the_model_describes_itself_and_its_limits(serve: Serve) -> None:
-    set_to: dict[str, float] = {
-        "max_photo_pixels": 5,
-        "stream_window": 9,
-        "stream_window_bytes": 2**33,
-        "max_streams": 7,
+    limits: dict[str, tuple[str, float]] = {
+        "max_photo_pixels": ("max_photo_pixels", 5),
+        "max_in_flight_per_stream": ("stream_window", 9),
+        "max_in_flight_per_stream_bytes": ("stream_window_bytes", 2**33),
+        "max_streams": ("max_streams", 7),
+        "max_in_flight_photos": ("queue_photos", 6),
+        "max_in_flight_bytes": ("queue_bytes", 2**34),
+        "max_queue_wait": ("queue_seconds", 2.5),
+        "max_concurrent_calls_per_client": ("max_client_calls", 8),
+        "max_batch_photos": ("max_batch_photos", 4),
     }
-    set_to |= {"queue_photos": 6, "queue_bytes": 2**34, "queue_seconds": 2.5}
-    set_to |= {"max_client_calls": 8, "max_batch_photos": 4}
-    answer = await service(await serve(**set_to)).GetModel(pb.GetModelRequest())
-    assert {name: getattr(answer.limits, name) for name in set_to} == set_to
+    settings = {setting: value for setting, (_, value) in limits.items()}
+    answer = await service(await serve(**settings)).GetModel(pb.GetModelRequest())
+    assert {name: getattr(answer.limits, name) for name, _ in limits.values()} == dict(limits.values())
     assert answer.model.is_default
     assert (answer.model.name, answer.model.version) == ("tiny", "1")
     assert [constructor.name for constructor in answer.model.constructors] == ["Airbus", "Boeing"]
@@ -412,7 +416,7 @@ async def test_a_method_that_health_only_names_is_no_bug(
 
 
 async def test_no_exception_text_leaves_the_server(serve: Serve, paint: Paint) -> None:
-    channel = await serve(engine=Broken(), device_failures=100)
+    channel = await serve(engine=Broken(), max_consecutive_failures=100)
     status = await status_of(service(channel).Classify(pb.ClassifyRequest(photo=paint("747"))))
     batch = await service(channel).BatchClassify(pb.BatchClassifyRequest(photos=[paint("747")] * 2))
     streamed = await stream(channel, [pb.StreamClassifyRequest(photo_id=str(i), photo=paint("747")) for i in range(3)])
@@ -440,7 +444,7 @@ async def test_the_log_of_a_bug_holds_no_photo(
     serve: Serve, paint: Paint, capsys: pytest.CaptureFixture[str], restored_logs: None
 ) -> None:
     configure_logs()
-    channel = await serve(engine=Broken(), device_failures=100)
+    channel = await serve(engine=Broken(), max_consecutive_failures=100)
     await failure(service(channel).Classify(pb.ClassifyRequest(photo=paint("747"))))
     [line] = capsys.readouterr().err.splitlines()
     logged = json.loads(line)
@@ -452,7 +456,7 @@ async def test_the_log_of_a_bug_holds_no_photo(
 async def test_a_full_queue_refuses_single_calls_and_says_when_to_return(
     serve: Serve, paint: Paint, held_up: HeldUp, until: Until
 ) -> None:
-    channel = await serve(engine=held_up, queue_photos=2)
+    channel = await serve(engine=held_up, max_in_flight_photos=2)
     request = pb.ClassifyRequest(photo=paint("747"))
     accepted = [asyncio.ensure_future(_classify(channel, request)) for _ in range(2)]
     await until(lambda: arrived(channel) == 2)
@@ -464,7 +468,7 @@ async def test_a_full_queue_refuses_single_calls_and_says_when_to_return(
 
 
 async def test_a_full_queue_makes_streams_wait_and_loses_nothing(serve: Serve, paint: Paint) -> None:
-    channel = await serve(queue_photos=4, stream_window=32)
+    channel = await serve(max_in_flight_photos=4, max_in_flight_per_stream=32)
     requests = [pb.StreamClassifyRequest(photo_id=str(i), photo=paint("747")) for i in range(60)]
     for answers in await asyncio.gather(stream(channel, requests), stream(channel, requests)):
         assert {answer.classification.family.name for answer in answers.values()} == {"747"}
@@ -495,7 +499,7 @@ async def test_the_device_works_for_nobody_whose_deadline_passed_or_who_left(
 async def test_a_bulk_stream_does_not_starve_a_single_call(
     serve: Serve, paint: Paint, held_up: HeldUp, until: Until
 ) -> None:
-    channel = await serve(engine=held_up, stream_window=64)
+    channel = await serve(engine=held_up, max_in_flight_per_stream=64)
     bulk = [service(channel).StreamClassify() for _ in range(2)]
     for call in bulk:
         for number in range(60):
@@ -526,7 +530,7 @@ async def test_one_stream_too_many_is_refused_and_single_calls_go_on(serve: Serv
 async def test_one_client_can_have_only_so_many_calls_open(
     serve: Serve, paint: Paint, held_up: HeldUp, until: Until
 ) -> None:
-    channel = await serve(engine=held_up, max_client_calls=2)
+    channel = await serve(engine=held_up, max_concurrent_calls_per_client=2)
     request = pb.ClassifyRequest(photo=paint("747"))
     accepted = [asyncio.ensure_future(_classify(channel, request)) for _ in range(2)]
     await until(lambda: arrived(channel) == 2)
@@ -540,7 +544,7 @@ async def test_one_client_can_have_only_so_many_calls_open(
 async def test_a_full_queue_refuses_without_looking_at_the_photo(
     serve: Serve, paint: Paint, held_up: HeldUp, monkeypatch: pytest.MonkeyPatch, until: Until
 ) -> None:
-    channel = await serve(engine=held_up, queue_photos=1)
+    channel = await serve(engine=held_up, max_in_flight_photos=1)
     accepted = asyncio.ensure_future(_classify(channel, pb.ClassifyRequest(photo=paint("747"))))
     await until(lambda: held_up.waits)
     monkeypatch.setattr(served_model, "decode_photo", lambda *_: pytest.fail("it was decoded"))
@@ -551,7 +555,7 @@ async def test_a_full_queue_refuses_without_looking_at_the_photo(
 
 
 async def test_a_device_that_only_fails_ends_the_service(serve: Serve, paint: Paint) -> None:
-    channel = await serve(engine=Broken(), device_failures=2)
+    channel = await serve(engine=Broken(), max_consecutive_failures=2)
     request = pb.ClassifyRequest(photo=paint("747"))
     codes = [(await status_of(service(channel).Classify(request))).code for _ in range(3)]
     assert codes == [code_pb2.INTERNAL, code_pb2.INTERNAL, code_pb2.UNAVAILABLE]

@@ -7,7 +7,7 @@ from planespotter_server.serving.concurrency import Admission, client_of
 
 
 def test_a_client_with_too_many_calls_is_refused_and_others_are_not() -> None:
-    admission = Admission(max_streams=9, max_client_calls=2)
+    admission = Admission(max_streams=9, max_concurrent_calls_per_client=2)
     with admission.admit("a", stream=False), admission.admit("a", stream=True):
         with (
             pytest.raises(RequestRejected, match="2 calls open; the limit is 2") as refused,
@@ -24,7 +24,7 @@ def test_a_client_with_too_many_calls_is_refused_and_others_are_not() -> None:
 
 
 def test_too_many_streams_are_refused_and_single_calls_are_not() -> None:
-    admission = Admission(max_streams=1, max_client_calls=9)
+    admission = Admission(max_streams=1, max_concurrent_calls_per_client=9)
     with admission.admit("a", stream=True):
         with pytest.raises(RequestRejected, match="1 streams open") as refused, admission.admit("b", stream=True):
             pass
@@ -36,7 +36,7 @@ def test_too_many_streams_are_refused_and_single_calls_are_not() -> None:
 
 
 def test_a_call_that_fails_is_counted_no_longer() -> None:
-    admission = Admission(max_streams=1, max_client_calls=1)
+    admission = Admission(max_streams=1, max_concurrent_calls_per_client=1)
     with pytest.raises(LookupError), admission.admit("a", stream=True):
         raise LookupError
     with admission.admit("a", stream=True):
