@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.tasks import start
 
 from planespotter_server.rejections import RequestRejected
 from planespotter_server.serving.batcher import Batcher
@@ -34,9 +35,12 @@ class Device:
         return [item for batch in self.batches for item in batch]
 
 
-async def let_things_settle() -> None:
-    for _ in range(5):
-        await asyncio.sleep(0)
+async def start_on_device(batcher: Batcher[int, int], item: int, caller: str) -> list[asyncio.Task[int]]:
+    """Submit `item`, and return once the device has taken it."""
+    taken = asyncio.Event()
+    tasks = await start(batcher.submit(item, caller, on_taken=taken.set))
+    await taken.wait()
+    return tasks
 
 
 async def test_one_item_is_answered_at_once() -> None:
@@ -49,8 +53,7 @@ async def test_what_gathers_while_the_device_runs_is_one_batch() -> None:
     device = Device()
     batcher = Batcher(device.run, max_batch=4)
     device.open.clear()
-    tasks = [asyncio.create_task(batcher.submit(n, "me")) for n in range(7)]
-    await let_things_settle()
+    tasks = await start(*(batcher.submit(n, "me") for n in range(7)))
     device.open.set()
     assert await asyncio.gather(*tasks) == [0, 2, 4, 6, 8, 10, 12]
     assert [len(batch) for batch in device.batches] == [4, 3]
@@ -61,11 +64,9 @@ async def test_callers_take_turns() -> None:
     device = Device()
     batcher = Batcher(device.run, max_batch=2)
     device.open.clear()
-    first = asyncio.create_task(batcher.submit(0, "warm"))
-    await let_things_settle()
-    bulk = [asyncio.create_task(batcher.submit(n, "bulk")) for n in range(1, 7)]
-    single = asyncio.create_task(batcher.submit(100, "single"))
-    await let_things_settle()
+    [first] = await start_on_device(batcher, 0, "warm")
+    bulk = await start(*(batcher.submit(n, "bulk") for n in range(1, 7)))
+    [single] = await start(batcher.submit(100, "single"))
     device.open.set()
     await asyncio.gather(first, *bulk, single)
     assert device.batches[1] == [1, 100]
@@ -76,11 +77,8 @@ async def test_the_device_never_sees_an_item_whose_caller_left() -> None:
     device = Device()
     batcher = Batcher(device.run, max_batch=1)
     device.open.clear()
-    running = asyncio.create_task(batcher.submit(1, "a"))
-    await let_things_settle()
-    leaver = asyncio.create_task(batcher.submit(2, "b"))
-    stayer = asyncio.create_task(batcher.submit(3, "c"))
-    await let_things_settle()
+    [running] = await start_on_device(batcher, 1, "a")
+    leaver, stayer = await start(batcher.submit(2, "b"), batcher.submit(3, "c"))
     leaver.cancel()
     device.open.set()
     assert list(await asyncio.gather(running, stayer)) == [2, 6]
@@ -102,8 +100,7 @@ async def test_the_device_never_sees_an_item_for_which_it_never_was_quick_enough
     device = Device()
     batcher = Batcher(device.run, max_batch=1)
     device.open.clear()
-    first = asyncio.create_task(batcher.submit(1, "me"))
-    await let_things_settle()
+    [first] = await start_on_device(batcher, 1, "me")
     asyncio.get_running_loop().call_later(0.2, device.open.set)
     await first  # which took 0.2 s at least
     with pytest.raises(RequestRejected, match="too late for an answer") as refused:
@@ -117,8 +114,7 @@ async def test_a_bad_item_fails_alone() -> None:
     device = Device(bad=[2])
     batcher = Batcher(device.run, max_batch=8)
     device.open.clear()
-    tasks = [asyncio.create_task(batcher.submit(n, "me")) for n in range(4)]
-    await let_things_settle()
+    tasks = await start(*(batcher.submit(n, "me") for n in range(4)))
     device.open.set()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [int, int, ValueError, int]
@@ -144,8 +140,8 @@ async def test_closing_refuses_what_waits_and_what_comes() -> None:
     device = Device()
     batcher = Batcher(device.run, max_batch=1)
     device.open.clear()
-    tasks = [asyncio.create_task(batcher.submit(n, "me")) for n in range(3)]
-    await let_things_settle()
+    tasks = await start_on_device(batcher, 0, "me")
+    tasks += await start(*(batcher.submit(n, "me") for n in (1, 2)))
     await batcher.close()
     device.open.set()
     outcomes = await asyncio.gather(*tasks, batcher.submit(4, "me"), return_exceptions=True)
@@ -184,16 +180,15 @@ async def test_a_second_batch_goes_along_only_if_it_is_full() -> None:
     device = Device()
     batcher = Batcher(device.run, max_batch=2, max_in_flight=2)
     device.open.clear()
-    tasks = [asyncio.create_task(batcher.submit(1, "me"))]
-    await let_things_settle()
-    tasks.append(asyncio.create_task(batcher.submit(2, "me")))
-    await let_things_settle()
+    tasks = await start_on_device(batcher, 1, "me")
+    tasks += await start(batcher.submit(2, "me"))
     assert batcher.counters.batches == 1, "it may still grow while the device is busy"
-    tasks += [asyncio.create_task(batcher.submit(n, "me")) for n in (3, 4)]
-    await let_things_settle()
+    tasks += await start_on_device(batcher, 3, "me")
+    tasks += await start(batcher.submit(4, "me"))
     assert batcher.counters.batches == 2
     device.open.set()
     assert await asyncio.gather(*tasks) == [2, 4, 6, 8]
+    assert sorted(device.batches) == [[1], [2, 3], [4]]
     await batcher.close()
 
 
@@ -233,7 +228,7 @@ async def test_a_device_that_never_returns_is_given_up() -> None:
     await batcher.close()
 
 
-# A step: who submits how many items, what comes of each of them, and how long the world goes on before the next step.
+# A step: who submits how many items, what comes of each of them, and what is awaited before the next step.
 # "leaves" is given up by its caller at once, "leaves later" at some time, perhaps when the device has it; "soon" has a
 # deadline that passes at some time.
 FATES = ["good", "good", "good", "good", "bad", "overdue", "leaves", "leaves later", "soon"]
@@ -241,7 +236,7 @@ STEPS = st.lists(
     st.tuples(
         st.integers(0, 3),
         st.lists(st.sampled_from(FATES), min_size=1, max_size=6),
-        st.sampled_from([0, 0, 1, 5]),
+        st.sampled_from(["nothing", "nothing", "submitted", "answered"]),
     ),
     min_size=1,
     max_size=12,
@@ -256,29 +251,38 @@ STEPS = st.lists(
     max_in_flight=st.integers(1, 3),
 )
 def test_every_item_gets_exactly_its_own_outcome(
-    steps: list[tuple[int, list[str], int]], max_batch: int, max_delay: float, max_in_flight: int
+    steps: list[tuple[int, list[str], str]], max_batch: int, max_delay: float, max_in_flight: int
 ) -> None:
+    async def submit(
+        batcher: Batcher[int, int], item: int, caller: int, deadline: float | None, submitted: asyncio.Event
+    ) -> int:
+        submitted.set()
+        return await batcher.submit(item, caller, deadline)
+
     async def scenario() -> None:
         fates = [fate for _, items, _ in steps for fate in items]
         device = Device(bad=[number for number, fate in enumerate(fates) if fate == "bad"])
         batcher = Batcher(device.run, max_batch, max_delay, max_in_flight=max_in_flight, max_failures=10**6)
         loop = asyncio.get_running_loop()
         tasks: list[asyncio.Task[int]] = []
-        for caller, items, pause in steps:
+        for caller, items, awaited in steps:
+            submitted = asyncio.Event()
             for fate in items:
                 deadline = {"overdue": loop.time() - 1, "soon": loop.time() + 0.0005}.get(fate)
-                task = asyncio.create_task(batcher.submit(len(tasks), caller, deadline))
+                task = asyncio.create_task(submit(batcher, len(tasks), caller, deadline, submitted))
                 tasks.append(task)
                 if fate == "leaves":
                     loop.call_soon(task.cancel)
                 elif fate == "leaves later":
                     loop.call_later(0.0005, task.cancel)
-            for _ in range(pause):
-                await asyncio.sleep(0)
+            if awaited == "submitted":
+                await submitted.wait()
+            elif awaited == "answered":
+                await asyncio.wait([task for task in tasks if not task.done()], return_when=asyncio.FIRST_COMPLETED)
         async with asyncio.timeout(60):
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-            while batcher._in_flight:  # noqa: ASYNC110  (with items whose callers have left)
-                await asyncio.sleep(0)
+            while batcher._in_flight:  # with items whose callers have left
+                await asyncio.wait(batcher._in_flight)
         await batcher.close()
 
         for number, (fate, outcome) in enumerate(zip(fates, outcomes, strict=True)):
