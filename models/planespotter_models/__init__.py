@@ -1,4 +1,4 @@
-"""Model bundles: the format between training and serving, and everything that both must do alike.
+"""Model bundles: the format between training and serving, and the code that both share.
 
 Training evaluates exactly what the server serves: the same file format, preprocessing, label tree, engines and decoding
 of predictions. Importing this package loads NumPy and Pillow only; JAX or OpenVINO is loaded with the first engine.

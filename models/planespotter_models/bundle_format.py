@@ -251,9 +251,10 @@ def _read_description(folder: Path) -> dict[str, Any]:
             f"{path} cannot be read as JSON ({error}). Copy the bundle again, or export it again."
         ) from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
-        found = description.get("format") if isinstance(description, dict) else None
+        version = description.get("format") if isinstance(description, dict) else None
         raise BundleError(
-            f"{path} has format {found!r}; this version of planespotter reads format {FORMAT}. Export the bundle again."
+            f"{path} has format {version!r}; this version of planespotter reads format {FORMAT}. "
+            "Export the bundle again."
         )
     content = {key: value for key, value in description.items() if key != "sha256"}
     _verify_hash(path, _sha256(_canonical(content)), description.get("sha256"))

@@ -1,7 +1,7 @@
-"""The label tree: constructor → family → model, and where a label lies in it.
+"""Label tree (taxonomy): constructor → family → model, and the heads and classes of the network that follow from it.
 
-A leaf is the deepest node of its branch: a model, or a family whose models the network does not tell apart, or (if none
-of its families does) a constructor. Every constructor has one head, with one class for each of its leaves.
+A leaf is the deepest node of its branch: a model, a family whose models the network does not tell apart, or a
+constructor without families. Every constructor has one head, with one class per leaf.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ CONSTRUCTOR_HEAD = "constructor"
 
 
 class Label(NamedTuple):
-    """A node of the tree by its path; "" from the level on at which nothing is known or told apart."""
+    """A node of the tree by its path; "" at each level below the node."""
 
     constructor: str = ""
     family: str = ""
@@ -22,21 +22,28 @@ class Label(NamedTuple):
 
 @dataclass(frozen=True)
 class LabelTree:
-    """Constructors, their families and models, in the order of the classes of the network's heads.
+    """Constructors, families and models, in the order of the classes of the network's heads.
 
-    `branches` maps constructor → family → models; a family without models is a leaf.
+    Attributes:
+        branches: Constructor → family → models. A family without models is a leaf.
+
+    Raises:
+        ValueError: The tree is empty, a name is empty or occurs twice below its parent, or a constructor has the
+            reserved name of the first head.
     """
 
     branches: Mapping[str, Mapping[str, Sequence[str]]]
 
     def __post_init__(self) -> None:
         if not self.branches:
-            raise ValueError("A label tree needs at least one constructor.")
+            raise ValueError("The label tree is empty. Add at least one constructor.")
         if CONSTRUCTOR_HEAD in self.branches:
-            raise ValueError(f"{CONSTRUCTOR_HEAD!r} is the name of the first head; no constructor can be called that.")
+            raise ValueError(f"The constructor name {CONSTRUCTOR_HEAD!r} is reserved for the first head. Rename it.")
         paths = list(self._nodes())
         if len(set(paths)) != len(paths) or any("" in path for path in paths):
-            raise ValueError("Every name in a label tree must be there once, and none may be empty.")
+            raise ValueError(
+                "A name in the label tree is empty or occurs twice below its parent. Make the names unique."
+            )
 
     def _nodes(self) -> Iterator[tuple[str, ...]]:
         for constructor, families in self.branches.items():
@@ -48,12 +55,12 @@ class LabelTree:
 
     @cached_property
     def constructors(self) -> tuple[str, ...]:
-        """The constructors, in the order of the classes of the constructor head."""
+        """Constructors, in the order of the classes of the constructor head."""
         return tuple(self.branches)
 
     @cached_property
     def leaves(self) -> Mapping[str, tuple[Label, ...]]:
-        """For each constructor its leaves, in the order of the classes of its head; never empty."""
+        """Leaves by constructor, in the order of the classes of its head; at least one."""
         return {
             constructor: tuple(
                 Label(constructor, family, model) for family, models in families.items() for model in (models or [""])
@@ -64,17 +71,17 @@ class LabelTree:
 
     @cached_property
     def all_leaves(self) -> tuple[Label, ...]:
-        """The leaves of all constructors, one constructor after another."""
+        """Leaves of all constructors, one constructor after another."""
         return tuple(leaf for leaves in self.leaves.values() for leaf in leaves)
 
     @cached_property
     def heads(self) -> Mapping[str, int]:
-        """The heads of the network and how many classes each has: the constructor head, then one per constructor."""
+        """Number of classes by head of the network: the constructor head, then one head per constructor."""
         sizes = {constructor: len(leaves) for constructor, leaves in self.leaves.items()}
         return {CONSTRUCTOR_HEAD: len(self.constructors), **sizes}
 
     def clip(self, label: Label) -> Label:
-        """Return the deepest node of the tree on the path of `label`: `Label()` if its constructor is not there."""
+        """Return the deepest node of the tree on the path of `label`; `Label()` if the tree lacks its constructor."""
         families = self.branches.get(label.constructor)
         if families is None:
             return Label()
@@ -85,9 +92,9 @@ class LabelTree:
         return label
 
     def leaves_below(self, label: Label) -> tuple[int, ...]:
-        """Return which classes of the head of `label.constructor` lie at or below the node `label`."""
+        """Return the classes, of the head of `label.constructor`, at or below the node `label`."""
         return tuple(
             index
             for index, leaf in enumerate(self.leaves[label.constructor])
-            if all(not mine or mine == theirs for mine, theirs in zip(label, leaf, strict=True))
+            if all(not name or name == leaf_name for name, leaf_name in zip(label, leaf, strict=True))
         )

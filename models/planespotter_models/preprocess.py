@@ -1,4 +1,4 @@
-"""Turn the bytes of a photo into the pixels that the network takes: one function for training and for serving."""
+"""Preprocessing: decode an image file to the pixels that the network takes, the same way in training and serving."""
 
 import io
 
@@ -11,11 +11,11 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 DEFAULT_MAX_PIXELS = 40_000_000
 
-# The mean colour of ImageNet, on which the trunk of the network was centred: what is filled with it says nothing.
 PADDING = (124, 117, 104)
+"""RGB mean of ImageNet, on which the trunk is centered: padding in this color is close to zero for the network."""
 
-# What brings a photo upright, by its EXIF orientation; other values mean nothing.
-TURNS: dict[object, Image.Transpose] = {
+# What makes a photo upright, by EXIF orientation. Value 1 is upright already; others are invalid.
+TRANSPOSE_BY_ORIENTATION: dict[object, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -24,11 +24,16 @@ TURNS: dict[object, Image.Transpose] = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-LYING = {TURNS[orientation] for orientation in (5, 6, 7, 8)}  # these swap width and height
+SWAP_AXES = {TRANSPOSE_BY_ORIENTATION[orientation] for orientation in (5, 6, 7, 8)}  # width becomes height
 
 
 class PhotoError(Exception):
-    """A photo that cannot be classified: a sentence, a fixed reason, and the figures in `metadata`."""
+    """A photo cannot be decoded.
+
+    Attributes:
+        reason: A constant of the API: PHOTO_EMPTY, PHOTO_FORMAT_UNSUPPORTED, PHOTO_TOO_LARGE or PHOTO_UNDECODABLE.
+        metadata: The sizes in the message, as text, by name.
+    """
 
     def __init__(self, reason: str, message: str, **metadata: object) -> None:
         super().__init__(message)
@@ -37,18 +42,29 @@ class PhotoError(Exception):
 
 
 def decode_photo(data: bytes, height: int, width: int, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.uint8]:
-    """Decode a JPEG, PNG or WebP file to uint8 RGB of shape [height, width, 3].
+    """Decode a JPEG, PNG or WebP file to the input of the network.
 
-    The photo is turned upright by its EXIF orientation, scaled to fit and centred on a mean-coloured ground, so that
-    the proportions of the aircraft stay as they are. Raises PhotoError with the reason PHOTO_EMPTY,
-    PHOTO_FORMAT_UNSUPPORTED, PHOTO_UNDECODABLE or, before any pixel is decoded, PHOTO_TOO_LARGE.
+    The photo is made upright by its EXIF orientation, scaled to fit, and centered on a background in the mean color:
+    the aspect ratio of the aircraft does not change.
+
+    Args:
+        data: Content of the file.
+        height: Height of the output in pixels.
+        width: Width of the output in pixels.
+        max_pixels: Limit on the number of pixels of the photo, checked before any is decoded.
+
+    Returns:
+        uint8 RGB [height, width, 3].
+
+    Raises:
+        PhotoError: PHOTO_EMPTY, PHOTO_FORMAT_UNSUPPORTED, PHOTO_TOO_LARGE or PHOTO_UNDECODABLE.
     """
     image = _open(data)
     if image.width * image.height > max_pixels:
         raise PhotoError(
             "PHOTO_TOO_LARGE",
             f"The photo has {image.width} x {image.height} = {image.width * image.height:,} pixels; the limit is "
-            f"{max_pixels:,}. Scale it down: {width} x {height} is all that the network looks at.",
+            f"{max_pixels:,}. Scale it down: the network sees only {width} x {height}.",
             width=image.width,
             height=image.height,
             pixels=image.width * image.height,
@@ -56,16 +72,14 @@ def decode_photo(data: bytes, height: int, width: int, max_pixels: int = DEFAULT
         )
     try:
         return _fit(image, height, width)
-    except (
-        Exception
-    ) as error:  # Pillow raises many kinds for damaged files: OSError, ValueError, SyntaxError, zlib.error...
+    except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, zlib.error... for damaged files
         raise _undecodable(len(data)) from error
 
 
 def _open(data: bytes) -> ImageFile.ImageFile:
-    """Read the header. The classes are called directly, as Image.open would hide the size of a huge photo."""
+    """Read the header only. `Image.open` would raise for a huge photo before its size is known."""
     if not data:
-        raise PhotoError("PHOTO_EMPTY", "The photo is empty: 0 bytes. Send the bytes of a JPEG, PNG or WebP file.")
+        raise PhotoError("PHOTO_EMPTY", "The photo is empty: 0 bytes. Send the content of a JPEG, PNG or WebP file.")
     try:
         if data.startswith(b"\xff\xd8\xff"):
             return JpegImageFile(io.BytesIO(data))
@@ -77,8 +91,8 @@ def _open(data: bytes) -> ImageFile.ImageFile:
         raise _undecodable(len(data)) from error
     raise PhotoError(
         "PHOTO_FORMAT_UNSUPPORTED",
-        f"The {len(data):,} bytes are no JPEG, PNG or WebP file: they begin with {data[:8].hex(' ')}. "
-        "Convert the photo to one of these formats.",
+        f"The photo's format is not supported: its {len(data):,} bytes begin with {data[:8].hex(' ')}. "
+        "Convert it to JPEG, PNG or WebP.",
         bytes=len(data),
     )
 
@@ -86,31 +100,31 @@ def _open(data: bytes) -> ImageFile.ImageFile:
 def _undecodable(size: int) -> PhotoError:
     return PhotoError(
         "PHOTO_UNDECODABLE",
-        f"The photo is damaged or cut short: its {size:,} bytes begin like a photo but cannot be decoded. "
+        f"The photo is damaged or truncated: its {size:,} bytes have a valid header but cannot be decoded. "
         "Send it again.",
         bytes=size,
     )
 
 
 def _fit(image: ImageFile.ImageFile, height: int, width: int) -> NDArray[np.uint8]:
-    turn = TURNS.get(_orientation(image))
-    lies_on_its_side = turn in LYING
-    upright = image.size[::-1] if lies_on_its_side else image.size
+    transpose = TRANSPOSE_BY_ORIENTATION.get(_orientation(image))
+    swapped = transpose in SWAP_AXES
+    upright = image.size[::-1] if swapped else image.size
     scale = min(width / upright[0], height / upright[1])
     fitted = (max(1, round(upright[0] * scale)), max(1, round(upright[1] * scale)))
-    # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size: far quicker. Twice the size asked for keeps it sharp.
+    # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size, which is much faster. Twice the target size keeps it sharp.
     draft = (2 * fitted[0], 2 * fitted[1])
-    image.draft("RGB", draft[::-1] if lies_on_its_side else draft)
+    image.draft("RGB", draft[::-1] if swapped else draft)
     rgb = _to_rgb(image)
-    if turn is not None:
-        rgb = rgb.transpose(turn)
+    if transpose is not None:
+        rgb = rgb.transpose(transpose)
     canvas = Image.new("RGB", (width, height), PADDING)
     canvas.paste(rgb.resize(fitted, Image.Resampling.BILINEAR), ((width - fitted[0]) // 2, (height - fitted[1]) // 2))
     return np.asarray(canvas)
 
 
 def _orientation(image: ImageFile.ImageFile) -> object:
-    """Return what the EXIF block says of how the camera was held; 1, upright, where it is damaged: the photo is not."""
+    """Return the EXIF orientation; 1 (upright) if the EXIF block is damaged, which does not make the photo invalid."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # as above
@@ -118,11 +132,11 @@ def _orientation(image: ImageFile.ImageFile) -> object:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits a pixel: Pillow would cut off all that is brighter than 255
+    if image.mode.startswith("I"):  # 16-bit grayscale: Pillow would clip values above 255
         image = Image.fromarray((np.asarray(image, np.uint32) >> 8).astype(np.uint8))
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
-        ground = Image.new("RGBA", rgba.size, (*PADDING, 255))
-        ground.alpha_composite(rgba)
-        image = ground
-    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
+        background = Image.new("RGBA", rgba.size, (*PADDING, 255))
+        background.alpha_composite(rgba)
+        image = background
+    return image if image.mode == "RGB" else image.convert("RGB")  # convert() copies

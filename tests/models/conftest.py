@@ -1,4 +1,4 @@
-"""JAX is strict in these tests."""
+"""Fixtures: strict JAX settings and compilation caching for all tests of models."""
 
 from tests.jax_fixtures import compile_once, compile_quickly, strict_jax
 

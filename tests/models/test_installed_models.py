@@ -1,4 +1,4 @@
-"""The networks that are installed with planespotter: whole, small, described, and served unless told otherwise."""
+"""Installed models: complete, small, documented by a model card, and served by default."""
 
 import csv
 import io
@@ -16,24 +16,24 @@ BUNDLES = sorted(path.parent for path in planespotter_models.FOLDER.glob("*/*/bu
 PLANESPOTTER = [sys.executable, "-m", "planespotter_client.commands.main"]
 
 
-def test_there_is_one() -> None:
+def test_a_model_is_installed() -> None:
     assert BUNDLES
 
 
 @pytest.mark.parametrize("folder", BUNDLES, ids=lambda folder: f"{folder.parent.name} {folder.name}")
-def test_it_is_whole_small_and_described(folder: Path) -> None:
-    made = read_bundle(folder)  # checks the hashes
-    assert (made.name, made.version) == (folder.parent.name, folder.name)
+def test_installed_model_is_complete_small_and_documented(folder: Path) -> None:
+    bundle = read_bundle(folder)  # verifies the hashes
+    assert (bundle.name, bundle.version) == (folder.parent.name, folder.name)
     assert sum(file.stat().st_size for file in folder.iterdir()) <= 16_000_000
     card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
-    assert card.startswith(f"# {made.name} {made.version}\n")
-    for source in made.training["sources"]:
+    assert card.startswith(f"# {bundle.name} {bundle.version}\n")
+    for source in bundle.training["sources"]:
         assert f"`{source}`" in card
-    [accuracy] = [m.value for m in made.metrics if (m.source, m.name) == ("", "constructor_accuracy")]
+    [accuracy] = [m.value for m in bundle.metrics if (m.source, m.name) == ("", "constructor_accuracy")]
     assert f"{accuracy:.1%}".replace("%", " %") in card
 
 
-def test_a_photo_is_classified_right_after_installation(paint: Callable[..., bytes], tmp_path: Path) -> None:
+def test_photo_is_classified_right_after_installation(paint: Callable[..., bytes], tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(paint("737-800"))
     photo, folder = str(tmp_path / "photo.jpg"), str(BUNDLES[-1])
     command = [*PLANESPOTTER, "classify", photo, "--model", folder, "--format", "csv"]
@@ -43,7 +43,7 @@ def test_a_photo_is_classified_right_after_installation(paint: Callable[..., byt
     assert row["constructor"] in ("Airbus", "Boeing")
 
 
-def test_a_server_that_is_told_nothing_serves_them() -> None:
+def test_server_without_options_serves_the_installed_models() -> None:
     with subprocess.Popen([*PLANESPOTTER, "serve", "--port", "0"], stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         ready = server.stdout.readline()

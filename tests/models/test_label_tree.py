@@ -1,4 +1,4 @@
-"""The label tree: which nodes there are, and where a label lies."""
+"""Label tree: leaves, heads, clipping a label to the tree, and invalid trees."""
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,7 @@ trees = st.dictionaries(
 ).map(LabelTree)
 
 
-def test_a_leaf_is_a_model_or_a_family_or_a_constructor_without_anything_below() -> None:
+def test_leaf_is_a_node_without_children_at_any_level() -> None:
     assert TREE.leaves == {
         "Airbus": (
             Label("Airbus", "A320", "A320-200"),
@@ -26,7 +26,7 @@ def test_a_leaf_is_a_model_or_a_family_or_a_constructor_without_anything_below()
     }
 
 
-def test_there_is_one_head_for_the_constructor_and_one_for_each_constructor() -> None:
+def test_tree_has_a_constructor_head_and_one_head_per_constructor() -> None:
     assert TREE.heads == {"constructor": 3, "Airbus": 3, "Boeing": 1, "ATR": 1}
 
 
@@ -41,30 +41,30 @@ def test_there_is_one_head_for_the_constructor_and_one_for_each_constructor() ->
         (Label(), Label()),
     ],
 )
-def test_a_label_is_clipped_to_the_deepest_node_that_the_tree_has(label: Label, node: Label) -> None:
+def test_label_is_clipped_to_the_deepest_node_in_the_tree(label: Label, node: Label) -> None:
     assert TREE.clip(label) == node
 
 
 @pytest.mark.parametrize("branches", [{}, {"constructor": {}}, {"": {}}, {"A": {"": []}}, {"A": {"x": ["m", "m"]}}])
-def test_a_tree_with_a_missing_doubled_or_reserved_name_is_refused(branches: dict[str, dict[str, list[str]]]) -> None:
-    with pytest.raises(ValueError, match=r"label tree|called that"):
+def test_tree_with_an_empty_duplicate_or_reserved_name_is_invalid(branches: dict[str, dict[str, list[str]]]) -> None:
+    with pytest.raises(ValueError, match=r"label tree|is reserved"):
         LabelTree(branches)
 
 
 @given(trees)
-def test_the_leaves_below_the_children_of_a_node_are_those_below_the_node_each_once(tree: LabelTree) -> None:
+def test_leaves_below_the_children_of_a_node_partition_those_below_the_node(tree: LabelTree) -> None:
     for constructor, families in tree.branches.items():
-        everything = tree.leaves_below(Label(constructor))
-        assert everything == tuple(range(tree.heads[constructor]))
+        all_classes = tree.leaves_below(Label(constructor))
+        assert all_classes == tuple(range(tree.heads[constructor]))
         if families:
             below = [index for family in families for index in tree.leaves_below(Label(constructor, family))]
-            assert sorted(below) == list(everything)
+            assert sorted(below) == list(all_classes)
         for family, models in families.items():
             below = [index for model in models for index in tree.leaves_below(Label(constructor, family, model))]
             assert sorted(below) == sorted(tree.leaves_below(Label(constructor, family)) if models else [])
 
 
 @given(trees, names, names, names)
-def test_clipping_again_changes_nothing(tree: LabelTree, constructor: str, family: str, model: str) -> None:
+def test_clipping_is_idempotent(tree: LabelTree, constructor: str, family: str, model: str) -> None:
     node = tree.clip(Label(constructor, family, model))
     assert tree.clip(node) == node

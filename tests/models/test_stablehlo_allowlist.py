@@ -1,4 +1,4 @@
-"""A bundle can hold no code: a network that would do more than calculate is refused before it is compiled."""
+"""Allow-list of StableHLO operations: a bundle that could run code is rejected before it is compiled."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +15,14 @@ from planespotter_models.stablehlo_allowlist import disallowed_operation, walk_o
 
 
 def with_call(network: bytes, target: str) -> bytes:
-    """Return `network` with its one custom call, which is harmless, turned into one of `target`."""
+    """Return `network` with the target of its only custom call, an allowed one, replaced by `target`."""
     exported = jax.export.deserialize(bytearray(network))
     with ir.Context() as context:
         stablehlo.register_dialect(context)
         module = stablehlo.deserialize_portable_artifact(context, exported.mlir_module_serialized)
-        [call] = [one for one in walk_operations(module.operation) if one.name == "stablehlo.custom_call"]
+        [call] = [
+            operation for operation in walk_operations(module.operation) if operation.name == "stablehlo.custom_call"
+        ]
         assert ir.StringAttr(call.attributes["call_target_name"]).value == "shape_assertion"
         call.attributes["call_target_name"] = ir.StringAttr.get(target)
         changed = stablehlo.serialize_portable_artifact(module, stablehlo.get_current_version())
@@ -28,18 +30,18 @@ def with_call(network: bytes, target: str) -> bytes:
 
 
 @pytest.mark.parametrize("target", ["xla_ffi_python_cpu_callback", "xla_python_cpu_callback", "tpu_custom_call", "x"])
-def test_a_network_that_calls_code_is_refused(tiny_bundle: Path, target: str) -> None:
+def test_network_with_a_custom_call_is_rejected(tiny_bundle: Path, target: str) -> None:
     good = read_bundle(tiny_bundle)
     with pytest.raises(BundleError, match=f"contains the disallowed operation custom_call {target}"):
         load_engine(replace(good, network=with_call(good.network, target)), (1,))
 
 
-def test_what_is_exported_here_only_calculates(tiny_bundle: Path) -> None:
+def test_exported_network_contains_allowed_operations_only(tiny_bundle: Path) -> None:
     exported = jax.export.deserialize(bytearray(read_bundle(tiny_bundle).network))
     assert disallowed_operation(exported.mlir_module_serialized) is None
 
 
-def test_what_tells_where_the_network_looked_may_only_calculate_too(tiny_bundle: Path) -> None:
+def test_heat_map_function_with_a_custom_call_is_rejected(tiny_bundle: Path) -> None:
     good = read_bundle(tiny_bundle)
     with pytest.raises(BundleError, match="contains the disallowed operation custom_call x"):
         HeatMapExplainer(replace(good, heat_map=with_call(good.network, "x")))

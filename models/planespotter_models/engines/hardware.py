@@ -22,7 +22,7 @@ def has_accelerator() -> bool:
 def multiplies_int8() -> bool:
     """Return whether this processor has int8 dot product instructions (VNNI).
 
-    Without them int8 inference is hardly faster, and less accurate: pairs of products are summed in 16 bits, which
+    Without them int8 inference is hardly faster, and less accurate: pairs of products are summed as int16, which
     saturates.
     """
     try:

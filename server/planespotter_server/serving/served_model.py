@@ -133,7 +133,7 @@ class Classifier:
             raise PhotoError(
                 "PHOTO_TOO_LARGE",
                 f"The photo file has {len(photo):,} bytes; the limit is {limit:,}. Scale it down: "
-                f"{self.bundle.width} x {self.bundle.height} pixels are all that the network looks at.",
+                f"{self.bundle.width} x {self.bundle.height} pixels are all that the network sees.",
                 bytes=len(photo),
                 limit=limit,
             )

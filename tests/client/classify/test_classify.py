@@ -80,7 +80,7 @@ def test_bad_photos_are_listed_and_change_the_exit_code(
     assert run(folder, "--server", address) == 3
     output = capsys.readouterr()
     assert len(output.out.splitlines()) == 1 + 4
-    assert "damaged.jpg: The photo is damaged or cut short" in output.err
+    assert "damaged.jpg: The photo is damaged or truncated" in output.err
     assert "1 of 4 photos failed" in output.err
 
 

@@ -170,7 +170,7 @@ def test_photos_and_folders_that_are_dropped_get_sentences(opened: Any, folder: 
     assert said["trip/day 10/nothing known.jpg"].startswith("Unknown; the best guess is ")
     assert said["diary.txt"] == said["trip/cut short.JPG"] == "No answer"
     assert "no JPEG, PNG or WebP" in tab.locator("#cards > li", has_text="diary.txt").inner_text()
-    assert "cut short" in tab.locator("#cards > li", has_text="cut short").locator(".why").inner_text()
+    assert "truncated" in tab.locator("#cards > li", has_text="cut short").locator(".why").inner_text()
     expect(tab.locator("#note")).to_have_text("1 file that is no photo was left out.")
     expect(tab.locator("#spoken")).to_have_text("Done: 6 photos, 2 of them failed.")
 
@@ -227,7 +227,7 @@ def test_the_filter_shows_some_and_the_csv_holds_all(opened: Any, folder: Path) 
     assert float(ends_at_family["family_probability"]) > 0.7
     assert (ends_at_family["model"], ends_at_family["model_probability"]) == ("", "")
     assert rows["trip/day 10/nothing known.jpg"]["level"] == "unknown"
-    assert "cut short" in rows["trip/cut short.JPG"]["error"]
+    assert "truncated" in rows["trip/cut short.JPG"]["error"]
 
 
 def test_file_names_are_text_and_nothing_else(opened: Any, tmp_path: Path, paint: Paint) -> None:

@@ -1,4 +1,4 @@
-"""The function of a bundle that tells where the network looked."""
+"""Heat maps: the exported function equals Grad-CAM, and invalid functions are rejected."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,20 +21,22 @@ HEIGHT, WIDTH = 32, 64
 
 @pytest.fixture(scope="module")
 def network(tiny_bundle: Path) -> Classifier:
-    """A network of random weights for the labels of the tiny bundle."""
+    """A network with random weights and the label tree of the tiny bundle."""
     heads = read_bundle(tiny_bundle).tree.heads
-    made = Classifier(heads, width=1 / 64, norm=False, seed=3, pooling="flatten", size=(HEIGHT, WIDTH), mirror=True)
-    for head in made.heads.values():
-        head.kernel[...] = head.kernel[...] * 100  # so that some answers are sure
-    return made
+    classifier = Classifier(
+        heads, width=1 / 64, norm=False, seed=3, pooling="flatten", size=(HEIGHT, WIDTH), mirror=True
+    )
+    for head in classifier.heads.values():
+        head.kernel[...] = head.kernel[...] * 100  # some predictions become confident
+    return classifier
 
 
 @pytest.fixture(scope="module")
-def explained(tiny_bundle: Path, network: Classifier, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The same as a bundle, written and read."""
+def bundle(tiny_bundle: Path, network: Classifier, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The network as a bundle with a heat map function, written and read."""
     function, weights = export.as_function(network)
     tiny = read_bundle(tiny_bundle)
-    made = replace(
+    bundle = replace(
         tiny,
         height=HEIGHT,
         width=WIDTH,
@@ -42,8 +44,8 @@ def explained(tiny_bundle: Path, network: Classifier, tmp_path_factory: pytest.T
         weights=weights,
         heat_map=export.serialise_heat(network, tiny.tree, weights, HEIGHT, WIDTH),
     )
-    folder = tmp_path_factory.mktemp("explained") / "bundle"
-    write_bundle(made, folder)
+    folder = tmp_path_factory.mktemp("heat_map") / "bundle"
+    write_bundle(bundle, folder)
     return read_bundle(folder)
 
 
@@ -58,59 +60,59 @@ def last_maps(network: Classifier, photo: Any) -> jax.Array:
     return x[0]
 
 
-def test_it_is_grad_cam_as_the_paper_has_it(explained: Bundle, network: Classifier) -> None:
-    explainer = HeatMapExplainer(explained)
+def test_heat_map_equals_grad_cam_as_published(bundle: Bundle, network: Classifier) -> None:
+    explainer = HeatMapExplainer(bundle)
     build, weights = export.by_weights(network)
-    given = {name: jnp.asarray(weight) for name, weight in weights.items()}
+    arrays = {name: jnp.asarray(weight) for name, weight in weights.items()}
     photo = np.random.default_rng(1).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
-    tree, looked = explained.tree, 0
+    tree, non_zero_maps = bundle.tree, 0
     for leaf in tree.all_leaves:
 
-        def answered(bias: jax.Array, leaf: Label = leaf) -> jax.Array:
-            made = build({**given, "trunk.layers.block5_conv3.bias": bias})
-            made.mirror = False
-            outputs = made(jnp.asarray(photo[None]))
+        def score(bias: jax.Array, leaf: Label = leaf) -> jax.Array:
+            classifier = build({**arrays, "trunk.layers.block5_conv3.bias": bias})
+            classifier.mirror = False
+            outputs = classifier(jnp.asarray(photo[None]))
             column = tree.leaves[leaf.constructor].index(leaf)
             first = outputs["constructor"][0, tree.constructors.index(leaf.constructor)]
             return first + outputs[leaf.constructor][0, column]
 
-        # What moves a channel everywhere at once is its bias: the sum of the gradient over the map.
-        importance = jax.grad(answered)(jnp.asarray(weights["trunk.layers.block5_conv3.bias"]))
+        # The gradient by a channel's bias is the sum of the gradients over its feature map.
+        importance = jax.grad(score)(jnp.asarray(weights["trunk.layers.block5_conv3.bias"]))
         heat = np.maximum(np.asarray((last_maps(network, photo) * importance[None, None]).sum(axis=-1)), 0)
-        looked += bool(heat.max() > 0)
+        non_zero_maps += bool(heat.max() > 0)
         np.testing.assert_allclose(explainer.run(photo, leaf), 255 * heat / max(heat.max(), 1e-9), atol=1)
-    assert looked > 0
+    assert non_zero_maps > 0
 
 
-def test_the_map_has_a_cell_for_every_16_pixels(explained: Bundle) -> None:
+def test_heat_map_has_a_cell_per_16_by_16_pixels(bundle: Bundle) -> None:
     photo = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    heat = HeatMapExplainer(explained).run(photo, explained.tree.all_leaves[0])
+    heat = HeatMapExplainer(bundle).run(photo, bundle.tree.all_leaves[0])
     assert heat.dtype == np.uint8
     assert heat.shape == (HEIGHT // 16, WIDTH // 16)
 
 
-def test_a_bundle_without_it_says_so(tiny_bundle: Path) -> None:
+def test_bundle_without_a_heat_map_function_is_rejected(tiny_bundle: Path) -> None:
     with pytest.raises(BundleError, match="has no heat map function"):
         HeatMapExplainer(read_bundle(tiny_bundle))
 
 
-def test_a_function_that_does_not_fit_is_refused(explained: Bundle) -> None:
+def test_function_with_other_inputs_or_outputs_is_rejected(bundle: Bundle) -> None:
     with pytest.raises(BundleError, match="does not run under jax"):
-        HeatMapExplainer(replace(explained, heat_map=explained.network))
+        HeatMapExplainer(replace(bundle, heat_map=bundle.network))
     with pytest.raises(BundleError, match="does not run under jax"):
-        HeatMapExplainer(replace(explained, heat_map=b"nothing"))
+        HeatMapExplainer(replace(bundle, heat_map=b"nothing"))
 
 
-def test_writing_a_bundle_over_another_leaves_no_function_of_the_other(explained: Bundle, tmp_path: Path) -> None:
-    write_bundle(explained, tmp_path / "bundle")
+def test_replacing_a_bundle_removes_its_heat_map_function(bundle: Bundle, tmp_path: Path) -> None:
+    write_bundle(bundle, tmp_path / "bundle")
     assert (tmp_path / "bundle" / "heat_map.stablehlo").is_file()
-    write_bundle(replace(explained, heat_map=None), tmp_path / "bundle")
+    write_bundle(replace(bundle, heat_map=None), tmp_path / "bundle")
     assert not (tmp_path / "bundle" / "heat_map.stablehlo").exists()
     assert read_bundle(tmp_path / "bundle").heat_map is None
 
 
-def test_a_changed_function_is_refused(explained: Bundle, tmp_path: Path) -> None:
-    write_bundle(explained, tmp_path / "bundle")
+def test_modified_function_is_rejected(bundle: Bundle, tmp_path: Path) -> None:
+    write_bundle(bundle, tmp_path / "bundle")
     (tmp_path / "bundle" / "heat_map.stablehlo").write_bytes(b"other")
     with pytest.raises(BundleError, match=r"heat_map\.stablehlo is damaged or was modified"):
         read_bundle(tmp_path / "bundle")
