@@ -39,7 +39,8 @@ async def start_on_device(batcher: Batcher[int, int], item: int, caller: str) ->
     """Submit `item`, and return once the device has taken it."""
     taken = asyncio.Event()
     tasks = await start(batcher.submit(item, caller, on_taken=taken.set))
-    await taken.wait()
+    async with asyncio.timeout(60):
+        await taken.wait()
     return tasks
 
 
