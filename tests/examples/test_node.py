@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.e2e
+
 NODE = Path(__file__).resolve().parents[2] / "examples" / "node"
 
 

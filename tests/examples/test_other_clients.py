@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import trustme
 
+pytestmark = pytest.mark.e2e
+
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "calling.md").read_text(encoding="utf-8")
 METHOD = re.compile(r"ClassifierService/(\w+)")
 PLAIN, SECURED = "127.0.0.1:50051", "planes.example:50051"

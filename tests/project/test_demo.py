@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.e2e]
+
 DEMO = [sys.executable, "-m", "planespotter_client.commands.main", "demo", "--pages", "4", "--epochs", "1", "--out"]
 
 

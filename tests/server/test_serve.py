@@ -33,6 +33,8 @@ from planespotter_server.server import serve
 from planespotter_server.serving import served_model
 from planespotter_server.settings import ServerError, load_settings
 
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
+
 SERVE = [sys.executable, "-m", "planespotter_client.commands.main", "serve"]
 BUF = Path(sysconfig.get_path("scripts")) / "buf"
 

@@ -20,6 +20,8 @@ from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_client.commands.main import main as planespotter
 
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
+
 PLANESPOTTER = [sys.executable, "-m", "planespotter_client.commands.main"]
 QUICK = ("--seconds", "0.6", "--warm-up", "0.2", "--deadline", "300")
 UNHURRIED = ("--seconds", "300", "--deadline", "300")  # it ends before that, with its number of photos

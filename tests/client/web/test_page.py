@@ -18,6 +18,8 @@ from tests.client.web.web_command import web
 
 from planespotter_scraping.crawling import browser
 
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
 Paint = Callable[..., bytes]
 
 WAIT = 60_000

@@ -29,6 +29,8 @@ from planespotter_scraping.crawling.scroll import Scroller
 from planespotter_scraping.sample_site.server import SampleSite, serve
 from planespotter_scraping.sites import Listing, Site, html_tree, planespotters
 
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
 LEAVE, CONTACT = "Tenzin W., 30 June 2026", "spotter@photos.test"
 AIRLINES = ("Druk Air", "Bhutan Airlines", "Drukair Cargo")
 

@@ -27,6 +27,8 @@ from planespotter_scraping.sample_site import drawing
 from planespotter_scraping.sample_site.photos import Photo, collection
 from planespotter_scraping.sample_site.server import Reply, SampleSite, serve
 
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
 LATEST = "/photos/latest"
 
 

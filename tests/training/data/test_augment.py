@@ -8,6 +8,8 @@ import pytest
 
 from planespotter_training.data import augment as augmentation
 
+pytestmark = pytest.mark.slow
+
 NOTHING = {"shift": 0.0, "zoom": 0.0, "light": 0.0, "colour": 0.0}
 augment = partial(
     jax.jit,

@@ -29,6 +29,8 @@ from planespotter_training.loop.prepare_run import begin
 from planespotter_training.loop.train import train
 from planespotter_training.network import checkpoint
 
+pytestmark = pytest.mark.slow
+
 BOTH = ("Airbus", "Boeing")
 QUIET = Console(quiet=True)
 # Devices wait for one another for so many seconds; XLA gives up after 30 or 40, which a busy machine may well take.

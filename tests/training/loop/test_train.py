@@ -27,6 +27,8 @@ from planespotter_training.loop.train import train
 from planespotter_training.network import checkpoint
 from planespotter_training.network.model import Classifier
 
+pytestmark = pytest.mark.slow
+
 QUICK = (
     "height=32",
     "width=48",

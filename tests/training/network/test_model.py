@@ -9,6 +9,8 @@ from flax import nnx
 
 from planespotter_training.network.model import Classifier, flops, fold_norms
 
+pytestmark = pytest.mark.slow
+
 HEADS = {"constructor": 2, "Airbus": 5, "Boeing": 3}
 
 

@@ -34,6 +34,8 @@ from planespotter_training.reports.compare_runs import (
     write,
 )
 
+pytestmark = pytest.mark.slow
+
 QUIET = Console(quiet=True)
 QUICK = ("height=32", "width=48", "channels=0.0625", "batch_size=8", "min_photos=5", "warmup_epochs=0", "colour=0.1")
 
