@@ -327,10 +327,10 @@ def resident_bytes(process: int) -> int:
 @contextlib.contextmanager
 def serving(logs: Path) -> Iterator[tuple[str, int]]:
     """Run a server with a network of random weights; yields its address and process id."""
-    from scripts.bench.networks import of_recipe
+    from scripts.bench.networks import from_recipe
 
     with tempfile.TemporaryDirectory() as folder, logs.open("w") as log:
-        write_bundle(of_recipe("small"), Path(folder) / "random")
+        write_bundle(from_recipe("small"), Path(folder) / "random")
         command = [
             sys.executable,
             "-m",

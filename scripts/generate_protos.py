@@ -1,8 +1,8 @@
-"""Generate the Python code beside each .proto file, and check the files with buf.
+"""Generate the Python code next to each .proto file, and lint the files with buf: `make protos`.
 
-`make protos` runs this. The output depends only on the .proto files and on the exact versions of grpcio-tools and
-mypy-protobuf in pyproject.toml, so a second run changes no byte; a test holds that. google/rpc/status.proto is
-read from the googleapis-common-protos package, so that no copy of it lives here.
+The output is reproducible: it depends only on the .proto files and on the exact versions of grpcio-tools and
+mypy-protobuf in pyproject.toml; a test checks it. google/rpc/status.proto comes from the googleapis-common-protos
+package, so this project has no copy of it.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def protoc(*arguments: str) -> None:
 
 
 def generate(out: Path) -> None:
-    """Write *_pb2.py, *_pb2_grpc.py and their stubs below `out`."""
+    """Write *_pb2.py, *_pb2_grpc.py and their type stubs below `out`."""
     protoc(
         f"--plugin=protoc-gen-mypy={SCRIPTS / 'protoc-gen-mypy'}",
         f"--plugin=protoc-gen-mypy_grpc={SCRIPTS / 'protoc-gen-mypy_grpc'}",
@@ -42,7 +42,7 @@ def generate(out: Path) -> None:
 
 
 def lint() -> None:
-    """Check the .proto files against buf's STANDARD and COMMENTS rules (configured in buf.yaml)."""
+    """Lint the .proto files with buf's STANDARD and COMMENTS rules (configured in buf.yaml)."""
     with tempfile.TemporaryDirectory() as folder:
         image = Path(folder) / "image.binpb"
         protoc("--include_imports", "--include_source_info", f"--descriptor_set_out={image}")
@@ -50,7 +50,7 @@ def lint() -> None:
 
 
 def stale() -> list[str]:
-    """Return the generated files that differ from what would be generated now."""
+    """Return the generated files that are out of date."""
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder))
         fresh = {path.relative_to(folder): path.read_bytes() for path in Path(folder).rglob("*_pb2*")}
@@ -61,8 +61,10 @@ def stale() -> list[str]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Generate the Python code beside each .proto file, and check them.")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if the generated code is out of date")
+    parser = argparse.ArgumentParser(
+        description="Generate the Python code next to each .proto file, and lint the files."
+    )
+    parser.add_argument("--check", action="store_true", help="fail if the generated code is out of date; write nothing")
     if not parser.parse_args().check:
         generate(PROTOS)
     elif differing := stale():

@@ -1,32 +1,40 @@
-"""One trunk for all heads, against a network for the constructor and then one for the types of the one it named."""
+"""Multi-head network compared with a cascade: a network for the constructor, then one for its types."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scripts.bench.interleave import in_turns, ratio
+from scripts.bench.interleave import speedup, time_interleaved
 
 from planespotter_models import Bundle, Engine
 
 
 def measure(engine: Engine, model: Bundle, photos: NDArray[np.uint8], seconds: float) -> dict[str, float]:
-    """Return how many times as fast one pass over `photos` is as two networks in a chain, under the same engine.
+    """Measure how many times as fast one pass over `photos` is as a cascade of two networks.
 
-    Once by the clock ("wall") and once by the time of the processor ("cpu"), which others disturb less. All networks
-    of the chain have the same trunk, so one engine stands for each of them.
+    All networks of the cascade would have the same trunk, so one engine stands for each of them.
+
+    Args:
+        engine: Engine for `model`.
+        model: Bundle whose constructors the second stage is for.
+        photos: uint8 [n, height, width, 3].
+        seconds: Time to measure for.
+
+    Returns:
+        Speedup by wall-clock time ("wall") and by CPU time ("cpu"), which depends less on the load of the machine.
     """
     constructors = model.tree.constructors
 
     def one_pass() -> Any:
         return engine.run(photos)
 
-    def chained() -> Any:
-        named = engine.run(photos)["constructor"].argmax(axis=1)
-        # Random weights name one constructor only; a chain has to be ready for all.
-        named = np.arange(len(photos)) % len(constructors) if len(set(named)) < 2 else named
-        return [engine.run(photos[named == index]) for index in set(named.tolist())]
+    def cascade() -> Any:
+        predicted = engine.run(photos)["constructor"].argmax(axis=1)
+        # Random weights predict one constructor only; a real cascade runs the second network of each.
+        predicted = np.arange(len(photos)) % len(constructors) if len(set(predicted)) < 2 else predicted
+        return [engine.run(photos[predicted == index]) for index in set(predicted.tolist())]
 
-    for work in (one_pass, chained):
-        work()
-    wall, processor = in_turns({"one": one_pass, "chained": chained}, seconds)
-    return {"wall": ratio(wall, "one", "chained"), "cpu": ratio(processor, "one", "chained")}
+    for warm_up in (one_pass, cascade):
+        warm_up()
+    wall, cpu = time_interleaved({"one_pass": one_pass, "cascade": cascade}, seconds)
+    return {"wall": speedup(wall, "one_pass", "cascade"), "cpu": speedup(cpu, "one_pass", "cascade")}

@@ -1,4 +1,4 @@
-"""Earlier results: one line of JSON for each run, and what has changed since on the same machine."""
+"""Benchmark history: one line of JSON per run, and the change since the last run on the same machine."""
 
 import json
 import platform
@@ -11,19 +11,19 @@ from scripts.bench.report import Section
 
 from planespotter_models import cores
 
-# Less than this is the noise of a quiet machine.
 NOISE = 0.05
+"""Relative change below which a metric counts as unchanged: the noise of a quiet machine."""
 
 
 class Past(NamedTuple):
-    """A figure of an earlier run, and when that was."""
+    """A metric of an earlier run, and the time of that run."""
 
     time: str
     value: float
 
 
 def machine() -> dict[str, Any]:
-    """Return what tells machines apart."""
+    """Return what identifies a machine: processor, usable cores and operating system."""
     model = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -33,46 +33,46 @@ def machine() -> dict[str, Any]:
     return {"processor": model, "cores": cores(), "system": platform.system()}
 
 
-def earlier(history: Path, of: Mapping[str, Any]) -> dict[str, Past]:
-    """Return each figure that runs on the machine `of` have left in `history`, as the last one of them measured it.
+def latest(history: Path, machine: Mapping[str, Any]) -> dict[str, Past]:
+    """Return the latest value of every metric that was measured on `machine`.
 
-    Not every run measures everything. A line that was cut off counts as none.
+    Runs may measure only some metrics. A truncated line in `history` is skipped.
     """
-    found: dict[str, Past] = {}
+    metrics: dict[str, Past] = {}
     for line in history.read_text(encoding="utf-8").splitlines() if history.exists() else []:
         try:
-            one = json.loads(line)
+            run = json.loads(line)
         except ValueError:
             continue
-        if isinstance(one, dict) and one.get("machine") == of:
-            found |= {name: Past(one["time"], value) for name, value in one["figures"].items()}
-    return found
+        if isinstance(run, dict) and run.get("machine") == machine:
+            metrics |= {name: Past(run["time"], value) for name, value in run.get("metrics", {}).items()}
+    return metrics
 
 
-def append(history: Path, of: Mapping[str, Any], figures: Mapping[str, float]) -> None:
-    """Add a line to `history`."""
+def append(history: Path, machine: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+    """Append a run to `history`."""
     history.parent.mkdir(parents=True, exist_ok=True)
-    line = {"time": time.strftime("%Y-%m-%d %H:%M:%S"), "machine": of, "figures": figures}
+    line = {"time": time.strftime("%Y-%m-%d %H:%M:%S"), "machine": machine, "metrics": metrics}
     with history.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
 
 
-def change(before: Mapping[str, Past], now: Mapping[str, float]) -> Section:
-    """Return what has changed since `before`, which `earlier` returns."""
+def compare(past: Mapping[str, Past], now: Mapping[str, float]) -> Section:
+    """Compare metrics with their latest values, as returned by `latest`."""
     section = Section(
-        "Change since the last run that measured the same", ["figure", "when", "then", "now", "change"], []
+        "Change since the last run that measured the same", ["metric", "when", "then", "now", "change"], []
     )
-    known = {name: before[name] for name in now if name in before and before[name].value}
-    for name, past in known.items():
-        changed = now[name] / past.value - 1
-        if abs(changed) > NOISE:
-            cells = [name, past.time, f"{past.value:,.3g}", f"{now[name]:,.3g}", f"{changed:+.0%}"]
+    known = {name: past[name] for name in now if name in past and past[name].value}
+    for name, metric in known.items():
+        change = now[name] / metric.value - 1
+        if abs(change) > NOISE:
+            cells = [name, metric.time, f"{metric.value:,.3g}", f"{now[name]:,.3g}", f"{change:+.0%}"]
             section.rows.append(cells)
     new = len(now) - len(known)
     if not known:
-        section.notes.append("No figure can be compared: no earlier run on this machine has measured one of them.")
+        section.notes.append("No metric to compare: no earlier run on this machine measured any of them.")
     elif not section.rows:
-        which = "No figure that can be compared" if new else "No figure"
+        which = "No comparable metric" if new else "No metric"
         section.notes.append(f"{which} has changed by more than {NOISE:.0%}.")
     if known and new:
         section.notes.append(f"Measured for the first time on this machine, so not compared: {new}.")

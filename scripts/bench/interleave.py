@@ -1,34 +1,43 @@
-"""Time several works in turns: machines are noisy, so only what ran side by side is compared."""
+"""Interleaved timing: run several functions round by round, as only times from the same period are comparable."""
 
 import statistics
 import time
 from collections.abc import Callable, Mapping
 
 Times = dict[str, list[float]]
+"""Seconds of each run, by name."""
 
 
-def in_turns(
-    works: Mapping[str, Callable[[], object]], seconds: float, least: int = 3, most: int = 25
+def time_interleaved(
+    functions: Mapping[str, Callable[[], object]], seconds: float, min_rounds: int = 3, max_rounds: int = 25
 ) -> tuple[Times, Times]:
-    """Run each of `works` once in each round, for about `seconds`, and return how long each run took, by name.
+    """Run each function once per round, and time every run.
 
-    The first times are those of the clock, the second those of the processor. The order turns round from round to
-    round, so that none always follows the same other.
+    The order is reversed from round to round, so that no function always runs after the same other one.
+
+    Args:
+        functions: What to time, by name.
+        seconds: Start no new round after this time.
+        min_rounds: Minimum number of rounds, regardless of `seconds`.
+        max_rounds: Maximum number of rounds.
+
+    Returns:
+        Wall-clock times and CPU times of this process.
     """
-    wall: Times = {name: [] for name in works}
-    processor: Times = {name: [] for name in works}
+    wall: Times = {name: [] for name in functions}
+    cpu: Times = {name: [] for name in functions}
     end = time.perf_counter() + seconds
-    for number in range(most):
-        if number >= least and time.perf_counter() > end:
+    for number in range(max_rounds):
+        if number >= min_rounds and time.perf_counter() > end:
             break
-        for name in list(works) if number % 2 == 0 else reversed(list(works)):
-            used, began = time.process_time(), time.perf_counter()
-            works[name]()
-            wall[name].append(time.perf_counter() - began)
-            processor[name].append(time.process_time() - used)
-    return wall, processor
+        for name in list(functions) if number % 2 == 0 else reversed(list(functions)):
+            cpu_start, start = time.process_time(), time.perf_counter()
+            functions[name]()
+            wall[name].append(time.perf_counter() - start)
+            cpu[name].append(time.process_time() - cpu_start)
+    return wall, cpu
 
 
-def ratio(times: Times, name: str, of: str) -> float:
-    """Return how many times as fast `name` is as `of`: the median over the rounds."""
-    return statistics.median(b / a for a, b in zip(times[name], times[of], strict=True))
+def speedup(times: Times, name: str, baseline: str) -> float:
+    """Return how many times as fast `name` is as `baseline`: the median over the rounds."""
+    return statistics.median(b / a for a, b in zip(times[name], times[baseline], strict=True))

@@ -1,4 +1,4 @@
-"""Networks to measure with, and photos: random weights are just as fast as trained ones."""
+"""Networks and photos for benchmarks: random weights, which are as fast as trained ones, and drawings of airliners."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,13 +14,13 @@ from planespotter_scraping.sample_site.photos import collection
 TREE = LabelTree({"Airbus": {"A320": [], "A330": []}, "Boeing": {"737": ["737-700", "737-800"]}})
 
 
-def full_size(side: int = 150) -> Bundle:
-    """Return VGG16 in full width for square photos, with random weights, prepared for 8 bits."""
+def full_width(side: int = 150) -> Bundle:
+    """Return VGG16 in full width with random weights, calibrated for int8 inference; `side` is in pixels."""
     return random_bundle(side, side, 1.0)
 
 
-def of_recipe(name: str) -> Bundle:
-    """Return the network of a recipe with random weights, prepared for 8 bits."""
+def from_recipe(name: str) -> Bundle:
+    """Return the network of a recipe with random weights, calibrated for int8 inference."""
     from planespotter_training import recipes
 
     recipe = recipes.load(name)
@@ -28,8 +28,8 @@ def of_recipe(name: str) -> Bundle:
 
 
 def random_bundle(height: int, width: int, channels: float) -> Bundle:
-    """Return a network with this share of the channels of VGG16 for such photos."""
-    # Not above: processes that send import this package too, and need none of it.
+    """Return VGG16 with `channels` times its channels, for photos of `height` by `width` pixels."""
+    # Imported here: the worker processes of the load generator import this module, too, and must start fast.
     import jax
 
     from planespotter_training.export.export import as_function, serialise
@@ -37,7 +37,7 @@ def random_bundle(height: int, width: int, channels: float) -> Bundle:
     from planespotter_training.network.model import Classifier
 
     function, weights = as_function(Classifier(TREE.heads, width=channels, norm=False))
-    made = Bundle(
+    bundle = Bundle(
         name="random",
         version="0",
         tree=TREE,
@@ -51,12 +51,12 @@ def random_bundle(height: int, width: int, channels: float) -> Bundle:
         weights=weights,
         architecture=Architecture("average", flip_tta=False),
     )
-    photos = pixels(made, 8)
-    return replace(made, int8_calibration=choose_ranges(made, photos.__getitem__, len(photos)))
+    photos = pixels(bundle, 8)
+    return replace(bundle, int8_calibration=choose_ranges(bundle, photos.__getitem__, len(photos)))
 
 
 def operations(model: Bundle) -> float:
-    """Return how many multiplications and additions the convolutions take for one photo."""
+    """Return how many multiplications and additions the convolutions need per photo."""
     total = 0.0
     for name, kernel in model.weights.items():
         if name.startswith("trunk.layers.block") and name.endswith(".kernel"):
@@ -66,17 +66,17 @@ def operations(model: Bundle) -> float:
 
 
 def drawings(count: int) -> list[bytes]:
-    """Return JPEG files of airliners as the sample site draws them."""
+    """Return JPEG files of airliners, as drawn by the sample site."""
     return [draw(photo.airliner, photo.livery, photo.photo_id) for photo in collection(count)]
 
 
 def pixels(model: Bundle, count: int) -> NDArray[np.uint8]:
-    """Return drawings as the network takes them."""
+    """Return drawings as uint8 [count, height, width, 3]."""
     return np.stack([decode_photo(photo, model.height, model.width) for photo in drawings(count)])
 
 
 def write_photos(folder: Path, photos: Sequence[bytes], suffix: str = "") -> list[Path]:
-    """Write photos to files and return these."""
+    """Write each photo to a file in `folder`; return the paths."""
     files = [folder / f"{number}{suffix}.jpg" for number in range(len(photos))]
     for file, photo in zip(files, photos, strict=True):
         file.write_bytes(photo)

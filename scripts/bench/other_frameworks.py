@@ -1,4 +1,4 @@
-"""The same network in other libraries, used by hand as their manuals say: those that are installed here."""
+"""The same network in other frameworks, as their documentation recommends; only those that are installed."""
 
 import contextlib
 import importlib.util
@@ -15,35 +15,35 @@ from planespotter_models.architecture import BGR_MEAN
 
 Run = Callable[[NDArray[np.uint8]], object]
 
-NEEDS = {"PyTorch": ("torch",), "ONNX Runtime": ("onnx", "onnxruntime"), "NNCF": ("nncf",)}
+PACKAGES = {"PyTorch": ("torch",), "ONNX Runtime": ("onnx", "onnxruntime"), "NNCF": ("nncf",)}
 
 
 def installed(name: str) -> bool:
-    """Whether what is called `name` in NEEDS can be imported."""
-    return all(importlib.util.find_spec(module) is not None for module in NEEDS[name])
+    """Return whether the packages of the framework `name` are installed."""
+    return all(importlib.util.find_spec(module) is not None for module in PACKAGES[name])
 
 
-def plain(model: Bundle) -> bool:
-    """Whether the network is a trunk, a mean and heads, which is what is built here."""
+def is_supported(model: Bundle) -> bool:
+    """Return whether the network is a trunk, average pooling and heads: the only architecture rebuilt here."""
     return model.architecture == Architecture("average", flip_tta=False) and "hidden.kernel" not in model.weights
 
 
 def convolutions(model: Bundle) -> list[tuple[NDArray[np.float32], NDArray[np.float32], bool]]:
-    """Return kernels [outputs, inputs, rows, columns] for red, green, blue, biases, and whether pooling follows."""
+    """Return for each convolution the RGB kernel [outputs, inputs, rows, columns], the bias, and if pooling follows."""
     from planespotter_models.engines import openvino_graph
 
     names = openvino_graph.convolution_names(model.weights)
-    found = []
+    layers = []
     for name, following in zip(names, [*names[1:], ""], strict=True):
         kernel = model.weights[f"trunk.layers.{name}.kernel"].transpose(3, 2, 0, 1)
         kernel = kernel[:, ::-1] if name == names[0] else kernel
         pooled = following.partition("_")[0] != name.partition("_")[0]
-        found.append((np.ascontiguousarray(kernel), model.weights[f"trunk.layers.{name}.bias"], pooled))
-    return found
+        layers.append((np.ascontiguousarray(kernel), model.weights[f"trunk.layers.{name}.bias"], pooled))
+    return layers
 
 
 def heads(model: Bundle) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return kernel [features, classes] and bias of all heads side by side."""
+    """Return kernel [features, classes] and bias [classes] of all heads, concatenated."""
     parts = [
         np.concatenate([model.weights[f"heads.{head}.{part}"] for head in model.tree.heads], axis=-1)
         for part in ("kernel", "bias")
@@ -52,7 +52,7 @@ def heads(model: Bundle) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 
 def pytorch(model: Bundle) -> Run:
-    """Return the network as PyTorch runs it, in the layout of memory that suits its convolutions."""
+    """Return the network in PyTorch, with the channels-last memory format."""
     import torch
 
     torch.set_num_threads(cores())
@@ -74,7 +74,7 @@ def pytorch(model: Bundle) -> Run:
 
 
 def onnx_runtime(model: Bundle) -> Run:
-    """Return the network as ONNX Runtime runs it."""
+    """Return the network in ONNX Runtime."""
     import onnx
     import onnxruntime
     from onnx import TensorProto, helper, numpy_helper
@@ -110,23 +110,22 @@ def onnx_runtime(model: Bundle) -> Run:
         [helper.make_tensor_value_info(x, TensorProto.FLOAT, ["n", len(bias)])],
         constants,
     )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.checker.check_model(made)
+    onnx_model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(onnx_model)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cores()
-    session = onnxruntime.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(onnx_model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return lambda photos: session.run(None, {"photos": photos})
 
 
 def openvino_graph(model: Bundle, photos: NDArray[np.uint8] | None = None) -> Any:
-    """Return the network as a graph of OpenVINO; in 8 bits if `photos` to prepare it on are given.
+    """Return the network as an OpenVINO graph; for int8 inference if calibration photos are given.
 
-    It is prepared by NNCF where that is installed, else it is the graph of our own engine; what is by hand is then how
-    it is compiled and called.
+    NNCF quantizes it if installed. Otherwise it is the graph of our engine, and only compilation and calls differ.
     """
     from planespotter_models.engines.openvino_graph import build_graph
 
-    assert model.architecture is not None, "our own engine would not have built it either"
+    assert model.architecture is not None, "our engine needs it, too"
     by_nncf = photos is not None and installed("NNCF")
     int8 = model.int8_calibration if photos is not None and not by_nncf else None
     network = build_graph(
@@ -136,14 +135,14 @@ def openvino_graph(model: Bundle, photos: NDArray[np.uint8] | None = None) -> An
         import nncf
 
         nncf.set_log_level(logging.ERROR)
-        with contextlib.redirect_stdout(io.StringIO()):  # it would draw its progress
-            shown = nncf.Dataset([photos[index : index + 1] for index in range(len(photos))])
-            network = nncf.quantize(network, shown, subset_size=len(photos))
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints a progress bar
+            dataset = nncf.Dataset([photos[index : index + 1] for index in range(len(photos))])
+            network = nncf.quantize(network, dataset, subset_size=len(photos))
     return network
 
 
 def openvino(graph: Any, size: int) -> Run:
-    """Return `graph` as OpenVINO runs it for `size` photos."""
+    """Compile `graph` with OpenVINO for batches of `size` photos."""
     from planespotter_models.engines.openvino_import import openvino as ov
 
     graph.reshape([size, *list(graph.input(0).partial_shape)[1:]])

@@ -1,4 +1,4 @@
-"""The report: tables and pictures, in the terminal and as one HTML page."""
+"""Benchmark report: tables and bar charts, in the terminal and as a self-contained HTML page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ WIDTH, LINE, LABEL = 720, 26, 200
 
 @dataclass
 class Section:
-    """One part of the report: a table, a picture of bars if there is one, and sentences."""
+    """A section of the report: a table, an optional bar chart, and notes."""
 
     title: str
     headings: Sequence[str]
@@ -52,7 +52,7 @@ def to_terminal(console: Console, sections: Sequence[Section]) -> None:
 
 
 def to_html(title: str, sections: Sequence[Section]) -> str:
-    """Return the sections as a page that needs nothing else."""
+    """Render the sections as a page without external resources."""
     parts = [
         "<!doctype html>",
         '<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
@@ -67,20 +67,20 @@ def to_html(title: str, sections: Sequence[Section]) -> str:
             )
             parts.append(f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>')
         if section.bars:
-            parts.append(_picture(section.bars, section.bars_title))
+            parts.append(_bar_chart(section.bars, section.bars_title))
         parts += [f"<p>{escape(note)}</p>" for note in section.notes]
     return "\n".join(parts) + "</html>\n"
 
 
-def _picture(bars: Mapping[str, float], title: str) -> str:
-    largest = max(bars.values(), default=0) or 1
+def _bar_chart(bars: Mapping[str, float], title: str) -> str:
+    max_value = max(bars.values(), default=0) or 1
     lines = []
     for number, (name, value) in enumerate(bars.items()):
-        top, length = number * LINE, (WIDTH - LABEL - 70) * value / largest
+        top, length = number * LINE, (WIDTH - LABEL - 70) * value / max_value
         lines.append(
             f'<text x="{LABEL - 8}" y="{top + 18}" text-anchor="end">{escape(name)}</text>'
             f'<rect x="{LABEL}" y="{top + 5}" width="{length:.1f}" height="{LINE - 8}" rx="2"/>'
             f'<text x="{LABEL + length + 6:.1f}" y="{top + 18}">{value:,.3g}</text>'
         )
-    picture = f'<svg viewBox="0 0 {WIDTH} {LINE * len(bars)}" role="img">{"".join(lines)}</svg>'
-    return f"<figure>{picture}<figcaption>{escape(title)}</figcaption></figure>"
+    svg = f'<svg viewBox="0 0 {WIDTH} {LINE * len(bars)}" role="img">{"".join(lines)}</svg>'
+    return f"<figure>{svg}<figcaption>{escape(title)}</figcaption></figure>"

@@ -1,6 +1,7 @@
-"""What the server makes of the network and of decoding: by the way of sending, by callers, below and beyond its peak.
+"""Benchmark serving: the server's throughput compared with that of the bare network and of decoding.
 
-Times of the processor are steadier than photos per second where others use the machine too.
+By mode (unary, batch, stream), by number of callers, and at a fixed rate below and above peak throughput. CPU time per
+photo is steadier than photos per second on a machine with other load.
 """
 
 import io
@@ -28,77 +29,82 @@ ROUNDS = 3
 SECONDS = 3.0
 BATCHES = (1, 8, 32)
 CALLERS = (1, 4, 16, 64, 256)
-# How many callers keep the server busy, by the way in which they send.
+# How many callers keep the server busy, by mode.
 BUSY = {Mode.UNARY: 64, Mode.BATCH: 2, Mode.STREAM: 2}
 WINDOW = 32
-# A network that is slower than this many photos a second is not asked by more than BUSY callers: they would wait long.
+# Photos per second below which a network is measured with few callers only: requests would wait too long.
 SLOW = 100
-DEADLINE, MOST_SECONDS = 60.0, 120.0
-# Small, so that a queue is full within seconds of too much load. The largest number of callers just has room.
+DEADLINE, MAX_SECONDS = 60.0, 120.0
+# Low, so that overload fills the queue within seconds; just enough for the largest number of callers.
 MAX_IN_FLIGHT = 256
 
 
-class ServedError(Exception):
-    """The server did not do what it is measured at; the text says what it did instead."""
+class IncompleteRunError(Exception):
+    """Some photos of a measurement got no result; the text says why."""
 
 
 def small_files(photos: list[bytes], height: int, width: int) -> list[bytes]:
-    """Return the photos at the size that the network looks at, which cost little to decode."""
-    found = []
+    """Resize photos to the input size of the network, which makes them cheap to decode."""
+    files = []
     for photo in photos:
         scaled = io.BytesIO()
         Image.open(io.BytesIO(photo)).resize((width, height)).save(scaled, "JPEG", quality=90)
-        found.append(scaled.getvalue())
-    return found
+        files.append(scaled.getvalue())
+    return files
 
 
-Figures = dict[str, float]
+Measurement = dict[str, float]
+"""Photos per second ("rate") and CPU seconds per photo ("cpu")."""
 
 
-def alone(work: Callable[[], int]) -> Figures:
-    """Return photos per second, and processor time for each, of work that runs in this process."""
-    began, used = time.perf_counter(), time.process_time()
+def measure_in_process(work: Callable[[], int]) -> Measurement:
+    """Measure `work`, which runs in this process and returns how many photos it processed."""
+    start, cpu_start = time.perf_counter(), time.process_time()
     photos = work()
     return {
-        "rate": photos / (time.perf_counter() - began),
-        "cpu": (time.process_time() - used) / photos,
+        "rate": photos / (time.perf_counter() - start),
+        "cpu": (time.process_time() - cpu_start) / photos,
     }
 
 
-def served(crew: Crew, pid: int, mode: Mode, photos: int) -> Figures:
-    """Return the same of the server, which `crew` keeps busy with so many photos. Raises ServedError."""
-    before = processor_seconds(pid)
-    load = Load((mode,), BUSY[mode], seconds=MOST_SECONDS, photos=photos, warm_up=0, deadline=DEADLINE, window=WINDOW)
+def measure_server(crew: Crew, pid: int, mode: Mode, photos: int) -> Measurement:
+    """Send `photos` photos to the server with process id `pid`, enough at a time to keep it busy.
+
+    Raises:
+        IncompleteRunError: Some photos got no result.
+    """
+    cpu_start = processor_seconds(pid)
+    load = Load((mode,), BUSY[mode], seconds=MAX_SECONDS, photos=photos, warm_up=0, deadline=DEADLINE, window=WINDOW)
     recording = crew.run(load)
-    answered = recording.answers.total
-    if answered != photos:
-        why = ", ".join(f"{count} {reason or code}" for (code, reason), count in recording.errors.items())
-        raise ServedError(
-            f"The server answered {answered:,} of {photos:,} photos sent by {mode} ({why or 'no errors'}), so what it "
-            "took for them says nothing. Run it again on a machine that has less to do."
+    total = recording.answers.total
+    if total != photos:
+        causes = ", ".join(f"{count} {reason or code}" for (code, reason), count in recording.errors.items())
+        raise IncompleteRunError(
+            f"The server classified {total:,} of {photos:,} photos in {mode} mode ({causes or 'no errors'}), so the "
+            "measurement is invalid. Run it again on a machine with less load."
         )
-    return {"rate": photos / recording.seconds, "cpu": (processor_seconds(pid) - before) / photos}
+    return {"rate": photos / recording.seconds, "cpu": (processor_seconds(pid) - cpu_start) / photos}
 
 
 def measure(model_folder: Path, photo_folder: Path) -> dict[str, Any]:
-    """Return all figures of the bundle in `model_folder`; `photo_folder` is for the photos."""
+    """Measure the bundle in `model_folder`; write the photos, and the log of the server, to `photo_folder`."""
     model = read_bundle(model_folder)
     drawings = networks.drawings(64)
-    whole = networks.write_photos(photo_folder, drawings)
+    originals = networks.write_photos(photo_folder, drawings)
     small = networks.write_photos(photo_folder, small_files(drawings, model.height, model.width), "-small")
     engine = load_engine(model, BATCHES)
-    pixels = np.stack([decode_photo(file.read_bytes(), model.height, model.width) for file in whole])
+    pixels = np.stack([decode_photo(file.read_bytes(), model.height, model.width) for file in originals])
     for size in BATCHES:
         engine.run(pixels[:size])
 
     # As many photos as take about a second.
-    probe = alone(lambda: len(engine.run(pixels[:32])["constructor"]))
+    probe = measure_in_process(lambda: len(engine.run(pixels[:32])["constructor"]))
     photos = min(512, max(32, 32 * round(probe["rate"] / 32)))
     to_serve = max(96, round(SECONDS * probe["rate"]))
     is_slow = probe["rate"] < SLOW
     seconds = 3 * SECONDS if is_slow else SECONDS
-    files = [whole[i % len(whole)].read_bytes() for i in range(photos)]
-    pixels = pixels[np.arange(photos) % len(whole)]
+    files = [originals[i % len(originals)].read_bytes() for i in range(photos)]
+    pixels = pixels[np.arange(photos) % len(originals)]
 
     def decode() -> int:
         with ThreadPoolExecutor(cores()) as pool:
@@ -113,17 +119,17 @@ def measure(model_folder: Path, photo_folder: Path) -> dict[str, Any]:
         return run
 
     server = local_server(photo_folder / "server.log", model_folder, "--max-in-flight-photos", str(MAX_IN_FLIGHT))
-    with server as (address, pid), Crew(address, whole) as crew, Crew(address, small) as crew_of_small:
-        works: dict[str, Callable[[], Figures]] = {
-            **{f"network by {size}": lambda s=size: alone(network(s)) for size in BATCHES},  # type: ignore[misc]
-            "decoding": lambda: alone(decode),
-            **{f"served, {mode}": lambda m=mode: served(crew, pid, m, to_serve) for mode in Mode},  # type: ignore[misc]
-            "served, stream, small": lambda: served(crew_of_small, pid, Mode.STREAM, to_serve),
+    with server as (address, pid), Crew(address, originals) as crew, Crew(address, small) as small_crew:
+        measurements: dict[str, Callable[[], Measurement]] = {
+            **{f"network, batches of {size}": lambda s=size: measure_in_process(network(s)) for size in BATCHES},  # type: ignore[misc]
+            "decoding": lambda: measure_in_process(decode),
+            **{f"serving, {mode}": lambda m=mode: measure_server(crew, pid, m, to_serve) for mode in Mode},  # type: ignore[misc]
+            "serving, stream, small photos": lambda: measure_server(small_crew, pid, Mode.STREAM, to_serve),
         }
-        rounds = [{name: work() for name, work in works.items()} for _ in range(2 if is_slow else ROUNDS)]
-        figures = {
-            name: {unit: statistics.median(each[name][unit] for each in rounds) for unit in ("rate", "cpu")}
-            for name in works
+        rounds = [{name: run() for name, run in measurements.items()} for _ in range(2 if is_slow else ROUNDS)]
+        medians = {
+            name: {unit: statistics.median(results[name][unit] for results in rounds) for unit in ("rate", "cpu")}
+            for name in measurements
         }
         callers = {
             count: crew.run(Load(callers=count, seconds=seconds, warm_up=0.5, deadline=DEADLINE))
@@ -132,15 +138,15 @@ def measure(model_folder: Path, photo_folder: Path) -> dict[str, Any]:
         }
         peak = max(recording.throughput for recording in callers.values())
         memory = psutil.Process(pid).memory_info().rss
-        batch_seconds = BATCHES[-1] / figures[f"network by {BATCHES[-1]}"]["rate"]
+        batch_seconds = BATCHES[-1] / medians[f"network, batches of {BATCHES[-1]}"]["rate"]
         below = Load(rate=0.7 * peak, seconds=2 * SECONDS)
-        # First the queue fills.
-        beyond = Load(rate=2 * peak, seconds=2 * SECONDS, warm_up=1 + MAX_IN_FLIGHT / peak)
-        rates = {"at_70_percent": crew.run(below).as_json(), "at_200_percent": crew.run(beyond).as_json()}
+        # Warm up until the queue is full.
+        above = Load(rate=2 * peak, seconds=2 * SECONDS, warm_up=1 + MAX_IN_FLIGHT / peak)
+        rates = {"at_70_percent": crew.run(below).as_json(), "at_200_percent": crew.run(above).as_json()}
     return {
         "engine": engine.description,
         "memory": memory,
-        "photos_per_second": figures,
+        "throughput": medians,
         "callers": {count: recording.as_json() for count, recording in callers.items()},
         "peak": peak,
         "batch_seconds": batch_seconds,
@@ -149,75 +155,77 @@ def measure(model_folder: Path, photo_folder: Path) -> dict[str, Any]:
 
 
 def show(title: str, measured: dict[str, Any]) -> list[Section]:
-    """Return the figures as tables."""
-    figures = measured["photos_per_second"]
-    raw = max(figure["rate"] for name, figure in figures.items() if name.startswith("network"))
-    raw_cpu = figures[f"network by {BATCHES[-1]}"]["cpu"]
-    decoding = figures["decoding"]["rate"]
+    """Return the results as tables."""
+    throughput = measured["throughput"]
+    raw = max(result["rate"] for name, result in throughput.items() if name.startswith("network"))
+    raw_cpu = throughput[f"network, batches of {BATCHES[-1]}"]["cpu"]
+    decoding = throughput["decoding"]["rate"]
     section = Section(
-        f"Served, {title}: {measured['engine']}",
+        f"Serving, {title}: {measured['engine']}",
         [
-            "measured",
+            "",
             "photos/s",
             "/ network",
             "/ slower\nof both",
-            "processor\nms/photo",
+            "CPU\nms/photo",
             "network's\nshare of it",
         ],
         [],
     )
-    for name, figure in figures.items():
-        is_served = name.startswith("served")
+    for name, result in throughput.items():
+        is_server = name.startswith("serving")
         section.rows.append(
             [
                 name,
-                f"{figure['rate']:,.0f}",
-                f"{figure['rate'] / raw:.2f}",
-                f"{figure['rate'] / min(raw, decoding):.2f}" if is_served else "",
-                f"{1000 * figure['cpu']:.2f}",
-                f"{raw_cpu / figure['cpu']:.2f}" if is_served else "",
+                f"{result['rate']:,.0f}",
+                f"{result['rate'] / raw:.2f}",
+                f"{result['rate'] / min(raw, decoding):.2f}" if is_server else "",
+                f"{1000 * result['cpu']:.2f}",
+                f"{raw_cpu / result['cpu']:.2f}" if is_server else "",
             ]
         )
-    section.bars = {name: figure["rate"] for name, figure in figures.items()}
-    section.bars_title = "Photos a second"
-    both = 1 / (1 / raw + 1 / decoding)
+    section.bars = {name: result["rate"] for name, result in throughput.items()}
+    section.bars_title = "Photos per second"
+    combined = 1 / (1 / raw + 1 / decoding)
     section.notes.append(
-        "small: photos of the network's size, which cost little to decode. Where decoding and the network share the "
-        f"cores, {both:,.0f} photos/s is all that they can do."
+        "Small photos have the input size of the network and are cheap to decode. Where decoding and the network share "
+        f"the cores, their limit is {combined:,.0f} photos/s."
     )
-    section.notes.append(f"Memory of the server after all this: {measured['memory'] / 2**20:,.0f} MiB.")
-    each = list(measured["callers"].values())
-    callers = Section(f"Single calls, {title}", ["callers", *map(str, measured["callers"])], [])
-    callers.rows.append(["photos/s", *(f"{one['throughput']:,.0f}" for one in each)])
-    callers.rows.append(["p50", *(_time(one["answers"]["p50"]) for one in each)])
-    callers.rows.append(["p99", *(_time(one["answers"]["p99"]) for one in each)])
-    below, beyond = measured["at_70_percent"], measured["at_200_percent"]
+    section.notes.append(f"Resident memory of the server at the end: {measured['memory'] / 2**20:,.0f} MiB.")
+    by_callers = list(measured["callers"].values())
+    callers = Section(f"Unary requests, {title}", ["callers", *map(str, measured["callers"])], [])
+    callers.rows.append(["photos/s", *(f"{result['throughput']:,.0f}" for result in by_callers)])
+    callers.rows.append(["p50", *(_time(result["answers"]["p50"]) for result in by_callers)])
+    callers.rows.append(["p99", *(_time(result["answers"]["p99"]) for result in by_callers)])
+    below, above = measured["at_70_percent"], measured["at_200_percent"]
     bound = 2 * measured["batch_seconds"]
-    refusals = beyond["refusals"]
-    refused = "None was refused."
+    refusals = above["refusals"]
+    rejected = "No photo was rejected."
     if refusals["photos"]:
-        lag = beyond["generator_lag"]
-        refused = (
-            f"{refusals['photos']:,} were refused within {duration(refusals['p50'])} (p50) and "
-            f"{duration(refusals['p99'])} (p99), of which the generator itself was late by {duration(lag['p50'])} and "
+        lag = above["generator_lag"]
+        rejected = (
+            f"{refusals['photos']:,} were rejected within {duration(refusals['p50'])} (p50) and "
+            f"{duration(refusals['p99'])} (p99), including the load generator's own lag of {duration(lag['p50'])} and "
             f"{duration(lag['p99'])}."
         )
     callers.notes += [
         f"At 70 % of the peak of {measured['peak']:,.0f} photos/s: p99 {_time(below['answers']['p99'])}; "
         f"max_delay (0) and two batches of {BATCHES[-1]} are {duration(bound)}.",
-        f"At 200 %: {beyond['goodput'] / measured['peak']:.0%} of the peak are answered within 10 s. {refused}",
+        f"At 200 %: {above['goodput'] / measured['peak']:.0%} of the peak get a result within 10 s. {rejected}",
     ]
     return [section, callers]
 
 
 def headlines(measured: dict[str, Any]) -> dict[str, float]:
-    """Return the figures to follow from run to run."""
-    figures = measured["photos_per_second"]
-    raw = max(figure["rate"] for name, figure in figures.items() if name.startswith("network"))
-    least = min(raw, figures["decoding"]["rate"])
-    kept = {"decoding, photos/s": figures["decoding"]["rate"]}
-    kept |= {f"{name} / raw": one["rate"] / least for name, one in figures.items() if name.startswith("served")}
-    return kept
+    """Return the metrics to track from run to run."""
+    throughput = measured["throughput"]
+    raw = max(result["rate"] for name, result in throughput.items() if name.startswith("network"))
+    limit = min(raw, throughput["decoding"]["rate"])
+    metrics = {"decoding, photos/s": throughput["decoding"]["rate"]}
+    metrics |= {
+        f"{name} / raw": result["rate"] / limit for name, result in throughput.items() if name.startswith("serving")
+    }
+    return metrics
 
 
 def _time(seconds: float | None) -> str:
