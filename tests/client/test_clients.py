@@ -559,6 +559,7 @@ def scripted(servicer: Scripted, checks: health.HealthServicer | None = None) ->
         server.stop(None).wait()
 
 
+@pytest.mark.slow
 async def test_no_server_gets_a_sentence(connect: Any, paint: Paint) -> None:
     spotter = await connect("127.0.0.1:1")
     with pytest.raises(UnavailableError, match="No planespotter server answers at 127"):
@@ -665,6 +666,7 @@ async def test_a_stream_moves_on_when_the_server_goes_away(connect: Any, read_co
     assert servicer.read_counts == []
 
 
+@pytest.mark.slow
 async def test_a_stream_whose_server_goes_away_for_good_gives_what_it_has_and_then_raises(connect: Any) -> None:
     class Leaving(Restless):
         def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
@@ -702,6 +704,7 @@ async def test_a_server_that_leaves_without_what_it_promised_is_told_apart(conne
         await collect((await connect(address)).stream([b"photo"]))
 
 
+@pytest.mark.slow
 async def test_a_stream_outlives_its_server(connect: Any, tiny_bundle: Path, paint: Paint, kept_port: int) -> None:
     """The real server goes under load, and another takes its place."""
     read = read_bundle(tiny_bundle)
@@ -736,6 +739,7 @@ async def test_a_stream_outlives_its_server(connect: Any, tiny_bundle: Path, pai
     assert model_names(sorted(answers, key=lambda answer: answer.index)) == names
 
 
+@pytest.mark.slow
 async def test_no_photo_is_lost_or_answered_twice_when_the_server_is_killed(
     server_process: Any, both_twins: Any, paint: Paint, kept_port: int
 ) -> None:
@@ -1083,6 +1087,7 @@ async def test_calls_go_to_all_servers_by_turns(connect: Any) -> None:
     assert [servicer.calls for servicer in servicers] == [6, 6]
 
 
+@pytest.mark.slow
 async def test_a_server_that_is_not_well_gets_no_calls_until_it_is(connect: Any) -> None:
     sick, well = Scripted(), Scripted()
     checks = health.HealthServicer()
@@ -1099,6 +1104,7 @@ async def test_a_server_that_is_not_well_gets_no_calls_until_it_is(connect: Any)
                 await asyncio.sleep(0.05)
 
 
+@pytest.mark.slow
 async def test_when_one_of_two_servers_goes_calls_and_streams_go_on(
     connect: Any, tiny_bundle: Path, paint: Paint
 ) -> None:

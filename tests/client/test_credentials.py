@@ -69,6 +69,7 @@ async def test_who_has_all_that_is_asked_for_gets_answers(secure: Secure, connec
     assert [answer.result().family.name async for answer in spotter.stream([paint("A380")])] == ["A380"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "error", "sentence"),
     [
@@ -90,6 +91,7 @@ async def test_who_lacks_something_hears_what(
         await spotter.classify(paint("747"))
 
 
+@pytest.mark.slow
 async def test_the_name_in_the_certificate_is_the_one_in_the_address_or_the_one_that_is_given(
     secure: Secure, connect: Any, paint: Paint
 ) -> None:

@@ -149,6 +149,7 @@ def test_a_large_photo_is_scaled_down_and_looks_the_same_to_the_network(file_for
     assert difference(small, data) < 5
 
 
+@pytest.mark.slow
 @given(width=st.integers(1, 900), height=st.integers(1, 900))
 def test_no_photo_is_scaled_up_or_below_what_the_network_looks_at(width: int, height: int) -> None:
     data = as_file(Image.effect_noise((width, height), 60), "PNG")

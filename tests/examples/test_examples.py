@@ -54,6 +54,7 @@ def test_asyncio_stream_answers_a_source_that_makes_photos_one_by_one(address: s
     assert f"{photos / 'airbus.jpg'} Airbus A320neo" in out
 
 
+@pytest.mark.slow
 def test_watch_folder_answers_what_appears_until_it_is_interrupted(
     address: str, photos: Path, paint: Callable[..., bytes]
 ) -> None:

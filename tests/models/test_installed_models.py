@@ -33,6 +33,8 @@ def test_installed_model_is_complete_small_and_documented(folder: Path) -> None:
     assert f"{accuracy:.1%}".replace("%", " %") in card
 
 
+@pytest.mark.slow
+@pytest.mark.e2e
 def test_photo_is_classified_right_after_installation(paint: Callable[..., bytes], tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(paint("737-800"))
     photo, folder = str(tmp_path / "photo.jpg"), str(BUNDLES[-1])
@@ -43,6 +45,7 @@ def test_photo_is_classified_right_after_installation(paint: Callable[..., bytes
     assert row["constructor"] in ("Airbus", "Boeing")
 
 
+@pytest.mark.slow
 def test_server_without_options_serves_the_installed_models() -> None:
     with subprocess.Popen([*PLANESPOTTER, "serve", "--port", "0"], stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None

@@ -92,6 +92,7 @@ def test_the_examples_that_need_nothing_run(
 # Completion
 
 
+@pytest.mark.slow
 def test_bash_completes_commands_options_and_values(tmp_path: Path) -> None:
     command = tmp_path / "planespotter"
     command.write_text(f'#!/bin/sh\nexec {shlex.join(PLANESPOTTER)} "$@"\n')

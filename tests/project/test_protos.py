@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = REPOSITORY / "scripts" / "generate_protos.py"
 
@@ -14,6 +16,7 @@ def test_generating_again_changes_no_byte_and_the_rules_are_kept() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_change_without_generating_is_noticed(tmp_path: Path) -> None:
     """The check itself is checked, on a copy of what it reads."""
     for name in ("protos", "scripts", "buf.yaml"):

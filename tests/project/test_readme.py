@@ -76,6 +76,8 @@ def test_every_extra_in_it_can_be_installed() -> None:
     assert {"server", "all"} <= named <= set(known)
 
 
+@pytest.mark.slow
+@pytest.mark.e2e
 def test_the_first_commands_answer_a_photo(address: str, paint: Callable[..., bytes], tmp_path: Path) -> None:
     serve, classify = SHELL
     assert shlex.split(serve) == ["planespotter", "serve"]
@@ -88,6 +90,8 @@ def test_the_first_commands_answer_a_photo(address: str, paint: Callable[..., by
     assert "737-800" in done.stdout
 
 
+@pytest.mark.slow
+@pytest.mark.e2e
 @pytest.mark.parametrize("page", ["README.md", "docs/calling.md"])
 def test_the_python_example_runs(
     page: str,

@@ -157,6 +157,8 @@ def test_a_reader_that_has_seen_enough_is_no_failure(address: str, folder: Path)
     assert process.returncode == 0
 
 
+@pytest.mark.slow
+@pytest.mark.e2e
 def test_a_server_that_dies_leaves_what_was_written_and_a_count_of_what_is_missing(
     tiny_bundle: Path, folder: Path
 ) -> None:
@@ -314,6 +316,8 @@ def test_importing_the_client_loads_nothing_heavy() -> None:
     assert not {"jax", "numpy", "pandas", "playwright", "PIL", "planespotter_training"} & set(loaded)
 
 
+@pytest.mark.slow
+@pytest.mark.e2e
 def test_without_a_server_it_starts_one_for_itself_and_ends_it(
     tiny_bundle: Path, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

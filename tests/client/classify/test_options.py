@@ -211,6 +211,8 @@ def test_a_file_is_gone_on_with_by_the_network_and_the_settings_that_it_was_begu
     assert run("photos", "--out", out, "--server", address) == 0, "nobody knows with what it was begun"
 
 
+@pytest.mark.slow
+@pytest.mark.e2e
 def test_a_killed_run_loses_nothing_that_was_written(address: str, here: Path) -> None:
     photo = here / ALL[0]
     for number in range(1_500):
@@ -253,6 +255,8 @@ def test_photos_are_filed_by_what_they_show(address: str, here: Path, capsys: py
 # Watching
 
 
+@pytest.mark.slow
+@pytest.mark.e2e
 def test_a_folder_is_watched_until_ctrl_c(address: str, here: Path, paint: Paint) -> None:
     out = here / "seen.csv"
     command = [*PLANESPOTTER, "classify", "--watch", "photos", "--server", address, "--out", str(out)]
@@ -278,6 +282,8 @@ def test_a_folder_is_watched_until_ctrl_c(address: str, here: Path, paint: Paint
     assert seen() == sorted([*ALL, "photos/half.jpg", "photos/new.jpg"])
 
 
+@pytest.mark.slow
+@pytest.mark.e2e
 def test_a_server_that_goes_away_is_waited_for(tiny_bundle: Path, here: Path, paint: Paint, kept_port: int) -> None:
     def serve() -> "subprocess.Popen[str]":
         command = [*PLANESPOTTER, "serve", "--model", str(tiny_bundle), "--port", str(kept_port)]
@@ -453,6 +459,7 @@ def test_without_its_extra_a_video_gets_a_sentence(
 # The examples of its help
 
 
+@pytest.mark.slow
 def test_the_examples_in_its_help_run(address: str, here: Path, video: Path) -> None:
     bin_folder = here / "bin"
     bin_folder.mkdir()

@@ -282,6 +282,7 @@ def test_few_photos_need_no_brackets_and_no_figures_no_words() -> None:
     assert presentation.accuracy(described()) == []
 
 
+@pytest.mark.slow
 def test_no_server_is_a_sentence_and_may_come_back(kept_port: int) -> None:
     with web("--server", f"127.0.0.1:{kept_port}") as (url, process):
         for answer in (asked(url, "model"), posted(url, parcel({"1": b"x"}))):

@@ -72,6 +72,7 @@ def drawings() -> NDArray[np.uint8]:
     return np.stack([decode_photo(photo, HEIGHT, WIDTH) for photo in photos])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pooling", "hidden", "flip_tta"),
     [("average", 0, False), ("average+max", 0, True), ("flatten", 8, False)],
@@ -88,6 +89,7 @@ def test_openvino_outputs_equal_those_of_jax(
         np.testing.assert_allclose(actual[head], outputs, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_int8_inference_of_the_installed_model_agrees_with_float32() -> None:
     from planespotter_models import FOLDER
 
@@ -120,6 +122,7 @@ def test_outputs_of_a_photo_do_not_depend_on_batch_or_thread(
             np.testing.assert_allclose(outputs[head], alone[head][:n], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_bfloat16_is_used_on_a_gpu_and_not_on_a_cpu(model: Bundle, drawings: NDArray[np.uint8]) -> None:
     network = Classifier(TREE.heads, width=1 / 16, norm=False, seed=1)
     function, weights = as_function(network)
@@ -238,6 +241,7 @@ def test_activation_ranges_that_are_not_positive_are_invalid(ranges: dict[str, f
         Int8Calibration(ranges)
 
 
+@pytest.mark.slow
 def test_compiled_networks_are_cached_for_the_next_start(tiny_bundle: Path, tmp_path: Path) -> None:
     program = "\n".join(
         [

@@ -60,6 +60,7 @@ def last_maps(network: Classifier, photo: Any) -> jax.Array:
     return x[0]
 
 
+@pytest.mark.slow
 def test_heat_map_equals_grad_cam_as_published(bundle: Bundle, network: Classifier) -> None:
     explainer = HeatMapExplainer(bundle)
     build, weights = export.by_weights(network)

@@ -184,6 +184,7 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
 values = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from(',"\n\r'), max_size=12)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     rows=st.lists(st.fixed_dictionaries({"airline": values, "aircraft_type": values}), min_size=1, max_size=4),

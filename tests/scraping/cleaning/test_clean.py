@@ -251,6 +251,7 @@ def check_whole(folder: Path, everything: set[str]) -> None:
     assert catalog.photo_ids(folder) == everything
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_the_catalog_as_it_was_or_cleaned(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,8 @@ from planespotter_scraping.sample_site.photos import collection
 from planespotter_scraping.sample_site.server import SampleSite, serve
 
 
+@pytest.mark.slow
+@pytest.mark.browser
 def test_a_crawl_stores_each_photo_that_the_site_shows(tmp_path: Path) -> None:
     site = SampleSite(photos=24, per_page=16, broken_images=(3,), missing_images=(20,))
     with serve(site) as base:
@@ -44,6 +46,8 @@ def test_a_crawl_stores_each_photo_that_the_site_shows(tmp_path: Path) -> None:
         assert catalog.read(tmp_path).equals(frame)
 
 
+@pytest.mark.slow
+@pytest.mark.browser
 def test_only_the_constructors_and_pages_that_were_asked_for_are_stored(tmp_path: Path) -> None:
     with serve(SampleSite(photos=36, per_page=12)) as base:
         outcome = scrape("sample", tmp_path, url=base, pages=2, constructors=["boeing", "ATR"])
@@ -60,12 +64,16 @@ def test_a_constructor_that_is_written_wrong_is_refused_before_anything_is_asked
     assert not (tmp_path / "photos").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.browser
 def test_constructors_of_which_the_site_has_no_photo_are_an_error_that_names_those_it_has(tmp_path: Path) -> None:
     words = r"of 12 photos, none shows an aircraft by Sukhoi\. They are by (\w+ \(\d+\)(, )?)+\. Name some of these"
     with serve(SampleSite(photos=12)) as base, pytest.raises(ScrapeError, match=words):
         scrape("sample", tmp_path / "photos", url=base, constructors=["Sukhoi"])
 
 
+@pytest.mark.slow
+@pytest.mark.browser
 def test_a_page_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     words = r"page .*page=2 could not be read: the site answered 500"
     site = SampleSite(photos=40, per_page=20, broken_pages=(2,))
@@ -89,6 +97,7 @@ def test_a_crawl_that_cannot_start_says_why(tmp_path: Path, arguments: dict[str,
         scrape(**{"site_name": "sample", "out": tmp_path, **arguments})  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 async def test_an_image_that_no_server_has_gives_a_reason() -> None:
     async with httpx.AsyncClient() as client:
         with pytest.raises(ValueError, match="did not answer"):

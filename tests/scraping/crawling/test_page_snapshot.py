@@ -53,6 +53,8 @@ def test_an_element_is_shown_as_html_that_can_be_read() -> None:
     assert len(html_tree.to_html(html_tree.parse("<i>x</i>" * 1000), 100)) < 110
 
 
+@pytest.mark.slow
+@pytest.mark.browser
 async def test_a_page_is_kept_with_its_picture_and_without_its_cookies(tmp_path: Path) -> None:
     async with async_playwright() as playwright:
         chromium = await playwright.chromium.launch(

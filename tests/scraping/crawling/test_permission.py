@@ -88,6 +88,8 @@ def test_the_command_refuses_as_well(tmp_path: Path) -> None:
     assert "--permission" in str(result.exception)
 
 
+@pytest.mark.slow
+@pytest.mark.browser
 def test_a_crawl_with_permission_keeps_it_beside_each_photo(
     tmp_path: Path, replica: tuple[str, Asked], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,6 +59,8 @@ def robots(text: str = "", status: int = 200) -> list[Reply]:
 # Refusals
 
 
+@pytest.mark.slow
+@pytest.mark.browser
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
@@ -88,6 +90,8 @@ def test_a_site_that_refuses_is_asked_once_and_the_evidence_is_kept(
     assert str(evidence) in str(stopped.value)
 
 
+@pytest.mark.slow
+@pytest.mark.browser
 def test_a_page_whose_photos_are_refused_to_it_is_no_redesign(tmp_path: Path) -> None:
     words = r"photos/latest shows no photos: .*/api/photos.* answered 403, which is a refusal"
     with sample(Moods(**{CARDS: [Reply(b"{}", status=403)]})) as base, pytest.raises(CrawlAbortedError, match=words):
@@ -95,6 +99,8 @@ def test_a_page_whose_photos_are_refused_to_it_is_no_redesign(tmp_path: Path) ->
     assert len(list((tmp_path / "evidence").iterdir())) == 1
 
 
+@pytest.mark.slow
+@pytest.mark.browser
 def test_a_page_that_does_not_get_its_photos_is_opened_again_and_then_named(tmp_path: Path) -> None:
     moods = Moods(**{CARDS: [Reply(b"{}", status=500)] * 2})
     words = r"latest could not be read: its photos did not appear: .*/api/photos.* answered 500\. 0 photos were stored"
@@ -103,6 +109,8 @@ def test_a_page_that_does_not_get_its_photos_is_opened_again_and_then_named(tmp_
     assert len(moods.times(LATEST)) == 2
 
 
+@pytest.mark.slow
+@pytest.mark.browser
 def test_a_site_that_keeps_its_images_to_itself_is_not_asked_for_all_of_them(tmp_path: Path) -> None:
     no = Reply(b"No.", status=403)
     site = SampleSite(photos=48, interfere=lambda path, _: no if path.startswith("/images/") else None)
@@ -113,6 +121,8 @@ def test_a_site_that_keeps_its_images_to_itself_is_not_asked_for_all_of_them(tmp
 # Waiting
 
 
+@pytest.mark.slow
+@pytest.mark.browser
 def test_a_site_that_asks_to_wait_is_given_the_time(tmp_path: Path) -> None:
     first = SampleSite(photos=8, per_page=4).collection[0].photo_id
     image = f"/images/{first}.jpg"
@@ -225,6 +235,8 @@ def test_a_site_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists(), "nothing was stored"
 
 
+@pytest.mark.slow
+@pytest.mark.browser
 def test_pages_and_images_that_robots_txt_excludes_are_left_alone_and_its_pace_is_kept(tmp_path: Path) -> None:
     site = SampleSite(photos=12, per_page=4)
     closed = f"/images/{site.collection[1].photo_id}.jpg"
@@ -271,6 +283,8 @@ async def test_the_pace_of_robots_txt_is_the_slower_one(text: str, delay: float)
 # A login that the user has made
 
 
+@pytest.mark.slow
+@pytest.mark.browser
 def test_a_login_goes_with_pages_and_images_and_nowhere_else(tmp_path: Path) -> None:
     asked: list[tuple[str, str]] = []
 

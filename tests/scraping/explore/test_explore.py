@@ -98,6 +98,8 @@ def opened(chromium: Browser, report: Path, complaints: list[str], **context: An
     return tab
 
 
+@pytest.mark.slow
+@pytest.mark.browser
 def test_it_is_quiet_whole_and_in_order_in_a_browser(chromium: Browser, report: Path) -> None:
     complaints: list[str] = []
     tab = opened(chromium, report, complaints)
@@ -118,6 +120,8 @@ def test_it_is_quiet_whole_and_in_order_in_a_browser(chromium: Browser, report: 
     assert complaints == []
 
 
+@pytest.mark.slow
+@pytest.mark.browser
 def test_every_chart_says_its_finding_and_has_its_values_as_a_table(chromium: Browser, report: Path) -> None:
     tab = opened(chromium, report, [])
     drawn = tab.evaluate(
@@ -137,6 +141,8 @@ def test_every_chart_says_its_finding_and_has_its_values_as_a_table(chromium: Br
     assert all(caption > 5 and columns >= 2 for caption, columns in tables)
 
 
+@pytest.mark.slow
+@pytest.mark.browser
 def test_bars_are_sorted_begin_at_zero_and_are_as_long_as_their_numbers(chromium: Browser, report: Path) -> None:
     tab = opened(chromium, report, [], viewport={"width": 1280, "height": 900})
     rows = tab.evaluate(
@@ -147,6 +153,8 @@ def test_bars_are_sorted_begin_at_zero_and_are_as_long_as_their_numbers(chromium
     assert all(width == pytest.approx(rows[0][1] * count / rows[0][0], abs=1) for count, width in rows)
 
 
+@pytest.mark.slow
+@pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_all_text_can_be_read_in_both_themes(chromium: Browser, report: Path, scheme: Any) -> None:
     tab = opened(chromium, report, [], color_scheme=scheme)
@@ -155,6 +163,8 @@ def test_all_text_can_be_read_in_both_themes(chromium: Browser, report: Path, sc
     assert low == []
 
 
+@pytest.mark.slow
+@pytest.mark.browser
 def test_the_theme_can_be_chosen_with_the_keyboard(chromium: Browser, report: Path) -> None:
     tab = opened(chromium, report, [], color_scheme="light")
     background = "getComputedStyle(document.body).backgroundColor"
@@ -171,6 +181,8 @@ def test_the_theme_can_be_chosen_with_the_keyboard(chromium: Browser, report: Pa
     assert tab.evaluate("document.querySelector('details').open")
 
 
+@pytest.mark.slow
+@pytest.mark.browser
 @pytest.mark.parametrize("width", [360, 768])
 def test_a_narrow_screen_needs_no_scrolling_sideways(chromium: Browser, report: Path, width: int) -> None:
     tab = opened(chromium, report, [], viewport={"width": width, "height": 740})
@@ -217,6 +229,7 @@ def test_the_figures_are_those_of_the_numbers(folder: Path, report: Path) -> Non
     assert "2 sources of 3 have one constructor only: only-boeing (Boeing), two (Boeing)." in text
 
 
+@pytest.mark.slow
 def test_the_same_catalog_gives_the_same_bytes(folder: Path, report: Path, tmp_path: Path) -> None:
     again = tmp_path / "new folder" / "again.html"
     page.write(folder, again, per_class=4, today=DAY)
@@ -248,6 +261,8 @@ def test_the_command_says_what_it_wrote_and_what_to_do(folder: Path, tmp_path: P
     assert out.exists()
 
 
+@pytest.mark.slow
+@pytest.mark.browser
 def test_a_catalog_without_photos_gives_a_page_that_says_so(chromium: Browser, tmp_path: Path) -> None:
     (tmp_path / "catalog.csv").write_text("photo_id,file,constructor\n")
     result = CliRunner().invoke(app, ["explore", str(tmp_path), "--out", str(tmp_path / "report.html")])

@@ -302,6 +302,7 @@ type_like = st.lists(st.sampled_from(PIECES), max_size=6).map("".join)
 makers = st.sampled_from(["Airbus", "Boeing", "ATR", "", "Military"])
 
 
+@pytest.mark.slow
 @given(makers | st.text(), type_like | st.text())
 def test_a_path_has_no_gaps_and_each_level_begins_with_the_one_above(constructor: str, text: str) -> None:
     path = place(constructor, text)

@@ -318,6 +318,7 @@ A320 = "Airbus A320-200"
 TREE = {A320: [f"{A320} by airline", "Airbus A320 cockpits"], f"{A320} by airline": [f"{A320} of Lufthansa", A320]}
 
 
+@pytest.mark.slow
 def test_a_walk_stores_what_is_in_a_category_and_below_it_once(tmp_path: Path) -> None:
     wiki = Wiki(
         {**TREE, f"{A320} of Lufthansa": [A320]},  # round in circles, twice
@@ -344,6 +345,7 @@ def test_a_walk_stores_what_is_in_a_category_and_below_it_once(tmp_path: Path) -
     assert all("/1280px.jpg" in path for path in wiki.fetched)
 
 
+@pytest.mark.slow
 def test_answers_in_parts_are_put_together(tmp_path: Path) -> None:
     wiki = Wiki({}, fleet(20, A320), batch=8, part_size=3)
     for file in wiki.files:
@@ -356,6 +358,7 @@ def test_answers_in_parts_are_put_together(tmp_path: Path) -> None:
     assert frame["registration"].nunique() == 20
 
 
+@pytest.mark.slow
 def test_the_site_is_asked_again_when_it_is_ready(tmp_path: Path) -> None:
     wiki = Wiki({}, fleet(3, A320))
     lagged = {"error": {"code": "maxlag", "info": "Waiting for db1: 6 seconds lagged.", "lag": 6}}
@@ -390,6 +393,7 @@ STOPS: list[tuple[list[tuple[int, dict[str, str], object]], str, int]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("trouble", "words", "asked"), STOPS)
 def test_a_site_that_says_no_is_left_alone(
     tmp_path: Path, trouble: list[tuple[int, dict[str, str], object]], words: str, asked: int
@@ -401,6 +405,7 @@ def test_a_site_that_says_no_is_left_alone(
     assert not wiki.fetched
 
 
+@pytest.mark.slow
 def test_a_site_that_is_not_there_is_told_of(tmp_path: Path) -> None:
     with serve(Wiki({}, [])) as base:
         pass
@@ -438,6 +443,7 @@ def test_images_are_fetched_only_where_robots_txt_allows_it(tmp_path: Path) -> N
     assert not wiki.fetched
 
 
+@pytest.mark.slow
 def test_limits_are_shared_out_among_categories_and_count_what_is_there(tmp_path: Path) -> None:
     names = [f"{A320} of Airline {letter}" for letter in "ABC"]
     files = [file for place, name in enumerate(names) for file in fleet(20, name, first=1000 * (place + 1))]
@@ -477,6 +483,7 @@ def test_a_category_that_does_not_exist_is_named(tmp_path: Path) -> None:
     assert list(outcome.notes) == ["The category Airbus a320 is empty or does not exist."]
 
 
+@pytest.mark.slow
 def test_without_categories_the_usual_ones_are_walked(tmp_path: Path) -> None:
     with serve(wiki := Wiki({}, fleet(2, A320))) as base:
         assert walked(base, tmp_path).stored == 2
@@ -547,6 +554,7 @@ def test_authors_whom_a_kill_has_kept_from_being_named_are_named_when_the_walk_b
     assert named[0]
 
 
+@pytest.mark.slow
 def test_ctrl_c_and_kills_lose_nothing_and_fetch_nothing_twice(tmp_path: Path) -> None:
     wiki = Wiki(TREE, [*fleet(30, A320), *fleet(30, f"{A320} of Lufthansa", 100)], batch=20, most=12)
     page = tmp_path / "ATTRIBUTION.md"

@@ -117,6 +117,7 @@ async def held_up(loaded: tuple[Bundle, Engine]) -> AsyncIterator[HeldUp]:
     engine.leave.set()
 
 
+@pytest.mark.slow
 async def test_a_caller_that_has_left_costs_no_row_of_the_device(serve: Serve, paint: Paint, held_up: HeldUp) -> None:
     channel = await serve(engine=held_up, metrics_port=0)
     first = service(channel).Classify(pb.ClassifyRequest(photo=paint("747")))

@@ -100,6 +100,7 @@ async def test_each_photo_of_a_stream_has_its_own_span_also_one_that_fails(
     assert "no photo" not in str(failed), "what went wrong is not told to the collector"
 
 
+@pytest.mark.slow
 async def test_a_collector_that_is_not_there_costs_no_answer(serve: Serve, paint: Paint) -> None:
     channel = await serve(otlp_endpoint="http://127.0.0.1:1")
     stub = pb_grpc.ClassifierServiceStub(channel)

@@ -415,6 +415,7 @@ async def test_a_method_that_health_only_names_is_no_bug(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 async def test_no_exception_text_leaves_the_server(serve: Serve, paint: Paint) -> None:
     channel = await serve(engine=Broken(), max_consecutive_failures=100)
     status = await status_of(service(channel).Classify(pb.ClassifyRequest(photo=paint("747"))))
@@ -474,6 +475,7 @@ async def test_a_full_queue_makes_streams_wait_and_loses_nothing(serve: Serve, p
         assert {answer.classification.family.name for answer in answers.values()} == {"747"}
 
 
+@pytest.mark.slow
 async def test_the_device_works_for_nobody_whose_deadline_passed_or_who_left(
     serve: Serve, paint: Paint, held_up: HeldUp, until: Until
 ) -> None:
@@ -707,6 +709,7 @@ async def test_whoever_watches_health_or_reflects_does_not_hold_up_a_stop(serve:
         assert await call.code() is grpc.StatusCode.OK
 
 
+@pytest.mark.slow
 async def test_a_watcher_that_takes_nothing_keeps_health_from_nothing(serve: Serve, until: Until) -> None:
     channel = await serve()
     server: Any = channel.server  # type: ignore[attr-defined]

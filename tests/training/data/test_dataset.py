@@ -96,6 +96,7 @@ def test_the_position_in_the_data_can_be_saved_and_restored(splits) -> None:  # 
     assert [next(second)["index"].tolist() for _ in range(4)] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("balance", "share"), [(0.0, 0.5), (1.0, 0.9), (0.5, 0.75)])
 def test_sources_are_drawn_by_their_share(balance: float, share: float) -> None:
     n = 200

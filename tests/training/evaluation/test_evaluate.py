@@ -208,6 +208,7 @@ def remembering(tiny_bundle: Path, folder: Path, split: list[dict[str, str]]) ->
     return folder
 
 
+@pytest.mark.slow
 def test_what_the_bundle_was_made_with_is_left_aside_in_any_catalog(
     tiny_bundle: Path, catalog: Path, tmp_path: Path
 ) -> None:
@@ -273,6 +274,7 @@ def test_a_photo_that_looks_like_one_that_was_trained_on_is_left_aside(tiny_bund
     assert found.sides == {"train": 2, "test": 1}
 
 
+@pytest.mark.slow
 def test_what_training_left_out_by_name_has_figures_of_its_own(
     tiny_bundle: Path, catalog: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -304,6 +306,7 @@ def test_only_the_photos_that_are_asked_for_are_answered(tiny_bundle: Path, cata
         evaluate(tiny_bundle, catalog, "all", QUIET, airlines=["Pan Am"])
 
 
+@pytest.mark.slow
 def test_another_bundle_can_be_held_beside_it(tiny_bundle: Path, catalog: Path, tmp_path: Path) -> None:
     main_well("evaluate", tiny_bundle, catalog, "--split", "all", "--out", tmp_path / "out", "--control", tiny_bundle)
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())

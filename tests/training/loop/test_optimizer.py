@@ -41,6 +41,7 @@ def test_a_weight_that_no_rule_knows_is_an_error(weights: Any) -> None:
         optimizer.layers_of({"neck": {"kernel": jnp.zeros(2)}})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", OPTIMISERS)
 def test_what_lies_before_the_first_layer_that_is_trained_does_not_move(weights: Any, kind: str) -> None:
     changes = ["train_from=block3_conv1", f"optimiser={kind}", "weight_decay=0.5", "schedule=constant"]

@@ -39,6 +39,7 @@ def by_hand(outputs: dict[str, jax.Array], row: int, node: Label, *, given_const
     return -float(np.log(total))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", [1.0, 0.0])
 def test_it_is_minus_log_of_the_probability_of_the_node(weight: float) -> None:
     outputs = random_outputs(len(NODES))
@@ -48,6 +49,7 @@ def test_it_is_minus_log_of_the_probability_of_the_node(weight: float) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_photo_known_only_by_its_constructor_does_not_move_the_model_heads() -> None:
     outputs = {head: jnp.zeros((1, classes)) for head, classes in TREE.heads.items()}
     masks = jnp.asarray(leaf_mask(TREE, Label("Airbus")))[None]

@@ -74,6 +74,7 @@ def forward(weights: dict[str, NDArray[np.float32]], photos: NDArray[np.uint8]) 
     return np.asarray(pooled.mean(axis=(1, 2)))
 
 
+@pytest.mark.slow
 def test_a_network_begun_from_the_file_computes_what_vgg16_does(
     weights: dict[str, NDArray[np.float32]], tmp_path: Path
 ) -> None:
@@ -230,6 +231,7 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["true", "false"])
 def test_a_run_can_begin_with_the_trunk_of_another(earlier: Path, norm: str) -> None:
     start = pretrained.choose(recipe(f"norm={norm}"), None, earlier, QUIET)

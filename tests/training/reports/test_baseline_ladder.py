@@ -57,6 +57,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
+@pytest.mark.slow
 def test_the_figure_shows_all_four_steps(start: list[str], tmp_path: Path) -> None:
     assert baseline_ladder.climb(Path(), SHRUNK, tmp_path, (), Console(quiet=True))
     assert start == ["heads", "block3_conv1"]  # the last two begin with weights
