@@ -17,7 +17,7 @@ def test_the_demo_leads_from_a_photo_site_to_streamed_answers_and_again_from_wha
     for attempt in ("first", "second"):
         done = subprocess.run([*DEMO, out], capture_output=True, text=True, timeout=1200, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "Answers beside the truth" in done.stdout
+        assert "Predictions and ground truth" in done.stdout
         assert " photos/s." in done.stdout
         assert "grpcurl -plaintext" in done.stdout
         with (out / "photos" / "catalog.csv").open(encoding="utf-8") as file:

@@ -2,7 +2,7 @@
 
 run.json       what was trained: recipe, label tree, how many photos, what fell back
 split.csv      every photo that is used: which side it is on, its label, source, airline and the hash of its file
-heldout.csv    the same for the test side only, with the files: made for `planespotter classify --truth`
+heldout.csv    the same for the test side only, with the files: made for `planespotter classify --ground-truth`
 dataset/       the photos, as TensorFlow Datasets array_record files
 checkpoints/   network, optimiser and position in the data, by step
 log.jsonl      one line for each epoch

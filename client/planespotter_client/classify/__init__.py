@@ -1,11 +1,13 @@
-"""The command `planespotter classify`: photos in, answers out.
+"""The command `planespotter classify`: photos in, results out.
 
-cli.py has its options, and what goes with what; run.py is one run of it, from the photos through a stream to all that
-is made of the answers.
-
-Photos come from sources.py: paths (photos.py), a folder that is watched (watching.py), a video (frames.py).
-
-Answers become values (rows.py), written on standard output (writers.py) or to a file that a later run goes on with
-(journal.py, parquet.py); photos are filed by them (sorting.py), or they are compared with the truth (truth.py).
-progress.py counts them and draws the bar.
+cli                  options, and which of them exclude each other
+run                  one run, from the photos through a stream to the outputs
+sources              where photos come from: paths (file_discovery), a folder (folder_watcher), a video (video)
+reconnecting_stream  a stream that survives its server
+serialization        a result as values: the columns of CSV, JSON lines and Parquet
+writers              results on standard output
+answer_log, parquet  results in a file that a later run resumes; run_manifest has the settings that the file needs
+filing               photos filed in folders by what they show
+accuracy             results compared with the ground truth
+progress             counts, the progress bar and the summary
 """

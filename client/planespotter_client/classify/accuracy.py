@@ -1,9 +1,9 @@
-"""Compare answers with the truth: how often the constructor is right, and how often the type is.
+"""Accuracy: compare predictions with the ground truth, for the constructor and for the type.
 
-Stage 1 is the constructor. The type is a leaf of the model's label tree, and is compared for photos that are labelled
-down to one: "Boeing 737-800" is right if the whole path is; where the tree knows no 737-800 but tells other 737s apart,
-such a photo counts for stage 1 only. Names are compared whether or not the network was sure of them. A constructor that
-the tree does not know can only be answered well with UNKNOWN, so such photos are counted apart.
+The type is a leaf of the model's label tree. It is compared for photos that are labelled down to a leaf: "Boeing
+737-800" is correct if the whole path is; where the tree has other 737s but no 737-800, such a photo counts for the
+constructor only. The most probable path is compared, at any confidence level. A photo whose constructor is not in the
+tree is out of taxonomy: the only correct prediction is UNKNOWN, so these photos are counted separately.
 """
 
 import csv
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from planespotter_client import PlaneSpotter
 
 COLUMNS = ("file", "constructor", "family", "model", "source")
-NEEDED = COLUMNS[:2]
+REQUIRED_COLUMNS = COLUMNS[:2]
 Tree = Mapping[str, Mapping[str, Sequence[str]]]
 
 
-class TruthError(PlaneSpotterError):
-    """The file with the truth cannot be used; the text says why and what to do."""
+class GroundTruthError(PlaneSpotterError):
+    """The ground truth file cannot be used; the text says why and how to fix it."""
 
 
 @dataclass(frozen=True)
-class Truth:
-    """What a photo shows; "" from the level on that is not known."""
+class GroundTruth:
+    """The labels of a photo; "" from the level on that is unknown."""
 
     photo: str
     constructor: str
@@ -46,188 +46,207 @@ class Truth:
     source: str
 
     def __str__(self) -> str:
-        return f"{self.constructor} {self.model or self.family}".strip() or "not known"
+        return f"{self.constructor} {self.model or self.family}".strip() or "unlabelled"
 
 
-def read_truth(table: Path, photos: Path | None = None) -> list[Truth]:
-    """Read a CSV file with the columns file and constructor; family, model and source may stand beside them.
+def read_ground_truth(table: Path, root: Path | None = None) -> list[GroundTruth]:
+    """Read a CSV file with the columns file and constructor, and optionally family, model and source.
 
-    Paths in `file` are relative to `photos`, else to the folder of the CSV file. Raises TruthError.
+    Args:
+        table: The CSV file.
+        root: Folder that the paths in the column file are relative to; by default the folder of `table`.
+
+    Raises:
+        GroundTruthError: The file is not CSV in UTF-8, lacks a column, or has no rows.
     """
-    folder = table.parent if photos is None else photos
+    folder = table.parent if root is None else root
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file)
-            missing = [column for column in NEEDED if column not in (rows.fieldnames or [])]
+            missing = [column for column in REQUIRED_COLUMNS if column not in (rows.fieldnames or [])]
             if missing:
-                raise TruthError(
-                    f"{table} has no column {' and no column '.join(missing)}; its first line must name "
-                    f"{' and '.join(NEEDED)}, and may name {', '.join(COLUMNS[len(NEEDED) :])}, in any order."
+                raise GroundTruthError(
+                    f"{table} has no column {' and no column '.join(missing)}. Its header must name "
+                    f"{' and '.join(REQUIRED_COLUMNS)}, and may name {', '.join(COLUMNS[len(REQUIRED_COLUMNS) :])}, "
+                    "in any order."
                 )
             cells = []
             for row in rows:
                 cells.append([(row.get(column) or "").strip() for column in COLUMNS])
                 if not cells[-1][0]:
-                    raise TruthError(
+                    raise GroundTruthError(
                         f"Row {len(cells):,} of {table} (line {rows.line_num:,}) names no photo: its column file is "
-                        "empty. Fill it in, or take the row out."
+                        "empty. Fill it in, or delete the row."
                     )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise TruthError(f"{table} cannot be read as a CSV file in UTF-8: {error}.") from error
+        raise GroundTruthError(f"{table} cannot be read as a CSV file in UTF-8: {error}.") from error
     if not cells:
-        raise TruthError(f"{table} has no rows, so there is nothing to compare with.")
-    return [Truth(str(folder / name), *labels) for name, *labels in cells]
+        raise GroundTruthError(f"{table} has no rows, so there is nothing to compare with.")
+    return [GroundTruth(str(folder / name), *labels) for name, *labels in cells]
 
 
 @dataclass
-class Tally:
-    """Counts over photos. An accuracy of nothing is None."""
+class AccuracyCounts:
+    """Counts over photos. The accuracy of no photos is None."""
 
     photos: int = 0
     failed: int = 0
     unlabelled: int = 0
     constructors: int = 0
-    constructors_right: int = 0
+    constructors_correct: int = 0
     types: int = 0
-    types_right: int = 0
-    strangers: int = 0
-    strangers_unknown: int = 0
+    types_correct: int = 0
+    out_of_taxonomy: int = 0
+    out_of_taxonomy_unknown: int = 0
 
     @property
     def constructor_accuracy(self) -> float | None:
-        """Share of the photos with a known constructor whose constructor is right."""
-        return self.constructors_right / self.constructors if self.constructors else None
+        """Share of the photos with a constructor of the tree whose constructor is correct."""
+        return self.constructors_correct / self.constructors if self.constructors else None
 
     @property
     def type_accuracy(self) -> float | None:
-        """Share of the photos labelled down to a leaf of the tree whose whole path is right."""
-        return self.types_right / self.types if self.types else None
+        """Share of the photos labelled down to a leaf of the tree whose whole path is correct."""
+        return self.types_correct / self.types if self.types else None
 
     @property
-    def strangers_unknown_share(self) -> float | None:
-        """Share of the photos of constructors that the model does not know that were answered UNKNOWN."""
-        return self.strangers_unknown / self.strangers if self.strangers else None
+    def out_of_taxonomy_recall(self) -> float | None:
+        """Share of the out-of-taxonomy photos that are predicted UNKNOWN."""
+        return self.out_of_taxonomy_unknown / self.out_of_taxonomy if self.out_of_taxonomy else None
 
-    def add(self, truth: Truth, answer: Classification | None, tree: Tree) -> None:
-        """Count one photo; `answer` is None if it failed."""
+    def add(self, ground_truth: GroundTruth, prediction: Classification | None, tree: Tree) -> None:
+        """Count a photo; `prediction` is None if it failed."""
         self.photos += 1
-        if answer is None:
+        if prediction is None:
             self.failed += 1
-        elif not truth.constructor:
+        elif not ground_truth.constructor:
             self.unlabelled += 1
-        elif truth.constructor not in tree:
-            self.strangers += 1
-            self.strangers_unknown += answer.level is Level.UNKNOWN
+        elif ground_truth.constructor not in tree:
+            self.out_of_taxonomy += 1
+            self.out_of_taxonomy_unknown += prediction.level is Level.UNKNOWN
         else:
-            expected = clip(truth, tree)
-            path = (answer.constructor.name, answer.family.name, answer.model.name)
+            expected = clip_to_tree(ground_truth, tree)
+            path = (prediction.constructor.name, prediction.family.name, prediction.model.name)
             self.constructors += 1
-            self.constructors_right += path[0] == expected[0]
+            self.constructors_correct += path[0] == expected[0]
             if _is_leaf(expected, tree):
                 self.types += 1
-                self.types_right += path[: len(expected)] == expected
+                self.types_correct += path[: len(expected)] == expected
 
 
 def _is_leaf(path: tuple[str, ...], tree: Tree) -> bool:
-    """Return whether `tree` tells nothing apart below `path`, a constructor alone excepted: that is no type."""
+    """Return whether `path` is a leaf of `tree`. A constructor alone is never one: it is not a type."""
     return len(path) == 3 or (len(path) == 2 and not tree[path[0]][path[1]])
 
 
-def clip(truth: Truth, tree: Tree) -> tuple[str, ...]:
-    """Return the path of `truth` as deep as it is labelled and `tree` goes. `tree` must have its constructor."""
-    families = tree[truth.constructor]
-    if truth.family not in families:
-        return (truth.constructor,)
-    if truth.model not in families[truth.family]:
-        return (truth.constructor, truth.family)
-    return (truth.constructor, truth.family, truth.model)
+def clip_to_tree(ground_truth: GroundTruth, tree: Tree) -> tuple[str, ...]:
+    """Return the path of `ground_truth` as deep as it is labelled and `tree` goes. `tree` must have its constructor."""
+    families = tree[ground_truth.constructor]
+    if ground_truth.family not in families:
+        return (ground_truth.constructor,)
+    if ground_truth.model not in families[ground_truth.family]:
+        return (ground_truth.constructor, ground_truth.family)
+    return (ground_truth.constructor, ground_truth.family, ground_truth.model)
 
 
 @dataclass
 class Comparison:
-    """Answers beside the truth. `seconds` is how long the stream took, from its first photo to its last answer."""
+    """Results compared with the ground truth, overall and by source."""
 
     tree: Tree
-    total: Tally = field(default_factory=Tally)
-    by_source: dict[str, Tally] = field(default_factory=dict)
+    total: AccuracyCounts = field(default_factory=AccuracyCounts)
+    by_source: dict[str, AccuracyCounts] = field(default_factory=dict)
     seconds: float = 0.0
+    """Duration of the stream, from its first photo to its last result."""
 
-    def add(self, truth: Truth, answer: PhotoAnswer) -> None:
-        """Count the answer to one photo."""
-        for tally in (self.total, self.by_source.setdefault(truth.source, Tally())):
-            tally.add(truth, answer.classification, self.tree)
+    def add(self, ground_truth: GroundTruth, result: PhotoAnswer) -> None:
+        """Count the result for a photo."""
+        for counts in (self.total, self.by_source.setdefault(ground_truth.source, AccuracyCounts())):
+            counts.add(ground_truth, result.classification, self.tree)
 
     @property
     def photos_per_second(self) -> float:
-        """Photos that went through the stream in a second."""
+        """Throughput of the stream."""
         return self.total.photos / self.seconds if self.seconds else 0.0
 
     def summary(self) -> Table:
-        """Return a table of the accuracies, overall and by source."""
+        """Return a table of the accuracies, by source and overall."""
         table = Table("source", title="Accuracy")
-        for heading in ("photos", "constructor", "type", "unknown constructor: answered unknown", "failed"):
+        for heading in ("photos", "constructor", "type", "out of taxonomy: predicted unknown", "failed"):
             table.add_column(heading, justify="right")
-        for source, tally in sorted(self.by_source.items()):
-            table.add_row(escape(source) or "(none)", *_figures(tally))
+        for source, counts in sorted(self.by_source.items()):
+            table.add_row(escape(source) or "(none)", *_cells(counts))
         if len(self.by_source) != 1:
             table.add_section()
-            table.add_row("all", *_figures(self.total))
+            table.add_row("all", *_cells(self.total))
         return table
 
 
-def _figures(tally: Tally) -> Iterator[str]:
-    yield f"{tally.photos:,}"
-    yield _share(tally.constructor_accuracy, tally.constructors)
-    yield _share(tally.type_accuracy, tally.types)
-    yield _share(tally.strangers_unknown_share, tally.strangers)
-    yield f"{tally.failed:,}"
+def _cells(counts: AccuracyCounts) -> Iterator[str]:
+    yield f"{counts.photos:,}"
+    yield _share(counts.constructor_accuracy, counts.constructors)
+    yield _share(counts.type_accuracy, counts.types)
+    yield _share(counts.out_of_taxonomy_recall, counts.out_of_taxonomy)
+    yield f"{counts.failed:,}"
 
 
-def _share(share: float | None, of: int) -> str:
-    return "-" if share is None else f"{100 * share:.1f} % of {of:,}"
+def _share(share: float | None, total: int) -> str:
+    return "-" if share is None else f"{100 * share:.1f} % of {total:,}"
 
 
-def rows(pairs: Iterable[tuple[Truth, PhotoAnswer]]) -> Table:
-    """Return a table of answers beside the truth."""
-    table = Table("photo", "truth", "answer", "network's path", title="Answers beside the truth")
-    for truth, answer in pairs:
-        said = answer.classification
-        if said is None:
-            table.add_row(*map(escape, (Path(truth.photo).name, str(truth), f"failed: {answer.error}", "")))
+def examples_table(pairs: Iterable[tuple[GroundTruth, PhotoAnswer]]) -> Table:
+    """Return a table of predictions next to the ground truth."""
+    table = Table("photo", "ground truth", "prediction", "most probable path", title="Predictions and ground truth")
+    for ground_truth, result in pairs:
+        prediction = result.classification
+        name = Path(ground_truth.photo).name
+        if prediction is None:
+            table.add_row(*map(escape, (name, str(ground_truth), f"failed: {result.error}", "")))
             continue
-        path = " / ".join(filter(None, (said.constructor.name, said.family.name, said.model.name)))
-        table.add_row(*map(escape, (Path(truth.photo).name, str(truth), str(said), path)))
+        labels = (prediction.constructor, prediction.family, prediction.model)
+        path = " / ".join(label.name for label in labels if label.name)
+        table.add_row(*map(escape, (name, str(ground_truth), str(prediction), path)))
     return table
 
 
-def compare_with_truth(spotter: "PlaneSpotter", table: Path, photos: Path | None, show: int) -> bool:
-    """Classify the photos that `table` lists, print how good the answers are; return whether none failed."""
-    truths = read_truth(table, photos)
+def measure_accuracy(spotter: "PlaneSpotter", table: Path, root: Path | None, show: int) -> bool:
+    """Classify the photos of a ground truth file and print the accuracy.
+
+    Args:
+        spotter: The client.
+        table: The ground truth, see `read_ground_truth`.
+        root: Folder that its paths are relative to; by default its own.
+        show: How many predictions to print next to the ground truth, spread over the file.
+
+    Returns:
+        Whether no photo failed.
+    """
+    ground_truths = read_ground_truth(table, root)
     comparison = Comparison(spotter.model().tree)
-    shown: list[tuple[Truth, PhotoAnswer]] = []
-    every = max(1, len(truths) // show) if show else 0  # spread over the file, which may be sorted
-    broken: PlaneSpotterError | None = None
+    examples: list[tuple[GroundTruth, PhotoAnswer]] = []
+    stride = max(1, len(ground_truths) // show) if show else 0  # the file may be sorted
+    aborted: PlaneSpotterError | None = None
     started = time.monotonic()
     try:
-        answers = spotter.stream([truth.photo for truth in truths])
-        for answer in progress.with_progress(answers, progress.Tally(), lambda: len(truths)):
-            truth = truths[answer.index]
-            comparison.add(truth, answer)
-            if answer.error is not None:
-                typer.echo(f"{answer.photo_id}: {answer.error}", err=True)
-            if every and answer.index % every == 0 and answer.index // every < show:
-                shown.append((truth, answer))
+        results = spotter.stream([ground_truth.photo for ground_truth in ground_truths])
+        for result in progress.track_progress(results, progress.RunStats(), lambda: len(ground_truths)):
+            ground_truth = ground_truths[result.index]
+            comparison.add(ground_truth, result)
+            if result.error is not None:
+                typer.echo(f"{result.photo_id}: {result.error}", err=True)
+            if stride and result.index % stride == 0 and result.index // stride < show:
+                examples.append((ground_truth, result))
     except PlaneSpotterError as error:
-        broken = progress.cut_short(error, comparison.total.photos, len(truths))
+        aborted = progress.aborted_stream_error(error, comparison.total.photos, len(ground_truths))
     comparison.seconds = time.monotonic() - started
     console = Console(width=None if sys.stdout.isatty() else 160)
-    if shown:
-        console.print(rows(sorted(shown, key=lambda pair: pair[1].index)))
+    if examples:
+        console.print(examples_table(sorted(examples, key=lambda pair: pair[1].index)))
     console.print(comparison.summary())
     console.print(
-        f"{progress.photos(comparison.total.photos)} in {comparison.seconds:.1f} s, "
+        f"{progress.photo_count(comparison.total.photos)} in {comparison.seconds:.1f} s, "
         f"{comparison.photos_per_second:.1f} photos/s."
     )
-    if broken:
-        raise broken
+    if aborted:
+        raise aborted
     return comparison.total.failed == 0

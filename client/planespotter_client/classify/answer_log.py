@@ -1,126 +1,146 @@
-"""Answers in a file that a later run goes on with.
+"""Answer log: an append-only file of results, CSV or JSON lines, that a later run resumes.
 
-Each answer is appended and handed to the operating system at once, so a kill at any moment loses at most the answer
-being written; what is left of its line is cut off by the next run. Which photos have an answer is kept as 8 bytes for
-each, so the memory for a million of them is some 8 MB. Two of a million different names share such a number with a
-probability of 3 in 100 million; the second would be skipped.
+Each result is appended and passed to the operating system at once, so a kill loses at most the result being written;
+the next run truncates the partial line. The photos that have a result are kept as 8-byte hashes, about 8 MB for a
+million. Two of a million names collide with a probability of 3 in 100 million; the second one would be skipped.
 """
 
 import csv
 import fcntl
 import json
-import os
-import shutil
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from planespotter_client.classify import serialization
+from planespotter_client.commands.atomic_write import atomic_write
 
 if TYPE_CHECKING:
     from planespotter_client import PhotoAnswer
 
 
-class AnswersError(Exception):
-    """The file for the answers cannot be used; the text says why and what to do."""
+class AnswerLogError(Exception):
+    """The output file cannot be used; the text says why and how to fix it."""
 
 
-class Done:
-    """Which photos have an answer: a set of names that only remembers 64 bits of each."""
+class HashedSet:
+    """A set of names that stores 64 bits of each."""
 
     def __init__(self) -> None:
-        self._parts = [array("Q") for _ in range(256)]  # each sorted
-        self.failed = 0
-        """How many of the names were read with an error for an answer."""
+        self._buckets = [array("Q") for _ in range(256)]  # each sorted
 
     def add(self, name: str) -> bool:
         """Add `name`; return whether it was new."""
-        part, number = self._place(name)
-        at = bisect_left(part, number)
-        if at < len(part) and part[at] == number:
+        bucket, digest = self._hash(name)
+        index = bisect_left(bucket, digest)
+        if index < len(bucket) and bucket[index] == digest:
             return False
-        part.insert(at, number)
+        bucket.insert(index, digest)
         return True
 
     def __contains__(self, name: str) -> bool:
-        part, number = self._place(name)
-        at = bisect_left(part, number)
-        return at < len(part) and part[at] == number
+        bucket, digest = self._hash(name)
+        index = bisect_left(bucket, digest)
+        return index < len(bucket) and bucket[index] == digest
 
     def __len__(self) -> int:
-        return sum(map(len, self._parts))
+        return sum(map(len, self._buckets))
 
-    def _place(self, name: str) -> tuple["array[int]", int]:
+    def _hash(self, name: str) -> tuple["array[int]", int]:
         digest = blake2b(name.encode("utf-8", "backslashreplace"), digest_size=8).digest()
-        return self._parts[digest[0]], int.from_bytes(digest, "little")
+        return self._buckets[digest[0]], int.from_bytes(digest, "little")
 
 
-class Record(NamedTuple):
-    """A row that was written (None: the headings), and the bytes that it takes in its file."""
+class LoggedRow(NamedTuple):
+    """A row in the log (None: the header), and its bytes in the file."""
 
     values: dict[str, Any] | None
     raw: bytes
 
 
-class Answers(NamedTuple):
-    """An open file of answers: what it held, and how to add to it."""
+RowReader = Callable[[Path, BinaryIO, tuple[str, ...]], Iterator[LoggedRow]]
 
-    done: Done
-    write: "Callable[[PhotoAnswer], None]"
+
+@dataclass
+class AnswerLog:
+    """An open answer log: the photos that it has a result for, and how to append one."""
+
+    answered: HashedSet
+    append: "Callable[[PhotoAnswer], None]"
+    failed: int = 0
+    """Photos whose logged result is an error."""
 
 
 @contextmanager
-def answers_file(path: Path, columns: tuple[str, ...], *, lines: bool, retry_failed: bool = False) -> Iterator[Answers]:
-    """Open `path`, CSV or (`lines`) JSON lines, to go on with it; a new file if there is none.
+def open_answer_log(
+    path: Path, columns: tuple[str, ...], *, json_lines: bool, retry_failed: bool = False
+) -> Iterator[AnswerLog]:
+    """Open the answer log at `path` to resume it, or create it, under an exclusive lock.
 
-    `retry_failed` takes out the rows of photos that failed, so that they count as not done. Raises AnswersError.
+    Args:
+        path: The log.
+        columns: Columns of a row.
+        json_lines: Whether the format is JSON lines; else it is CSV.
+        retry_failed: Whether to remove the rows of failed photos, so that they count as not answered.
+
+    Raises:
+        AnswerLogError: Another process writes to the file, or it is not a log with these columns.
     """
-    records = json_records if lines else csv_records
+    read_rows = read_json_rows if json_lines else read_csv_rows
     with ExitStack() as open_files:
         file: BinaryIO = open_files.enter_context(path.open("a+b"))
-        locked(file, path)
+        lock(file, path)
         if retry_failed:
-            file = open_files.enter_context(_without_failed(path, file, records, columns))
-        done, end = Done(), 0
-        file.seek(0)
-        for record in records(path, file, columns):
-            end += len(record.raw)
-            if record.values is not None:
-                try:
-                    done.add(serialization.identity(record.values))
-                except (TypeError, ValueError) as error:
-                    raise _damaged(path, f"{record.values['seconds']!r} is no time in a video") from error
-                done.failed += bool(record.values.get("error"))
-        file.truncate(end)  # what a kill has left of a line
-        if not end and not lines:
-            file.write(_csv_line(columns))
+            file = open_files.enter_context(_without_failed(path, file, read_rows, columns))
 
-        def write(answer: "PhotoAnswer") -> None:
-            values = serialization.row(answer, columns)
-            file.write(_json_line(values) if lines else _csv_line(serialization.csv_cells(values, columns)))
+        def append(result: "PhotoAnswer") -> None:
+            row = serialization.to_row(result, columns)
+            file.write(_json_line(row) if json_lines else _csv_line(serialization.csv_cells(row, columns)))
             file.flush()
 
-        yield Answers(done, write)
+        log, end = AnswerLog(HashedSet(), append), 0
+        file.seek(0)
+        for row in read_rows(path, file, columns):
+            end += len(row.raw)
+            if row.values is not None:
+                try:
+                    log.answered.add(serialization.photo_key(row.values))
+                except (TypeError, ValueError) as error:
+                    raise _invalid(path, f"{row.values['seconds']!r} is not a time in a video") from error
+                log.failed += bool(row.values.get("error"))
+        file.truncate(end)  # the partial line of a killed run
+        if not end and not json_lines:
+            file.write(_csv_line(columns))
+        yield log
 
 
-def locked(file: BinaryIO, path: Path) -> None:
-    """Keep other runs from writing to `file`, which is at `path`, until it is closed. Raises AnswersError."""
+def lock(file: BinaryIO, path: Path) -> None:
+    """Take an exclusive lock on `file`, which is at `path`, until it is closed.
+
+    Raises:
+        AnswerLogError: Another process holds the lock.
+    """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise AnswersError(
+        raise AnswerLogError(
             f"Another planespotter is writing to {path}. Wait for it to end, or name another --out."
         ) from None
-    except OSError:  # a drive that knows no locks
+    except OSError:  # a file system without locks
         pass
 
 
-def csv_records(path: Path, file: BinaryIO, columns: tuple[str, ...]) -> Iterator[Record]:
-    """Read the whole rows of a CSV `file`, which is at `path`, from its headings on. Raises AnswersError."""
+def read_csv_rows(path: Path, file: BinaryIO, columns: tuple[str, ...]) -> Iterator[LoggedRow]:
+    """Read the header and the complete rows of a CSV `file`, which is at `path`.
+
+    Raises:
+        AnswerLogError: The header is not `columns`, or a row before the last is malformed.
+    """
     raw: list[bytes] = []
 
     def decoded() -> Iterator[str]:
@@ -128,94 +148,74 @@ def csv_records(path: Path, file: BinaryIO, columns: tuple[str, ...]) -> Iterato
             raw.append(line)
             yield line.decode("utf-8", "replace")
 
-    cut = None  # where a row seems to be cut short
+    partial_line = None  # number of a line that seems to be cut
     reader = csv.reader(decoded(), strict=True)
     try:
         for number, cells in enumerate(reader):
-            if cut is not None:
-                raise _damaged(path, f"line {cut:,} has not the {len(columns)} cells of the others")
-            row, whole = b"".join(raw), raw[-1].endswith(b"\n")
+            if partial_line is not None:
+                raise _invalid(path, f"line {partial_line:,} does not have {len(columns)} cells")
+            row, complete = b"".join(raw), raw[-1].endswith(b"\n")
             raw.clear()
             if number == 0:
-                if not whole and _csv_line(columns).startswith(row):
+                if not complete and _csv_line(columns).startswith(row):
                     return
                 if tuple(cells) != columns:
-                    raise _damaged(path, f"it does not begin with the headings {','.join(columns)}")
-                yield Record(None, row)
-            elif whole and len(cells) == len(columns):
-                yield Record(dict(zip(columns, cells, strict=True)), row)
+                    raise _invalid(path, f"its header is not {','.join(columns)}")
+                yield LoggedRow(None, row)
+            elif complete and len(cells) == len(columns):
+                yield LoggedRow(dict(zip(columns, cells, strict=True)), row)
             else:
-                cut = reader.line_num
+                partial_line = reader.line_num
     except csv.Error as error:
         if reader.line_num > 1 and not file.read(1):  # cut within the quotes of the last cell
             return
-        raise _damaged(path, f"line {reader.line_num:,} is no CSV ({error})") from error
+        raise _invalid(path, f"line {reader.line_num:,} is not CSV ({error})") from error
 
 
-def json_records(path: Path, file: BinaryIO, columns: tuple[str, ...]) -> Iterator[Record]:
-    """Read the whole lines of a `file` of JSON objects, which is at `path`. Raises AnswersError."""
+def read_json_rows(path: Path, file: BinaryIO, columns: tuple[str, ...]) -> Iterator[LoggedRow]:
+    """Read the complete lines of a `file` of JSON objects, which is at `path`.
+
+    Raises:
+        AnswerLogError: A line before the last is not an object with a file, or is about frames instead of photos.
+    """
     for number, line in enumerate(file, 1):
         if not line.endswith(b"\n") and line.startswith(b'{"file": "'[: len(line)]):
-            return  # only the last line has no end
+            return  # only the last line has no line end
         try:
             values = json.loads(line)
         except ValueError:
             values = None
         if not isinstance(values, dict) or not isinstance(values.get("file"), str):
-            raise _damaged(path, f"line {number:,} is no JSON object that names a file")
+            raise _invalid(path, f"line {number:,} is not a JSON object with a file")
         if ("seconds" in values) is not ("seconds" in columns):
-            raise _damaged(path, "it holds answers about frames where photos are asked for, or the reverse")
-        yield Record(values, line)
+            raise _invalid(path, "it has results for video frames instead of photos, or the reverse")
+        yield LoggedRow(values, line)
 
 
-def _damaged(path: Path, why: str) -> AnswersError:
-    return AnswersError(
-        f"{path} holds no answers to go on with: {why}. Name another --out, or begin it anew with --overwrite."
-    )
+def _invalid(path: Path, why: str) -> AnswerLogError:
+    return AnswerLogError(f"{path} cannot be resumed: {why}. Name another --out, or replace the file with --overwrite.")
 
 
 @contextmanager
-def _without_failed(
-    path: Path,
-    file: BinaryIO,
-    records: Callable[[Path, BinaryIO, tuple[str, ...]], Iterator[Record]],
-    columns: tuple[str, ...],
-) -> Iterator[BinaryIO]:
-    """Yield a copy of `file` without the rows of photos that failed, which has taken its place at `path`."""
-    with replacing(path) as kept:
-        locked(kept, path)
+def _without_failed(path: Path, file: BinaryIO, read_rows: RowReader, columns: tuple[str, ...]) -> Iterator[BinaryIO]:
+    """Replace `file` at `path` by a copy without the rows of failed photos, and yield that, locked."""
+    with atomic_write(path) as copy:
+        lock(copy, path)
         file.seek(0)
-        for record in records(path, file, columns):
-            if record.values is None or not record.values.get("error"):
-                kept.write(record.raw)
+        for row in read_rows(path, file, columns):
+            if row.values is None or not row.values.get("error"):
+                copy.write(row.raw)
     with path.open("a+b") as file:
-        locked(file, path)
+        lock(file, path)
         yield file
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Yield a new file that takes the place of `path` at the end, all at once, or leaves it alone if this raises."""
-    target = Path(os.path.realpath(path))
-    new = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        with new.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileNotFoundError):
-            shutil.copymode(target, new)
-        new.replace(target)
-    finally:
-        new.unlink(missing_ok=True)
 
 
 def _csv_line(cells: Iterable[str]) -> bytes:
     return serialization.csv_line(cells).encode("utf-8", "backslashreplace")
 
 
-def _json_line(values: dict[str, Any]) -> bytes:
+def _json_line(row: dict[str, Any]) -> bytes:
     try:
-        return (json.dumps(values, ensure_ascii=False) + "\n").encode()
-    except UnicodeEncodeError:  # a name that is no UTF-8
-        return (json.dumps(values) + "\n").encode()
+        return (json.dumps(row, ensure_ascii=False) + "\n").encode()
+    except UnicodeEncodeError:  # a file name that is not UTF-8
+        return (json.dumps(row) + "\n").encode()

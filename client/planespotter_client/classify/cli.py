@@ -1,23 +1,29 @@
-"""The command `planespotter classify`: its options, and what goes with what."""
+"""The command `planespotter classify`: its options, and which of them exclude each other."""
 
+import dataclasses
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from planespotter_client.classify import file_discovery as found
+from planespotter_client.classify import file_discovery
 from planespotter_client.classify.filing import Link
 from planespotter_client.classify.writers import Format
 from planespotter_client.commands import options
 
+if TYPE_CHECKING:
+    from planespotter_client.classify.run import RunConfig
+
 app = typer.Typer()
 
-OUTPUT = "What is made of the answers"
-OTHERS = "Photos from elsewhere"
-TRUTH = "Comparing with the truth"
+OUTPUT = "Output"
+SOURCES = "Other sources"
+ACCURACY = "Accuracy"
 SUFFIXES = {".csv": Format.CSV, ".jsonl": Format.JSONL, ".ndjson": Format.JSONL, ".parquet": Format.PARQUET}
 
 
@@ -26,45 +32,41 @@ def classify(
     paths: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Photos, folders of photos (JPEG, PNG, WebP), patterns such as 'archive/**/*.jpg', and - for paths on "
-            "standard input, one a line.",
+            help="Photos, folders of photos (JPEG, PNG, WebP), glob patterns such as 'archive/**/*.jpg', and - for "
+            "paths on standard input, one per line.",
             metavar="PATH",
             show_default=False,
         ),
     ] = None,
     server: options.Server = None,
     model: options.Model = None,
-    wait: Annotated[
+    reconnect_timeout: Annotated[
         float,
         typer.Option(
-            help="How many seconds to wait for a server that went away; --watch has no end of patience.",
-            min=0.1,
-            metavar="SECONDS",
+            help="Seconds to wait for a lost server; with --watch there is no limit.", min=0.1, metavar="SECONDS"
         ),
     ] = 60.0,
-    alternatives: Annotated[
-        int, typer.Option(help="How many of the most probable labels to list for each photo.", min=0)
-    ] = 0,
-    ordered: Annotated[
-        bool, typer.Option("--ordered", help="Write answers in the order of the photos, not as they come.")
+    top_k: Annotated[int, typer.Option(help="Number of most probable candidates per photo.", min=0, metavar="K")] = 0,
+    preserve_order: Annotated[
+        bool, typer.Option("--preserve-order", help="Write results in the order of the photos, not as they arrive.")
     ] = False,
-    shrink: Annotated[
+    downscale: Annotated[
         bool,
         typer.Option(
-            "--shrink",
-            help="Scale large photos down before they are sent, for slow connections; answers may differ a little. "
+            "--downscale",
+            help="Scale large photos down before they are sent, for slow connections; predictions may differ a little. "
             "Needs the images extra.",
         ),
     ] = False,
-    recursive: Annotated[bool, typer.Option(help="Also look into the folders below a folder.")] = True,
+    recursive: Annotated[bool, typer.Option(help="Search subfolders too.")] = True,
     null: Annotated[
-        bool, typer.Option("--null", help="With -: the paths end with a NUL, as `find -print0` writes them.")
+        bool, typer.Option("--null", help="With -: paths end with NUL, as `find -print0` writes them.")
     ] = False,
     output_format: Annotated[
         Format | None,
         typer.Option(
             "--format",
-            help="How to write answers. (default: by the ending of --out; else table on a terminal, else csv)",
+            help="Output format. (default: by the suffix of --out; else table on a terminal, else csv)",
             show_default=False,
             rich_help_panel=OUTPUT,
         ),
@@ -72,92 +74,95 @@ def classify(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Write answers to this file (.csv, .jsonl or .ndjson, .parquet). If it is there already, the photos "
-            "that it has an answer for are skipped and the others added, by the same network and settings.",
+            help="Output file (.csv, .jsonl or .ndjson, .parquet). An existing one is resumed with the same model and "
+            "settings: the photos that it has a result for are skipped.",
             dir_okay=False,
             show_default=False,
             rich_help_panel=OUTPUT,
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="With --out: begin the file anew.", rich_help_panel=OUTPUT)
+        bool, typer.Option("--overwrite", help="With --out: replace an existing file.", rich_help_panel=OUTPUT)
     ] = False,
     retry_failed: Annotated[
         bool,
         typer.Option(
             "--retry-failed",
-            help="With --out: try the photos again that failed in an earlier run.",
+            help="With --out: retry the photos that failed in an earlier run.",
             rich_help_panel=OUTPUT,
         ),
     ] = False,
     sort_into: Annotated[
         Path | None,
         typer.Option(
-            help="Copy each photo into this folder by what it shows: Boeing/737-800, Boeing/737, Boeing, unknown. "
-            "Nothing is moved or overwritten; what was filed before is not filed twice.",
+            help="Folder to copy each photo into by what it shows: Boeing/737-800, Boeing/737, Boeing, unknown. "
+            "Nothing is moved or overwritten, and no photo is filed twice.",
             file_okay=False,
             show_default=False,
             rich_help_panel=OUTPUT,
         ),
     ] = None,
     link: Annotated[
-        Link, typer.Option(help="With --sort-into: copies of photos, or links to them.", rich_help_panel=OUTPUT)
+        Link, typer.Option(help="With --sort-into: copy photos, or link to them.", rich_help_panel=OUTPUT)
     ] = Link.COPY,
     watch: Annotated[
         Path | None,
         typer.Option(
-            help="Classify the photos in this folder and those that arrive, each once, as soon as it is complete, "
-            "until Ctrl-C. If the server goes away, wait for it.",
+            help="Folder to watch: classify its photos and those that arrive, each once, as soon as it is complete, "
+            "until Ctrl-C. Survives a lost server.",
             exists=True,
             file_okay=False,
             show_default=False,
-            rich_help_panel=OTHERS,
+            rich_help_panel=SOURCES,
         ),
     ] = None,
-    frames: Annotated[
+    video: Annotated[
         str | None,
         typer.Option(
-            help="Classify frames of this video: a file, or the address of a stream (rtsp://, http://).",
+            help="Video whose frames to classify: a file, or the URL of a stream (rtsp://, http://).",
             metavar="VIDEO",
             show_default=False,
-            rich_help_panel=OTHERS,
+            rich_help_panel=SOURCES,
         ),
     ] = None,
     fps: Annotated[
         float | None,
         typer.Option(
-            help="With --frames: how many frames to take from each second. (default: 1)",
+            help="With --video: frames to classify per second. (default: 1)",
             min=0.001,
             max=1000,
             show_default=False,
-            rich_help_panel=OTHERS,
+            rich_help_panel=SOURCES,
         ),
     ] = None,
-    truth: Annotated[
+    ground_truth: Annotated[
         Path | None,
         typer.Option(
-            help="Classify the photos that this CSV file lists and print how often the answers are right. Columns: "
-            "file and constructor, and family, model and source if known; an empty cell means not known.",
+            help="CSV file with the ground truth: classify its photos and print the accuracy. Columns: file and "
+            "constructor, and optionally family, model and source; an empty cell is unknown.",
             exists=True,
             dir_okay=False,
             show_default=False,
-            rich_help_panel=TRUTH,
+            rich_help_panel=ACCURACY,
         ),
     ] = None,
-    photos: Annotated[
+    root: Annotated[
         Path | None,
         typer.Option(
-            help="With --truth: the folder that its paths start from, if not its own.",
+            help="With --ground-truth: folder that its paths are relative to, if not its own.",
             exists=True,
             file_okay=False,
             show_default=False,
-            rich_help_panel=TRUTH,
+            rich_help_panel=ACCURACY,
         ),
     ] = None,
     show: Annotated[
         int,
         typer.Option(
-            help="With --truth: print this many answers beside the truth.", min=0, metavar="N", rich_help_panel=TRUTH
+            help="With --ground-truth: number of predictions to print next to the ground truth.",
+            min=0,
+            metavar="N",
+            rich_help_panel=ACCURACY,
         ),
     ] = 0,
     tls: options.Tls = False,
@@ -170,8 +175,8 @@ def classify(
 ) -> None:
     """Classify photos with a server, or without one.
 
-    Where no server is named and none answers on this machine, the command starts one for itself, with the network that
-    is installed or the one that --model names. That takes some seconds, and needs the server extra.
+    If --server is not given and no server runs on this machine, the command starts one for itself, with the installed
+    model or the one that --model names. That takes a few seconds and needs the server extra.
 
     Example: planespotter classify photo.jpg
 
@@ -187,110 +192,119 @@ def classify(
 
     Example: planespotter classify --watch camera/ --out seen.csv --server planes.example:50051
 
-    Example: planespotter classify --frames approach.mp4 --fps 2 --out approach.csv
+    Example: planespotter classify --video approach.mp4 --fps 2 --out approach.csv
 
-    Example: planespotter classify --truth held_out.csv --photos catalog/ --show 20
+    Example: planespotter classify --ground-truth held_out.csv --root catalog/ --show 20
 
     Example: planespotter classify photos/ --server planes.example:50051 --tls-ca ca.pem --token-file archive.token
 
-    Answers are written as they come, so their order is not that of the photos without --ordered (a table is sorted).
-    Each photo that fails is named on stderr as it comes, with the reason, and counted at the end.
+    Results are written as they arrive, so they are not in the order of the photos without --preserve-order (a table is
+    sorted). Each failed photo is named on stderr with the reason, and counted at the end.
 
-    With --out each answer is in the file as soon as it is there. After Ctrl-C, a kill or a broken connection the same
-    command goes on with the photos that have no answer yet, be it a million. Photos that are skipped so are not filed
-    by --sort-into again.
+    With --out each result is in the file at once. After Ctrl-C, a kill or a lost connection the same command resumes
+    with the photos that have no result yet, also with millions of them. Skipped photos are not filed by --sort-into
+    again.
 
-    Exit codes: 0 every photo has an answer; 1 nothing could be done, or the server was lost on the way, and a sentence
-    says why; 2 wrong usage; 3 some photos failed, in this run or, with --out, in an earlier one, or some folders could
-    not be read; 130 ended by Ctrl-C, as --watch always is; 143 ended by SIGTERM.
+    Exit codes: 0 every photo has a prediction; 1 nothing could be done, or the server was lost, and a message says why;
+    2 wrong usage; 3 some photos failed, in this run or, with --out, in an earlier one, or some folders could not be
+    read; 130 ended by Ctrl-C, as --watch always is; 143 ended by SIGTERM.
     """
-    if sum(map(bool, (paths, truth, watch, frames))) != 1:
-        raise typer.BadParameter("give either photos and folders to classify, or one of --truth, --watch and --frames.")
-    if truth is None and (photos or show):
-        raise typer.BadParameter("--photos and --show belong to --truth.")
-    if truth is not None and (output_format or alternatives or ordered or shrink or out or sort_into):
+    from planespotter_client.classify import run
+
+    config = run.RunConfig(
+        server=server,
+        model=model,
+        connection=options.connection(tls, tls_ca, tls_cert, tls_key, tls_name, token_file, insecure),
+        reconnect_timeout=reconnect_timeout,
+        paths=paths or [],
+        null=null,
+        recursive=recursive,
+        watch=watch,
+        video=video,
+        fps=fps or 1.0,
+        top_k=top_k,
+        preserve_order=preserve_order,
+        downscale=downscale,
+        output_format=output_format,
+        out=out,
+        overwrite=overwrite,
+        retry_failed=retry_failed,
+        sort_into=sort_into,
+        link=link,
+    )
+    _check_source(config, ground_truth, fps)
+    if ground_truth is None and (root or show):
+        raise typer.BadParameter("--root and --show need --ground-truth.")
+    if ground_truth is not None and (output_format or top_k or preserve_order or downscale or out or sort_into):
         raise typer.BadParameter(
-            "--format, --alternatives, --ordered, --shrink, --out and --sort-into do not go with --truth, which "
+            "--format, --top-k, --preserve-order, --downscale, --out and --sort-into exclude --ground-truth, which "
             "prints a comparison."
         )
-    options.check_one_server(server, model)
-    if out is None and (overwrite or retry_failed):
-        raise typer.BadParameter("--overwrite and --retry-failed belong to --out.")
-    if sort_into is None and link is not Link.COPY:
-        raise typer.BadParameter("--link belongs to --sort-into.")
-    read = {os.path.realpath(path) for path in ([watch] if watch is not None else paths or ())}
-    if sort_into is not None and os.path.realpath(sort_into) in read:
+    options.check_server_or_model(server, model)
+    _check_output(config)
+    config = dataclasses.replace(config, output_format=_output_format(config))
+    with _exit_on_sigterm():
+        if ground_truth is None:
+            raise typer.Exit(run.run(config))
+        succeeded = run.run_ground_truth(config, ground_truth, root, show)
+        raise typer.Exit(run.SUCCESS if succeeded else run.SOME_FAILED)
+
+
+def _check_source(config: "RunConfig", ground_truth: Path | None, fps: float | None) -> None:
+    """Check that there is a single source, which exists, with options that belong to it."""
+    if sum(map(bool, (config.paths, ground_truth, config.watch, config.video))) != 1:
+        raise typer.BadParameter("give either photos and folders, or one of --ground-truth, --watch and --video.")
+    if config.video is None and fps is not None:
+        raise typer.BadParameter("--fps needs --video.")
+    if config.null and file_discovery.STANDARD_INPUT not in config.paths:
+        raise typer.BadParameter("--null needs -, which reads paths from standard input.")
+    if missing := file_discovery.without_match(config.paths):
+        raise typer.BadParameter(f"there is nothing at {', '.join(missing)}.")
+
+
+def _check_output(config: "RunConfig") -> None:
+    """Check that the options of the output have what they need, and that photos are not filed into their source."""
+    if config.out is None and (config.overwrite or config.retry_failed):
+        raise typer.BadParameter("--overwrite and --retry-failed need --out.")
+    if config.sort_into is None:
+        if config.link is not Link.COPY:
+            raise typer.BadParameter("--link needs --sort-into.")
+        return
+    sources = [config.watch] if config.watch is not None else config.paths
+    if os.path.realpath(config.sort_into) in map(os.path.realpath, sources):
         raise typer.BadParameter(
-            f"--sort-into {sort_into} is the folder whose photos are read, and what is filed is never read again: name "
-            f"another, such as {sort_into / 'by-type'}."
+            f"--sort-into {config.sort_into} is the source folder, and filed photos are never read again: name another "
+            f"folder, such as {config.sort_into / 'by-type'}."
         )
-    if frames is not None and sort_into is not None:
-        raise typer.BadParameter("--sort-into files photos, and a frame of a video is in no file of its own.")
-    if frames is None and fps is not None:
-        raise typer.BadParameter("--fps belongs to --frames.")
-    if null and found.STANDARD_INPUT not in (paths or ()):
-        raise typer.BadParameter("--null belongs to -, which reads paths from standard input.")
-    if nowhere := found.find_nothing(paths or ()):
-        raise typer.BadParameter(f"there is nothing at {', '.join(nowhere)}.")
-    form = _format(output_format, out, sort_into)
-    secured = options.connection(tls, tls_ca, tls_cert, tls_key, tls_name, token_file, insecure)
-
-    from planespotter_client.classify.run import ALL_WELL, SOME_FAILED, Plan, run
-
-    before = signal.signal(signal.SIGTERM, _terminate)  # else a server of our own would be left behind
-    try:
-        if truth is not None:
-            from planespotter_client import PlaneSpotter
-            from planespotter_client.classify.accuracy import compare_with_truth
-            from planespotter_client.commands.local_server import server_or_own
-
-            with (
-                server_or_own(server, model) as (address, own),
-                PlaneSpotter(address, timeout=wait, **({} if own else secured)) as spotter,
-            ):
-                raise typer.Exit(ALL_WELL if compare_with_truth(spotter, truth, photos, show) else SOME_FAILED)
-        raise typer.Exit(
-            run(
-                Plan(
-                    server=server,
-                    model=model,
-                    connection=secured,
-                    wait=wait,
-                    paths=paths or [],
-                    null=null,
-                    recursive=recursive,
-                    watch=watch,
-                    video=frames,
-                    fps=fps or 1.0,
-                    form=form,
-                    out=out,
-                    overwrite=overwrite,
-                    retry_failed=retry_failed,
-                    stream={"alternatives": alternatives, "ordered": ordered, "shrink": shrink},
-                    sort_into=sort_into,
-                    link=link,
-                )
-            )
-        )
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    if config.video is not None:
+        raise typer.BadParameter("--sort-into excludes --video: it files photos, and a frame has no file.")
 
 
-def _format(asked: Format | None, out: Path | None, sort_into: Path | None) -> Format | None:
-    """Return how answers are written; None: not at all."""
-    if out is not None:
-        form = asked or SUFFIXES.get(out.suffix.lower())
-        if form is None:
-            raise typer.BadParameter(f"{out} ends in none of {', '.join(SUFFIXES)}: say with --format what it is.")
-        if form is Format.TABLE:
+def _output_format(config: "RunConfig") -> Format | None:
+    """Return the output format; None if results are not written."""
+    if config.out is not None:
+        chosen = config.output_format or SUFFIXES.get(config.out.suffix.lower())
+        if chosen is None:
+            raise typer.BadParameter(f"{config.out} ends in none of {', '.join(SUFFIXES)}: name its --format.")
+        if chosen is Format.TABLE:
             raise typer.BadParameter("a table is for the terminal: --out takes csv, jsonl or parquet.")
-        return form
-    if asked is Format.PARQUET:
+        return chosen
+    if config.output_format is Format.PARQUET:
         raise typer.BadParameter("Parquet needs a file: --out answers.parquet.")
-    if asked is None and sort_into is not None:
+    if config.output_format is None and config.sort_into is not None:
         return None
-    return asked or (Format.TABLE if sys.stdout.isatty() else Format.CSV)
+    return config.output_format or (Format.TABLE if sys.stdout.isatty() else Format.CSV)
 
 
-def _terminate(*_: object) -> NoReturn:
-    raise SystemExit(128 + signal.SIGTERM)
+@contextmanager
+def _exit_on_sigterm() -> Iterator[None]:
+    """Turn SIGTERM into SystemExit, so that a server that this command has started is stopped."""
+
+    def on_signal(*_: object) -> NoReturn:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    previous = signal.signal(signal.SIGTERM, on_signal)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,6 +1,6 @@
-"""What there is to classify: files, folders, patterns and paths on standard input, found as they are asked for.
+"""File discovery: lazily find the photos in files, folders, glob patterns and paths on standard input.
 
-Only the names in one folder are held at a time.
+Only the names in one folder are in memory at a time.
 """
 
 import glob
@@ -14,65 +14,68 @@ STANDARD_INPUT = "-"
 
 
 def is_photo(name: str) -> bool:
-    """Return whether a file of this name is one of the photos in a folder."""
+    """Return whether `name` has the suffix of a photo."""
     return os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES  # noqa: PTH122  (a Path takes ten times as long)
 
 
 def find_photos(
     paths: Iterable[str | Path],
     recursive: bool = True,
-    unreadable: Callable[[OSError], None] | None = None,
-    leave_out: Path | None = None,
+    on_error: Callable[[OSError], None] | None = None,
+    exclude: Path | None = None,
 ) -> Iterator[str]:
-    """Yield the files among `paths`, and the photos in the folders among them in the order of their names.
+    """Yield the files among `paths`, and the photos in the folders among them, sorted by name.
 
-    `unreadable` is called with the error of each folder that cannot be looked into. The folder `leave_out`, if it is
-    below one of them, is not looked into.
+    Args:
+        paths: Files and folders.
+        recursive: Whether to search subfolders.
+        on_error: Called with the error of each folder that cannot be read.
+        exclude: Folder that is not searched.
     """
-    skipped = None if leave_out is None else os.path.realpath(leave_out)
+    excluded = None if exclude is None else os.path.realpath(exclude)
     for path in map(str, paths):
         if not os.path.isdir(path):  # noqa: PTH112
             yield path
             continue
-        for folder, below, files in os.walk(path, onerror=unreadable):
-            if skipped is not None and os.path.realpath(folder) == skipped:
-                below.clear()
+        for folder, subfolders, files in os.walk(path, onerror=on_error):
+            if excluded is not None and os.path.realpath(folder) == excluded:
+                subfolders.clear()
                 continue
-            below[:] = sorted(below) if recursive else []
+            subfolders[:] = sorted(subfolders) if recursive else []
             for file in sorted(files):
                 if is_photo(file):
                     yield os.path.join(folder, file)  # noqa: PTH118
 
 
 def is_pattern(argument: str) -> bool:
-    """Return whether `argument` is a pattern such as "2026/*.jpg" and not the name of something that is there."""
+    """Return whether `argument` is a glob pattern such as "2026/*.jpg" and not the name of an existing file."""
     return glob.has_magic(argument) and not os.path.lexists(argument)
 
 
-def matches(pattern: str) -> Iterator[str]:
-    """Yield what `pattern` finds: photos and folders, and with ** (at any depth) photos alone."""
+def expand_pattern(pattern: str) -> Iterator[str]:
+    """Yield the matches of `pattern`: photos and folders; with ** (any depth) only photos."""
     for path in glob.iglob(pattern, recursive=True):  # noqa: PTH207  (a Path finds no files with **)
-        folder = os.path.isdir(path)  # noqa: PTH112
-        if is_photo(path) or (folder and "**" not in pattern):
+        is_folder = os.path.isdir(path)  # noqa: PTH112
+        if is_photo(path) or (is_folder and "**" not in pattern):
             yield path
 
 
-def find_nothing(arguments: Iterable[str]) -> list[str]:
-    """Return those of `arguments` that neither name a file or folder nor match one."""
+def without_match(arguments: Iterable[str]) -> list[str]:
+    """Return those of `arguments` that neither name an existing file or folder nor match any."""
     return [
         argument
         for argument in arguments
         if argument != STANDARD_INPUT
-        and (next(matches(argument), None) is None if is_pattern(argument) else not os.path.lexists(argument))
+        and (next(expand_pattern(argument), None) is None if is_pattern(argument) else not os.path.lexists(argument))
     ]
 
 
-def listed(file: BinaryIO, end: bytes = b"\n") -> Iterator[str]:
-    r"""Yield the paths in `file`, each as soon as its `end` has been read. Empty ones and a "\r" before a "\n" go."""
+def read_paths(file: BinaryIO, end: bytes = b"\n") -> Iterator[str]:
+    r"""Yield the paths in `file`, each as soon as its `end` is read. Skip empty ones; strip "\r" before "\n"."""
     rest = b""
     while block := os.read(file.fileno(), 65_536):
-        *whole, rest = (rest + block).split(end)
-        for line in whole:
+        *lines, rest = (rest + block).split(end)
+        for line in lines:
             yield from _path(line, end)
     yield from _path(rest, end)
 

@@ -1,4 +1,4 @@
-"""Photos filed in folders by what they show, as copies or links. Nothing is ever moved, deleted or overwritten."""
+"""Filing: copy or link photos into folders by what they show. Nothing is moved, deleted or overwritten."""
 
 import errno
 import filecmp
@@ -11,16 +11,18 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from planespotter_client.commands.atomic_write import atomic_write
+
 if TYPE_CHECKING:
     from planespotter_client import Classification
 
 
-class SortingError(Exception):
-    """Photos cannot be filed; the text says why and what to do."""
+class FilingError(Exception):
+    """Photos cannot be filed; the text says why and how to fix it."""
 
 
-class PhotoGoneError(SortingError):
-    """One photo is no longer where it was."""
+class PhotoMissingError(FilingError):
+    """A photo was moved or deleted before it could be filed."""
 
 
 class Link(StrEnum):
@@ -31,81 +33,79 @@ class Link(StrEnum):
     SYMBOLIC = "symbolic"
 
 
-def file_photo(photo: str, answer: "Classification", folder: Path, link: Link = Link.COPY) -> Path:
-    """Put `photo` into `folder` by what `answer` is sure of, and return where it is.
+def file_photo(photo: str, prediction: "Classification", folder: Path, link: Link = Link.COPY) -> Path:
+    """Put `photo` into the subfolder of `folder` for the confident part of `prediction`.
 
-    That is folder/Boeing/737-800, folder/Boeing/737, folder/Boeing or folder/unknown. What is there under its name
-    already stays; if it is another photo, this one gets a number: "photo (2).jpg". Raises SortingError, of which
-    PhotoGoneError says that `photo` was moved or deleted meanwhile.
+    That is folder/Boeing/737-800, folder/Boeing/737, folder/Boeing or folder/unknown. An existing file of the same name
+    stays; if it is another photo, this one gets a number: "photo (2).jpg".
+
+    Returns:
+        The path of the filed photo.
+
+    Raises:
+        PhotoMissingError: `photo` was moved or deleted.
+        FilingError: The file system does not allow it.
     """
-    place = folder.joinpath(*shelf(answer))
+    destination = folder.joinpath(*subfolders(prediction))
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        put, same = _WAYS[link]
-        for target in _names(place, Path(photo)):
+        destination.mkdir(parents=True, exist_ok=True)
+        put, is_same = _METHODS[link]
+        for target in _candidate_paths(destination, Path(photo)):
             if os.path.lexists(target):
-                if same(photo, target):
+                if is_same(photo, target):
                     return target
                 continue
-            with suppress(FileExistsError):  # somebody else has just taken the name
+            with suppress(FileExistsError):  # another process has just taken the name
                 put(photo, target)
                 return target
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
         if not os.path.lexists(photo):
-            raise PhotoGoneError(f"{photo} was moved or deleted before it could be filed in {place}.") from error
-        instead = {
-            Link.HARD: " A hard link needs the same drive, and one that has them: use --link symbolic or copy.",
-            Link.SYMBOLIC: " Not every drive has symbolic links: use --link copy.",
+            raise PhotoMissingError(
+                f"{photo} was moved or deleted before it could be filed in {destination}."
+            ) from error
+        fix = {
+            Link.HARD: " A hard link needs the same drive, and a file system that supports it: use --link symbolic or "
+            "copy.",
+            Link.SYMBOLIC: " Not every file system supports symbolic links: use --link copy.",
             Link.COPY: "",
         }[link]
-        raise SortingError(f"{photo} cannot be filed in {place}: {error.strerror or error}.{instead}") from error
+        raise FilingError(f"{photo} cannot be filed in {destination}: {error.strerror or error}.{fix}") from error
     raise AssertionError("unreachable: there is always another number")
 
 
-def shelf(answer: "Classification") -> tuple[str, ...]:
-    """Return the names of the folders, one in the other, for `answer`."""
+def subfolders(prediction: "Classification") -> tuple[str, ...]:
+    """Return the names of the nested folders for `prediction`."""
     from planespotter_client import Level
 
-    match answer.level:
+    match prediction.level:
         case Level.UNKNOWN:
             return ("unknown",)
         case Level.CONSTRUCTOR:
-            return (safe(answer.constructor.name),)
+            return (safe_folder_name(prediction.constructor.name),)
         case Level.FAMILY:
-            return (safe(answer.constructor.name), safe(answer.family.name))
+            return (safe_folder_name(prediction.constructor.name), safe_folder_name(prediction.family.name))
         case Level.MODEL:
-            return (safe(answer.constructor.name), safe(answer.model.name))
+            return (safe_folder_name(prediction.constructor.name), safe_folder_name(prediction.model.name))
 
 
-def safe(name: str) -> str:
-    """Return `name`, which a server has said, as the name of one folder on any drive."""
+def safe_folder_name(name: str) -> str:
+    """Return `name`, which comes from a server, as the name of a single folder on any drive."""
     return re.sub(r'[\x00-\x1f<>:"/\\|?*]', "-", name)[:100].strip(". ") or "-"
 
 
-def _names(place: Path, photo: Path) -> Iterator[Path]:
-    yield place / photo.name
+def _candidate_paths(destination: Path, photo: Path) -> Iterator[Path]:
+    yield destination / photo.name
     number = 1
     while True:
         number += 1
-        yield place / f"{photo.stem} ({number}){photo.suffix}"
+        yield destination / f"{photo.stem} ({number}){photo.suffix}"
 
 
 def _copy(photo: str, target: Path) -> None:
-    """Copy under another name first, so that a kill leaves no half photo where one is looked for."""
-    new = target.with_name(f".{os.getpid()}.part")
-    try:
-        shutil.copy2(photo, new)
-        try:
-            os.link(new, target)  # fails if the name is taken by now
-        except FileExistsError:
-            raise
-        except OSError:  # a drive without links
-            target.open("xb").close()
-            new.replace(target)
-    finally:
-        new.unlink(missing_ok=True)
+    with atomic_write(target, overwrite=False) as file:
+        shutil.copy2(photo, file.name)
 
 
 def _same_content(photo: str, target: Path) -> bool:
@@ -117,11 +117,11 @@ def _same_file(photo: str, target: Path) -> bool:
 
 
 def _symbolic(photo: str, target: Path) -> None:
-    os.stat(photo)  # noqa: PTH116  (a link to what is gone could be made)
+    os.stat(photo)  # noqa: PTH116  (a link to a missing photo could be made)
     target.symlink_to(os.path.abspath(photo))  # noqa: PTH100
 
 
-_WAYS: dict[Link, tuple[Callable[[str, Path], None], Callable[[str, Path], bool]]] = {
+_METHODS: dict[Link, tuple[Callable[[str, Path], None], Callable[[str, Path], bool]]] = {
     Link.COPY: (_copy, _same_content),
     Link.HARD: (lambda photo, target: os.link(photo, target), _same_file),
     Link.SYMBOLIC: (_symbolic, _same_file),

@@ -1,4 +1,4 @@
-"""Watch a folder by polling: yield each photo that arrives once, as soon as it is complete.
+"""Folder watcher: poll a folder and yield each new photo once, as soon as it is complete.
 
 Polling works on every drive, also where the system reports no changes, such as on network drives.
 """
@@ -10,70 +10,70 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from planespotter_client.classify.answer_log import Done
+from planespotter_client.classify.answer_log import HashedSet
 from planespotter_client.classify.file_discovery import find_photos
 
-# A photo is complete when it has not changed for so many seconds: the first, if its end is there; else the second,
-# for it may be a format's way to have no end, but is more likely an upload that has paused.
-SETTLED, GIVEN_UP = 1.0, 60.0
-# Seconds between two looks; a look itself takes some 5 microseconds a file.
-PAUSE, PAUSE_PER_FILE = 0.5, 20e-6
-# Where the end of a JPEG may be: cameras put previews and notes behind it.
-TAIL = 65_536
+# A photo is complete when it has not changed for SETTLE_SECONDS and its end is there. Without an end it is complete
+# after INCOMPLETE_SECONDS: perhaps its format has none, but more likely the upload has paused.
+SETTLE_SECONDS, INCOMPLETE_SECONDS = 1.0, 60.0
+# Pause between two polls; a poll itself takes about 5 microseconds per file.
+PAUSE_SECONDS, PAUSE_SECONDS_PER_FILE = 0.5, 20e-6
+# Where to look for the end of a JPEG: cameras append previews and notes.
+TAIL_BYTES = 65_536
 
 
-class Seen(NamedTuple):
-    """How a file was when it was looked at, and since when (seconds) it has been so."""
+class FileState(NamedTuple):
+    """The inode, size and modification time of a file, and since when (seconds) they have not changed."""
 
     state: tuple[int, int, int]
     since: float
 
 
-class Folder:
-    """A folder in which photos arrive: `look` says which are complete, each once."""
+class FolderWatcher:
+    """Watches `folder`: `poll` yields the photos that are complete, each once."""
 
-    def __init__(self, folder: Path, recursive: bool = True, leave_out: Path | None = None) -> None:
+    def __init__(self, folder: Path, recursive: bool = True, exclude: Path | None = None) -> None:
         self._folder = folder
         self._recursive = recursive
-        self._leave_out = leave_out
-        self._taken = Done()
-        self._waiting: dict[str, Seen] = {}
+        self._exclude = exclude
+        self._yielded = HashedSet()
+        self._pending: dict[str, FileState] = {}
 
-    def look(self, now: float) -> Iterator[str]:
-        """Yield the photos that are complete at the time `now`, in seconds, and have not been given before."""
-        waiting: dict[str, Seen] = {}
-        for photo in find_photos([self._folder], self._recursive, leave_out=self._leave_out):
-            if os.path.basename(photo).startswith(".") or photo in self._taken:  # noqa: PTH119
+    def poll(self, now: float) -> Iterator[str]:
+        """Yield the photos that are complete at the time `now`, in seconds, and were not yielded before."""
+        pending: dict[str, FileState] = {}
+        for photo in find_photos([self._folder], self._recursive, exclude=self._exclude):
+            if os.path.basename(photo).startswith(".") or photo in self._yielded:  # noqa: PTH119
                 continue
             try:
-                found = os.stat(photo)  # noqa: PTH116
-            except OSError:  # gone again, or a link to what is not there yet
+                stat = os.stat(photo)  # noqa: PTH116
+            except OSError:  # deleted again, or a link to a file that does not exist yet
                 continue
-            state = (found.st_ino, found.st_size, found.st_mtime_ns)
-            seen = self._waiting.get(photo)
-            if seen is None or seen.state != state:
-                waiting[photo] = Seen(state, now)
-            elif now - seen.since >= (SETTLED if has_end(photo) else GIVEN_UP):
-                self._taken.add(photo)
+            state = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+            previous = self._pending.get(photo)
+            if previous is None or previous.state != state:
+                pending[photo] = FileState(state, now)
+            elif now - previous.since >= (SETTLE_SECONDS if has_end(photo) else INCOMPLETE_SECONDS):
+                self._yielded.add(photo)
                 yield photo
             else:
-                waiting[photo] = seen
-        self._waiting = waiting
+                pending[photo] = previous
+        self._pending = pending
 
     def photos(self, stop: threading.Event) -> Iterator[str]:
         """Yield photos as they become complete, until `stop` is set."""
         while not stop.is_set():
-            yield from self.look(time.monotonic())
-            stop.wait(PAUSE + PAUSE_PER_FILE * (len(self._taken) + len(self._waiting)))
+            yield from self.poll(time.monotonic())
+            stop.wait(PAUSE_SECONDS + PAUSE_SECONDS_PER_FILE * (len(self._yielded) + len(self._pending)))
 
 
 def has_end(photo: str) -> bool:
-    """Return whether the file at `photo` ends as its format does. One that is no JPEG, PNG or WebP has no other end."""
+    """Return whether the file `photo` ends as its format requires; any format but JPEG, PNG and WebP has no end."""
     try:
         with open(photo, "rb") as file:  # noqa: PTH123
             head = file.read(12)
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - TAIL))
+            file.seek(max(0, size - TAIL_BYTES))
             tail = file.read()
     except OSError:
         return False

@@ -1,8 +1,8 @@
-"""Answers in a Parquet file that a later run goes on with.
+"""Results in a Parquet file that a later run resumes.
 
-A Parquet file cannot be added to, and cannot be read before it has its end. So answers go to a journal of JSON lines
-beside it, "answers.parquet.journal", which becomes part of the file when the run ends. What a killed run has left in
-its journal goes in with the next one's.
+A Parquet file cannot be appended to, and cannot be read before its footer is written. So results go to an answer log
+of JSON lines next to it, "answers.parquet.log", which is merged into the file when the run ends. The log of a killed
+run is merged by the next one.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,44 +12,57 @@ from pathlib import Path
 from typing import Any
 
 from planespotter_client.classify import serialization
-from planespotter_client.classify.answer_log import Answers, AnswersError, Done, answers_file, json_records, replacing
+from planespotter_client.classify.answer_log import (
+    AnswerLog,
+    AnswerLogError,
+    HashedSet,
+    open_answer_log,
+    read_json_rows,
+)
+from planespotter_client.commands.atomic_write import atomic_write
 
-ROWS_AT_A_TIME = 65_536
+BATCH_ROWS = 65_536
 
 
 @contextmanager
-def parquet_file(path: Path, columns: tuple[str, ...], *, retry_failed: bool = False) -> Iterator[Answers]:
-    """Open `path` to go on with it; a new file if there is none.
+def open_parquet(path: Path, columns: tuple[str, ...], *, retry_failed: bool = False) -> Iterator[AnswerLog]:
+    """Open the Parquet file at `path` to resume it, or create it; merge the log into it at the end.
 
-    `retry_failed` takes out the rows of photos that failed, so that they count as not done. Raises AnswersError.
+    Args:
+        path: The Parquet file.
+        columns: Columns of a row.
+        retry_failed: Whether to remove the rows of failed photos, so that they count as not answered.
+
+    Raises:
+        AnswerLogError: pyarrow is missing, another process writes to the file, or it does not have these columns.
     """
     schema = _schema(columns)
     for _ in _batches(path, schema) if path.exists() else ():
-        break  # before there is a journal: what is no such file is to be left alone
-    journal = journal_of(path)
-    with answers_file(journal, columns, lines=True, retry_failed=retry_failed) as waiting:
+        break  # check the file before there is a log, so that any other file stays as it is
+    log_path = log_path_of(path)
+    with open_answer_log(log_path, columns, json_lines=True, retry_failed=retry_failed) as log:
         if retry_failed and path.exists():
             _write(path, schema, (batch.filter(batch["error"].is_null()) for batch in _batches(path, schema)))
-        held = Done()
+        merged = HashedSet()
         for batch in _batches(path, schema) if path.exists() else ():
-            # What the next run after a kill between two steps of the last `_write` finds twice is taken once.
-            named = batch.select([name for name in ("file", "seconds") if name in columns])
-            for row in named.to_pylist():
-                held.add(serialization.identity(row))
-                waiting.done.add(serialization.identity(row))
-            waiting.done.failed += len(batch) - batch["error"].null_count
+            # A kill between the two last steps below leaves rows in both files: they are merged once.
+            keys = batch.select([name for name in ("file", "seconds") if name in columns])
+            for row in keys.to_pylist():
+                merged.add(serialization.photo_key(row))
+                log.answered.add(serialization.photo_key(row))
+            log.failed += len(batch) - batch["error"].null_count
         try:
-            yield waiting
-        finally:  # Ctrl-C keeps what is done
-            if journal.stat().st_size:
-                new = _gathered(journal, schema, held)
+            yield log
+        finally:  # Ctrl-C keeps the results so far
+            if log_path.stat().st_size:
+                new = _log_batches(log_path, schema, merged)
                 _write(path, schema, chain(_batches(path, schema), new) if path.exists() else new)
-            journal.unlink()
+            log_path.unlink()
 
 
-def journal_of(path: Path) -> Path:
-    """Return where answers wait to become part of the Parquet file `path`."""
-    return path.with_name(f"{path.name}.journal")
+def log_path_of(path: Path) -> Path:
+    """Return the path of the answer log that is merged into the Parquet file `path`."""
+    return path.with_name(f"{path.name}.log")
 
 
 def _pyarrow() -> Any:
@@ -57,7 +70,7 @@ def _pyarrow() -> Any:
         import pyarrow
         import pyarrow.parquet
     except ModuleNotFoundError as error:
-        raise AnswersError(
+        raise AnswerLogError(
             "Parquet files need the package 'pyarrow', which comes with the 'parquet' extra: "
             "pip install 'planespotter[parquet]'. Or name a file that ends in .csv or .jsonl."
         ) from error
@@ -67,56 +80,60 @@ def _pyarrow() -> Any:
 def _schema(columns: tuple[str, ...]) -> Any:
     pyarrow = _pyarrow()
 
-    def kind(column: str) -> Any:
-        if column == "alternatives":
+    def arrow_type(column: str) -> Any:
+        if column == "candidates":
             texts = [(name, pyarrow.string()) for name in ("name", "constructor", "family", "model")]
             return pyarrow.list_(pyarrow.struct([*texts, ("probability", pyarrow.float64())]))
-        number = column == "seconds" or column.endswith("_probability")
-        return pyarrow.float64() if number else pyarrow.string()
+        is_number = column == "seconds" or column.endswith("_probability")
+        return pyarrow.float64() if is_number else pyarrow.string()
 
-    return pyarrow.schema([(column, kind(column)) for column in columns])
+    return pyarrow.schema([(column, arrow_type(column)) for column in columns])
 
 
 def _batches(path: Path, schema: Any) -> Iterator[Any]:
-    """Yield what is in the Parquet file `path`. Raises AnswersError if that is no answers of this kind."""
+    """Yield the record batches of the Parquet file `path`.
+
+    Raises:
+        AnswerLogError: The file is not Parquet, or has other columns.
+    """
     pyarrow = _pyarrow()
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             if file.schema_arrow.names != schema.names:
-                raise AnswersError(
-                    f"{path} has not the columns {', '.join(schema.names)}. Name another --out, or begin it anew with "
-                    "--overwrite."
+                raise AnswerLogError(
+                    f"{path} does not have the columns {', '.join(schema.names)}. Name another --out, or replace the "
+                    "file with --overwrite."
                 )
-            for batch in file.iter_batches(ROWS_AT_A_TIME):
+            for batch in file.iter_batches(BATCH_ROWS):
                 yield batch.cast(schema)
     except (pyarrow.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # the file cannot be opened
             raise
-        raise AnswersError(
-            f"{path} is no Parquet file that can be read: {str(error).rstrip('.')}. Name another --out, or begin "
-            "it anew with --overwrite."
+        raise AnswerLogError(
+            f"{path} cannot be read as a Parquet file: {str(error).rstrip('.')}. Name another --out, or replace the "
+            "file with --overwrite."
         ) from error
 
 
-def _gathered(journal: Path, schema: Any, held: Done) -> Iterator[Any]:
-    """Yield the rows of `journal` that `held` does not have."""
+def _log_batches(log_path: Path, schema: Any, merged: HashedSet) -> Iterator[Any]:
+    """Yield the rows of the answer log that are not in `merged`, as record batches."""
     pyarrow = _pyarrow()
-    with journal.open("rb") as file:
-        written = (record.values for record in json_records(journal, file, tuple(schema.names)))
-        new = (_text(values) for values in written if values is not None and serialization.identity(values) not in held)
-        while some := list(islice(new, ROWS_AT_A_TIME)):
-            yield pyarrow.RecordBatch.from_pylist(some, schema)
+    with log_path.open("rb") as file:
+        rows = (row.values for row in read_json_rows(log_path, file, tuple(schema.names)))
+        new = (_escape(row) for row in rows if row is not None and serialization.photo_key(row) not in merged)
+        while batch := list(islice(new, BATCH_ROWS)):
+            yield pyarrow.RecordBatch.from_pylist(batch, schema)
 
 
-def _text(values: dict[str, Any]) -> dict[str, Any]:
-    """Return `values` with a name that is no UTF-8 written as in CSV."""
+def _escape(row: dict[str, Any]) -> dict[str, Any]:
+    """Return `row` with file names that are not UTF-8 escaped as in CSV."""
     return {
-        name: cell.encode("utf-8", "backslashreplace").decode() if isinstance(cell, str) else cell
-        for name, cell in values.items()
+        name: value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+        for name, value in row.items()
     }
 
 
 def _write(path: Path, schema: Any, batches: Iterable[Any]) -> None:
-    with replacing(path) as file, _pyarrow().parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+    with atomic_write(path) as file, _pyarrow().parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         for batch in batches:
             writer.write_batch(batch)

@@ -1,4 +1,4 @@
-"""How far a run is: the bar on the terminal, the counts by constructor, and the line at the end."""
+"""Progress of a run: counts by constructor, the bar on the terminal, and the summary at the end."""
 
 import threading
 import time
@@ -15,43 +15,44 @@ from planespotter_client._errors import PlaneSpotterError
 if TYPE_CHECKING:
     from planespotter_client import PhotoAnswer
 
-# The bar is drawn ten times a second, so it need not hear of each photo.
-EVERY = 0.1
+# The bar is drawn ten times a second, so it is not updated for each photo.
+UPDATE_SECONDS = 0.1
 
 
-class Tally:
-    """Counts of answers, and since when."""
+class RunStats:
+    """Counts of a run, and when it started."""
 
     def __init__(self) -> None:
         self.constructors: Counter[str] = Counter()
+        """Photos by confident constructor; "unknown" counts the others that have a prediction."""
         self.failed = 0
         self.unfiled = 0
-        """Photos that were answered, but were gone before they could be filed."""
+        """Photos with a prediction that were missing when they were to be filed."""
         self.skipped = 0
-        """Photos that had an answer before."""
-        self.damaged = 0
-        """Parts of a video that could not be decoded, so that they gave no frames."""
+        """Photos that an earlier run answered."""
+        self.damaged_packets = 0
+        """Packets of a video that could not be decoded."""
         self.sent = 0
-        """Photos that were found and had none."""
-        self.began = time.monotonic()
+        self.started = time.monotonic()
 
     @property
     def answered(self) -> int:
-        """How many photos have an answer, be it that they failed."""
+        """Photos that have a result, a prediction or an error."""
         return self.constructors.total() + self.failed
 
     @property
     def rate(self) -> float:
-        """Photos a second, so far."""
-        return self.answered / max(1e-9, time.monotonic() - self.began)
+        """Photos per second so far."""
+        return self.answered / max(1e-9, time.monotonic() - self.started)
 
-    def add(self, answer: "PhotoAnswer") -> None:
-        """Count an answer."""
-        said = answer.classification
-        if said is None:
+    def add(self, result: "PhotoAnswer") -> None:
+        """Count a result."""
+        prediction = result.classification
+        if prediction is None:
             self.failed += 1
         else:
-            self.constructors[said.constructor.name if said.level.value != "unknown" else "unknown"] += 1
+            is_known = prediction.level.value != "unknown"
+            self.constructors[prediction.constructor.name if is_known else "unknown"] += 1
 
     def by_constructor(self) -> str:
         """Return "Airbus 512, Boeing 488, unknown 12, failed 3"."""
@@ -59,17 +60,17 @@ class Tally:
         return ", ".join(f"{name} {count:,}" for name, count in counts)
 
     def summary(self) -> str:
-        """Return one line that says what was done."""
-        seconds = time.monotonic() - self.began
+        """Return the summary of the run in one line."""
+        seconds = time.monotonic() - self.started
         counts = f": {self.by_constructor()}" if self.answered else ""
-        before = f" {self.skipped:,} had an answer before." if self.skipped else ""
+        skipped = f" {self.skipped:,} skipped, as an earlier run answered them." if self.skipped else ""
         return (
-            f"{photos(self.answered)} in {_duration(seconds)}, {self.answered / max(1e-9, seconds):.1f} photos/s"
-            f"{counts}.{before}"
+            f"{photo_count(self.answered)} in {_duration(seconds)}, {self.answered / max(1e-9, seconds):.1f} photos/s"
+            f"{counts}.{skipped}"
         )
 
 
-def photos(count: int) -> str:
+def photo_count(count: int) -> str:
     """Return "1 photo" or "1,234 photos"."""
     return f"{count:,} photo{'' if count == 1 else 's'}"
 
@@ -83,7 +84,7 @@ def _duration(seconds: float) -> str:
 
 
 class _Bar(Progress):
-    """A bar with the counts on a line of their own."""
+    """A progress bar with the counts on a separate line."""
 
     counts: Callable[[], str] = staticmethod(str)
 
@@ -92,15 +93,19 @@ class _Bar(Progress):
         yield Text(self.counts(), style="dim", no_wrap=True, overflow="ellipsis")
 
 
-def with_progress(
-    answers: "Iterable[PhotoAnswer]",
-    tally: Tally,
+def track_progress(
+    results: "Iterable[PhotoAnswer]",
+    stats: RunStats,
     total: Callable[[], int | None],
-    shown: bool = True,
+    visible: bool = True,
 ) -> "Generator[PhotoAnswer, None, None]":
-    """Count `answers` in `tally` and pass them on, with a bar on stderr if that is a terminal and `shown` is true.
+    """Count `results` in `stats` and yield them.
 
-    `total` says how many there will be, as soon as that is known; it is asked in a thread of its own.
+    Args:
+        results: The results of a stream.
+        stats: Counts to update.
+        total: Returns the number of photos, None if it is unknown. It runs in a separate thread, as it may take long.
+        visible: Whether to draw a bar on stderr, if that is a terminal.
     """
     console = Console(stderr=True)
     columns = [
@@ -110,30 +115,34 @@ def with_progress(
         TextColumn("{task.fields[rate]:.1f} photos/s"),
         TimeRemainingColumn(),
     ]
-    hidden = not (shown and console.is_terminal)
-    tally.began = time.monotonic()
+    hidden = not (visible and console.is_terminal)
+    stats.started = time.monotonic()
     # stdout is not redirected: that would send it to stderr, where the bar is.
     with _Bar(*columns, console=console, disable=hidden, transient=True, redirect_stdout=False, expand=True) as bar:
-        bar.counts = tally.by_constructor
+        bar.counts = stats.by_constructor
         task = bar.add_task("", total=None, rate=0.0)
-        counted: list[int] = []
+        totals: list[int] = []  # the total, once it is known
         if not hidden:
-            threading.Thread(target=lambda: counted.extend(filter(None, [total()])), daemon=True).start()
-        last = 0.0
-        for answer in answers:
-            tally.add(answer)
-            if not hidden and (now := time.monotonic()) - last >= EVERY:
-                last = now
-                expected = max(tally.answered, counted[0] - tally.skipped) if counted else None
-                bar.update(task, completed=tally.answered, total=expected, rate=tally.rate)
-            yield answer
+            threading.Thread(target=lambda: totals.extend(filter(None, [total()])), daemon=True).start()
+        updated = 0.0
+        for result in results:
+            stats.add(result)
+            if not hidden and (now := time.monotonic()) - updated >= UPDATE_SECONDS:
+                updated = now
+                expected = max(stats.answered, totals[0] - stats.skipped) if totals else None
+                bar.update(task, completed=stats.answered, total=expected, rate=stats.rate)
+            yield result
 
 
-def cut_short(error: PlaneSpotterError, done: int, total: int | None) -> PlaneSpotterError:
-    """Return `error`, which ended a stream after `done` of `total` answers (None: not known), with what is missing."""
-    missing = f"Only {photos(done)} {'has' if done == 1 else 'have'} an answer"
+def aborted_stream_error(error: PlaneSpotterError, answered: int, total: int | None) -> PlaneSpotterError:
+    """Return `error`, which ended a stream after `answered` of `total` results, with the number of missing results.
+
+    A `total` of None is unknown.
+    """
+    missing = f"Only {photo_count(answered)} {'has' if answered == 1 else 'have'} a result"
     if total is not None:
-        missing = f"{total - done:,} of {photos(total)} {'has' if total - done == 1 else 'have'} no answer"
+        left = total - answered
+        missing = f"{left:,} of {photo_count(total)} {'has' if left == 1 else 'have'} no result"
     return type(error)(
-        f"{missing}, because the stream broke off. {error}", reason=error.reason, metadata=error.metadata
+        f"{missing}, because the stream was aborted. {error}", reason=error.reason, metadata=error.metadata
     )

@@ -1,4 +1,4 @@
-"""A stream that survives its server: reconnect, and send again the photos that have no result."""
+"""Reconnecting stream: survive a lost server by streaming again the photos that have no result."""
 
 import itertools
 import threading
@@ -13,56 +13,60 @@ if TYPE_CHECKING:
     from planespotter_client import PhotoAnswer, PlaneSpotter
 
 
-def lasting(
+def reconnecting_stream(
     spotter: "PlaneSpotter",
     photos: Iterator[str | bytes],
-    gone: Callable[[PlaneSpotterError], None],
+    on_lost: Callable[[PlaneSpotterError], None],
     **options: Any,
 ) -> "Iterator[PhotoAnswer]":
-    """Stream `photos`, and begin anew with what has no answer whenever the server was away for too long.
+    """Stream `photos`; whenever the server is lost, wait for it and resend the photos without a result.
 
-    `gone` is called with the error each time, before the wait for the server, which has no end.
+    Args:
+        spotter: The client.
+        photos: Photos to classify; the iterator may block.
+        on_lost: Called with the error each time, before the wait for the server, which has no timeout.
+        options: Parameters of `PlaneSpotter.stream`.
     """
-    line: deque[str | bytes] = deque()  # taken from `photos`, and not given to a stream that lives
-    taking, handing = threading.Lock(), threading.Lock()  # the one for `photos`, which may block; the other for `line`
+    queue: deque[str | bytes] = deque()  # taken from `photos`, and in no live stream
+    photos_lock, queue_lock = threading.Lock(), threading.Lock()  # separate, as `photos` may block
 
-    def stand_in_line(given: dict[int, str | bytes], over: threading.Event) -> Iterator[str | bytes]:
+    def feed(in_flight: dict[int, str | bytes], closed: threading.Event) -> Iterator[str | bytes]:
         for index in itertools.count():
             while True:
-                with handing:
-                    if over.is_set():
+                with queue_lock:
+                    if closed.is_set():
                         return
-                    if line:
-                        photo = given[index] = line.popleft()
+                    if queue:
+                        photo = in_flight[index] = queue.popleft()
                         break
-                with taking:  # a stream that is over may still wait here: what it gets is for the next
-                    if not line:
-                        taken = next(photos, None)
-                        if taken is None:
+                with photos_lock:  # a closed stream may still wait here: its photo goes to the next one
+                    if not queue:
+                        following = next(photos, None)
+                        if following is None:
                             return
-                        with handing:
-                            line.append(taken)
+                        with queue_lock:
+                            queue.append(following)
             yield photo
 
     while True:
-        given: dict[int, str | bytes] = {}
-        over = threading.Event()
+        in_flight: dict[int, str | bytes] = {}
+        closed = threading.Event()
         try:
-            for answer in spotter.stream(stand_in_line(given, over), **options):
-                del given[answer.index]
-                yield answer
+            for result in spotter.stream(feed(in_flight, closed), **options):
+                del in_flight[result.index]
+                yield result
             return
         except (UnavailableError, DeadlineError) as error:
-            with handing:
-                over.set()
-                line.extendleft(reversed(given.values()))
-            gone(error)
-            _wait(spotter)
+            with queue_lock:
+                closed.set()
+                queue.extendleft(reversed(in_flight.values()))
+            on_lost(error)
+            _wait_until_ready(spotter)
         finally:
-            over.set()
+            closed.set()
 
 
-def _wait(spotter: "PlaneSpotter") -> None:
+def _wait_until_ready(spotter: "PlaneSpotter") -> None:
     while True:
         with suppress(UnavailableError, DeadlineError):
             return spotter.wait_until_ready()

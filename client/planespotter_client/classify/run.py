@@ -1,4 +1,4 @@
-"""One run of the command: photos through a stream, and all that is made of the answers."""
+"""One run of `planespotter classify`: photos through a stream, results to the outputs."""
 
 import itertools
 import sys
@@ -12,201 +12,238 @@ import typer
 
 from planespotter_client import PhotoAnswer, PlaneSpotter
 from planespotter_client._errors import PlaneSpotterError
-from planespotter_client.classify import filing, progress, run_manifest, serialization, sources, writers
-from planespotter_client.classify.answer_log import Answers, answers_file
+from planespotter_client.classify import accuracy, filing, progress, run_manifest, serialization, sources, writers
+from planespotter_client.classify.answer_log import AnswerLog, open_answer_log
 from planespotter_client.classify.file_discovery import STANDARD_INPUT
-from planespotter_client.classify.parquet import journal_of, parquet_file
-from planespotter_client.classify.reconnecting_stream import lasting
+from planespotter_client.classify.parquet import log_path_of, open_parquet
+from planespotter_client.classify.reconnecting_stream import reconnecting_stream
 from planespotter_client.classify.writers import Format
-from planespotter_client.commands.local_server import server_or_own
+from planespotter_client.commands.local_server import connect_or_start
 
-ALL_WELL, NOTHING_DONE, SOME_FAILED, INTERRUPTED = 0, 1, 3, 130
+SUCCESS, NOTHING_DONE, SOME_FAILED, INTERRUPTED = 0, 1, 3, 130
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is asked for. One of `paths`, `watch` and `video` says which photos."""
+class RunConfig:
+    """Options of a run. One of `paths`, `watch` and `video` is the source."""
 
     server: str | None
     model: Path | None
     connection: dict[str, Any]
-    wait: float
+    reconnect_timeout: float
     paths: list[str]
     null: bool
     recursive: bool
     watch: Path | None
     video: str | None
     fps: float
-    form: Format | None
+    top_k: int
+    preserve_order: bool
+    downscale: bool
+    output_format: Format | None
     out: Path | None
     overwrite: bool
     retry_failed: bool
-    stream: dict[str, Any]
     sort_into: Path | None
     link: filing.Link
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns of the answers."""
+        """Columns of the output."""
         return serialization.FRAME_COLUMNS if self.video is not None else serialization.COLUMNS
 
+    @property
+    def stream_options(self) -> dict[str, Any]:
+        """Parameters of `PlaneSpotter.stream`."""
+        return {"alternatives": self.top_k, "ordered": self.preserve_order, "shrink": self.downscale}
 
-def run(plan: Plan) -> int:
-    """Do what `plan` says and return the exit code. Raises the errors of the parts, whose texts are for users."""
-    tally = progress.Tally()
-    troubles: list[OSError] = []
+    @property
+    def manifest_settings(self) -> dict[str, Any]:
+        """Settings, other than the model, that change results."""
+        return {"top_k": self.top_k, "downscale": self.downscale}
+
+
+def run(config: RunConfig) -> int:
+    """Run `config` and return the exit code.
+
+    Raises:
+        PlaneSpotterError: The server cannot be reached, or was lost.
+        AnswerLogError: The output file cannot be resumed.
+        FilingError: Photos cannot be filed.
+        VideoError: The video cannot be read.
+    """
+    stats = progress.RunStats()
+    folder_errors: list[OSError] = []
     try:
         with ExitStack() as stack:
-            kept = stack.enter_context(_kept(plan))
-            fresh = not (kept and kept.done)
-            source = stack.enter_context(_source(plan, kept, tally, troubles))
-            if plan.watch is None:
+            log = stack.enter_context(_open_log(config))
+            is_new = not (log and log.answered)
+            source = stack.enter_context(_source(config, log, stats, folder_errors))
+            if config.watch is None:
                 first = next(source.photos, None)
                 if first is None:
-                    return _nothing_left(plan, kept, tally, troubles)
+                    return _report_nothing_to_do(config, log, stats, folder_errors)
                 source.photos = itertools.chain([first], source.photos)
-            _answer(plan, kept, fresh, source, tally, stack)
+            _classify(config, log, is_new, source, stats, stack)
     except KeyboardInterrupt:
-        _note_damaged(tally)
-        go_on = f" and kept in {plan.out}. Run the same command again to go on" if plan.out else ""
-        _note(f"\nInterrupted. {progress.photos(tally.answered)} answered{go_on}.")
+        _report_damaged_packets(stats)
+        resume = f" and stored in {config.out}. Run the same command again to resume" if config.out else ""
+        _report(f"\nInterrupted. {progress.photo_count(stats.answered)} answered{resume}.")
         return INTERRUPTED
-    if plan.out or plan.sort_into or sys.stderr.isatty():
-        _note(tally.summary())
-    failed_before = kept.done.failed if kept else 0
-    if failed_before:
-        _note(f"Of those, {failed_before:,} had failed; --retry-failed tries them again.")
-    _note_damaged(tally)
-    if tally.failed:
-        _note(f"{tally.failed:,} of {progress.photos(tally.answered)} failed.")
-    some_failed = tally.failed or failed_before or tally.unfiled or tally.damaged or troubles
-    return SOME_FAILED if some_failed else ALL_WELL
+    if config.out or config.sort_into or sys.stderr.isatty():
+        _report(stats.summary())
+    failed_earlier = log.failed if log else 0
+    if failed_earlier:
+        _report(f"Of the skipped ones, {failed_earlier:,} had failed; --retry-failed retries them.")
+    _report_damaged_packets(stats)
+    if stats.failed:
+        _report(f"{stats.failed:,} of {progress.photo_count(stats.answered)} failed.")
+    some_failed = stats.failed or failed_earlier or stats.unfiled or stats.damaged_packets or folder_errors
+    return SOME_FAILED if some_failed else SUCCESS
 
 
-def _answer(
-    plan: Plan, kept: Answers | None, fresh: bool, source: sources.Source, tally: progress.Tally, stack: ExitStack
+def run_ground_truth(config: RunConfig, table: Path, root: Path | None, show: int) -> bool:
+    """Print the accuracy on the photos of a ground truth `table`; return whether no photo failed."""
+    with ExitStack() as stack:
+        return accuracy.measure_accuracy(_connect(config, stack)[0], table, root, show)
+
+
+def _connect(config: RunConfig, stack: ExitStack) -> tuple[PlaneSpotter, bool]:
+    """Return a client, which `stack` closes, and whether its server was started for this run."""
+    address, is_local = stack.enter_context(connect_or_start(config.server, config.model))
+    connection = {} if is_local else config.connection
+    return stack.enter_context(PlaneSpotter(address, timeout=config.reconnect_timeout, **connection)), is_local
+
+
+def _classify(
+    config: RunConfig,
+    log: AnswerLog | None,
+    is_new: bool,
+    source: sources.Source,
+    stats: progress.RunStats,
+    stack: ExitStack,
 ) -> None:
-    """Stream `source` and make of the answers what `plan` says. `fresh` says that no earlier run has `kept` any."""
-    address, own = stack.enter_context(server_or_own(plan.server, plan.model))
-    spotter = stack.enter_context(PlaneSpotter(address, timeout=plan.wait, **({} if own else plan.connection)))
-    # If the server cannot be reached or has no such answers, this says so before anything is written.
-    network = spotter.model()
-    if plan.out is not None:
-        _begin(plan, plan.out, fresh, f"{network.name} {network.version}")
-    answers: Iterator[PhotoAnswer]
-    if plan.watch is not None and not own:
-        answers = lasting(spotter, source.photos, _note_gone, **plan.stream)
+    """Stream `source` and write the results. `is_new` says that no earlier run has written to `log`."""
+    spotter, is_local = _connect(config, stack)
+    # Fails before anything is written if the server cannot be reached.
+    model = spotter.model()
+    if config.out is not None:
+        _update_manifest(config, config.out, is_new, f"{model.name} {model.version}")
+    results: Iterator[PhotoAnswer]
+    if config.watch is not None and not is_local:
+        results = reconnecting_stream(spotter, source.photos, _report_lost_server, **config.stream_options)
     else:
-        answers = spotter.stream(source.photos, **plan.stream)
-    write = kept.write if kept else stack.enter_context(_writer(plan))
-    lines = kept is None and (_says_at_once(plan) or plan.form in (Format.CSV, Format.JSONL))
-    bar = not (lines and sys.stdout.isatty())  # they would run into it
+        results = spotter.stream(source.photos, **config.stream_options)
+    write = log.append if log else stack.enter_context(_writer(config))
+    writes_lines = log is None and (_writes_text_lines(config) or config.output_format in (Format.CSV, Format.JSONL))
+    show_bar = not (writes_lines and sys.stdout.isatty())  # lines and the bar would mix
     try:
-        shown = progress.with_progress(map(source.named, answers), tally, source.total, bar)
-        for answer in stack.enter_context(closing(shown)):  # whatever is said next must not run into the bar
-            if plan.sort_into is not None and answer.classification is not None:
+        tracked = progress.track_progress(map(source.with_id, results), stats, source.total, show_bar)
+        for result in stack.enter_context(closing(tracked)):  # closes the bar before the next message
+            if config.sort_into is not None and result.classification is not None:
                 try:
-                    filing.file_photo(answer.photo_id, answer.classification, plan.sort_into, plan.link)
-                except filing.PhotoGoneError as error:  # the others are still there
-                    tally.unfiled += 1
-                    _note(str(error))
-            write(answer)
-            if answer.error is not None:
-                _note(f"{answer.photo_id}: {answer.error}")
+                    filing.file_photo(result.photo_id, result.classification, config.sort_into, config.link)
+                except filing.PhotoMissingError as error:
+                    stats.unfiled += 1
+                    _report(str(error))
+            write(result)
+            if result.error is not None:
+                _report(f"{result.photo_id}: {result.error}")
     except PlaneSpotterError as error:
-        raise progress.cut_short(error, tally.answered, source.due()) from error
+        raise progress.aborted_stream_error(error, stats.answered, source.planned()) from error
 
 
-def _begin(plan: Plan, out: Path, fresh: bool, network: str) -> None:
-    """Make sure that `out` has answers of `network` alone, which are about to come; note so if it is `fresh`."""
-    if fresh:
-        run_manifest.note(out, network=network, **_settings(plan))
+def _update_manifest(config: RunConfig, out: Path, is_new: bool, model: str) -> None:
+    """Write the manifest of a new output; check that an existing one has results of the same `model`."""
+    if is_new:
+        run_manifest.write(out, model=model, **config.manifest_settings)
     else:
-        run_manifest.check(out, network=network)
+        run_manifest.check(out, model=model)
 
 
-def _settings(plan: Plan) -> dict[str, Any]:
-    """Return what, beside the network, decides what answers say."""
-    return {name: plan.stream[name] for name in ("alternatives", "shrink")}
-
-
-def _kept(plan: Plan) -> "AbstractContextManager[Answers | None]":
-    if plan.out is None:
+def _open_log(config: RunConfig) -> "AbstractContextManager[AnswerLog | None]":
+    if config.out is None:
         return nullcontext()
-    if plan.overwrite:
-        for file in (plan.out, journal_of(plan.out)):
+    if config.overwrite:
+        for file in (config.out, log_path_of(config.out)):
             file.unlink(missing_ok=True)
-        run_manifest.forget(plan.out)
-    run_manifest.check(plan.out, **_settings(plan))
-    if plan.form is Format.PARQUET:
-        return parquet_file(plan.out, plan.columns, retry_failed=plan.retry_failed)
-    return answers_file(plan.out, plan.columns, lines=plan.form is Format.JSONL, retry_failed=plan.retry_failed)
+        run_manifest.delete(config.out)
+    run_manifest.check(config.out, **config.manifest_settings)
+    if config.output_format is Format.PARQUET:
+        return open_parquet(config.out, config.columns, retry_failed=config.retry_failed)
+    json_lines = config.output_format is Format.JSONL
+    return open_answer_log(config.out, config.columns, json_lines=json_lines, retry_failed=config.retry_failed)
 
 
 def _source(
-    plan: Plan, kept: Answers | None, tally: progress.Tally, troubles: list[OSError]
+    config: RunConfig, log: AnswerLog | None, stats: progress.RunStats, folder_errors: list[OSError]
 ) -> "AbstractContextManager[sources.Source]":
-    def unreadable(error: OSError) -> None:
-        troubles.append(error)
-        _note(f"{error.filename}: The folder cannot be read ({error.strerror}), so its photos are left out.")
+    def on_error(error: OSError) -> None:
+        folder_errors.append(error)
+        _report(f"{error.filename}: The folder cannot be read ({error.strerror}), so its photos are skipped.")
 
-    done = kept.done if kept else None
-    if plan.video is not None:
-        return sources.filmed(plan.video, plan.fps, done=done, tally=tally)
-    if plan.watch is not None:
-        return sources.watched(plan.watch, recursive=plan.recursive, leave_out=plan.sort_into, done=done, tally=tally)
+    answered = log.answered if log else None
+    if config.video is not None:
+        return sources.from_video(config.video, config.fps, answered=answered, stats=stats)
+    if config.watch is not None:
+        return sources.from_folder(
+            config.watch, recursive=config.recursive, exclude=config.sort_into, answered=answered, stats=stats
+        )
     return nullcontext(
-        sources.chosen(
-            plan.paths,
-            recursive=plan.recursive,
-            null=plan.null,
-            leave_out=plan.sort_into,
-            done=done,
-            tally=tally,
-            unreadable=unreadable,
+        sources.from_paths(
+            config.paths,
+            recursive=config.recursive,
+            null=config.null,
+            exclude=config.sort_into,
+            answered=answered,
+            stats=stats,
+            on_error=on_error,
         )
     )
 
 
-def _nothing_left(plan: Plan, kept: Answers | None, tally: progress.Tally, troubles: list[OSError]) -> int:
-    if not tally.skipped:
-        if plan.video:
-            _note("There are no frames in this video.")
-        elif plan.paths == [STANDARD_INPUT]:
-            _note("No photos came on standard input: it takes paths of photos and folders, one a line.")
+def _report_nothing_to_do(
+    config: RunConfig, log: AnswerLog | None, stats: progress.RunStats, folder_errors: list[OSError]
+) -> int:
+    """Report why there is nothing to classify; return the exit code."""
+    if not stats.skipped:
+        if config.video:
+            _report("There are no frames in this video.")
+        elif config.paths == [STANDARD_INPUT]:
+            _report("Standard input has no photos: it takes paths of photos and folders, one per line.")
         else:
-            _note("There are no photos (.jpg, .jpeg, .png, .webp) in these folders.")
+            _report("There are no photos (.jpg, .jpeg, .png, .webp) in these folders.")
         return NOTHING_DONE
-    failed = kept.done.failed if kept else 0
-    again = f" {failed:,} of them failed; --retry-failed tries them again." if failed else ""
-    each = "the photo" if tally.skipped == 1 else f"each of the {progress.photos(tally.skipped)}"
-    network = run_manifest.with_what(plan.out).get("network") if plan.out else None
-    _note(f"{plan.out} has an answer for {each}{f', by {network}' if network else ''}.{again}")
-    return SOME_FAILED if failed or troubles else ALL_WELL
+    failed = log.failed if log else 0
+    retry = f" {failed:,} of them failed; --retry-failed retries them." if failed else ""
+    each = "the photo" if stats.skipped == 1 else f"each of the {progress.photo_count(stats.skipped)}"
+    model = run_manifest.read(config.out).get("model") if config.out else None
+    _report(f"{config.out} has a result for {each}{f', by {model}' if model else ''}.{retry}")
+    return SOME_FAILED if failed or folder_errors else SUCCESS
 
 
-def _writer(plan: Plan) -> AbstractContextManager[writers.Write]:
+def _writer(config: RunConfig) -> AbstractContextManager[writers.Write]:
     kinds: dict[Format | None, Callable[[tuple[str, ...]], AbstractContextManager[writers.Write]]] = {
-        Format.TABLE: writers.sentences if _says_at_once(plan) else writers.table,
+        Format.TABLE: writers.text_lines if _writes_text_lines(config) else writers.table,
         Format.CSV: writers.csv_lines,
         Format.JSONL: writers.json_lines,
-        None: writers.nothing,
+        None: writers.discard,
     }
-    return kinds[plan.form](plan.columns)
+    return kinds[config.output_format](config.columns)
 
 
-def _says_at_once(plan: Plan) -> bool:
-    return plan.form is Format.TABLE and (plan.watch or plan.video) is not None
+def _writes_text_lines(config: RunConfig) -> bool:
+    return config.output_format is Format.TABLE and (config.watch or config.video) is not None
 
 
-def _note_damaged(tally: progress.Tally) -> None:
-    if tally.damaged:
-        _note(f"{tally.damaged:,} damaged parts of the video could not be decoded, so their frames are left out.")
+def _report_damaged_packets(stats: progress.RunStats) -> None:
+    if stats.damaged_packets:
+        _report(f"{stats.damaged_packets:,} damaged packets of the video could not be decoded; frames are missing.")
 
 
-def _note_gone(error: PlaneSpotterError) -> None:
-    _note(f"{error} Waiting for it; photos that arrive meanwhile are not lost.")
+def _report_lost_server(error: PlaneSpotterError) -> None:
+    _report(f"{error} Waiting for it; photos that arrive meanwhile are not lost.")
 
 
-def _note(text: str) -> None:
+def _report(text: str) -> None:
     typer.echo(text, err=True)

@@ -1,55 +1,62 @@
-"""With what a file of answers was begun, so that no later run mixes other answers in.
+"""Run manifest: the model and settings of an output file, so that no later run appends other results.
 
-That is one line of JSON in a hidden file beside it, ".answers.csv.begun", as CSV has no place for it. A file that has
-none, because it came from elsewhere, say, is gone on with unasked.
+It is one line of JSON in a hidden file next to the output, ".answers.csv.manifest", because CSV has no place for it.
+An output file without a manifest, such as one that was copied from elsewhere, is resumed without a check.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from planespotter_client.classify.answer_log import AnswersError, replacing
-from planespotter_client.classify.parquet import journal_of
+from planespotter_client.classify.answer_log import AnswerLogError
+from planespotter_client.classify.parquet import log_path_of
+from planespotter_client.commands.atomic_write import atomic_write
 
-WORDS = {
-    "alternatives": "--alternatives {}".format,
-    "shrink": lambda shrink: "--shrink" if shrink else "photos as they are",
-    "network": "answers of {}".format,
+DESCRIPTIONS: dict[str, Callable[[Any], str]] = {
+    "top_k": "--top-k {}".format,
+    "downscale": lambda downscale: "--downscale" if downscale else "photos at full size",
+    "model": "results of {}".format,
 }
 
 
-def with_what(out: Path) -> dict[str, Any]:
-    """Return what the file of answers `out` was begun with; nothing if there is none, or that is not known."""
-    if not (out.exists() or journal_of(out).exists()):  # what stands beside it is about one that was deleted
+def read(out: Path) -> dict[str, Any]:
+    """Return the manifest of the output file `out`; empty if there is none, or no output."""
+    if not (out.exists() or log_path_of(out).exists()):  # the manifest belongs to an output that was deleted
         return {}
     try:
-        noted = json.loads(_beside(out).read_text(encoding="utf-8"))
+        manifest = json.loads(_manifest_path(out).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
-    return noted if isinstance(noted, dict) else {}
+    return manifest if isinstance(manifest, dict) else {}
 
 
 def check(out: Path, **settings: Any) -> None:
-    """Raise AnswersError if `out` was begun with other `settings`, each of WORDS."""
-    noted = with_what(out)
+    """Compare `settings`, keys of DESCRIPTIONS, with the manifest of `out`.
+
+    Raises:
+        AnswerLogError: A setting differs.
+    """
+    manifest = read(out)
     for name, value in settings.items():
-        if noted.get(name, value) != value:
-            raise AnswersError(
-                f"{out} was begun with {WORDS[name](noted[name])}, and this would add {WORDS[name](value)}. Go on with "
-                "what it was begun with, name another --out, or begin it anew with --overwrite."
+        if manifest.get(name, value) != value:
+            describe = DESCRIPTIONS[name]
+            raise AnswerLogError(
+                f"{out} was started with {describe(manifest[name])}, and this run would append {describe(value)}. "
+                "Use the same settings, name another --out, or replace the file with --overwrite."
             )
 
 
-def note(out: Path, **settings: Any) -> None:
-    """Note that `out` is begun with these `settings`, each of WORDS."""
-    with replacing(_beside(out)) as file:
+def write(out: Path, **settings: Any) -> None:
+    """Write the manifest of `out`: `settings`, keys of DESCRIPTIONS."""
+    with atomic_write(_manifest_path(out)) as file:
         file.write(json.dumps(settings).encode() + b"\n")
 
 
-def forget(out: Path) -> None:
-    """Forget what `out` was begun with."""
-    _beside(out).unlink(missing_ok=True)
+def delete(out: Path) -> None:
+    """Delete the manifest of `out`, if there is one."""
+    _manifest_path(out).unlink(missing_ok=True)
 
 
-def _beside(out: Path) -> Path:
-    return out.with_name(f".{out.name}.begun")
+def _manifest_path(out: Path) -> Path:
+    return out.with_name(f".{out.name}.manifest")

@@ -1,4 +1,4 @@
-"""An answer as values: what every format writes."""
+"""Serialization of results: the columns and values that CSV, JSON lines and Parquet share."""
 
 import csv
 import io
@@ -18,63 +18,64 @@ COLUMNS = (
     "family_probability",
     "model",
     "model_probability",
-    "alternatives",
+    "candidates",
     "error",
 )
-# A frame is named as a fragment of its video, "clip.mp4#t=12.500", and has its time in a column of its own.
+# The id of a video frame is a media fragment, "clip.mp4#t=12.500"; its time has a separate column.
 FRAME_COLUMNS = ("file", "seconds", *COLUMNS[1:])
-TIME = "#t="
+TIME_FRAGMENT = "#t="
 
 
 def frame_id(video: str, seconds: float) -> str:
-    """Return the name of the frame of `video` at `seconds`."""
-    return f"{video}{TIME}{seconds:.3f}"
+    """Return the id of the frame of `video` at `seconds`."""
+    return f"{video}{TIME_FRAGMENT}{seconds:.3f}"
 
 
-def row(answer: "PhotoAnswer", columns: tuple[str, ...] = COLUMNS) -> dict[str, Any]:
-    """Return `answer` as values for programs: None where the label tree goes no deeper, nothing where it failed."""
-    cells: dict[str, Any] = {"file": answer.photo_id}
+def to_row(result: "PhotoAnswer", columns: tuple[str, ...] = COLUMNS) -> dict[str, Any]:
+    """Return `result` as values by column.
+
+    A level below the end of the label tree is None. A failed photo has only its file (and time) and the error.
+    """
+    values: dict[str, Any] = {"file": result.photo_id}
     if columns is FRAME_COLUMNS:
-        video, _, seconds = answer.photo_id.rpartition(TIME)
-        cells = {"file": video, "seconds": float(seconds)}
-    said = answer.classification
-    if said is None:
-        return {**cells, "error": str(answer.error)}
-    cells["level"] = said.level.value
-    for level, label in (("constructor", said.constructor), ("family", said.family), ("model", said.model)):
-        cells[level] = label.name or None
-        cells[f"{level}_probability"] = round(label.probability, 6) if label.name else None
-    cells["alternatives"] = [
+        video, _, seconds = result.photo_id.rpartition(TIME_FRAGMENT)
+        values = {"file": video, "seconds": float(seconds)}
+    prediction = result.classification
+    if prediction is None:
+        return {**values, "error": str(result.error)}
+    values["level"] = prediction.level.value
+    labels = {"constructor": prediction.constructor, "family": prediction.family, "model": prediction.model}
+    for level, label in labels.items():
+        values[level] = label.name or None
+        values[f"{level}_probability"] = round(label.probability, 6) if label.name else None
+    values["candidates"] = [
         {**leaf.to_dict(), "model": leaf.model or None, "probability": round(leaf.probability, 6)}
-        for leaf in said.alternatives
+        for leaf in prediction.alternatives
     ]
-    return cells
+    return values
 
 
-def identity(written: dict[str, Any]) -> str:
-    """Return which photo or frame a row that was written is about, by the same text for "a.jpg" and "./a.jpg"."""
-    name = os.path.normpath(written["file"])
-    return name if written.get("seconds") in (None, "") else frame_id(name, float(written["seconds"]))
+def photo_key(row: dict[str, Any]) -> str:
+    """Return the key of the photo or frame that `row` describes: the same for "a.jpg" and "./a.jpg"."""
+    name = os.path.normpath(row["file"])
+    return name if row.get("seconds") in (None, "") else frame_id(name, float(row["seconds"]))
 
 
-def csv_cells(values: dict[str, Any], columns: tuple[str, ...]) -> list[str]:
-    """Return the cells of a row in the order of `columns`."""
-    cells = {name: f"{cell:.6f}" if isinstance(cell, float) else cell for name, cell in values.items()}
-    if "seconds" in values:
-        cells["seconds"] = f"{values['seconds']:.3f}"
-    # Never as 7.1e-05.
-    cells["alternatives"] = "; ".join(
-        f"{leaf['name']} {leaf['probability']:.6f}" for leaf in values.get("alternatives", ())
-    )
+def csv_cells(row: dict[str, Any], columns: tuple[str, ...]) -> list[str]:
+    """Return the cells of `row` in the order of `columns`. Probabilities have six decimals, never 7.1e-05."""
+    cells = {name: f"{value:.6f}" if isinstance(value, float) else value for name, value in row.items()}
+    if "seconds" in row:
+        cells["seconds"] = f"{row['seconds']:.3f}"
+    cells["candidates"] = "; ".join(f"{leaf['name']} {leaf['probability']:.6f}" for leaf in row.get("candidates", ()))
     return [cells.get(column) or "" for column in columns]
 
 
 def csv_line(cells: Iterable[str]) -> str:
-    """Return `cells` as a row of CSV with its line end."""
+    """Return `cells` as a CSV row with its line end."""
     cells = list(cells)
-    # The minimum leaves a carriage return without quotes, and cannot be read again.
-    returns = any("\r" in cell for cell in cells)
+    # QUOTE_MINIMAL leaves a carriage return unquoted, and the row cannot be read again.
+    has_return = any("\r" in cell for cell in cells)
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL)
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if has_return else csv.QUOTE_MINIMAL)
     writer.writerow(cells)
     return text.getvalue()

@@ -1,4 +1,4 @@
-"""Where the photos of a run come from: paths, a folder that is watched, or a video."""
+"""Sources of photos for a run: paths, a watched folder, or a video."""
 
 import dataclasses
 import sys
@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from planespotter_client.classify import file_discovery, serialization
-from planespotter_client.classify.answer_log import Done
-from planespotter_client.classify.folder_watcher import Folder
-from planespotter_client.classify.progress import Tally
-from planespotter_client.classify.video import FramesError, Video, without_password
+from planespotter_client.classify.answer_log import HashedSet
+from planespotter_client.classify.folder_watcher import FolderWatcher
+from planespotter_client.classify.progress import RunStats
+from planespotter_client.classify.video import Video, VideoError, redact_credentials
 
 if TYPE_CHECKING:
     from planespotter_client import PhotoAnswer
@@ -21,105 +21,117 @@ if TYPE_CHECKING:
 
 @dataclass
 class Source:
-    """Photos in the order in which they are sent, how many there will be, and what the answer to each is called.
-
-    `total` counts all that there are, and `due`, once no more is sent, those that this run was to answer; None if that
-    is not known.
-    """
+    """Photos to send, and how many there are."""
 
     photos: Iterator[str | bytes]
+    """Photos in the order in which they are sent, without those that an earlier run answered."""
     total: Callable[[], int | None] = lambda: None
-    due: Callable[[], int | None] = lambda: None
-    named: "Callable[[PhotoAnswer], PhotoAnswer]" = lambda answer: answer
+    """Returns the number of all photos; None if it is unknown."""
+    planned: Callable[[], int | None] = lambda: None
+    """Returns how many photos this run had to send, once it sends no more; None if that is unknown."""
+    with_id: "Callable[[PhotoAnswer], PhotoAnswer]" = lambda result: result
+    """Gives a result the id of its photo."""
 
 
-def chosen(
+def from_paths(
     paths: list[str],
     *,
     recursive: bool,
     null: bool,
-    leave_out: Path | None,
-    done: Done | None,
-    tally: Tally,
-    unreadable: Callable[[OSError], None],
+    exclude: Path | None,
+    answered: HashedSet | None,
+    stats: RunStats,
+    on_error: Callable[[OSError], None],
 ) -> Source:
-    """Return the photos that `paths` name and `done` does not have."""
+    """Return the photos that `paths` name.
 
-    def find(trouble: Callable[[OSError], None] | None) -> Iterator[str]:
+    Args:
+        paths: Files, folders, patterns, and "-" for standard input.
+        recursive: Whether to search subfolders.
+        null: Whether the paths on standard input end with NUL.
+        exclude: Folder that is not searched.
+        answered: Photos to skip.
+        stats: Counts of sent and skipped photos to update.
+        on_error: Called with the error of each folder that cannot be read.
+    """
+
+    def find(on_folder_error: Callable[[OSError], None] | None) -> Iterator[str]:
         for path in paths:
-            found: Iterable[str] = [path]
+            expanded: Iterable[str] = [path]
             if path == file_discovery.STANDARD_INPUT:
-                found = file_discovery.listed(sys.stdin.buffer, b"\0" if null else b"\n")
+                expanded = file_discovery.read_paths(sys.stdin.buffer, b"\0" if null else b"\n")
             elif file_discovery.is_pattern(path):
-                found = file_discovery.matches(path)
-            yield from file_discovery.find_photos(found, recursive, trouble, leave_out)
+                expanded = file_discovery.expand_pattern(path)
+            yield from file_discovery.find_photos(expanded, recursive, on_folder_error, exclude)
 
-    def count() -> int | None:
+    def total() -> int | None:
         return None if file_discovery.STANDARD_INPUT in paths else sum(1 for _ in find(None))
 
-    def due() -> int | None:
-        if done is None:
-            return count()
+    def planned() -> int | None:
+        if answered is None:
+            return total()
         if file_discovery.STANDARD_INPUT in paths:
             return None
-        return tally.sent + sum(1 for photo in find(None) if serialization.identity({"file": photo}) not in done)
+        return stats.sent + sum(1 for photo in find(None) if serialization.photo_key({"file": photo}) not in answered)
 
-    return Source(_new(find(unreadable), done, tally), count, due)
+    return Source(_skip_answered(find(on_error), answered, stats), total, planned)
 
 
 @contextmanager
-def watched(
-    folder: Path, *, recursive: bool, leave_out: Path | None, done: Done | None, tally: Tally
+def from_folder(
+    folder: Path, *, recursive: bool, exclude: Path | None, answered: HashedSet | None, stats: RunStats
 ) -> Iterator[Source]:
-    """Yield the photos that are in `folder` and those that come, until the context ends, without those in `done`."""
+    """Yield the photos in `folder` and those that arrive until the context ends, without those in `answered`."""
     stop = threading.Event()
     try:
-        yield Source(_new(Folder(folder, recursive, leave_out).photos(stop), done, tally))
+        yield Source(_skip_answered(FolderWatcher(folder, recursive, exclude).photos(stop), answered, stats))
     finally:
         stop.set()
 
 
 @contextmanager
-def filmed(name: str, fps: float, *, done: Done | None, tally: Tally) -> Iterator[Source]:
-    """Yield the frames of the video called `name`, `fps` a second, without those that `done` has.
+def from_video(name: str, fps: float, *, answered: HashedSet | None, stats: RunStats) -> Iterator[Source]:
+    """Yield the frames of the video `name`, `fps` per second, without those in `answered`.
 
-    Raises FramesError.
+    Raises:
+        VideoError: The video cannot be read, or it is live and `answered` has frames of an earlier run.
     """
     video = Video(name, fps)
-    name = without_password(name)
-    if video.expected is None and done:
-        raise FramesError(
-            f"{name} has no known length, so its times begin anew with each run and an earlier one cannot be gone on "
-            "with. Name another --out."
+    name = redact_credentials(name)
+    if video.expected_frames is None and answered:
+        raise VideoError(
+            f"{name} has no known length, so its times start at 0 in each run, and an earlier run cannot be resumed. "
+            "Name another --out."
         )
-    names: dict[int, str] = {}
+    ids: dict[int, str] = {}  # of the frames in flight
 
     def frames() -> Iterator[bytes]:
-        for seconds, encoded in video.frames():
-            if done is not None and not done.add(serialization.identity({"file": name, "seconds": seconds})):
-                tally.skipped += 1
+        for seconds, encode in video.frames():
+            if answered is not None and not answered.add(serialization.photo_key({"file": name, "seconds": seconds})):
+                stats.skipped += 1
                 continue
-            names[tally.sent] = serialization.frame_id(name, seconds)
-            tally.sent += 1
-            yield encoded()
+            ids[stats.sent] = serialization.frame_id(name, seconds)
+            stats.sent += 1
+            yield encode()
 
-    def due() -> int | None:
-        return None if video.expected is None else max(tally.sent, video.expected - tally.skipped)
+    def planned() -> int | None:
+        expected = video.expected_frames
+        return None if expected is None else max(stats.sent, expected - stats.skipped)
 
-    def named(answer: "PhotoAnswer") -> "PhotoAnswer":
-        return dataclasses.replace(answer, photo_id=names.pop(answer.index), photo=None)
+    def with_id(result: "PhotoAnswer") -> "PhotoAnswer":
+        return dataclasses.replace(result, photo_id=ids.pop(result.index), photo=None)
 
     try:
-        yield Source(frames(), lambda: video.expected, due, named)
+        yield Source(frames(), lambda: video.expected_frames, planned, with_id)
     finally:
         video.close()
-        tally.damaged = video.damaged
+        stats.damaged_packets = video.damaged_packets
 
 
-def _new(found: Iterator[str], done: Done | None, tally: Tally) -> Iterator[str]:
-    for photo in found:
-        if done is None or done.add(serialization.identity({"file": photo})):
-            tally.sent += 1
+def _skip_answered(photos: Iterator[str], answered: HashedSet | None, stats: RunStats) -> Iterator[str]:
+    for photo in photos:
+        if answered is None or answered.add(serialization.photo_key({"file": photo})):
+            stats.sent += 1
             yield photo
         else:
-            tally.skipped += 1
+            stats.skipped += 1

@@ -1,6 +1,6 @@
-"""Answers on standard output: a table for people, CSV and JSON lines for programs.
+"""Writers: results on standard output, as a table for people, or CSV or JSON lines for programs.
 
-Each writer is a context that yields the function which takes the answers one by one.
+Each writer is a context manager that yields the function to call with each result.
 """
 
 import json
@@ -20,14 +20,14 @@ from planespotter_client.classify import serialization
 if TYPE_CHECKING:
     from planespotter_client import PhotoAnswer
 
-# A table is drawn for so many answers at a time, so that memory is bounded.
+# Rows per table: after this many results a table is drawn, which bounds the memory.
 TABLE_ROWS = 1_000
 
 Write = Callable[["PhotoAnswer"], None]
 
 
 class Format(StrEnum):
-    """How answers are written."""
+    """Output formats."""
 
     TABLE = "table"
     CSV = "csv"
@@ -37,15 +37,15 @@ class Format(StrEnum):
 
 @contextmanager
 def json_lines(columns: tuple[str, ...]) -> Iterator[Write]:
-    """Write one JSON object a line."""
+    """Write one JSON object per line."""
 
-    def write(answer: "PhotoAnswer") -> None:
-        values = serialization.row(answer, columns)
-        line = json.dumps(values, ensure_ascii=False)
+    def write(result: "PhotoAnswer") -> None:
+        row = serialization.to_row(result, columns)
+        line = json.dumps(row, ensure_ascii=False)
         try:
             line.encode(sys.stdout.encoding or "utf-8")
-        except UnicodeEncodeError:  # JSON has its own way to write what the output cannot hold
-            line = json.dumps(values)
+        except UnicodeEncodeError:  # escape what the output cannot encode
+            line = json.dumps(row)
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
@@ -54,11 +54,12 @@ def json_lines(columns: tuple[str, ...]) -> Iterator[Write]:
 
 @contextmanager
 def csv_lines(columns: tuple[str, ...]) -> Iterator[Write]:
-    """Write a line of headings, then one for each answer."""
+    """Write a CSV header, then one row per result."""
     sys.stdout.write(serialization.csv_line(columns))
 
-    def write(answer: "PhotoAnswer") -> None:
-        sys.stdout.write(serialization.csv_line(serialization.csv_cells(serialization.row(answer, columns), columns)))
+    def write(result: "PhotoAnswer") -> None:
+        row = serialization.to_row(result, columns)
+        sys.stdout.write(serialization.csv_line(serialization.csv_cells(row, columns)))
         sys.stdout.flush()
 
     yield write
@@ -66,61 +67,61 @@ def csv_lines(columns: tuple[str, ...]) -> Iterator[Write]:
 
 @contextmanager
 def table(columns: tuple[str, ...]) -> Iterator[Write]:
-    """Draw a table at the end, sorted; after every 1,000 answers if there are more."""
-    answers: list[PhotoAnswer] = []
+    """Draw a table, sorted by photo, at the end and after every 1,000 results."""
+    results: list[PhotoAnswer] = []
 
-    def write(answer: "PhotoAnswer") -> None:
-        answers.append(answer)
-        if len(answers) == TABLE_ROWS:
+    def write(result: "PhotoAnswer") -> None:
+        results.append(result)
+        if len(results) == TABLE_ROWS:
             draw()
 
     def draw() -> None:
-        if answers:
-            Console().print(_table(sorted(answers, key=lambda answer: answer.photo_id)))
-            answers.clear()
+        if results:
+            Console().print(_table(sorted(results, key=lambda result: result.photo_id)))
+            results.clear()
 
     try:
         yield write
-    finally:  # Ctrl-C keeps what is done
+    finally:  # Ctrl-C keeps the results so far
         draw()
 
 
-def _table(answers: "list[PhotoAnswer]") -> Table:
+def _table(results: "list[PhotoAnswer]") -> Table:
     from planespotter_client._types import percent
 
-    with_alternatives = any(answer.classification and answer.classification.alternatives for answer in answers)
+    with_candidates = any(result.classification and result.classification.alternatives for result in results)
     drawn = Table()
-    drawn.add_column("photo", overflow="fold")  # a name is good for something only if it is whole
-    for heading in ("answer", "constructor", "family", "model"):
+    drawn.add_column("photo", overflow="fold")  # a truncated name is useless
+    for heading in ("prediction", "constructor", "family", "model"):
         drawn.add_column(heading)
-    if with_alternatives:
-        drawn.add_column("alternatives")
-    for answer in answers:
-        said = answer.classification
-        if said is None:
-            drawn.add_row(escape(answer.photo_id), "failed")
+    if with_candidates:
+        drawn.add_column("candidates")
+    for result in results:
+        prediction = result.classification
+        if prediction is None:
+            drawn.add_row(escape(result.photo_id), "failed")
             continue
         labels = [
             f"{label.name} {percent(label.probability)}" if label.name else ""
-            for label in (said.constructor, said.family, said.model)
+            for label in (prediction.constructor, prediction.family, prediction.model)
         ]
-        leaves = "; ".join(f"{leaf.name} {percent(leaf.probability)}" for leaf in said.alternatives)
-        cells = (answer.photo_id, str(said), *labels, *([leaves] if with_alternatives else []))
+        candidates = "; ".join(f"{leaf.name} {percent(leaf.probability)}" for leaf in prediction.alternatives)
+        cells = (result.photo_id, str(prediction), *labels, *([candidates] if with_candidates else []))
         drawn.add_row(*map(escape, cells))
     return drawn
 
 
 @contextmanager
-def sentences(columns: tuple[str, ...]) -> Iterator[Write]:
-    """Write "photo.jpg: Boeing 737-800 (94 %)" at once: what people read while photos arrive."""
+def text_lines(columns: tuple[str, ...]) -> Iterator[Write]:
+    """Write "photo.jpg: Boeing 737-800 (94 %)" at once, for people who watch photos arrive."""
 
-    def write(answer: "PhotoAnswer") -> None:
-        typer.echo(f"{answer.photo_id}: {answer.classification or 'failed'}")
+    def write(result: "PhotoAnswer") -> None:
+        typer.echo(f"{result.photo_id}: {result.classification or 'failed'}")
 
     yield write
 
 
 @contextmanager
-def nothing(columns: tuple[str, ...]) -> Iterator[Write]:
-    """Write nothing: filing the photos is all that was asked for."""
-    yield lambda answer: None
+def discard(columns: tuple[str, ...]) -> Iterator[Write]:
+    """Write nothing: the run only files photos."""
+    yield lambda result: None

@@ -19,12 +19,12 @@ from planespotter_client.commands.local_server import SERVE, local_server
 
 app = typer.Typer()
 
-# One module of each extra, to say what is missing before anything is started.
-NEEDED = {"scraping": "playwright", "training": "flax", "server": "grpc_health"}
+# A module of each extra, to report a missing one before anything starts.
+REQUIRED_MODULES = {"scraping": "playwright", "training": "flax", "server": "grpc_health"}
 
 
 class DemoError(Exception):
-    """The demo cannot go on; the text says why and what to do."""
+    """The demo cannot continue; the text says why and how to fix it."""
 
 
 @app.command()
@@ -45,27 +45,34 @@ def demo(
 
 
 def run_demo(out: Path, pages: int, epochs: int, console: Console) -> None:
-    """Scrape, train, export, serve and classify, leaving everything in `out`; what is there already is used again.
+    """Run the demo: scrape, train, export, serve and classify.
 
-    `pages` of the sample site are scraped, and the network is trained for `epochs`. Raises DemoError.
+    Args:
+        out: Folder for all results. Those of an earlier run are reused.
+        pages: Pages of the sample site to scrape.
+        epochs: Training epochs.
+        console: Where to report the steps.
+
+    Raises:
+        DemoError: An extra is missing, or a step failed.
     """
-    missing = [extra for extra, module in NEEDED.items() if importlib.util.find_spec(module) is None]
+    missing = [extra for extra, module in REQUIRED_MODULES.items() if importlib.util.find_spec(module) is None]
     if missing:
         raise DemoError(f"The demo needs the extras {', '.join(missing)}: pip install 'planespotter[all]'")
-    began = time.monotonic()
+    started = time.monotonic()
     photos, run, model = out / "photos", out / "run", out / "model"
     scrape = ("scrape", "--site", "sample", "--pages", str(pages), "--out", photos)
     train = ("train", photos, "--recipe", "small", "--set", f"epochs={epochs}", "--out", run)
 
     _step(console, "Scrape the sample site with a real browser", *scrape)
-    _step(console, "Train a small network on what was found", *train)
-    _step(console, "Export it, calibrated and measured", "export", run, "--out", model, "--name", "demo")
+    _step(console, "Train a small network on the photos", *train)
+    _step(console, "Export a calibrated and evaluated bundle", "export", run, "--out", model, "--name", "demo")
     _announce(console, "Serve it over gRPC", (*SERVE, "--model", model))
     with local_server(out / "server.log", model) as (address, _):
-        console.print(f"It answers at {address}.", highlight=False)
-        heldout = ("--truth", run / "heldout.csv", "--show", "12", "--server", address)
-        _step(console, "Stream the photos that it was not trained on", "classify", *heldout)
-    console.rule(f"Done in {time.monotonic() - began:.0f} s", align="left")
+        console.print(f"Listening at {address}.", highlight=False)
+        heldout = ("--ground-truth", run / "heldout.csv", "--show", "12", "--server", address)
+        _step(console, "Classify the held-out photos", "classify", *heldout)
+    console.rule(f"Done in {time.monotonic() - started:.0f} s", align="left")
     console.print(_next_steps(out), highlight=False, markup=False, soft_wrap=True)
 
 
@@ -73,17 +80,17 @@ def _command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "planespotter_client.commands.main", *map(str, arguments)]
 
 
-def _announce(console: Console, what: str, arguments: tuple[str | Path, ...]) -> None:
-    console.rule(what, align="left")
+def _announce(console: Console, title: str, arguments: tuple[str | Path, ...]) -> None:
+    console.rule(title, align="left")
     console.print(f"$ planespotter {shlex.join(map(str, arguments))}", style="dim", highlight=False, soft_wrap=True)
 
 
-def _step(console: Console, what: str, *arguments: str | Path) -> None:
-    _announce(console, what, arguments)
+def _step(console: Console, title: str, *arguments: str | Path) -> None:
+    _announce(console, title, arguments)
     code = subprocess.run(_command(*arguments), check=False).returncode
     if code:
         raise DemoError(
-            f"The step above ended with code {code}. Run the same demo again to go on from there; if it was begun with "
+            f"The step above ended with code {code}. Run the same demo again to resume there; if its first run had "
             "other options, name another --out."
         )
 
@@ -100,7 +107,7 @@ def _next_steps(out: Path) -> str:
   base64 -w0 {shlex.quote(photo)} | sed 's/.*/{{"photo": "&"}}/' |
     grpcurl -plaintext -d @ 127.0.0.1:50051 planespotter.v1.ClassifierService/Classify
 
-And with photos of your own:
+Then use your photos:
 
   planespotter catalog import FOLDER --out CATALOG
   planespotter train CATALOG --out RUN"""

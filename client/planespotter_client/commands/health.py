@@ -1,4 +1,4 @@
-"""The command `planespotter health`: ask a server whether it is ready, for whoever supervises it."""
+"""`planespotter health`: the gRPC health check of a server, for probes and supervisors."""
 
 from typing import Annotated
 
@@ -16,23 +16,23 @@ SERVING = 1
 @app.command()
 def health(
     server: Annotated[str, typer.Option(help="Address of the server.", metavar="HOST:PORT")] = DEFAULT_ADDRESS,
-    service: Annotated[str, typer.Option(help="Service to ask for; empty for the server as a whole.")] = "",
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.", min=0.1)] = 5.0,
+    service: Annotated[str, typer.Option(help="Service to check; empty checks the server as a whole.")] = "",
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the response.", min=0.1)] = 5.0,
     tls: options.Tls = False,
     tls_ca: options.TlsCa = None,
     tls_cert: options.TlsCert = None,
     tls_key: options.TlsKey = None,
     tls_name: options.TlsName = None,
 ) -> None:
-    """Ask a server whether it is ready. For a container's health check.
+    """Check whether a server is ready. For the health check of a container.
 
     Example: planespotter health --server 127.0.0.1:50051
 
     Example: planespotter health --tls-ca ca.pem --tls-name planes.example
 
-    No token is needed.
+    It needs no token.
 
-    Exit codes: 0 it serves; 1 it is starting, stopping or broken, or nothing answers; 2 wrong usage.
+    Exit codes: 0 serving; 1 starting, stopping, broken or unreachable; 2 wrong usage.
     """
     import grpc
     from google.protobuf.wrappers_pb2 import Int32Value, StringValue
@@ -48,14 +48,14 @@ def health(
         if secured.credentials is None
         else grpc.secure_channel(server, secured.credentials, secured.options)
     ) as channel:
-        # The request is one string and the answer one number, which these types are too: no package is needed for it.
+        # On the wire, the request is a string and the response a number, as in these types: no package is needed.
         check = channel.unary_unary(METHOD, StringValue.SerializeToString, Int32Value.FromString)
         try:
             status = check(StringValue(value=service), timeout=timeout).value
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 raise NotFoundError(
-                    f"The server at {server} has no service {service!r}. Leave --service out."
+                    f"The server at {server} has no service {service!r}. Omit --service to check the server."
                 ) from None
             raise from_call(error, server) from None
     typer.echo("SERVING" if status == SERVING else "NOT_SERVING")

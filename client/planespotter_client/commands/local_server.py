@@ -1,4 +1,4 @@
-"""A server of one's own on this machine, for as long as a command takes."""
+"""Local server: start a server on this machine for the duration of a command."""
 
 import os
 import signal
@@ -14,9 +14,9 @@ from planespotter_client._channels import DEFAULT_ADDRESS
 
 SERVE = ("serve", "--port", "0")
 PREFIX = "PLANESPOTTER_"
-# The settings that hold for a server of one's own too: how it computes, and which photos it takes. The others are about
-# who may call a server and where, and most of them would keep this command from its own.
-KEPT = frozenset(
+# Settings that also apply to a local server: how it computes, and which photos it accepts. The others are about access
+# from other machines, and most of them would lock this command out.
+INHERITED_SETTINGS = frozenset(
     PREFIX + name
     for name in (
         "ENGINE",
@@ -33,15 +33,20 @@ KEPT = frozenset(
 
 
 class LocalServerError(Exception):
-    """The server did not start. The text says why, and what to do."""
+    """The server did not start. The text says why, and how to fix it."""
 
 
 @contextmanager
 def local_server(log: Path, model: Path | None = None, *flags: str) -> Iterator[tuple[str, int]]:
-    """Serve the bundle in `model` (None: the network that is installed) on a free port; yield address and process id.
+    """Start a server on a free port, yield its address and process id, and stop it at the end.
 
-    `flags` are further options of `planespotter serve`. What the server says goes to the file `log`. It is stopped at
-    the end. Raises LocalServerError if it does not start.
+    Args:
+        log: File for its log (stderr).
+        model: Bundle to serve; None serves the installed model.
+        flags: More options of `planespotter serve`.
+
+    Raises:
+        LocalServerError: It does not start.
     """
     command = [sys.executable, "-m", "planespotter_client.commands.main", *SERVE]
     command += [*(["--model", str(model)] if model else []), *flags]
@@ -53,10 +58,10 @@ def local_server(log: Path, model: Path | None = None, *flags: str) -> Iterator[
     ):
         try:
             assert process.stdout is not None
-            ready = process.stdout.readline().strip()  # it ends with the address; empty if the server has ended
+            ready = process.stdout.readline().strip()  # ends with the address; empty if the server has exited
             if not ready:
-                said = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
-                why = said[-1].removeprefix("error: ").rstrip(".") if said else "It said nothing"
+                lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
+                why = lines[-1].removeprefix("error: ").rstrip(".") if lines else "Its log is empty"
                 raise LocalServerError(f"The server did not start. {why}.")
             yield ready.rsplit(" ", 1)[1], process.pid
         finally:
@@ -64,19 +69,24 @@ def local_server(log: Path, model: Path | None = None, *flags: str) -> Iterator[
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return `variables` without the settings of a server that others call."""
-    return {name: value for name, value in variables.items() if not name.startswith(PREFIX) or name in KEPT}
+    """Return `variables` without the settings of a server that other machines call."""
+    return {
+        name: value for name, value in variables.items() if not name.startswith(PREFIX) or name in INHERITED_SETTINGS
+    }
 
 
 @contextmanager
-def server_or_own(server: str | None, model: Path | None) -> Iterator[tuple[str, bool]]:
-    """Yield the address of the server to ask, and whether it is one of our own, which ends with the context.
+def connect_or_start(server: str | None, model: Path | None) -> Iterator[tuple[str, bool]]:
+    """Yield the address of a server, and whether it was started for this command; then it ends with the context.
 
-    It is our own if `model` names its bundle, or if no `server` is named and none answers at the default address.
+    A server is started if `model` names a bundle, or if `server` is None and no server listens at the default address.
+
+    Raises:
+        LocalServerError: The server does not start.
     """
     from rich.console import Console
 
-    if server is not None or (model is None and answers(DEFAULT_ADDRESS)):
+    if server is not None or (model is None and is_listening(DEFAULT_ADDRESS)):
         yield DEFAULT_ADDRESS if server is None else server, False
         return
     with TemporaryDirectory() as folder, ExitStack() as running:
@@ -88,8 +98,8 @@ def server_or_own(server: str | None, model: Path | None) -> Iterator[tuple[str,
         yield address, True
 
 
-def answers(address: str) -> bool:
-    """Return whether anything listens at `address`, "host:port", on this machine."""
+def is_listening(address: str) -> bool:
+    """Return whether a process on this machine listens at `address`, "host:port"."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=1).close()

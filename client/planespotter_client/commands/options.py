@@ -1,4 +1,4 @@
-"""Options of the commands that call a server, and what they mean for the client."""
+"""Connection options that the commands share, and the client parameters that they stand for."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,8 +12,8 @@ PANEL = "TLS and tokens"
 Server = Annotated[
     str | None,
     typer.Option(
-        help="Address of the server, or of several with commas between. "
-        f"(default: {DEFAULT_ADDRESS} if one answers there, else a server of its own)",
+        help="Address of the server, or several separated by commas. "
+        f"(default: {DEFAULT_ADDRESS} if a server runs there, else one that is started for this command)",
         metavar="HOST:PORT",
         show_default=False,
         autocompletion=lambda: [DEFAULT_ADDRESS],
@@ -22,7 +22,7 @@ Server = Annotated[
 Model = Annotated[
     Path | None,
     typer.Option(
-        help="Start a server of its own for this bundle, as long as the command takes.",
+        help="Bundle for which to start a server for the duration of this command.",
         exists=True,
         file_okay=False,
         show_default=False,
@@ -30,12 +30,12 @@ Model = Annotated[
 ]
 Tls = Annotated[
     bool,
-    typer.Option("--tls", help="Use TLS, and trust the authorities that everybody trusts.", rich_help_panel=PANEL),
+    typer.Option("--tls", help="Use TLS, and trust the public certificate authorities.", rich_help_panel=PANEL),
 ]
 TlsCa = Annotated[
     Path | None,
     typer.Option(
-        help="Use TLS, and trust the authority in this file (PEM).",
+        help="Certificate authority to trust (PEM); turns TLS on.",
         dir_okay=False,
         show_default=False,
         rich_help_panel=PANEL,
@@ -43,18 +43,18 @@ TlsCa = Annotated[
 ]
 TlsCert = Annotated[
     Path | None,
-    typer.Option(
-        help="Show this certificate (PEM) to the server.", dir_okay=False, show_default=False, rich_help_panel=PANEL
-    ),
+    typer.Option(help="Client certificate (PEM), for mTLS.", dir_okay=False, show_default=False, rich_help_panel=PANEL),
 ]
 TlsKey = Annotated[
     Path | None,
-    typer.Option(help="Its private key (PEM).", dir_okay=False, show_default=False, rich_help_panel=PANEL),
+    typer.Option(
+        help="Private key of the client certificate (PEM).", dir_okay=False, show_default=False, rich_help_panel=PANEL
+    ),
 ]
 TlsName = Annotated[
     str | None,
     typer.Option(
-        help="Name that stands in the server's certificate, if it is called by another, such as 127.0.0.1.",
+        help="Host name in the server's certificate, if it differs from --server, such as for 127.0.0.1.",
         metavar="NAME",
         show_default=False,
         rich_help_panel=PANEL,
@@ -63,7 +63,7 @@ TlsName = Annotated[
 TokenFile = Annotated[
     Path | None,
     typer.Option(
-        help="File that holds the token. (default: the variable PLANESPOTTER_TOKEN)",
+        help="File with the token. (default: the variable PLANESPOTTER_TOKEN)",
         dir_okay=False,
         exists=True,
         show_default=False,
@@ -72,14 +72,18 @@ TokenFile = Annotated[
 ]
 Insecure = Annotated[
     bool,
-    typer.Option("--insecure", help="Send the token without TLS beyond this machine.", rich_help_panel=PANEL),
+    typer.Option("--insecure", help="Send the token without TLS to other machines.", rich_help_panel=PANEL),
 ]
 
 
-def check_one_server(server: str | None, model: Path | None) -> None:
-    """Refuse a `server` and a `model` at once, as wrong usage."""
+def check_server_or_model(server: str | None, model: Path | None) -> None:
+    """Check that not both `server` and `model` are given.
+
+    Raises:
+        typer.BadParameter: Both are given.
+    """
     if model is not None and server is not None:
-        raise typer.BadParameter("--model starts a server, and --server names one: give one of them.")
+        raise typer.BadParameter("--model starts a server, and --server names one: give only one of them.")
 
 
 def connection(
@@ -91,7 +95,7 @@ def connection(
     token_file: Path | None,
     insecure: bool,
 ) -> dict[str, Any]:
-    """Return the parameters of PlaneSpotter for these options, which leave it to say what is wrong with them."""
+    """Return the parameters of PlaneSpotter for these options. PlaneSpotter validates them."""
     token = None if token_file is None else token_file.read_text(encoding="utf-8", errors="replace")
     return {
         "token": token,

@@ -16,10 +16,10 @@ def web(
     model: options.Model = None,
     port: Annotated[int, typer.Option(help="Port of the page; 0 takes any free one.", min=0, max=65535)] = 8080,
     host: Annotated[str, typer.Option(help="Address that the page listens on.")] = "127.0.0.1",
-    share: Annotated[
+    allow_remote: Annotated[
         bool,
         typer.Option(
-            "--share", help="Serve the page to other machines too, where --host says so: without TLS, to anybody."
+            "--allow-remote", help="Allow a --host that other machines can reach: without TLS or authentication."
         ),
     ] = False,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
@@ -49,13 +49,13 @@ def web(
     """
     import asyncio
 
-    from planespotter_client.commands.local_server import server_or_own
+    from planespotter_client.commands.local_server import connect_or_start
     from planespotter_client.web import server as web_server
 
-    options.check_one_server(server, model)
+    options.check_server_or_model(server, model)
     secured = options.connection(tls, tls_ca, tls_cert, tls_key, tls_name, token_file, insecure)
-    listening = web_server.listen(host, port, share)
-    with listening, web_server.ending_well(), server_or_own(server, model) as (address, own):
+    listening = web_server.listen(host, port, allow_remote)
+    with listening, web_server.ending_well(), connect_or_start(server, model) as (address, own):
         asyncio.run(web_server.serve(listening, host, address, {} if own else secured, _ready(open_page)))
 
 

@@ -24,19 +24,19 @@ class PageError(Exception):
     """The page cannot be served. The text says why, and what to do."""
 
 
-def listen(host: str, port: int, share: bool) -> socket.socket:
+def listen(host: str, port: int, allow_remote: bool) -> socket.socket:
     """Return a socket that listens on `host` and `port`. Raises PageError.
 
-    `share` says that others may reach it; else only this machine may.
+    `allow_remote` says whether other machines may reach it.
     """
     try:
         family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (OSError, UnicodeError) as error:
         raise PageError(f"{host!r} is no address of this machine. Give another with --host, or none.") from error
-    if not share and not is_this_machine([str(place[0])]):
+    if not allow_remote and not is_this_machine([str(place[0])]):
         raise PageError(
             f"On {host} the page can be reached from other machines: anybody there can classify photos with it, in "
-            "your name, and without TLS anybody in between can see them. Leave --host out, or give --share."
+            "your name, and without TLS anybody in between can see them. Omit --host, or give --allow-remote."
         )
     try:
         return socket.create_server((str(place[0]), port), family=family)

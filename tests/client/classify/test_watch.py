@@ -1,0 +1,69 @@
+"""`planespotter classify --watch`: photos that arrive in a folder, also while the server is lost."""
+
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.client.classify.command import PLANESPOTTER, files_in, wait_until
+
+Paint = Callable[..., bytes]
+ALL = ["photos/737-800.jpg", "photos/A320neo.jpg", "photos/below/747.jpg"]
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+def test_folder_is_watched_until_ctrl_c(address: str, here: Path, paint: Paint) -> None:
+    out = here / "seen.csv"
+    command = [*PLANESPOTTER, "classify", "--watch", "photos", "--server", address, "--out", str(out)]
+
+    def answered() -> list[str]:
+        return files_in(out.read_text(encoding="utf-8")) if out.exists() else []
+
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        wait_until(lambda: answered() == ALL)
+        (here / "photos/half.jpg").write_bytes(paint("747")[:300])
+        (here / "photos/.new.jpg.part").write_bytes(paint("A320neo"))
+        (here / "photos/.new.jpg.part").rename(here / "photos/new.jpg")
+        wait_until(lambda: len(answered()) == 4)
+        assert "photos/half.jpg" not in answered()
+        (here / "photos/half.jpg").write_bytes(paint("747"))
+        wait_until(lambda: len(answered()) == 5)
+        process.send_signal(signal.SIGINT)
+        errors = process.stderr.read()
+    assert process.returncode == 130
+    assert "Interrupted. 5 photos answered and stored in " in errors
+    assert "Run the same command again to resume." in errors
+    assert answered() == sorted([*ALL, "photos/half.jpg", "photos/new.jpg"])
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+def test_watch_survives_a_lost_server(tiny_bundle: Path, here: Path, paint: Paint, kept_port: int) -> None:
+    def serve() -> "subprocess.Popen[str]":
+        command = [*PLANESPOTTER, "serve", "--model", str(tiny_bundle), "--port", str(kept_port)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    server = serve()
+    assert server.stdout
+    address = server.stdout.readline().split()[-1]
+    command = [*PLANESPOTTER, "classify", "--watch", "photos", "--server", address]
+    command += ["--reconnect-timeout", "20", "--format", "table"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stderr
+        lines = sorted(process.stdout.readline() for _ in ALL)
+        assert [line.split(": ")[0] for line in lines] == ALL
+        assert lines[1].startswith("photos/A320neo.jpg: Airbus A320neo (")
+        server.kill()
+        server.communicate()
+        (here / "photos/new.jpg").write_bytes(paint("A320neo"))
+        server = serve()
+        assert process.stdout.readline().startswith("photos/new.jpg: Airbus A320neo")
+        process.terminate()
+        assert process.stdout.read() == ""
+    assert process.returncode == 128 + signal.SIGTERM
+    server.terminate()
+    server.communicate()
