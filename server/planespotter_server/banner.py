@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 
-from planespotter_server.serving.served_model import Classifier
+from planespotter_server.serving.served_model import ServedModel
 from planespotter_server.settings import Settings
 
 WIDTH = 80
@@ -13,7 +13,7 @@ MODELS_SHOWN = 8
 
 def screen(
     address: str,
-    models: Sequence[Classifier],
+    models: Sequence[ServedModel],
     default: str,
     settings: Settings,
     metrics_address: str = "",
@@ -61,7 +61,7 @@ def _row(name: str, text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, initial_indent=f" {name:<10}", subsequent_indent=INDENT, break_on_hyphens=False)
 
 
-def _describe(model: Classifier, models: int, default: str) -> str:
+def _describe(model: ServedModel, models: int, default: str) -> str:
     bundle = model.bundle
     leaves = sum(len(leaves) for leaves in bundle.tree.leaves.values())
     note = ", the default" if models > 1 and bundle.name == default else ""

@@ -28,9 +28,9 @@ from planespotter_server.models.repository import Library
 from planespotter_server.observability.metrics import Metrics, Page
 from planespotter_server.rpc.interceptor import Outermost
 from planespotter_server.rpc.service import ClassifierService
-from planespotter_server.serving.concurrency import Admission
-from planespotter_server.serving.served_model import Classifier, untraced
-from planespotter_server.serving.thread_priority import give_way
+from planespotter_server.serving.concurrency import ConcurrencyLimiter
+from planespotter_server.serving.served_model import ServedModel, no_tracing
+from planespotter_server.serving.thread_priority import lower_priority
 from planespotter_server.settings import ServerError, Settings
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Server:
             self._tracing = tracing.Tracing(settings.otlp_endpoint)
         self._outermost = Outermost(
             Clients(None if settings.tokens is None else Tokens(settings.tokens)),
-            Admission(settings.max_streams, settings.max_concurrent_calls_per_client),
+            ConcurrencyLimiter(settings.max_streams, settings.max_concurrent_calls_per_client),
             self.metrics,
             access_log=settings.access_log,
             tracing=self._tracing,
@@ -128,16 +128,16 @@ class Server:
         """Where the metrics are shown; "" if they are not."""
         return "" if self._page is None else join_address(self._settings.metrics_host, self._page.port)
 
-    def classifier(self, bundle: Bundle, engine: Engine, max_in_flight: int = 1) -> Classifier:
+    def classifier(self, bundle: Bundle, engine: Engine, max_in_flight: int = 1) -> ServedModel:
         """Return a classifier whose broken device is this server's end."""
-        return Classifier(
+        return ServedModel(
             bundle,
             engine,
             self._settings,
             max_in_flight=max_in_flight,
-            on_broken=self._break,
-            watcher=self.metrics,
-            traced=untraced if self._tracing is None else self._tracing.photo,
+            on_device_failed=self._fail_device,
+            observer=self.metrics,
+            trace_photo=no_tracing if self._tracing is None else self._tracing.photo,
         )
 
     async def serve(self) -> None:
@@ -157,7 +157,7 @@ class Server:
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         await asyncio.sleep(pause)
         self.service.stop_reading()
-        await self.service.room.wait_until_empty()
+        await self.service.admission.wait_until_idle()
         await asyncio.sleep(LINGER_SECONDS)
 
     async def stop(self, grace: float | None = None) -> None:
@@ -172,7 +172,7 @@ class Server:
         if self._page is not None:
             await asyncio.to_thread(self._page.close)
 
-    def _break(self) -> None:
+    def _fail_device(self) -> None:
         self.broken.set()
         task = asyncio.create_task(self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING))
         self._background.add(task)
@@ -268,12 +268,12 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> int:
 
 async def _load(server: Server, settings: Settings, bundle: Bundle | None) -> Library | None:
     """Compile and warm what shall be served."""
-    loading = ThreadPoolExecutor(1, thread_name_prefix="load", initializer=give_way)
+    loading = ThreadPoolExecutor(1, thread_name_prefix="load", initializer=lower_priority)
 
-    async def load(folder: Path) -> Classifier:
+    async def load(folder: Path) -> ServedModel:
         return await prepare(await asyncio.to_thread(read_bundle, folder))
 
-    async def prepare(bundle: Bundle) -> Classifier:
+    async def prepare(bundle: Bundle) -> ServedModel:
         engine = await asyncio.get_running_loop().run_in_executor(
             loading,
             load_engine,
@@ -285,7 +285,7 @@ async def _load(server: Server, settings: Settings, bundle: Bundle | None) -> Li
             settings.engine_cache,
         )
         classifier = server.classifier(bundle, engine, settings.max_batches_in_flight or engine.in_flight)
-        await asyncio.get_running_loop().run_in_executor(loading, classifier.rehearse)
+        await asyncio.get_running_loop().run_in_executor(loading, classifier.warm_up)
         return classifier
 
     models = server.service.models

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from planespotter_models import Bundle, Engine
 from planespotter_server.banner import screen
-from planespotter_server.serving.served_model import Classifier
+from planespotter_server.serving.served_model import ServedModel
 from planespotter_server.settings import Settings
 
 
 async def shown(loaded: tuple[Bundle, Engine], names: list[str], default: str, settings: Settings) -> str:
-    models = [Classifier(replace(loaded[0], name=name), loaded[1], settings) for name in names]
+    models = [ServedModel(replace(loaded[0], name=name), loaded[1], settings) for name in names]
     return screen("127.0.0.1:50051", models, default, settings)
 
 

@@ -375,7 +375,7 @@ def refused(*arguments: str, exit_code: int = 1, **environment: str) -> str:
 
 
 def test_an_unknown_bundle_gets_a_sentence(tmp_path: Path) -> None:
-    assert "There is no bundle at" in refused("--model", str(tmp_path / "nowhere"))
+    assert "No bundle at" in refused("--model", str(tmp_path / "nowhere"))
 
 
 @pytest.mark.parametrize("file", ["bundle.json", "model.stablehlo", "weights.safetensors"])

@@ -178,11 +178,11 @@ def test_table_in_the_docs_is_generated_from_the_settings() -> None:
     assert page == updated(page), "run: python -m scripts.generate_settings_table"
 
 
-def test_help_imports_neither_numpy_nor_an_engine() -> None:
+def test_help_imports_neither_grpc_nor_an_engine() -> None:
     code = (
-        "import sys\nfrom planespotter_client.commands.main import main\n"
-        "try:\n    main(['serve', '--help'])\nexcept SystemExit:\n    pass\n"
-        "print([name for name in ('jax', 'numpy', 'openvino') if name in sys.modules])"
+        "import sys\nfrom planespotter_server.cli import app\n"
+        "try:\n    app(['serve', '--help'])\nexcept SystemExit:\n    pass\n"
+        "print([name for name in ('jax', 'grpc', 'numpy', 'openvino') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from planespotter_server.auth.tokens import Token, Tokens
 from planespotter_server.rejections import RequestRejected
-from planespotter_server.serving.concurrency import client_of
 
 
 class Pace:
@@ -80,7 +79,7 @@ class Clients:
     def identify(self, metadata: Mapping[str, str | bytes], peer: str) -> Client:
         """Return who makes a call with `metadata` from `peer`. Raises RequestRejected TOKEN_MISSING, TOKEN_INVALID."""
         if self._tokens is None:
-            return Client(client_of(peer))
+            return Client(client_address(peer))
         scheme, _, secret = str(metadata.get("authorization", "")).partition(" ")
         if scheme.lower() != "bearer" or not secret:
             raise RequestRejected(
@@ -108,3 +107,8 @@ def _unknown() -> RequestRejected:
         "TOKEN_INVALID",
         "This server does not know the token: it was mistyped, revoked or made for another. Ask for a new one.",
     )
+
+
+def client_address(peer: str) -> str:
+    """Return the address of a gRPC peer without its port: "ipv4:10.0.0.7" for "ipv4:10.0.0.7:51234"."""
+    return peer.rpartition(":")[0] if peer.startswith(("ipv4:", "ipv6:")) else peer

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from planespotter_server.rejections import RequestRejected, shortened
-from planespotter_server.serving.served_model import Classifier
+from planespotter_server.serving.served_model import ServedModel
 
 # How many names a refusal lists: it must stay short.
 NAMES_LISTED = 10
@@ -24,7 +24,7 @@ class Models:
 
     def __init__(self, default: str = "") -> None:
         self._default = default
-        self._served: dict[str, dict[str, Classifier]] = {}
+        self._served: dict[str, dict[str, ServedModel]] = {}
         self._first = ""
 
     def __bool__(self) -> bool:
@@ -37,7 +37,7 @@ class Models:
             return self._default
         return self._first
 
-    def put(self, name: str, versions: Mapping[str, Classifier]) -> list[Classifier]:
+    def put(self, name: str, versions: Mapping[str, ServedModel]) -> list[ServedModel]:
         """Serve exactly `versions` of the model `name` from now on; return those that are no longer served."""
         before = self._served.get(name, {}).values()
         if versions:
@@ -48,7 +48,7 @@ class Models:
         self._first = min(self._served, key=natural_order, default="")
         return [classifier for classifier in before if classifier not in versions.values()]
 
-    def find(self, name: str = "", version: str = "") -> Classifier:
+    def find(self, name: str = "", version: str = "") -> ServedModel:
         """Return the model that answers to `name` and `version`, each "" if not given; `version` then is the highest.
 
         Raises RequestRejected MODEL_NOT_FOUND, which says what there is.
@@ -78,11 +78,11 @@ class Models:
             },
         )
 
-    def all(self) -> list[Classifier]:
+    def all(self) -> list[ServedModel]:
         """Return all of them, by name and then the highest version first, both in natural order."""
         names = sorted(self._served, key=natural_order)
         return [classifier for name in names for classifier in self._served[name].values()]
 
-    def is_default(self, classifier: Classifier) -> bool:
+    def is_default(self, classifier: ServedModel) -> bool:
         """Return whether `classifier` answers requests that name no model."""
         return self.find() is classifier

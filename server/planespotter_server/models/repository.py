@@ -17,7 +17,7 @@ import structlog
 
 from planespotter_models import BundleError
 from planespotter_server.models.registry import Models, natural_order
-from planespotter_server.serving.served_model import Classifier
+from planespotter_server.serving.served_model import ServedModel
 from planespotter_server.settings import ServerError
 
 log = structlog.get_logger()
@@ -63,13 +63,13 @@ class Library:
     """Keeps `models` in step with `folder`. `load` makes a classifier, compiled and warmed, of a bundle's folder."""
 
     def __init__(
-        self, folder: Path, models: Models, load: Callable[[Path], Awaitable[Classifier]], versions: int = 1
+        self, folder: Path, models: Models, load: Callable[[Path], Awaitable[ServedModel]], versions: int = 1
     ) -> None:
         self._folder = folder
         self._models = models
         self._load = load
         self._versions = versions
-        self._loaded: dict[Found, Classifier] = {}
+        self._loaded: dict[Found, ServedModel] = {}
         self._refused: set[Found] = set()
         self._retiring: set[asyncio.Task[None]] = set()
         self._troubled = False
@@ -106,7 +106,7 @@ class Library:
 
     async def _update(self, versions: list[Found]) -> list[str]:
         """Serve the highest usable ones of `versions` of one model; return why others were refused just now."""
-        wanted: dict[Found, Classifier] = {}
+        wanted: dict[Found, ServedModel] = {}
         refusals: list[str] = []
         for found in versions:
             if len(wanted) == self._versions:
@@ -127,7 +127,7 @@ class Library:
         """Return the bundle that was loaded from the same place."""
         return next((one for one in self._loaded if one.folder == found.folder), None)
 
-    async def _try(self, found: Found, refusals: list[str]) -> Classifier | None:
+    async def _try(self, found: Found, refusals: list[str]) -> ServedModel | None:
         log.info("model_loading", model=found.name, version=found.version)
         try:
             self.loading = True
@@ -152,7 +152,7 @@ class Library:
         self._loaded[found] = classifier
         return classifier
 
-    def _switch(self, name: str, wanted: dict[Found, Classifier]) -> None:
+    def _switch(self, name: str, wanted: dict[Found, ServedModel]) -> None:
         before = {classifier for one, classifier in self._loaded.items() if one.name == name and one not in wanted}
         new = [one for one, classifier in wanted.items() if classifier not in self._models.all()]
         self._models.put(name, {one.version: classifier for one, classifier in wanted.items()})
@@ -167,6 +167,6 @@ class Library:
             task.add_done_callback(self._retiring.discard)
 
 
-async def _retire(classifier: Classifier) -> None:
-    await classifier.retire()
+async def _retire(classifier: ServedModel) -> None:
+    await classifier.drain_and_close()
     log.info("model_retired", model=classifier.bundle.name, version=classifier.bundle.version)

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_models import Level, Prediction
-from planespotter_server.serving.batcher import Watcher
+from planespotter_server.serving.batcher import BatchObserver
 from planespotter_server.settings import ServerError
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # else each series has a twin that says since when it is counted
@@ -25,7 +25,7 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
-class Metrics(Watcher):
+class Metrics(BatchObserver):
     """The metrics of one server."""
 
     def __init__(self) -> None:
@@ -54,14 +54,14 @@ class Metrics(Watcher):
         ):
             Gauge(f"planespotter_{name}", text, registry=self.registry).set_function(read)
 
-    def waited(self, seconds: float) -> None:
+    def observe_queue_wait(self, seconds: float) -> None:
         """Take note of how long a photo waited for the device."""
         self._wait.observe(seconds)
 
-    def ran(self, items: int, seconds: float) -> None:
+    def observe_batch(self, size: int, seconds: float) -> None:
         """Take note of a batch on the device."""
-        self._rows.inc(items)
-        self._batch.observe(items)
+        self._rows.inc(size)
+        self._batch.observe(size)
         self._device.observe(seconds)
 
     def decoded(self, seconds: float) -> None:

@@ -17,7 +17,7 @@ from planespotter_server.observability.metrics import Metrics
 from planespotter_server.rejections import RequestRejected
 from planespotter_server.rpc import call_context
 from planespotter_server.rpc.status import to_status, unwrapped
-from planespotter_server.serving.concurrency import Admission
+from planespotter_server.serving.concurrency import ConcurrencyLimiter
 
 if TYPE_CHECKING:
     from planespotter_server.observability.tracing import Tracing
@@ -45,14 +45,14 @@ class Outermost(grpc.aio.ServerInterceptor):
     def __init__(
         self,
         clients: Clients,
-        admission: Admission,
+        limiter: ConcurrencyLimiter,
         metrics: Metrics,
         *,
         access_log: bool = False,
         tracing: "Tracing | None" = None,
     ) -> None:
         self._clients = clients
-        self._admission = admission
+        self._limiter = limiter
         self._metrics = metrics
         self._access_log = access_log
         self._tracing = tracing
@@ -155,7 +155,7 @@ class Outermost(grpc.aio.ServerInterceptor):
             if not counted:
                 return await answer()
             call.client = self._clients.identify(metadata, context.peer())
-            with self._admission.admit(call.client.key, stream, call.client.max_calls):
+            with self._limiter.acquire(call.client.key, stream, call.client.max_calls):
                 answered = await answer()
             if stream:
                 await asyncio.sleep(CUT_OFF_SECONDS)

@@ -21,8 +21,8 @@ from planespotter_server.rejections import RequestRejected, shutting_down, warmi
 from planespotter_server.rpc import call_context, converters
 from planespotter_server.rpc.converters import Answered
 from planespotter_server.rpc.status import reason_of, to_status
-from planespotter_server.serving.admission import Place, Room
-from planespotter_server.serving.served_model import Caller, Classifier, Decoders
+from planespotter_server.serving.admission import AdmissionController, Permit
+from planespotter_server.serving.served_model import Caller, DecoderPool, ServedModel
 from planespotter_server.serving.stream import Parts, Window, answer_stream
 from planespotter_server.settings import Settings
 
@@ -38,11 +38,11 @@ class Taken:
 
     request: pb.StreamClassifyRequest
     photo: Photo
-    place: Place
+    permit: Permit
 
     def abandon(self) -> None:
         """Give its room back: its stream has broken."""
-        self.place.leave()
+        self.permit.release()
         self.photo.left()
 
 
@@ -55,17 +55,17 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.ready = False
         self.models = Models(settings.default_model)
-        self.room = Room(
+        self.admission = AdmissionController(
             settings.max_in_flight_photos,
             settings.max_in_flight_bytes,
             settings.max_queue_wait,
-            at_once=settings.max_batch_photos,
+            burst=settings.max_batch_photos,
         )
         self._settings = settings
         self._metrics = metrics
-        self._decoders = Decoders(settings.decode_threads, metrics.decoded)
+        self._decoders = DecoderPool(settings.decode_threads, metrics.decoded)
         self._stream_readers: set[asyncio.Task[None]] = set()
-        metrics.watch(lambda: sum(model.waiting for model in self.models.all()), lambda: self.room.photos)
+        metrics.watch(lambda: sum(model.queue_depth for model in self.models.all()), lambda: self.admission.in_flight)
 
     async def Classify(self, request: pb.ClassifyRequest, context: Context) -> pb.ClassifyResponse:  # noqa: N802
         """Classify one photo."""
@@ -108,7 +108,7 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
         pace = call_context.current.get().client.pace
 
         async def read() -> Taken | None:
-            await self.room.until_open()
+            await self.admission.wait_for_capacity()
             if pace is not None:
                 await pace.until_next()
             request = await context.read()
@@ -117,13 +117,13 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
             if pace is not None:
                 pace.spend()
             with self._photo() as photo:
-                return Taken(request, photo, await self.room.wait(len(request.photo)))
+                return Taken(request, photo, await self.admission.admit(len(request.photo)))
 
         async def answer(taken: Taken) -> pb.StreamClassifyResponse:
             request = taken.request
             outcome: Answered | Status
             try:
-                with taken.place, self._photo(taken.photo):
+                with taken.permit, self._photo(taken.photo):
                     _check_photo_id(request.photo_id)
                     outcome = await self._classify(request.photo, request.options, caller)
                     taken.photo.answered(outcome.answer)
@@ -159,7 +159,7 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
 
     def stop_reading(self) -> None:
         """Take no more photos, and let every stream end once those that were taken are answered."""
-        self.room.close()
+        self.admission.close()
         for reader in self._stream_readers:
             reader.cancel()
 
@@ -170,13 +170,15 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
             await classifier.close()
         self._decoders.close()
 
-    def _enter(self, photo: bytes, options: pb.ClassifyOptions, context: Context) -> Place:
-        return self.room.enter(len(photo), context.time_remaining(), paced=not options.explain)
+    def _enter(self, photo: bytes, options: pb.ClassifyOptions, context: Context) -> Permit:
+        return self.admission.try_admit(len(photo), context.time_remaining(), measured=not options.explain)
 
     async def _classify(self, photo: bytes, options: pb.ClassifyOptions, caller: Caller) -> Answered:
         call_context.current.get().client.check()
         classifier = self._choose(options)
-        answer = await classifier.classify(photo, options.alternatives, caller, self._decoders, explain=options.explain)
+        answer = await classifier.classify(
+            photo, options.alternatives, caller, self._decoders, heat_map=options.explain
+        )
         return Answered(answer, classifier.bundle)
 
     @contextmanager
@@ -194,16 +196,16 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
             photo.refused(reason_of(error))
             raise
 
-    def _describe(self, classifier: Classifier) -> pb.Model:
+    def _describe(self, classifier: ServedModel) -> pb.Model:
         return converters.model(classifier.bundle, self.models.is_default(classifier))
 
     def _check_open(self) -> None:
-        if self.room.closed:
+        if self.admission.closed:
             raise shutting_down()
         if not self.ready:
             raise warming_up()
 
-    def _choose(self, options: pb.ClassifyOptions) -> Classifier:
+    def _choose(self, options: pb.ClassifyOptions) -> ServedModel:
         """Return the model that shall answer. Raises RequestRejected, such as MODEL_NOT_FOUND."""
         if not 0 <= options.alternatives <= self._settings.max_top_k:
             raise RequestRejected(
@@ -257,7 +259,7 @@ def _is_in_order(first: pb.StreamClassifyRequest) -> bool:
     return first.ordering == pb.ORDERING_IN_ORDER
 
 
-def _page(models: list[Classifier], size: int, token: str) -> tuple[list[Classifier], str]:
+def _page(models: list[ServedModel], size: int, token: str) -> tuple[list[ServedModel], str]:
     """Return the page of `models` that follows what `token` stands for, and the token of the next page."""
     if size < 0:
         raise RequestRejected(
@@ -276,14 +278,14 @@ def _page(models: list[Classifier], size: int, token: str) -> tuple[list[Classif
     return models[start:end], _token(models[end - 1]) if end < len(models) else ""
 
 
-def _is_after(model: Classifier, name: str, version: str) -> bool:
+def _is_after(model: ServedModel, name: str, version: str) -> bool:
     bundle = model.bundle
     if bundle.name == name:
         return natural_order(bundle.version) < natural_order(version)  # the highest version comes first
     return natural_order(bundle.name) > natural_order(name)
 
 
-def _token(last: Classifier) -> str:
+def _token(last: ServedModel) -> str:
     return base64.urlsafe_b64encode(json.dumps([last.bundle.name, last.bundle.version]).encode()).decode()
 
 

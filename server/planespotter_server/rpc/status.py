@@ -65,6 +65,8 @@ def to_status(error: Exception, photo_field: str = "photo") -> Status:
             metadata={"request_id": known_as},
         )
     code = CODES[error.reason]
+    if code == Code.INTERNAL:
+        error.metadata.setdefault("request_id", request_id())
     details: list[Message] = [ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)]
     if code == Code.NOT_FOUND:
         details.append(

@@ -1,4 +1,12 @@
-"""Bound what the server works on at a time, in photos, bytes and seconds, from a photo's arrival to its answer."""
+"""Admission control: cap in-flight photos, bytes and estimated queueing delay.
+
+Unary requests fail fast: one whose estimated wait (in-flight unary photos / recent throughput) exceeds `max_wait` is
+rejected with QUEUE_FULL and a retry delay. Streams wait instead: an unread stream is backpressure on its client. A
+quarter of the capacity is reserved for unary requests.
+
+Batching is fair across callers, so that photos of streams hardly delay a unary request: the estimate counts unary
+photos only.
+"""
 
 import asyncio
 import math
@@ -8,206 +16,217 @@ from collections.abc import Callable
 
 from planespotter_server.rejections import RequestRejected, shutting_down
 
-# The pace at which photos of single calls leave is taken from the last so many of them, while at least CROWD are in
-# work: fewer do not fill the batches, and would look slower than the device is. So many must have left before anybody
-# is refused for it.
-PACE_PHOTOS = 256
-CROWD = 8
-PACE_KNOWN_AFTER = 16
-# Who is refused comes back after a time within these bounds, in seconds: not in a storm, and not never.
-RETRY_AFTER_LEAST, RETRY_AFTER_MOST = 0.05, 30.0
-RETRY_AFTER_UNKNOWN = 1.0
+# Throughput is measured over the last unary photos that finished, while at least MIN_LOAD of them are in flight: fewer
+# do not fill the batches, so that the device would look slower than it is. Nothing is rejected by an estimate from
+# fewer than MIN_SAMPLES photos.
+THROUGHPUT_WINDOW = 256
+MIN_LOAD = 8
+MIN_SAMPLES = 16
+# Bounds of the retry delay, in seconds: no retry storm, and no client that never returns.
+MIN_RETRY_DELAY, MAX_RETRY_DELAY = 0.05, 30.0
+DEFAULT_RETRY_DELAY = 1.0
 
 
-class Place:
-    """The room that one photo takes. Use it with `with`; `leave` gives it back, and may be called twice."""
+class Permit:
+    """The capacity that one photo occupies while it is in flight; a context manager that releases it."""
 
-    def __init__(self, room: "Room", size: int, single: bool) -> None:
-        self._room = room
+    def __init__(self, admission: "AdmissionController", size: int, unary: bool) -> None:
+        self._admission = admission
         self._size = size
-        self._single = single
-        self._taken = True
+        self._unary = unary
+        self._held = True
 
-    def leave(self) -> None:
-        """Give the room back."""
-        if self._taken:
-            self._taken = False
-            self._room.give_back(self._size, self._single)
+    def release(self) -> None:
+        """Give the capacity back; a second call has no effect."""
+        if self._held:
+            self._held = False
+            self._admission.release(self._size, self._unary)
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, *_: object) -> None:
-        self.leave()
+        self.release()
 
 
-class Room:
-    """Room for `photos` photos of together `size` bytes.
+class AdmissionController:
+    """Caps the photos that are in flight, from arrival to result.
 
-    A single call that finds no room is refused at once. So it is if its photo's turn would come only after more than
-    `seconds`, by the pace of the photos of single calls before it: better to hear of it now than to wait and hear
-    nothing. `at_once` photos are let in whatever the pace is, so that a call with as many can be answered at all.
-
-    A stream waits instead: as long as it does not read, its client cannot send. So that streams cannot shut out single
-    calls, a quarter of the room is not given to them. Callers take turns at the device, so what streams have in work
-    hardly makes a single call wait, and the pace of single calls says how much.
-
-    `clock` returns seconds.
+    Args:
+        max_photos: Maximum number of photos in flight, of unary requests and streams together.
+        max_bytes: Maximum total size of these photos, in encoded bytes.
+        max_wait: Maximum estimated queueing delay of a unary photo, in seconds.
+        burst: Unary photos that are admitted regardless of the estimate, so that the largest batch request can succeed.
+        clock: Returns seconds.
     """
 
     def __init__(
         self,
-        photos: int,
-        size: int,
-        seconds: float = math.inf,
-        at_once: int = 1,
+        max_photos: int,
+        max_bytes: int,
+        max_wait: float = math.inf,
+        burst: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
-        # When the last photos of single calls left; before them, since when there was always a crowd of them.
-        self._left: deque[float] = deque(maxlen=PACE_PHOTOS)
-        self._photos_limit = photos
-        self._size_limit = size
-        self._seconds_limit = seconds
-        self._at_once = at_once
-        self._crowd = min(CROWD, photos)
-        self._singles = 0
+        # When the last unary photos finished; the first entry is since when the load has been at least the minimum.
+        self._finished: deque[float] = deque(maxlen=THROUGHPUT_WINDOW)
+        self._max_photos = max_photos
+        self._max_bytes = max_bytes
+        self._max_wait = max_wait
+        self._burst = burst
+        self._min_load = min(MIN_LOAD, max_photos)
+        self._unary_photos = 0
         self._photos = 0
-        self._size = 0
+        self._bytes = 0
         self._closed = False
-        self._waiting: deque[tuple[int, asyncio.Future[Place]]] = deque()
-        self._empty = asyncio.Event()
-        self._empty.set()
+        self._waiting: deque[tuple[int, asyncio.Future[Permit]]] = deque()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     @property
     def closed(self) -> bool:
-        """Whether nothing more is let in."""
+        """Whether all further photos are rejected."""
         return self._closed
 
     @property
-    def photos(self) -> int:
-        """How many photos are in it."""
+    def in_flight(self) -> int:
+        """Number of photos in flight."""
         return self._photos
 
-    def enter(self, size: int, time_left: float | None = None, *, paced: bool = True) -> Place:
-        """Take room for one photo of `size` bytes of a single call, which has `time_left` seconds, None for ever.
+    def try_admit(self, size: int, time_left: float | None = None, *, measured: bool = True) -> Permit:
+        """Admit one photo of a unary request.
 
-        One that is not `paced` says nothing of the pace of the others: it has more done to it, beside the batches.
-        Raises RequestRejected: QUEUE_FULL or SHUTTING_DOWN.
+        Args:
+            size: Encoded size in bytes.
+            time_left: Seconds until the request's deadline; None if it has none.
+            measured: Whether it counts for throughput; False if it takes extra work that other photos do not.
+
+        Raises:
+            RequestRejected: QUEUE_FULL or SHUTTING_DOWN.
         """
         if self._closed:
             raise shutting_down()
-        if not self._fits(size, self._photos_limit, self._size_limit):
-            raise self._full(
-                f"its limits are {self._photos_limit:,} photos and {self._size_limit:,} bytes",
-                photos_limit=self._photos_limit,
-                bytes_limit=self._size_limit,
+        if not self._fits(size, self._max_photos, self._max_bytes):
+            raise self._queue_full(
+                f"the limits are {self._max_photos:,} photos and {self._max_bytes:,} bytes",
+                max_photos=self._max_photos,
+                max_bytes=self._max_bytes,
             )
-        limit = self._seconds_limit if self._singles >= self._at_once else math.inf
+        limit = self._max_wait if self._unary_photos >= self._burst else math.inf
         if time_left is not None:
             limit = min(limit, time_left)
-        known = self._singles >= self._crowd and len(self._left) > PACE_KNOWN_AFTER  # else it may count idle hours
-        if limit < math.inf and known and (wait := self._wait()) > limit:
-            which = "its limit is" if limit == self._seconds_limit else "the call's deadline leaves"
-            raise self._full(
-                f"the turn of one more would come in about {wait:.2g} s, and {which} {limit:.2g} s",
+        # Below the minimum load the samples may span idle hours.
+        known = self._unary_photos >= self._min_load and len(self._finished) > MIN_SAMPLES
+        if limit < math.inf and known and (wait := self._estimated_wait()) > limit:
+            source = "the limit is" if limit == self._max_wait else "the deadline leaves"
+            raise self._queue_full(
+                f"the estimated queueing delay is {wait:.2g} s, and {source} {limit:.2g} s",
                 wait_seconds=f"{wait:.3g}",
-                wait_limit_seconds=f"{limit:.3g}",
+                max_wait_seconds=f"{limit:.3g}",
             )
-        return self._take(size, single=paced)
+        return self._grant(size, unary=measured)
 
-    def _full(self, why: str, **figures: object) -> RequestRejected:
+    def _queue_full(self, problem: str, **metadata: object) -> RequestRejected:
         retry_after = self.retry_after()
         return RequestRejected(
             "QUEUE_FULL",
-            f"The server already works on {self._photos:,} photos ({self._size:,} bytes); {why}. Try again in "
+            f"The queue is full: {self._photos:,} photos ({self._bytes:,} bytes) are in flight; {problem}. Retry in "
             f"{retry_after:.2g} s.",
-            metadata={"photos": self._photos, "bytes": self._size, **figures},
+            metadata={"photos": self._photos, "bytes": self._bytes, **metadata},
             retry_after=retry_after,
         )
 
     def retry_after(self) -> float:
-        """Return in how many seconds half of the photos of single calls will be done, at the pace of the last ones.
+        """Estimate the seconds until half of the unary photos in flight have finished.
 
-        Not all of them, or the device would run dry before those who were refused are back.
+        Half, because the device would run idle if clients returned only after the last photo.
         """
-        if len(self._left) < 2:
-            return RETRY_AFTER_UNKNOWN
-        return min(RETRY_AFTER_MOST, max(RETRY_AFTER_LEAST, self._wait() / 2))
+        if len(self._finished) < 2:
+            return DEFAULT_RETRY_DELAY
+        return min(MAX_RETRY_DELAY, max(MIN_RETRY_DELAY, self._estimated_wait() / 2))
 
-    def _wait(self) -> float:
-        """Return in how many seconds the photos of single calls that are in work will be done, at their last pace."""
-        return self._singles * (self._clock() - self._left[0]) / (len(self._left) - 1)
+    def _estimated_wait(self) -> float:
+        """Return the seconds in which the unary photos in flight finish, at the recent throughput."""
+        return self._unary_photos * (self._clock() - self._finished[0]) / (len(self._finished) - 1)
 
-    async def until_open(self) -> None:
-        """Return once there is room for streams, without taking it. Raises RequestRejected SHUTTING_DOWN.
+    async def wait_for_capacity(self) -> None:
+        """Wait until there is capacity for streams, without taking it.
 
-        So a stream reads its next photo only when it is likely to find room, and holds at most that one beyond it.
+        A stream waits here before it reads, so that it holds at most one photo that has no permit yet.
+
+        Raises:
+            RequestRejected: SHUTTING_DOWN.
         """
         if self._closed:
             raise shutting_down()
         if self._waiting or not self._fits_stream(0):
-            (await self.wait(0)).leave()
+            (await self.admit(0)).release()
 
-    async def wait(self, size: int) -> Place:
-        """Take room for one photo of `size` bytes of a stream, waiting for it in turn.
+    async def admit(self, size: int) -> Permit:
+        """Admit one photo of a stream; wait for capacity, first come, first served.
 
-        Raises RequestRejected SHUTTING_DOWN.
+        Args:
+            size: Encoded size in bytes.
+
+        Raises:
+            RequestRejected: SHUTTING_DOWN.
         """
         if self._closed:
             raise shutting_down()
         if not self._waiting and self._fits_stream(size):
-            return self._take(size, single=False)
-        granted: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
+            return self._grant(size, unary=False)
+        granted: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
         self._waiting.append((size, granted))
         try:
             return await granted
         except asyncio.CancelledError:
             if granted.done() and not granted.cancelled() and granted.exception() is None:
-                granted.result().leave()  # it was granted in the same moment
+                granted.result().release()  # granted in the same iteration of the event loop
             raise
 
-    def give_back(self, size: int, single: bool) -> None:
-        """Take note that a photo of `size` bytes has left, and let in who waits (for Place.leave)."""
+    def release(self, size: int, unary: bool) -> None:
+        """Release the capacity of a photo of `size` bytes and admit waiting streams (called by Permit.release)."""
         self._photos -= 1
-        self._size -= size
-        if single:
-            self._singles -= 1
-            self._left.append(self._clock())
+        self._bytes -= size
+        if unary:
+            self._unary_photos -= 1
+            self._finished.append(self._clock())
         while self._waiting and (self._waiting[0][1].done() or self._fits_stream(self._waiting[0][0])):
             size, granted = self._waiting.popleft()
             if not granted.done():
-                granted.set_result(self._take(size, single=False))
+                granted.set_result(self._grant(size, unary=False))
         if not self._photos:
-            self._empty.set()
+            self._idle.set()
 
     def close(self) -> None:
-        """Refuse everything from now on, also to those who wait."""
+        """Reject every further photo with SHUTTING_DOWN, including those of waiting streams."""
         self._closed = True
         for _, granted in self._waiting:
             if not granted.done():
                 granted.set_exception(shutting_down())
-                granted.exception()  # marks it as seen: the stream may end before it looks
+                granted.exception()  # marks it as retrieved: the stream may end before it looks
         self._waiting.clear()
 
-    async def wait_until_empty(self) -> None:
-        """Return when every photo has left."""
-        await self._empty.wait()
+    async def wait_until_idle(self) -> None:
+        """Wait until no photo is in flight."""
+        await self._idle.wait()
 
     def _fits_stream(self, size: int) -> bool:
-        return self._fits(size, max(1, self._photos_limit * 3 // 4), self._size_limit * 3 // 4)
+        max_photos = max(1, self._max_photos * 3 // 4)
+        return self._fits(size, max_photos, self._max_bytes * 3 // 4)  # the last quarter is for unary requests
 
-    def _fits(self, size: int, photos_limit: int, size_limit: int) -> bool:
-        # Where nothing else is in work even a photo beyond the limit goes through: else it would wait for ever.
-        return self._photos == 0 or (self._photos < photos_limit and self._size + size <= size_limit)
+    def _fits(self, size: int, max_photos: int, max_bytes: int) -> bool:
+        # While nothing is in flight, even a photo above the limit is admitted: it would wait forever otherwise.
+        return self._photos == 0 or (self._photos < max_photos and self._bytes + size <= max_bytes)
 
-    def _take(self, size: int, single: bool) -> Place:
-        if single:
-            self._singles += 1
-            if self._singles == self._crowd:
-                self._left.clear()
-                self._left.append(self._clock())
+    def _grant(self, size: int, unary: bool) -> Permit:
+        if unary:
+            self._unary_photos += 1
+            if self._unary_photos == self._min_load:
+                self._finished.clear()
+                self._finished.append(self._clock())
         self._photos += 1
-        self._size += size
-        self._empty.clear()
-        return Place(self, size, single)
+        self._bytes += size
+        self._idle.clear()
+        return Permit(self, size, unary)

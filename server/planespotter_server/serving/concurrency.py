@@ -1,4 +1,4 @@
-"""Bound how many calls are open at a time: of each client, and streams of all clients together."""
+"""Concurrency limits: maximum number of open calls per client, and of open streams in total."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -6,41 +6,52 @@ from contextlib import contextmanager
 
 from planespotter_server.rejections import RequestRejected
 
-# How soon somebody's call or stream ends is not known here.
-RETRY_AFTER_SECONDS = 1.0
+# When a call or stream of somebody else ends cannot be estimated.
+RETRY_DELAY = 1.0
 
 
-class Admission:
-    """Counts the calls that are open."""
+class ConcurrencyLimiter:
+    """Counts open calls.
 
-    def __init__(self, max_streams: int, max_concurrent_calls_per_client: int) -> None:
+    Args:
+        max_streams: Maximum number of open streams of all clients.
+        max_calls_per_client: Maximum number of open calls per client, streams included.
+    """
+
+    def __init__(self, max_streams: int, max_calls_per_client: int) -> None:
         self._max_streams = max_streams
-        self._max_client_calls = max_concurrent_calls_per_client
+        self._max_calls_per_client = max_calls_per_client
         self._calls: Counter[str] = Counter()
         self._streams = 0
 
     @contextmanager
-    def admit(self, client: str, stream: bool, max_calls: int | None = None) -> Iterator[None]:
-        """Count one call of `client` while the block runs; `max_calls` is its own limit, if it has one.
+    def acquire(self, client: str, stream: bool, max_calls: int | None = None) -> Iterator[None]:
+        """Count one open call of `client` while the block runs.
 
-        Raises RequestRejected: TOO_MANY_CALLS or TOO_MANY_STREAMS.
+        Args:
+            client: Key of the client.
+            stream: Whether the call is a stream.
+            max_calls: The client's individual limit; None for the common one.
+
+        Raises:
+            RequestRejected: TOO_MANY_CALLS or TOO_MANY_STREAMS.
         """
-        limit = self._max_client_calls if max_calls is None else max_calls
+        limit = self._max_calls_per_client if max_calls is None else max_calls
         if self._calls[client] >= limit:
             raise RequestRejected(
                 "TOO_MANY_CALLS",
-                f"This client has {self._calls[client]:,} calls open; the limit is {limit:,}. Wait "
-                "for some of them to end, or send the photos over one stream.",
+                f"This client has too many open calls: {self._calls[client]:,}; the limit is {limit:,}. Wait for some "
+                "to end, or send the photos over one stream.",
                 metadata={"calls": self._calls[client], "limit": limit},
-                retry_after=RETRY_AFTER_SECONDS,
+                retry_after=RETRY_DELAY,
             )
         if stream and self._streams >= self._max_streams:
             raise RequestRejected(
                 "TOO_MANY_STREAMS",
-                f"The server has {self._streams:,} streams open; the limit is {self._max_streams:,}. Try again in "
-                f"{RETRY_AFTER_SECONDS:g} s, or use Classify and BatchClassify.",
+                f"The server has too many open streams: {self._streams:,}; the limit is {self._max_streams:,}. Retry "
+                f"in {RETRY_DELAY:g} s, or use Classify and BatchClassify.",
                 metadata={"streams": self._streams, "limit": self._max_streams},
-                retry_after=RETRY_AFTER_SECONDS,
+                retry_after=RETRY_DELAY,
             )
         self._calls[client] += 1
         self._streams += stream
@@ -51,8 +62,3 @@ class Admission:
             self._calls[client] -= 1
             if not self._calls[client]:
                 del self._calls[client]
-
-
-def client_of(peer: str) -> str:
-    """Return the address of a gRPC peer without its port: "ipv4:10.0.0.7:51234" is the client "ipv4:10.0.0.7"."""
-    return peer.rpartition(":")[0] if peer.startswith(("ipv4:", "ipv6:")) else peer

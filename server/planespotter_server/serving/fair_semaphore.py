@@ -1,44 +1,46 @@
-"""Let only so many through at a time, and callers take turns at it."""
+"""Fair semaphore: limit concurrency, and serve waiting callers round robin."""
 
 import asyncio
-from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 
+from planespotter_server.serving.fair_queue import FairQueue
 
-class Turns:
-    """Lets `places` through at a time. Who waits is let in one of each caller in turn, whoever came with how many."""
 
-    def __init__(self, places: int) -> None:
-        self._free = places
-        self._waiting: OrderedDict[Hashable, deque[asyncio.Future[None]]] = OrderedDict()
+class FairSemaphore:
+    """A semaphore whose waiters are served round robin over callers.
+
+    Args:
+        permits: Maximum number of holders at a time.
+    """
+
+    def __init__(self, permits: int) -> None:
+        self._free = permits
+        self._waiting: FairQueue[asyncio.Future[None]] = FairQueue()
 
     @asynccontextmanager
-    async def take(self, caller: Hashable) -> AsyncIterator[None]:
-        """Wait for the turn of `caller`, and hold a place while the block runs."""
+    async def acquire(self, caller: Hashable) -> AsyncIterator[None]:
+        """Wait for a permit for `caller`, and hold it while the block runs."""
         if self._free:
             self._free -= 1
         else:
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.setdefault(caller, deque()).append(turn)
+            granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.push(caller, granted)
             try:
-                await turn
+                await granted
             except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():
-                    self._leave()  # it was granted in the same moment
+                if granted.done() and not granted.cancelled():
+                    self._release()  # granted in the same iteration of the event loop
                 raise
         try:
             yield
         finally:
-            self._leave()
+            self._release()
 
-    def _leave(self) -> None:
+    def _release(self) -> None:
         while self._waiting:
-            caller, queue = self._waiting.popitem(last=False)
-            turn = queue.popleft()
-            if queue:
-                self._waiting[caller] = queue
-            if not turn.done():
-                turn.set_result(None)
+            granted = self._waiting.pop()
+            if not granted.done():
+                granted.set_result(None)
                 return
         self._free += 1

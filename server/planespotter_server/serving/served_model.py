@@ -1,4 +1,4 @@
-"""Classify photos with one bundle: check, decode, batch, run, answer. Knows nothing of gRPC."""
+"""Served model: decode, batch, run and predict with one bundle, until it is drained and unloaded."""
 
 import asyncio
 import io
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from planespotter_models import Bundle, Engine, PhotoError, Prediction, decode_photo, decode_prediction
-from planespotter_server.serving.batcher import Batcher, Counters, Watcher
-from planespotter_server.serving.fair_semaphore import Turns
-from planespotter_server.serving.heat_maps import Explaining
-from planespotter_server.serving.thread_priority import give_way
+from planespotter_server.serving.batcher import Batcher, BatchObserver, Counters
+from planespotter_server.serving.fair_semaphore import FairSemaphore
+from planespotter_server.serving.heat_maps import HeatMaps
+from planespotter_server.serving.thread_priority import lower_priority
 from planespotter_server.settings import Settings
 
 Pixels = NDArray[np.uint8]
@@ -24,23 +24,32 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class Caller:
-    """One call or stream. Callers take turns at the device; `deadline` is a time of the event loop's clock."""
+    """One call or stream: decoders and device serve callers round robin.
+
+    Args:
+        deadline: Time on the clock of the event loop; None for no deadline.
+    """
 
     deadline: float | None = None
 
 
-class Decoders:
-    """Threads that decode photos for all models; callers take turns at them. `took` hears how long each photo took."""
+class DecoderPool:
+    """Threads that decode the photos of all models, and serve callers round robin.
 
-    def __init__(self, threads: int, took: Callable[[float], None] = lambda _: None) -> None:
-        self._took = took
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode", initializer=give_way)
-        # One more for each thread, so that it finds its next photo without waiting for the event loop.
-        self._turns = Turns(2 * threads)
+    Args:
+        threads: Number of threads.
+        observe: Called with the seconds that each photo took.
+    """
+
+    def __init__(self, threads: int, observe: Callable[[float], None] = lambda _: None) -> None:
+        self._observe = observe
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode", initializer=lower_priority)
+        # Twice the threads: each finds its next photo without waiting for the event loop.
+        self._semaphore = FairSemaphore(2 * threads)
 
     async def decode(self, decode: Callable[[], Pixels], caller: Caller) -> Pixels:
-        """Return what `decode` returns in one of the threads. A caller who leaves before its turn costs nothing."""
-        async with self._turns.take(caller):
+        """Run `decode` in one of the threads. A caller that cancels while it waits costs nothing."""
+        async with self._semaphore.acquire(caller):
             return await asyncio.get_running_loop().run_in_executor(self._pool, self._timed, decode)
 
     def _timed(self, decode: Callable[[], Pixels]) -> Pixels:
@@ -48,23 +57,30 @@ class Decoders:
         try:
             return decode()
         finally:
-            self._took(time.perf_counter() - started)
+            self._observe(time.perf_counter() - started)
 
     def close(self) -> None:
-        """Stop; what has not begun is cancelled."""
+        """Stop; cancel what has not started."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def untraced() -> AbstractContextManager[Callable[[str], None]]:
-    """Take note of nothing: what Tracing.photo does where nobody asked for traces."""
+def no_tracing() -> AbstractContextManager[Callable[[str], None]]:
+    """Trace nothing: the replacement for Tracing.photo when tracing is off."""
     return nullcontext(lambda _: None)
 
 
-class Classifier:
-    """Answers photos with the network of `bundle`. Make it inside a running event loop.
+class ServedModel:
+    """Predicts photos with the network of a bundle. Create it inside a running event loop.
 
-    `on_broken` is called once if the device fails again and again. What `traced` returns hears of each photo when
-    its decoding, its time in the queue and that on the device are over.
+    Args:
+        bundle: The bundle.
+        engine: Runs the bundle's network.
+        settings: Limits and timeouts.
+        max_in_flight: Maximum number of batches on the device at a time.
+        on_device_failed: Called once when the device counts as failed.
+        observer: Is notified of queue waits and batches.
+        trace_photo: Makes the context of one photo; its value is called with "decode", "queue" and "inference" as each
+            of these steps ends.
     """
 
     def __init__(
@@ -74,94 +90,102 @@ class Classifier:
         settings: Settings,
         *,
         max_in_flight: int = 1,
-        on_broken: Callable[[], None] = lambda: None,
-        watcher: Watcher | None = None,
-        traced: Callable[[], AbstractContextManager[Callable[[str], None]]] = untraced,
+        on_device_failed: Callable[[], None] = lambda: None,
+        observer: BatchObserver | None = None,
+        trace_photo: Callable[[], AbstractContextManager[Callable[[str], None]]] = no_tracing,
     ) -> None:
         self.bundle = bundle
-        self._traced = traced
-        self._settings = settings
         self.engine = engine
-        self._explaining = Explaining(bundle, settings.engine_cache)
-        self._users = 0
-        self._unused = asyncio.Event()
-        self._unused.set()
+        self._settings = settings
+        self._trace_photo = trace_photo
+        self._heat_maps = HeatMaps(bundle, settings.engine_cache)
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._batcher = Batcher(
             self._run,
             engine.batch_sizes[-1],
             settings.max_delay_ms / 1000,
             max_in_flight=max_in_flight,
-            max_failures=settings.max_consecutive_failures,
+            max_consecutive_failures=settings.max_consecutive_failures,
             timeout=settings.inference_timeout,
-            on_broken=on_broken,
-            watcher=watcher,
+            on_device_failed=on_device_failed,
+            observer=observer,
         )
 
     @property
     def counters(self) -> Counters:
-        """What became of its photos so far."""
+        """What its batcher has done so far."""
         return self._batcher.counters
 
     @property
-    def waiting(self) -> int:
-        """How many photos wait for the device."""
-        return self._batcher.waiting
+    def queue_depth(self) -> int:
+        """Number of decoded photos that wait for the device."""
+        return self._batcher.queue_depth
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Keep it from being retired while the block runs."""
-        self._users += 1
-        self._unused.clear()
+        """Keep the model loaded while the block runs."""
+        self._in_flight += 1
+        self._idle.clear()
         try:
             yield
         finally:
-            self._users -= 1
-            if not self._users:
-                self._unused.set()
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._idle.set()
 
     async def classify(
-        self, photo: bytes, alternatives: int, caller: Caller, decoders: Decoders, *, explain: bool = False
+        self, photo: bytes, top_k: int, caller: Caller, decoders: DecoderPool, *, heat_map: bool = False
     ) -> Prediction:
-        """Return the answer for a JPEG, PNG or WebP file; with `explain`, also where the network looked.
+        """Predict one photo, which admission control has admitted.
 
-        The caller has taken room for it before.
+        Args:
+            photo: Content of a JPEG, PNG or WebP file.
+            top_k: Number of candidates.
+            caller: Whose photo it is, with the deadline.
+            decoders: Threads for decoding.
+            heat_map: Whether to compute a heat map too.
 
-        Raises RequestRejected (DEADLINE_EXCEEDED_IN_QUEUE, SHUTTING_DOWN, DEVICE_FAILED) and bundle.PhotoError.
+        Raises:
+            RequestRejected: DEADLINE_EXCEEDED_IN_QUEUE, SHUTTING_DOWN or DEVICE_FAILED.
+            PhotoError: The photo is too large or cannot be decoded.
         """
         limit = self._settings.max_photo_bytes
         if len(photo) > limit:
             raise PhotoError(
                 "PHOTO_TOO_LARGE",
-                f"The photo file has {len(photo):,} bytes; the limit is {limit:,}. Scale it down: "
-                f"{self.bundle.width} x {self.bundle.height} pixels are all that the network sees.",
+                f"The photo file is too large: {len(photo):,} bytes; the limit is {limit:,}. Scale it down: the "
+                f"network uses {self.bundle.width} x {self.bundle.height} pixels.",
                 bytes=len(photo),
                 limit=limit,
             )
-        with self.in_use(), self._traced() as finished:
+        with self.in_use(), self._trace_photo() as end_step:
             pixels = await decoders.decode(lambda: self._decode(photo), caller)
-            finished("decode")
-            item = (pixels, alternatives)
-            answer = await self._batcher.submit(item, caller, caller.deadline, lambda: finished("queue"))
-            finished("device")
-            if explain:
-                answer = replace(answer, heat_map=await self._explaining.heat(pixels, answer.label, caller))
-            return answer
+            end_step("decode")
+            item = (pixels, top_k)
+            prediction = await self._batcher.submit(item, caller, caller.deadline, lambda: end_step("queue"))
+            end_step("inference")
+            if heat_map:
+                heat = await self._heat_maps.compute(pixels, prediction.label, caller)
+                prediction = replace(prediction, heat_map=heat)
+            return prediction
 
-    def rehearse(self) -> None:
-        """Do, for nobody, what is done to a photo of each format: the first time of anything takes longer."""
-        for kind in ("JPEG", "PNG", "WEBP"):
+    def warm_up(self) -> None:
+        """Decode and predict a photo of each format, so that the first requests are as fast as later ones."""
+        for image_format in ("JPEG", "PNG", "WEBP"):
             photo = io.BytesIO()
-            Image.new("RGB", (2 * self.bundle.width, 2 * self.bundle.height)).save(photo, kind)
+            Image.new("RGB", (2 * self.bundle.width, 2 * self.bundle.height)).save(photo, image_format)
             self._run([(self._decode(photo.getvalue()), 1)])
 
-    async def retire(self) -> None:
-        """Stop once the photos that it has in work are answered."""
-        await self._unused.wait()
+    async def drain_and_close(self) -> None:
+        """Wait until its photos in flight have their results, then close."""
+        await self._idle.wait()
         await self.close()
 
     async def close(self) -> None:
-        """Stop at once; what is still in work is refused."""
-        self._explaining.close()
+        """Stop at once; photos in flight are rejected."""
+        self._heat_maps.close()
         await self._batcher.close()
 
     def _decode(self, photo: bytes) -> Pixels:
@@ -169,5 +193,4 @@ class Classifier:
 
     def _run(self, batch: Sequence[tuple[Pixels, int]]) -> list[Prediction]:
         outputs = self.engine.run(np.stack([pixels for pixels, _ in batch]))
-        alternatives = [count for _, count in batch]
-        return decode_prediction(self.bundle.tree, self.bundle.calibration, outputs, alternatives)
+        return decode_prediction(self.bundle.tree, self.bundle.calibration, outputs, [top_k for _, top_k in batch])

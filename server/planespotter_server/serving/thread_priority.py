@@ -1,21 +1,21 @@
-"""Which threads come first where there are more of them than cores."""
+"""Thread priority: decoding and inference yield the processor to the event loop."""
 
 import contextlib
 import os
 import sys
 import threading
 
-# Five steps give a thread about a third of the time of one that has taken none.
+# Five steps of niceness leave a thread about a third of the time that one with unchanged niceness gets.
 NICENESS = 5
 
 
-def give_way() -> None:
-    """Let this thread, and those that it starts from now on, give way to the event loop.
+def lower_priority() -> None:
+    """Raise the niceness of this thread and of those it starts from now on, so that the event loop goes first.
 
-    Decoding and the network take all cores that they can get. The loop needs little, but what it takes in late is
-    answered late, refusals too. Within a container this moves nothing between it and others.
+    Decoding and the network use all cores they can get. The loop needs little, but each of its delays delays responses,
+    rejections too. Inside a container this changes nothing between it and other containers.
     """
-    if sys.platform == "linux":  # where niceness is each thread's own
+    if sys.platform == "linux":  # where niceness is per thread
         thread = threading.get_native_id()
-        with contextlib.suppress(OSError):  # where it may not be changed
+        with contextlib.suppress(OSError):  # the system may forbid it
             os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)

@@ -17,7 +17,7 @@ from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_client.commands.main import main
 from planespotter_server.auth import file_watcher
-from planespotter_server.auth.authentication import Pace
+from planespotter_server.auth.authentication import Pace, client_address
 from planespotter_server.auth.tls import credentials
 from planespotter_server.auth.tokens import Tokens, add_token, hash_of, read_tokens, revoke_token
 from planespotter_server.server import Server
@@ -404,3 +404,15 @@ def test_a_token_can_go_straight_to_a_file_that_nobody_else_can_read_and_that_is
     assert run("cameras") == 1
     assert "There is a file" in capsys.readouterr().err
     assert (path.read_text(), out.read_text()) == before
+
+
+@pytest.mark.parametrize(
+    ("peer", "address"),
+    [
+        ("ipv4:10.0.0.7:51234", "ipv4:10.0.0.7"),
+        ("ipv6:%5B::1%5D:51234", "ipv6:%5B::1%5D"),
+        ("unix:/run/planes.sock", "unix:/run/planes.sock"),
+    ],
+)
+def test_connections_from_the_same_address_are_one_client(peer: str, address: str) -> None:
+    assert client_address(peer) == address

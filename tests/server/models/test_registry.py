@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from planespotter_models import Bundle, Engine
 from planespotter_server.models.registry import Models, natural_order
 from planespotter_server.rejections import RequestRejected
-from planespotter_server.serving.served_model import Classifier
+from planespotter_server.serving.served_model import ServedModel
 from planespotter_server.settings import Settings
 
 
 @pytest.fixture
 async def made(loaded: tuple[Bundle, Engine]) -> Any:
-    def make(name: str, version: str) -> Classifier:
-        return Classifier(replace(loaded[0], name=name, version=version), loaded[1], Settings())
+    def make(name: str, version: str) -> ServedModel:
+        return ServedModel(replace(loaded[0], name=name, version=version), loaded[1], Settings())
 
     return make
 

@@ -13,7 +13,7 @@ import pytest
 from planespotter_models import Bundle, Engine, read_bundle, write_bundle
 from planespotter_server.models.registry import Models
 from planespotter_server.models.repository import Library
-from planespotter_server.serving.served_model import Caller, Classifier, Decoders
+from planespotter_server.serving.served_model import Caller, DecoderPool, ServedModel
 from planespotter_server.settings import ServerError, Settings
 
 Write = Callable[..., Path]
@@ -48,10 +48,10 @@ async def models() -> Models:
 def library(tmp_path: Path, loaded: tuple[Bundle, Engine], models: Models) -> Open:
     """A library of that folder; all its bundles share one compiled engine."""
 
-    async def load(folder: Path) -> Classifier:
-        return Classifier(read_bundle(folder), loaded[1], Settings())
+    async def load(folder: Path) -> ServedModel:
+        return ServedModel(read_bundle(folder), loaded[1], Settings())
 
-    def open_library(load: Callable[[Path], Awaitable[Classifier]] = load, versions: int = 1) -> Library:
+    def open_library(load: Callable[[Path], Awaitable[ServedModel]] = load, versions: int = 1) -> Library:
         return Library(tmp_path / "models", models, load, versions)
 
     return open_library
@@ -106,7 +106,7 @@ async def test_a_broken_version_is_refused_and_the_old_one_stays(
     await kept.refresh()
     await kept.refresh()
     assert models.find() is good
-    assert capsys.readouterr().out.count("weights.safetensors is damaged or was changed") == 1, "told once"
+    assert capsys.readouterr().out.count("weights.safetensors is damaged or was modified") == 1, "told once"
     shutil.rmtree(broken)
     write("small", "2")
     await kept.refresh()
@@ -170,10 +170,10 @@ async def test_what_is_still_being_written_is_not_looked_at(library: Open, write
 async def test_a_network_that_cannot_be_compiled_is_refused_whatever_it_raises(
     library: Open, write: Write, models: Models, loaded: tuple[Bundle, Engine]
 ) -> None:
-    async def load(folder: Path) -> Classifier:
+    async def load(folder: Path) -> ServedModel:
         if folder.name == "2":
             raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
-        return Classifier(read_bundle(folder), loaded[1], Settings())
+        return ServedModel(read_bundle(folder), loaded[1], Settings())
 
     write("small", "1")
     write("small", "2")
@@ -219,7 +219,7 @@ async def test_switching_fails_no_photo(
     write("small", "1")
     kept = library()
     await kept.start()
-    photo, decoders, seen = paint("747"), Decoders(2), set[str]()
+    photo, decoders, seen = paint("747"), DecoderPool(2), set[str]()
     done = False
 
     async def call() -> None:

@@ -76,7 +76,7 @@ async def test_a_call_is_a_span_of_its_callers_trace_and_has_one_for_each_step_o
     [photo] = collector.below(call)
     assert photo.name == "photo"
     steps = collector.below(photo)
-    assert [step.name for step in steps] == ["decode", "queue", "device"]
+    assert [step.name for step in steps] == ["decode", "queue", "inference"]
     assert all(step.trace_id == call.trace_id for step in steps)
     moments = [moment for step in steps for moment in (step.start_time_unix_nano, step.end_time_unix_nano)]
     assert moments == sorted(moments)

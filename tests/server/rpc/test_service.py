@@ -68,13 +68,13 @@ async def health(channel: grpc.aio.Channel, name: str = "") -> int:
 def arrived(channel: grpc.aio.Channel) -> int:
     """Return how many photos the device of the one model that is served was given, or has waiting."""
     [served_model] = channel.server.service.models.all()  # type: ignore[attr-defined]
-    return int(served_model.waiting) + int(served_model.counters.rows)
+    return int(served_model.queue_depth) + int(served_model.counters.examples)
 
 
 def waiting(channel: grpc.aio.Channel) -> int:
     """Return how many photos wait for the device of the one model that is served."""
     [served_model] = channel.server.service.models.all()  # type: ignore[attr-defined]
-    return int(served_model.waiting)
+    return int(served_model.queue_depth)
 
 
 class HeldUp:
@@ -196,7 +196,7 @@ async def test_an_unknown_order_is_refused_and_leaves_no_trace(serve: Serve, pai
     status = await status_of(call.read())
     assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, "ORDERING_UNKNOWN")
     async with asyncio.timeout(60):
-        await channel.server.service.room.wait_until_empty()  # type: ignore[attr-defined]
+        await channel.server.service.admission.wait_until_idle()  # type: ignore[attr-defined]
 
 
 async def test_an_answer_comes_while_the_stream_is_still_open(serve: Serve, paint: Paint) -> None:

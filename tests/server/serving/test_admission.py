@@ -1,85 +1,86 @@
-"""The room: what the server works on is bounded; single calls are refused, streams wait."""
+"""Admission control: photos in flight are bounded; unary requests are rejected, streams wait."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from tests.tasks import start
 
 from planespotter_server.rejections import RequestRejected
-from planespotter_server.serving.admission import Room
+from planespotter_server.serving.admission import AdmissionController
 
 
-def test_a_full_room_refuses_with_the_figures() -> None:
-    room = Room(photos=2, size=1000)
-    places = [room.enter(10), room.enter(10)]
-    with pytest.raises(RequestRejected, match="already works on 2 photos") as refused:
-        room.enter(10)
-    assert refused.value.reason == "QUEUE_FULL"
-    assert refused.value.retry_after is not None
-    assert refused.value.metadata["photos_limit"] == "2"
-    places[0].leave()
-    room.enter(10)
+def test_unary_request_is_rejected_when_queue_is_full() -> None:
+    admission = AdmissionController(max_photos=2, max_bytes=1000)
+    permits = [admission.try_admit(10), admission.try_admit(10)]
+    with pytest.raises(RequestRejected, match=r"2 photos \(20 bytes\) are in flight") as rejected:
+        admission.try_admit(10)
+    assert rejected.value.reason == "QUEUE_FULL"
+    assert rejected.value.retry_after is not None
+    assert rejected.value.metadata["max_photos"] == "2"
+    permits[0].release()
+    admission.try_admit(10)
 
 
-def test_bytes_are_bounded_too() -> None:
-    room = Room(photos=100, size=1000)
-    room.enter(900)
+def test_bytes_in_flight_are_bounded() -> None:
+    admission = AdmissionController(max_photos=100, max_bytes=1000)
+    admission.try_admit(900)
     with pytest.raises(RequestRejected):
-        room.enter(200)
+        admission.try_admit(200)
 
 
-def test_leaving_twice_counts_once() -> None:
-    room = Room(photos=1, size=10)
-    place = room.enter(1)
-    place.leave()
-    place.leave()
-    room.enter(1)
+def test_releasing_a_permit_twice_counts_once() -> None:
+    admission = AdmissionController(max_photos=1, max_bytes=10)
+    permit = admission.try_admit(1)
+    permit.release()
+    permit.release()
+    admission.try_admit(1)
     with pytest.raises(RequestRejected):
-        room.enter(1)
+        admission.try_admit(1)
 
 
-async def test_a_stream_waits_until_there_is_room() -> None:
-    room = Room(photos=4, size=1000)
-    places = [await room.wait(1) for _ in range(3)]
-    [waiting] = await start(room.wait(1))
+async def test_stream_waits_for_capacity() -> None:
+    admission = AdmissionController(max_photos=4, max_bytes=1000)
+    permits = [await admission.admit(1) for _ in range(3)]
+    [waiting] = await start(admission.admit(1))
     assert not waiting.done()
-    room.enter(1)  # the last quarter is for single calls
-    places[0].leave()
-    [behind] = await start(room.wait(1))  # by then the first would have been let in
+    admission.try_admit(1)  # the last quarter is reserved for unary requests
+    permits[0].release()
+    [behind] = await start(admission.admit(1))  # starts only after the first could have been admitted
     assert not waiting.done()
-    places[1].leave()
+    permits[1].release()
     await waiting
     assert not behind.done()
-    places[2].leave()
+    permits[2].release()
     await behind
 
 
-async def test_a_stream_that_ends_while_it_waits_takes_no_room() -> None:
-    room = Room(photos=1, size=1000)
-    place = await room.wait(1)
-    [waiting] = await start(room.wait(1))
-    place.leave()  # grants it in the same moment in which it is cancelled
+async def test_cancelled_stream_takes_no_capacity() -> None:
+    admission = AdmissionController(max_photos=1, max_bytes=1000)
+    permit = await admission.admit(1)
+    [waiting] = await start(admission.admit(1))
+    permit.release()  # grants the permit in the iteration in which the task is cancelled
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     async with asyncio.timeout(60):
-        await room.wait_until_empty()
+        await admission.wait_until_idle()
 
 
-async def test_a_closed_room_refuses_everyone() -> None:
-    room = Room(photos=1, size=1000)
-    await room.wait(1)
-    [waiting] = await start(room.wait(1))
-    room.close()
-    for attempt in (waiting, room.wait(1)):
+async def test_closed_controller_rejects_everyone() -> None:
+    admission = AdmissionController(max_photos=1, max_bytes=1000)
+    await admission.admit(1)
+    [waiting] = await start(admission.admit(1))
+    admission.close()
+    for attempt in (waiting, admission.admit(1)):
         with pytest.raises(RequestRejected, match="shutting down"):
             await attempt
     with pytest.raises(RequestRejected, match="shutting down"):
-        room.enter(1)
+        admission.try_admit(1)
 
 
 class Clock:
-    """A clock that stands until it is moved."""
+    """A clock that moves only when a test moves it."""
 
     now = 100.0
 
@@ -87,128 +88,128 @@ class Clock:
         return self.now
 
 
-def test_who_is_refused_comes_back_when_half_of_the_work_is_done() -> None:
+def test_retry_delay_is_half_of_the_estimated_wait() -> None:
     clock = Clock()
-    room = Room(photos=20, size=1000, clock=clock)
-    places = [room.enter(1) for _ in range(20)]
-    assert room.retry_after() == 1.0, "nothing has left yet, so nobody knows"
-    for place in places[:10]:
-        clock.now += 0.2  # five photos in a second
-        place.leave()
+    admission = AdmissionController(max_photos=20, max_bytes=1000, clock=clock)
+    permits = [admission.try_admit(1) for _ in range(20)]
+    assert admission.retry_after() == 1.0, "throughput is unknown"
+    for permit in permits[:10]:
+        clock.now += 0.2  # five photos per second
+        permit.release()
     for _ in range(10):
-        room.enter(1)
-    with pytest.raises(RequestRejected, match=r"Try again in 2 s\.") as refused:
-        room.enter(1)
-    assert refused.value.retry_after == pytest.approx(2.0)  # 20 photos in work, half of them at 5/s
+        admission.try_admit(1)
+    with pytest.raises(RequestRejected, match=r"Retry in 2 s\.") as rejected:
+        admission.try_admit(1)
+    assert rejected.value.retry_after == pytest.approx(2.0)  # half of 20 photos in flight, at 5 per second
 
 
-def test_a_quiet_time_does_not_slow_the_estimate_down_and_a_stall_does() -> None:
+def test_idle_time_does_not_increase_the_estimate_but_a_stall_does() -> None:
     clock = Clock()
-    room = Room(photos=10, size=1000, clock=clock)
+    admission = AdmissionController(max_photos=10, max_bytes=1000, clock=clock)
     for _ in range(10):
-        place = room.enter(1)
+        permit = admission.try_admit(1)
         clock.now += 0.1
-        place.leave()
+        permit.release()
     clock.now += 3600
-    places = [room.enter(1) for _ in range(10)]
-    for place in places[:5]:
+    permits = [admission.try_admit(1) for _ in range(10)]
+    for permit in permits[:5]:
         clock.now += 0.1
-        place.leave()
-    assert room.retry_after() == pytest.approx(5 / 2 / 10)
+        permit.release()
+    assert admission.retry_after() == pytest.approx(5 / 2 / 10)
     clock.now += 10
-    assert room.retry_after() > 5
+    assert admission.retry_after() > 5
     clock.now += 10**6
-    assert room.retry_after() == 30.0, "but never for ever"
+    assert admission.retry_after() == 30.0, "the maximum"
 
 
-def test_photos_that_take_longer_by_their_own_wish_do_not_make_others_look_late() -> None:
+def test_unmeasured_photos_do_not_lower_the_throughput() -> None:
     clock = Clock()
-    room = Room(photos=1000, size=1000, seconds=10, clock=clock)
-    slow = [room.enter(1, paced=False) for _ in range(300)]
-    for place in slow[:100]:
+    admission = AdmissionController(max_photos=1000, max_bytes=1000, max_wait=10, clock=clock)
+    slow = [admission.try_admit(1, measured=False) for _ in range(300)]
+    for permit in slow[:100]:
         clock.now += 0.1
-        place.leave()
-    room.enter(1, time_left=1.0)
-    assert room.photos == 201, "they take room as others do"
+        permit.release()
+    admission.try_admit(1, time_left=1.0)
+    assert admission.in_flight == 201, "they take capacity"
 
 
-async def test_a_stream_reads_only_when_there_is_likely_to_be_room() -> None:
-    room = Room(photos=4, size=1000)
-    places = [room.enter(1) for _ in range(3)]
-    [waiting] = await start(room.until_open())
+async def test_stream_reads_only_when_there_is_capacity() -> None:
+    admission = AdmissionController(max_photos=4, max_bytes=1000)
+    permits = [admission.try_admit(1) for _ in range(3)]
+    [waiting] = await start(admission.wait_for_capacity())
     assert not waiting.done()
-    places[0].leave()
+    permits[0].release()
     await waiting
-    room.enter(1)
-    room.enter(1)  # waiting took no room
-    room.close()
+    admission.try_admit(1)
+    admission.try_admit(1)  # waiting took no capacity
+    admission.close()
     with pytest.raises(RequestRejected, match="shutting down"):
-        await room.until_open()
+        await admission.wait_for_capacity()
 
 
-def crowded(clock: Clock, **limits: float) -> Room:
-    """Return a room in which 20 photos of single calls are in work, at a pace of 10 per second."""
-    room = Room(photos=1000, size=10**6, clock=clock, **limits)  # type: ignore[arg-type]
-    places = [room.enter(1) for _ in range(20)]
+def loaded(clock: Clock, **limits: Any) -> AdmissionController:
+    """Return a controller with 20 unary photos in flight and a throughput of 10 per second."""
+    admission = AdmissionController(max_photos=1000, max_bytes=10**6, clock=clock, **limits)
+    permits = [admission.try_admit(1) for _ in range(20)]
     for _ in range(20):
         clock.now += 0.1
-        places.pop(0).leave()
-        places.append(room.enter(1))
-    return room
+        permits.pop(0).release()
+        permits.append(admission.try_admit(1))
+    return admission
 
 
-def test_who_would_wait_for_too_long_is_refused_at_once() -> None:
-    room = crowded(Clock(), seconds=3)
+def test_unary_request_is_rejected_if_estimated_wait_is_too_long() -> None:
+    admission = loaded(Clock(), max_wait=3)
     for _ in range(11):
-        room.enter(1)
+        admission.try_admit(1)
     with pytest.raises(
-        RequestRejected, match=r"would come in about 3\.1 s, and its limit is 3 s\. Try again"
-    ) as refused:
-        room.enter(1)
-    assert refused.value.reason == "QUEUE_FULL"
-    assert refused.value.metadata["wait_limit_seconds"] == "3"
-    assert refused.value.retry_after == pytest.approx(1.55)
+        RequestRejected, match=r"the estimated queueing delay is 3\.1 s, and the limit is 3 s\. Retry in"
+    ) as rejected:
+        admission.try_admit(1)
+    assert rejected.value.reason == "QUEUE_FULL"
+    assert rejected.value.metadata["max_wait_seconds"] == "3"
+    assert rejected.value.retry_after == pytest.approx(1.55)
 
 
-def test_who_could_not_be_answered_before_its_deadline_is_refused_at_once() -> None:
-    room = crowded(Clock())
-    room.enter(1, time_left=2.5)
-    with pytest.raises(RequestRejected, match=r"in about 2\.1 s, and the call's deadline leaves 1 s") as refused:
-        room.enter(1, time_left=1)
-    assert refused.value.reason == "QUEUE_FULL"
+def test_unary_request_is_rejected_if_estimated_wait_exceeds_its_deadline() -> None:
+    admission = loaded(Clock())
+    admission.try_admit(1, time_left=2.5)
+    with pytest.raises(RequestRejected, match=r"delay is 2\.1 s, and the deadline leaves 1 s") as rejected:
+        admission.try_admit(1, time_left=1)
+    assert rejected.value.reason == "QUEUE_FULL"
 
 
-def test_a_call_with_as_many_photos_as_are_allowed_is_let_in_however_slow_the_network() -> None:
-    room = crowded(Clock(), seconds=0.001, at_once=64)
+def test_largest_batch_is_admitted_regardless_of_the_estimate() -> None:
+    admission = loaded(Clock(), max_wait=0.001, burst=64)
     for _ in range(44):
-        room.enter(1)
+        admission.try_admit(1)
     with pytest.raises(RequestRejected):
-        room.enter(1)
+        admission.try_admit(1)
 
 
-def test_nobody_is_refused_for_a_pace_that_is_not_known_yet() -> None:
+def test_unknown_throughput_rejects_nobody() -> None:
     clock = Clock()
-    room = Room(photos=1000, size=10**6, seconds=0.001, clock=clock)
-    places = [room.enter(1) for _ in range(100)]
-    for place in places[:10]:
+    admission = AdmissionController(max_photos=1000, max_bytes=10**6, max_wait=0.001, clock=clock)
+    permits = [admission.try_admit(1) for _ in range(100)]
+    for permit in permits[:10]:
         clock.now += 1
-        place.leave()
-    room.enter(1, time_left=0.001)
+        permit.release()
+    admission.try_admit(1, time_left=0.001)
 
 
-def test_a_few_callers_after_a_quiet_hour_are_not_taken_for_late_ones() -> None:
+def test_few_requests_after_an_idle_hour_are_admitted() -> None:
     clock = Clock()
-    room = Room(photos=1000, size=10**6, seconds=10, clock=clock)
-    for place in [room.enter(1) for _ in range(20)]:
+    admission = AdmissionController(max_photos=1000, max_bytes=10**6, max_wait=10, clock=clock)
+    for permit in [admission.try_admit(1) for _ in range(20)]:
         clock.now += 0.1
-        place.leave()
+        permit.release()
     clock.now += 3600
     for _ in range(7):
-        room.enter(1, time_left=0.5)
+        admission.try_admit(1, time_left=0.5)
 
 
-async def test_photos_of_streams_keep_no_single_call_out() -> None:
-    room = crowded(Clock(), seconds=3)
+async def test_stream_photos_do_not_increase_the_estimate_for_unary_requests() -> None:
+    admission = loaded(Clock(), max_wait=3)
     for _ in range(500):
-        await room.wait(1)
-    room.enter(1)  # they take turns, so it does not wait for all these
+        await admission.admit(1)
+    admission.try_admit(1)  # served round robin, so it does not wait for these

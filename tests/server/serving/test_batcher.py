@@ -1,4 +1,4 @@
-"""The batcher: every item gets exactly one outcome, its own, and the device is spent on nobody who left."""
+"""Dynamic batching: every item gets exactly its own result, and the device never runs a cancelled or expired item."""
 
 import asyncio
 import threading
@@ -15,7 +15,7 @@ from planespotter_server.serving.batcher import Batcher
 
 
 class Device:
-    """Doubles numbers; refuses a batch that holds a bad number; can be held up to let a queue gather."""
+    """Doubles numbers, fails a batch that contains a bad one; can be blocked to let a queue build up."""
 
     def __init__(self, bad: Sequence[int] = ()) -> None:
         self.bad = set(bad)
@@ -31,26 +31,26 @@ class Device:
         return [2 * item for item in items]
 
     @property
-    def seen(self) -> list[int]:
+    def items(self) -> list[int]:
         return [item for batch in self.batches for item in batch]
 
 
 async def start_on_device(batcher: Batcher[int, int], item: int, caller: str) -> list[asyncio.Task[int]]:
-    """Submit `item`, and return once the device has taken it."""
-    taken = asyncio.Event()
-    tasks = await start(batcher.submit(item, caller, on_taken=taken.set))
+    """Submit `item`, and return once the device has it."""
+    dequeued = asyncio.Event()
+    tasks = await start(batcher.submit(item, caller, on_dequeue=dequeued.set))
     async with asyncio.timeout(60):
-        await taken.wait()
+        await dequeued.wait()
     return tasks
 
 
-async def test_one_item_is_answered_at_once() -> None:
+async def test_single_item_runs_at_once() -> None:
     batcher = Batcher(Device().run, max_batch=4)
     assert await batcher.submit(21, "me") == 42
     await batcher.close()
 
 
-async def test_what_gathers_while_the_device_runs_is_one_batch() -> None:
+async def test_items_that_wait_while_the_device_runs_form_one_batch() -> None:
     device = Device()
     batcher = Batcher(device.run, max_batch=4)
     device.open.clear()
@@ -61,7 +61,7 @@ async def test_what_gathers_while_the_device_runs_is_one_batch() -> None:
     await batcher.close()
 
 
-async def test_callers_take_turns() -> None:
+async def test_callers_are_served_round_robin() -> None:
     device = Device()
     batcher = Batcher(device.run, max_batch=2)
     device.open.clear()
@@ -74,44 +74,44 @@ async def test_callers_take_turns() -> None:
     await batcher.close()
 
 
-async def test_the_device_never_sees_an_item_whose_caller_left() -> None:
+async def test_device_never_runs_a_cancelled_item() -> None:
     device = Device()
     batcher = Batcher(device.run, max_batch=1)
     device.open.clear()
     [running] = await start_on_device(batcher, 1, "a")
-    leaver, stayer = await start(batcher.submit(2, "b"), batcher.submit(3, "c"))
-    leaver.cancel()
+    cancelled, other = await start(batcher.submit(2, "b"), batcher.submit(3, "c"))
+    cancelled.cancel()
     device.open.set()
-    assert list(await asyncio.gather(running, stayer)) == [2, 6]
-    assert device.seen == [1, 3]
+    assert list(await asyncio.gather(running, other)) == [2, 6]
+    assert device.items == [1, 3]
     await batcher.close()
 
 
-async def test_the_device_never_sees_an_item_whose_deadline_passed() -> None:
+async def test_device_never_runs_an_expired_item() -> None:
     device = Device()
     batcher = Batcher(device.run, max_batch=4)
-    with pytest.raises(RequestRejected) as refused:
+    with pytest.raises(RequestRejected) as rejected:
         await batcher.submit(1, "late", deadline=asyncio.get_running_loop().time() - 1)
-    assert refused.value.reason == "DEADLINE_EXCEEDED_IN_QUEUE"
-    assert device.seen == []
+    assert rejected.value.reason == "DEADLINE_EXCEEDED_IN_QUEUE"
+    assert device.items == []
     await batcher.close()
 
 
-async def test_the_device_never_sees_an_item_for_which_it_never_was_quick_enough() -> None:
+async def test_device_never_runs_an_item_whose_deadline_is_shorter_than_the_fastest_batch() -> None:
     device = Device()
     batcher = Batcher(device.run, max_batch=1)
     device.open.clear()
     [first] = await start_on_device(batcher, 1, "me")
     asyncio.get_running_loop().call_later(0.2, device.open.set)
-    await first  # which took 0.2 s at least
-    with pytest.raises(RequestRejected, match="too late for an answer") as refused:
+    await first  # takes at least 0.2 s
+    with pytest.raises(RequestRejected, match="The deadline is too short") as rejected:
         await batcher.submit(2, "me", deadline=asyncio.get_running_loop().time() + 0.1)
-    assert refused.value.reason == "DEADLINE_EXCEEDED_IN_QUEUE"
-    assert device.seen == [1]
+    assert rejected.value.reason == "DEADLINE_EXCEEDED_IN_QUEUE"
+    assert device.items == [1]
     await batcher.close()
 
 
-async def test_a_bad_item_fails_alone() -> None:
+async def test_bad_item_fails_without_its_batch() -> None:
     device = Device(bad=[2])
     batcher = Batcher(device.run, max_batch=8)
     device.open.clear()
@@ -123,7 +123,7 @@ async def test_a_bad_item_fails_alone() -> None:
     await batcher.close()
 
 
-async def test_an_idle_device_waits_for_company_if_asked_to() -> None:
+async def test_idle_device_waits_up_to_max_delay_for_a_full_batch() -> None:
     device = Device()
     batcher = Batcher(device.run, max_batch=3, max_delay=5.0)
     assert await asyncio.gather(*(batcher.submit(n, n) for n in range(3))) == [0, 2, 4]
@@ -131,13 +131,13 @@ async def test_an_idle_device_waits_for_company_if_asked_to() -> None:
     await batcher.close()
 
 
-async def test_a_lone_item_does_not_wait_for_ever() -> None:
+async def test_single_item_runs_after_max_delay() -> None:
     batcher = Batcher(Device().run, max_batch=3, max_delay=0.01)
     assert await batcher.submit(1, "me") == 2
     await batcher.close()
 
 
-async def test_closing_refuses_what_waits_and_what_comes() -> None:
+async def test_close_rejects_waiting_and_further_items() -> None:
     device = Device()
     batcher = Batcher(device.run, max_batch=1)
     device.open.clear()
@@ -149,7 +149,7 @@ async def test_closing_refuses_what_waits_and_what_comes() -> None:
     assert [getattr(outcome, "reason", None) for outcome in outcomes] == ["SHUTTING_DOWN"] * 4
 
 
-async def test_a_worker_that_dies_fails_what_waits_and_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_crashed_worker_fails_waiting_items_and_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     batcher = Batcher(Device().run, max_batch=2)
 
     def broken() -> list[Any]:
@@ -164,26 +164,26 @@ async def test_a_worker_that_dies_fails_what_waits_and_is_replaced(monkeypatch: 
     await batcher.close()
 
 
-async def test_a_batch_that_dies_with_its_worker_is_failed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_crash_while_a_batch_is_processed_fails_its_items(monkeypatch: pytest.MonkeyPatch) -> None:
     batcher = Batcher(Device().run, max_batch=2)
 
     async def broken(_: Sequence[Any]) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(batcher, "_finish", broken)
+    monkeypatch.setattr(batcher, "_process", broken)
     async with asyncio.timeout(60):
         outcomes = await asyncio.gather(*(batcher.submit(n, "me") for n in range(5)), return_exceptions=True)
     assert [str(outcome) for outcome in outcomes] == ["a bug"] * 5
     await batcher.close()
 
 
-async def test_a_second_batch_goes_along_only_if_it_is_full() -> None:
+async def test_second_batch_in_flight_must_be_full() -> None:
     device = Device()
     batcher = Batcher(device.run, max_batch=2, max_in_flight=2)
     device.open.clear()
     tasks = await start_on_device(batcher, 1, "me")
     tasks += await start(batcher.submit(2, "me"))
-    assert batcher.counters.batches == 1, "it may still grow while the device is busy"
+    assert batcher.counters.batches == 1, "the batch can grow while the device is busy"
     tasks += await start_on_device(batcher, 3, "me")
     tasks += await start(batcher.submit(4, "me"))
     assert batcher.counters.batches == 2
@@ -193,51 +193,55 @@ async def test_a_second_batch_goes_along_only_if_it_is_full() -> None:
     await batcher.close()
 
 
-async def test_a_device_that_only_fails_is_given_up() -> None:
+async def test_device_fails_after_max_consecutive_failures() -> None:
     device = Device(bad=range(100))
-    broken: list[str] = []
-    batcher = Batcher(device.run, max_batch=2, max_failures=3, on_broken=lambda: broken.append("broken"))
+    failures: list[str] = []
+    batcher = Batcher(
+        device.run, max_batch=2, max_consecutive_failures=3, on_device_failed=lambda: failures.append("failed")
+    )
     outcomes = await asyncio.gather(*(batcher.submit(n, "me") for n in range(10)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes[:6]] == [ValueError] * 6
     assert [getattr(outcome, "reason", None) for outcome in outcomes[6:]] == ["DEVICE_FAILED"] * 4
-    assert broken == ["broken"]
+    assert failures == ["failed"]
     with pytest.raises(RequestRejected, match="has failed"):
         await batcher.submit(1, "me")
     assert len(device.batches) == 3 + 6
     await batcher.close()
 
 
-async def test_one_success_in_between_clears_a_device_of_suspicion() -> None:
+async def test_success_resets_the_count_of_consecutive_failures() -> None:
     device = Device(bad=[1, 2, 4, 5])
-    broken: list[str] = []
-    batcher = Batcher(device.run, max_batch=1, max_failures=3, on_broken=lambda: broken.append("broken"))
+    failures: list[str] = []
+    batcher = Batcher(
+        device.run, max_batch=1, max_consecutive_failures=3, on_device_failed=lambda: failures.append("failed")
+    )
     await asyncio.gather(*(batcher.submit(n, "me") for n in range(7)), return_exceptions=True)
-    assert not broken
+    assert not failures
     assert await batcher.submit(6, "me") == 12
     await batcher.close()
 
 
-async def test_a_device_that_never_returns_is_given_up() -> None:
+async def test_device_fails_after_the_inference_timeout() -> None:
     device = Device()
-    broken = asyncio.Event()
-    batcher = Batcher(device.run, max_batch=1, timeout=0.05, on_broken=broken.set)
+    failed = asyncio.Event()
+    batcher = Batcher(device.run, max_batch=1, timeout=0.05, on_device_failed=failed.set)
     device.open.clear()
     outcomes = await asyncio.gather(*(batcher.submit(n, "me") for n in range(3)), return_exceptions=True)
     device.open.set()
     assert [getattr(outcome, "reason", None) for outcome in outcomes] == ["DEVICE_FAILED"] * 3
-    assert broken.is_set()
+    assert failed.is_set()
     await batcher.close()
 
 
-# A step: who submits how many items, what comes of each of them, and what is awaited before the next step.
-# "leaves" is given up by its caller at once, "leaves later" at some time, perhaps when the device has it; "soon" has a
-# deadline that passes at some time.
-FATES = ["good", "good", "good", "good", "bad", "overdue", "leaves", "leaves later", "soon"]
+# A step: a caller, the fates of the items it submits, and what is awaited before the next step. "cancelled" is
+# cancelled at once, "cancelled later" at some time, perhaps on the device; the deadline of "expiring" passes at some
+# time.
+FATES = ["good", "good", "good", "good", "bad", "expired", "cancelled", "cancelled later", "expiring"]
 STEPS = st.lists(
     st.tuples(
         st.integers(0, 3),
         st.lists(st.sampled_from(FATES), min_size=1, max_size=6),
-        st.sampled_from(["nothing", "nothing", "submitted", "answered"]),
+        st.sampled_from(["nothing", "nothing", "submitted", "finished"]),
     ),
     min_size=1,
     max_size=12,
@@ -251,7 +255,7 @@ STEPS = st.lists(
     max_delay=st.sampled_from([0.0, 0.0, 0.001]),
     max_in_flight=st.integers(1, 3),
 )
-def test_every_item_gets_exactly_its_own_outcome(
+def test_every_item_gets_exactly_its_own_result(
     steps: list[tuple[int, list[str], str]], max_batch: int, max_delay: float, max_in_flight: int
 ) -> None:
     async def submit(
@@ -263,26 +267,26 @@ def test_every_item_gets_exactly_its_own_outcome(
     async def scenario() -> None:
         fates = [fate for _, items, _ in steps for fate in items]
         device = Device(bad=[number for number, fate in enumerate(fates) if fate == "bad"])
-        batcher = Batcher(device.run, max_batch, max_delay, max_in_flight=max_in_flight, max_failures=10**6)
+        batcher = Batcher(device.run, max_batch, max_delay, max_in_flight=max_in_flight, max_consecutive_failures=10**6)
         loop = asyncio.get_running_loop()
         tasks: list[asyncio.Task[int]] = []
         for caller, items, awaited in steps:
             submitted = asyncio.Event()
             for fate in items:
-                deadline = {"overdue": loop.time() - 1, "soon": loop.time() + 0.0005}.get(fate)
+                deadline = {"expired": loop.time() - 1, "expiring": loop.time() + 0.0005}.get(fate)
                 task = asyncio.create_task(submit(batcher, len(tasks), caller, deadline, submitted))
                 tasks.append(task)
-                if fate == "leaves":
+                if fate == "cancelled":
                     loop.call_soon(task.cancel)
-                elif fate == "leaves later":
+                elif fate == "cancelled later":
                     loop.call_later(0.0005, task.cancel)
             if awaited == "submitted":
                 await submitted.wait()
-            elif awaited == "answered":
+            elif awaited == "finished":
                 await asyncio.wait([task for task in tasks if not task.done()], return_when=asyncio.FIRST_COMPLETED)
         async with asyncio.timeout(60):
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-            while batcher._in_flight:  # with items whose callers have left
+            while batcher._in_flight:  # batches with items of cancelled callers
                 await asyncio.wait(batcher._in_flight)
         await batcher.close()
 
@@ -292,24 +296,24 @@ def test_every_item_gets_exactly_its_own_outcome(
                     assert outcome == 2 * number
                 case "bad":
                     assert isinstance(outcome, ValueError)
-                case "overdue":
+                case "expired":
                     assert isinstance(outcome, RequestRejected)
-                    assert number not in device.seen
-                case "leaves":
+                    assert number not in device.items
+                case "cancelled":
                     assert isinstance(outcome, asyncio.CancelledError)
-                case "leaves later":
+                case "cancelled later":
                     assert isinstance(outcome, asyncio.CancelledError) or outcome == 2 * number
-                case "soon":
+                case "expiring":
                     assert isinstance(outcome, RequestRejected) or outcome == 2 * number
         assert all(len(batch) <= max_batch for batch in device.batches)
-        tried = [batch for batch in device.batches if not device.bad & set(batch)]
-        answered = [item for batch in tried for item in batch]
-        assert len(answered) == len(set(answered)), "no item is run twice with success"
+        successful = [batch for batch in device.batches if not device.bad & set(batch)]
+        succeeded = [item for batch in successful for item in batch]
+        assert len(succeeded) == len(set(succeeded)), "no item succeeds twice"
         counters = batcher.counters
-        assert (counters.batches, counters.rows) == (len(device.batches), len(device.seen))
+        assert (counters.batches, counters.examples) == (len(device.batches), len(device.items))
         assert counters.failed == fates.count("bad")
-        in_hand = sum(isinstance(outcome, int) for outcome in outcomes)  # who leaves at that very moment misses it
-        assert in_hand <= counters.answered <= in_hand + fates.count("leaves later")
+        received = sum(isinstance(outcome, int) for outcome in outcomes)  # a caller may be cancelled just before
+        assert received <= counters.succeeded <= received + fates.count("cancelled later")
         assert counters.expired == sum(isinstance(outcome, RequestRejected) for outcome in outcomes)
 
     asyncio.run(scenario())

@@ -1,55 +1,46 @@
-"""Admission: how many calls are open at a time, of each client and of all."""
+"""Concurrency limits: open calls per client, and open streams in total."""
 
 import pytest
 
 from planespotter_server.rejections import RequestRejected
-from planespotter_server.serving.concurrency import Admission, client_of
+from planespotter_server.serving.concurrency import ConcurrencyLimiter
 
 
-def test_a_client_with_too_many_calls_is_refused_and_others_are_not() -> None:
-    admission = Admission(max_streams=9, max_concurrent_calls_per_client=2)
-    with admission.admit("a", stream=False), admission.admit("a", stream=True):
+def test_client_with_too_many_calls_is_rejected_and_others_are_not() -> None:
+    limiter = ConcurrencyLimiter(max_streams=9, max_calls_per_client=2)
+    with limiter.acquire("a", stream=False), limiter.acquire("a", stream=True):
         with (
-            pytest.raises(RequestRejected, match="2 calls open; the limit is 2") as refused,
-            admission.admit("a", stream=False),
+            pytest.raises(RequestRejected, match="too many open calls: 2; the limit is 2") as rejected,
+            limiter.acquire("a", stream=False),
         ):
             pass
-        assert refused.value.reason == "TOO_MANY_CALLS"
-        assert refused.value.metadata == {"calls": "2", "limit": "2"}
-        assert refused.value.retry_after is not None
-        with admission.admit("b", stream=False):
+        assert rejected.value.reason == "TOO_MANY_CALLS"
+        assert rejected.value.metadata == {"calls": "2", "limit": "2"}
+        assert rejected.value.retry_after is not None
+        with limiter.acquire("b", stream=False):
             pass
-    with admission.admit("a", stream=False):
+    with limiter.acquire("a", stream=False):
         pass
 
 
-def test_too_many_streams_are_refused_and_single_calls_are_not() -> None:
-    admission = Admission(max_streams=1, max_concurrent_calls_per_client=9)
-    with admission.admit("a", stream=True):
-        with pytest.raises(RequestRejected, match="1 streams open") as refused, admission.admit("b", stream=True):
+def test_too_many_streams_are_rejected_and_unary_calls_are_not() -> None:
+    limiter = ConcurrencyLimiter(max_streams=1, max_calls_per_client=9)
+    with limiter.acquire("a", stream=True):
+        with (
+            pytest.raises(RequestRejected, match="too many open streams: 1") as rejected,
+            limiter.acquire("b", stream=True),
+        ):
             pass
-        assert refused.value.reason == "TOO_MANY_STREAMS"
-        with admission.admit("b", stream=False):
+        assert rejected.value.reason == "TOO_MANY_STREAMS"
+        with limiter.acquire("b", stream=False):
             pass
-    with admission.admit("b", stream=True):
+    with limiter.acquire("b", stream=True):
         pass
 
 
-def test_a_call_that_fails_is_counted_no_longer() -> None:
-    admission = Admission(max_streams=1, max_concurrent_calls_per_client=1)
-    with pytest.raises(LookupError), admission.admit("a", stream=True):
+def test_failed_call_is_no_longer_counted() -> None:
+    limiter = ConcurrencyLimiter(max_streams=1, max_calls_per_client=1)
+    with pytest.raises(LookupError), limiter.acquire("a", stream=True):
         raise LookupError
-    with admission.admit("a", stream=True):
+    with limiter.acquire("a", stream=True):
         pass
-
-
-@pytest.mark.parametrize(
-    ("peer", "client"),
-    [
-        ("ipv4:10.0.0.7:51234", "ipv4:10.0.0.7"),
-        ("ipv6:%5B::1%5D:51234", "ipv6:%5B::1%5D"),
-        ("unix:/run/planes.sock", "unix:/run/planes.sock"),
-    ],
-)
-def test_connections_of_one_address_are_one_client(peer: str, client: str) -> None:
-    assert client_of(peer) == client

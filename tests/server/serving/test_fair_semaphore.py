@@ -1,4 +1,4 @@
-"""Turns: so many at a time, callers in turn, and nobody who left holds a place."""
+"""Fair semaphore: bounded concurrency, round robin over callers, and no permit is lost to a cancelled caller."""
 
 import asyncio
 
@@ -6,62 +6,62 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.tasks import start
 
-from planespotter_server.serving.fair_semaphore import Turns
+from planespotter_server.serving.fair_semaphore import FairSemaphore
 
 
-async def test_one_with_many_does_not_hold_up_one_with_few() -> None:
-    turns, came, gate = Turns(1), [], asyncio.Event()
+async def test_caller_with_many_waiters_does_not_delay_a_caller_with_few() -> None:
+    semaphore, order, gate = FairSemaphore(1), [], asyncio.Event()
 
-    async def come(caller: str, number: int) -> None:
-        async with turns.take(caller):
-            came.append((caller, number))
+    async def hold(caller: str, number: int) -> None:
+        async with semaphore.acquire(caller):
+            order.append((caller, number))
             await gate.wait()
 
-    tasks = await start(*(come("bulk", number) for number in range(5)))
-    tasks += await start(come("single", 0))
+    tasks = await start(*(hold("bulk", number) for number in range(5)))
+    tasks += await start(hold("single", 0))
     gate.set()
     await asyncio.gather(*tasks)
-    assert came[:3] == [("bulk", 0), ("bulk", 1), ("single", 0)]
+    assert order[:3] == [("bulk", 0), ("bulk", 1), ("single", 0)]
 
 
 @given(
-    places=st.integers(1, 3),
-    comers=st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.integers(0, 4)), max_size=25),
+    permits=st.integers(1, 3),
+    arrivals=st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.integers(0, 4)), max_size=25),
 )
-def test_never_too_many_and_every_place_comes_back(places: int, comers: list[tuple[int, bool, int]]) -> None:
-    """Each comer stays until so many others have come after it, or is cancelled as soon as it has come."""
+def test_permits_are_never_exceeded_and_never_lost(permits: int, arrivals: list[tuple[int, bool, int]]) -> None:
+    """Each arrival holds its permit until a number of others have arrived, or is cancelled right after it arrives."""
 
     async def scenario() -> None:
-        turns, inside, most = Turns(places), 0, 0
+        semaphore, holders, max_holders = FairSemaphore(permits), 0, 0
 
-        async def come(caller: int, gate: asyncio.Event) -> None:
-            nonlocal inside, most
-            async with turns.take(caller):
-                inside += 1
-                most = max(most, inside)
+        async def hold(caller: int, gate: asyncio.Event) -> None:
+            nonlocal holders, max_holders
+            async with semaphore.acquire(caller):
+                holders += 1
+                max_holders = max(max_holders, holders)
                 try:
                     await gate.wait()
                 finally:
-                    inside -= 1
+                    holders -= 1
 
         tasks = []
-        gates = [asyncio.Event() for _ in comers]
+        gates = [asyncio.Event() for _ in arrivals]
         open_gate = asyncio.Event()
         open_gate.set()
-        for number, (caller, leaves, _) in enumerate(comers):
-            tasks += await start(come(caller, gates[number]))
-            for earlier, (_, _, stay) in enumerate(comers[: number + 1]):
+        for number, (caller, cancelled, _) in enumerate(arrivals):
+            tasks += await start(hold(caller, gates[number]))
+            for earlier, (_, _, stay) in enumerate(arrivals[: number + 1]):
                 if earlier + stay == number:
                     gates[earlier].set()
-            if leaves:
-                # Perhaps in the moment in which one that leaves has granted it the place.
+            if cancelled:
+                # Perhaps in the same iteration of the event loop in which it is granted a permit.
                 asyncio.get_running_loop().call_soon(tasks[-1].cancel)
         for gate in gates:
             gate.set()
         async with asyncio.timeout(60):
             await asyncio.gather(*tasks, return_exceptions=True)
-            assert most <= places
-            await asyncio.gather(*(come(0, open_gate) for _ in range(places)))  # all places are free again
-        assert most <= places
+            assert max_holders <= permits
+            await asyncio.gather(*(hold(0, open_gate) for _ in range(permits)))  # all permits are free again
+        assert max_holders <= permits
 
     asyncio.run(scenario())
