@@ -30,12 +30,12 @@ def measure(model: Bundle, seconds: float) -> dict[str, Any]:
     photos = networks.pixels(model, 32)
     choices = {name: choice for name, choice in ENGINES.items() if name != INT8 or model.int8_calibration is not None}
     engines = {name: load_engine(model, COMPILED, choice) for name, choice in choices.items()}
-    others: dict[str, other_frameworks.Run] = {}
+    frameworks: dict[str, other_frameworks.Run] = {}
     missing = []
     if other_frameworks.is_supported(model):
         for name, make in (("PyTorch", other_frameworks.pytorch), ("ONNX Runtime", other_frameworks.onnx_runtime)):
             if other_frameworks.installed(name):
-                others[name] = make(model)
+                frameworks[name] = make(model)
             else:
                 missing.append(name)
     graphs = {PLAIN_OPENVINO[FLOAT32]: other_frameworks.openvino_graph(model)}
@@ -50,7 +50,7 @@ def measure(model: Bundle, seconds: float) -> dict[str, Any]:
     }
     for size in BATCHES:
         batch = photos[:size]
-        runs: dict[str, other_frameworks.Run] = {name: engine.run for name, engine in engines.items()} | others
+        runs: dict[str, other_frameworks.Run] = {name: engine.run for name, engine in engines.items()} | frameworks
         runs |= {name: other_frameworks.openvino(graph, size) for name, graph in graphs.items()}
         for run in runs.values():
             run(batch)

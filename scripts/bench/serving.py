@@ -67,7 +67,7 @@ def measure_in_process(work: Callable[[], int]) -> Measurement:
     }
 
 
-def measure_server(crew: Crew, pid: int, mode: Mode, photos: int) -> Measurement:
+def measure_server(workers: Crew, pid: int, mode: Mode, photos: int) -> Measurement:
     """Send `photos` photos to the server with process id `pid`, enough at a time to keep it busy.
 
     Raises:
@@ -75,7 +75,7 @@ def measure_server(crew: Crew, pid: int, mode: Mode, photos: int) -> Measurement
     """
     cpu_start = processor_seconds(pid)
     load = Load((mode,), BUSY[mode], seconds=MAX_SECONDS, photos=photos, warm_up=0, deadline=DEADLINE, window=WINDOW)
-    recording = crew.run(load)
+    recording = workers.run(load)
     total = recording.answers.total
     if total != photos:
         causes = ", ".join(f"{count} {reason or code}" for (code, reason), count in recording.errors.items())
@@ -119,12 +119,12 @@ def measure(model_folder: Path, photo_folder: Path) -> dict[str, Any]:
         return run
 
     server = local_server(photo_folder / "server.log", model_folder, "--max-in-flight-photos", str(MAX_IN_FLIGHT))
-    with server as (address, pid), Crew(address, originals) as crew, Crew(address, small) as small_crew:
+    with server as (address, pid), Crew(address, originals) as workers, Crew(address, small) as small_workers:
         measurements: dict[str, Callable[[], Measurement]] = {
             **{f"network, batches of {size}": lambda s=size: measure_in_process(network(s)) for size in BATCHES},  # type: ignore[misc]
             "decoding": lambda: measure_in_process(decode),
-            **{f"serving, {mode}": lambda m=mode: measure_server(crew, pid, m, to_serve) for mode in Mode},  # type: ignore[misc]
-            "serving, stream, small photos": lambda: measure_server(small_crew, pid, Mode.STREAM, to_serve),
+            **{f"serving, {mode}": lambda m=mode: measure_server(workers, pid, m, to_serve) for mode in Mode},  # type: ignore[misc]
+            "serving, stream, small photos": lambda: measure_server(small_workers, pid, Mode.STREAM, to_serve),
         }
         rounds = [{name: run() for name, run in measurements.items()} for _ in range(2 if is_slow else ROUNDS)]
         medians = {
@@ -132,7 +132,7 @@ def measure(model_folder: Path, photo_folder: Path) -> dict[str, Any]:
             for name in measurements
         }
         callers = {
-            count: crew.run(Load(callers=count, seconds=seconds, warm_up=0.5, deadline=DEADLINE))
+            count: workers.run(Load(callers=count, seconds=seconds, warm_up=0.5, deadline=DEADLINE))
             for count in CALLERS
             if not is_slow or count <= 16
         }
@@ -142,7 +142,7 @@ def measure(model_folder: Path, photo_folder: Path) -> dict[str, Any]:
         below = Load(rate=0.7 * peak, seconds=2 * SECONDS)
         # Warm up until the queue is full.
         above = Load(rate=2 * peak, seconds=2 * SECONDS, warm_up=1 + MAX_IN_FLIGHT / peak)
-        rates = {"at_70_percent": crew.run(below).as_json(), "at_200_percent": crew.run(above).as_json()}
+        rates = {"at_70_percent": workers.run(below).as_json(), "at_200_percent": workers.run(above).as_json()}
     return {
         "engine": engine.description,
         "memory": memory,
