@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# The server of planespotter.
+# Image of the planespotter server.
 #
 #   docker build -t planespotter .
 #   docker run -p 127.0.0.1:50051:50051 -v "$PWD/demo/model:/model:ro" planespotter serve --model /model --insecure
@@ -32,25 +32,25 @@ FROM python:${PYTHON}
 ARG DEVICE=cpu
 ARG VERSION=0.1.0
 LABEL org.opencontainers.image.title="planespotter" \
-      org.opencontainers.image.description="Names the aircraft in a photo, constructor first, then the model, over gRPC." \
+      org.opencontainers.image.description="Classifies the aircraft in a photo over gRPC: constructor, family, model." \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.licenses="Apache-2.0" \
       planespotter.device="${DEVICE}"
 RUN groupadd --gid 65532 planespotter \
     && useradd --uid 65532 --gid 65532 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin planespotter
 COPY --from=build /opt/planespotter /opt/planespotter
-# All that is written goes to /tmp, if anything: the root may be read-only.
+# The server writes to /tmp only: the root file system can be read-only.
 ENV PATH=/opt/planespotter/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PLANESPOTTER_HOST=0.0.0.0 \
     PLANESPOTTER_PORT=50051
 USER 65532:65532
 EXPOSE 50051
-# SIGTERM answers what is under way and then ends; the server is its own first process and starts no other.
+# SIGTERM drains the server, then it exits. It runs as PID 1 and starts no other process.
 STOPSIGNAL SIGTERM
-# With TLS: docker run --health-cmd 'planespotter health --tls-ca FILE --tls-name NAME', a name in the certificate.
+# With TLS: docker run --health-cmd 'planespotter health --tls-ca FILE --tls-name NAME', NAME from the certificate.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=5m --start-interval=2s --retries=3 \
     CMD ["planespotter", "health", "--server", "127.0.0.1:50051"]
 ENTRYPOINT ["planespotter"]
-# It listens to other machines, so it starts only with --tls-cert and --tls-key, or with --insecure.
+# It listens on all interfaces, so it starts only with --tls-cert and --tls-key, or with --insecure.
 CMD ["serve", "--model", "/model"]

@@ -1,6 +1,6 @@
-"""What the Dockerfile and deploy/ say is so: linters, and the settings, files, ports and metrics that they name.
+"""Dockerfile and deploy/: linters, schemas, and the settings, files, ports and metrics that they name.
 
-There is no container engine here: what one would do with them is not tested.
+The tests need no container engine, so they do not build or run the image.
 """
 
 import fnmatch
@@ -45,25 +45,25 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def instructions(name: str) -> list[str]:
-    """Return the arguments of each instruction of that name in the Dockerfile, on one line each."""
+    """Return the arguments of each instruction `name` in the Dockerfile, each on one line."""
     lines = re.sub(r"^#.*\n", "", DOCKERFILE, flags=re.MULTILINE).replace("\\\n", " ").splitlines()
     return [line.removeprefix(f"{name} ").strip() for line in lines if line.startswith(f"{name} ")]
 
 
 def check_command(words: list[str]) -> None:
-    """Fail unless `planespotter WORDS` is a command with these options."""
+    """Fail unless `planespotter WORDS` is a valid command with valid options."""
     command = typer.main.get_command(build_app()).commands[words[0]]  # type: ignore[attr-defined]
     known = {option for parameter in command.params for option in parameter.opts}
     assert {word for word in words if word.startswith("-")} <= known, words
 
 
 def container() -> dict[str, Any]:
-    [found] = read("kubernetes/deployment.yaml")["spec"]["template"]["spec"]["containers"]
-    return found  # type: ignore[no-any-return]
+    [container] = read("kubernetes/deployment.yaml")["spec"]["template"]["spec"]["containers"]
+    return container  # type: ignore[no-any-return]
 
 
 def environments() -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield where a container gets variables, and those that are the server's."""
+    """Yield each place that sets environment variables, and its variables for the server."""
     in_image = dict(pair.split("=", 1) for text in instructions("ENV") for pair in shlex.split(text))
     in_compose = read("compose.yaml")["services"]["planespotter"]["environment"]
     in_kubernetes = {variable["name"]: variable["value"] for variable in container()["env"]}
@@ -74,42 +74,42 @@ def environments() -> Iterator[tuple[str, dict[str, str]]]:
 # Linters
 
 
-def test_the_dockerfile_passes_its_linter() -> None:
+def test_dockerfile_passes_hadolint() -> None:
     done = run("hadolint", REPOSITORY / "Dockerfile")
     assert done.returncode == 0, done.stdout
 
 
-def test_the_yaml_passes_its_linter() -> None:
+def test_yaml_passes_yamllint() -> None:
     done = run("yamllint", "--strict", "--config-file", DEPLOY / ".yamllint.yaml", DEPLOY)
     assert done.returncode == 0, done.stdout
 
 
-def test_the_compose_file_is_of_the_compose_specification() -> None:
+def test_compose_file_follows_the_compose_specification() -> None:
     done = run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", DEPLOY / "compose.yaml")
     assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
-def test_a_manifest_is_of_kubernetes_schema_without_unknown_fields(path: Path) -> None:
+def test_manifest_follows_the_kubernetes_schema_without_unknown_fields(path: Path) -> None:
     manifest = yaml.safe_load(path.read_text(encoding="utf-8"))
     kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
 
 
-def test_the_schemas_notice_a_mistake() -> None:
+def test_schema_validation_detects_a_mistake() -> None:
     wrong = read("kubernetes/deployment.yaml")
     wrong["spec"]["template"]["spec"]["containers"][0]["livenessprobe"] = {}
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(wrong, kubernetes_validate.latest_version(), strict=True)
 
 
-def test_the_kustomization_names_every_manifest() -> None:
+def test_kustomization_lists_every_manifest() -> None:
     assert sorted(read("kubernetes/kustomization.yaml")["resources"]) == [path.name for path in MANIFESTS]
 
 
 # The image
 
 
-def test_what_the_image_is_built_from_is_there_and_not_left_out() -> None:
+def test_image_sources_exist_and_are_not_ignored() -> None:
     ignored = (REPOSITORY / ".dockerignore").read_text(encoding="utf-8").splitlines()
     allowed = [line[1:] for line in ignored if line.startswith("!")]
     assert "*" in ignored
@@ -118,11 +118,11 @@ def test_what_the_image_is_built_from_is_there_and_not_left_out() -> None:
     for source in sources:
         assert (REPOSITORY / source).exists(), source
         assert source in allowed, source
-    assert set(sources) == set(allowed), "what is not copied need not be sent"
+    assert set(sources) == set(allowed), "the build context contains more than is copied"
     assert any(fnmatch.fnmatch("server/planespotter_server/__pycache__", line) for line in ignored)
 
 
-def test_what_the_wheel_needs_is_among_what_is_copied() -> None:
+def test_wheel_sources_are_copied_into_the_image() -> None:
     import tomllib
 
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
@@ -132,7 +132,7 @@ def test_what_the_wheel_needs_is_among_what_is_copied() -> None:
     assert f"ARG VERSION={project['project']['version']}" in DOCKERFILE
 
 
-def test_the_image_runs_as_a_user_by_number_who_is_not_root() -> None:
+def test_image_runs_as_a_numeric_non_root_user() -> None:
     assert instructions("USER") == ["65532:65532"]
     assert container()["securityContext"]["readOnlyRootFilesystem"]
     pod = read("kubernetes/deployment.yaml")["spec"]["template"]["spec"]["securityContext"]
@@ -140,7 +140,7 @@ def test_the_image_runs_as_a_user_by_number_who_is_not_root() -> None:
     assert pod["runAsUser"] == 65532
 
 
-def test_every_command_in_them_exists() -> None:
+def test_commands_in_deployment_files_exist() -> None:
     [start] = [json.loads(text) for text in instructions("CMD") if text.startswith('["serve')]
     [probe] = [json.loads(text.partition("CMD ")[2]) for text in instructions("HEALTHCHECK")] or [
         json.loads(re.findall(r'CMD (\["planespotter".+\])', DOCKERFILE)[0])
@@ -162,7 +162,7 @@ def test_every_command_in_them_exists() -> None:
 @pytest.mark.parametrize(
     ("where", "variables"), list(environments()), ids=lambda value: value if isinstance(value, str) else ""
 )
-def test_every_variable_is_a_setting_with_a_value_that_the_server_takes(
+def test_environment_variables_are_valid_settings(
     where: str, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in variables.items():
@@ -170,17 +170,17 @@ def test_every_variable_is_a_setting_with_a_value_that_the_server_takes(
     settings = load_settings(model=Path("model"))
     assert (settings.host, settings.port) == ("0.0.0.0", 50051)
     if where != "image":
-        assert settings.insecure, "else it would not start"
+        assert settings.insecure, "the server would not start"
         assert settings.metrics_port == 9464
 
 
-def test_variables_in_comments_are_settings_too() -> None:
+def test_environment_variables_in_comments_are_settings() -> None:
     for page in [REPOSITORY / "Dockerfile", *DEPLOY.rglob("*.yaml")]:
         for name in re.findall(rf"{PREFIX}[A-Z_]*[A-Z]", page.read_text(encoding="utf-8")):
             assert name.removeprefix(PREFIX).lower() in SETTINGS, f"{page.name}: {name}"
 
 
-def test_the_ports_are_those_of_the_server() -> None:
+def test_ports_are_those_of_the_server() -> None:
     default = SETTINGS["port"].default
     assert instructions("EXPOSE") == [str(default)]
     assert {port["name"]: port["containerPort"] for port in container()["ports"]} == {"grpc": default, "metrics": 9464}
@@ -193,19 +193,19 @@ def test_the_ports_are_those_of_the_server() -> None:
     assert annotations["prometheus.io/port"] == "9464"
 
 
-def test_a_stop_is_given_more_time_than_the_server_takes_and_no_probe_cuts_it_short() -> None:
+def test_termination_grace_period_exceeds_the_drain_and_no_probe_interrupts_it() -> None:
     variables = {variable["name"]: variable["value"] for variable in container()["env"]}
     grace = float(variables["PLANESPOTTER_GRACE_SECONDS"])
-    given = read("kubernetes/deployment.yaml")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
-    assert given >= grace + 5
+    grace_period = read("kubernetes/deployment.yaml")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert grace_period >= grace + 5
     assert float(variables["PLANESPOTTER_DRAIN_SECONDS"]) < grace
     liveness = container()["livenessProbe"]
-    assert liveness["periodSeconds"] * liveness["failureThreshold"] > given
+    assert liveness["periodSeconds"] * liveness["failureThreshold"] > grace_period
     in_compose = read("compose.yaml")["services"]["planespotter"]["stop_grace_period"]
     assert int(in_compose.removesuffix("s")) >= SETTINGS["grace_seconds"].default + 5
 
 
-def test_what_selects_pods_finds_them_and_mounts_have_volumes() -> None:
+def test_selectors_match_the_pods_and_mounts_have_volumes() -> None:
     deployment = read("kubernetes/deployment.yaml")
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     assert deployment["spec"]["selector"]["matchLabels"] == labels
@@ -221,24 +221,24 @@ def test_what_selects_pods_finds_them_and_mounts_have_volumes() -> None:
 
 
 def exposed() -> dict[str, set[str]]:
-    """Return the labels of every series that the server shows, by its name."""
+    """Return the labels of every time series that the server exposes, by name."""
     metrics = Metrics()
     metrics.watch(lambda: 0, lambda: 0)
-    found: dict[str, set[str]] = {}
+    series: dict[str, set[str]] = {}
     for family in metrics.registry.collect():
         suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}.get(family.type, [""])
         for suffix in suffixes:
-            found[family.name + suffix] = {"le"} if suffix == "_bucket" else set()
+            series[family.name + suffix] = {"le"} if suffix == "_bucket" else set()
     for labels, names in (
         (("rpc", "code"), "requests"),
         (("outcome", "reason"), "photos"),
         (("constructor", "level"), "answers"),
     ):
-        found[f"planespotter_{names}_total"] |= set(labels)
-    return found
+        series[f"planespotter_{names}_total"] |= set(labels)
+    return series
 
 
-def test_the_labels_that_are_assumed_here_are_those_of_the_server() -> None:
+def test_assumed_labels_are_those_of_the_server() -> None:
     metrics = Metrics()
     metrics.called("Classify", "OK")
     photo = metrics.photo()
@@ -254,7 +254,7 @@ def test_the_labels_that_are_assumed_here_are_those_of_the_server() -> None:
 
 
 def check_query(query: str) -> None:
-    """Fail unless the series and labels of a PromQL expression exist."""
+    """Fail unless the time series and labels of a PromQL expression exist."""
     series = exposed()
     names = set(re.findall(r"planespotter_\w+", query))
     assert names, query
@@ -270,7 +270,7 @@ def check_query(query: str) -> None:
         assert query.count(opening) == query.count(closing), query
 
 
-def test_the_autoscaler_looks_at_a_metric_that_is_made_of_the_servers() -> None:
+def test_autoscaler_metric_is_derived_from_metrics_of_the_server() -> None:
     [rule] = read("kubernetes/prometheus-adapter-values.yaml")["rules"]["custom"]
     wanted = [
         metric["pods"]["metric"]["name"]
@@ -282,7 +282,7 @@ def test_the_autoscaler_looks_at_a_metric_that_is_made_of_the_servers() -> None:
     check_query(rule["metricsQuery"].replace("<<.LabelMatchers>>", "").replace("<<.GroupBy>>", "pod"))
 
 
-def test_the_alarms_watch_series_and_reasons_that_exist_and_are_told_of() -> None:
+def test_alerts_use_existing_metrics_and_reasons_and_are_documented() -> None:
     assert read("prometheus.yaml")["rule_files"] == ["alerts.yaml"]
     page = (DEPLOY.parent / "docs" / "operating.md").read_text(encoding="utf-8")
     [group] = read("alerts.yaml")["groups"]
@@ -298,18 +298,18 @@ def dashboard() -> dict[str, Any]:
     return json.loads((DEPLOY / "grafana" / "planespotter.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
 
-def test_every_picture_of_the_dashboard_shows_series_that_exist() -> None:
+def test_dashboard_panels_query_existing_metrics_and_cover_all() -> None:
     queries = [target["expr"] for panel in dashboard()["panels"] for target in panel["targets"]]
     assert len(queries) > 10
     for query in queries:
         check_query(query.replace("$__rate_interval", "1m"))
     shown = {name for query in queries for name in re.findall(r"planespotter_[a-z_]+", query)}
     families = {re.sub(r"_(bucket|sum|count)$", "", name) for name in shown}
-    assert families == {re.sub(r"_(bucket|sum|count)$", "", name) for name in exposed()}, "it leaves out a metric"
+    assert families == {re.sub(r"_(bucket|sum|count)$", "", name) for name in exposed()}, "the dashboard lacks a metric"
     assert Level.MODEL.value in json.dumps(dashboard())
 
 
-def test_the_pictures_of_the_dashboard_do_not_overlap_and_use_the_chosen_source() -> None:
+def test_dashboard_panels_do_not_overlap_and_use_the_selected_data_source() -> None:
     panels = dashboard()["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     taken: set[tuple[int, int]] = set()
