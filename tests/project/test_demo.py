@@ -1,4 +1,4 @@
-"""The whole line, from the photo site to streamed answers, as the demo runs it, only smaller."""
+"""The demo end to end: from the sample site to streamed predictions, with fewer photos and epochs."""
 
 import csv
 import subprocess
@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.e2e]
 DEMO = [sys.executable, "-m", "planespotter_client.commands.main", "demo", "--pages", "4", "--epochs", "1", "--out"]
 
 
-def test_the_demo_leads_from_a_photo_site_to_streamed_answers_and_again_from_what_is_there(tmp_path: Path) -> None:
+def test_demo_runs_the_pipeline_end_to_end_and_can_be_repeated(tmp_path: Path) -> None:
     out = tmp_path / "demo folder"
     for attempt in ("first", "second"):
         done = subprocess.run([*DEMO, out], capture_output=True, text=True, timeout=1200, check=False)
@@ -28,5 +28,5 @@ def test_the_demo_leads_from_a_photo_site_to_streamed_answers_and_again_from_wha
         heldout = list(csv.DictReader(file))
     assert f"{len(heldout)} photos in " in done.stdout
     with (out / "run" / "split.csv").open(encoding="utf-8") as file:
-        trained_on = {row["registration"] for row in csv.DictReader(file) if row["split"] == "train"} - {""}
-    assert not trained_on & {row["registration"] for row in heldout}, "an airframe is on both sides"
+        trained_airframes = {row["registration"] for row in csv.DictReader(file) if row["split"] == "train"} - {""}
+    assert not trained_airframes & {row["registration"] for row in heldout}, "an airframe is in both splits"

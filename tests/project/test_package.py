@@ -1,4 +1,4 @@
-"""The wheel, built and installed with the base dependencies alone into an empty environment."""
+"""Wheel: its content, and the commands when installed with the base dependencies only."""
 
 import subprocess
 import sys
@@ -31,17 +31,19 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(folder)
     python = folder / "bin" / "python"
     install = ("install", "-q", "--no-compile", "-c", REPOSITORY / "constraints.txt", wheel)
-    done = call(sys.executable, "-m", "pip", "--python", python, *install)  # one of its own would take longer to make
+    done = call(
+        sys.executable, "-m", "pip", "--python", python, *install
+    )  # an environment with its own pip takes longer to create
     assert done.returncode == 0, done.stderr
     return python
 
 
-def test_the_wheel_holds_the_packages_of_all_rooms_and_what_they_need_at_run_time(wheel: Path) -> None:
+def test_wheel_contains_all_packages_and_their_data_files(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {
         "planespotter",
-        *(f"planespotter_{room}" for room in ("scraping", "training", "models", "server", "client")),
+        *(f"planespotter_{package}" for package in ("scraping", "training", "models", "server", "client")),
     }
     assert "planespotter/v1/classifier_pb2.pyi" in names
     assert "planespotter/v1/classifier.proto" in names
@@ -49,13 +51,13 @@ def test_the_wheel_holds_the_packages_of_all_rooms_and_what_they_need_at_run_tim
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
-def test_with_the_base_dependencies_alone_the_client_can_be_imported(python: Path) -> None:
+def test_client_imports_with_the_base_dependencies_only(python: Path) -> None:
     done = call(python, "-c", "import planespotter_client as p; print(p.PlaneSpotter.__name__)")
     assert done.stdout.strip() == "PlaneSpotter", done.stderr
     assert call(python, "-c", "import jax").returncode != 0
 
 
-def test_a_command_whose_extra_is_missing_says_which_one_to_install(python: Path, tmp_path: Path) -> None:
+def test_command_with_a_missing_extra_names_the_extra(python: Path, tmp_path: Path) -> None:
     command = python.parent / "planespotter"
     listed = call(command, "--help").stdout
     for name in ("scrape", "train", "export", "evaluate", "serve", "classify", "demo"):

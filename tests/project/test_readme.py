@@ -1,4 +1,4 @@
-"""What the README and the pages in docs/ say to do can be done."""
+"""README and docs: every command, option, target and extra exists, and the examples run."""
 
 import re
 import shlex
@@ -35,7 +35,7 @@ PLANESPOTTER = [sys.executable, "-m", "planespotter_client.commands.main"]
 
 @pytest.fixture(scope="module")
 def address(tiny_bundle: Path) -> Iterator[str]:
-    """The server that the first block starts, with a network that these tests know, at a free port."""
+    """Address of the server that the first shell block starts, with the tiny bundle and a free port."""
     _, *words = shlex.split(SHELL[0])
     command = [*PLANESPOTTER, *words, "--model", str(tiny_bundle), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
@@ -45,7 +45,7 @@ def address(tiny_bundle: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_every_command_and_option_in_it_exists(line: str) -> None:
+def test_commands_and_options_in_pages_exist(line: str) -> None:
     name, *words = shlex.split(line)
     command = COMMAND_LINE.commands[name]  # type: ignore[attr-defined]
     if hasattr(command, "commands"):  # a group, such as `catalog`
@@ -54,17 +54,17 @@ def test_every_command_and_option_in_it_exists(line: str) -> None:
     assert {word for word in words if word.startswith("-")} - {"-"} <= known
 
 
-def test_there_are_commands_in_it() -> None:
+def test_pages_contain_commands() -> None:
     assert {line.split()[0] for line in COMMANDS} >= {"scrape", "train", "export", "evaluate", "serve", "classify"}
 
 
-def test_every_target_in_it_is_in_the_makefile() -> None:
+def test_make_targets_in_the_readme_exist() -> None:
     listed = subprocess.run(["make", "-C", REPOSITORY], capture_output=True, text=True, check=True).stdout
     for target in set(re.findall(r"`?make ([a-z]+)", README)):
         assert f"make {target} " in listed
 
 
-def test_every_extra_in_it_can_be_installed() -> None:
+def test_extras_in_pages_exist() -> None:
     with (REPOSITORY / "pyproject.toml").open("rb") as file:
         known = tomllib.load(file)["project"]["optional-dependencies"]
     named = {
@@ -78,7 +78,9 @@ def test_every_extra_in_it_can_be_installed() -> None:
 
 @pytest.mark.slow
 @pytest.mark.e2e
-def test_the_first_commands_answer_a_photo(address: str, paint: Callable[..., bytes], tmp_path: Path) -> None:
+def test_first_commands_of_the_readme_classify_a_photo(
+    address: str, paint: Callable[..., bytes], tmp_path: Path
+) -> None:
     serve, classify = SHELL
     assert shlex.split(serve) == ["planespotter", "serve"]
     _, *words = shlex.split(classify)
@@ -93,7 +95,7 @@ def test_the_first_commands_answer_a_photo(address: str, paint: Callable[..., by
 @pytest.mark.slow
 @pytest.mark.e2e
 @pytest.mark.parametrize("page", ["README.md", "docs/calling.md"])
-def test_the_python_example_runs(
+def test_python_example_runs(
     page: str,
     address: str,
     paint: Callable[..., bytes],

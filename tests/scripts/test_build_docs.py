@@ -1,4 +1,4 @@
-"""The reference that `make docs` writes names all that there is, and all of it has a text."""
+"""Reference of `make docs`: complete, and every entry has a description."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_python_code_is_described_from_its_docstrings(pages: Path) -> None:
+def test_python_reference_is_generated_from_docstrings(pages: Path) -> None:
     client = (pages / "python" / "planespotter_client.html").read_text(encoding="utf-8")
     for name in planespotter_client.__all__:
         assert f'id="{name}"' in client
@@ -31,15 +31,15 @@ def test_python_code_is_described_from_its_docstrings(pages: Path) -> None:
     assert (pages / "python" / "planespotter_scraping" / "catalog.html").is_file()
 
 
-def test_each_part_of_the_contract_has_its_comment_beside_it() -> None:
+def test_every_part_of_the_contract_has_a_comment() -> None:
     first, *sections = build_docs.contract()
     assert "google.rpc.Status" in first.text
-    named = {section.name: [name for name, _, _ in section.rows] for section in sections}
-    assert named[SERVICE.name] == [method.name for method in SERVICE.methods]
+    rows_by_section = {section.name: [name for name, _, _ in section.rows] for section in sections}
+    assert rows_by_section[SERVICE.name] == [method.name for method in SERVICE.methods]
     for message in pb.DESCRIPTOR.message_types_by_name.values():
-        assert named[message.name] == [field.name for field in message.fields]
+        assert rows_by_section[message.name] == [field.name for field in message.fields]
     for enum in pb.DESCRIPTOR.enum_types_by_name.values():
-        assert named[enum.name] == [value.name for value in enum.values]
+        assert rows_by_section[enum.name] == [value.name for value in enum.values]
     for section in sections:
         assert section.text, section.name
         for name, kind, text in section.rows:
@@ -47,7 +47,7 @@ def test_each_part_of_the_contract_has_its_comment_beside_it() -> None:
             assert text, (section.name, name)
 
 
-def test_each_command_and_each_of_its_options_has_a_help() -> None:
+def test_every_command_and_option_has_a_help_text() -> None:
     sections = build_docs.commands()
     assert {"planespotter classify", "planespotter catalog clean"} <= {section.name for section in sections}
     for section in sections:
@@ -56,7 +56,7 @@ def test_each_command_and_each_of_its_options_has_a_help() -> None:
             assert text.strip(), f"{section.name} {name} has no help."
 
 
-def test_the_pages_show_what_was_found(pages: Path) -> None:
+def test_pages_contain_the_contract_and_the_commands(pages: Path) -> None:
     contract = (pages / "contract.html").read_text(encoding="utf-8")
     assert "stream StreamClassifyRequest → stream StreamClassifyResponse" in contract
     commands = (pages / "commands.html").read_text(encoding="utf-8")
