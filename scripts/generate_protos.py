@@ -61,9 +61,7 @@ def stale() -> list[str]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description="Generate the code next to each .proto file, and lint the files."
-    )
+    parser = argparse.ArgumentParser(description="Generate the code next to each .proto file, and lint the files.")
     parser.add_argument("--check", action="store_true", help="fail if the generated code is out of date; write nothing")
     if not parser.parse_args().check:
         generate(PROTOS)
