@@ -1,18 +1,28 @@
-"""Write a file as a whole: a kill at any moment leaves the old one or the new one."""
+"""Atomic write: replace a file so that a kill at any moment leaves the old content or the new.
+
+The new content is written to a temporary file next to the old one, synced to disk (fsync) and renamed over it.
+"""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-CUT_FILES = ".*.part"  # what a kill may leave behind
+PARTIAL_FILES = ".*.part"  # glob of the temporary files that a kill may leave behind
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give the name of a file to write, which then takes the place of `path`, once its content is on the disk.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path to write to, then fsync it and rename it to `path`.
 
-    If writing fails, there is no such file, and `path` is as it was. Two programs may do this at a time.
+    If the body raises, the temporary file is removed and `path` keeps its old content. Processes that write the same
+    file at the same time do not disturb each other: the last rename wins.
+
+    Args:
+        path: File to create or replace. Its folder must exist.
+
+    Yields:
+        Path of the temporary file, in the folder of `path`. It does not exist yet.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

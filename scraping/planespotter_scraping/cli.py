@@ -189,10 +189,10 @@ def label(
     """
     import json
 
-    from planespotter_scraping.labels.parser import explain, maker
+    from planespotter_scraping.labels.parser import infer_constructor, parse_label
 
     for text in types:
-        read = explain(maker(text) if constructor is None else constructor, text)
+        read = parse_label(infer_constructor(text) if constructor is None else constructor, text)
         if as_json:
             names = {level: name or None for level, name in read.path._asdict().items()}
             typer.echo(json.dumps({"text": text, **names, "icao": read.icao or None, "roles": read.roles}))
@@ -200,7 +200,7 @@ def label(
         path = " > ".join(name for name in read.path if name) or "not known"
         marks = ", ".join([*([read.icao] if read.icao else []), *read.roles])
         typer.echo(f"{text}: {path}" + (f" ({marks})" if marks else ""))
-        typer.echo(f"    {' '.join(read.why)}")
+        typer.echo(f"    {' '.join(read.explanation)}")
 
 
 @app.command()
@@ -216,7 +216,7 @@ def explore(
 
     The page is a single HTML file that holds its pictures and needs no
     network: open it in any browser. Its pictures take 15 MB at most. What
-    was seen in the images is kept in CATALOG/.looks.csv, so that the next
+    was seen in the images is kept in CATALOG/.phash_cache.csv, so that the next
     time is quicker. The photos' rights stay with their photographers.
 
     Example: planespotter explore photos --out report.html

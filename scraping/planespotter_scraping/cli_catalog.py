@@ -1,88 +1,89 @@
-"""The commands `planespotter catalog ...`: make catalogs of photos, look into them, and clean them."""
+"""Commands `planespotter catalog ...`: import, review, statistics, attribution and cleaning of photo catalogs."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-catalogs = typer.Typer(no_args_is_help=True, help="Make catalogs of photos, and look into them.")
+catalogs = typer.Typer(no_args_is_help=True, help="Create, inspect and clean photo catalogs.")
+
+Folder = Annotated[Path, typer.Argument(metavar="CATALOG", help="Folder of the catalog.")]
 
 
 @catalogs.command("import")
 def import_photos(
-    folder: Annotated[Path, typer.Argument(help="Folder of photos; those in the folders inside it count too.")],
-    out: Annotated[Path, typer.Option(help="Folder of the catalog. An existing one is added to.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of photos, searched recursively.")],
+    out: Annotated[Path, typer.Option(help="Folder of the catalog. Photos are added to an existing one.")],
     labels: Annotated[
         Path | None,
         typer.Option(
-            help="CSV with the labels: the columns file (relative to FOLDER), constructor, aircraft_type, airline, "
+            help="CSV file with labels: the columns file (relative to FOLDER), constructor, aircraft_type, airline, "
             "registration, photographer, taken_on, licence... Default: the names of the folders."
         ),
     ] = None,
     source: Annotated[
-        str | None, typer.Option(help="Name of the source, for reports by source. Default: the folder's name.")
+        str | None, typer.Option(help="Name of the source, for metrics by source. Default: the name of the folder.")
     ] = None,
-    link: Annotated[bool, typer.Option("--link", help="Make hard links to the images instead of copies.")] = False,
+    link: Annotated[bool, typer.Option("--link", help="Create hard links to the images instead of copies.")] = False,
 ) -> None:
-    """Make a catalog of your own photos.
+    """Create a catalog from your photos.
 
     The names of the folders are the labels: Boeing/737-800/*.jpg, or one
     folder for each type. Your files are only read. Exact copies are stored
-    once, and running the same command again adds only what is new.
+    once, and running the same command again adds only new photos.
 
     Example: planespotter catalog import ~/Pictures/planes --out photos
     """
     from planespotter_scraping.catalog import folder_import
     from planespotter_scraping.console import progress, summaries
 
-    with progress.import_bar() as move:
-        outcome = folder_import.import_folder(folder, out, labels=labels, source=source, link=link, progress=move)
-    for sentence in summaries.import_sentences(outcome):
+    with progress.import_bar() as update:
+        result = folder_import.import_folder(folder, out, labels=labels, source=source, link=link, progress=update)
+    for sentence in summaries.import_sentences(result):
         typer.echo(sentence)
-    if outcome.stored + outcome.known == 0:
-        raise typer.Exit(1)  # not one photo could be used
+    if result.stored + result.known == 0:
+        raise typer.Exit(1)  # not one photo was usable
 
 
 @catalogs.command("review")
 def show_review(
-    folder: Annotated[Path, typer.Argument(metavar="CATALOG", help="Folder of the catalog.")],
-    top: Annotated[int, typer.Option(min=1, help="Show this many labels.")] = 20,
-    as_csv: Annotated[bool, typer.Option("--csv", help="All of them as CSV, for a spreadsheet.")] = False,
+    folder: Folder,
+    top: Annotated[int, typer.Option(min=1, help="Number of labels to show.")] = 20,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print all of them as CSV, for a spreadsheet.")] = False,
 ) -> None:
-    """List the labels that a person should look at.
+    """List labels that a person should review.
 
-    Some sites say a label twice: on the card of a photo, and in the
-    address of its page. Where the two differ, the card counts, and the
-    label is listed here; so it is where only one of them says it.
+    Some sites print a label twice: on the card of a photo and in the URL of
+    its page. If the two differ, the card wins and the label is listed here,
+    as are labels that only one of them has.
 
     Example: planespotter catalog review photos --csv > review.csv
     """
     from planespotter_scraping import catalog
     from planespotter_scraping.catalog import review
 
-    found = review.remarks(catalog.read(folder))
+    remarks = review.remarks(catalog.read(folder))
     if as_csv:
-        typer.echo(review.as_csv(found), nl=False)
+        typer.echo(review.as_csv(remarks), nl=False)
     else:
-        for line in review.as_lines(found, top):
+        for line in review.as_lines(remarks, top):
             typer.echo(line)
 
 
 @catalogs.command("stats")
 def show_stats(
-    folder: Annotated[Path, typer.Argument(metavar="CATALOG", help="Folder of the catalog.")],
-    top: Annotated[int, typer.Option(min=1, help="Show this many of the longest lists, such as airlines.")] = 10,
-    as_json: Annotated[bool, typer.Option("--json", help="All numbers as one JSON object, for programs.")] = False,
-    look: Annotated[
-        bool, typer.Option("--look", help="Open each image too: tells of broken ones, and of those that look alike.")
+    folder: Folder,
+    top: Annotated[int, typer.Option(min=1, help="Number of rows to show of long lists, such as airlines.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all statistics as one JSON object.")] = False,
+    scan_images: Annotated[
+        bool, typer.Option("--scan-images", help="Open each image too, to find broken images and near duplicates.")
     ] = False,
 ) -> None:
-    """Show the numbers of a catalog.
+    """Show the statistics of a catalog.
 
-    How many photos of which constructors, models and airlines there are,
-    how far the labels reach, which values are missing, how many photos show
-    the same airframe, how large the images are, when and where they come
-    from, and which are copies. The same numbers as planespotter explore.
+    Photos by constructor, model and airline, depth of the labels, missing
+    values, photos per airframe, image sizes, dates, sources and copies. The
+    same statistics as in planespotter explore.
 
     Example: planespotter catalog stats photos --top 20
     """
@@ -93,37 +94,36 @@ def show_stats(
     from planespotter_scraping.catalog import stats
     from planespotter_scraping.console import progress, tables
 
-    frame, seen = catalog.read(folder), None
-    if look:
+    frame, scans = catalog.read(folder), None
+    if scan_images:
         from planespotter_scraping.images import similarity
 
-        with progress.work_bar() as move:
-            seen = similarity.look_at_all(folder, dict.fromkeys(frame["file"], 0), partial(move, "images looked at"))
-    found = stats.numbers(frame, folder, seen)
+        with progress.work_bar() as update:
+            scans = similarity.scan_images(folder, dict.fromkeys(frame["file"], 0), partial(update, "images scanned"))
+    result = stats.compute_stats(frame, folder, scans)
     if as_json:
-        typer.echo(json.dumps(found))
+        typer.echo(json.dumps(result))
     else:
-        tables.show_all(found, tables.console_for_tables(), top)
+        tables.show_all(result, tables.console_for_tables(), top)
 
 
 @catalogs.command("attribution")
-def write_attribution(
-    folder: Annotated[Path, typer.Argument(metavar="CATALOG", help="Folder of the catalog.")],
-) -> None:
+def write_attribution(folder: Folder) -> None:
     """Write the page that names the authors of the photos.
 
-    CATALOG/ATTRIBUTION.md has author, licence and source of each photo
-    that has a licence. A scrape of Wikimedia Commons writes it by itself,
-    and a clean or an import writes again the one that is there; write it
-    anew after you have merged or edited a catalog.
+    CATALOG/ATTRIBUTION.md has author, licence and source of each licensed
+    photo. A scrape of Wikimedia Commons writes it; cleaning and import
+    refresh an existing one. Run this command after merging or editing a
+    catalog.
 
     Example: planespotter catalog attribution photos
     """
     from planespotter_scraping.catalog import attribution
+    from planespotter_scraping.catalog.stats import count_noun
 
     count = attribution.write(folder)
     typer.echo(
-        f"{folder / attribution.FILE} names the authors of {count} photos."
+        f"{folder / attribution.FILE} names the authors of {count_noun(count, 'photo')}."
         if count
         else f"No photo in {folder} has a licence, so there is no {attribution.FILE}."
     )
@@ -131,50 +131,52 @@ def write_attribution(
 
 @catalogs.command("clean")
 def clean_catalog(
-    folder: Annotated[Path, typer.Argument(metavar="CATALOG", help="Folder of the catalog.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be dropped, and why.")] = False,
-    undo: Annotated[
-        bool, typer.Option("--undo", help="Take back the last clean; once more takes back the one before it.")
+    folder: Folder,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show which photos would be dropped, and why.")
     ] = False,
-    smallest_side: Annotated[
-        int, typer.Option(min=0, help="Drop images whose smaller side has fewer pixels; 0 for none.")
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Undo the last clean. Repeat to undo the one before it.")
+    ] = False,
+    min_side: Annotated[
+        int, typer.Option(min=0, help="Minimum shorter side of an image in pixels; 0: no limit.")
     ] = 192,
-    largest_aspect: Annotated[
-        float, typer.Option(min=0, help="Drop images of which one side is more than so many times the other; 0: none.")
+    max_aspect_ratio: Annotated[
+        float, typer.Option(min=0, help="Maximum ratio of the longer side to the shorter; 0: no limit.")
     ] = 3.0,
-    smallest_file: Annotated[int, typer.Option(min=0, help="Drop images of fewer bytes.")] = 2000,
+    min_bytes: Annotated[int, typer.Option(min=0, help="Minimum size of an image file in bytes.")] = 2000,
     placeholder_ids: Annotated[
-        int, typer.Option(min=0, help="Drop a file that more photos of one source share; 0 for none.")
+        int, typer.Option(min=0, help="Maximum photos of one source that may share one file; 0: no limit.")
     ] = 3,
     caption_word: Annotated[
         list[str] | None,
-        typer.Option(help="Also drop photos whose captions have this word or phrase. May be repeated."),
+        typer.Option(help="Word or phrase of captions whose photos to drop as well. Repeatable."),
     ] = None,
-    near_bits: Annotated[
-        int, typer.Option(min=0, max=16, help="Near duplicates differ in so many of the 64 bits of their hash at most.")
+    max_hamming: Annotated[
+        int, typer.Option(min=0, max=16, help="Maximum Hamming distance of near duplicates, of 64 bits.")
     ] = 4,
-    near_detail: Annotated[
-        float, typer.Option(min=0, max=1, help="Near duplicates agree in this share of their detail at least.")
+    min_correlation: Annotated[
+        float, typer.Option(min=0, max=1, help="Minimum correlation of the detail of near duplicates.")
     ] = 0.99,
     crop_bottom: Annotated[
         list[str] | None,
-        typer.Option(metavar="SOURCE=ROWS", help="Cut so many rows off the photos of a source. May be repeated."),
+        typer.Option(metavar="SOURCE=ROWS", help="Rows of pixels to crop from the photos of a source. Repeatable."),
     ] = None,
-    per_airframe: Annotated[int | None, typer.Option(min=1, help="Keep so many photos of each registration.")] = None,
-    per_airline: Annotated[int | None, typer.Option(min=1, help="Keep so many photos of each airline.")] = None,
-    per_model: Annotated[int | None, typer.Option(min=1, help="Keep so many photos of each model.")] = None,
-    without: Annotated[
-        list[str] | None, typer.Option(metavar="RULE", help="Leave out a rule, such as near. May be repeated.")
+    per_airframe: Annotated[int | None, typer.Option(min=1, help="Maximum photos of each registration.")] = None,
+    per_airline: Annotated[int | None, typer.Option(min=1, help="Maximum photos of each airline.")] = None,
+    per_model: Annotated[int | None, typer.Option(min=1, help="Maximum photos of each model.")] = None,
+    skip_rule: Annotated[
+        list[str] | None, typer.Option(metavar="RULE", help="Rule to skip, such as near-duplicate. Repeatable.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="All of it as one JSON object, for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
-    """Drop the photos that are not worth training on, and say why of each.
+    """Drop photos that are not worth training on.
 
-    The rules: broken, small, shape, placeholder, caption (cockpits, cabins,
-    details, models), exact and near (copies: the best one stays), and the
-    limits per airframe, airline and model. Rows that are dropped move to
-    CATALOG/dropped.csv with the reason; a scrape does not fetch them again.
-    No image is changed or removed, and --undo brings all back.
+    The rules: broken, small, aspect-ratio, placeholder, caption (cockpits,
+    cabins, details, models), exact-duplicate and near-duplicate (the best
+    copy is kept), and the caps per airframe, airline and model. The dropped
+    rows move to CATALOG/dropped.csv with the reason; a scrape does not fetch
+    them again. Images are never changed or deleted, and --undo restores all.
 
     Example: planespotter catalog clean photos --dry-run --per-airframe 5
     """
@@ -185,7 +187,7 @@ def clean_catalog(
     from planespotter_scraping.console import progress, tables
 
     if undo and dry_run:
-        raise typer.BadParameter("--undo cannot be tried without doing it: leave --dry-run out", param_hint="--undo")
+        raise typer.BadParameter("--undo has no dry run. Use it without --dry-run.", param_hint="--undo")
     if undo:
         back, restored = clean.undo(folder)
         typer.echo(
@@ -195,29 +197,29 @@ def clean_catalog(
         )
         return
     options = rules.Options(
-        smallest_side=smallest_side,
-        largest_aspect=largest_aspect,
-        smallest_file=smallest_file,
+        min_side=min_side,
+        max_aspect_ratio=max_aspect_ratio,
+        min_bytes=min_bytes,
         placeholder_ids=placeholder_ids,
         caption_words=tuple(caption_word or ()),
-        near_bits=near_bits,
-        near_detail=near_detail,
+        max_hamming=max_hamming,
+        min_correlation=min_correlation,
         crop_bottom=dict(map(_source_and_rows, crop_bottom or ())),
         per_airframe=per_airframe,
         per_airline=per_airline,
         per_model=per_model,
-        without=frozenset(without or ()),
+        skip_rules=frozenset(skip_rule or ()),
     )
-    with progress.work_bar() as move:
-        outcome = clean.clean(folder, options, dry_run=dry_run, progress=partial(move, "images looked at"))
+    with progress.work_bar() as update:
+        result = clean.clean(folder, options, dry_run=dry_run, progress=partial(update, "images scanned"))
     if as_json:
-        typer.echo(json.dumps(summary.as_json(outcome, dry_run=dry_run)))
+        typer.echo(json.dumps(summary.as_json(result, dry_run=dry_run)))
     else:
-        summary.show(folder, outcome, dry_run=dry_run, console=tables.console_for_tables())
+        summary.show(folder, result, dry_run=dry_run, console=tables.console_for_tables())
 
 
 def _source_and_rows(text: str) -> tuple[str, int]:
-    """Return the source and the number of rows of SOURCE=ROWS."""
+    """Parse SOURCE=ROWS."""
     source, equals, rows = text.rpartition("=")
     if not equals or not rows.isdecimal():
         raise typer.BadParameter(f"{text!r} is not SOURCE=ROWS, such as fgvc=20", param_hint="--crop-bottom")

@@ -1,4 +1,4 @@
-"""The catalog: `catalog.csv` with one row per photo, and `images/`; read, append to and check it."""
+"""Photo catalog: `catalog.csv` with one row per photo, and `images/`; read it, append to it, check it."""
 
 from planespotter_scraping.catalog.store import (
     CHANGED,
@@ -12,7 +12,7 @@ from planespotter_scraping.catalog.store import (
     check,
     dropped,
     image_hashes,
-    look_alikes,
+    near_duplicate_groups,
     parse,
     photo_ids,
     read,
@@ -31,7 +31,7 @@ __all__ = [
     "check",
     "dropped",
     "image_hashes",
-    "look_alikes",
+    "near_duplicate_groups",
     "parse",
     "photo_ids",
     "read",

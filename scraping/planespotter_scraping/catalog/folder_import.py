@@ -1,7 +1,7 @@
-"""Make a catalog of photos that the user has already: their folders' names, or a CSV file, give the labels.
+"""Folder import: build a catalog from a user's own photos, labelled by folder names or by a CSV file.
 
-Each image becomes a photo whose id is made from its content. So a photo that the catalog holds is known again
-wherever it lies now, exact copies are stored once, and running the same import again adds only what is new.
+The photo id is derived from the content of the image. So the import is idempotent: exact copies are stored once, a
+photo is recognized after it was moved, and a second run adds only new photos.
 """
 
 import csv
@@ -17,13 +17,13 @@ from pathlib import Path
 
 from planespotter_scraping import catalog
 from planespotter_scraping.catalog import CatalogError, attribution
-from planespotter_scraping.catalog.lock import hold
+from planespotter_scraping.catalog.lock import exclusive_lock
 from planespotter_scraping.images.similarity import phash
-from planespotter_scraping.images.validation import SUFFIXES, examine
-from planespotter_scraping.labels.parser import LabelPath, explain, knows, maker
+from planespotter_scraping.images.validation import SUFFIXES, validate_image
+from planespotter_scraping.labels.parser import LabelPath, infer_constructor, is_known_constructor, parse_label
 
-# What a CSV of labels may say of a photo; the other columns of a catalog are found out or filled in.
-GIVEN = (
+# Columns of a CSV file with labels; the other columns of a catalog are determined from the image.
+LABEL_COLUMNS = (
     "file",
     "constructor",
     "aircraft_type",
@@ -39,21 +39,32 @@ IMAGE_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".png", ".webp"}
 
 
 @dataclass
-class Imported:
-    """What an import did. Files are named relative to the folder that was imported."""
+class ImportResult:
+    """Result of an import. Files are relative to the imported folder.
+
+    Attributes:
+        stored: Photos added to the catalog.
+        known: Photos that the catalog had already.
+        copies: Exact copies, each with the file that it is a copy of.
+        label_conflicts: Those of them with a contradicting label: both labels.
+        unreadable: Files that were skipped, each with the reason.
+        without_family: Stored photos whose label names no family, counted by their label.
+        other_files: Files that are not images, counted by suffix.
+        unlisted: Images in the folder that the CSV file does not list.
+    """
 
     stored: int = 0
-    known: int = 0  # in the catalog already
-    copies: dict[str, str] = field(default_factory=dict)  # exact copies, and the file that each is a copy of
-    disagreeing: dict[str, str] = field(default_factory=dict)  # those of them that have another label, and both labels
-    unreadable: dict[str, str] = field(default_factory=dict)  # files that were left out, and why
-    unplaced: Counter[str] = field(default_factory=Counter)  # stored, but without a family: by what is known
-    other_kinds: Counter[str] = field(default_factory=Counter)  # files that are no images, by their suffix
-    not_listed: int = 0  # images in the folder that the CSV of labels does not name
+    known: int = 0
+    copies: dict[str, str] = field(default_factory=dict)
+    label_conflicts: dict[str, str] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    without_family: Counter[str] = field(default_factory=Counter)
+    other_files: Counter[str] = field(default_factory=Counter)
+    unlisted: int = 0
 
     @property
-    def done(self) -> int:
-        """How many images have been looked at."""
+    def processed(self) -> int:
+        """Number of images processed so far."""
         return self.stored + self.known + len(self.copies) + len(self.unreadable)
 
 
@@ -64,89 +75,109 @@ def import_folder(
     labels: Path | None = None,
     source: str | None = None,
     link: bool = False,
-    progress: Callable[[Imported, int], None] = lambda outcome, total: None,
-) -> Imported:
-    """Add the photos in `folder` to the catalog in `out`, and return what was done.
+    progress: Callable[[ImportResult, int], None] = lambda result, total: None,
+) -> ImportResult:
+    """Add the photos of a folder to a catalog.
 
-    `labels` is a CSV file in UTF-8 with the columns of GIVEN, of which only `file` must be there; without it, the
-    names of the folders are read (`labels_of`). `source` is written into each row (by default the folder's name).
-    With `link`, images are hard links to the user's files, not copies. `progress` is called after each image with
-    the number of all. Raises CatalogError, in sentences, for what cannot be imported at all; a single file
-    that cannot be read is noted and left out. Ctrl-C loses nothing: the next run goes on.
+    Ctrl-C loses nothing: the next run continues.
+
+    Args:
+        folder: Folder of photos, searched recursively. It is only read.
+        out: Folder of the catalog, created if needed.
+        labels: CSV file in UTF-8 with columns of LABEL_COLUMNS, of which `file` is required. None labels the photos by
+            the names of their folders: see `labels_from_path`.
+        source: Value of the column `source`; None for the name of the folder.
+        link: Store hard links to the files instead of copies.
+        progress: Called after each image with the result so far and the number of images in all.
+
+    Returns:
+        What was stored, and what was skipped and why.
+
+    Raises:
+        CatalogError: If the folder, the labels or the catalog cannot be used. A single unreadable image is skipped.
     """
     if not folder.is_dir():
-        raise CatalogError(f"{folder} is not a folder. Name the folder that holds the photos.")
+        raise CatalogError(f"{folder} is not a folder. Give the folder that holds the photos.")
     if out.exists() and not out.is_dir():
-        raise CatalogError(f"{out} is a file. Choose a folder for the catalog; it is made if it does not exist.")
+        raise CatalogError(f"{out} is a file. Choose a folder for the catalog; it is created if needed.")
     if folder.resolve().is_relative_to(out.resolve()):
         raise CatalogError(
-            f"The catalog cannot be made in {out}, since the photos in {folder} lie inside it. Choose another --out."
+            f"{out} cannot be the catalog, since the photos in {folder} are inside it. Choose another --out."
         )
     source = _source(folder, source)
-    outcome = Imported()
-    files = sorted(_images(folder, out, outcome))
+    result = ImportResult()
+    files = sorted(_images(folder, out, result))
     if labels is None:
-        rows = {file: labels_of(folder, file) for file in files}
+        rows = {file: labels_from_path(folder, file) for file in files}
     else:
         rows = read_labels(labels)
-        outcome.not_listed = len({str(file) for file in files} - {os.path.normpath(file) for file in rows})
+        result.unlisted = len({str(file) for file in files} - {os.path.normpath(file) for file in rows})
     if not rows:
-        where = f"{labels} names" if labels is not None else f"{folder} and the folders in it hold"
+        where = f"{labels} lists" if labels is not None else f"{folder} and its subfolders hold"
         raise CatalogError(f"{where} no photos. Photos are files ending in {', '.join(sorted(IMAGE_SUFFIXES))}.")
     if link:
         _check_links(folder, out)
-    with hold(out):
-        held = catalog.image_hashes(out)
-        first: dict[str, str] = {}
-        # Of exact copies the first is stored: one whose label tells most.
-        for file in sorted(rows, key=lambda file: -_depth(_place(rows[file]))):
-            _import_one(folder, file, rows, out, source, link, held, first, outcome)
-            progress(outcome, len(rows))
+    with exclusive_lock(out):
+        stored_hashes = catalog.image_hashes(out)
+        first_files: dict[str, str] = {}
+        # Of exact copies the first is stored: the one with the deepest label.
+        for file in sorted(rows, key=lambda file: -_depth(_label_path(rows[file]))):
+            _import_image(folder, file, rows, out, source, link, stored_hashes, first_files, result)
+            progress(result, len(rows))
         attribution.refresh(out)
-    return outcome
+    return result
 
 
-def _import_one(
+def _import_image(
     folder: Path,
     file: str,
     rows: Mapping[str, Mapping[str, str]],
     out: Path,
     source: str,
     link: bool,
-    held: set[str],
-    first: dict[str, str],
-    outcome: Imported,
+    stored_hashes: set[str],
+    first_files: dict[str, str],
+    result: ImportResult,
 ) -> None:
-    """Add one image of those that `rows` describes.
+    """Import one image.
 
-    `held` has the hashes in the catalog, `first` the file of each hash that was met in this run.
+    Args:
+        folder: Imported folder.
+        file: Image, relative to `folder`.
+        rows: Labels by file.
+        out: Folder of the catalog.
+        source: Value of the column `source`.
+        link: Whether to store a hard link.
+        stored_hashes: sha256 of each image in the catalog before this run.
+        first_files: First file of each sha256 in this run; updated.
+        result: Result so far; updated.
     """
     path = folder / file
     try:
         data = path.read_bytes()
         digest = hashlib.sha256(data).hexdigest()
-        if digest in first:
-            outcome.copies[file] = first[digest]
-            if said := _disagreement(_place(rows[file]), _place(rows[first[digest]])):
-                outcome.disagreeing[file] = said
+        if digest in first_files:
+            result.copies[file] = first_files[digest]
+            if conflict := _conflict(_label_path(rows[file]), _label_path(rows[first_files[digest]])):
+                result.label_conflicts[file] = conflict
             return
-        if digest not in held:
-            kind, width, height = examine(data)
+        if digest not in stored_hashes:
+            kind, width, height = validate_image(data)
     except OSError as error:
-        outcome.unreadable[file] = error.strerror or type(error).__name__
+        result.unreadable[file] = error.strerror or type(error).__name__
         return
     except ValueError as error:
-        outcome.unreadable[file] = str(error)
+        result.unreadable[file] = str(error)
         return
-    first[digest] = file
-    if digest in held:
-        outcome.known += 1
+    first_files[digest] = file
+    if digest in stored_hashes:
+        result.known += 1
         return
-    given = rows[file]
-    place = _place(given)
+    labels = rows[file]
+    label_path = _label_path(labels)
     row = {
-        **given,
-        "constructor": place.constructor,
+        **labels,
+        "constructor": label_path.constructor,
         "photo_id": f"{source}-{digest[:20]}",
         "source": source,
         "width": str(width),
@@ -155,87 +186,109 @@ def _import_one(
         "scraped_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     catalog.append(out, row, data, SUFFIXES[kind], link=path.resolve() if link else None)
-    outcome.stored += 1
-    if place.family is None:
-        outcome.unplaced[" ".join(filter(None, (place.constructor, given["aircraft_type"]))) or "no label"] += 1
+    result.stored += 1
+    if label_path.family is None:
+        name = " ".join(filter(None, (label_path.constructor, labels["aircraft_type"]))) or "no label"
+        result.without_family[name] += 1
 
 
-def labels_of(folder: Path, file: str) -> dict[str, str]:
-    """Return constructor and aircraft type of `file`, from the names of the folders that it lies in.
+def labels_from_path(folder: Path, file: str) -> dict[str, str]:
+    """Derive constructor and aircraft type of an image from the names of its folders.
 
-    "Boeing/737-800/1.jpg", "737-800/1.jpg" and "Boeing 737-800/1.jpg" say the same. Of several names below the
-    constructor's, the one that tells most counts, so "Airbus/A320/A320-214/Lufthansa/1.jpg" is an A320-214. Beside
-    known constructors, the first folder is taken for one where there is another in it. An image that lies
-    directly in `folder` is labelled by that folder's own name, if it is a type.
+    "Boeing/737-800/1.jpg", "737-800/1.jpg" and "Boeing 737-800/1.jpg" are equivalent. Of several names below the
+    constructor, the one with the deepest label wins: "Airbus/A320/A320-214/Lufthansa/1.jpg" is an A320-214. If no known
+    constructor is among them, the first of several folders is the constructor. An image directly in `folder` is
+    labelled by the name of `folder`, if that is a type.
+
+    Args:
+        folder: Imported folder.
+        file: Image, relative to `folder`.
+
+    Returns:
+        `constructor` and `aircraft_type`, "" if unknown.
     """
     names = list(Path(file).parent.parts)
     if not names:
-        own = folder.resolve().name
-        names = [own] if maker(own) or knows(own) else []
-    if names and knows(names[0]):
+        root = folder.resolve().name
+        names = [root] if infer_constructor(root) or is_known_constructor(root) else []
+    if names and is_known_constructor(names[0]):
         constructor, names = names[0], names[1:]
     else:
-        makers = [name for name in map(maker, names) if name]
-        constructor = makers[0] if makers else names.pop(0) if len(names) > 1 else ""
-    best = max(names, key=lambda name: _depth(explain(constructor, name).path), default="")  # the first of equals
+        constructors = [name for name in map(infer_constructor, names) if name]
+        constructor = constructors[0] if constructors else names.pop(0) if len(names) > 1 else ""
+    # The first of equally deep labels.
+    best = max(names, key=lambda name: _depth(parse_label(constructor, name).path), default="")
     return {"constructor": constructor, "aircraft_type": best}
 
 
 def _depth(path: LabelPath) -> int:
-    """Return how far down the label tree a place is."""
+    """Return the depth of a label path, 0 to 3."""
     return (path.constructor != "") + (path.family is not None) + (path.model is not None)
 
 
-def _place(given: Mapping[str, str]) -> LabelPath:
-    """Return where a photo belongs by what is given for it."""
-    return explain(given["constructor"], given["aircraft_type"]).path
+def _label_path(labels: Mapping[str, str]) -> LabelPath:
+    """Return the label path of a photo's labels."""
+    return parse_label(labels["constructor"], labels["aircraft_type"]).path
 
 
-def _disagreement(one: LabelPath, other: LabelPath) -> str:
-    """Return what two labels of one picture say, "" unless they differ in something that both say."""
-    differ = any(a and b and a != b for a, b in zip(one, other, strict=True))
-    names = (path.model or path.family or path.constructor for path in (one, other))
+def _conflict(path: LabelPath, other: LabelPath) -> str:
+    """Return two contradicting labels of one image as text, "" if one extends the other."""
+    differ = any(a and b and a != b for a, b in zip(path, other, strict=True))
+    names = (label.model or label.family or label.constructor for label in (path, other))
     return " and ".join(names) if differ else ""
 
 
 def read_labels(path: Path) -> dict[str, dict[str, str]]:
-    """Return what the CSV file at `path` says of each file that it names. Raises CatalogError if it cannot be used."""
+    """Read a CSV file with labels.
+
+    Args:
+        path: CSV file in UTF-8 with columns of LABEL_COLUMNS, each at most once.
+
+    Returns:
+        The other columns by file, "" if missing. A missing constructor is inferred from the type.
+
+    Raises:
+        CatalogError: If the file cannot be used.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
         header, *lines = [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line] or [[]]
     except OSError as error:
-        raise CatalogError(f"The labels in {path} cannot be read: {error.strerror}.") from None
+        raise CatalogError(f"The labels in {path} cannot be read: {error.strerror}. Check the path.") from None
     except UnicodeDecodeError as error:
         raise CatalogError(f"{path} is not UTF-8 text (byte {error.start}). Save it as CSV in UTF-8.") from None
     except csv.Error as error:
-        raise CatalogError(f"{path} is not CSV: {error}. Mend it, or export it as CSV again.") from None
+        raise CatalogError(f"{path} is not CSV: {error}. Fix it, or export it as CSV again.") from None
     header = [name.strip() for name in header]
-    unknown = [name for name in header if name not in GIVEN]
+    unknown = [name for name in header if name not in LABEL_COLUMNS]
     if unknown:
         raise CatalogError(
-            f"{path} has columns that labels do not have: {', '.join(map(repr, unknown))}. "
-            f"Rename or remove them; known are {', '.join(GIVEN)}."
+            f"{path} has unknown columns: {', '.join(map(repr, unknown))}. "
+            f"Rename or remove them; known columns are {', '.join(LABEL_COLUMNS)}."
         )
     if "file" not in header or len(set(header)) < len(header):
-        raise CatalogError(f"{path} must have the column 'file', and each column once; it has {', '.join(header)}.")
+        raise CatalogError(
+            f"The columns of {path} are invalid: {', '.join(header) or 'none'}. Give the column 'file', and each once."
+        )
     rows = {}
     for number, line in enumerate(lines, start=1):
         if len(line) != len(header):
             raise CatalogError(
-                f"Row {number} of {path} has {len(line)} values, where the header names {len(header)} columns. "
-                "Put quotation marks around a value that holds a comma."
+                f"Row {number} of {path} has {len(line)} values, but the header has {len(header)} columns. "
+                "Quote values that contain a comma."
             )
-        given = dict.fromkeys(GIVEN, "") | {name: value.strip() for name, value in zip(header, line, strict=True)}
-        file = given.pop("file")
+        labels = dict.fromkeys(LABEL_COLUMNS, "")
+        labels |= {name: value.strip() for name, value in zip(header, line, strict=True)}
+        file = labels.pop("file")
         if not file or file in rows:
-            what = f"names {file!r} again" if file else "names no file"
-            raise CatalogError(f"Row {number} of {path} {what}. Give each photo one row.")
-        rows[file] = given | {"constructor": given["constructor"] or maker(given["aircraft_type"])}
+            problem = f"names {file!r} again" if file else "names no file"
+            raise CatalogError(f"Row {number} of {path} {problem}. Give each photo one row.")
+        rows[file] = labels | {"constructor": labels["constructor"] or infer_constructor(labels["aircraft_type"])}
     return rows
 
 
-def _images(folder: Path, out: Path, outcome: Imported) -> Iterator[str]:
-    """Yield the images below `folder`, as paths relative to it; count the others. Hidden ones do not count."""
+def _images(folder: Path, out: Path, result: ImportResult) -> Iterator[str]:
+    """Yield the images below `folder`, relative to it, and count other files. Hidden files and `out` are skipped."""
     for parent, folders, files in os.walk(folder, followlinks=False):
         here = Path(parent)
         folders[:] = [name for name in folders if not name.startswith(".") and (here / name).resolve() != out.resolve()]
@@ -244,17 +297,17 @@ def _images(folder: Path, out: Path, outcome: Imported) -> Iterator[str]:
             if suffix in IMAGE_SUFFIXES and not name.startswith("."):
                 yield (here / name).relative_to(folder).as_posix()
             elif not name.startswith("."):
-                outcome.other_kinds[suffix or "no suffix"] += 1
+                result.other_files[suffix or "no suffix"] += 1
 
 
 def _source(folder: Path, source: str | None) -> str:
-    """Return the name of the source, made from the folder's if none is given."""
+    """Return the name of the source, by default derived from that of the folder."""
     if source is None:
         return re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-._") or "photos"
     if catalog.PHOTO_ID.fullmatch(source) is None:
         raise CatalogError(
-            f"The source {source!r} cannot be used, since it becomes the name of a folder: "
-            "use letters, digits, dots, dashes and underscores, and begin with a letter or digit."
+            f"source {source!r} is not a valid folder name. "
+            "Use letters, digits, dots, dashes and underscores, and start with a letter or digit."
         )
     return source
 
@@ -264,6 +317,6 @@ def _check_links(folder: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if folder.stat().st_dev != out.stat().st_dev:
         raise CatalogError(
-            f"{out} is on another disk than {folder}, and hard links cannot reach across. "
-            "Leave out --link to copy the images, or choose a folder on the same disk."
+            f"{out} is not on the same disk as {folder}, so hard links are impossible. "
+            "Copy the images (without --link), or choose a folder on the same disk."
         )

@@ -1,4 +1,4 @@
-"""The photos of a catalog whose labels a person should look at, since two readings of them do not agree."""
+"""Label review: photos whose labels need a person, because two sources of the label disagree."""
 
 import csv
 import io
@@ -13,53 +13,56 @@ REMARK = re.compile(r"(?:^|; )([a-z_]+): (.*?)(?=; [a-z_]+: |$)")
 
 @dataclass(frozen=True)
 class Remark:
-    """What is to look at in one photo: a field, and what was found."""
+    """A disagreement about one field of a photo; `finding` states it."""
 
     photo_id: str
     page_url: str
     file: str
     field: str
-    found: str
+    finding: str
 
     @property
     def differs(self) -> bool:
-        """Whether two readings say different things, and not one of them nothing."""
-        return not self.found.startswith("only ")
+        """Whether two sources contradict each other, rather than one of them being empty."""
+        return not self.finding.startswith("only ")
 
 
 def remarks(frame: pd.DataFrame) -> list[Remark]:
-    """Return what is to look at in a catalog, one for each field of a photo: first where two readings differ."""
+    """Return the remarks in a catalog's column `review`, one per field and photo, contradictions first."""
     if "review" not in frame:
         return []
-    told = frame[frame["review"] != ""]
-    columns = (told[name] for name in ("photo_id", "page_url", "file", "review"))
-    found = [
+    rows = frame[frame["review"] != ""]
+    columns = (rows[name] for name in ("photo_id", "page_url", "file", "review"))
+    result = [
         Remark(photo_id, page_url, file, *remark)
         for photo_id, page_url, file, review in zip(*columns, strict=True)
         for remark in REMARK.findall(review) or [("", review)]
     ]
-    return sorted(found, key=lambda remark: not remark.differs)
+    return sorted(result, key=lambda remark: not remark.differs)
 
 
-def as_csv(found: list[Remark]) -> str:
-    """Return remarks as CSV, for a spreadsheet."""
+def as_csv(entries: list[Remark]) -> str:
+    """Return remarks as CSV with a header."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["photo_id", "page_url", "file", "field", "found"])
-    writer.writerows([one.photo_id, one.page_url, one.file, one.field, one.found] for one in found)
+    writer.writerow(["photo_id", "page_url", "file", "field", "finding"])
+    writer.writerows([entry.photo_id, entry.page_url, entry.file, entry.field, entry.finding] for entry in entries)
     return text.getvalue()
 
 
-def as_lines(found: list[Remark], shown: int) -> Iterator[str]:
-    """Yield remarks for people, the first `shown` of them."""
-    if not found:
-        yield "Nothing to look at: where labels could be read twice, both readings agree."
+def as_lines(entries: list[Remark], top: int) -> Iterator[str]:
+    """Yield a summary and the first `top` remarks as text."""
+    if not entries:
+        yield "No labels to review: where a label was read twice, both readings agree."
         return
-    photos = len({remark.photo_id for remark in found})
-    differing = sum(remark.differs for remark in found)
-    yield f"{photos} photos to look at: {differing} labels read in two ways, {len(found) - differing} read only once."
-    for remark in found[:shown]:
-        yield f"{remark.photo_id}  {remark.field}: {remark.found}"
-        yield f"    {remark.page_url or remark.file}"
-    if len(found) > shown:
-        yield f"... and {len(found) - shown} more: --top {len(found)} shows all, --csv too."
+    photos = len({entry.photo_id for entry in entries})
+    differing = sum(entry.differs for entry in entries)
+    yield (
+        f"{photos} photos to review: {differing} labels with two different values, "
+        f"{len(entries) - differing} with one value only."
+    )
+    for entry in entries[:top]:
+        yield f"{entry.photo_id}  {entry.field}: {entry.finding}"
+        yield f"    {entry.page_url or entry.file}"
+    if len(entries) > top:
+        yield f"... and {len(entries) - top} more: use --top {len(entries)} or --csv."

@@ -1,7 +1,7 @@
-"""The numbers of a catalog: how many photos of what, what is missing, and how much is said twice.
+"""Catalog statistics: counts of labels, airframes, missing values, sizes, dates, exact and near duplicates.
 
-`numbers` is made of plain lists and dictionaries, so that programs get as JSON what tables.py shows to people, and what
-the page of `planespotter explore` draws: every figure of a catalog is counted here, once.
+`compute_stats` returns plain lists and dictionaries: programs get them as JSON, `console/tables.py` prints them, and
+`planespotter explore` draws them. Every statistic of a catalog is computed here, once.
 """
 
 import re
@@ -15,11 +15,11 @@ import pandas as pd
 from planespotter_scraping.catalog import COLUMNS, LABEL_PATH
 
 if TYPE_CHECKING:  # opening images needs Pillow, and most numbers do not
-    from planespotter_scraping.images.similarity import Look
+    from planespotter_scraping.images.similarity import ImageScan
 
 
-class Model(TypedDict):
-    """One model of one constructor; both are "" where the labels do not reach so far."""
+class ModelCount(TypedDict):
+    """Photos and airframes of one model; `family` and `model` are "" for labels that stop above them."""
 
     constructor: str
     family: str
@@ -28,111 +28,116 @@ class Model(TypedDict):
     airframes: int
 
 
-class Sizes(TypedDict):
-    """The spread of a measure of the images, in pixels."""
+class SizeRange(TypedDict):
+    """Distribution of a side of the images, in pixels."""
 
-    smallest: int
+    min: int
     median: int
-    largest: int
+    max: int
 
 
-class Dimensions(TypedDict):
-    """How many images have one size, in pixels."""
+class SizeCount(TypedDict):
+    """Number of images of one size in pixels."""
 
     width: int
     height: int
     photos: int
 
 
-class Unplaced(TypedDict):
-    """A type as pages write it that names no model, and the deepest level that it does name."""
+class UnresolvedType(TypedDict):
+    """A type text that does not determine a model, and the level at which its label stops."""
 
     constructor: str
     aircraft_type: str
-    reaches: str  # "family", "constructor" or "nothing"
+    level: str  # "family", "constructor" or "none"
     photos: int
 
 
-class Review(TypedDict):
-    """Photos whose labels two readings do not agree about."""
+class ReviewStats(TypedDict):
+    """Photos with contradicting labels."""
 
     photos: int
-    fields: dict[str, int]  # how many photos, by what they disagree about
-    examples: list[dict[str, str]]  # photo_id and review of the first of them
+    fields: dict[str, int]  # photos by the field in question
+    examples: list[dict[str, str]]  # photo_id and review of the first ones
 
 
-class Mix(TypedDict):
-    """How the photos of one airline, or of one source, are spread over the constructors."""
+class ConstructorMix(TypedDict):
+    """Photos of one airline or source by constructor."""
 
     name: str
     photos: int
     constructors: dict[str, int]
 
 
-class Files(TypedDict):
-    """The images on the disk."""
+class FileStats(TypedDict):
+    """The image files on disk."""
 
     bytes: int
-    missing: list[str]  # named by the catalog, and not there or empty
+    missing: list[str]  # in the catalog, but missing or empty on disk
 
 
-class Numbers(TypedDict):
-    """What `numbers` returns. A name of "" stands for photos whose page does not say."""
+class CatalogStats(TypedDict):
+    """Statistics of a catalog. Counts are sorted by photos, descending; the name "" stands for unknown."""
 
     photos: int
-    missing: dict[str, int]  # by column, and by level of the label path
-    constructors: dict[str, int]  # the most photos first, as in all that follow
+    missing: dict[str, int]  # photos without a value, by column and level of the label path
+    constructors: dict[str, int]
     airlines: dict[str, int]
     sources: dict[str, int]
-    models: list[Model]
-    airframes: int  # registrations that differ
-    photos_per_airframe: dict[str, int]  # how many airframes have 1, 2, 3... photos
-    sizes: dict[str, Sizes]  # of width, height and the smallest side
+    models: list[ModelCount]
+    airframes: int  # distinct registrations
+    photos_per_airframe: dict[str, int]  # number of airframes with 1, 2, 3... photos
+    sizes: dict[str, SizeRange]  # by "width", "height" and "shorter side"
     without_size: int
-    exact_duplicates: int  # photos whose file another photo has too; the first of each is not counted
-    duplicated_files: list[list[str]]  # their photo ids, one list for each file that is there more than once
-    label_depth: dict[str, int]  # photos whose label ends at "model", "family", "constructor", and at "nothing"
-    unplaced_types: list[Unplaced]
-    review: Review
-    airline_mix: list[Mix]  # of the airlines with a name, and the photos whose constructor is known
-    source_mix: list[Mix]
-    one_constructor_airlines: dict[str, int]  # airlines seen with one constructor only, by that constructor
-    one_constructor_airline_photos: int
-    airlines_of_half: int  # the largest airlines that together have half of the photos with an airline
-    dimensions: list[Dimensions]
-    under_224: int  # images whose smallest side is shorter than what the network sees
+    exact_duplicates: int  # photos whose file is a copy of another photo's; the first of each is not counted
+    duplicated_files: list[list[str]]  # photo ids that share one file
+    label_depth: dict[str, int]  # photos by the deepest level of their label: "model", "family", "constructor", "none"
+    unresolved_types: list[UnresolvedType]
+    review: ReviewStats
+    airline_mix: list[ConstructorMix]  # photos with a known airline and constructor
+    source_mix: list[ConstructorMix]
+    single_constructor_airlines: dict[str, int]  # airlines whose photos show one constructor, by that constructor
+    single_constructor_airline_photos: int
+    airlines_for_half: int  # the largest airlines that together have half of the photos with an airline
+    dimensions: list[SizeCount]
+    under_224: int  # images whose shorter side is below the input side of the network
     months: dict[str, dict[str, dict[str, int]]]  # of taken_on and scraped_at: photos by month, then by source
-    spans: dict[str, list[str]]  # the first and the last day of each, of the dates that can be read
+    date_ranges: dict[str, list[str]]  # of taken_on and scraped_at: first and last valid date
     licences: dict[str, int]
     photographers: dict[str, int]
-    missing_by_source: dict[str, dict[str, int]]  # of each source, what `missing` is of all
-    largest_airframes: dict[str, int]  # the registrations with the most photos
-    files: Files | None  # None where the files were not looked for
-    broken_images: dict[str, str] | None  # files that are no whole image, and why; None where none was opened
-    look_alikes: list[list[str]] | None  # ids of photos that show one picture in several files; None as above
+    missing_by_source: dict[str, dict[str, int]]  # `missing` of each source
+    largest_airframes: dict[str, int]  # photos of the registrations with the most photos
+    files: FileStats | None  # None without the folder
+    broken_images: dict[str, str] | None  # incomplete image files, with the reason; None without scans
+    near_duplicates: list[list[str]] | None  # photo ids that show one picture in several files; None without scans
 
 
 DATES = ("taken_on", "scraped_at")
-NETWORK_SIDE = 224  # pixels: VGG16 was made for images of this side
+NETWORK_SIDE = 224  # pixels: input side of VGG16
 REVIEW_EXAMPLES = 20
 LARGEST = 10
 DAY = re.compile(r"(\d{4})-(0[1-9]|1[0-2])(?:-\d\d)?(?!\d)")
 REVIEWED = re.compile(r"(?:^|; )([a-z_]+): ")
 
 
-def numbers(frame: pd.DataFrame, folder: Path | None = None, looks: "Mapping[str, Look] | None" = None) -> Numbers:
-    """Return the numbers of a catalog as `catalog.read` gives it.
+def compute_stats(
+    frame: pd.DataFrame, folder: Path | None = None, scans: "Mapping[str, ImageScan] | None" = None
+) -> CatalogStats:
+    """Compute the statistics of a catalog.
 
-    With its folder they cover its files, and with what `looks.look_at_all` found, by file, also what is in them.
+    Args:
+        frame: Catalog, as `catalog.read` returns it.
+        folder: Folder of the catalog, for the statistics of its files.
+        scans: Scan of each image, by file, for broken images and near duplicates; `folder` is needed as well.
     """
     columns = list(dict.fromkeys((*COLUMNS, *LABEL_PATH)))
-    aircraft = frame["registration"][frame["registration"] != ""].value_counts()
-    per_airframe = aircraft.value_counts().sort_index()
+    airframes = frame["registration"][frame["registration"] != ""].value_counts()
+    per_airframe = airframes.value_counts().sort_index()
     sizes, without_size = _sizes(frame)
     copies = [list(map(str, ids)) for _, ids in frame[frame["sha256"] != ""].groupby("sha256")["photo_id"]]
     copies = [ids for ids in copies if len(ids) > 1]
     airlines = _mix(frame, "airline")
-    alone = [row for row in airlines if len(row["constructors"]) == 1]
+    single = [row for row in airlines if len(row["constructors"]) == 1]
     dimensions = _dimensions(frame)
     return {
         "photos": len(frame),
@@ -141,24 +146,24 @@ def numbers(frame: pd.DataFrame, folder: Path | None = None, looks: "Mapping[str
         "airlines": _counts(frame["airline"]),
         "sources": _counts(frame["source"]),
         "models": _models(frame),
-        "airframes": len(aircraft),
+        "airframes": len(airframes),
         "photos_per_airframe": {str(photos): int(count) for photos, count in per_airframe.items()},
         "sizes": sizes,
         "without_size": without_size,
         "exact_duplicates": sum(len(ids) - 1 for ids in copies),
         "duplicated_files": copies,
         "label_depth": _depth(frame),
-        "unplaced_types": _unplaced(frame),
+        "unresolved_types": _unresolved(frame),
         "review": _review(frame),
         "airline_mix": airlines,
         "source_mix": _mix(frame, "source"),
-        "one_constructor_airlines": dict(Counter(next(iter(row["constructors"])) for row in alone).most_common()),
-        "one_constructor_airline_photos": sum(row["photos"] for row in alone),
-        "airlines_of_half": _needed_for_half(_counts(frame["airline"][frame["airline"] != ""]).values()),
+        "single_constructor_airlines": dict(Counter(next(iter(row["constructors"])) for row in single).most_common()),
+        "single_constructor_airline_photos": sum(row["photos"] for row in single),
+        "airlines_for_half": _count_for_half(_counts(frame["airline"][frame["airline"] != ""]).values()),
         "dimensions": dimensions,
         "under_224": sum(row["photos"] for row in dimensions if min(row["width"], row["height"]) < NETWORK_SIDE),
         "months": {column: _months(frame, column) for column in DATES},
-        "spans": {column: _span(frame[column]) for column in DATES},
+        "date_ranges": {column: _date_range(frame[column]) for column in DATES},
         "licences": _counts(frame["licence"]),
         "photographers": _counts(frame["photographer"]),
         "missing_by_source": {
@@ -166,25 +171,25 @@ def numbers(frame: pd.DataFrame, folder: Path | None = None, looks: "Mapping[str
             for source, rows in frame.groupby("source")
         },
         "largest_airframes": dict(list(_counts(frame["registration"][frame["registration"] != ""]).items())[:LARGEST]),
-        "files": _files(folder, frame["file"]) if folder is not None else None,
-        "broken_images": {file: look.broken for file, look in looks.items() if look.broken} if looks else None,
-        "look_alikes": _look_alikes(frame, folder, looks) if looks and folder is not None else None,
+        "files": _file_stats(folder, frame["file"]) if folder is not None else None,
+        "broken_images": {file: scan.broken for file, scan in scans.items() if scan.broken} if scans else None,
+        "near_duplicates": _near_duplicates(frame, folder, scans) if scans and folder is not None else None,
     }
 
 
 def _counts(column: pd.Series) -> dict[str, int]:
-    """Return how often each value occurs, the most frequent first, and by name among equals."""
+    """Return the count of each value, sorted by count (descending) and name."""
     counts = column.value_counts().to_dict()
     return {str(name): int(counts[name]) for name in sorted(counts, key=lambda name: (-counts[name], str(name)))}
 
 
-def _models(frame: pd.DataFrame) -> list[Model]:
-    """Return the photos and airframes of each model, by constructor and family, the most photos first."""
-    found: list[Model] = []
+def _models(frame: pd.DataFrame) -> list[ModelCount]:
+    """Count photos and airframes by model, sorted by the photos of the constructor, then of the model."""
+    rows: list[ModelCount] = []
     for labels, photos in frame.groupby(list(LABEL_PATH)):
         constructor, family, model = map(str, labels)
         airframes = int(photos["registration"][photos["registration"] != ""].nunique())
-        found.append(
+        rows.append(
             {
                 "constructor": constructor,
                 "family": family,
@@ -194,32 +199,32 @@ def _models(frame: pd.DataFrame) -> list[Model]:
             }
         )
     totals = _counts(frame["constructor"])
-    return sorted(found, key=lambda row: (-totals[row["constructor"]], row["constructor"], -row["photos"]))
+    return sorted(rows, key=lambda row: (-totals[row["constructor"]], row["constructor"], -row["photos"]))
 
 
 def _depth(frame: pd.DataFrame) -> dict[str, int]:
-    """Return how many photos have a label that ends at each level, the deepest level first."""
-    depth, left = {}, pd.Series(True, index=frame.index)
+    """Count photos by the deepest level of their label, deepest level first."""
+    depth, remaining = {}, pd.Series(True, index=frame.index)
     for level in reversed(LABEL_PATH):
-        depth[level] = int((left & (frame[level] != "")).sum())
-        left &= frame[level] == ""
-    return {**depth, "nothing": int(left.sum())}
+        depth[level] = int((remaining & (frame[level] != "")).sum())
+        remaining &= frame[level] == ""
+    return {**depth, "none": int(remaining.sum())}
 
 
-def _unplaced(frame: pd.DataFrame) -> list[Unplaced]:
-    """Return the texts of types that do not lead to a model, the most photos first."""
-    rows = frame[(frame["aircraft_type"] != "") & (frame["model"] == "")]
-    found: list[Unplaced] = []
-    for (constructor, family, text), photos in rows.groupby(["constructor", "family", "aircraft_type"]):
-        reaches = "family" if family else "constructor" if constructor else "nothing"
-        found.append(
-            {"constructor": str(constructor), "aircraft_type": str(text), "reaches": reaches, "photos": len(photos)}
+def _unresolved(frame: pd.DataFrame) -> list[UnresolvedType]:
+    """Return the type texts that do not determine a model."""
+    without_model = frame[(frame["aircraft_type"] != "") & (frame["model"] == "")]
+    rows: list[UnresolvedType] = []
+    for (constructor, family, text), photos in without_model.groupby(["constructor", "family", "aircraft_type"]):
+        level = "family" if family else "constructor" if constructor else "none"
+        rows.append(
+            {"constructor": str(constructor), "aircraft_type": str(text), "level": level, "photos": len(photos)}
         )
-    return sorted(found, key=lambda row: (-row["photos"], row["constructor"], row["aircraft_type"]))
+    return sorted(rows, key=lambda row: (-row["photos"], row["constructor"], row["aircraft_type"]))
 
 
-def _review(frame: pd.DataFrame) -> Review:
-    """Return what the column `review` holds; a catalog without it has nothing to look at."""
+def _review(frame: pd.DataFrame) -> ReviewStats:
+    """Summarize the column `review`."""
     if "review" not in frame:
         return {"photos": 0, "fields": {}, "examples": []}
     rows = frame[frame["review"] != ""]
@@ -232,52 +237,50 @@ def _review(frame: pd.DataFrame) -> Review:
     }
 
 
-def _mix(frame: pd.DataFrame, column: str) -> list[Mix]:
-    """Return how the photos of each value of `column` are spread over the constructors, the most photos first."""
+def _mix(frame: pd.DataFrame, column: str) -> list[ConstructorMix]:
+    """Count the photos of each value of `column` by constructor."""
     rows = frame[(frame[column] != "") & (frame["constructor"] != "")]
     totals = _counts(rows[column])
-    spread: dict[str, Counter[str]] = {name: Counter() for name in totals}
+    mix: dict[str, Counter[str]] = {name: Counter() for name in totals}
     for name, constructor in zip(rows[column], rows["constructor"], strict=True):
-        spread[name][constructor] += 1
-    return [
-        {"name": name, "photos": totals[name], "constructors": dict(sorted(spread[name].items()))} for name in totals
-    ]
+        mix[name][constructor] += 1
+    return [{"name": name, "photos": totals[name], "constructors": dict(sorted(mix[name].items()))} for name in totals]
 
 
-def _needed_for_half(counts: Iterable[int]) -> int:
-    """Return how many of `counts`, the largest first, add up to half of them all."""
+def _count_for_half(counts: Iterable[int]) -> int:
+    """Return how many of the largest counts sum to half of the total."""
     ordered = sorted(counts, reverse=True)
-    half, so_far, needed = sum(ordered) / 2, 0, 0
-    while so_far < half:
-        so_far += ordered[needed]
-        needed += 1
-    return needed
+    half, total, number = sum(ordered) / 2, 0, 0
+    while total < half:
+        total += ordered[number]
+        number += 1
+    return number
 
 
-def _dimensions(frame: pd.DataFrame) -> list[Dimensions]:
-    """Return how many images have each size, the smallest width and height first."""
+def _dimensions(frame: pd.DataFrame) -> list[SizeCount]:
+    """Count images by size, sorted by width and height."""
     sizes = Counter((int(row.width), int(row.height)) for row in _sides(frame).itertuples())  # type: ignore[arg-type]
     return [{"width": width, "height": height, "photos": sizes[width, height]} for width, height in sorted(sizes)]
 
 
 def _months(frame: pd.DataFrame, column: str) -> dict[str, dict[str, int]]:
-    """Return the photos by month of the dates in `column`, then by source; unreadable dates are left out."""
-    found: dict[str, Counter[str]] = {}
+    """Count photos by month of the dates in `column`, then by source; invalid dates are skipped."""
+    months: dict[str, Counter[str]] = {}
     for date, source in zip(frame[column], frame["source"], strict=True):
-        read = DAY.match(date)
-        if read:
-            found.setdefault(f"{read[1]}-{read[2]}", Counter())[source] += 1
-    return {month: dict(sorted(found[month].items())) for month in sorted(found)}
+        match = DAY.match(date)
+        if match:
+            months.setdefault(f"{match[1]}-{match[2]}", Counter())[source] += 1
+    return {month: dict(sorted(months[month].items())) for month in sorted(months)}
 
 
-def _span(dates: pd.Series) -> list[str]:
-    """Return the first and the last date, as days or as months; [] if no date can be read."""
-    days = sorted(read[0] for read in map(DAY.match, dates) if read)
+def _date_range(dates: pd.Series) -> list[str]:
+    """Return the first and the last valid date (YYYY-MM-DD or YYYY-MM); [] if there is none."""
+    days = sorted(match[0] for match in map(DAY.match, dates) if match)
     return [days[0], days[-1]] if days else []
 
 
-def _files(folder: Path, names: pd.Series) -> Files:
-    """Return the size of the images in `folder` and which of them are not there."""
+def _file_stats(folder: Path, names: pd.Series) -> FileStats:
+    """Return the total size of the images, and those that are missing or empty."""
     total, missing = 0, []
     for name in names:
         try:
@@ -290,43 +293,53 @@ def _files(folder: Path, names: pd.Series) -> Files:
     return {"bytes": total, "missing": missing}
 
 
-def _look_alikes(frame: pd.DataFrame, folder: Path, looks: "Mapping[str, Look]") -> list[list[str]]:
-    """Return the ids of photos that show the same picture, but are not the same file."""
-    from planespotter_scraping.images.similarity import find_alike, groups
+def _near_duplicates(frame: pd.DataFrame, folder: Path, scans: "Mapping[str, ImageScan]") -> list[list[str]]:
+    """Return groups of photo ids that show the same picture in different files."""
+    from planespotter_scraping.images.similarity import connected_components, find_near_duplicates
 
     files = list(frame["file"])
-    pairs = [(pair.first, pair.second) for pair in find_alike(folder, files, [looks[file].phash for file in files])]
-    different = [(one, other) for one, other in pairs if looks[files[one]].sha256 != looks[files[other]].sha256]
+    duplicates = find_near_duplicates(folder, files, [scans[file].phash for file in files])
+    pairs = [
+        (pair.first, pair.second)
+        for pair in duplicates
+        if scans[files[pair.first]].sha256 != scans[files[pair.second]].sha256
+    ]
     members: dict[int, list[str]] = {}
-    for photo_id, group in zip(frame["photo_id"], groups(len(files), different), strict=True):
+    for photo_id, group in zip(frame["photo_id"], connected_components(len(files), pairs), strict=True):
         members.setdefault(group, []).append(str(photo_id))
     return [ids for ids in members.values() if len(ids) > 1]
 
 
 def _sides(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the width and height of the photos that give both."""
+    """Return width and height of the photos that have both."""
     sides: pd.DataFrame = frame[["width", "height"]].apply(pd.to_numeric, errors="coerce").dropna()
     return sides
 
 
-def _sizes(frame: pd.DataFrame) -> tuple[dict[str, Sizes], int]:
-    """Return the spread of the images' sizes, and how many photos do not give theirs."""
+def _sizes(frame: pd.DataFrame) -> tuple[dict[str, SizeRange], int]:
+    """Return the distribution of the image sizes, and the number of photos without a size."""
     sides = _sides(frame)
     if sides.empty:
         return {}, len(frame)
-    measures = {"width": sides["width"], "height": sides["height"], "smallest side": sides.min(axis=1)}
-    spread: dict[str, Sizes] = {
-        name: {"smallest": int(side.min()), "median": int(side.median()), "largest": int(side.max())}
-        for name, side in measures.items()
+    columns = {"width": sides["width"], "height": sides["height"], "shorter side": sides.min(axis=1)}
+    ranges: dict[str, SizeRange] = {
+        name: {"min": int(side.min()), "median": int(side.median()), "max": int(side.max())}
+        for name, side in columns.items()
     }
-    return spread, len(frame) - len(sides)
+    return ranges, len(frame) - len(sides)
 
 
-def some(value: int, what: str, many: str = "") -> str:
-    """Return a count with its noun: "1 photo", "9,612 photos"."""
-    return f"{value:,} {what if value == 1 else many or what + 's'}"
+def count_noun(count: int, singular: str, plural: str = "") -> str:
+    """Return a count with its noun, as in "1 photo" and "9,612 photos".
+
+    Args:
+        count: Number of things.
+        singular: Noun, or a phrase that starts with it.
+        plural: Its plural, if that is not `singular` + "s".
+    """
+    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
 
 
-def model_name(row: Model) -> str:
-    """Return the name of a model for people, also where the labels do not reach so far."""
-    return row["model"] or (f"{row['family']}, model not said" if row["family"] else "not said")
+def model_name(row: ModelCount) -> str:
+    """Return the name of a model for display: "737-800", "747, model unknown" or "unknown"."""
+    return row["model"] or (f"{row['family']}, model unknown" if row["family"] else "unknown")

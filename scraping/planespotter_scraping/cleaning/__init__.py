@@ -1,1 +1,1 @@
-"""Take out of a catalog what is not worth training on, and cut bars off: clean.py does it, rules.py says what."""
+"""Catalog cleaning: `clean.py` applies the rules of `rules.py`, and undoes it."""

@@ -1,9 +1,8 @@
-"""Tell from a photo's caption that it does not show an aircraft from outside: cockpits, cabins, details, models.
+"""Caption filter: find captions of photos without an aircraft from outside (cockpits, cabins, details, models).
 
-The words are data. They are few on purpose: "engine", "tail", "wing", "logo" and "model" stand in the captions of
-good photos more often than not ("tail number", "new logo", "the -900 model"), so they count only as part of phrases,
-or where they are what the whole caption is about ("CFM56 engine of a 737", "Winglet"; see SUBJECTS).
-Phrases in HARMLESS are taken out of a caption before anything is looked for.
+The phrases are data, and few on purpose: "engine", "tail", "wing", "logo" and "model" occur in captions of good photos
+more often than not ("tail number", "new logo", "the -900 model"). So they match only as part of a phrase, or as the
+subject of the caption ("CFM56 engine of a 737", "Winglet"; see SUBJECTS). Phrases in HARMLESS are removed first.
 """
 
 import re
@@ -12,8 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-# What the words of each kind say about the picture. A space stands for anything between two words; "s" at the end
-# of a phrase and without counts the same.
+# Phrases by what the photo shows. A space matches anything between two words; a plural "s" is optional.
 WORDS: dict[str, tuple[str, ...]] = {
     "the cockpit": (
         "cockpit",
@@ -146,7 +144,7 @@ HARMLESS: tuple[str, ...] = (
     "interior airways",
     "interior of alaska",
 )
-# What a photo shows that has one of these words as its subject: at the beginning, alone or before a comma or "of".
+# Phrases that match only as the subject of a caption: at its start, and alone or before a comma or "of".
 SUBJECTS: dict[str, tuple[str, ...]] = {
     "a detail": (
         "engine",
@@ -174,42 +172,50 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "the view from a window": ("view out of window", "out of the window", "out of my window"),
     "a model or a drawing": ("drawing", "lego"),
 }
-# Words that may stand before a subject: articles, where it is, and whose engine it is.
+# Words that may precede a subject: articles, positions, and engine manufacturers.
 BEFORE_SUBJECT = (
     r"(?:(?:an?|the|its|left|right|port|starboard|front|rear|upper|main|nose|jet|inboard|outboard|new|number|no"
     r"|rolls|royce|trent|pratt|whitney|general|electric|cfm|leap|genx|iae|[a-z]*\d\w*)[\s&/-]+)*"
 )
-COLUMNS = ("caption", "title", "notes", "description", "page_url", "image_url")  # where captions may stand
+COLUMNS = ("caption", "title", "notes", "description", "page_url", "image_url")  # columns with captions
 
 
-class Said(NamedTuple):
-    """What a caption says against a photo: the words, the column that they stand in, and what the photo shows."""
+class CaptionMatch(NamedTuple):
+    """A phrase in a caption, its column, and what the photo shows according to it."""
 
-    words: str
+    phrase: str
     column: str
     shows: str
 
 
-def against(row: Mapping[str, str], further: Iterable[str] = ()) -> Said | None:
-    """Return what the captions of `row` say against it; None if nothing. `further` are words of the user's own."""
+def find_caption_match(row: Mapping[str, str], extra_phrases: Iterable[str] = ()) -> CaptionMatch | None:
+    """Find a phrase that excludes a photo in its captions.
+
+    Args:
+        row: Values by column; COLUMNS may have captions.
+        extra_phrases: Phrases of the user, in addition to those of this module.
+
+    Returns:
+        The first match, or None.
+    """
     for column in COLUMNS:
         text = row.get(column, "")
         if column.endswith("_url"):
-            text = words_of(text)
+            text = words_of_url(text)
         text = _pattern(HARMLESS).sub(" · ", text)
-        for shows, phrases in (*WORDS.items(), ("what such words say", tuple(further))):
+        for shows, phrases in (*WORDS.items(), ("what the phrase describes", tuple(extra_phrases))):
             if phrases and (match := _pattern(phrases).search(text)):
-                return Said(match.group(), column, shows)
+                return CaptionMatch(match.group(), column, shows)
         for shows, phrases in SUBJECTS.items():
             if (match := _subject(phrases).match(text)) is not None:
-                return Said(match[1], column, shows)
+                return CaptionMatch(match[1], column, shows)
     return None
 
 
-def words_of(address: str) -> str:
-    """Return the last part of an address as words: "cockpit view A320" for ".../File:Cockpit_view_A320.jpg"."""
+def words_of_url(url: str) -> str:
+    """Return the last segment of a URL as words: "File:Cockpit view A320" of ".../File:Cockpit_view_A320.jpg"."""
     try:
-        last = unquote(urlsplit(address).path.rstrip("/").rpartition("/")[2])
+        last = unquote(urlsplit(url).path.rstrip("/").rpartition("/")[2])
     except ValueError:
         return ""
     return re.sub(r"[\s_\-+]+", " ", re.sub(r"\.(jpe?g|png|webp|html?|php)$", "", last, flags=re.IGNORECASE))
@@ -217,18 +223,18 @@ def words_of(address: str) -> str:
 
 @lru_cache(maxsize=32)
 def _pattern(phrases: tuple[str, ...]) -> re.Pattern[str]:
-    """Return what finds any of these phrases as whole words, in capitals or not, the longest first."""
+    """Return a pattern that finds any of these phrases as whole words, ignoring case, longest first."""
     return re.compile(rf"(?<![^\W_])(?:{_any_of(phrases)})(?![^\W_])", re.IGNORECASE)
 
 
 @lru_cache(maxsize=32)
 def _subject(phrases: tuple[str, ...]) -> re.Pattern[str]:
-    """Return what matches a text that has one of these phrases, its group 1, as its subject."""
-    behind = r"(?=\s*(?:$|[,;:.!(]|[-\u2013\u2014]\s|of\b))"
-    return re.compile(rf"[\W_]*{BEFORE_SUBJECT}({_any_of(phrases)}){behind}", re.IGNORECASE)
+    """Return a pattern that matches a text whose subject is one of these phrases (group 1)."""
+    after = r"(?=\s*(?:$|[,;:.!(]|[-\u2013\u2014]\s|of\b))"
+    return re.compile(rf"[\W_]*{BEFORE_SUBJECT}({_any_of(phrases)}){after}", re.IGNORECASE)
 
 
 def _any_of(phrases: tuple[str, ...]) -> str:
-    """Return the pattern of any of these phrases, whatever stands between their words."""
+    """Return the pattern of any of these phrases, with any punctuation between their words."""
     words = (re.findall(r"[^\W_]+", phrase) for phrase in sorted(phrases, key=len, reverse=True))
-    return "|".join(r"[\W_]+".join(map(re.escape, some)) + "s?" for some in words if some) or "(?!)"
+    return "|".join(r"[\W_]+".join(map(re.escape, parts)) + "s?" for parts in words if parts) or "(?!)"

@@ -1,4 +1,4 @@
-"""Cut the bar with the photographer's name or a site's own from the bottom of images, at their native size."""
+"""Caption bars: detect a bar at the bottom of a source's images, and crop it at native resolution."""
 
 import io
 from collections import Counter
@@ -11,32 +11,39 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from PIL.JpegImagePlugin import get_sampling
 
-from planespotter_scraping.images.similarity import upright_size
+from planespotter_scraping.images.similarity import oriented_size
 from planespotter_scraping.images.validation import SUFFIXES
 
-LOOKED_AT = 40  # photos of a source, in search of a bar
-MOST_OF_THEM = 0.6  # that have a bar of the same height make it a rule of the source
-FEWEST = 12  # with fewer photos, what they share may be chance
+SAMPLE_SIZE = 40  # photos of a source that are searched for a bar
+MIN_SHARE = 0.6  # of them must have a bar of the same height
+MIN_PHOTOS = 12  # of a source; in fewer, the same height may be chance
 
 
-def room_for(path: Path, rows: int) -> int:
-    """Return `rows` if at least half of the image at `path` would stay, else 0; 0 too if it is no image."""
+def can_crop(path: Path, rows: int) -> bool:
+    """Return whether at least half of an image remains after cropping `rows`; False if it is not an image."""
     try:
         with Image.open(path, formats=list(SUFFIXES)) as image:
-            return rows if upright_size(image)[1] >= 2 * rows else 0
+            return oriented_size(image)[1] >= 2 * rows
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return 0
+        return False
 
 
-def cut_bottom(data: bytes, rows: int) -> bytes:
-    """Return an image without its lowest `rows` rows, in the same format.
+def crop_bottom(data: bytes, rows: int) -> bytes:
+    """Crop an image at the bottom.
 
-    A JPEG is written with the tables that it was written with before. Its blocks begin at the top left and so stay
-    where they were: next to nothing changes in them. Notes of the camera and colour profiles are kept.
+    A JPEG is encoded with its own quantization tables. Its blocks start at the top left and keep their positions, so
+    the pixels hardly change. EXIF data and color profiles are kept.
+
+    Args:
+        data: Encoded image.
+        rows: Rows to crop, in the EXIF orientation.
+
+    Returns:
+        The image in the same format.
     """
     with Image.open(io.BytesIO(data), formats=list(SUFFIXES)) as image:
         upright = ImageOps.exif_transpose(image)
-        kept = upright.crop((0, 0, upright.width, upright.height - rows))
+        cropped = upright.crop((0, 0, upright.width, upright.height - rows))
         options: dict[str, Any] = {"icc_profile": image.info.get("icc_profile")}
         if exif := upright.getexif().tobytes():
             options["exif"] = exif
@@ -47,28 +54,28 @@ def cut_bottom(data: bytes, rows: int) -> bytes:
         elif image.format == "WEBP":
             options["quality"] = 95
         file = io.BytesIO()
-        kept.save(file, str(image.format), **options)
+        cropped.save(file, str(image.format), **options)
         return file.getvalue()
 
 
-def suggest(paths: Sequence[Path]) -> int:
-    """Return the height of the bar that most of a source's photos end with, in rows; 0 if they have none."""
-    if len(paths) < FEWEST:
+def suggest_crop(paths: Sequence[Path]) -> int:
+    """Return the height in rows of the bar at the bottom of most of a source's photos; 0 if there is none."""
+    if len(paths) < MIN_PHOTOS:
         return 0
-    chosen = paths[:: max(1, len(paths) // LOOKED_AT)][:LOOKED_AT]
+    chosen = paths[:: max(1, len(paths) // SAMPLE_SIZE)][:SAMPLE_SIZE]
     heights = Counter(filter(None, map(_bar_of, chosen)))
     if not heights:
         return 0
     usual, _ = heights.most_common(1)[0]
     near = {height: count for height, count in heights.items() if abs(height - usual) <= 1}
-    if sum(near.values()) < MOST_OF_THEM * len(chosen):
+    if sum(near.values()) < MIN_SHARE * len(chosen):
         return 0
-    # A bar in a picture that was made smaller may end within a row: take the whole of it.
+    # In a scaled picture, a bar may end within a row: include that row.
     return max(height for height, count in near.items() if count >= 0.1 * len(chosen))
 
 
 def _bar_of(path: Path) -> int:
-    """Return the height of the bar at the bottom of the image at `path`; 0 if there is none, or no image."""
+    """Return the height of the bar at the bottom of an image; 0 if there is none, or if it is not an image."""
     try:
         with Image.open(path, formats=list(SUFFIXES)) as image:
             return bar_height(np.asarray(ImageOps.exif_transpose(image).convert("L")))
@@ -76,18 +83,24 @@ def _bar_of(path: Path) -> int:
         return 0
 
 
-def bar_height(grey: NDArray[np.uint8]) -> int:
-    """Return the height of a bar at the bottom of a grey image [height, width], in rows; 0 if there is none.
+def bar_height(gray: NDArray[np.uint8]) -> int:
+    """Measure the bar at the bottom of an image.
 
-    A bar is a strip of one colour, but for the text on it, that begins with an edge across the whole width. A runway
-    or a sky may be of one colour too, but ends in no such edge.
+    A bar is a strip of one color, except for its text, that starts with an edge across the full width. A runway or a
+    sky may be of one color too, but does not start with such an edge.
+
+    Args:
+        gray: Gray levels, [height, width].
+
+    Returns:
+        Height in rows; 0 if there is no bar.
     """
-    height = len(grey)
-    lowest = grey[height - height // 4 :].astype(np.int16)
+    height = len(gray)
+    lowest = gray[height - height // 4 :].astype(np.int16)
     if len(lowest) < 8:
         return 0
-    edges = (np.abs(np.diff(lowest, axis=0)) > 12).mean(axis=1)[:-3]  # bars of fewer than 4 rows are none
+    edges = (np.abs(np.diff(lowest, axis=0)) > 12).mean(axis=1)[:-3]  # a bar has at least 4 rows
     row = int(np.argmax(edges)) + 1
-    bar = lowest[row + 1 :]  # the row at the edge is a mixture
+    bar = lowest[row + 1 :]  # the row at the edge mixes both sides
     is_bar = edges[row - 1] >= 0.6 and bool((np.abs(bar - np.median(bar)) <= 12).mean() >= 0.6)
     return len(lowest) - row if is_bar else 0

@@ -1,4 +1,4 @@
-"""Tell on a terminal what a clean did, or would do."""
+"""Console output and JSON of a clean: dropped photos by rule, examples, and next steps."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -10,31 +10,31 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from planespotter_scraping.catalog.stats import some
-from planespotter_scraping.cleaning.clean import Cleaned
+from planespotter_scraping.catalog.stats import count_noun
+from planespotter_scraping.cleaning.clean import CleanResult
 from planespotter_scraping.cleaning.rules import RULES
 
-EXAMPLES = 2  # of photos for each rule
+EXAMPLES = 2  # photos shown for each rule
 
 
-def as_json(outcome: Cleaned, *, dry_run: bool) -> dict[str, Any]:
-    """Return all that there is to tell, as plain lists and dictionaries."""
+def as_json(result: CleanResult, *, dry_run: bool) -> dict[str, Any]:
+    """Return the result as plain lists and dictionaries."""
     return {
         "dry_run": dry_run,
-        "photos": outcome.photos,
-        "kept": outcome.kept,
-        "dropped_by": _by_rule(outcome),
-        "dropped": [vars(drop) for drop in outcome.dropped],
-        "cropped": dict(outcome.cropped),
-        "too_low_to_crop": dict(outcome.too_low),
-        "review": outcome.review,
-        "suggested_crop_bottom": outcome.hints,
+        "photos": result.photos,
+        "kept": result.kept,
+        "dropped_by_rule": _by_rule(result),
+        "dropped": [vars(drop) for drop in result.dropped],
+        "cropped": dict(result.cropped),
+        "too_small_to_crop": dict(result.too_small_to_crop),
+        "review": result.review,
+        "suggested_crops": result.suggested_crops,
     }
 
 
-def show(folder: Path, outcome: Cleaned, *, dry_run: bool, console: Console) -> None:
-    """Print how many photos which rule dropped, some examples, and what to do about it."""
-    by_rule = _by_rule(outcome)
+def show(folder: Path, result: CleanResult, *, dry_run: bool, console: Console) -> None:
+    """Print dropped photos by rule, with examples, and what to do next."""
+    by_rule = _by_rule(result)
     if by_rule:
         table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None)
         table.add_column("rule", no_wrap=True)
@@ -44,56 +44,62 @@ def show(folder: Path, outcome: Cleaned, *, dry_run: bool, console: Console) -> 
             table.add_row(rule, str(count), RULES[rule])
         console.print(table)
         for rule in by_rule:
-            for drop in [drop for drop in outcome.dropped if drop.rule == rule][:EXAMPLES]:
-                console.print(Text.assemble((f"{drop.photo_id}: ", "bold"), drop.because))
+            for drop in [drop for drop in result.dropped if drop.rule == rule][:EXAMPLES]:
+                console.print(Text.assemble((f"{drop.photo_id}: ", "bold"), drop.reason))
         console.print()
-    for sentence in sentences(folder, outcome, dry_run=dry_run):
+    for sentence in sentences(folder, result, dry_run=dry_run):
         console.print(Text(sentence))
 
 
-def sentences(folder: Path, outcome: Cleaned, *, dry_run: bool) -> Iterator[str]:
-    """Yield what a clean did, a sentence for each thing that there is to say."""
-    drops, crops = len(outcome.dropped), outcome.cropped
-    stay = "would stay" if dry_run else "stay"
-    yield f"{some(outcome.photos, 'photo')}: {drops:,} {_be(drops, dry_run)} dropped, {outcome.kept:,} {stay}."
-    for source, count in crops.items():
-        whole = "the whole one is kept" if count == 1 else "the whole ones are kept"
-        yield f"{some(count, 'image')} of {source} {_be(count, dry_run)} cropped at the bottom; {whole}."
-    for source, count in outcome.too_low.items():
-        yield f"{some(count, 'image')} of {source} would lose more than half by the crop, and stay as they are."
-    if outcome.review:
+def sentences(folder: Path, result: CleanResult, *, dry_run: bool) -> Iterator[str]:
+    """Yield the result as sentences."""
+    drops = len(result.dropped)
+    keep = "would be kept" if dry_run else "kept"
+    yield f"{count_noun(result.photos, 'photo')}: {drops:,} {_verb(drops, dry_run)} dropped, {result.kept:,} {keep}."
+    for source, count in result.cropped.items():
+        original = "the original is kept" if count == 1 else "the originals are kept"
+        yield f"{count_noun(count, 'image')} of {source} {_verb(count, dry_run)} cropped at the bottom; {original}."
+    for source, count in result.too_small_to_crop.items():
+        yield f"{count_noun(count, 'image')} of {source} would lose more than half by the crop: not cropped."
+    if result.review:
         yield (
-            f"{len(outcome.review)} photos show the same picture as another but have another label: they stay, and the "
-            f"column review {'would say' if dry_run else 'says'} what differs, such as {next(iter(outcome.review))}."
+            f"{len(result.review)} photos are duplicates with contradicting labels: kept, and the column review "
+            f"{'would state' if dry_run else 'states'} the contradiction, as for {next(iter(result.review))}."
         )
-    for source, rows in outcome.hints.items():
+    for source, rows in result.suggested_crops.items():
         yield (
-            f"Most photos of {source} end with a bar of {rows} rows. Look at some: if it is a caption, cut it off with "
-            f"--crop-bottom {source}={rows}, and copies are found that the bar hides."
+            f"Most photos of {source} end with a bar of {rows} rows. If it is a caption bar, crop it with "
+            f"--crop-bottom {source}={rows}, to find the duplicates that it hides."
         )
     if dry_run:
-        yield "Nothing was changed. Leave out --dry-run to do it."
-    elif outcome.dropped or outcome.cropped or outcome.review:
-        if outcome.dropped:
-            yield f"{folder / 'dropped.csv'} says why of each photo; the images were left where they are."
-        yield f"To take all of it back: planespotter catalog clean {folder} --undo"
-    if not outcome.kept and outcome.photos:
-        yield "No photo is left: were the limits meant so?"
+        yield "Nothing was changed. Run without --dry-run to apply."
+    elif result.dropped or result.cropped or result.review:
+        if result.dropped:
+            yield f"{folder / 'dropped.csv'} has the reason for each photo; the images were not deleted."
+        yield f"To undo: planespotter catalog clean {folder} --undo"
+    if not result.kept and result.photos:
+        yield "All photos were dropped. Check the limits."
 
 
 def undo_sentence(folder: Path, back: int, restored: int) -> str:
-    """Return what an undo did, as a sentence."""
-    came = f"{some(back, 'photo')} {'is' if back == 1 else 'are'} in {folder} again"
-    stayed = f"{some(restored, 'row')} {'is as it was' if restored == 1 else 'are as they were'} before"
-    return ", and ".join(part for part, count in ((came, back), (stayed, restored)) if count) + "."
+    """Return the result of an undo as a sentence.
+
+    Args:
+        folder: Folder of the catalog.
+        back: Photos that are in the catalog again.
+        restored: Rows with their former values.
+    """
+    first = f"{count_noun(back, 'photo')} {'is' if back == 1 else 'are'} in {folder} again"
+    second = f"{count_noun(restored, 'row')} {'has its former values' if restored == 1 else 'have their former values'}"
+    return ", and ".join(part for part, count in ((first, back), (second, restored)) if count) + "."
 
 
-def _be(count: int, dry_run: bool) -> str:
-    """Return the verb of a passive: was, were, or would be."""
+def _verb(count: int, dry_run: bool) -> str:
+    """Return the auxiliary verb of a passive: was, were, or would be."""
     return "would be" if dry_run else "was" if count == 1 else "were"
 
 
-def _by_rule(outcome: Cleaned) -> dict[str, int]:
-    """Return how many photos each rule dropped, in the order of the rules."""
-    counts = Counter(drop.rule for drop in outcome.dropped)
+def _by_rule(result: CleanResult) -> dict[str, int]:
+    """Return the number of dropped photos by rule, in the order of the rules."""
+    counts = Counter(drop.rule for drop in result.dropped)
     return {rule: counts[rule] for rule in RULES if counts[rule]}

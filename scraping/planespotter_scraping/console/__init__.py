@@ -1,1 +1,1 @@
-"""Console output: progress bars, tables and the summaries of a command."""
+"""Console output: progress bars, tables and summaries."""

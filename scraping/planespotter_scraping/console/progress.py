@@ -1,6 +1,6 @@
-"""Say how long work goes while it runs.
+"""Progress output on standard error: bars on a terminal, occasional lines of a crawl in a log.
 
-A crawl says it on a terminal as it happens, elsewhere with a line now and then; other work only on a terminal.
+Work other than a crawl prints nothing unless standard error is a terminal.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,97 +11,108 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from planespotter_scraping.crawling.result import CrawlResult
+if TYPE_CHECKING:  # a crawl must not import what an import needs, nor an import what a crawl needs
+    from planespotter_scraping.catalog.folder_import import ImportResult
+    from planespotter_scraping.crawling.result import CrawlResult
 
-if TYPE_CHECKING:  # a crawl needs nothing of an import
-    from planespotter_scraping.catalog.folder_import import Imported
-
-EVERY = 30.0  # seconds between the lines in a log
-WIDE = 110  # columns, from which on there is space for a bar
-NO_FIELDS = ("review", "photo_id")  # the first is the reader's remark, and nothing is a photo without the second
+LOG_INTERVAL = 30.0  # seconds between two lines in a log
+BAR_COLUMNS = 110  # minimum width of a terminal for a bar, in columns
+SKIPPED_FIELDS = ("review", "photo_id")  # a remark, and a field that every photo has
 
 
 @contextmanager
-def crawl_bar(pages: int | None) -> Iterator[Callable[[CrawlResult], None]]:
-    """Show on standard error how a crawl goes; the value is the function that is told. `pages` is how many to read."""
+def crawl_bar(pages: int | None) -> "Iterator[Callable[[CrawlResult], None]]":
+    """Show the progress of a crawl.
+
+    Args:
+        pages: Maximum number of pages to read; None for all.
+
+    Yields:
+        A function that shows the result so far.
+    """
     console = Console(stderr=True)
     show = _on_terminal if console.is_terminal else _in_log
-    with show(console, pages) as move:
-        yield move
+    with show(console, pages) as update:
+        yield update
 
 
 @contextmanager
-def _on_terminal(console: Console, pages: int | None) -> Iterator[Callable[[CrawlResult], None]]:
-    """Show a line that changes, with a bar where there is space for one."""
+def _on_terminal(console: Console, pages: int | None) -> "Iterator[Callable[[CrawlResult], None]]":
+    """Update one line, with a bar if the terminal is wide enough."""
     columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False)]
-    bars = [BarColumn(bar_width=20)] if console.width >= WIDE else []
+    bars = [BarColumn(bar_width=20)] if console.width >= BAR_COLUMNS else []
     start = monotonic()
     with Progress(*columns, *bars, console=console, transient=True) as bar:
         task = bar.add_task("starting the browser", total=pages)
 
-        def move(outcome: CrawlResult) -> None:
-            text = outcome.wait_notice or how_it_goes(outcome, pages, monotonic() - start)
-            room = console.width - 3 - 22 * len(bars)
-            done = max(0, outcome.page_number - 1)
-            bar.update(task, description=text[:room], completed=done, total=last_page(outcome, pages))
+        def update(result: "CrawlResult") -> None:
+            text = result.wait_notice or crawl_status(result, pages, monotonic() - start)
+            width = console.width - 3 - 22 * len(bars)
+            completed = max(0, result.page_number - 1)
+            bar.update(task, description=text[:width], completed=completed, total=last_page(result, pages))
 
-        yield move
+        yield update
 
 
 @contextmanager
-def _in_log(console: Console, pages: int | None) -> Iterator[Callable[[CrawlResult], None]]:
-    """Write a line every EVERY seconds, and one when a wait begins."""
-    start = said = monotonic()
-    waiting = ""
+def _in_log(console: Console, pages: int | None) -> "Iterator[Callable[[CrawlResult], None]]":
+    """Print a line every LOG_INTERVAL seconds, and one when a wait starts."""
+    start = last_line = monotonic()
+    wait_notice = ""
 
-    def move(outcome: CrawlResult) -> None:
-        nonlocal said, waiting
+    def update(result: "CrawlResult") -> None:
+        nonlocal last_line, wait_notice
         now = monotonic()
-        if outcome.wait_notice and outcome.wait_notice != waiting:
-            console.print(outcome.wait_notice, markup=False, highlight=False, soft_wrap=True)
-        elif now - said >= EVERY:
-            said = now
-            console.print(how_it_goes(outcome, pages, now - start), markup=False, highlight=False, soft_wrap=True)
-        waiting = outcome.wait_notice
+        if result.wait_notice and result.wait_notice != wait_notice:
+            console.print(result.wait_notice, markup=False, highlight=False, soft_wrap=True)
+        elif now - last_line >= LOG_INTERVAL:
+            last_line = now
+            console.print(crawl_status(result, pages, now - start), markup=False, highlight=False, soft_wrap=True)
+        wait_notice = result.wait_notice
 
-    yield move
-
-
-def last_page(outcome: CrawlResult, pages: int | None) -> int | None:
-    """Return the number of the last page that will be read, None if nobody knows."""
-    return min((number for number in (pages, outcome.last_page) if number is not None), default=None)
+    yield update
 
 
-def how_it_goes(outcome: CrawlResult, pages: int | None, seconds: float) -> str:
-    """Return pages, photos, photos a minute, how full the fields are, and the time left, after so many seconds."""
-    last = last_page(outcome, pages)
-    told = []
-    if outcome.page_number:
-        left = spoken((last - outcome.page_number) * seconds / outcome.pages) if last and outcome.pages else ""
-        left = " (last)" if outcome.page_number == last else f" ({left} left)" if left else ""
-        told.append(f"page {outcome.page_number}" + (f" of {last}{left}" if last else ""))
-    rate = f" ({60 * outcome.stored / seconds:.0f} a minute)" if seconds >= 1 else ""
-    told.append(f"{outcome.stored} photos{rate}")
-    if outcome.known and not outcome.stored:
-        told.append(f"{outcome.known} known")
-    if outcome.max_photos and outcome.stored:
-        told.append(
-            f"at most {spoken((outcome.max_photos - outcome.stored - outcome.known) * seconds / outcome.stored)} left"
-        )
-    if outcome.category:
-        told.append(outcome.category)
+def last_page(result: "CrawlResult", pages: int | None) -> int | None:
+    """Return the number of the last page to read, None if unknown."""
+    return min((number for number in (pages, result.last_page) if number is not None), default=None)
+
+
+def crawl_status(result: "CrawlResult", pages: int | None, seconds: float) -> str:
+    """Return a line with page, photos, photos per minute, filled fields and remaining time.
+
+    Args:
+        result: Result so far.
+        pages: Maximum number of pages to read; None for all.
+        seconds: Time since the crawl started.
+    """
+    last = last_page(result, pages)
+    parts = []
+    if result.page_number:
+        left = format_duration((last - result.page_number) * seconds / result.pages) if last and result.pages else ""
+        left = " (last)" if result.page_number == last else f" ({left} left)" if left else ""
+        parts.append(f"page {result.page_number}" + (f" of {last}{left}" if last else ""))
+    rate = f" ({60 * result.stored / seconds:.0f} per minute)" if seconds >= 1 else ""
+    parts.append(f"{result.stored} photos{rate}")
+    if result.known and not result.stored:
+        parts.append(f"{result.known} known")
+    if result.max_photos and result.stored:
+        remaining = result.max_photos - result.stored - result.known
+        parts.append(f"at most {format_duration(remaining * seconds / result.stored)} left")
+    if result.category:
+        parts.append(result.category)
     shares = {
-        name: count / outcome.photos_read for name, count in outcome.field_counts.items() if name not in NO_FIELDS
+        name: count / result.photos_read for name, count in result.field_counts.items() if name not in SKIPPED_FIELDS
     }
     if shares:
-        least = min(shares, key=lambda name: shares[name])
-        worst = f" ({least} {shares[least]:.0%})" if shares[least] < 0.995 else ""
-        told.append(f"fields {sum(shares.values()) / len(shares):.0%} full{worst}")
-    return ", ".join(told)
+        emptiest = min(shares, key=lambda name: shares[name])
+        detail = f" ({emptiest} {shares[emptiest]:.0%})" if shares[emptiest] < 0.995 else ""
+        parts.append(f"fields {sum(shares.values()) / len(shares):.0%} full{detail}")
+    return ", ".join(parts)
 
 
-def spoken(seconds: float) -> str:
-    """Return a time as people say it, such as 1 h 02 min."""
+def format_duration(seconds: float) -> str:
+    """Return a duration such as "45 s", "12 min" or "1 h 02 min"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -109,30 +120,38 @@ def spoken(seconds: float) -> str:
 
 
 @contextmanager
-def import_bar() -> "Iterator[Callable[[Imported, int], None]]":
-    """Show how an import goes; the value is the function that is told what was done, and the number of all files."""
+def import_bar() -> "Iterator[Callable[[ImportResult, int], None]]":
+    """Show the progress of an import.
+
+    Yields:
+        A function that shows the result so far; its second argument is the number of all images.
+    """
     start = monotonic()
-    with work_bar("looking for photos") as move:
+    with work_bar("searching for photos") as update:
 
-        def tell(outcome: "Imported", total: int) -> None:
-            rate = outcome.done / max(0.5, monotonic() - start)
-            move(f"{outcome.stored} photos stored, {rate:.0f} files a second", outcome.done, total)
+        def show(result: "ImportResult", total: int) -> None:
+            rate = result.processed / max(0.5, monotonic() - start)
+            update(f"{result.stored} photos stored, {rate:.0f} files per second", result.processed, total)
 
-        yield tell
+        yield show
 
 
 @contextmanager
 def work_bar(first: str = "reading the catalog") -> Iterator[Callable[[str, int, int], None]]:
-    """Show a bar on standard error, if that is a terminal; the value moves it: what is done, how many, of how many.
+    """Show a bar on standard error, if that is a terminal.
 
-    `first` is what is done before anything can be counted.
+    Args:
+        first: Description of the work before anything is counted.
+
+    Yields:
+        A function that updates the bar: description, number of items done, number of all items.
     """
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task(first, total=None)
 
-        def move(what: str, done: int, total: int) -> None:
+        def update(what: str, done: int, total: int) -> None:
             bar.update(task, description=what, completed=done, total=total)
 
-        yield move
+        yield update

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from planespotter_scraping.catalog import attribution
-from planespotter_scraping.catalog.lock import hold
+from planespotter_scraping.catalog.lock import exclusive_lock
 from planespotter_scraping.crawling import api_crawl, browser
 from planespotter_scraping.crawling.photo_sink import PhotoSink
 from planespotter_scraping.crawling.result import CrawlResult, ScrapeError
@@ -97,7 +97,7 @@ def scrape(
         return sink.outcome
 
     url = url or site.address
-    with hold(out), nullcontext(url) if url else serve() as base:
+    with exclusive_lock(out), nullcontext(url) if url else serve() as base:
         _name_authors(site, out)  # also of what a kill has kept from being named
         try:
             return asyncio.run(run(base))
@@ -182,7 +182,7 @@ def check_leave(site: Site | ApiSite, permission: str, contact: str) -> None:
 def check_constructors(constructors: Collection[str] | None) -> None:
     """Raise ScrapeError if one of `constructors` looks like a slip of the pen."""
     for name in constructors or ():
-        if meant := parser.nearest(name):
+        if meant := parser.closest_constructor(name):
             raise ScrapeError(
                 f"The constructor {name!r} is not known. Did you mean {meant}? --constructors takes names divided by "
                 "commas, or all."

@@ -17,8 +17,8 @@ from planespotter_scraping.crawling.backoff import Backoff, asks_to_wait
 from planespotter_scraping.crawling.result import CrawlAbortedError, CrawlResult
 from planespotter_scraping.crawling.robots import Robots
 from planespotter_scraping.images.similarity import phash
-from planespotter_scraping.images.validation import IMAGE_BYTES, SUFFIXES, examine
-from planespotter_scraping.labels.parser import place
+from planespotter_scraping.images.validation import IMAGE_BYTES, SUFFIXES, validate_image
+from planespotter_scraping.labels.parser import label_path
 from planespotter_scraping.sites import Listing
 
 IMAGES_AT_ONCE = 4
@@ -55,7 +55,7 @@ class PhotoSink:
         self.patience = Backoff(self._tell)
         self.refusals = 0
         wanted = self.constructors
-        self.wanted = None if wanted is None else {place(name, "").constructor for name in wanted}
+        self.wanted = None if wanted is None else {label_path(name, "").constructor for name in wanted}
 
     async def store_page(self, listing: Listing) -> None:
         """Keep the photos of one page, and count the page."""
@@ -83,7 +83,7 @@ class PhotoSink:
     async def keep(self, photo: Mapping[str, str]) -> None:
         """Fetch the image of one photo and add it to the catalog, unless it is there or not wanted."""
         photo_id = f"{self.source}-{photo['photo_id']}"  # several sites may share a catalog
-        constructor = place(photo["constructor"], photo["aircraft_type"]).constructor
+        constructor = label_path(photo["constructor"], photo["aircraft_type"]).constructor
         if photo_id in self.known:
             self.outcome.known += 1
         elif self.wanted is not None and constructor not in self.wanted:
@@ -92,7 +92,7 @@ class PhotoSink:
             self.known.add(photo_id)
             try:
                 data = await self._image(photo["image_url"])
-                kind, width, height = examine(data)
+                kind, width, height = validate_image(data)
             except ValueError as error:
                 self.outcome.bad_images[photo_id] = str(error)
             except BaseException:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from planespotter_scraping.catalog.stats import NETWORK_SIDE, Numbers, model_name, some
+from planespotter_scraping.catalog.stats import NETWORK_SIDE, CatalogStats, count_noun, model_name
 from planespotter_scraping.explore.figures import has, number, share
 
 
@@ -14,15 +14,15 @@ class Advice(NamedTuple):
     text: str
 
 
-def advice(found: Numbers, few: int) -> list[Advice]:
+def advice(found: CatalogStats, few: int) -> list[Advice]:
     """Return what to do next, what costs a training most first; `few` photos are too few for a model of its own."""
     return [*_labels(found, few), *_shortcuts(found), *_photos(found)]
 
 
-def _labels(found: Numbers, few: int) -> Iterator[Advice]:
+def _labels(found: CatalogStats, few: int) -> Iterator[Advice]:
     """Yield what the labels call for."""
     photos = found["photos"]
-    shallow = found["label_depth"]["constructor"] + found["label_depth"]["nothing"]
+    shallow = found["label_depth"]["constructor"] + found["label_depth"]["none"]
     if shallow:
         yield Advice(
             "labels",
@@ -35,14 +35,16 @@ def _labels(found: Numbers, few: int) -> Iterator[Advice]:
         names = ", ".join(f"{model_name(row)} ({row['photos']})" for row in small[:4])
         yield Advice(
             "labels",
-            f"{some(len(small), 'model')} of {len(models)} {has(len(small))} fewer than {few} photos and will count "
+            f"{count_noun(len(small), 'model')} of {len(models)} {has(len(small))} fewer than "
+            f"{few} photos and will count "
             f"as {'its' if len(small) == 1 else 'their'} family in training. Nearest to enough: {names}. Collect more, "
             "or leave it at the family.",
         )
     if found["review"]["photos"]:
         yield Advice(
             "labels",
-            f"Two readings of the labels disagree in {some(found['review']['photos'], 'photo')}: look at the column "
+            f"Two readings of the labels disagree in "
+            f"{count_noun(found['review']['photos'], 'photo')}: look at the column "
             "review of catalog.csv before you train on them.",
         )
     makers = {name: count for name, count in found["constructors"].items() if name}
@@ -50,15 +52,17 @@ def _labels(found: Numbers, few: int) -> Iterator[Advice]:
         yield Advice("labels", f"All photos are of {next(iter(makers))}: a classifier needs a second constructor.")
 
 
-def _shortcuts(found: Numbers) -> Iterator[Advice]:
+def _shortcuts(found: CatalogStats) -> Iterator[Advice]:
     """Yield what a network could learn in the place of an aircraft's shape."""
-    alone = sum(found["one_constructor_airlines"].values())
+    alone = sum(found["single_constructor_airlines"].values())
     if len(_makers(found)) > 1 and alone:
         yield Advice(
             "airlines",
-            f"{number(alone)} of {some(len(found['airline_mix']), 'airline')} appear{'s' * (alone == 1)} with one "
+            f"{number(alone)} of {count_noun(len(found['airline_mix']), 'airline')} "
+            f"appear{'s' * (alone == 1)} with one "
             "constructor only, in "
-            f"{some(found['one_constructor_airline_photos'], 'photo')}: there a network can learn the livery instead "
+            f"{count_noun(found['single_constructor_airline_photos'], 'photo')}: there a "
+            f"network can learn the livery instead "
             "of the shape. Collect the other constructor's aircraft of the largest of them, and judge a model on "
             "airlines that it has not seen.",
         )
@@ -67,7 +71,8 @@ def _shortcuts(found: Numbers) -> Iterator[Advice]:
         names = ", ".join(f"{row['name']} ({next(iter(row['constructors']))})" for row in single[:4])
         yield Advice(
             "sources",
-            f"{some(len(single), 'source')} of {len(found['source_mix'])} {has(len(single))} one constructor only: "
+            f"{count_noun(len(single), 'source')} of {len(found['source_mix'])} "
+            f"{has(len(single))} one constructor only: "
             f"{names}{', ...' if len(single) > 4 else ''}. What marks the source, such as its light or its size of "
             "image, then gives the answer away. Compare scores by source.",
         )
@@ -80,7 +85,7 @@ def _shortcuts(found: Numbers) -> Iterator[Advice]:
         )
 
 
-def _photos(found: Numbers) -> Iterator[Advice]:
+def _photos(found: CatalogStats) -> Iterator[Advice]:
     """Yield what the images themselves call for."""
     if found["under_224"]:
         yield Advice(
@@ -91,26 +96,28 @@ def _photos(found: Numbers) -> Iterator[Advice]:
     if found["exact_duplicates"]:
         yield Advice(
             "images",
-            f"{some(found['exact_duplicates'], 'photo is an exact copy', 'photos are exact copies')} of others: "
+            f"{count_noun(found['exact_duplicates'], 'photo is an exact copy', 'photos are exact copies')} of others: "
             "take them out, so that none counts twice.",
         )
-    if found["look_alikes"]:
-        count = len(found["look_alikes"])
+    if found["near_duplicates"]:
+        count = len(found["near_duplicates"])
         yield Advice(
             "images",
-            f"{some(count, 'picture is', 'pictures are')} there in several files, which may even be labelled "
+            f"{count_noun(count, 'picture is', 'pictures are')} there in several files, which may even be labelled "
             "differently: keep one of each, with the right label.",
         )
     broken = set(found["broken_images"] or {}) - set(found["files"]["missing"] if found["files"] else [])
     if broken:
         yield Advice(
-            "images", f"{some(len(broken), 'image is', 'images are')} broken: fetch them again, or remove the rows."
+            "images",
+            f"{count_noun(len(broken), 'image is', 'images are')} broken: fetch them again, or remove the rows.",
         )
     if found["files"] and found["files"]["missing"]:
         missing = found["files"]["missing"]
         yield Advice(
             "images",
-            f"{some(len(missing), 'image')} that the catalog names {'is' if len(missing) == 1 else 'are'} missing or "
+            f"{count_noun(len(missing), 'image')} that the catalog names "
+            f"{'is' if len(missing) == 1 else 'are'} missing or "
             f"empty, such as {missing[0]}: scrape again into the same folder, or remove the rows.",
         )
     unlicensed = found["missing"]["licence"]
@@ -124,8 +131,12 @@ def _photos(found: Numbers) -> Iterator[Advice]:
 
 def part(count: int, photos: int) -> str:
     """Return "4 photos (3 %)", or "All 130 photos"."""
-    return f"All {some(photos, 'photo')}" if count == photos else f"{some(count, 'photo')} ({share(count, photos)})"
+    return (
+        f"All {count_noun(photos, 'photo')}"
+        if count == photos
+        else f"{count_noun(count, 'photo')} ({share(count, photos)})"
+    )
 
 
-def _makers(found: Numbers) -> list[str]:
+def _makers(found: CatalogStats) -> list[str]:
     return [name for name in found["constructors"] if name]

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from planespotter_scraping.catalog.stats import NETWORK_SIDE, Dimensions
+from planespotter_scraping.catalog.stats import NETWORK_SIDE, SizeCount
 
 STAND_INS = {"ink": "#010101", "muted": "#020202", "rule": "#030303", "s1": "#040404", "s2": "#050505", "bg": "#060606"}
 WIDTH, HEIGHT = 400, 256  # in points, which become the units of the SVG: a phone shows them a little smaller
@@ -80,7 +80,7 @@ def ranks(counts: list[int], half: int, first: str, alt: str) -> Markup:
     return _svg("ranks", draw, alt)
 
 
-def sizes(dimensions: list[Dimensions], alt: str) -> Markup:
+def sizes(dimensions: list[SizeCount], alt: str) -> Markup:
     """Draw the images' widths and heights, as bubbles whose area is the number of photos."""
 
     def draw(figure: Figure) -> None:
@@ -159,7 +159,7 @@ def over_time(name: str, times: list[str], series: dict[str, list[int]], alt: st
     return _svg(name, draw, alt, height=110 + 90 * len(series))
 
 
-def histogram(dimensions: list[Dimensions]) -> list[tuple[int, int, int]]:
+def histogram(dimensions: list[SizeCount]) -> list[tuple[int, int, int]]:
     """Return bins of the smallest side, first and last side and photos, all as wide; 224 begins one of them."""
     smallest = [(min(row["width"], row["height"]), row["photos"]) for row in dimensions]
     largest = max(side for side, _ in smallest)
@@ -170,7 +170,7 @@ def histogram(dimensions: list[Dimensions]) -> list[tuple[int, int, int]]:
     return [(place * step, place * step + step - 1, counts[place]) for place in sorted(counts)]
 
 
-def _merge(dimensions: list[Dimensions]) -> dict[tuple[float, float], int]:
+def _merge(dimensions: list[SizeCount]) -> dict[tuple[float, float], int]:
     """Return the photos at each width and height; of very many sizes, those that lie together as one."""
     step = 1 if len(dimensions) <= MOST_BUBBLES else max(max(row["width"], row["height"]) for row in dimensions) // 24
     merged: dict[tuple[float, float], int] = {}

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from planespotter_scraping.catalog.stats import Mix
+from planespotter_scraping.catalog.stats import ConstructorMix
 from planespotter_scraping.explore.thumbnails import Picture
 
 # What has no colour of its own is grey. The two colours differ in lightness too, and no chart needs them to be read.
@@ -182,7 +182,7 @@ def bars(
     """Return a bar chart of `counts` in their order; the bar of `longest`, or else of the largest, is full."""
     longest = longest or max(counts.values(), default=0) or 1
     rows = [
-        Bar(name or "not said", count, share(count, total), count / longest, _colour(name, colours))
+        Bar(name or "unknown", count, share(count, total), count / longest, _colour(name, colours))
         for name, count in counts.items()
     ]
     shown, everything = folded(rows)
@@ -198,7 +198,7 @@ def _colour(name: str, colours: dict[str, str] | None) -> str:
     return (colours or {}).get(name, "s1") if name else "s0"
 
 
-def stacks(finding: str, what: str, heading: str, mixes: list[Mix], colours: dict[str, str]) -> Stacks:
+def stacks(finding: str, what: str, heading: str, mixes: list[ConstructorMix], colours: dict[str, str]) -> Stacks:
     """Return a chart of the constructors' shares in each of `mixes`."""
     rows = []
     order = list(colours)

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from planespotter_scraping import catalog
-from planespotter_scraping.atomic_write import replacing
+from planespotter_scraping.atomic_write import atomic_write
 from planespotter_scraping.catalog import stats
 from planespotter_scraping.explore import figures, thumbnails
 from planespotter_scraping.explore.advice import advice
@@ -50,10 +50,10 @@ def write(
     marked. The same catalog gives the same page, but for the date. Raises CatalogError for what is no catalog.
     """
     frame = catalog.read(folder)
-    seen = similarity.look_at_all(folder, dict.fromkeys(frame["file"], 0), partial(progress, "images looked at"))
-    found = stats.numbers(frame, folder, seen)
+    seen = similarity.scan_images(folder, dict.fromkeys(frame["file"], 0), partial(progress, "images looked at"))
+    found = stats.compute_stats(frame, folder, seen)
     sheets = thumbnails.make(folder, frame, found, per_class, partial(progress, "small pictures made"), limit)
-    alike = thumbnails.of_groups(folder, frame, (found["look_alikes"] or [])[:ALIKE])
+    alike = thumbnails.of_groups(folder, frame, (found["near_duplicates"] or [])[:ALIKE])
     lines = advice(found, few) if found["photos"] else []
     environment = Environment(
         loader=FileSystemLoader(HERE),
@@ -77,13 +77,13 @@ def write(
     )
     text = text.lstrip()  # the lines between the macros
     out.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(out) as temporary:
+    with atomic_write(out) as temporary:
         temporary.write_text(text, encoding="utf-8")
     pictures = sum(len(sheet.pictures) for sheet in sheets.sheets)
     return Written(found["photos"], pictures, len(text.encode()), [line.text for line in lines])
 
 
-def _tiles(found: stats.Numbers) -> list[tuple[str, str]]:
+def _tiles(found: stats.CatalogStats) -> list[tuple[str, str]]:
     """Return the headline of the page, each number with its name."""
     counts = {
         "photos": found["photos"],
@@ -98,7 +98,7 @@ def _tiles(found: stats.Numbers) -> list[tuple[str, str]]:
     if found["files"]:
         tiles.append((figures.size(found["files"]["bytes"]), "on disk"))
     for column, what in (("taken_on", "taken"), ("scraped_at", "collected")):
-        span = [figures.day(date) for date in found["spans"][column]]
+        span = [figures.day(date) for date in found["date_ranges"][column]]
         if span:
             tiles.append((span[0] if span[0] == span[1] else f"{span[0]} \u2013 {span[1]}", what))
     return tiles

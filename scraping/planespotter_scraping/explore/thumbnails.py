@@ -13,7 +13,7 @@ import pandas as pd
 from PIL import Image, ImageOps
 
 from planespotter_scraping.catalog import LABEL_PATH
-from planespotter_scraping.catalog.stats import Numbers, model_name
+from planespotter_scraping.catalog.stats import CatalogStats, model_name
 from planespotter_scraping.images.validation import IMAGE_PIXELS, SUFFIXES
 
 SIDE = (176, 132)  # pixels at most
@@ -56,7 +56,7 @@ class Sheets:
 def make(
     folder: Path,
     frame: pd.DataFrame,
-    found: Numbers,
+    found: CatalogStats,
     per_class: int,
     progress: Callable[[int, int], None],
     limit: int = LIMIT,

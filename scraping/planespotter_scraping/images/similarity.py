@@ -1,15 +1,16 @@
-"""Find photos that look alike: the same picture in another size or quality, or two that differ by little.
+"""Near-duplicate search: perceptual hash (pHash) for candidates, correlation of the detail to confirm them.
 
-A photo's grey 32 x 32 version is turned into frequencies (a DCT). The 64 lowest make its hash, one bit each: whether
-it lies above their median (the usual "pHash"). Hashes are small, and pairs of close ones are quickly found. But they
-know only the rough distribution of light, and every airliner from the side before a clear sky has the same one: among
-4,000 photos of one airport, 3,398 pairs lie within 4 bits, and one of them is a picture that is there twice. So
-a close hash makes two photos candidates, and the other frequencies, the detail, decide: their correlation.
+The perceptual hash comes from the DCT of the image's 32 x 32 grayscale version: one bit for each of the 64 lowest
+frequencies, set if the coefficient lies above their median. Pairs of hashes with a small Hamming distance are found
+quickly, but such a hash holds only the coarse distribution of light, and every airliner in side view before a clear sky
+has the same one: among 4,000 photos of one airport, 3,398 pairs are within 4 bits, and only one of them is the same
+picture. So a small Hamming distance makes two photos candidates, and the correlation of the remaining frequencies, the
+detail, confirms them.
 
-Measured on 9,612 photos of airliners: copies in JPEG quality 20, of half the size, as WebP, in grey or squashed to a
-square agree in 0.992 and more of their detail, other photos in 0.988 at most. A copy that was cropped by 2 % or made
-much brighter agrees in 0.92 and more: that is not told from two aircraft of one airline at one place, and counts as
-alike. Within 0.85 lie 271 pairs, in groups of at most 22 photos.
+Measured on 9,612 photos of airliners: copies that are recompressed at JPEG quality 20, scaled to half the size, saved
+as WebP, in grayscale or squashed to a square correlate at 0.992 and more, different photos at 0.988 and less. A copy
+that is cropped by 2 % or much brighter correlates at 0.92 and more, as do two aircraft of one airline at one place: the
+looser thresholds for groups cover these. They select 271 pairs, in groups of at most 22 photos.
 """
 
 import csv
@@ -28,167 +29,214 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from planespotter_scraping.atomic_write import replacing
-from planespotter_scraping.images.validation import SUFFIXES, what_is_wrong
+from planespotter_scraping.atomic_write import atomic_write
+from planespotter_scraping.images.validation import SUFFIXES, describe_error
 
-SIDE, LOW = 32, 8  # of the grey version, and of the square of its lowest frequencies
-FLAT = 3.0  # grey levels of standard deviation; photos of airliners have 13 and more, pictures of one colour none
+SIDE, LOW = 32, 8  # sides of the grayscale version and of the square of its lowest frequencies
+MIN_CONTRAST = 3.0  # standard deviation of the gray levels; photos of airliners have 13 and more
 
-SAME_BITS, SAME_DETAIL = 4, 0.99  # the same picture: at most so many bits differ, and the detail agrees at least so
-ALIKE_BITS, ALIKE_DETAIL = 10, 0.85  # alike: the same place and pose, often the same aircraft
+MAX_HAMMING, MIN_CORRELATION = 4, 0.99  # near duplicates: the same picture
+GROUP_MAX_HAMMING, GROUP_MIN_CORRELATION = 10, 0.85  # groups: the same place and pose, often the same aircraft
 
-CACHE = ".looks.csv"
-CACHED = ("file", "size", "modified", "cut", "sha256", "width", "height", "contrast", "phash", "broken")
+CACHE = ".phash_cache.csv"
+CACHED = ("file", "size", "modified", "crop", "sha256", "width", "height", "contrast", "phash", "broken")
 
 T = TypeVar("T")
 Pairs = NDArray[np.int64]  # [n, 2], indices of photos, the lower one first
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a photo looks like. `broken` says what is wrong with a file that is no whole image; the rest is then 0."""
+class ImageScan:
+    """What one pass over an image file yields.
+
+    Attributes:
+        sha256: Hash of the file, "" if it cannot be read.
+        width: Width in pixels, in the EXIF orientation and without the cropped rows; 0 if broken.
+        height: Height in pixels, likewise.
+        contrast: Standard deviation of the gray levels, 0 to 255.
+        phash: Perceptual hash, 16 hexadecimal digits; "" if the image is a uniform color.
+        broken: Why the file is not a complete image; "" if it is one.
+    """
 
     sha256: str = ""
     width: int = 0
     height: int = 0
-    contrast: float = 0.0  # the standard deviation of its grey levels, 0 to 255
-    phash: str = ""  # 16 hexadecimal digits; "" for a picture of one colour, which has none
+    contrast: float = 0.0
+    phash: str = ""
     broken: str = ""
 
 
 def phash(data: bytes) -> str:
-    """Return the hash of an image as 16 hexadecimal digits, "" if it is of one colour. Raises as Pillow does."""
+    """Return the perceptual hash of an encoded image.
+
+    Returns:
+        16 hexadecimal digits; "" if the image is a uniform color.
+
+    Raises:
+        OSError: If Pillow cannot decode it. Pillow raises SyntaxError, ValueError and DecompressionBombError as well.
+    """
     with Image.open(io.BytesIO(data)) as image:
-        return _phash(_frequencies(_small(image, 0)))
+        return _phash(_dct(_grayscale(image, 0)))
 
 
-def look_at(path: Path, cut: int = 0) -> Look:
-    """Return what the image at `path` looks like without its lowest `cut` rows. Reads the whole file."""
+def scan_image(path: Path, crop: int = 0) -> ImageScan:
+    """Read an image file and return its hashes, size and contrast.
+
+    Args:
+        path: Image file. One that is missing or broken yields a scan whose `broken` states the reason.
+        crop: Rows to cut from the bottom before hashing.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
-        return Look(broken=f"it cannot be read: {error.strerror}")
+        return ImageScan(broken=f"it cannot be read: {error.strerror}")
+    sha256 = hashlib.sha256(data).hexdigest()
     try:
         with Image.open(io.BytesIO(data), formats=list(SUFFIXES)) as image:
-            width, height = upright_size(image)
-            small = _small(image, cut)
+            width, height = oriented_size(image)
+            gray = _grayscale(image, crop)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return Look(sha256=hashlib.sha256(data).hexdigest(), broken=what_is_wrong(data, error))
-    contrast = float(small.std())
-    return Look(hashlib.sha256(data).hexdigest(), width, height - cut, round(contrast, 2), _phash(_frequencies(small)))
+        return ImageScan(sha256=sha256, broken=describe_error(data, error))
+    return ImageScan(sha256, width, height - crop, round(float(gray.std()), 2), _phash(_dct(gray)))
 
 
-def look_at_all(
-    folder: Path, files: Mapping[str, int], progress: Callable[[int, int], None] = lambda done, total: None
-) -> dict[str, Look]:
-    """Return what each of `files` looks like: paths below `folder`, each with the rows to leave out at its bottom.
+def scan_images(
+    folder: Path, crops: Mapping[str, int], progress: Callable[[int, int], None] = lambda done, total: None
+) -> dict[str, ImageScan]:
+    """Scan images in parallel, with a cache in `folder`.
 
-    What was found is kept in a file of `folder`, if that may be written to, and looked up there for images that
-    have not changed since (by size and time). `progress` is called with the images done, and with all.
+    The cache is keyed by path, size, modification time and crop. It is not written if `folder` is read-only.
+
+    Args:
+        folder: Folder of the catalog.
+        crops: Paths relative to `folder`, each with the rows to cut from its bottom.
+        progress: Called with the numbers of images scanned and in all.
+
+    Returns:
+        The scan of each path, in the order of `crops`.
     """
-    known = _read_cache(folder / CACHE)
-    looks, stamps, todo = {}, {}, []
-    for file, cut in files.items():
+    cached = _read_cache(folder / CACHE)
+    scans, stamps, todo = {}, {}, []
+    for file, crop in crops.items():
         with suppress(OSError):
             status = (folder / file).stat()
-            stamps[file] = (str(status.st_size), str(status.st_mtime_ns), str(cut))
+            stamps[file] = (str(status.st_size), str(status.st_mtime_ns), str(crop))
         key = (file, *stamps.get(file, ()))
-        if key in known:
-            looks[file] = known[key]
+        if key in cached:
+            scans[file] = cached[key]
         else:
             todo.append(file)
-    progress(len(looks), len(files))
+    progress(len(scans), len(crops))
     try:
-        with closing(_in_threads(lambda file: look_at(folder / file, files[file]), todo)) as found:
-            for file, look in zip(todo, found, strict=True):
-                looks[file] = look
-                progress(len(looks), len(files))
+        with closing(_parallel_map(lambda file: scan_image(folder / file, crops[file]), todo)) as results:
+            for file, scan in zip(todo, results, strict=True):
+                scans[file] = scan
+                progress(len(scans), len(crops))
     finally:
         if todo:
-            others = {key: look for key, look in known.items() if key[-1] != str(files.get(key[0], ""))}
-            now = {(file, *stamps[file]): look for file, look in looks.items() if file in stamps}
-            _write_cache(folder / CACHE, others | now)
-    return {file: looks[file] for file in files}
+            unaffected = {key: scan for key, scan in cached.items() if key[-1] != str(crops.get(key[0], ""))}
+            current = {(file, *stamps[file]): scan for file, scan in scans.items() if file in stamps}
+            _write_cache(folder / CACHE, unaffected | current)
+    return {file: scans[file] for file in crops}
 
 
-def close_pairs(hashes: NDArray[np.uint64], bits: int) -> Pairs:
-    """Return all pairs of `hashes` of which at most `bits` bits differ, in order.
+def hamming_pairs(hashes: NDArray[np.uint64], max_hamming: int) -> Pairs:
+    """Return all pairs of hashes within a Hamming distance, by multi-index hashing.
 
-    Of bits + 1 bands of a hash, one at least is the same in both: so only hashes that share a band are compared.
+    Two hashes that differ in at most `max_hamming` bits agree in at least one of `max_hamming` + 1 bands, so only
+    hashes that share a band are compared.
+
+    Args:
+        hashes: 64-bit hashes, [n].
+        max_hamming: Maximum number of differing bits.
+
+    Returns:
+        Indices of the pairs, [m, 2], sorted, the lower index first.
     """
-    count, found = len(hashes), [np.empty(0, np.int64)]
-    for low, high in pairwise(np.linspace(0, 64, bits + 2).astype(int).tolist()):
+    count, keys = len(hashes), [np.empty(0, np.int64)]
+    for low, high in pairwise(np.linspace(0, 64, max_hamming + 2).astype(int).tolist()):
         band = (hashes >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
         order = np.argsort(band, kind="stable")
         edges = np.flatnonzero(np.diff(band[order])) + 1
         for start, end in pairwise([0, *edges.tolist(), count]):
             members = order[start:end]
             for block in range(0, len(members) - 1, 512):
-                some = members[block : block + 512]
-                near = np.bitwise_count(hashes[some][:, None] ^ hashes[members][None, block:]) <= bits
-                first, second = np.nonzero(np.triu(near, 1))
-                one, other = some[first], members[block + second]
-                found.append(np.minimum(one, other) * count + np.maximum(one, other))
-    keys = np.unique(np.concatenate(found))
-    return np.stack([keys // max(count, 1), keys % max(count, 1)], axis=1)
+                rows = members[block : block + 512]
+                near = np.bitwise_count(hashes[rows][:, None] ^ hashes[members][None, block:]) <= max_hamming
+                row, column = np.nonzero(np.triu(near, 1))
+                left, right = rows[row], members[block + column]
+                keys.append(np.minimum(left, right) * count + np.maximum(left, right))
+    unique = np.unique(np.concatenate(keys))
+    return np.stack([unique // max(count, 1), unique % max(count, 1)], axis=1)
 
 
-def distances(hashes: NDArray[np.uint64], pairs: Pairs) -> NDArray[np.int64]:
-    """Return how many bits differ in each pair."""
+def hamming_distances(hashes: NDArray[np.uint64], pairs: Pairs) -> NDArray[np.int64]:
+    """Return the number of differing bits of each pair, [m]."""
     return np.asarray(np.bitwise_count(hashes[pairs[:, 0]] ^ hashes[pairs[:, 1]]), np.int64)
 
 
 @dataclass(frozen=True)
-class Alike:
-    """Two photos that look alike: their indices, how many bits of the hash differ, and how far the detail agrees."""
+class NearDuplicate:
+    """A pair of photos: their indices, the Hamming distance of their hashes, and the correlation of their detail."""
 
     first: int
     second: int
-    bits: int
-    detail: float
+    hamming: int
+    correlation: float
 
 
-def find_alike(
+def find_near_duplicates(
     folder: Path,
     files: Sequence[str],
     phashes: Sequence[str],
     *,
-    bits: int = SAME_BITS,
-    detail: float = SAME_DETAIL,
-    cuts: Mapping[str, int] | None = None,
-) -> list[Alike]:
-    """Return the pairs of `files` that look alike: at most `bits` of their hash differ, and `detail` agrees.
+    max_hamming: int = MAX_HAMMING,
+    min_correlation: float = MIN_CORRELATION,
+    crops: Mapping[str, int] | None = None,
+) -> list[NearDuplicate]:
+    """Find the pairs of photos with close perceptual hashes and correlated detail.
 
-    Photos whose hash is "" are like no other. Only the images of candidates are read.
+    Only the images of candidates are read.
+
+    Args:
+        folder: Folder of the catalog.
+        files: Images, relative to `folder`.
+        phashes: Perceptual hash of each of `files`; one of "" has no near duplicates.
+        max_hamming: Maximum Hamming distance, 0 to 64 bits.
+        min_correlation: Minimum correlation of the detail, 0 to 1.
+        crops: Rows to cut from the bottom, by file.
+
+    Returns:
+        The pairs, as indices into `files`.
     """
     hashed = [index for index, text in enumerate(phashes) if text]
     hashes = np.array([int(phashes[index], 16) for index in hashed], np.uint64)
-    pairs = close_pairs(hashes, bits)
-    needed = np.unique(pairs)
-    place = np.zeros(len(hashes), np.int64)
-    place[needed] = np.arange(len(needed))
-    chosen = [files[hashed[index]] for index in needed]
-    table = np.empty((len(needed), SIDE * SIDE), np.float16)  # 2 kB for each candidate
-    with closing(_in_threads(lambda file: _detail_of(folder / file, (cuts or {}).get(file, 0)), chosen)) as details:
+    pairs = hamming_pairs(hashes, max_hamming)
+    candidates = np.unique(pairs)
+    row_of = np.zeros(len(hashes), np.int64)
+    row_of[candidates] = np.arange(len(candidates))
+    images = [files[hashed[index]] for index in candidates]
+    table = np.empty((len(candidates), SIDE * SIDE), np.float16)  # 2 kB for each candidate
+    with closing(_parallel_map(lambda file: _detail_of(folder / file, (crops or {}).get(file, 0)), images)) as details:
         for row, vector in zip(table, details, strict=True):
             row[:] = vector
-    found = []
+    duplicates = []
     for start in range(0, len(pairs), 4096):
-        some = pairs[start : start + 4096]
-        ones, others = (table[place[some[:, side]]].astype(np.float32) for side in (0, 1))
-        agreement = np.einsum("ij,ij->i", ones, others)
-        close = agreement >= detail
-        for (one, other), differ, agreed in zip(
-            some[close], distances(hashes, some[close]), agreement[close], strict=True
+        chunk = pairs[start : start + 4096]
+        left, right = (table[row_of[chunk[:, side]]].astype(np.float32) for side in (0, 1))
+        correlations = np.einsum("ij,ij->i", left, right)
+        close = correlations >= min_correlation
+        for (first, second), hamming, correlation in zip(
+            chunk[close], hamming_distances(hashes, chunk[close]), correlations[close], strict=True
         ):
-            found.append(Alike(hashed[one], hashed[other], int(differ), round(float(agreed), 3)))
-    return found
+            duplicates.append(NearDuplicate(hashed[first], hashed[second], int(hamming), round(float(correlation), 3)))
+    return duplicates
 
 
-def _in_threads(work: Callable[[str], T], items: Sequence[str]) -> Generator[T, None, None]:
-    """Yield what `work` makes of each item, in order. Decoding lets other threads run, so all processors are used.
+def _parallel_map(work: Callable[[str], T], items: Sequence[str]) -> Generator[T, None, None]:
+    """Yield `work` of each item, in order, from a thread pool: Pillow releases the GIL while it decodes.
 
-    When it is closed, as after Ctrl-C, what has not begun is not begun any more.
+    Closing the generator, as after Ctrl-C, cancels items that have not started.
     """
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
@@ -197,8 +245,16 @@ def _in_threads(work: Callable[[str], T], items: Sequence[str]) -> Generator[T, 
         pool.shutdown(cancel_futures=True)
 
 
-def groups(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
-    """Return a group number for each of `count` photos, such that the two of each pair share one. From 0, in order."""
+def connected_components(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
+    """Group items that are connected by pairs, directly or not (union-find).
+
+    Args:
+        count: Number of items.
+        pairs: Indices of connected items.
+
+    Returns:
+        A group number for each item, counted from 0 in the order of the items.
+    """
     parents = list(range(count))
 
     def root(index: int) -> int:
@@ -207,30 +263,30 @@ def groups(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
             index = parents[index]
         return index
 
-    for one, other in pairs:
-        low, high = sorted((root(one), root(other)))
+    for first, second in pairs:
+        low, high = sorted((root(first), root(second)))
         parents[high] = low
     numbers: dict[int, int] = {}
     return [numbers.setdefault(root(index), len(numbers)) for index in range(count)]
 
 
-def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Return width and height of an image as it is to be seen, which the camera may have noted beside it."""
-    turned = image.getexif().get(0x0112, 1) >= 5
-    return (image.height, image.width) if turned else image.size
+def oriented_size(image: Image.Image) -> tuple[int, int]:
+    """Return width and height of an image in its EXIF orientation."""
+    rotated = image.getexif().get(0x0112, 1) >= 5
+    return (image.height, image.width) if rotated else image.size
 
 
-def _small(image: Image.Image, cut: int) -> NDArray[np.float32]:
-    """Return the grey version of an image without its lowest `cut` rows: [SIDE, SIDE], from 0 to 255."""
-    _, height = upright_size(image)
-    if not 0 <= cut < height:
-        raise ValueError(f"{cut} rows cannot be cut from {height}")
-    image.draft("L", (4 * SIDE, 4 * SIDE))  # JPEG: decodes a smaller version, which is quicker
+def _grayscale(image: Image.Image, crop: int) -> NDArray[np.float32]:
+    """Return the grayscale version of an image without its lowest `crop` rows: [SIDE, SIDE], from 0 to 255."""
+    _, height = oriented_size(image)
+    if not 0 <= crop < height:
+        raise ValueError(f"{crop} rows cannot be cut from {height}")
+    image.draft("L", (4 * SIDE, 4 * SIDE))  # JPEG: decode at a reduced scale, which is faster
     if image.mode not in ("L", "RGB"):
         image = image.convert("RGBA").convert("RGB")
-    grey = ImageOps.exif_transpose(image).convert("L")
-    box = (0.0, 0.0, float(grey.width), grey.height * (1 - cut / height))
-    return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.LANCZOS, box=box), np.float32)
+    gray = ImageOps.exif_transpose(image).convert("L")
+    box = (0.0, 0.0, float(gray.width), gray.height * (1 - crop / height))
+    return np.asarray(gray.resize((SIDE, SIDE), Image.Resampling.LANCZOS, box=box), np.float32)
 
 
 def _dct_matrix() -> NDArray[np.float32]:
@@ -244,42 +300,42 @@ def _dct_matrix() -> NDArray[np.float32]:
 DCT = _dct_matrix()
 
 
-def _frequencies(small: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the frequencies of a grey version: [vertical, horizontal]. Those of one without contrast are all 0."""
-    return np.asarray(DCT @ small @ DCT.T if small.std() >= FLAT else 0 * small, np.float32)
+def _dct(gray: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the DCT coefficients of a grayscale version, [vertical, horizontal]; all 0 below MIN_CONTRAST."""
+    return np.asarray(DCT @ gray @ DCT.T if gray.std() >= MIN_CONTRAST else 0 * gray, np.float32)
 
 
-def _phash(frequencies: NDArray[np.float32]) -> str:
-    """Return the hash of these frequencies, "" if they are all 0."""
-    if not frequencies.any():
+def _phash(coefficients: NDArray[np.float32]) -> str:
+    """Return the perceptual hash of DCT coefficients, "" if they are all 0."""
+    if not coefficients.any():
         return ""
-    low = frequencies[:LOW, :LOW].ravel()
+    low = coefficients[:LOW, :LOW].ravel()
     return np.packbits(low > np.median(low)).tobytes().hex()
 
 
-def _detail_of(path: Path, cut: int) -> NDArray[np.float32]:
-    """Return the detail of an image, as a vector of length 1. All 0 if the image has none, or is gone."""
+def _detail_of(path: Path, crop: int) -> NDArray[np.float32]:
+    """Return the high frequencies of an image as a unit vector; all 0 if it has none or cannot be read."""
     try:
         with Image.open(path, formats=list(SUFFIXES)) as image:
-            detail = _frequencies(_small(image, cut))
+            detail = _dct(_grayscale(image, crop))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         detail = np.zeros((SIDE, SIDE), np.float32)
     detail[:LOW, :LOW] = 0
     return (detail / max(float(np.linalg.norm(detail)), 1e-6)).ravel()
 
 
-def _read_cache(path: Path) -> dict[tuple[str, ...], Look]:
-    """Return what is kept of images that were looked at, by file, size, time and cut; nothing if it cannot be read."""
+def _read_cache(path: Path) -> dict[tuple[str, ...], ImageScan]:
+    """Return the cached scans by file, size, modification time and crop; empty if the cache cannot be read."""
     try:
         with path.open(encoding="utf-8", newline="") as handle:
-            return dict(_cached(csv.DictReader(handle)))
+            return dict(_parse_cache(csv.DictReader(handle)))
     except (OSError, ValueError, KeyError, TypeError, csv.Error):
         return {}
 
 
-def _cached(rows: Iterable[Mapping[str, str]]) -> Iterator[tuple[tuple[str, ...], Look]]:
+def _parse_cache(rows: Iterable[Mapping[str, str]]) -> Iterator[tuple[tuple[str, ...], ImageScan]]:
     for row in rows:
-        look = Look(
+        scan = ImageScan(
             row["sha256"],
             int(row["width"]),
             int(row["height"]),
@@ -287,17 +343,17 @@ def _cached(rows: Iterable[Mapping[str, str]]) -> Iterator[tuple[tuple[str, ...]
             f"{int(row['phash'], 16):016x}" if row["phash"] else "",
             row["broken"],
         )
-        yield (row["file"], row["size"], row["modified"], row["cut"]), look
+        yield (row["file"], row["size"], row["modified"], row["crop"]), scan
 
 
-def _write_cache(path: Path, looks: Mapping[tuple[str, ...], Look]) -> None:
-    """Keep what was found, if the folder may be written to: it is there for speed only."""
+def _write_cache(path: Path, scans: Mapping[tuple[str, ...], ImageScan]) -> None:
+    """Write the cache, if the folder is writable."""
     with (
         suppress(OSError, UnicodeEncodeError),
-        replacing(path) as temporary,
+        atomic_write(path) as temporary,
         temporary.open("w", encoding="utf-8", newline="") as handle,
     ):
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(CACHED)
-        for key, look in looks.items():
-            writer.writerow([*key, look.sha256, look.width, look.height, look.contrast, look.phash, look.broken])
+        for key, scan in scans.items():
+            writer.writerow([*key, scan.sha256, scan.width, scan.height, scan.contrast, scan.phash, scan.broken])

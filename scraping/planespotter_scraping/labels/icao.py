@@ -1,13 +1,14 @@
-"""The designators by which air traffic control knows the types: ICAO Doc 8643, as far as the label tree reaches.
+"""ICAO type designators (Doc 8643) of the models in the label tree.
 
-One designator may stand for several models (a 737-900 and a 737-900ER are both B739): then it tells the family only.
+Several models may share one designator: the 737-900 and the 737-900ER are both B739. Such a designator identifies the
+family only.
 """
 
-# Designator: the family, and the models of it that it covers.
+# Designator: family, and its models with this designator.
 DESIGNATORS: dict[str, tuple[str, tuple[str, ...]]] = {
     "BCS1": ("A220", ("A220-100",)),
     "BCS3": ("A220", ("A220-300",)),
-    "A30B": ("A300", ()),  # B2 and B4, which the tree does not tell apart
+    "A30B": ("A300", ()),  # B2 and B4, which are one family without models in the tree
     "A306": ("A300", ("A300-600",)),
     "A3ST": ("A300", ("A300-600ST",)),
     "A310": ("A310", ("A310-200", "A310-300")),
@@ -80,17 +81,24 @@ DESIGNATORS: dict[str, tuple[str, tuple[str, ...]]] = {
     "AT76": ("72", ("72-600",)),
 }
 _BY_MODEL = {model: designator for designator, (_, models) in DESIGNATORS.items() for model in models}
-# Families whose every member has the same designator.
+# Families whose models all have the same designator.
 _BY_FAMILY = {"A310": "A310", "A318": "A318", "A380": "A388", "A400M": "A400", "717": "B712", "720": "B720"}
 
 
-def designator(family: str | None, model: str | None) -> str:
-    """Return the ICAO designator of a place in the tree, "" where it has none or not only one."""
+def designator_of(family: str | None, model: str | None) -> str:
+    """Return the ICAO type designator of a family or model, "" if it has none or several."""
     return _BY_MODEL.get(model, "") if model else _BY_FAMILY.get(family or "", "")
 
 
-def named_by(text: str) -> tuple[str, str | None] | None:
-    """Return family and model for a `text` that is a designator; the model is None if several share it."""
+def parse_designator(text: str) -> tuple[str, str | None] | None:
+    """Look up a designator.
+
+    Args:
+        text: A type designator in upper case, such as "B738".
+
+    Returns:
+        Family and model; the model is None if several share the designator. None if `text` is not a designator.
+    """
     if text not in DESIGNATORS:
         return None
     family, models = DESIGNATORS[text]

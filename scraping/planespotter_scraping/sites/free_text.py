@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from planespotter_scraping.labels.parser import LabelPath, explain, knows, maker
+from planespotter_scraping.labels.parser import LabelPath, infer_constructor, is_known_constructor, parse_label
 from planespotter_scraping.sites.slugs import CONSTRUCTORS, squash
 
 
@@ -124,15 +124,15 @@ def aircraft_in(text: str, *, naked: bool = False) -> list[Aircraft]:
             found += _aircraft(name, written[0], only_constructor=bool(family_of_four))
     if naked and not found:
         for written in NAKED.finditer(text):
-            found += _aircraft(maker(written[0]), written[0])
+            found += _aircraft(infer_constructor(written[0]), written[0])
     return deepest(found)
 
 
 def _aircraft(constructor: str, written: str, *, only_constructor: bool = False) -> list[Aircraft]:
     """Return the aircraft of a constructor that is written so, in a list; an empty one if it is no type of theirs."""
     written = written.rstrip("-/+")
-    read = explain(constructor, written)
-    if not constructor or (knows(constructor) and not (read.path.family or read.icao or read.roles)):
+    read = parse_label(constructor, written)
+    if not constructor or (is_known_constructor(constructor) and not (read.path.family or read.icao or read.roles)):
         return []
     if only_constructor:  # the A320 family is the A318 to the A321
         return [Aircraft(constructor, "", LabelPath(read.path.constructor))]

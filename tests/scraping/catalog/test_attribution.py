@@ -1,4 +1,4 @@
-"""The page that names the authors, made from the rows of a catalog."""
+"""Attribution page: authors and licences of a catalog's photos."""
 
 import io
 import re
@@ -45,7 +45,7 @@ def lines(folder: Path) -> list[str]:
     return [line for line in text.splitlines() if line.startswith("- ")]
 
 
-def test_each_photo_with_a_licence_has_a_line_with_all_that_the_licence_asks_for(tmp_path: Path) -> None:
+def test_each_licensed_photo_has_a_line_with_author_licence_and_source(tmp_path: Path) -> None:
     catalog.append(tmp_path, ROW, b"1")
     catalog.append(tmp_path, {"photo_id": "own-1", "constructor": "Airbus"}, b"2")
     assert attribution.write(tmp_path) == 1
@@ -54,20 +54,19 @@ def test_each_photo_with_a_licence_has_a_line_with_all_that_the_licence_asks_for
         "[CC BY-SA 4.0](https://creativecommons.org/licenses/by-sa/4.0), scaled down from 3000x2000: "
         "`images/commons/commons-1.jpg`"
     ]
-    assert (
-        (tmp_path / "ATTRIBUTION.md").read_text(encoding="utf-8").splitlines()[2].startswith("1 photos in this folder")
-    )
+    page = (tmp_path / "ATTRIBUTION.md").read_text(encoding="utf-8")
+    assert page.splitlines()[2].startswith("Anyone may use the 1 photos below")
 
 
-def test_an_address_with_spaces_leads_where_it_did_and_a_cut_is_told(tmp_path: Path) -> None:
+def test_spaces_in_a_url_are_escaped_and_cropped_rows_are_stated(tmp_path: Path) -> None:
     row = {**ROW, "page_url": "https://wiki.test/A 1.jpg", "height": "846", "cropped_bottom": "7"}
     catalog.append(tmp_path, {**row, "original_size": "1280x853"}, b"1")
     attribution.write(tmp_path)
     assert "](https://wiki.test/A%201.jpg) by" in lines(tmp_path)[0]
-    assert "4.0), without its lowest 7 rows: `images/" in lines(tmp_path)[0]
+    assert "4.0), cropped by 7 rows: `images/" in lines(tmp_path)[0]
 
 
-def test_a_clean_its_undo_and_an_import_write_the_page_again_if_there_is_one(tmp_path: Path) -> None:
+def test_cleaning_undo_and_import_refresh_an_existing_page(tmp_path: Path) -> None:
     folder, own = tmp_path / "catalog", tmp_path / "own" / "Boeing" / "737-800"
     small, large = (jpeg(side) for side in (64, 300))
     catalog.append(folder, ROW, large)
@@ -89,7 +88,7 @@ def test_a_clean_its_undo_and_an_import_write_the_page_again_if_there_is_one(tmp
     assert len(lines(folder)) == 3
 
 
-def test_what_is_not_known_is_not_claimed(tmp_path: Path) -> None:
+def test_unknown_values_are_not_claimed(tmp_path: Path) -> None:
     bare = {"photo_id": "x-1", "source": "x", "constructor": "Boeing", "licence": "Public domain"}
     catalog.append(tmp_path, {**ROW, "credit": "Archive of Paro", "original_size": "1280x853"}, b"1")
     catalog.append(tmp_path, bare, b"2")
@@ -97,10 +96,10 @@ def test_what_is_not_known_is_not_claimed(tmp_path: Path) -> None:
     first, second = lines(tmp_path)
     assert "by Tenzin W., credit: Archive of Paro, [CC BY-SA 4.0]" in first
     assert "scaled down" not in first
-    assert second == "- x-1 by an author who is not named, Public domain: `images/x/x-1.jpg`"
+    assert second == "- x-1 by an unknown author, Public domain: `images/x/x-1.jpg`"
 
 
-def test_the_same_rows_make_the_same_page_however_many_they_are(tmp_path: Path) -> None:
+def test_the_same_rows_yield_the_same_page_at_any_number(tmp_path: Path) -> None:
     catalog.append(tmp_path, ROW, b"1")
     header, row = (tmp_path / "catalog.csv").read_text(encoding="utf-8").splitlines()
     rows = [row.replace("commons-1", f"commons-{number}") for number in range(5000)]
@@ -118,33 +117,33 @@ def test_the_same_rows_make_the_same_page_however_many_they_are(tmp_path: Path) 
     ),
     st.sampled_from(["", "javascript:alert(1)", "https://x.test/a)[b](c <d> `e`", "https://x.test/ä\n- [x](y)"]),
 )
-def test_whatever_a_stranger_wrote_stays_in_its_line_and_place(texts: dict[str, str], address: str) -> None:
+def test_untrusted_text_is_escaped_and_stays_on_its_line(texts: dict[str, str], address: str) -> None:
     row = {**dict.fromkeys(catalog.COLUMNS, ""), **ROW, **texts, "page_url": address, "file": "images/1.jpg"}
     line = attribution._line(row)
     assert "\n" not in line
     assert "](javascript" not in line
     assert "<d>" not in line
-    links = re.sub(r"\\.", "", line).count("](")  # of what is not escaped
+    links = re.sub(r"\\.", "", line).count("](")  # unescaped
     assert links == (2 if address.startswith("https") else 1)
 
 
-def test_without_licences_there_is_no_page(tmp_path: Path) -> None:
+def test_a_catalog_without_licences_has_no_page(tmp_path: Path) -> None:
     catalog.append(tmp_path, {"photo_id": "own-1", "constructor": "Airbus"}, b"2")
     (tmp_path / "ATTRIBUTION.md").write_text("of photos that are gone")
     assert attribution.write(tmp_path) == 0
     assert not (tmp_path / "ATTRIBUTION.md").exists()
 
 
-def test_the_command_says_what_it_did(tmp_path: Path) -> None:
+def test_the_command_reports_the_number_of_photos(tmp_path: Path) -> None:
     catalog.append(tmp_path, ROW, b"1")
     result = CliRunner().invoke(app, ["catalog", "attribution", str(tmp_path)])
     assert result.exit_code == 0
-    assert "names the authors of 1 photos" in result.output.replace("\n", " ")
+    assert "names the authors of 1 photo" in result.output.replace("\n", " ")
     result = CliRunner().invoke(app, ["catalog", "attribution", str(tmp_path / "none")])
     assert isinstance(result.exception, CatalogError)
 
 
-def test_a_page_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+def test_a_page_that_cannot_be_written_is_a_catalog_error(tmp_path: Path) -> None:
     catalog.append(tmp_path, ROW, b"1")
     (tmp_path / "ATTRIBUTION.md" / "in the way").mkdir(parents=True)
     with pytest.raises(CatalogError, match=r"ATTRIBUTION.md cannot be written: .*`planespotter catalog attribution"):

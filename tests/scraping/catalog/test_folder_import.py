@@ -1,4 +1,4 @@
-"""Catalogs of a user's own photos: what the folders and the CSV say, and that nothing is stored twice or lost."""
+"""Folder import: labels from folder names and CSV files, idempotence, exact copies."""
 
 import hashlib
 from collections.abc import Callable
@@ -10,21 +10,21 @@ from typer.testing import CliRunner
 
 from planespotter_scraping import catalog
 from planespotter_scraping.catalog import CatalogError, folder_import
-from planespotter_scraping.catalog.folder_import import Imported, import_folder, labels_of
+from planespotter_scraping.catalog.folder_import import ImportResult, import_folder, labels_from_path
 from planespotter_scraping.cli import app
 from planespotter_scraping.console.summaries import import_sentences
 
 
-def photo(path: Path, colour: int, size: tuple[int, int] = (60, 40)) -> Path:
-    """Write a small image, whose content depends on `colour`, in the format of the file's suffix."""
+def photo(path: Path, red: int, size: tuple[int, int] = (60, 40)) -> Path:
+    """Write a small image whose content depends on `red`, in the format of the suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, (colour, 100, 200)).save(path)
+    Image.new("RGB", size, (red, 100, 200)).save(path)
     return path
 
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """Five photos in three formats, an exact copy, a text with an image's name, and a file of another kind."""
+    """Five photos in three formats, an exact copy, a web page with the name of an image, and a text file."""
     folder = tmp_path / "My pictures"
     photo(folder / "Boeing" / "737-800" / "1.jpg", 10)
     photo(folder / "Boeing" / "737-800" / "2.PNG", 20, (80, 50))
@@ -44,7 +44,7 @@ def labels(frame_folder: Path) -> set[tuple[str, str, str, str]]:
     return set(zip(frame["constructor"], frame["family"], frame["model"], frame["aircraft_type"], strict=True))
 
 
-def test_the_folders_names_label_the_photos(tmp_path: Path, pictures: Path) -> None:
+def test_folder_names_label_the_photos(tmp_path: Path, pictures: Path) -> None:
     out = tmp_path / "out"
     outcome = import_folder(pictures, out)
     assert outcome.stored == 5
@@ -66,15 +66,15 @@ def test_the_folders_names_label_the_photos(tmp_path: Path, pictures: Path) -> N
     }
 
 
-def test_what_was_left_out_or_not_placed_is_told(tmp_path: Path, pictures: Path) -> None:
+def test_skipped_files_and_labels_without_a_family_are_reported(tmp_path: Path, pictures: Path) -> None:
     outcome = import_folder(pictures, tmp_path / "out")
     assert outcome.copies == {"Boeing/737-800/1.jpg": "Boeing/737-800/1 copy.jpg"}
-    assert "not a whole image" in outcome.unreadable["holiday/broken.jpg"]
-    assert outcome.unplaced == {"holiday": 1}
-    assert outcome.other_kinds == {".txt": 1}
+    assert "not an image, but a web page" in outcome.unreadable["holiday/broken.jpg"]
+    assert outcome.without_family == {"holiday": 1}
+    assert outcome.other_files == {".txt": 1}
 
 
-def test_of_exact_copies_the_one_whose_label_tells_most_is_stored_and_a_contradiction_is_told(
+def test_the_exact_copy_with_the_deepest_label_is_stored_and_conflicts_are_reported(
     tmp_path: Path, pictures: Path
 ) -> None:
     for folder in ("000 new", "Airbus", "Airbus/A320", "Airbus/A350-941"):
@@ -83,37 +83,37 @@ def test_of_exact_copies_the_one_whose_label_tells_most_is_stored_and_a_contradi
     outcome = import_folder(pictures, tmp_path / "out")
     assert ("Airbus", "A320", "A320-200", "A320-214") in labels(tmp_path / "out")
     assert outcome.copies["000 new/copy.webp"] == "Airbus/A320-214/3.webp"
-    assert outcome.disagreeing == {"Airbus/A350-941/copy.webp": "A350-900 and A320-200"}
-    told = list(import_sentences(outcome))
-    assert any("A320-214/3.webp, but their labels disagree: A350-900 and A320-200." in line for line in told)
+    assert outcome.label_conflicts == {"Airbus/A350-941/copy.webp": "A350-900 and A320-200"}
+    sentences = list(import_sentences(outcome))
+    assert any("A320-214/3.webp, but their labels conflict: A350-900 and A320-200." in line for line in sentences)
 
 
-def test_importing_again_adds_only_what_is_new(tmp_path: Path, pictures: Path) -> None:
+def test_a_second_import_adds_only_new_photos(tmp_path: Path, pictures: Path) -> None:
     out = tmp_path / "out"
     import_folder(pictures, out)
-    before = catalog.read(out)
+    first = catalog.read(out)
     photo(pictures / "Boeing" / "787-9" / "new.jpg", 70)
     (pictures / "Boeing" / "737-800" / "2.PNG").rename(pictures / "holiday" / "moved.png")
     outcome = import_folder(pictures, out)
     assert (outcome.stored, outcome.known) == (1, 5)
-    after = catalog.read(out)
-    assert after.iloc[:5].equals(before)
-    assert after["model"].iloc[5] == "787-9"
+    second = catalog.read(out)
+    assert second.iloc[:5].equals(first)
+    assert second["model"].iloc[5] == "787-9"
 
 
-def test_a_photo_in_flight_when_the_power_went_is_stored_by_the_next_run(tmp_path: Path, pictures: Path) -> None:
+def test_a_photo_lost_to_a_power_failure_is_stored_by_the_next_run(tmp_path: Path, pictures: Path) -> None:
     for link in (False, True):
         out = tmp_path / f"out-{link}"
         import_folder(pictures, out, link=link)
         rows = (out / "catalog.csv").read_bytes()
-        (out / "catalog.csv").write_bytes(rows[:-30])  # its image is there, its row is cut
+        (out / "catalog.csv").write_bytes(rows[:-30])  # the image exists, its row is partial
         outcome = import_folder(pictures, out, link=link)
         assert (outcome.stored, outcome.known) == (1, 4)
         catalog.check(out, catalog.read(out), hashes=True)
         assert list((out / "images").rglob(".*.part")) == []
 
 
-def test_linked_images_are_the_users_own_files(tmp_path: Path, pictures: Path) -> None:
+def test_linked_images_share_the_inodes_of_the_users_files(tmp_path: Path, pictures: Path) -> None:
     out = tmp_path / "out"
     import_folder(pictures, out, link=True)
     inodes = {path.stat().st_ino for path in pictures.rglob("*")}
@@ -123,13 +123,13 @@ def test_linked_images_are_the_users_own_files(tmp_path: Path, pictures: Path) -
     assert all((copied / file).stat().st_ino not in inodes for file in catalog.read(copied)["file"])
 
 
-def test_the_catalog_may_lie_among_the_photos(tmp_path: Path, pictures: Path) -> None:
+def test_the_catalog_may_be_inside_the_imported_folder(tmp_path: Path, pictures: Path) -> None:
     out = pictures / "catalog"
     assert import_folder(pictures, out).stored == 5
     assert import_folder(pictures, out).stored == 0
 
 
-def test_a_csv_labels_the_photos_that_it_names(tmp_path: Path, pictures: Path) -> None:
+def test_a_csv_file_labels_the_photos_that_it_lists(tmp_path: Path, pictures: Path) -> None:
     listed = tmp_path / "labels.csv"
     listed.write_text(
         "\ufefffile,constructor,aircraft_type,registration,airline\r\n"
@@ -140,7 +140,7 @@ def test_a_csv_labels_the_photos_that_it_names(tmp_path: Path, pictures: Path) -
     outcome = import_folder(pictures, tmp_path / "out", labels=listed, source="mine")
     assert outcome.stored == 2
     assert outcome.unreadable == {"holiday/gone.jpg": "No such file or directory"}
-    assert outcome.not_listed == 5
+    assert outcome.unlisted == 5
     first, second = catalog.read(tmp_path / "out").to_dict("records")
     assert (first["constructor"], first["model"], first["aircraft_type"]) == ("Boeing", "737-800", "737-8AS")
     assert (first["registration"], first["airline"], first["source"]) == ("EI-DAC", "Sun, Sea", "mine")
@@ -165,75 +165,75 @@ def test_a_csv_labels_the_photos_that_it_names(tmp_path: Path, pictures: Path) -
         ("1.jpg", "", ""),
     ],
 )
-def test_folder_names_are_read_in_several_orders(
+def test_labels_are_derived_from_folder_names_in_several_orders(
     tmp_path: Path, file: str, constructor: str, aircraft_type: str
 ) -> None:
-    assert labels_of(tmp_path, file) == {"constructor": constructor, "aircraft_type": aircraft_type}
+    assert labels_from_path(tmp_path, file) == {"constructor": constructor, "aircraft_type": aircraft_type}
 
 
-def test_a_folder_of_one_type_labels_what_lies_in_it() -> None:
-    assert labels_of(Path("A350-1041"), "1.jpg") == {"constructor": "Airbus", "aircraft_type": "A350-1041"}
-    assert labels_of(Path("Boeing"), "1.jpg") == {"constructor": "Boeing", "aircraft_type": ""}
+def test_the_imported_folder_labels_images_directly_in_it() -> None:
+    assert labels_from_path(Path("A350-1041"), "1.jpg") == {"constructor": "Airbus", "aircraft_type": "A350-1041"}
+    assert labels_from_path(Path("Boeing"), "1.jpg") == {"constructor": "Boeing", "aircraft_type": ""}
 
 
-def test_what_cannot_be_imported_is_a_sentence(tmp_path: Path, pictures: Path) -> None:
-    def refused(words: str, call: Callable[[], Imported]) -> None:
+def test_folders_that_cannot_be_imported_are_a_catalog_error(tmp_path: Path, pictures: Path) -> None:
+    def rejected(words: str, call: Callable[[], ImportResult]) -> None:
         with pytest.raises(CatalogError, match=words):
             call()
 
     empty = tmp_path / "empty"
     empty.mkdir()
     out = tmp_path / "out"
-    refused("hold no photos. Photos are files ending in", lambda: import_folder(empty, out))
-    refused("is not a folder", lambda: import_folder(tmp_path / "nowhere", out))
-    refused("lie inside it", lambda: import_folder(pictures, tmp_path))
-    refused("The source 'a/b' cannot be used", lambda: import_folder(pictures, out, source="a/b"))
-    refused("is a file. Choose a folder", lambda: import_folder(pictures, pictures / "holiday" / "notes.txt"))
+    rejected("hold no photos. Photos are files ending in", lambda: import_folder(empty, out))
+    rejected("is not a folder", lambda: import_folder(tmp_path / "nowhere", out))
+    rejected("are inside it", lambda: import_folder(pictures, tmp_path))
+    rejected("source 'a/b' is not a valid folder name", lambda: import_folder(pictures, out, source="a/b"))
+    rejected("is a file. Choose a folder", lambda: import_folder(pictures, pictures / "holiday" / "notes.txt"))
     assert not out.exists()
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("file,maker,type\n1.jpg,Boeing,737\n", "columns that labels do not have: 'maker', 'type'. .* known are file,"),
-        ("constructor\nBoeing\n", "must have the column 'file'"),
-        ("file,file\n1.jpg,2.jpg\n", "each column once"),
-        ("", "must have the column 'file'"),
-        ("file\n", "names no photos"),
+        ("file,maker,type\n1.jpg,Boeing,737\n", "unknown columns: 'maker', 'type'. .* known columns are file,"),
+        ("constructor\nBoeing\n", "are invalid: constructor. Give the column 'file'"),
+        ("file,file\n1.jpg,2.jpg\n", "are invalid: file, file. .* each once"),
+        ("", "are invalid: none. Give the column 'file'"),
+        ("file\n", "lists no photos"),
         ("file,airline\n1.jpg,Sun, Sea\n", "Row 1 .* has 3 values, .* 2 columns"),
         ("file\n1.jpg\n1.jpg\n", "Row 2 .* names '1.jpg' again"),
         ('file,airline\n"",Sun\n', "Row 1 .* names no file"),
         ('file,airline\n1.jpg,"Sun\n', "is not CSV"),
     ],
 )
-def test_bad_labels_are_refused_with_what_is_wrong(tmp_path: Path, pictures: Path, text: str, words: str) -> None:
+def test_an_invalid_csv_file_is_rejected_with_the_reason(tmp_path: Path, pictures: Path, text: str, words: str) -> None:
     (tmp_path / "labels.csv").write_text(text)
     with pytest.raises(CatalogError, match=words):
         import_folder(pictures, tmp_path / "out", labels=tmp_path / "labels.csv")
 
 
-def test_links_across_disks_are_refused(tmp_path: Path, pictures: Path) -> None:
+def test_hard_links_across_disks_are_rejected(tmp_path: Path, pictures: Path) -> None:
     elsewhere = Path("/dev/shm")
     if not elsewhere.is_dir() or elsewhere.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("there is no second disk on this machine")
-    with pytest.raises(CatalogError, match="is on another disk"):
+    with pytest.raises(CatalogError, match="is not on the same disk"):
         folder_import._check_links(pictures, elsewhere)
 
 
-def test_the_command_tells_what_it_did(tmp_path: Path, pictures: Path) -> None:
+def test_the_command_reports_stored_and_skipped_files(tmp_path: Path, pictures: Path) -> None:
     out = tmp_path / "out"
     result = CliRunner().invoke(app, ["catalog", "import", str(pictures), "--out", str(out)])
     assert result.exit_code == 0, result.output
     assert "5 photos stored, 0 known already." in result.output
-    assert "1.jpg is an exact copy of Boeing/737-800/1 copy.jpg." in result.output
-    assert "holiday/broken.jpg cannot be read: it is not a whole image, but a web page" in result.output
-    assert "Without a family: 1 photo, as all that is known is: holiday (1)." in result.output
-    assert "left out: 1 .txt." in result.output
+    assert "Skipped Boeing/737-800/1.jpg: exact copy of Boeing/737-800/1 copy.jpg." in result.output
+    assert "Skipped holiday/broken.jpg: it is not an image, but a web page" in result.output
+    assert "1 photo without a family; their labels: holiday (1)." in result.output
+    assert "Skipped other files: 1 .txt." in result.output
 
 
-def test_not_one_photo_that_can_be_used_is_an_error(tmp_path: Path) -> None:
+def test_an_import_without_a_usable_photo_exits_with_1(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "1.jpg").write_text("no image")
+    (tmp_path / "in" / "1.jpg").write_text("not an image")
     result = CliRunner().invoke(app, ["catalog", "import", str(tmp_path / "in"), "--out", str(tmp_path / "out")])
     assert result.exit_code == 1
-    assert "1.jpg cannot be read" in result.output
+    assert "Skipped 1.jpg: it is not an image" in result.output

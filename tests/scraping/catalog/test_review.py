@@ -1,4 +1,4 @@
-"""The labels that a person should look at."""
+"""Label review: contradictions in the column `review`, for people and spreadsheets."""
 
 import csv
 import io
@@ -25,20 +25,22 @@ def stored(folder: Path) -> pd.DataFrame:
     return catalog.read(folder)
 
 
-def test_labels_that_differ_come_before_those_that_were_read_once(tmp_path: Path) -> None:
-    found = review.remarks(stored(tmp_path))
-    assert [(remark.photo_id, remark.field, remark.differs) for remark in found] == [
+def test_contradicting_labels_come_before_labels_with_one_value(tmp_path: Path) -> None:
+    remarks = review.remarks(stored(tmp_path))
+    assert [(remark.photo_id, remark.field, remark.differs) for remark in remarks] == [
         ("3", "aircraft_type", True),
         ("2", "airline", False),
         ("3", "registration", False),
     ]
-    assert found[0].found == "the card says 737-8AS; WL, the address 737-7BD"
+    assert remarks[0].finding == "the card says 737-8AS; WL, the address 737-7BD"
 
 
-def test_the_command_prints_them_for_people_and_for_spreadsheets(tmp_path: Path) -> None:
+def test_the_command_prints_text_and_csv(tmp_path: Path) -> None:
     stored(tmp_path)
     text = CliRunner().invoke(app, ["catalog", "review", str(tmp_path), "--top", "1"]).stdout
-    assert text.startswith("2 photos to look at: 1 labels read in two ways, 2 read only once.\n3  aircraft_type: ")
+    assert text.startswith(
+        "2 photos to review: 1 labels with two different values, 2 with one value only.\n3  aircraft"
+    )
     assert "https://p.test/3" in text
     assert "... and 2 more" in text
     rows = list(
@@ -47,6 +49,6 @@ def test_the_command_prints_them_for_people_and_for_spreadsheets(tmp_path: Path)
     assert [row["field"] for row in rows] == ["aircraft_type", "airline", "registration"]
 
 
-def test_a_catalog_without_remarks_says_so(tmp_path: Path) -> None:
+def test_a_catalog_without_contradictions_has_nothing_to_review(tmp_path: Path) -> None:
     catalog.append(tmp_path, {"photo_id": "1", "constructor": "Boeing"}, b"x")
-    assert "Nothing to look at" in CliRunner().invoke(app, ["catalog", "review", str(tmp_path)]).stdout
+    assert "No labels to review" in CliRunner().invoke(app, ["catalog", "review", str(tmp_path)]).stdout

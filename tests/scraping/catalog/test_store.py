@@ -1,4 +1,4 @@
-"""The catalog: what reading gives, what it refuses, and that a kill loses the photo in flight at most."""
+"""Catalog store: reading, validation, atomic appends, near-duplicate groups."""
 
 import csv
 import hashlib
@@ -25,7 +25,7 @@ def write(folder: Path, *lines: str) -> Path:
     return folder
 
 
-def test_reading_adds_the_label_path_and_the_columns_that_are_missing(tmp_path: Path) -> None:
+def test_reading_adds_the_label_path_and_missing_columns(tmp_path: Path) -> None:
     write(tmp_path, "photo_id,file,constructor,aircraft_type,mood", "7,images/7.jpg,BOEING,737-8AS,sunny")
     frame = catalog.read(tmp_path)
     assert set(catalog.COLUMNS) | {"family", "model", "mood"} == set(frame.columns)
@@ -34,7 +34,7 @@ def test_reading_adds_the_label_path_and_the_columns_that_are_missing(tmp_path: 
     assert (row["aircraft_type"], row["mood"], row["airline"]) == ("737-8AS", "sunny", "")
 
 
-def test_a_catalog_may_be_written_by_hand_in_a_spreadsheet(tmp_path: Path) -> None:
+def test_a_catalog_from_a_spreadsheet_is_read(tmp_path: Path) -> None:
     text = '\ufeffphoto_id,file,constructor,airline\r\n1,a.jpg,Airbus,"Sun, Sea and Air"\r\n\r\n2,b.jpg,,'
     (tmp_path / "catalog.csv").write_bytes(text.encode())
     frame = catalog.read(tmp_path)
@@ -42,44 +42,44 @@ def test_a_catalog_may_be_written_by_hand_in_a_spreadsheet(tmp_path: Path) -> No
     assert frame["constructor"].tolist() == ["Airbus", ""]
 
 
-def test_a_catalog_of_no_photos_has_no_rows(tmp_path: Path) -> None:
+def test_an_empty_catalog_has_no_rows(tmp_path: Path) -> None:
     assert len(catalog.read(write(tmp_path, "photo_id,file,constructor"))) == 0
 
 
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        ([""], "has no column 'photo_id', but only an empty first line"),
-        (["photo_id;file;constructor", "1;a.jpg;Airbus"], "put commas between its values, not semicolons"),
-        (["photo_id,constructor", "1,Airbus"], "has no column 'file', but only photo_id, constructor"),
+        ([""], "has no column 'photo_id'. Its header is empty"),
+        (["photo_id;file;constructor", "1;a.jpg;Airbus"], "separate values by commas, not semicolons"),
+        (["photo_id,constructor", "1,Airbus"], "has no column 'file'. Its header is photo_id, constructor"),
         (["photo_id,file,constructor,file", "1,a,b,c"], "two columns named 'file'"),
         (["photo_id,file,constructor", "1,a.jpg,Airbus", "2,b.jpg"], "Row 2 .* has 2 values, .* 3 columns"),
         (["photo_id,file,constructor", "1,a.jpg,Airbus,ATR"], "Row 1 .* has 4 values, .* 3 columns"),
         (["photo_id,file,constructor", "1,a.jpg,Airbus", ",b.jpg,Airbus"], "Row 2 .* has no photo_id"),
         (["photo_id,file,constructor", "1,,Airbus"], "Row 1 .* has no file"),
-        (["photo_id,file,constructor", "1,a.jpg,", "2,b.jpg,", "1,c.jpg,"], "'1' stands in rows 1, 3 of"),
-        (["photo_id,file,constructor", "1,../a.jpg,"], "'../a.jpg', which may lie outside"),
-        (["photo_id,file,constructor", "1,/etc/hostname,"], "'/etc/hostname', which may lie outside"),
+        (["photo_id,file,constructor", "1,a.jpg,", "2,b.jpg,", "1,c.jpg,"], "'1' is not unique: rows 1, 3 of"),
+        (["photo_id,file,constructor", "1,../a.jpg,"], "'../a.jpg' in row 1 of .* may be outside"),
+        (["photo_id,file,constructor", "1,/etc/hostname,"], "'/etc/hostname' in row 1 of .* may be outside"),
         (["photo_id,file,constructor", '1,"a.jpg,Airbus', "2,b.jpg,Airbus"], "is not CSV"),
     ],
 )
-def test_a_bad_catalog_is_refused_with_what_is_wrong_and_where(tmp_path: Path, lines: list[str], words: str) -> None:
+def test_an_invalid_catalog_is_rejected_with_reason_and_row(tmp_path: Path, lines: list[str], words: str) -> None:
     with pytest.raises(CatalogError, match=words):
         catalog.read(write(tmp_path, *lines))
 
 
-def test_a_folder_without_a_catalog_says_how_to_make_one(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_catalog_names_the_command_that_creates_one(tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match="planespotter scrape"):
         catalog.read(tmp_path / "nowhere")
 
 
-def test_text_in_another_encoding_is_refused(tmp_path: Path) -> None:
+def test_another_encoding_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "catalog.csv").write_bytes(b"photo_id,file,constructor\n1,\xe9.jpg,Airbus\n")
     with pytest.raises(CatalogError, match=r"not UTF-8 text \(byte 28\)"):
         catalog.read(tmp_path)
 
 
-def test_a_photo_that_was_appended_is_read_back(tmp_path: Path) -> None:
+def test_an_appended_photo_is_read_back(tmp_path: Path) -> None:
     row = {"photo_id": "7", "source": "sample", "constructor": "Airbus", "airline": 'A "good", wide\nline'}
     catalog.append(tmp_path, row, b"the image")
     frame = catalog.read(tmp_path)
@@ -90,7 +90,7 @@ def test_a_photo_that_was_appended_is_read_back(tmp_path: Path) -> None:
     catalog.check(tmp_path, frame, hashes=True)
 
 
-def test_a_missing_image_is_reported_with_its_name_and_how_many(tmp_path: Path) -> None:
+def test_missing_images_are_reported_with_name_and_number(tmp_path: Path) -> None:
     for photo_id in "12345":
         catalog.append(tmp_path, {"photo_id": photo_id}, b"the image")
     frame = catalog.read(tmp_path)
@@ -100,7 +100,7 @@ def test_a_missing_image_is_reported_with_its_name_and_how_many(tmp_path: Path) 
         catalog.check(tmp_path, frame)
 
 
-def test_a_changed_image_is_found_where_hashes_are_asked_for(tmp_path: Path) -> None:
+def test_a_changed_image_is_detected_by_its_hash(tmp_path: Path) -> None:
     catalog.append(tmp_path, {"photo_id": "1"}, b"the image")
     frame = catalog.read(tmp_path)
     (tmp_path / "images" / "1.jpg").write_bytes(b"another")
@@ -110,14 +110,14 @@ def test_a_changed_image_is_found_where_hashes_are_asked_for(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("photo_id", ["", "../7", "a/b", ".hidden", "a b"])
-def test_an_id_that_would_make_a_strange_file_name_is_refused(tmp_path: Path, photo_id: str) -> None:
+def test_a_photo_id_that_is_not_a_safe_file_name_is_rejected(tmp_path: Path, photo_id: str) -> None:
     with pytest.raises(CatalogError, match="letters, digits"):
         catalog.append(tmp_path, {"photo_id": photo_id}, b"the image")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", ""])
-def test_a_catalog_made_by_hand_is_added_to_and_gets_the_columns_that_it_lacks(tmp_path: Path, line_end: str) -> None:
+def test_appending_to_a_handwritten_catalog_adds_missing_columns(tmp_path: Path, line_end: str) -> None:
     text = 'photo_id,mood,file,constructor\r\n1,"sunny, warm",a.jpg,Airbus\r\n2,,b.jpg,Boeing'
     (tmp_path / "catalog.csv").write_bytes(b"\xef\xbb\xbf" + (text + line_end).encode())
     before = catalog.read(tmp_path)
@@ -131,27 +131,27 @@ def test_a_catalog_made_by_hand_is_added_to_and_gets_the_columns_that_it_lacks(t
     assert set(catalog.COLUMNS) <= set(header)
 
 
-def test_what_is_no_catalog_is_not_added_to(tmp_path: Path) -> None:
+def test_a_csv_file_that_is_not_a_catalog_is_not_appended_to(tmp_path: Path) -> None:
     text = "name,price\nbread,3\n"
     (tmp_path / "catalog.csv").write_text(text)
-    with pytest.raises(CatalogError, match="no column 'photo_id', but only name, price"):
+    with pytest.raises(CatalogError, match=r"no column 'photo_id'\. Its header is name, price"):
         catalog.append(tmp_path, {"photo_id": "2"}, b"the image")
     assert (tmp_path / "catalog.csv").read_text() == text
 
 
-def test_what_was_dropped_is_known_and_is_not_in_the_catalog(tmp_path: Path) -> None:
+def test_dropped_photos_are_known_but_not_in_the_catalog(tmp_path: Path) -> None:
     for photo_id in "12":
         catalog.append(tmp_path, {"photo_id": photo_id}, photo_id.encode())
     header, rows = catalog.parse(tmp_path / "catalog.csv")
-    catalog.rewrite(tmp_path / "dropped.csv", [*header, "dropped_because"], [[*row, "too small"] for row in rows])
+    catalog.rewrite(tmp_path / "dropped.csv", [*header, "drop_reason"], [[*row, "too small"] for row in rows])
     catalog.rewrite(tmp_path / "catalog.csv", header, rows[:1])
     assert catalog.photo_ids(tmp_path) == {"1", "2"}
     assert catalog.image_hashes(tmp_path) == {hashlib.sha256(text).hexdigest() for text in (b"1", b"2")}
-    assert catalog.dropped(tmp_path)[["photo_id", "dropped_because"]].values.tolist() == [["2", "too small"]]
+    assert catalog.dropped(tmp_path)[["photo_id", "drop_reason"]].values.tolist() == [["2", "too small"]]
     assert len(catalog.dropped(tmp_path / "images")) == 0
 
 
-def test_photos_that_look_alike_share_a_group(tmp_path: Path) -> None:
+def test_near_duplicates_share_a_group(tmp_path: Path) -> None:
     random = np.random.default_rng(1)
     for number in range(3):
         picture = Image.fromarray(random.integers(0, 255, (12, 18, 3), np.uint8)).resize((360, 240))
@@ -159,28 +159,28 @@ def test_photos_that_look_alike_share_a_group(tmp_path: Path) -> None:
             file = io.BytesIO()
             picture.save(file, "JPEG", quality=quality)
             catalog.append(tmp_path, {"photo_id": f"{number}-{copy}"}, file.getvalue())
-    catalog.append(tmp_path, {"photo_id": "broken"}, b"no image")
+    catalog.append(tmp_path, {"photo_id": "broken"}, b"not an image")
     frame = catalog.read(tmp_path)
     shuffled = frame.sample(frac=1, random_state=3)
     steps: list[tuple[int, int]] = []
-    found = catalog.look_alikes(tmp_path, shuffled, progress=lambda done, total: steps.append((done, total)))
-    assert list(found.index) == list(shuffled.index)
-    of = dict(zip(shuffled["photo_id"], found, strict=True))
+    groups = catalog.near_duplicate_groups(tmp_path, shuffled, progress=lambda done, total: steps.append((done, total)))
+    assert list(groups.index) == list(shuffled.index)
+    of = dict(zip(shuffled["photo_id"], groups, strict=True))
     assert of["0-0"] == of["0-1"]
     assert of["1-0"] == of["1-1"]
     assert of["2-0"] == of["2-1"]
     assert len(set(of.values())) == 4
     assert steps[-1] == (7, 7)
-    assert len(catalog.look_alikes(tmp_path, frame.iloc[:0])) == 0
+    assert len(catalog.near_duplicate_groups(tmp_path, frame.iloc[:0])) == 0
 
 
-def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_a_catalog_error(tmp_path: Path) -> None:
     (tmp_path / "images").write_text("in the way")
     with pytest.raises(CatalogError, match="photo 1 cannot be stored"):
         catalog.append(tmp_path, {"photo_id": "1"}, b"the image")
 
 
-# Any text of a page, with the marks that CSV cares about.
+# Any text, with more of the characters that are special in CSV.
 values = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from(',"\n\r'), max_size=12)
 
 
@@ -190,12 +190,12 @@ values = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_fro
     rows=st.lists(st.fixed_dictionaries({"airline": values, "aircraft_type": values}), min_size=1, max_size=4),
     cut=st.integers(min_value=0, max_value=200),
 )
-def test_a_kill_while_a_row_is_written_loses_that_row_at_most(rows: list[dict[str, str]], cut: int) -> None:
+def test_a_kill_while_a_row_is_written_loses_at_most_that_row(rows: list[dict[str, str]], cut: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for number, row in enumerate(rows):
             catalog.append(folder, {"photo_id": str(number), **row}, b"an image")
-        whole = catalog.read(folder)
+        complete = catalog.read(folder)
         file = folder / "catalog.csv"
         last_row = file.read_bytes().rstrip(b"\n").rfind(b"\n") + 1
         size = file.stat().st_size
@@ -203,17 +203,17 @@ def test_a_kill_while_a_row_is_written_loses_that_row_at_most(rows: list[dict[st
             handle.truncate(max(last_row, size - cut))
 
         torn = catalog.read(folder)
-        pd.testing.assert_frame_equal(torn.iloc[: len(rows) - 1], whole.iloc[: len(rows) - 1])
+        pd.testing.assert_frame_equal(torn.iloc[: len(rows) - 1], complete.iloc[: len(rows) - 1])
         catalog.append(folder, {"photo_id": "next"}, b"an image")
-        mended = catalog.read(folder)
-        kept = len(rows) if cut == 0 else len(rows) - 1
-        assert mended["photo_id"].tolist() == [*(str(number) for number in range(kept)), "next"]
-        pd.testing.assert_frame_equal(mended.iloc[:kept], whole.iloc[:kept])
+        repaired = catalog.read(folder)
+        remaining = len(rows) if cut == 0 else len(rows) - 1
+        assert repaired["photo_id"].tolist() == [*(str(number) for number in range(remaining)), "next"]
+        pd.testing.assert_frame_equal(repaired.iloc[:remaining], complete.iloc[:remaining])
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(min_value=0, max_value=200))
-def test_a_kill_while_the_header_is_written_is_mended_too(cut: int) -> None:
+def test_a_partial_header_is_repaired(cut: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "catalog.csv").write_text(",".join(catalog.COLUMNS)[:cut])

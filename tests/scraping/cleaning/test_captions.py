@@ -1,10 +1,10 @@
-"""Captions that say a photo shows no aircraft from outside, and those that only sound like it."""
+"""Caption filter: captions of cockpits, cabins, details and models match, harmless ones do not."""
 
 import pytest
 
-from planespotter_scraping.cleaning.captions import against, words_of
+from planespotter_scraping.cleaning.captions import find_caption_match, words_of_url
 
-AGAINST = [
+MATCHING = [
     ("Cockpit of a Lufthansa A320-200", "the cockpit"),
     ("Boeing 747-400 COCKPIT at night", "the cockpit"),
     ("View from the cockpit on approach to Innsbruck", "the cockpit"),
@@ -85,37 +85,41 @@ HARMLESS = [
 ]
 
 
-@pytest.mark.parametrize(("caption", "shows"), AGAINST)
-def test_a_caption_against_a_photo_is_understood(caption: str, shows: str) -> None:
-    said = against({"caption": caption})
-    assert said is not None
-    assert (said.shows, said.column) == (shows, "caption")
-    assert said.words in caption
+@pytest.mark.parametrize(("caption", "shows"), MATCHING)
+def test_a_caption_of_something_else_matches(caption: str, shows: str) -> None:
+    match = find_caption_match({"caption": caption})
+    assert match is not None
+    assert (match.shows, match.column) == (shows, "caption")
+    assert match.phrase in caption
 
 
 @pytest.mark.parametrize("caption", HARMLESS)
-def test_a_harmless_caption_is_left_alone(caption: str) -> None:
-    assert against({"caption": caption, "title": caption, "notes": caption}) is None
+def test_a_harmless_caption_does_not_match(caption: str) -> None:
+    assert find_caption_match({"caption": caption, "title": caption, "notes": caption}) is None
 
 
-def test_the_addresses_last_part_is_read_as_words() -> None:
-    assert words_of("https://x.org/wiki/File:Air_France_A380%20Cockpit.jpg?a=cabin") == "File:Air France A380 Cockpit"
-    assert words_of("https://[broken") == ""
-    said = against({"page_url": "https://x.org/cabin/airbus-a320-flight-deck.html"})
-    assert said is not None
-    assert (said.words, said.column) == ("flight deck", "page_url")
+def test_the_last_segment_of_a_url_is_read_as_words() -> None:
     assert (
-        against({"page_url": "https://www.planespotters.net/photo/1910899/n935at-delta-air-lines-boeing-717-231"})
+        words_of_url("https://x.org/wiki/File:Air_France_A380%20Cockpit.jpg?a=cabin") == "File:Air France A380 Cockpit"
+    )
+    assert words_of_url("https://[broken") == ""
+    match = find_caption_match({"page_url": "https://x.org/cabin/airbus-a320-flight-deck.html"})
+    assert match is not None
+    assert (match.phrase, match.column) == ("flight deck", "page_url")
+    assert (
+        find_caption_match(
+            {"page_url": "https://www.planespotters.net/photo/1910899/n935at-delta-air-lines-boeing-717-231"}
+        )
         is None
     )
 
 
-def test_words_of_the_users_own_count_as_whole_words_and_may_be_phrases() -> None:
+def test_extra_phrases_match_as_whole_words() -> None:
     row = {"notes": "Seen at the old bone-yard (again)"}
-    assert against(row) is None
-    assert against(row, ["yard sale"]) is None
-    assert against(row, ["bon"]) is None
-    said = against(row, ["graveyard", "Bone Yard"])
-    assert said is not None
-    assert said.words == "bone-yard"
-    assert against({"notes": "c++ (sic)"}, ["+"]) is None
+    assert find_caption_match(row) is None
+    assert find_caption_match(row, ["yard sale"]) is None
+    assert find_caption_match(row, ["bon"]) is None
+    match = find_caption_match(row, ["graveyard", "Bone Yard"])
+    assert match is not None
+    assert match.phrase == "bone-yard"
+    assert find_caption_match({"notes": "c++ (sic)"}, ["+"]) is None

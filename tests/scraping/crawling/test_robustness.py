@@ -19,7 +19,7 @@ import pytest
 
 from planespotter_scraping import catalog
 from planespotter_scraping.catalog import CatalogError
-from planespotter_scraping.catalog.lock import hold
+from planespotter_scraping.catalog.lock import exclusive_lock
 from planespotter_scraping.crawling import browser_crawl, photo_sink
 from planespotter_scraping.crawling.crawl import scrape
 from planespotter_scraping.crawling.result import ScrapeError
@@ -134,7 +134,10 @@ def test_photos_that_deletions_move_to_a_page_that_was_done_are_found_when_the_c
 
 
 def test_two_crawls_do_not_write_into_one_catalog(tmp_path: Path) -> None:
-    with hold(tmp_path), pytest.raises(CatalogError, match=r"Another planespotter command is at work"):
+    with (
+        exclusive_lock(tmp_path),
+        pytest.raises(CatalogError, match=r"Another planespotter command is writing to the catalog"),
+    ):
         scrape("sample", tmp_path, url="http://127.0.0.1:9")
 
 
@@ -213,9 +216,9 @@ def test_images_that_are_none_are_noted_and_the_others_stored(tmp_path: Path, mo
         outcome = scrape("sample", tmp_path, url=base, constructors=None)
         never.set()
     why = {place: outcome.bad_images[f"sample-{site.collection[place].photo_id}"] for place in range(6)}
-    assert "not a whole image, but a web page" in why[0]
+    assert "not an image, but a web page" in why[0]
     assert "answered 404" in why[1]
-    assert "not a whole image" in why[2]
+    assert "not a complete image" in why[2]
     assert "did not answer" in why[3]
     assert "did not answer" in why[4]
     assert "did not answer (ReadTimeout)" in why[5]

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from planespotter_scraping import catalog
 from planespotter_scraping.catalog import stats
-from planespotter_scraping.catalog.stats import numbers
+from planespotter_scraping.catalog.stats import compute_stats
 from planespotter_scraping.cli import app
 from planespotter_scraping.crawling import browser
 from planespotter_scraping.explore import drawings, figures, page
@@ -216,7 +216,7 @@ def test_broken_images_are_named_and_stop_nothing(folder: Path, report: Path) ->
 
 
 def test_the_figures_are_those_of_the_numbers(folder: Path, report: Path) -> None:
-    found = numbers(catalog.read(folder))
+    found = compute_stats(catalog.read(folder))
     text = re.sub(r"[ \n]+", " ", report.read_text(encoding="utf-8"))
     assert "<dt>photos</dt><dd>60</dd>" in text
     assert ", ".join(f"{name} {figures.share(count, 60)}" for name, count in found["constructors"].items()) in text
@@ -242,7 +242,7 @@ def test_every_class_has_a_picture_before_one_has_two_and_the_page_keeps_its_lim
 ) -> None:
     written = page.write(folder, tmp_path / "small.html", per_class=9, today=DAY, limit=40_000)
     text = (tmp_path / "small.html").read_text(encoding="utf-8")
-    classes = len(numbers(catalog.read(folder))["models"])
+    classes = len(compute_stats(catalog.read(folder))["models"])
     assert classes <= written.pictures < 9 * classes
     assert text.count('<section class="sheet">') == classes
     assert "The pictures of this page are held to 40\u00a0kB" in text
@@ -300,7 +300,7 @@ def test_shares_never_round_to_nothing_or_to_all(part: int, whole: int, text: st
 
 @pytest.mark.parametrize("largest", [100, 224, 1000, 6000, 40_000])
 def test_224_pixels_begin_a_bin_of_the_histogram(largest: int) -> None:
-    sizes: list[stats.Dimensions] = [
+    sizes: list[stats.SizeCount] = [
         {"width": side, "height": side, "photos": 1} for side in {1, 223, 224, largest} if side <= largest
     ]
     bins = drawings.histogram(sizes)

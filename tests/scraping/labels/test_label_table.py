@@ -1,10 +1,10 @@
-"""How aircraft types are written in the world, and what each text tells: place, designator and roles."""
+"""Label parser: a table of type texts with their path, ICAO designator and roles."""
 
 import pytest
 
-from planespotter_scraping.labels.parser import Label, LabelPath, explain
+from planespotter_scraping.labels.parser import Label, LabelPath, parse_label
 
-# Type as written | family | model | ICAO designator | roles. The constructor stands above its types.
+# Type text | family | model | ICAO designator | roles, in a table per constructor.
 AIRBUS = """
 A300B2-1C            | A300 |            | A30B |
 A300B2-203           | A300 |            | A30B |
@@ -610,27 +610,37 @@ AT76                 | 72 | 72-600 | AT76 |
 """
 
 
-def answers(constructor: str, table: str, answered_as: str = "") -> list[tuple[str, str, LabelPath, str, list[str]]]:
+def expected(
+    constructor: str, table: str, path_constructor: str = ""
+) -> list[tuple[str, str, LabelPath, str, list[str]]]:
     rows = [[cell.strip() for cell in line.split("|")] for line in table.strip().splitlines()]
     return [
-        (constructor, text, LabelPath(answered_as or constructor, family or None, model or None), icao, roles.split())
+        (
+            constructor,
+            text,
+            LabelPath(path_constructor or constructor, family or None, model or None),
+            icao,
+            roles.split(),
+        )
         for text, family, model, icao, roles in rows
     ]
 
 
-TABLE = [*answers("Airbus", AIRBUS), *answers("Bombardier", BOMBARDIER, "Airbus"), *answers("ATR", ATR)]
-TABLE += answers("Boeing", BOEING)
+TABLE = [*expected("Airbus", AIRBUS), *expected("Bombardier", BOMBARDIER, "Airbus"), *expected("ATR", ATR)]
+TABLE += expected("Boeing", BOEING)
 
 
 @pytest.mark.parametrize(("constructor", "text", "path", "icao", "roles"), TABLE)
-def test_each_text_has_its_answer(constructor: str, text: str, path: LabelPath, icao: str, roles: list[str]) -> None:
-    label = explain(constructor, text)
+def test_each_type_text_has_its_path_designator_and_roles(
+    constructor: str, text: str, path: LabelPath, icao: str, roles: list[str]
+) -> None:
+    label = parse_label(constructor, text)
     assert (label.path, label.icao, list(label.roles)) == (path, icao, roles)
     assert isinstance(label, Label)
     assert label.text == text
-    assert label.why
+    assert label.explanation
 
 
-def test_the_table_is_long_and_asks_nothing_twice() -> None:
+def test_the_table_has_no_duplicates() -> None:
     texts = [text for _, text, _, _, _ in TABLE]
     assert len(set(texts)) == len(texts) >= 300

@@ -1,4 +1,4 @@
-"""The label tree as a specification: what each text on a photo's page means."""
+"""Label parser: the path of each type text, and properties that hold for any text."""
 
 import csv
 from pathlib import Path
@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planespotter_scraping.labels.icao import DESIGNATORS
-from planespotter_scraping.labels.parser import AIRBUS_SERIES, BOEING_SERIES, LabelPath, explain, knows, maker, place
+from planespotter_scraping.labels.parser import (
+    AIRBUS_SERIES,
+    BOEING_SERIES,
+    LabelPath,
+    infer_constructor,
+    is_known_constructor,
+    label_path,
+    parse_label,
+)
 
 PHOTOS = Path(__file__).parents[3] / ".." / "shared" / "photos" / "catalog.csv"
 
@@ -191,7 +199,7 @@ Military | Waco CG-4                  | |
 Military | de Havilland Mosquito      | |
 """
 
-# Further texts, each here for the rule that it shows.
+# Further labels, each for one rule.
 OTHER_LABELS = """
 Airbus | A320-214               | A320 | A320-200
 Airbus | A320-232(SL)           | A320 | A320-200
@@ -261,8 +269,8 @@ def rows(table: str) -> list[tuple[str, str, LabelPath]]:
 
 
 @pytest.mark.parametrize(("constructor", "aircraft_type", "path"), rows(REAL_LABELS) + rows(OTHER_LABELS))
-def test_each_label_has_its_place(constructor: str, aircraft_type: str, path: LabelPath) -> None:
-    assert place(constructor, aircraft_type) == path
+def test_each_label_has_its_path(constructor: str, aircraft_type: str, path: LabelPath) -> None:
+    assert label_path(constructor, aircraft_type) == path
 
 
 def test_the_table_covers_every_label_of_a_constructor_with_rules_in_the_photo_catalog() -> None:
@@ -270,11 +278,11 @@ def test_the_table_covers_every_label_of_a_constructor_with_rules_in_the_photo_c
         pytest.skip("the photo catalog is not on this machine")
     with PHOTOS.open(encoding="utf-8", newline="") as file:
         labels = {(row["constructor"], row["aircraft_type"]) for row in csv.DictReader(file)}
-    with_rules = {(constructor, text) for constructor, text in labels if knows(constructor)}
+    with_rules = {(constructor, text) for constructor, text in labels if is_known_constructor(constructor)}
     assert with_rules
     assert with_rules <= {(constructor, text) for constructor, text, _ in rows(REAL_LABELS)}
     for constructor, text in labels - with_rules:
-        assert place(constructor, text) == LabelPath(constructor)
+        assert label_path(constructor, text) == LabelPath(constructor)
 
 
 @pytest.mark.parametrize(
@@ -290,22 +298,22 @@ def test_the_table_covers_every_label_of_a_constructor_with_rules_in_the_photo_c
         ("McDonnell_Douglas", "MD-83", LabelPath("McDonnell Douglas")),
     ],
 )
-def test_constructors_are_read_in_their_spellings(constructor: str, aircraft_type: str, path: LabelPath) -> None:
-    assert place(constructor, aircraft_type) == path
+def test_constructors_are_recognized_in_any_spelling(constructor: str, aircraft_type: str, path: LabelPath) -> None:
+    assert label_path(constructor, aircraft_type) == path
 
 
-# Texts that look like types: numbers, customer codes, suffixes, brackets and stray marks in any mixture.
+# Texts that resemble types: numbers, customer codes, suffixes and punctuation in any order.
 PIECES = [*AIRBUS_SERIES, *BOEING_SERIES, "42", "72", "10", "8", "9", "00", "214", "800", "8AS"]
 PIECES += ["MAX", "neo", "N", "NX", "ER", "LR", "F", "SP", "BBJ3", "LCF", "Wedgetail", "Boeing", "Airbus"]
 PIECES += ["-", " ", "(", ")", "\u2011"]
 type_like = st.lists(st.sampled_from(PIECES), max_size=6).map("".join)
-makers = st.sampled_from(["Airbus", "Boeing", "ATR", "", "Military"])
+constructors = st.sampled_from(["Airbus", "Boeing", "ATR", "", "Military"])
 
 
 @pytest.mark.slow
-@given(makers | st.text(), type_like | st.text())
-def test_a_path_has_no_gaps_and_each_level_begins_with_the_one_above(constructor: str, text: str) -> None:
-    path = place(constructor, text)
+@given(constructors | st.text(), type_like | st.text())
+def test_a_path_has_no_gaps_and_a_model_starts_with_its_family(constructor: str, text: str) -> None:
+    path = label_path(constructor, text)
     if path.model is not None:
         assert path.family is not None
         assert path.model.startswith(path.family)
@@ -313,52 +321,52 @@ def test_a_path_has_no_gaps_and_each_level_begins_with_the_one_above(constructor
         assert path.constructor in ("Airbus", "Boeing", "ATR")
 
 
-@given(makers, type_like)
-def test_the_name_of_a_place_leads_to_the_same_place(constructor: str, text: str) -> None:
-    path = place(constructor, text)
+@given(constructors, type_like)
+def test_the_name_of_a_path_parses_to_the_same_path(constructor: str, text: str) -> None:
+    path = label_path(constructor, text)
     name = path.model or path.family
     if name is not None:
-        assert place(path.constructor, name) == path
-        assert place(path.constructor, f"{path.constructor} {name.lower()}") == path
+        assert label_path(path.constructor, name) == path
+        assert label_path(path.constructor, f"{path.constructor} {name.lower()}") == path
 
 
-@given(makers, type_like)
-def test_case_and_outer_spaces_do_not_matter(constructor: str, text: str) -> None:
-    assert place(constructor.lower(), f"  {text.lower()} ")[1:] == place(constructor, text)[1:]
+@given(constructors, type_like)
+def test_case_and_outer_spaces_are_ignored(constructor: str, text: str) -> None:
+    assert label_path(constructor.lower(), f"  {text.lower()} ")[1:] == label_path(constructor, text)[1:]
 
 
-@given(makers | st.text(), type_like | st.text())
-def test_place_is_the_path_of_what_explain_says_and_the_text_is_kept(constructor: str, text: str) -> None:
-    label = explain(constructor, text)
-    assert label.path == place(constructor, text)
+@given(constructors | st.text(), type_like | st.text())
+def test_label_path_is_the_path_of_parse_label_and_the_text_is_unchanged(constructor: str, text: str) -> None:
+    label = parse_label(constructor, text)
+    assert label.path == label_path(constructor, text)
     assert label.text == text
-    assert label.why
-    assert all(sentence.endswith(".") for sentence in label.why)
+    assert label.explanation
+    assert all(sentence.endswith(".") for sentence in label.explanation)
 
 
-@given(makers, type_like)
-def test_the_icao_designator_leads_to_the_same_family(constructor: str, text: str) -> None:
-    label = explain(constructor, text)
+@given(constructors, type_like)
+def test_the_icao_designator_parses_to_the_same_family(constructor: str, text: str) -> None:
+    label = parse_label(constructor, text)
     if label.icao in DESIGNATORS:
         assert DESIGNATORS[label.icao][0] == label.path.family
-        assert explain(constructor, label.icao).path.family in (None, label.path.family)
+        assert parse_label(constructor, label.icao).path.family in (None, label.path.family)
 
 
 @pytest.mark.parametrize("winglets", ["(WL)", "(SL)", "(SSWL)", " (SS)"])
 @pytest.mark.parametrize("text", ["737-8AS", "A320-214", "757-2Q8", "767-36N(ER)", "A321-211(P2F)", "737-4Q8(SF)"])
-def test_winglets_change_nothing(text: str, winglets: str) -> None:
-    assert explain(maker(text), text + winglets)[1:4] == explain(maker(text), text)[1:4]
+def test_winglets_are_ignored(text: str, winglets: str) -> None:
+    assert parse_label(infer_constructor(text), text + winglets)[1:4] == parse_label(infer_constructor(text), text)[1:4]
 
 
 @pytest.mark.parametrize("model", sorted(model for _, models in DESIGNATORS.values() for model in models))
-def test_each_model_that_has_a_designator_is_a_model_of_the_tree_except_what_the_tree_joins(model: str) -> None:
-    path = place(maker(model), model)
-    assert path.model == model or model == "42-320"  # certified as a model of its own, flown as a 42-300
+def test_each_model_with_a_designator_is_in_the_label_tree(model: str) -> None:
+    path = label_path(infer_constructor(model), model)
+    assert path.model == model or model == "42-320"  # certified separately, but the same model as the 42-300
 
 
 @pytest.mark.parametrize("designator", sorted(set(DESIGNATORS) - {"A318", "A319", "A320", "A321", "B737"}))
-def test_a_designator_may_stand_for_the_type(designator: str) -> None:
-    label = explain(maker(designator), designator)
+def test_a_designator_is_parsed_as_a_type(designator: str) -> None:
+    label = parse_label(infer_constructor(designator), designator)
     family, models = DESIGNATORS[designator]
     assert label.path.family == family
     assert label.path.model == (models[0] if len(models) == 1 else None)
@@ -384,14 +392,14 @@ def test_a_designator_may_stand_for_the_type(designator: str) -> None:
         ("", ""),
     ],
 )
-def test_the_type_alone_tells_its_maker_where_only_one_makes_it(text: str, constructor: str) -> None:
-    assert maker(text) == constructor
+def test_the_constructor_is_inferred_where_only_one_builds_the_type(text: str, constructor: str) -> None:
+    assert infer_constructor(text) == constructor
 
 
 @pytest.mark.parametrize(
     "dash",
     ["-", "--", " - ", *"\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u2212\ufe58\ufe63\uff0d", "\u00ad-", "\u200b-"],
 )
-def test_any_dash_will_do_and_what_nobody_sees_does_not_count(dash: str) -> None:
-    assert explain("Boeing", f"737{dash}8AS").path.model == "737-800"
-    assert explain("Airbus", f"A321{dash}271NX").path.model == "A321neo"
+def test_any_dash_is_accepted_and_invisible_characters_are_ignored(dash: str) -> None:
+    assert parse_label("Boeing", f"737{dash}8AS").path.model == "737-800"
+    assert parse_label("Airbus", f"A321{dash}271NX").path.model == "A321neo"

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from PIL import Image, ImageChops
 
-from planespotter_scraping.labels.parser import place
+from planespotter_scraping.labels.parser import label_path
 from planespotter_scraping.sample_site.airliners import AIRLINERS
 from planespotter_scraping.sample_site.drawing import draw
 from planespotter_scraping.sample_site.photos import collection
@@ -67,7 +67,7 @@ def test_paint_says_nothing_about_the_constructor() -> None:
 @pytest.mark.parametrize("airliner", AIRLINERS, ids=lambda airliner: airliner.types[0])
 def test_the_types_that_the_site_writes_have_a_place_in_the_tree(airliner) -> None:  # type: ignore[no-untyped-def]
     for text in airliner.types:
-        path = place(airliner.constructor, text)
+        path = label_path(airliner.constructor, text)
         assert path.family is not None
         assert path.model is not None or text == "72-212A"
 

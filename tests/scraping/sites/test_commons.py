@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from planespotter_scraping import catalog
 from planespotter_scraping.cli import app
-from planespotter_scraping.console.progress import how_it_goes
+from planespotter_scraping.console.progress import crawl_status
 from planespotter_scraping.crawling import crawl
 from planespotter_scraping.crawling.api_crawl import Plan
 from planespotter_scraping.crawling.crawl import scrape
@@ -379,7 +379,7 @@ def test_the_site_is_asked_again_when_it_is_ready(tmp_path: Path) -> None:
     assert any("wait" in text for text in told)
     assert (outcome.max_photos, outcome.category) == (200, A320)
     outcome.stored, outcome.known = 40, 60
-    assert how_it_goes(outcome, None, 20) == f"40 photos (120 a minute), at most 50 s left, {A320}"
+    assert crawl_status(outcome, None, 20) == f"40 photos (120 per minute), at most 50 s left, {A320}"
 
 
 STOPS: list[tuple[list[tuple[int, dict[str, str], object]], str, int]] = [
@@ -423,7 +423,7 @@ def test_images_that_are_none_are_counted_and_redirects_followed(tmp_path: Path)
     with serve(wiki) as base:
         outcome = walked(base, tmp_path, A320)
         assert outcome.stored == 2
-        assert "not a whole image" in outcome.bad_images["commons-1"]
+        assert "not an image" in outcome.bad_images["commons-1"]
         assert "404" in outcome.bad_images["commons-3"]
         assert walked(base, tmp_path, A320).stored == 2  # a later time, they come
 

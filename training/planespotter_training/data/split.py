@@ -14,7 +14,7 @@ def assign(photos: pd.DataFrame, looks: pd.Series | None = None) -> pd.Series:
     """Return "train", "validation" or "test" for each row: 80, 10 and 10 % of the airframes.
 
     The side is taken from a hash of the airframe's name, so it stays the same when the catalog grows, and in any other
-    catalog with the same aircraft. `looks` numbers the groups of photos that look alike, as catalog.look_alikes does:
+    catalog with the same aircraft. `looks` numbers groups of near duplicates, as catalog.near_duplicate_groups does:
     where such a group (or a chain of groups and airframes) would come to lie on several sides, all of it goes to
     the first of them in the order of SPLITS. So a photo may leave the test when more are collected, but one that was
     trained on never enters it.

@@ -39,7 +39,7 @@ def recall(
     """Return the side of each row of the catalog in `folder`: "train", "validation", or "test" if on neither.
 
     It is on a side if its airframe, file or name is, or if it looks like a photo of the catalog that is: `looks` gives
-    groups of photos that look alike, as catalog.look_alikes does. If the bundle remembers nothing, the side is what
+    groups of near duplicates, as catalog.near_duplicate_groups does. If the bundle remembers nothing, the side is what
     the split gives, which is the same for every catalog but for the looks.
     """
     if not remembered:

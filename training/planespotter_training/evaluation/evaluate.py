@@ -80,7 +80,7 @@ def evaluate(
     photos = catalog.read(catalog_folder)
     catalog.check(catalog_folder, photos)
     with console.status("Looking for photos that look alike"):
-        looks = catalog.look_alikes(catalog_folder, photos)
+        looks = catalog.near_duplicate_groups(catalog_folder, photos)
     photos["split"] = recall(model.training.get("training_fingerprint"), photos, catalog_folder, looks)
     sides = {str(side): int(n) for side, n in photos["split"].value_counts().items()}
     chosen = _choose(photos, catalog_folder, split, sources, airlines)

@@ -77,7 +77,7 @@ def begin(
     with console.status("Checking the photos"):
         catalog.check(catalog_folder, photos, hashes=True)
     with console.status("Looking for photos that look alike"):
-        looks = catalog.look_alikes(catalog_folder, photos)
+        looks = catalog.near_duplicate_groups(catalog_folder, photos)
     photos["split"] = assign(photos, looks)
     kept_out = {column: list(names) for column, names in (left_out or {}).items() if names}
     chosen = pd.Series(False, index=photos.index)
