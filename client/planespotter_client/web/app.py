@@ -1,4 +1,4 @@
-"""What the page's server answers: the page, the model, and the answers to photos as they come."""
+"""The web application: the page, the model, and results streamed as JSON lines while they arrive."""
 
 import asyncio
 import json
@@ -17,51 +17,52 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from planespotter_client import (
     AsyncPlaneSpotter,
     DeadlineError,
+    Limits,
     Model,
     OverloadedError,
     PlaneSpotterError,
     UnavailableError,
 )
 from planespotter_client.web import presentation, uploads
-from planespotter_client.web.middleware import Guard
+from planespotter_client.web.middleware import SecurityMiddleware
 
 PAGE = Path(__file__).parent / "page"
-TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
-# Parcels that are worked on at a time, of all who have the page open: together they bound the memory.
-PARCELS = 8
-ALTERNATIVES = 5
-ASKING = 5.0
-"""Seconds in which the server must describe itself, or it counts as away."""
-READING = 60.0
-"""Seconds, in all, that the answers to a parcel wait for somebody to read them, and keep a place from others."""
+# Concurrent uploads of all browsers: with the limits of an upload, they bound the memory.
+MAX_UPLOADS = 8
+TOP_K = 5
+DESCRIBE_TIMEOUT = 5.0
+"""Seconds in which the gRPC server must describe itself, or it counts as unavailable."""
+READ_TIMEOUT = 60.0
+"""Seconds, in total, that the results of an upload wait for a slow browser before its place is released."""
 
 
-def site(spotter: AsyncPlaneSpotter, host: str, shared: bool) -> ASGIApp:
-    """Return the application that serves the page and passes its photos to `spotter`."""
-    desk = _Desk(spotter)
+def build_app(spotter: AsyncPlaneSpotter, host: str, allow_remote: bool) -> ASGIApp:
+    """Return the application that serves the page on `host` and classifies its photos with `spotter`."""
+    api = _Api(spotter)
     files = [
-        Route(f"/{'' if path.name == 'index.html' else path.name}", _file(path)) for path in sorted(PAGE.iterdir())
+        Route(f"/{'' if path.name == 'index.html' else path.name}", _static(path)) for path in sorted(PAGE.iterdir())
     ]
-    routes = [*files, Route("/model", desk.model), Route("/photos", _Application(desk.photos), methods=["POST"])]
-    return Guard(Starlette(routes=routes), host, shared)
+    routes = [*files, Route("/model", api.model), Route("/photos", _AsgiRoute(api.photos), methods=["POST"])]
+    return SecurityMiddleware(Starlette(routes=routes), host, allow_remote)
 
 
-def _file(path: Path) -> Any:
-    content, media_type = path.read_bytes(), TYPES[path.suffix]
+def _static(path: Path) -> Any:
+    content, media_type = path.read_bytes(), MEDIA_TYPES[path.suffix]
 
-    async def file(_: Request) -> Response:
+    async def respond(_: Request) -> Response:
         return Response(content, media_type=media_type)
 
-    return file
+    return respond
 
 
-def _refused(status: int, why: str) -> Response:
-    return JSONResponse({"error": why, "again": False}, status_code=status)
+def _rejected(status: int, reason: str) -> Response:
+    return JSONResponse({"error": reason, "retryable": False}, status_code=status)
 
 
-class _Application:
-    """An ASGI application as Starlette knows one: anything that can be called and is no function."""
+class _AsgiRoute:
+    """An ASGI application as Starlette recognizes one: a callable that is not a function."""
 
     def __init__(self, call: ASGIApp) -> None:
         self._call = call
@@ -70,105 +71,122 @@ class _Application:
         await self._call(scope, receive, send)
 
 
-class _NotReadError(Exception):
-    """Whoever asked does not read the answers."""
+class _ReadTimeoutError(Exception):
+    """The browser does not read the results."""
 
 
-def _within(seconds: float, send: Send) -> Send:
-    """Return `send` with an end of patience: raises _NotReadError if it waits for longer than `seconds` in all."""
+def _with_timeout(seconds: float, send: Send) -> Send:
+    """Return `send`, limited to `seconds` of waiting in total. Raises _ReadTimeoutError beyond."""
     left = seconds
 
-    async def bounded(message: Message) -> None:
+    async def limited_send(message: Message) -> None:
         nonlocal left
-        began = time.monotonic()
+        started = time.monotonic()
         try:
             async with asyncio.timeout(max(0.0, left)):
                 await send(message)
         except TimeoutError as error:
-            raise _NotReadError from error
-        left -= time.monotonic() - began
+            raise _ReadTimeoutError from error
+        left -= time.monotonic() - started
 
-    return bounded
+    return limited_send
 
 
-class _Desk:
-    """Takes the page's questions to the server."""
+class _Api:
+    """The endpoints that call the gRPC server."""
 
     def __init__(self, spotter: AsyncPlaneSpotter) -> None:
         self._spotter = spotter
-        self._places = asyncio.Semaphore(PARCELS)
-        self._known: Model | None = None
+        self._uploads = asyncio.Semaphore(MAX_UPLOADS)
+        self._description: tuple[Model, Limits] | None = None
 
     async def model(self, _: Request) -> Response:
-        """Describe who answers; 503 with the reason where nobody does."""
+        """Describe the model; 503 with the reason if the server is unavailable."""
+        self._description = None
         try:
-            model = self._known = await self._spotter.model(timeout=ASKING)
+            model, limits = await self._describe()
         except PlaneSpotterError as error:
-            return JSONResponse(self._why(error), status_code=503)
+            return JSONResponse(self._error_json(error), status_code=503)
         return JSONResponse(
             {
                 "address": self._spotter.address,
                 "name": model.name,
                 "version": model.version,
-                "knows": presentation.knows(model),
-                "accuracy": presentation.accuracy(model),
+                "taxonomy": presentation.taxonomy_sentence(model),
+                "accuracy": presentation.accuracy_sentences(model),
                 "tree": model.tree,
-                "input": model.input_size,
-                "explains": model.can_explain,
+                "input_size": model.input_size,
+                "heat_map_supported": model.can_explain,
                 "limits": {
-                    "photo_bytes": model.limits.max_photo_bytes,
-                    "parcel_bytes": uploads.most_bytes(model.limits),
-                    "parcel_photos": uploads.MOST_PHOTOS,
+                    "max_photo_bytes": limits.max_photo_bytes,
+                    "max_upload_bytes": uploads.max_bytes(limits),
+                    "max_upload_photos": uploads.MAX_PHOTOS,
                 },
             }
         )
 
     async def photos(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a parcel of photos with a line of JSON for each, as they come, and a last one that says how it ended.
+        """Classify the photos of an upload: a line of JSON for each as it arrives, and a last one with the outcome.
 
-        A parcel that is not taken at all has one sentence: 400 if it is not as it should be, 503 if nobody answers.
+        The query parameter heat_map=true requests heat maps. An upload that is rejected gets an error: 400 if it is
+        invalid, 415 if it is not multipart/form-data, 503 if the server is unavailable.
         """
-        async with self._places:
-            response = await self._taken(Request(scope, receive))
-            with suppress(_NotReadError):  # the connection then ends with half an answer
-                await response(scope, receive, _within(READING, send))
+        async with self._uploads:
+            response = await self._respond(Request(scope, receive))
+            with suppress(_ReadTimeoutError):  # the connection then ends with a partial response
+                await response(scope, receive, _with_timeout(READ_TIMEOUT, send))
 
-    async def _taken(self, request: Request) -> Response:
-        if request.headers.get("content-type") != uploads.MEDIA_TYPE:
-            return _refused(415, f"Photos come as {uploads.MEDIA_TYPE}.")
+    async def _describe(self) -> tuple[Model, Limits]:
+        if self._description is None:
+            model = await self._spotter.model(timeout=DESCRIBE_TIMEOUT)
+            self._description = model, model.limits
+        return self._description
+
+    async def _respond(self, request: Request) -> Response:
+        content_type = request.headers.get("content-type", "")
+        if content_type.partition(";")[0].strip().lower() != uploads.MEDIA_TYPE:
+            return _rejected(415, f"Send photos as {uploads.MEDIA_TYPE}.")
         try:
-            model = self._known = self._known or await self._spotter.model(timeout=ASKING)
-            parcel = await uploads.read(request.stream(), model.limits)
+            model, limits = await self._describe()
+            photos = await uploads.read_photos(content_type, request.stream(), limits)
         except PlaneSpotterError as error:
-            return JSONResponse(self._why(error), status_code=503)
-        except uploads.ParcelError as error:
-            return _refused(400, str(error))
+            return JSONResponse(self._error_json(error), status_code=503)
+        except uploads.UploadError as error:
+            return _rejected(400, str(error))
         except ClientDisconnect:
-            return _refused(400, "The photos did not come to their end.")
-        return StreamingResponse(self._lines(parcel, model), media_type="application/x-ndjson")
+            return _rejected(400, "The upload was cut off.")
+        options = {
+            "alternatives": min(TOP_K, limits.max_alternatives),
+            "explain": request.query_params.get("heat_map") == "true",
+        }
+        return StreamingResponse(self._lines(photos, model, options), media_type="application/x-ndjson")
 
-    async def _lines(self, parcel: uploads.Parcel, model: Model) -> AsyncGenerator[bytes, None]:
-        async with aclosing(self._answers(parcel, model)) as answers:
-            async for line in answers:
+    async def _lines(
+        self, photos: dict[str, bytes], model: Model, options: dict[str, Any]
+    ) -> AsyncGenerator[bytes, None]:
+        async with aclosing(self._results(photos, model, options)) as results:
+            async for line in results:
                 yield json.dumps(line, ensure_ascii=False).encode() + b"\n"
 
-    async def _answers(self, parcel: uploads.Parcel, model: Model) -> AsyncGenerator[dict[str, Any], None]:
-        names, photos = zip(*parcel.photos, strict=True)
-        count = min(ALTERNATIVES, model.limits.max_alternatives)
+    async def _results(
+        self, photos: dict[str, bytes], model: Model, options: dict[str, Any]
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        ids = list(photos)
         try:
-            async for one in self._spotter.stream(photos, alternatives=count, explain=parcel.explain):
-                name = names[one.index]
-                if one.classification is None:
-                    yield {"id": name, "error": str(one.error)}
+            async for result in self._spotter.stream(photos.values(), **options):
+                photo_id = ids[result.index]
+                if result.classification is None:
+                    yield {"id": photo_id, "error": str(result.error)}
                 else:
-                    yield {"id": name, "answer": presentation.answer(one.classification, dict(model.tree))}
+                    prediction = presentation.prediction_json(result.classification, dict(model.tree))
+                    yield {"id": photo_id, "prediction": prediction}
         except PlaneSpotterError as error:
-            yield {"end": self._why(error)}
+            yield {"end": self._error_json(error)}
         else:
             yield {"end": None}
 
-    def _why(self, error: PlaneSpotterError) -> dict[str, Any]:
-        """Return why there is no answer, and whether the same photos may be answered later."""
-        self._known = None  # whoever answers next may be another, with other limits
-        again = isinstance(error, UnavailableError | DeadlineError | OverloadedError)
-        return {"error": str(error), "again": again}
+    def _error_json(self, error: PlaneSpotterError) -> dict[str, Any]:
+        """Return the error, and whether the same photos may succeed later."""
+        self._description = None  # another server, with other limits, may respond next
+        retryable = isinstance(error, UnavailableError | DeadlineError | OverloadedError)
+        return {"error": str(error), "retryable": retryable}

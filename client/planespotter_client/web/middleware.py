@@ -1,8 +1,8 @@
-"""Who may talk to the page's server: its own page, opened under a name of this machine, and nobody else.
+"""Security middleware: only the page itself, opened under a name of this machine, may call its server.
 
-Any web site that is open in the same browser can send requests to this machine, and one whose name it lets point here
-can even read the answers. So each request must name this machine as its host, and what changes anything must come from
-the page itself.
+Any site that is open in the same browser can send requests to this machine, and a site whose name it lets point here
+(DNS rebinding) can even read the responses. So each request must name this machine in its Host header, and a request
+that changes anything must come from the page's origin, with a header that a cross-site form cannot set (CSRF).
 """
 
 import ipaddress
@@ -36,62 +36,69 @@ HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
     "cache-control": "no-cache",
 }
+# The header that requests of the page carry: a cross-site request with it needs a preflight, which fails.
+CSRF_HEADER, CSRF_VALUE = "x-requested-with", "planespotter"
 
 
-class Guard:
-    """Passes to `app` what the page itself asks, adds the headers that fence the page in, and refuses the rest.
+class SecurityMiddleware:
+    """Passes requests of the page to `app`, rejects all others, and adds security headers to each response.
 
-    `host` is what the server listens on; if that is not this machine alone, `shared`, every address is a good host.
+    Args:
+        app: The application.
+        host: Address that the server listens on.
+        allow_remote: Whether other machines can reach it; then any IP address is a valid host.
     """
 
-    def __init__(self, app: ASGIApp, host: str, shared: bool) -> None:
+    def __init__(self, app: ASGIApp, host: str, allow_remote: bool) -> None:
         self._app = app
-        self._names = {"localhost", "127.0.0.1", "::1", host.lower()}
-        if shared:
-            self._names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
-        self._shared = shared
+        self._host_names = {"localhost", "127.0.0.1", "::1", host.lower()}
+        if allow_remote:
+            self._host_names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
+        self._allow_remote = allow_remote
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle a request."""
         if scope["type"] != "http":
             return
 
-        async def fenced(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
-        why = self._refusal(scope["method"], Headers(scope=scope))
-        app = self._app if why is None else PlainTextResponse(f"{why}\n", status_code=403)
-        await app(scope, receive, fenced)
+        rejection = self._rejection(scope["method"], Headers(scope=scope))
+        app = self._app if rejection is None else PlainTextResponse(f"{rejection}\n", status_code=403)
+        await app(scope, receive, send_with_headers)
 
-    def _refusal(self, method: str, headers: Headers) -> str | None:
+    def _rejection(self, method: str, headers: Headers) -> str | None:
+        """Return why a request is rejected; None if it is not."""
         host = headers.get("host", "")
         name = host_name(host)
-        if not (name in self._names or (self._shared and _is_address(name))):
-            return "This page is open under a name that is not this machine's. Open it by the address that was shown."
-        if headers.get("sec-fetch-mode") == "navigate" and method in ("GET", "HEAD"):
-            return None  # somebody follows a link, and no site can read what comes of it
+        if not (name in self._host_names or (self._allow_remote and _is_ip_address(name))):
+            return "The host name in the URL is not this machine's. Open the page at the address that was printed."
+        is_read = method in ("GET", "HEAD")
+        if headers.get("sec-fetch-mode") == "navigate" and is_read:
+            return None  # a link from another site, which cannot read the response
         if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            return "Another site asked for this. Open the page itself."
-        if method not in ("GET", "HEAD") and headers.get("origin") != f"http://{host}":
-            return "Only the page itself may send photos here. A program calls the server: see planespotter_client."
+            return "The request comes from another site. Open the page itself."
+        if not is_read and (headers.get("origin") != f"http://{host}" or headers.get(CSRF_HEADER) != CSRF_VALUE):
+            return "Only the page itself may send photos here. In a program, use planespotter_client."
         return None
 
 
-def host_name(host: str) -> str:
+def host_name(header: str) -> str:
     """Return the name in a Host header, without the port and the brackets of IPv6."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower()
+    if header.startswith("["):
+        return header[1:].partition("]")[0].lower()
+    return header.partition(":")[0].lower()
 
 
-def is_this_machine(addresses: Iterable[str]) -> bool:
-    """Return whether all `addresses` are reached from this machine alone."""
+def is_loopback(addresses: Iterable[str]) -> bool:
+    """Return whether all `addresses` are loopback addresses."""
     return all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in addresses)
 
 
-def _is_address(name: str) -> bool:
+def _is_ip_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)
     except ValueError:

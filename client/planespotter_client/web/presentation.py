@@ -1,111 +1,117 @@
-"""What the network says, in words for the page: short sentences, and the same as values for its table."""
+"""Presentation: predictions and metrics as short texts for the page, and as values for its CSV."""
 
 from typing import Any
 
 from planespotter_client import Classification, Level, Model
 from planespotter_client._types import percent
 
-CERTAINTY = {
-    Level.MODEL: "Sure of the model",
-    Level.FAMILY: "Sure of the family",
-    Level.CONSTRUCTOR: "Sure only of the constructor",
-    Level.UNKNOWN: "Not even sure of the constructor",
+CONFIDENCE = {
+    Level.MODEL: "Confident down to the model",
+    Level.FAMILY: "Confident down to the family",
+    Level.CONSTRUCTOR: "Confident of the constructor only",
+    Level.UNKNOWN: "Not confident of the constructor",
 }
+# Metrics with fewer photos are shown as counts, not as shares.
+MIN_PHOTOS_FOR_SHARE = 100
 
 
-def sentence(said: Classification) -> tuple[str, str]:
-    """Return the answer as a short sentence in two parts: what it is, and the rest, which begins with its comma.
+def headline(prediction: Classification) -> tuple[str, str]:
+    """Return a prediction as a short sentence in two parts: the name, and the rest, with its punctuation.
 
-    "Boeing 737-800" and ", 94 %; surely a Boeing", for example.
+    "Boeing 737-800" and ", 94 %; almost certainly a Boeing", for example.
     """
-    maker = said.constructor.name
-    sure = f", {_percent(said.probability)}"
-    guess = f", perhaps {_guess(said)}"
-    match said.level:
+    constructor = prediction.constructor.name
+    probability = f", {_percent(prediction.probability)}"
+    best_guess = f", perhaps {_best_guess(prediction)}"
+    match prediction.level:
         case Level.MODEL:
-            return said.name, f"{sure}; surely {_a(maker)}"
+            return prediction.name, f"{probability}; almost certainly {_with_article(constructor)}"
         case Level.FAMILY:
-            return said.name, f"{sure}; surely {_a(maker)}{guess if said.model.name else ''}"
+            guess = best_guess if prediction.model.name else ""
+            return prediction.name, f"{probability}; almost certainly {_with_article(constructor)}{guess}"
         case Level.CONSTRUCTOR:
-            return said.name, f"{sure}; which type is not sure{guess if said.family.name else ''}"
+            guess = best_guess if prediction.family.name else ""
+            return prediction.name, f"{probability}; the type is uncertain{guess}"
         case Level.UNKNOWN:
-            return "Unknown", f"; the best guess is {maker}, {_percent(said.probability)}"
+            return "Unknown", f"; the best guess is {constructor}, {_percent(prediction.probability)}"
 
 
-def answer(said: Classification, tree: dict[str, Any]) -> dict[str, Any]:
-    """Return what the page shows of one answer. `tree` is that of the model: constructor → family → models."""
-    name, rest = sentence(said)
-    families = tree.get(said.constructor.name, {})
-    deepest = said.level is Level.FAMILY and not families.get(said.family.name, ("?",))
+def prediction_json(prediction: Classification, tree: dict[str, Any]) -> dict[str, Any]:
+    """Return a prediction as the page shows it. `tree` is the label tree: constructor → family → models."""
+    name, detail = headline(prediction)
+    families = tree.get(prediction.constructor.name, {})
+    is_leaf = prediction.level is Level.FAMILY and not families.get(prediction.family.name, ("?",))
     return {
         "name": name,
-        "rest": rest,
-        "level": said.level.value,
-        "certainty": "Sure of the type" if deepest else CERTAINTY[said.level],
+        "detail": detail,
+        "level": prediction.level.value,
+        "confidence": "Confident down to the type" if is_leaf else CONFIDENCE[prediction.level],
         "path": [
-            [label.name, label.probability, _percent(label.probability)]
-            for label in (said.constructor, said.family, said.model)
+            {"name": label.name, "probability": label.probability, "percent": _percent(label.probability)}
+            for label in (prediction.constructor, prediction.family, prediction.model)
         ],
-        "heat": said.heat_map and said.heat_map.cells,
-        "alternatives": [
-            {"name": leaf.name, "probability": leaf.probability, "words": _percent(leaf.probability)}
-            for leaf in said.alternatives
+        "heat_map": prediction.heat_map and prediction.heat_map.cells,
+        "candidates": [
+            {"name": leaf.name, "probability": leaf.probability, "percent": _percent(leaf.probability)}
+            for leaf in prediction.alternatives
         ],
     }
 
 
-def accuracy(model: Model) -> list[str]:
-    """Return in sentences how well `model` was measured to do; nothing where it does not say."""
-    of_all = {metric.name: metric for metric in model.metrics if not metric.source}
+def accuracy_sentences(model: Model) -> list[str]:
+    """Return the metrics of `model` as sentences; none if it has no metrics."""
+    overall = {metric.name: metric for metric in model.metrics if not metric.source}
 
     def share(name: str) -> str:
-        # Not as a probability: a figure from a few hundred photos deserves no decimals and no "> 99 %".
-        metric = of_all[name]
-        if metric.photos < 100:
+        # Unlike a probability: a metric over a few hundred photos has no decimals and no "> 99 %".
+        metric = overall[name]
+        if metric.photos < MIN_PHOTOS_FOR_SHARE:
             return f"{metric.value * metric.photos:.0f} of {metric.photos}"
-        return f"{100 * metric.value:.0f} of 100 ({metric.photos:,})"
+        return f"{100 * metric.value:.0f} % ({metric.photos:,})"
 
-    right = [
-        f"{words} in {share(name)}"
-        for name, words in (
-            ("constructor_accuracy", "the constructor"),
-            ("family_accuracy", "the family"),
-            ("path_accuracy", "the exact type"),
+    accuracies = [
+        f"the {level} in {share(name)}"
+        for level, name in (
+            ("constructor", "constructor_accuracy"),
+            ("family", "family_accuracy"),
+            ("exact type", "path_accuracy"),
         )
-        if name in of_all
+        if name in overall
     ]
-    said = []
-    if right:
-        said.append(f"It names {_listed(right)} photos right.")
-    if {"sure_share", "sure_accuracy"} <= of_all.keys():
-        said.append(f"It is sure of {share('sure_share')}, and then right in {share('sure_accuracy')}.")
-    if "unknown_share" in of_all:
-        said.append(f"Of aircraft by other constructors it calls {share('unknown_share')} unknown.")
-    if said:
-        how_many = "; in brackets, on how many" if any("(" in sentence for sentence in said) else ""
-        said.append(f"Measured on photos that it was not trained on{how_many}.")
-    return said
+    sentences = []
+    if accuracies:
+        sentences.append(f"It predicts {_join(accuracies)} of photos correctly.")
+    if {"confident_share", "confident_accuracy"} <= overall.keys():
+        sentences.append(
+            f"It is confident in {share('confident_share')}, and then correct in {share('confident_accuracy')}."
+        )
+    if "unknown_share" in overall:
+        sentences.append(f"Of aircraft by other constructors it predicts {share('unknown_share')} as unknown.")
+    if sentences:
+        photo_counts = "; the number of photos is in brackets" if any("(" in each for each in sentences) else ""
+        sentences.append(f"Measured on photos that it was not trained on{photo_counts}.")
+    return sentences
 
 
-def knows(model: Model) -> str:
-    """Return in a sentence what `model` can tell apart."""
+def taxonomy_sentence(model: Model) -> str:
+    """Return what `model` distinguishes, as a sentence."""
     types = sum(len(models) or 1 for families in model.tree.values() for models in families.values())
-    makers = _listed([str(name) for name in model.tree])
-    return f"It knows {types:,} {'type' if types == 1 else 'types'} of {makers}."
+    constructors = _join([str(name) for name in model.tree])
+    return f"It distinguishes {types:,} {'type' if types == 1 else 'types'} by {constructors}."
 
 
 def _percent(probability: float) -> str:
     return percent(probability).replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def _guess(said: Classification) -> str:
-    label = said.model if said.model.name else said.family
+def _best_guess(prediction: Classification) -> str:
+    label = prediction.model if prediction.model.name else prediction.family
     return f"{label.name}, {_percent(label.probability)}"
 
 
-def _a(name: str) -> str:
+def _with_article(name: str) -> str:
     return f"{'an' if name[:1].upper() in set('AEIOU') else 'a'} {name}"
 
 
-def _listed(words: list[str]) -> str:
+def _join(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

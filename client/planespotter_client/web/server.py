@@ -1,4 +1,4 @@
-"""Serve the page, from the first byte to the last."""
+"""The HTTP server of the page: listen, serve until a signal, shut down."""
 
 import errno
 import logging
@@ -11,64 +11,76 @@ from typing import Any
 import uvicorn
 
 from planespotter_client import AsyncPlaneSpotter
-from planespotter_client.web.app import site
-from planespotter_client.web.middleware import is_this_machine
+from planespotter_client.web.app import build_app
+from planespotter_client.web.middleware import is_loopback
 
-Ready = Callable[[str], None]
+OnReady = Callable[[str], None]
 
-# How long a server that goes away in good order may take to be replaced before the page is told, in seconds.
-PATIENCE = 15.0
+# Seconds that a restart of the gRPC server may take before the page reports an error.
+RECONNECT_TIMEOUT = 15.0
 
 
 class PageError(Exception):
-    """The page cannot be served. The text says why, and what to do."""
+    """The page cannot be served. The text says why, and how to fix it."""
 
 
 def listen(host: str, port: int, allow_remote: bool) -> socket.socket:
-    """Return a socket that listens on `host` and `port`. Raises PageError.
+    """Return a socket that listens on `host` and `port`.
 
-    `allow_remote` says whether other machines may reach it.
+    Args:
+        host: Address of this machine.
+        port: Port; 0 picks a free one.
+        allow_remote: Whether other machines may reach it.
+
+    Raises:
+        PageError: The address is invalid or in use, or other machines could reach it without `allow_remote`.
     """
     try:
-        family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, _, _, _, sockaddr = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (OSError, UnicodeError) as error:
-        raise PageError(f"{host!r} is no address of this machine. Give another with --host, or none.") from error
-    if not allow_remote and not is_this_machine([str(place[0])]):
+        raise PageError(f"{host!r} is not an address of this machine. Give another --host, or none.") from error
+    if not allow_remote and not is_loopback([str(sockaddr[0])]):
         raise PageError(
-            f"On {host} the page can be reached from other machines: anybody there can classify photos with it, in "
-            "your name, and without TLS anybody in between can see them. Omit --host, or give --allow-remote."
+            f"On {host} the page can be reached from other machines: anybody there can classify photos in your name, "
+            "and without TLS the network can read them. Omit --host, or give --allow-remote."
         )
     try:
-        return socket.create_server((str(place[0]), port), family=family)
+        return socket.create_server((str(sockaddr[0]), port), family=family)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise PageError(
-                f"Port {port} of {host} is taken. Give another with --port, or 0 for any that is free."
-            ) from error
-        raise PageError(f"The page cannot listen on port {port} of {host}: {error.strerror}. Give others.") from error
+            raise PageError(f"Port {port} of {host} is in use. Give another --port, or 0 for a free one.") from error
+        raise PageError(
+            f"The page cannot listen on port {port} of {host}: {error.strerror}. Give another --host or --port."
+        ) from error
 
 
 @contextmanager
-def ending_well() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end what is done inside, as they should."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def exit_on_signal() -> Iterator[None]:
+    """End the body without an error on Ctrl-C and SIGTERM."""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with suppress(KeyboardInterrupt):
             yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous)
 
 
-async def serve(listening: socket.socket, host: str, spotting: str, secured: Mapping[str, Any], ready: Ready) -> None:
-    """Serve the page on `listening` until a signal ends it, with answers of the server at `spotting`.
+async def serve(
+    listener: socket.socket, host: str, grpc_address: str, connection: Mapping[str, Any], on_ready: OnReady
+) -> None:
+    """Serve the page until a signal.
 
-    `secured` are the parameters of the client that concern TLS and tokens. `ready` is called with the page's address.
+    Args:
+        listener: Socket to serve on.
+        host: The address it listens on, as the user gave it.
+        grpc_address: Address of the gRPC server that classifies the photos.
+        connection: Parameters of the client for TLS and tokens.
+        on_ready: Called with the URL of the page.
     """
-    place = listening.getsockname()
-    shared = not is_this_machine([str(place[0])])
-    async with AsyncPlaneSpotter(spotting, timeout=PATIENCE, **secured) as spotter:
+    address, port = listener.getsockname()[:2]
+    async with AsyncPlaneSpotter(grpc_address, timeout=RECONNECT_TIMEOUT, **connection) as spotter:
         config = uvicorn.Config(
-            site(spotter, host, shared),
+            build_app(spotter, host, allow_remote=not is_loopback([str(address)])),
             http="h11",
             ws="none",
             lifespan="off",
@@ -80,16 +92,16 @@ async def serve(listening: socket.socket, host: str, spotting: str, secured: Map
             timeout_graceful_shutdown=2,
         )
         server = uvicorn.Server(config)
-        # Requests that the end cuts short are no errors; the page knows what to do. Nor are answers that nobody reads.
+        # Requests cancelled by the shutdown are not errors, as the page resends them; nor are unread responses.
         logging.getLogger("uvicorn.error").addFilter(
             lambda record: not (server.should_exit or record.getMessage().endswith("without completing response."))
         )
-        ready(address(host, place[1]))
-        await server.serve(sockets=[listening])
+        on_ready(page_url(host, port))
+        await server.serve(sockets=[listener])
 
 
-def address(host: str, port: int) -> str:
-    """Return where a browser on this machine finds the page."""
+def page_url(host: str, port: int) -> str:
+    """Return the URL of the page for a browser on this machine."""
     if host in ("0.0.0.0", "::", ""):
         host = "127.0.0.1"
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"

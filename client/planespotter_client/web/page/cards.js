@@ -1,133 +1,140 @@
-// A card for each photo on view: the photo, what it shows, how sure that is, and what else it may be.
+// A card for each visible photo: the photo, its prediction, the confidence, and the other candidates.
 
-import * as heat from "./heat.js";
-import * as thumbs from "./thumbs.js";
+import * as heatMap from "./heat_map.js";
+import * as thumbnails from "./thumbnails.js";
 
 const LEVELS = ["constructor", "family", "model"];
-const STATES = { waiting: "Waiting", sent: "Being looked at" };
+const STATES = { waiting: "Waiting", sent: "Classifying" };
 const cards = new Map(); // photo → its element
-let seen = null; // the size that the network looks at, if it can tell where it looks
-let look = () => {};
+let inputSize = null; // of the model, if it supports heat maps
+let toggleHeatMap = () => {};
 
-/** Let cards ask `ask(photo)` where the network looked, whose `input` is (height, width); null if it cannot tell. */
-export function canLook(input, ask) {
-  seen = input;
-  look = ask;
+/** Let cards call `toggle(photo)` for the heat map. `size` is the model's input (height, width); null if unsupported. */
+export function enableHeatMaps(size, toggle) {
+  inputSize = size;
+  toggleHeatMap = toggle;
 }
 
-/** Show `photos` in `list`, in their order. Cards that stay are not touched, so that focus stays too. */
+/** Show `photos` in `list`, in their order. Cards that stay are not touched, so that they keep the focus. */
 export function show(list, photos) {
-  const wanted = new Set(photos);
+  const visible = new Set(photos);
   for (const [photo, card] of cards) {
-    if (wanted.has(photo)) continue;
-    thumbs.leave(card.querySelector("img"));
+    if (visible.has(photo)) continue;
+    thumbnails.remove(card.querySelector("img"));
     card.remove();
     cards.delete(photo);
   }
-  photos.forEach((photo, place) => {
-    const card = cards.get(photo) ?? make(photo);
-    if (list.children[place] !== card) list.insertBefore(card, list.children[place] ?? null);
-    if (card.dataset.drawn !== String(photo.version)) fill(card, photo);
+  photos.forEach((photo, index) => {
+    const card = cards.get(photo) ?? createCard(photo);
+    if (list.children[index] !== card) list.insertBefore(card, list.children[index] ?? null);
+    if (card.dataset.version !== String(photo.version)) fill(card, photo);
   });
 }
 
 export function element(tag, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
+  const created = Object.assign(document.createElement(tag), properties);
+  created.append(...children);
+  return created;
 }
 
-function make(photo) {
+function createCard(photo) {
   const image = element("img", { alt: `The photo ${photo.name}`, width: 3, height: 2 });
   const card = element(
     "li",
     {},
     element("div", { className: "picture" }, image, element("canvas", { ariaHidden: "true" })),
     element("p", { className: "file", title: photo.name }, photo.name),
-    element("div", { className: "said" }),
+    element("div", { className: "result" }),
     element(
       "button",
-      { type: "button", className: "look", ariaLabel: `Where it looked in ${photo.name}`, onclick: () => look(photo) },
-      "Where it looked",
+      {
+        type: "button",
+        className: "heat-map",
+        ariaLabel: `Heat map of ${photo.name}`,
+        onclick: () => toggleHeatMap(photo),
+      },
+      "Heat map",
     ),
-    element("p", { className: "looked", role: "status" }),
+    element("p", { className: "heat-map-text", role: "status" }),
   );
   cards.set(photo, card);
-  thumbs.show(image, photo);
-  image.addEventListener("load", () => shine(card, photo));
+  thumbnails.show(image, photo);
+  image.addEventListener("load", () => showHeatMap(card, photo));
   return card;
 }
 
 function fill(card, photo) {
-  card.dataset.drawn = photo.version;
+  card.dataset.version = photo.version;
   card.dataset.level = photo.level;
-  card.querySelector(".said").replaceChildren(...said(photo));
-  card.querySelector(".look").hidden = !seen || !photo.answer;
-  card.querySelector(".look").ariaPressed = String(Boolean(photo.looking));
-  shine(card, photo);
+  card.querySelector(".result").replaceChildren(...result(photo));
+  card.querySelector(".heat-map").hidden = !inputSize || !photo.prediction;
+  card.querySelector(".heat-map").ariaPressed = String(Boolean(photo.heatMapShown));
+  showHeatMap(card, photo);
 }
 
-/** Show where the network looked, or that this is not known yet, or why it cannot be known. */
-function shine(card, photo) {
+/** Show the heat map, that it is loading, or why there is none. */
+function showHeatMap(card, photo) {
   const [canvas, image] = [card.querySelector("canvas"), card.querySelector("img")];
-  const cells = photo.looking && photo.heat;
+  const cells = photo.heatMapShown && photo.heatMap;
   canvas.hidden = !cells || !image.naturalWidth;
   canvas.className = image.className;
-  if (!canvas.hidden) heat.glow(canvas, image, cells, seen);
-  const place = cells ? heat.where(cells) : "";
-  const words = !photo.looking ? "" : photo.heatError ? photo.heatError
-    : !cells ? "Asking the server"
-    : place ? `The glow is what spoke for ${deepest(photo.answer)}: most of it ${place}.`
-    : `Nothing in the photo speaks for ${deepest(photo.answer)}.`;
-  const told = card.querySelector(".looked");
-  if (told.textContent !== words) told.textContent = words;
+  if (!canvas.hidden) heatMap.drawOverlay(canvas, image, cells, inputSize);
+  const position = cells ? heatMap.describePosition(cells) : "";
+  const text = !photo.heatMapShown ? "" : photo.heatMapError ? photo.heatMapError
+    : !cells ? "Loading"
+    : position ? `Highlighted: evidence for ${deepestLabel(photo.prediction)}, mostly ${position}.`
+    : `No part of the photo is evidence for ${deepestLabel(photo.prediction)}.`;
+  const status = card.querySelector(".heat-map-text");
+  if (status.textContent !== text) status.textContent = text;
 }
 
-function deepest(answer) {
-  return answer.path.map(([name]) => name).filter(Boolean).at(-1);
+function deepestLabel(prediction) {
+  return prediction.path.map(({ name }) => name).filter(Boolean).at(-1);
 }
 
-function said(photo) {
-  const { answer } = photo;
+function result(photo) {
+  const { prediction } = photo;
   if (photo.state === "failed")
     return [
-      element("h3", {}, element("strong", {}, "No answer")),
-      element("p", { className: "why" }, photo.error),
+      element("h3", {}, element("strong", {}, "Failed")),
+      element("p", { className: "error" }, photo.error),
     ];
-  if (!answer) return [element("h3", { className: "quiet" }, STATES[photo.state] ?? photo.state)];
+  if (!prediction) return [element("h3", { className: "muted" }, STATES[photo.state] ?? photo.state)];
   return [
-    element("h3", {}, element("strong", {}, answer.name), answer.rest),
-    element("p", { className: "certainty" }, answer.certainty),
-    path(answer),
-    ...(answer.alternatives.length ? [bars(answer)] : []),
+    element("h3", {}, element("strong", {}, prediction.name), prediction.detail),
+    element("p", { className: "confidence" }, prediction.confidence),
+    path(prediction),
+    ...(prediction.candidates.length ? [candidates(prediction)] : []),
   ];
 }
 
-/** The way from the constructor to the model: a firm line under what is sure, a broken one under what is a guess. */
-function path(answer) {
-  const sure = LEVELS.indexOf(answer.level); // -1: nothing
-  const steps = answer.path.flatMap(([name, , words], depth) => {
+/** The path from the constructor to the model: a solid line under confident labels, a dotted one under guesses. */
+function path(prediction) {
+  const deepest = LEVELS.indexOf(prediction.level); // -1: no label is confident
+  const labels = prediction.path.flatMap(({ name, percent }, depth) => {
     if (!name) return [];
-    const firm = depth <= sure;
+    const confident = depth <= deepest;
     return [
       element(
         "li",
-        { className: firm ? "sure" : "guess" },
-        element("span", { className: "sr" }, `${LEVELS[depth]}, ${firm ? "sure" : "a guess"}: `),
+        { className: confident ? "confident" : "guess" },
+        element("span", { className: "sr" }, `${LEVELS[depth]}, ${confident ? "confident" : "a guess"}: `),
         element("span", { className: "name" }, name),
         element("span", { className: "sr" }, ", "),
-        element("span", { className: "percent" }, words),
+        element("span", { className: "percent" }, percent),
       ),
     ];
   });
-  return element("ol", { className: "path", ariaLabel: "From the constructor to the model" }, ...steps);
+  return element("ol", { className: "path", ariaLabel: "From the constructor to the model" }, ...labels);
 }
 
-function bars(answer) {
-  const rows = answer.alternatives.map((leaf) => {
+function candidates(prediction) {
+  const rows = prediction.candidates.map((leaf) => {
     const bar = element("i", { ariaHidden: "true" });
-    bar.style.setProperty("--v", leaf.probability);
-    return element("li", {}, element("span", {}, leaf.name), bar, element("span", { className: "percent" }, leaf.words));
+    bar.style.setProperty("--probability", leaf.probability);
+    return element(
+      "li", {}, element("span", {}, leaf.name), bar, element("span", { className: "percent" }, leaf.percent),
+    );
   });
-  return element("ol", { className: "bars", ariaLabel: "Most probable types" }, ...rows);
+  return element("ol", { className: "candidates", ariaLabel: "Most probable types" }, ...rows);
 }

@@ -1,75 +1,75 @@
-// The page: takes photos, has them sent, and shows the answers that the filter lets through, a page at a time.
+// The page: takes photos, queues them for upload, and shows the results that match the filter, a page at a time.
 
 import * as cards from "./cards.js";
-import { bringsFiles, fromDrop, fromList } from "./collect.js";
-import { Sender } from "./send.js";
-import { csv } from "./table.js";
-import * as thumbs from "./thumbs.js";
+import { toCsv } from "./csv.js";
+import { fromDrop, fromList, hasFiles } from "./file_input.js";
+import * as thumbnails from "./thumbnails.js";
+import { UploadQueue } from "./upload_queue.js";
 
-const PER_PAGE = 48;
-const REDRAW = 150; // milliseconds
-const SPEAK = 10_000; // how often a screen reader hears of progress
-const RATE_OVER = 10_000; // the rate is that of the last so many milliseconds
+const CARDS_PER_PAGE = 48;
+const REDRAW_DELAY = 150; // milliseconds
+const ANNOUNCE_INTERVAL = 10_000; // how often a screen reader announces the progress, in milliseconds
+const RATE_WINDOW = 10_000; // milliseconds over which the rate is measured
 
 const LEVELS = { "": "All", model: "Model", family: "Family", constructor: "Constructor", unknown: "Unknown", failed: "Failed" };
 
-const at = (id) => document.getElementById(id);
-const number = (count) => count.toLocaleString("en");
-const counted = (count) => `${number(count)} ${count === 1 ? "photo" : "photos"}`;
+const byId = (id) => document.getElementById(id);
+const format = (count) => count.toLocaleString("en");
+const photoCount = (count) => `${format(count)} ${count === 1 ? "photo" : "photos"}`;
 
 let photos = [];
 const counts = new Map(); // level → photos
 let done = 0;
-let shownPage = 0;
-let finished = []; // when the last photos were finished, oldest first
-let spokenAt = -Infinity;
-let ended = true; // and that was said
+let pageIndex = 0;
+let finishTimes = []; // of the last photos, oldest first
+let announcedAt = -Infinity;
+let endAnnounced = true;
 
-const sender = new Sender({
-  answered: take,
-  troubled: tell,
-  described: describe,
-  changed: () => redraw(),
+const queue = new UploadQueue({
+  onChange: update,
+  onError: showError,
+  onModel: describe,
+  onIdle: () => redraw(),
 });
 
-// ---- taking photos in
+// ---- adding photos
 
-function add(found) {
+function add(files) {
   if (!photos.length) document.body.classList.remove("empty");
-  const added = found.map(({ file, name }, index) => ({ id: photos.length + index, file, name, state: "waiting", level: "waiting", version: 0 }));
+  const added = files.map(({ file, name }, index) => ({ id: photos.length + index, file, name, state: "waiting", level: "waiting", version: 0 }));
   photos = photos.concat(added);
-  ended = false;
-  sender.add(added);
+  endAnnounced = false;
+  queue.add(added);
   redraw();
 }
 
-/** Show or hide where the network looked in a photo; ask for it the first time. */
-async function look(photo) {
-  photo.looking = !photo.looking;
-  changedLook(photo);
-  if (!photo.looking || photo.heat) return;
-  photo.heatError = undefined;
+/** Show or hide the heat map of a photo; fetch it the first time. */
+async function toggleHeatMap(photo) {
+  photo.heatMapShown = !photo.heatMapShown;
+  drawAgain(photo);
+  if (!photo.heatMapShown || photo.heatMap) return;
+  photo.heatMapError = undefined;
   try {
-    photo.heat = (await sender.explain(photo)).heat;
+    photo.heatMap = (await queue.fetchHeatMap(photo)).heat_map;
   } catch (error) {
-    photo.heatError = error.message;
+    photo.heatMapError = error.message;
   }
-  changedLook(photo);
+  drawAgain(photo);
 }
 
-function changedLook(photo) {
+function drawAgain(photo) {
   photo.version += 1;
   draw();
 }
 
-function leftOut(others) {
-  at("note").textContent = others
-    ? `${number(others)} ${others === 1 ? "file that is no photo was" : "files that are no photos were"} left out.`
+function reportSkipped(count) {
+  byId("note").textContent = count
+    ? `${format(count)} ${count === 1 ? "file was skipped, as it is not a photo" : "files were skipped, as they are not photos"}.`
     : "";
 }
 
 addEventListener("dragover", (event) => {
-  if (!bringsFiles(event.dataTransfer)) return;
+  if (!hasFiles(event.dataTransfer)) return;
   event.preventDefault();
   event.dataTransfer.dropEffect = "copy";
   document.body.classList.add("dragging");
@@ -79,172 +79,175 @@ addEventListener("dragleave", (event) => {
 });
 addEventListener("drop", async (event) => {
   document.body.classList.remove("dragging");
-  if (!bringsFiles(event.dataTransfer)) return;
+  if (!hasFiles(event.dataTransfer)) return;
   event.preventDefault();
-  leftOut(await fromDrop(event.dataTransfer, add));
+  reportSkipped(await fromDrop(event.dataTransfer, add));
 });
 addEventListener("paste", async (event) => {
-  if (event.clipboardData.files.length) leftOut(await fromList(event.clipboardData.files, false, add));
+  if (event.clipboardData.files.length) reportSkipped(await fromList(event.clipboardData.files, false, add));
 });
 for (const [button, input] of [["choose", "files"], ["choose-folder", "folder"]]) {
-  at(button).addEventListener("click", () => at(input).click());
-  at(input).addEventListener("change", async () => {
-    const chosen = [...at(input).files];
-    at(input).value = ""; // so that the same can be chosen again
-    leftOut(await fromList(chosen, input === "folder", add));
+  byId(button).addEventListener("click", () => byId(input).click());
+  byId(input).addEventListener("change", async () => {
+    const chosen = [...byId(input).files];
+    byId(input).value = ""; // so that the same files can be chosen again
+    reportSkipped(await fromList(chosen, input === "folder", add));
   });
 }
-at("smaller").addEventListener("change", () => {
-  sender.smaller = at("smaller").checked;
+byId("downscale").addEventListener("change", () => {
+  queue.downscale = byId("downscale").checked;
 });
 
-// ---- what comes back
+// ---- results
 
-function take(photo) {
-  const before = photo.level;
-  photo.level = photo.state === "done" ? photo.answer.level : photo.state === "failed" ? "failed" : "waiting";
+function update(photo) {
+  const previous = photo.level;
+  photo.level = photo.state === "done" ? photo.prediction.level : photo.state === "failed" ? "failed" : "waiting";
   photo.version += 1;
-  const [was, is] = [before !== "waiting", photo.level !== "waiting"];
-  if (was) counts.set(before, counts.get(before) - 1);
-  if (is) counts.set(photo.level, (counts.get(photo.level) ?? 0) + 1);
-  done += is - was;
-  if (is && !was) finished.push(performance.now());
+  const [wasDone, isDone] = [previous !== "waiting", photo.level !== "waiting"];
+  if (wasDone) counts.set(previous, counts.get(previous) - 1);
+  if (isDone) counts.set(photo.level, (counts.get(photo.level) ?? 0) + 1);
+  done += isDone - wasDone;
+  if (isDone && !wasDone) finishTimes.push(performance.now());
   redraw();
 }
 
-function tell(sentence) {
-  at("trouble").hidden = sentence === null;
-  at("trouble-text").textContent = sentence ?? "";
-  if (sentence !== null && sender.left) {
-    const kept = sender.left;
-    at("trouble-text").textContent += ` ${counted(kept)} ${kept === 1 ? "waits and is" : "wait and are"} sent again.`;
+function showError(message) {
+  byId("error").hidden = message === null;
+  byId("error-text").textContent = message ?? "";
+  if (message !== null && queue.length) {
+    const count = queue.length;
+    byId("error-text").textContent += ` ${photoCount(count)} will be sent again.`;
   }
   redraw();
 }
 
 function describe(model) {
-  at("who").replaceChildren(
-    cards.element("strong", {}, `${model.name} ${model.version}`), ` answers, at ${model.address}`,
+  byId("model-name").replaceChildren(
+    "Model ", cards.element("strong", {}, `${model.name} ${model.version}`), ` at ${model.address}`,
   );
-  cards.canLook(model.explains ? model.input : null, look);
-  at("figures").textContent = [model.knows, ...model.accuracy].join(" ");
-  const chosen = at("maker").value;
-  const makers = Object.keys(model.tree);
-  if (makers.join() === [...at("maker").options].slice(1).map((option) => option.value).join()) return;
-  at("maker").replaceChildren(at("maker").options[0], ...makers.map((name) => new Option(name, name, false, name === chosen)));
+  cards.enableHeatMaps(model.heat_map_supported ? model.input_size : null, toggleHeatMap);
+  byId("accuracy").textContent = [model.taxonomy, ...model.accuracy].join(" ");
+  const select = byId("constructor");
+  const selected = select.value;
+  const constructors = Object.keys(model.tree);
+  if (constructors.join() === [...select.options].slice(1).map((option) => option.value).join()) return;
+  select.replaceChildren(
+    select.options[0], ...constructors.map((name) => new Option(name, name, false, name === selected)),
+  );
 }
 
 // ---- the filter
 
-for (const [level, words] of Object.entries(LEVELS)) {
+for (const [level, text] of Object.entries(LEVELS)) {
   const input = cards.element("input", { type: "radio", name: "level", value: level, id: `level-${level || "all"}`, checked: !level });
-  const label = cards.element("label", {}, input, words, " ", cards.element("span", { className: "count" }, "0"));
+  const label = cards.element("label", {}, input, text, " ", cards.element("span", { className: "count" }, "0"));
   label.dataset.level = level;
-  at("levels").append(label);
+  byId("levels").append(label);
 }
 
-function chosen() {
-  const level = at("levels").querySelector("input:checked").value;
-  const maker = at("maker").value;
-  const text = at("text").value.trim().toLowerCase();
-  if (!level && !maker && !text) return photos;
+function matchingPhotos() {
+  const level = byId("levels").querySelector("input:checked").value;
+  const constructorName = byId("constructor").value;
+  const text = byId("text").value.trim().toLowerCase();
+  if (!level && !constructorName && !text) return photos;
   return photos.filter((photo) => {
+    const { prediction } = photo;
     if (level && photo.level !== level) return false;
-    if (maker && (photo.answer?.path[0][0] !== maker || photo.level === "unknown")) return false;
+    if (constructorName && (prediction?.path[0].name !== constructorName || photo.level === "unknown")) return false;
     if (!text) return true;
-    const words = photo.answer ? [photo.answer.name, ...photo.answer.path.map(([name]) => name)] : [photo.error ?? ""];
-    return [photo.name, ...words].some((one) => one.toLowerCase().includes(text));
+    const texts = prediction ? [prediction.name, ...prediction.path.map(({ name }) => name)] : [photo.error ?? ""];
+    return [photo.name, ...texts].some((each) => each.toLowerCase().includes(text));
   });
 }
 
-at("filter").addEventListener("input", () => {
-  shownPage = 0;
+byId("filter").addEventListener("input", () => {
+  pageIndex = 0;
   redraw();
 });
-at("filter").addEventListener("submit", (event) => event.preventDefault());
+byId("filter").addEventListener("submit", (event) => event.preventDefault());
 
-function turn(by) {
-  shownPage += by;
+function turnPage(step) {
+  pageIndex += step;
   draw();
-  at("answers").focus({ preventScroll: true });
-  at("answers").scrollIntoView();
+  byId("results").focus({ preventScroll: true });
+  byId("results").scrollIntoView();
 }
-at("before").addEventListener("click", () => turn(-1));
-at("after").addEventListener("click", () => turn(1));
+byId("previous").addEventListener("click", () => turnPage(-1));
+byId("next").addEventListener("click", () => turnPage(1));
 
 // ---- drawing
 
-let due = 0;
+let redrawTimer = 0;
 
 function redraw() {
-  due ||= setTimeout(draw, REDRAW);
+  redrawTimer ||= setTimeout(draw, REDRAW_DELAY);
 }
 
 function draw() {
-  clearTimeout(due);
-  due = 0;
-  at("work").hidden = at("answers").hidden = !photos.length;
+  clearTimeout(redrawTimer);
+  redrawTimer = 0;
+  byId("progress").hidden = byId("results").hidden = !photos.length;
   document.body.classList.toggle("empty", !photos.length);
   if (!photos.length) {
-    cards.show(at("cards"), []);
+    cards.show(byId("cards"), []);
     return;
   }
-  progress();
-  for (const label of at("levels").querySelectorAll("label")) {
+  drawProgress();
+  for (const label of byId("levels").querySelectorAll("label")) {
     const count = label.dataset.level ? counts.get(label.dataset.level) ?? 0 : photos.length;
-    label.querySelector(".count").textContent = number(count);
+    label.querySelector(".count").textContent = format(count);
   }
-  const matching = chosen();
-  const pages = Math.max(1, Math.ceil(matching.length / PER_PAGE));
-  shownPage = Math.min(shownPage, pages - 1);
-  cards.show(at("cards"), matching.slice(shownPage * PER_PAGE, (shownPage + 1) * PER_PAGE));
-  const shown = matching === photos ? "" : matching.length
-    ? `${number(matching.length)} of ${counted(photos.length)}.`
-    : `None of the ${counted(photos.length)} matches. Choose “All”, or another name.`;
-  if (at("shown").textContent !== shown) at("shown").textContent = shown;
-  at("pages").hidden = pages === 1;
-  at("where").textContent = `Page ${number(shownPage + 1)} of ${number(pages)}`;
-  at("before").disabled = shownPage === 0;
-  at("after").disabled = shownPage === pages - 1;
-  at("csv").disabled = !done;
+  const matching = matchingPhotos();
+  const pageCount = Math.max(1, Math.ceil(matching.length / CARDS_PER_PAGE));
+  pageIndex = Math.min(pageIndex, pageCount - 1);
+  cards.show(byId("cards"), matching.slice(pageIndex * CARDS_PER_PAGE, (pageIndex + 1) * CARDS_PER_PAGE));
+  const summary = matching === photos ? "" : matching.length
+    ? `${format(matching.length)} of ${photoCount(photos.length)}.`
+    : `None of the ${photoCount(photos.length)} matches. Choose “All”, or change the filter.`;
+  if (byId("match-count").textContent !== summary) byId("match-count").textContent = summary;
+  byId("pages").hidden = pageCount === 1;
+  byId("page-number").textContent = `Page ${format(pageIndex + 1)} of ${format(pageCount)}`;
+  byId("previous").disabled = pageIndex === 0;
+  byId("next").disabled = pageIndex === pageCount - 1;
+  byId("csv").disabled = !done;
 }
 
-function progress() {
+function drawProgress() {
   const now = performance.now();
-  finished = finished.filter((when) => now - when < RATE_OVER);
-  const busy = done < photos.length && !sender.stopped;
-  const span = finished.length > 1 ? now - finished[0] : 0;
-  const rate = span > 500 ? (1000 * finished.length) / span : 0;
-  at("bar").max = photos.length;
-  at("bar").value = done;
-  const words = [`${number(done)} of ${counted(photos.length)}`];
-  if (busy && sender.trouble === null && rate) {
-    words.push(`${rate >= 10 ? number(Math.round(rate)) : rate.toFixed(1)} a second`);
-    words.push(`${duration((photos.length - done) / rate)} left`);
-  } else if (sender.stopped && done < photos.length) words.push("stopped");
-  at("numbers").textContent = words.join(", ");
-  at("stop").hidden = done === photos.length;
-  at("stop").textContent = sender.stopped ? "Go on" : "Stop";
-  at("again").hidden = !counts.get("failed") || busy;
-  speak(busy, now);
+  finishTimes = finishTimes.filter((time) => now - time < RATE_WINDOW);
+  const busy = done < photos.length && !queue.stopped;
+  const span = finishTimes.length > 1 ? now - finishTimes[0] : 0;
+  const rate = span > 500 ? (1000 * finishTimes.length) / span : 0;
+  byId("bar").max = photos.length;
+  byId("bar").value = done;
+  const texts = [`${format(done)} of ${photoCount(photos.length)}`];
+  if (busy && queue.error === null && rate) {
+    texts.push(`${rate >= 10 ? format(Math.round(rate)) : rate.toFixed(1)} per second`);
+    texts.push(`${duration((photos.length - done) / rate)} left`);
+  } else if (queue.stopped && done < photos.length) texts.push("stopped");
+  byId("progress-text").textContent = texts.join(", ");
+  byId("stop").hidden = done === photos.length;
+  byId("stop").textContent = queue.stopped ? "Resume" : "Stop";
+  byId("retry").hidden = !counts.get("failed") || busy;
+  announce(busy, now);
 }
 
-/** Say how far it is: at the start, every now and then, and at the end. */
-function speak(busy, now) {
+/** Announce the progress to screen readers: at the start, periodically, and at the end. */
+function announce(busy, now) {
+  const progress = `${format(done)} of ${photoCount(photos.length)} classified.`;
   if (busy) {
-    if (now - spokenAt > SPEAK) {
-      spokenAt = now;
-      at("spoken").textContent = `${number(done)} of ${counted(photos.length)} have an answer.`;
+    if (now - announcedAt > ANNOUNCE_INTERVAL) {
+      announcedAt = now;
+      byId("announcements").textContent = progress;
     }
-    ended = false;
-    due ||= setTimeout(draw, 1000); // the rate goes down while nothing comes
-  } else if (!ended) {
-    const failed = counts.get("failed") ? `, ${number(counts.get("failed"))} of them failed` : "";
-    at("spoken").textContent = sender.stopped
-      ? `Stopped: ${number(done)} of ${counted(photos.length)} have an answer.`
-      : `Done: ${counted(done)}${failed}.`;
-    ended = true;
-    spokenAt = -Infinity;
+    endAnnounced = false;
+    redrawTimer ||= setTimeout(draw, 1000); // the rate falls while no results arrive
+  } else if (!endAnnounced) {
+    const failed = counts.get("failed") ? `, ${format(counts.get("failed"))} of them failed` : "";
+    byId("announcements").textContent = queue.stopped ? `Stopped: ${progress}` : `Done: ${photoCount(done)}${failed}.`;
+    endAnnounced = true;
+    announcedAt = -Infinity;
   }
 }
 
@@ -256,33 +259,33 @@ function duration(seconds) {
 
 // ---- the other buttons
 
-at("stop").addEventListener("click", () => (sender.stopped ? sender.go() : sender.stop()));
-at("try").addEventListener("click", () => sender.ask());
-at("again").addEventListener("click", () => {
+byId("stop").addEventListener("click", () => (queue.stopped ? queue.resume() : queue.stop()));
+byId("try").addEventListener("click", () => queue.connect());
+byId("retry").addEventListener("click", () => {
   const failed = photos.filter((photo) => photo.state === "failed");
   for (const photo of failed) {
     Object.assign(photo, { state: "waiting", attempts: 0, error: undefined });
-    take(photo);
+    update(photo);
   }
-  sender.add(failed);
+  queue.add(failed);
 });
-at("csv").addEventListener("click", () => {
-  const address = URL.createObjectURL(new Blob(csv(photos), { type: "text/csv" }));
-  cards.element("a", { href: address, download: "planespotter.csv" }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+byId("csv").addEventListener("click", () => {
+  const url = URL.createObjectURL(new Blob(toCsv(photos), { type: "text/csv" }));
+  cards.element("a", { href: url, download: "planespotter.csv" }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
 });
-at("clear").addEventListener("click", () => {
-  sender.forget();
-  [photos, done, finished, shownPage, ended] = [[], 0, [], 0, true];
-  at("spoken").textContent = "";
+byId("clear").addEventListener("click", () => {
+  queue.clear();
+  [photos, done, finishTimes, pageIndex, endAnnounced] = [[], 0, [], 0, true];
+  byId("announcements").textContent = "";
   counts.clear();
-  thumbs.forget();
-  leftOut(0);
+  thumbnails.clear();
+  reportSkipped(0);
   draw();
-  at("choose").focus();
+  byId("choose").focus();
 });
 addEventListener("beforeunload", (event) => {
-  if (done < photos.length) event.preventDefault(); // they would be forgotten
+  if (done < photos.length) event.preventDefault(); // they would be lost
 });
 
-sender.ask();
+queue.connect();
