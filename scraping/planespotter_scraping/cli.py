@@ -225,9 +225,10 @@ def explore(
     from planespotter_scraping.explore import page
 
     with progress.work_bar() as move:
-        written = page.write(folder, out, per_class=per_class, few=min_photos, progress=move)
+        written = page.write(folder, out, per_class=per_class, min_photos=min_photos, progress=move)
     typer.echo(
-        f"{out} shows {written.photos} photos, {written.pictures} of them as pictures, in {written.bytes / 1e6:.1f} MB."
+        f"{out} shows {written.photos} photos, {written.thumbnails} of them as thumbnails, "
+        f"in {written.bytes / 1e6:.1f} MB."
     )
     for line in written.advice:
         typer.echo(f"- {line}")

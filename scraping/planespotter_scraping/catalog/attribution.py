@@ -17,7 +17,7 @@ HEAD = """# Photo credits
 
 Anyone may use the {count} photos below if they name the authors and licences, as this page does. Keep it with the
 photos and with everything derived from them. "Scaled down from" gives the size of the original in pixels, "cropped" the
-rows that were cut from the bottom of the image; nothing else was changed. Share-alike licences (CC BY-SA) apply to
+rows that were cut from the bottom of the image; nothing else was changed. ShareAlike licences (CC BY-SA) apply to
 modified photos too.
 
 """

@@ -63,7 +63,7 @@ class CleanResult:
     suggested_crops: dict[str, int] = field(default_factory=dict)
 
     @property
-    def kept(self) -> int:
+    def remaining(self) -> int:
         """Number of photos that stay in the catalog."""
         return self.photos - len(self.dropped)
 

@@ -22,7 +22,7 @@ def as_json(result: CleanResult, *, dry_run: bool) -> dict[str, Any]:
     return {
         "dry_run": dry_run,
         "photos": result.photos,
-        "kept": result.kept,
+        "kept": result.remaining,
         "dropped_by_rule": _by_rule(result),
         "dropped": [vars(drop) for drop in result.dropped],
         "cropped": dict(result.cropped),
@@ -55,7 +55,7 @@ def sentences(folder: Path, result: CleanResult, *, dry_run: bool) -> Iterator[s
     """Yield the result as sentences."""
     drops = len(result.dropped)
     keep = "would be kept" if dry_run else "kept"
-    yield f"{count_noun(result.photos, 'photo')}: {drops:,} {_verb(drops, dry_run)} dropped, {result.kept:,} {keep}."
+    yield f"{count_noun(result.photos, 'photo')}: {drops:,} {_verb(drops, dry_run)} dropped, {result.remaining:,} {keep}."
     for source, count in result.cropped.items():
         original = "the original is kept" if count == 1 else "the originals are kept"
         yield f"{count_noun(count, 'image')} of {source} {_verb(count, dry_run)} cropped at the bottom; {original}."
@@ -77,7 +77,7 @@ def sentences(folder: Path, result: CleanResult, *, dry_run: bool) -> Iterator[s
         if result.dropped:
             yield f"{folder / 'dropped.csv'} has the reason for each photo; the images were not deleted."
         yield f"To undo: planespotter catalog clean {folder} --undo"
-    if not result.kept and result.photos:
+    if not result.remaining and result.photos:
         yield "All photos were dropped. Check the limits."
 
 

@@ -1,1 +1,1 @@
-"""One page that shows a catalog: `page.write` makes it, from the numbers of `stats` and a few small pictures."""
+"""Explore page: charts, contact sheets and advice of a catalog in one HTML file."""

@@ -1,142 +1,129 @@
-"""What the numbers of a catalog say to do next, before training."""
+"""Advice: what to do with a catalog before training, derived from its statistics."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from planespotter_scraping.catalog.stats import NETWORK_SIDE, CatalogStats, count_noun, model_name
-from planespotter_scraping.explore.figures import has, number, share
+from planespotter_scraping.explore.formatting import format_count, format_share, have
 
 
 class Advice(NamedTuple):
-    """A sentence, and the section of the page that shows why."""
+    """A sentence, and the id of the section of the page that shows the reason."""
 
     section: str
     text: str
 
 
-def advice(found: CatalogStats, few: int) -> list[Advice]:
-    """Return what to do next, what costs a training most first; `few` photos are too few for a model of its own."""
-    return [*_labels(found, few), *_shortcuts(found), *_photos(found)]
+def advice(stats: CatalogStats, min_photos: int) -> list[Advice]:
+    """Return what to do next, the largest loss of accuracy first.
+
+    Args:
+        stats: Statistics of a catalog with photos.
+        min_photos: Models with fewer photos are trained as their family.
+    """
+    return [*_labels(stats, min_photos), *_shortcuts(stats), *_photos(stats)]
 
 
-def _labels(found: CatalogStats, few: int) -> Iterator[Advice]:
-    """Yield what the labels call for."""
-    photos = found["photos"]
-    shallow = found["label_depth"]["constructor"] + found["label_depth"]["none"]
+def _labels(stats: CatalogStats, min_photos: int) -> Iterator[Advice]:
+    """Yield advice on labels."""
+    photos = stats["photos"]
+    shallow = stats["label_depth"]["constructor"] + stats["label_depth"]["none"]
     if shallow:
         yield Advice(
             "labels",
-            f"{part(shallow, photos)} name no family: they teach the constructor at most. "
+            f"{part(shallow, photos)} have no family and train the constructor at most. "
             "If you know their types, add them to the column aircraft_type.",
         )
-    models = [row for row in found["models"] if row["model"]]
-    small = sorted((row for row in models if row["photos"] < few), key=lambda row: -row["photos"])
+    models = [row for row in stats["models"] if row["model"]]
+    small = sorted((row for row in models if row["photos"] < min_photos), key=lambda row: -row["photos"])
     if small:
         names = ", ".join(f"{model_name(row)} ({row['photos']})" for row in small[:4])
         yield Advice(
             "labels",
-            f"{count_noun(len(small), 'model')} of {len(models)} {has(len(small))} fewer than "
-            f"{few} photos and will count "
-            f"as {'its' if len(small) == 1 else 'their'} family in training. Nearest to enough: {names}. Collect more, "
-            "or leave it at the family.",
+            f"{count_noun(len(small), 'model')} of {len(models)} {have(len(small))} fewer than {min_photos} photos and "
+            f"will be trained as {'its' if len(small) == 1 else 'their'} family. Closest to enough: {names}. Collect "
+            "more, or accept the family.",
         )
-    if found["review"]["photos"]:
+    if stats["review"]["photos"]:
         yield Advice(
             "labels",
-            f"Two readings of the labels disagree in "
-            f"{count_noun(found['review']['photos'], 'photo')}: look at the column "
-            "review of catalog.csv before you train on them.",
+            f"{count_noun(stats['review']['photos'], 'photo')} with contradicting labels: check the column review of "
+            "catalog.csv before training.",
         )
-    makers = {name: count for name, count in found["constructors"].items() if name}
-    if len(makers) == 1:
-        yield Advice("labels", f"All photos are of {next(iter(makers))}: a classifier needs a second constructor.")
+    constructors = _constructors(stats)
+    if len(constructors) == 1:
+        yield Advice("labels", f"All photos show {constructors[0]}: a classifier needs a second constructor.")
 
 
-def _shortcuts(found: CatalogStats) -> Iterator[Advice]:
-    """Yield what a network could learn in the place of an aircraft's shape."""
-    alone = sum(found["single_constructor_airlines"].values())
-    if len(_makers(found)) > 1 and alone:
+def _shortcuts(stats: CatalogStats) -> Iterator[Advice]:
+    """Yield advice on what a network could learn instead of the shape of an aircraft."""
+    single_airlines = sum(stats["single_constructor_airlines"].values())
+    if len(_constructors(stats)) > 1 and single_airlines:
         yield Advice(
             "airlines",
-            f"{number(alone)} of {count_noun(len(found['airline_mix']), 'airline')} "
-            f"appear{'s' * (alone == 1)} with one "
-            "constructor only, in "
-            f"{count_noun(found['single_constructor_airline_photos'], 'photo')}: there a "
-            f"network can learn the livery instead "
-            "of the shape. Collect the other constructor's aircraft of the largest of them, and judge a model on "
-            "airlines that it has not seen.",
+            f"{format_count(single_airlines)} of {count_noun(len(stats['airline_mix']), 'airline')} "
+            f"appear{'s' * (single_airlines == 1)} with one constructor only, in "
+            f"{count_noun(stats['single_constructor_airline_photos'], 'photo')}: there a network can learn the livery "
+            "instead of the shape. Collect the other constructor's aircraft of the largest of them, and evaluate on "
+            "held-out airlines.",
         )
-    single = [row for row in found["source_mix"] if len(row["constructors"]) == 1]
-    if len(_makers(found)) > 1 and len(found["source_mix"]) > 1 and single:
+    single = [row for row in stats["source_mix"] if len(row["constructors"]) == 1]
+    if len(_constructors(stats)) > 1 and len(stats["source_mix"]) > 1 and single:
         names = ", ".join(f"{row['name']} ({next(iter(row['constructors']))})" for row in single[:4])
         yield Advice(
             "sources",
-            f"{count_noun(len(single), 'source')} of {len(found['source_mix'])} "
-            f"{has(len(single))} one constructor only: "
-            f"{names}{', ...' if len(single) > 4 else ''}. What marks the source, such as its light or its size of "
-            "image, then gives the answer away. Compare scores by source.",
+            f"{count_noun(len(single), 'source')} of {len(stats['source_mix'])} {have(len(single))} one constructor "
+            f"only: {names}{', ...' if len(single) > 4 else ''}. Anything typical of the source, such as light or "
+            "image size, then reveals the label. Compare metrics by source.",
         )
-    unregistered = found["missing"]["registration"]
+    unregistered = stats["missing"]["registration"]
     if unregistered:
         yield Advice(
             "airframes",
-            f"{part(unregistered, found['photos'])} have no registration: photos of "
-            "one airframe may then fall into both training and test, and make the scores look better than they are.",
+            f"{part(unregistered, stats['photos'])} have no registration: photos of one airframe may then be in both "
+            "training and test, which inflates the metrics.",
         )
 
 
-def _photos(found: CatalogStats) -> Iterator[Advice]:
-    """Yield what the images themselves call for."""
-    if found["under_224"]:
+def _photos(stats: CatalogStats) -> Iterator[Advice]:
+    """Yield advice on images and licences."""
+    if stats["under_224"]:
         yield Advice(
             "images",
-            f"{part(found['under_224'], found['photos'])} have a side under "
-            f"{NETWORK_SIDE} pixels and will be enlarged: fetch larger ones where the site has them.",
+            f"{part(stats['under_224'], stats['photos'])} have a side below {NETWORK_SIDE} pixels and will be "
+            "upscaled: download larger ones where the site has them.",
         )
-    if found["exact_duplicates"]:
-        yield Advice(
-            "images",
-            f"{count_noun(found['exact_duplicates'], 'photo is an exact copy', 'photos are exact copies')} of others: "
-            "take them out, so that none counts twice.",
-        )
-    if found["near_duplicates"]:
-        count = len(found["near_duplicates"])
-        yield Advice(
-            "images",
-            f"{count_noun(count, 'picture is', 'pictures are')} there in several files, which may even be labelled "
-            "differently: keep one of each, with the right label.",
-        )
-    broken = set(found["broken_images"] or {}) - set(found["files"]["missing"] if found["files"] else [])
+    if stats["exact_duplicates"]:
+        copies = count_noun(stats["exact_duplicates"], "exact copy", "exact copies")
+        yield Advice("images", f"{copies} of other photos: remove them with planespotter catalog clean.")
+    if stats["near_duplicates"]:
+        groups = count_noun(len(stats["near_duplicates"]), "group of near duplicates", "groups of near duplicates")
+        yield Advice("images", f"{groups}, maybe with different labels: keep one photo of each, with the right label.")
+    broken = set(stats["broken_images"] or {}) - set(stats["files"]["missing"] if stats["files"] else [])
     if broken:
+        yield Advice("images", f"{count_noun(len(broken), 'broken image')}: download them again, or remove the rows.")
+    if stats["files"] and stats["files"]["missing"]:
+        missing = stats["files"]["missing"]
         yield Advice(
             "images",
-            f"{count_noun(len(broken), 'image is', 'images are')} broken: fetch them again, or remove the rows.",
+            f"{count_noun(len(missing), 'image file')} missing or empty, such as {missing[0]}: scrape into the same "
+            "folder again, or remove the rows.",
         )
-    if found["files"] and found["files"]["missing"]:
-        missing = found["files"]["missing"]
-        yield Advice(
-            "images",
-            f"{count_noun(len(missing), 'image')} that the catalog names "
-            f"{'is' if len(missing) == 1 else 'are'} missing or "
-            f"empty, such as {missing[0]}: scrape again into the same folder, or remove the rows.",
-        )
-    unlicensed = found["missing"]["licence"]
+    unlicensed = stats["missing"]["licence"]
     if unlicensed:
         yield Advice(
             "sources",
-            f"{part(unlicensed, found['photos'])} have no licence: "
-            "do not pass them on, nor this page, before you have asked the photographers.",
+            f"{part(unlicensed, stats['photos'])} have no licence: do not share them, nor this page, without the "
+            "photographers' permission.",
         )
 
 
 def part(count: int, photos: int) -> str:
     """Return "4 photos (3 %)", or "All 130 photos"."""
-    return (
-        f"All {count_noun(photos, 'photo')}"
-        if count == photos
-        else f"{count_noun(count, 'photo')} ({share(count, photos)})"
-    )
+    if count == photos:
+        return f"All {count_noun(photos, 'photo')}"
+    return f"{count_noun(count, 'photo')} ({format_share(count, photos)})"
 
 
-def _makers(found: CatalogStats) -> list[str]:
-    return [name for name in found["constructors"] if name]
+def _constructors(stats: CatalogStats) -> list[str]:
+    return [name for name in stats["constructors"] if name]

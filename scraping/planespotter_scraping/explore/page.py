@@ -1,7 +1,7 @@
-"""Write the page that shows a catalog: one file that needs no other, and no network.
+"""Explore page: a catalog as one self-contained HTML file that needs no network.
 
-Whatever a site printed may stand in a catalog, so the template escapes all of it, and the page forbids itself scripts
-and every address outside of it.
+A catalog holds untrusted text of sites, so the template escapes all of it, and the page's content security policy
+forbids scripts and external addresses.
 """
 
 from collections.abc import Callable
@@ -15,21 +15,22 @@ from markupsafe import Markup
 
 from planespotter_scraping import catalog
 from planespotter_scraping.atomic_write import atomic_write
-from planespotter_scraping.catalog import stats
-from planespotter_scraping.explore import figures, thumbnails
+from planespotter_scraping.catalog.stats import CatalogStats, compute_stats
+from planespotter_scraping.explore import thumbnails
 from planespotter_scraping.explore.advice import advice
-from planespotter_scraping.explore.sections import ALIKE, sections
+from planespotter_scraping.explore.formatting import format_bytes, format_count, format_date
+from planespotter_scraping.explore.sections import DUPLICATE_GROUPS, sections
 from planespotter_scraping.images import similarity
 
 HERE = Path(__file__).parent
-Progress = Callable[[str, int, int], None]  # what is being done, how many of them are done, and of how many
+Progress = Callable[[str, int, int], None]  # description, number of items done, number of all items
 
 
 class Written(NamedTuple):
-    """What a page holds: its photos and pictures, its size in bytes, and what it advises."""
+    """What was written: photos in the catalog, thumbnails on the page, its size in bytes, and its advice."""
 
     photos: int
-    pictures: int
+    thumbnails: int
     bytes: int
     advice: list[str]
 
@@ -39,22 +40,32 @@ def write(
     out: Path,
     *,
     per_class: int = 12,
-    few: int = 20,
+    min_photos: int = 20,
     today: date | None = None,
     progress: Progress = lambda what, done, total: None,
-    limit: int = thumbnails.LIMIT,
+    limit: int = thumbnails.MAX_BYTES,
 ) -> Written:
-    """Write the page on the catalog in `folder` to the file `out`, whole or not at all.
+    """Write the page of a catalog, atomically. Apart from the date, the same catalog yields the same page.
 
-    Up to `per_class` pictures of each class are shown, in `limit` bytes; classes of fewer than `few` photos are
-    marked. The same catalog gives the same page, but for the date. Raises CatalogError for what is no catalog.
+    Args:
+        folder: Folder of the catalog.
+        out: HTML file to create or replace.
+        per_class: Maximum thumbnails of each class.
+        min_photos: Models with fewer photos are marked.
+        today: Date on the page; None for the current one.
+        progress: Called with the work that is done and its progress.
+        limit: Maximum size of all thumbnails in bytes.
+
+    Raises:
+        CatalogError: If the catalog cannot be used.
     """
     frame = catalog.read(folder)
-    seen = similarity.scan_images(folder, dict.fromkeys(frame["file"], 0), partial(progress, "images looked at"))
-    found = stats.compute_stats(frame, folder, seen)
-    sheets = thumbnails.make(folder, frame, found, per_class, partial(progress, "small pictures made"), limit)
-    alike = thumbnails.of_groups(folder, frame, (found["near_duplicates"] or [])[:ALIKE])
-    lines = advice(found, few) if found["photos"] else []
+    scans = similarity.scan_images(folder, dict.fromkeys(frame["file"], 0), partial(progress, "images scanned"))
+    stats = compute_stats(frame, folder, scans)
+    sheets = thumbnails.contact_sheets(folder, frame, stats, per_class, partial(progress, "thumbnails made"), limit)
+    groups = (stats["near_duplicates"] or [])[:DUPLICATE_GROUPS]
+    duplicates = thumbnails.thumbnails_of_groups(folder, frame, groups)
+    lines = advice(stats, min_photos) if stats["photos"] else []
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
@@ -62,43 +73,43 @@ def write(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = figures.number
+    environment.filters["format_count"] = format_count
     text = environment.get_template("page.html.jinja").render(
         name=folder.resolve().name,
         today=(today or date.today()).isoformat(),
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
-        photos=found["photos"],
-        tiles=_tiles(found),
+        photos=stats["photos"],
+        tiles=_tiles(stats),
         advice=lines,
-        sections=sections(found, few, alike) if found["photos"] else [],
+        sections=sections(stats, min_photos, duplicates) if stats["photos"] else [],
         sheets=sheets,
         per_class=per_class,
-        limit=figures.size(limit),
+        limit=format_bytes(limit),
     )
-    text = text.lstrip()  # the lines between the macros
+    text = text.lstrip()  # blank lines between the macros
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(out) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    pictures = sum(len(sheet.pictures) for sheet in sheets.sheets)
-    return Written(found["photos"], pictures, len(text.encode()), [line.text for line in lines])
+    count = sum(len(sheet.thumbnails) for sheet in sheets.sheets)
+    return Written(stats["photos"], count, len(text.encode()), [line.text for line in lines])
 
 
-def _tiles(found: stats.CatalogStats) -> list[tuple[str, str]]:
-    """Return the headline of the page, each number with its name."""
+def _tiles(stats: CatalogStats) -> list[tuple[str, str]]:
+    """Return the key numbers of the page, each with its name."""
     counts = {
-        "photos": found["photos"],
-        "constructors": len(found["constructors"].keys() - {""}),
-        "models": sum(bool(row["model"]) for row in found["models"]),
-        "airframes": found["airframes"],
-        "airlines": len(found["airlines"].keys() - {""}),
-        "sources": len(found["sources"].keys() - {""}),
-        "photographers": len(found["photographers"].keys() - {""}),
+        "photos": stats["photos"],
+        "constructors": len(stats["constructors"].keys() - {""}),
+        "models": sum(bool(row["model"]) for row in stats["models"]),
+        "airframes": stats["airframes"],
+        "airlines": len(stats["airlines"].keys() - {""}),
+        "sources": len(stats["sources"].keys() - {""}),
+        "photographers": len(stats["photographers"].keys() - {""}),
     }
-    tiles = [(figures.number(count), what if count != 1 else what[:-1]) for what, count in counts.items() if count]
-    if found["files"]:
-        tiles.append((figures.size(found["files"]["bytes"]), "on disk"))
-    for column, what in (("taken_on", "taken"), ("scraped_at", "collected")):
-        span = [figures.day(date) for date in found["date_ranges"][column]]
-        if span:
-            tiles.append((span[0] if span[0] == span[1] else f"{span[0]} \u2013 {span[1]}", what))
+    tiles = [(format_count(count), name if count != 1 else name[:-1]) for name, count in counts.items() if count]
+    if stats["files"]:
+        tiles.append((format_bytes(stats["files"]["bytes"]), "on disk"))
+    for column, name in (("taken_on", "taken"), ("scraped_at", "collected")):
+        dates = [format_date(date) for date in stats["date_ranges"][column]]
+        if dates:
+            tiles.append((dates[0] if dates[0] == dates[1] else f"{dates[0]} \u2013 {dates[1]}", name))
     return tiles

@@ -1,413 +1,407 @@
-"""The sections of the page: which chart shows which numbers, and the finding that stands above it."""
+"""Sections of the page: the charts of each, and the finding above each chart."""
 
 from collections import Counter
 
 from planespotter_scraping.catalog.stats import NETWORK_SIDE, CatalogStats, count_noun, model_name
-from planespotter_scraping.explore import drawings
-from planespotter_scraping.explore.figures import (
+from planespotter_scraping.explore import charts
+from planespotter_scraping.explore.charts import constructor_colors
+from planespotter_scraping.explore.formatting import format_count, format_date, format_share, have
+from planespotter_scraping.explore.panels import (
     Bar,
-    Bars,
-    Drawing,
-    Figure,
-    Listing,
+    BarChart,
     Note,
-    Pictures,
+    Panel,
+    Plot,
     Section,
-    bars,
-    day,
-    folded,
-    has,
-    number,
-    palette,
-    share,
-    stacks,
+    Table,
+    ThumbnailRows,
+    bar_chart,
+    stacked_bar_chart,
+    truncated,
 )
-from planespotter_scraping.explore.thumbnails import Picture
+from planespotter_scraping.explore.thumbnails import Thumbnail
 
-ROWS = 12  # of a table that is not behind a chart
-MODELS = 40  # bars of one constructor
-MANY = 3  # photos of one airframe
-ALIKE = 6  # pictures that are there twice, shown
-SERIES = 5  # sources with a row of their own over time
-YEARS_FROM = 72  # months: longer times are drawn by year
+MAX_ROWS = 12  # rows of a table that is not below a chart
+MAX_MODELS = 40  # bars of one constructor
+MANY_PHOTOS = 3  # airframes with more photos are listed
+DUPLICATE_GROUPS = 6  # groups of near duplicates that are shown
+MAX_SERIES = 5  # sources with a separate row over time
+MAX_MONTHS = 72  # longer times are drawn by year
 DATES = {"taken_on": "taken", "scraped_at": "collected"}
-LEVELS = {
-    "model": "the model",
-    "family": "the family",
-    "constructor": "the constructor",
-    "none": "nothing that is known",
-}
+LEVELS = {"model": "model", "family": "family", "constructor": "constructor", "none": "none"}
 
 
-def sections(found: CatalogStats, few: int, alike: list[list[Picture]]) -> list[Section]:
-    """Return the sections of the page on a catalog with photos; the contact sheets are not among them.
+def sections(stats: CatalogStats, min_photos: int, duplicates: list[list[Thumbnail]]) -> list[Section]:
+    """Return the sections of the page, without the contact sheets.
 
-    `alike` has the pictures of the first groups of photos that look alike.
+    Args:
+        stats: Statistics of a catalog with photos.
+        min_photos: Models with fewer photos are outlined.
+        duplicates: Thumbnails of the first groups of near duplicates.
     """
     return [
         Section(
-            "labels", "What the photos show", "Constructors, models, and how far the labels reach.", _labels(found, few)
+            "labels", "Labels", "Constructors, models, and the depth of the labels.", _label_panels(stats, min_photos)
         ),
         Section(
             "airlines",
             "Airlines",
-            "A livery tells a network the answer, if it comes with one constructor only.",
-            _airlines(found),
+            "An airline that appears with one constructor only is a shortcut: its livery reveals the label.",
+            _airline_panels(stats),
         ),
         Section(
             "airframes",
             "Airframes",
-            "Photos of one airframe resemble each other, and teach less than as many of different ones.",
-            _airframes(found),
+            "Photos of one airframe resemble each other, and teach less than photos of different ones.",
+            _airframe_panels(stats),
         ),
-        Section("images", "Images", "Sizes, copies, and files that are broken.", _images(found, alike)),
-        Section(
-            "sources", "Sources, dates and rights", "Where the photos come from, and whose they are.", _sources(found)
-        ),
-        Section("fields", "What is missing", "How many photos lack each value of the catalog.", _fields(found)),
+        Section("images", "Images", "Sizes, duplicates and broken files.", _image_panels(stats, duplicates)),
+        Section("sources", "Sources, dates and rights", "Origin and owners of the photos.", _source_panels(stats)),
+        Section("fields", "Missing values", "Photos without a value, by field.", _field_panels(stats)),
     ]
 
 
-def _labels(found: CatalogStats, few: int) -> list[Figure]:
-    photos, colours = found["photos"], palette(found["constructors"])
-    named = [(name, count) for name, count in found["constructors"].items() if name]
-    finding = (
-        ", ".join(f"{name} {share(count, photos)}" for name, count in named[:3]) or "No photo names its constructor"
-    )
-    figures: list[Figure] = [
-        bars(
-            finding, "Photos by constructor", ("Constructor", "Photos"), found["constructors"], photos, colours=colours
+def _label_panels(stats: CatalogStats, min_photos: int) -> list[Panel]:
+    photos, colors = stats["photos"], constructor_colors(stats["constructors"])
+    named = [(name, count) for name, count in stats["constructors"].items() if name]
+    finding = ", ".join(f"{name} {format_share(count, photos)}" for name, count in named[:3])
+    panels: list[Panel] = [
+        bar_chart(
+            finding or "No photo has a constructor",
+            "Photos by constructor",
+            ("Constructor", "Photos"),
+            stats["constructors"],
+            photos,
+            colors=colors,
         )
     ]
-    depth = {LEVELS[level]: count for level, count in found["label_depth"].items()}
-    finding = f"{share(found['label_depth']['model'], photos)} of the photos name their model"
-    figures.append(bars(finding, "The deepest level that a label reaches", ("Label reaches", "Photos"), depth, photos))
-    figures.extend(_models(found, name, few, colours[name]) for name, _ in named)
-    unplaced = found["unresolved_types"]
-    if unplaced:
-        total = sum(row["photos"] for row in unplaced)
+    depth = {LEVELS[level]: count for level, count in stats["label_depth"].items()}
+    finding = f"{format_share(stats['label_depth']['model'], photos)} of the photos have a model"
+    panels.append(bar_chart(finding, "Photos by the deepest level of their label", ("Level", "Photos"), depth, photos))
+    panels.extend(_model_chart(stats, name, min_photos, colors[name]) for name, _ in named)
+    unresolved = stats["unresolved_types"]
+    if unresolved:
+        total = sum(row["photos"] for row in unresolved)
         rows = [
             (row["constructor"] or "unknown", row["aircraft_type"], row["level"], row["photos"])
-            for row in unplaced[:ROWS]
+            for row in unresolved[:MAX_ROWS]
         ]
-        headings = ("Constructor", "Type, as written", "Reaches", "Photos")
-        finding = f"{count_noun(len(unplaced), 'text')} of {count_noun(total, 'photo')} without a model"
-        what = "Texts of the pages that stop at a family or before: some say no more, some are not known"
-        figures.append(Listing(finding, what, headings, rows, len(unplaced) - len(rows)))
-    figures.append(_review(found))
-    return figures
+        headings = ("Constructor", "Type text", "Level", "Photos")
+        finding = f"{count_noun(len(unresolved), 'type text')} of {count_noun(total, 'photo')} without a model"
+        what = "Type texts whose label stops above the model: ambiguous or unknown ones"
+        panels.append(Table(finding, what, headings, rows, len(unresolved) - len(rows)))
+    panels.append(_review_panel(stats))
+    return panels
 
 
-def _models(found: CatalogStats, constructor: str, few: int, colour: str) -> Bars:
+def _model_chart(stats: CatalogStats, constructor: str, min_photos: int, color: str) -> BarChart:
     """Return the chart of one constructor's models."""
-    rows = [row for row in found["models"] if row["constructor"] == constructor]
+    rows = [row for row in stats["models"] if row["constructor"] == constructor]
     total, longest = sum(row["photos"] for row in rows), max(row["photos"] for row in rows)
-    drawn = [
+    bars = [
         Bar(
             model_name(row),
             row["photos"],
-            share(row["photos"], total),
+            format_share(row["photos"], total),
             row["photos"] / longest,
-            colour if row["model"] else "s0",
-            weak=bool(row["model"]) and row["photos"] < few,
-            note=number(row["airframes"]),
+            color if row["model"] else "s0",
+            outlined=bool(row["model"]) and row["photos"] < min_photos,
+            note=format_count(row["airframes"]),
         )
         for row in rows
     ]
     models = [row for row in rows if row["model"]]
-    small = sum(row["photos"] < few for row in models)
+    small = sum(row["photos"] < min_photos for row in models)
+    photos = count_noun(total, "photo")
     if models:
-        finding = (
-            f"{constructor}: {models[0]['model']} has {share(models[0]['photos'], total)} of "
-            f"{count_noun(total, 'photo')}"
-        )
+        finding = f"{constructor}: {models[0]['model']} has {format_share(models[0]['photos'], total)} of {photos}"
     else:
-        finding = f"{constructor}: none of {count_noun(total, 'photo')} names a model"
-    what = "Photos by model; grey where the model is not said"
+        finding = f"{constructor}: none of {photos} has a model"
+    what = "Photos by model; gray where the model is unknown"
     if small:
-        what += f". Outlined: {number(small)} of {count_noun(len(models), 'model')} with fewer than {few} photos"
-    shown, everything = folded(drawn, MODELS)
-    return Bars(finding, what, ("Model", "Photos", "Airframes"), shown, everything)
+        of_models = f"{format_count(small)} of {count_noun(len(models), 'model')}"
+        what += f". Outlined: {of_models} with fewer than {min_photos} photos"
+    shown, all_rows = truncated(bars, MAX_MODELS)
+    return BarChart(finding, what, ("Model", "Photos", "Airframes"), shown, all_rows)
 
 
-def _review(found: CatalogStats) -> Figure:
-    review = found["review"]
+def _review_panel(stats: CatalogStats) -> Panel:
+    review = stats["review"]
     if not review["photos"]:
-        return Note(
-            "No two readings of the labels disagree", "Sites whose labels are read twice fill the column review."
-        )
-    fields = ", ".join(f"{name} {number(count)}" for name, count in review["fields"].items())
+        return Note("No contradicting labels", "Sites that print a label twice fill the column review.")
+    fields = ", ".join(f"{name} {format_count(count)}" for name, count in review["fields"].items())
     rows: list[tuple[str | int, ...]] = [(row["photo_id"], row["review"]) for row in review["examples"]]
-    finding = f"Two readings of the labels disagree in {count_noun(review['photos'], 'photo')}"
-    what = f"The column review; photos by what they disagree about: {fields}" if fields else "The column review"
-    headings = ("Photo", "What the readings say")
-    return Listing(finding, what, headings, rows, review["photos"] - len(rows), wide=True)
+    finding = f"Contradicting labels in {count_noun(review['photos'], 'photo')}"
+    what = f"Column review; photos by field: {fields}" if fields else "Column review"
+    return Table(finding, what, ("Photo", "Review"), rows, review["photos"] - len(rows), wide=True)
 
 
-def _airlines(found: CatalogStats) -> list[Figure]:
-    named = {name: count for name, count in found["airlines"].items() if name}
+def _airline_panels(stats: CatalogStats) -> list[Panel]:
+    named = {name: count for name, count in stats["airlines"].items() if name}
     if not named:
-        return [Note("No photo names its airline")]
+        return [Note("No photo has an airline")]
     total = sum(named.values())
     first = next(iter(named))
     finding = f"{first} leads with {count_noun(named[first], 'photo')}; {count_noun(len(named), 'airline')} in all"
-    what = f"Photos by airline, of the {number(total)} that name one"
-    figures: list[Figure] = [bars(finding, what, ("Airline", "Photos"), named, total)]
-    alone, several = (
-        found["single_constructor_airlines"],
-        any(len(row["constructors"]) > 1 for row in found["airline_mix"]),
-    )
-    if several or len(alone) > 1:  # else every bar would be full and of one colour
-        figures.append(_liveries(found))
+    what = f"Photos by airline, of {format_count(total)} with an airline"
+    panels: list[Panel] = [bar_chart(finding, what, ("Airline", "Photos"), named, total)]
+    single = stats["single_constructor_airlines"]
+    mixed = any(len(row["constructors"]) > 1 for row in stats["airline_mix"])
+    if mixed or len(single) > 1:  # else every bar would be full and of one color
+        panels.append(_airline_constructor_chart(stats))
     if len(named) > 4:
-        figures.append(_ranks(found, named))
-    if found["airline_mix"]:
-        figures.append(_seen_with(found))
-    return figures
+        panels.append(_airline_rank_plot(stats, named))
+    if stats["airline_mix"]:
+        panels.append(_single_constructor_chart(stats))
+    return panels
 
 
-def _liveries(found: CatalogStats) -> Figure:
+def _airline_constructor_chart(stats: CatalogStats) -> Panel:
     """Return the constructors of each airline."""
-    mixed = [row["name"] for row in found["airline_mix"] if len(row["constructors"]) > 1]
-    finding = "No airline shows two constructors side by side"
+    mixed = [row["name"] for row in stats["airline_mix"] if len(row["constructors"]) > 1]
+    finding = "No airline has photos of several constructors"
     if mixed:
         finding = f"{mixed[0]} is the largest airline with several constructors"
-    what = "The constructors' shares in the photos of each airline, the largest airline first"
-    return stacks(finding, what, "Airline", found["airline_mix"], palette(found["constructors"]))
+    what = "Shares of the constructors in the photos of each airline, largest airline first"
+    colors = constructor_colors(stats["constructors"])
+    return stacked_bar_chart(finding, what, "Airline", stats["airline_mix"], colors)
 
 
-def _ranks(found: CatalogStats, named: dict[str, int]) -> Figure:
-    """Return the whole distribution of the airlines that are `named`."""
-    counts, half, first = list(named.values()), found["airlines_for_half"], next(iter(named))
+def _airline_rank_plot(stats: CatalogStats, named: dict[str, int]) -> Panel:
+    """Return the distribution of all airlines."""
+    counts, half, first = list(named.values()), stats["airlines_for_half"], next(iter(named))
     once = sum(count == 1 for count in counts)
-    finding = f"{count_noun(half, 'airline')} of {number(len(named))} {has(half)} half of the photos"
-    what = "Photos of each airline by its rank, both axes logarithmic"
+    finding = f"{count_noun(half, 'airline')} of {format_count(len(named))} {have(half)} half of the photos"
+    what = "Photos of each airline by rank, both axes logarithmic"
     if once:
         what += f"; {count_noun(once, 'airline')} with one photo"
     alt = f"{finding}. The first, {first}, has {counts[0]}; the last {counts[-1]}. {what}."
     rows = [(rank, name, count) for rank, (name, count) in enumerate(named.items(), start=1)]
-    svg = drawings.ranks(counts, half, first, alt)
-    return Drawing(finding, what, svg, ("Rank", "Airline", "Photos"), rows)
+    svg = charts.rank_plot(counts, half, first, alt)
+    return Plot(finding, what, svg, ("Rank", "Airline", "Photos"), rows)
 
 
-def _seen_with(found: CatalogStats) -> Figure:
-    """Return how many airlines give away the constructor."""
-    alone, airlines = found["single_constructor_airlines"], len(found["airline_mix"])
-    seen = {f"{name} only": count for name, count in alone.items()}
-    seen["several constructors"] = airlines - sum(alone.values())
-    count = sum(alone.values())
+def _single_constructor_chart(stats: CatalogStats) -> Panel:
+    """Return how many airlines reveal the constructor."""
+    single, airlines = stats["single_constructor_airlines"], len(stats["airline_mix"])
+    counts = {f"{name} only": count for name, count in single.items()}
+    counts["several constructors"] = airlines - sum(single.values())
+    count = sum(single.values())
     appear = "appears" if count == 1 else "appear"
-    finding = f"{number(count)} of {count_noun(airlines, 'airline')} {appear} with one constructor only"
-    if not alone:
+    finding = f"{format_count(count)} of {count_noun(airlines, 'airline')} {appear} with one constructor only"
+    if not single:
         finding = f"Each of {count_noun(airlines, 'airline')} appears with several constructors"
-    concerned = count_noun(found["single_constructor_airline_photos"], "photo")
-    what = f"Airlines by the constructors of their photos; those of one constructor have {concerned}"
-    colours = {f"{name} only": colour for name, colour in palette(found["constructors"]).items()}
-    colours["several constructors"] = "s0"
-    return bars(finding, what, ("Seen with", "Airlines"), seen, airlines, colours=colours)
+    photos = count_noun(stats["single_constructor_airline_photos"], "photo")
+    what = f"Airlines by the constructors of their photos; those with one constructor have {photos}"
+    colors = {f"{name} only": color for name, color in constructor_colors(stats["constructors"]).items()}
+    colors["several constructors"] = "s0"
+    return bar_chart(finding, what, ("Constructors", "Airlines"), counts, airlines, colors=colors)
 
 
-def _airframes(found: CatalogStats) -> list[Figure]:
-    per = {int(photos): count for photos, count in found["photos_per_airframe"].items()}
-    airframes = found["airframes"]
+def _airframe_panels(stats: CatalogStats) -> list[Panel]:
+    per_airframe = {int(photos): count for photos, count in stats["photos_per_airframe"].items()}
+    airframes = stats["airframes"]
     if not airframes:
-        return [
-            Note("No photo names its registration", "Airframes cannot be told apart, nor kept out of the test photos.")
-        ]
+        return [Note("No photo has a registration", "A split cannot keep the photos of an airframe on one side.")]
     counts = Counter[str]()
-    for photos, count in per.items():
+    for photos, count in per_airframe.items():
         counts[str(photos) if photos <= 10 else "11 to 20" if photos <= 20 else "more than 20"] += count
-    finding = f"{share(per.get(1, 0), airframes)} of {count_noun(airframes, 'airframe')} have a single photo"
-    if 1 not in per:
-        finding = f"{count_noun(airframes, 'airframe')} with {number(min(per))} photos or more of each"
-    if max(per) == 1:
+    share = format_share(per_airframe.get(1, 0), airframes)
+    finding = f"{share} of {count_noun(airframes, 'airframe')} have a single photo"
+    if 1 not in per_airframe:
+        finding = f"{count_noun(airframes, 'airframe')} with {format_count(min(per_airframe))} photos or more each"
+    if max(per_airframe) == 1:
         finding = f"Each of {count_noun(airframes, 'airframe')} has a single photo"
     what = "Airframes by the number of their photos"
-    unknown = found["missing"]["registration"]
+    unknown = stats["missing"]["registration"]
     if unknown:
-        what += (
-            f"; {count_noun(unknown, 'photo')} ({share(unknown, found['photos'])}) without a "
-            f"registration are not counted"
-        )
-    figures: list[Figure] = [bars(finding, what, ("Photos of each", "Airframes"), counts, airframes)]
-    largest = {name: count for name, count in found["largest_airframes"].items() if count > MANY}
+        share = format_share(unknown, stats["photos"])
+        what += f"; {count_noun(unknown, 'photo')} ({share}) without a registration are not counted"
+    panels: list[Panel] = [bar_chart(finding, what, ("Photos each", "Airframes"), counts, airframes)]
+    largest = {name: count for name, count in stats["largest_airframes"].items() if count > MANY_PHOTOS}
     if largest:
-        known = found["photos"] - unknown
-        finding = f"Up to {number(max(largest.values()))} photos of one airframe"
-        what = "The airframes with the most photos; a registration that stands for none, such as N/A, would show here"
-        figures.append(bars(finding, what, ("Registration", "Photos"), largest, known))
-    return figures
+        known = stats["photos"] - unknown
+        finding = f"Up to {format_count(max(largest.values()))} photos of one airframe"
+        what = "The airframes with the most photos; a placeholder such as N/A would show here"
+        panels.append(bar_chart(finding, what, ("Registration", "Photos"), largest, known))
+    return panels
 
 
-def _images(found: CatalogStats, alike: list[list[Picture]]) -> list[Figure]:
-    dimensions, known = found["dimensions"], found["photos"] - found["without_size"]
-    figures: list[Figure] = []
+def _image_panels(stats: CatalogStats, duplicates: list[list[Thumbnail]]) -> list[Panel]:
+    return [*_size_panels(stats), *_duplicate_panels(stats, duplicates), *_broken_panels(stats)]
+
+
+def _size_panels(stats: CatalogStats) -> list[Panel]:
+    dimensions, known = stats["dimensions"], stats["photos"] - stats["without_size"]
+    panels: list[Panel] = []
     if len(dimensions) == 1:
         only = dimensions[0]
-        figures.append(Note(f"All images are {only['width']} \u00d7 {only['height']} pixels", _below(found, known)))
+        title = f"All images are {only['width']} \u00d7 {only['height']} pixels"
+        panels.append(Note(title, _below_network_side(stats, known)))
     elif dimensions:
-        spread = found["sizes"]
-        median = f"{number(spread['width']['median'])} \u00d7 {number(spread['height']['median'])}"
-        finding = f"The median image is {median} pixels"
-        what = (
-            f"Width and height; a bubble's area is its number of photos ({count_noun(len(dimensions), 'size')} in all)"
+        ranges = stats["sizes"]
+        width, height, side = ranges["width"], ranges["height"], ranges["shorter side"]
+        finding = f"The median image is {format_count(width['median'])} \u00d7 {format_count(height['median'])} pixels"
+        what = f"Width and height; the area of a bubble is its photos ({count_noun(len(dimensions), 'size')} in all)"
+        alt = (
+            f"{finding}. Widths from {width['min']} to {width['max']}, "
+            f"heights from {height['min']} to {height['max']} pixels."
         )
-        alt = f"{finding}. Widths from {spread['width']['min']} to {spread['width']['max']}, heights from " \
-            f"{spread['height']['min']} to {spread['height']['max']} pixels."  # fmt: skip
-        most = sorted(dimensions, key=lambda row: (-row["photos"], row["width"], row["height"]))
-        rows: list[tuple[str | int, ...]] = [(row["width"], row["height"], row["photos"]) for row in most[:200]]
-        headings = ("Width", "Height", "Photos")
-        figures.append(Drawing(finding, what, drawings.sizes(dimensions, alt), headings, rows))
-        bins = drawings.histogram(dimensions)
-        side = spread["shorter side"]
-        finding = _below(found, known)
-        what = "Smallest side of the images"
-        alt = f"{finding} Smallest sides from {side['min']} to {side['max']} pixels, median {side['median']}."
+        largest = sorted(dimensions, key=lambda row: (-row["photos"], row["width"], row["height"]))
+        rows: list[tuple[str | int, ...]] = [(row["width"], row["height"], row["photos"]) for row in largest[:200]]
+        panels.append(Plot(finding, what, charts.size_plot(dimensions, alt), ("Width", "Height", "Photos"), rows))
+        bins = charts.histogram(dimensions)
+        finding = _below_network_side(stats, known)
+        alt = f"{finding}. Shorter sides from {side['min']} to {side['max']} pixels, median {side['median']}."
         rows = [(f"{low} to {high}", photos) for low, high, photos in bins]
-        figures.append(Drawing(finding, what, drawings.sides(bins, alt), ("Smallest side, pixels", "Photos"), rows))
-    if found["without_size"]:
-        figures.append(Note(f"The catalog does not give the size of {count_noun(found['without_size'], 'photo')}"))
-    copies = found["duplicated_files"]
+        headings = ("Shorter side, pixels", "Photos")
+        panels.append(Plot(finding, "Shorter side of the images", charts.side_histogram(bins, alt), headings, rows))
+    if stats["without_size"]:
+        panels.append(Note(f"{count_noun(stats['without_size'], 'photo')} without a size in the catalog"))
+    return panels
+
+
+def _duplicate_panels(stats: CatalogStats, duplicates: list[list[Thumbnail]]) -> list[Panel]:
+    panels: list[Panel] = []
+    copies = stats["duplicated_files"]
     if copies:
-        rows = [(", ".join(ids[:6]) + (", ..." if len(ids) > 6 else ""), len(ids)) for ids in copies[:ROWS]]
-        finding = (
-            f"{count_noun(found['exact_duplicates'], 'photo is an exact copy', 'photos are exact copies')} of others"
-        )
-        figures.append(
-            Listing(
-                finding, "Photos with one and the same file", ("Their ids", "Photos"), rows, len(copies) - len(rows)
-            )
-        )
+        rows = [(", ".join(ids[:6]) + (", ..." if len(ids) > 6 else ""), len(ids)) for ids in copies[:MAX_ROWS]]
+        finding = count_noun(stats["exact_duplicates"], "exact copy", "exact copies")
+        panels.append(Table(finding, "Photos with the same file", ("Photos", "Count"), rows, len(copies) - len(rows)))
     else:
-        figures.append(Note("No photo is an exact copy of another", "No two files have one sha256."))
-    groups, broken = found["near_duplicates"] or [], found["broken_images"] or {}
+        panels.append(Note("No exact copies", "All files have a different sha256."))
+    groups = stats["near_duplicates"] or []
     if groups:
-        finding = f"{count_noun(len(groups), 'picture is', 'pictures are')} there in several files"
-        what = "Photos whose hash of light and whose detail agree: the same picture in another size or quality"
-        figures.append(Pictures(finding, what, alike, len(groups) - len(alike)))
+        finding = count_noun(len(groups), "group of near duplicates", "groups of near duplicates")
+        what = "Photos with close perceptual hashes and correlated detail: one picture in other sizes or qualities"
+        panels.append(ThumbnailRows(finding, what, duplicates, len(groups) - len(duplicates)))
     else:
-        what = "Compared by a hash of their light and by their detail."
-        figures.append(Note("No picture is there in several files", what))
-    if broken:
-        finding = f"{count_noun(len(broken), 'image')} cannot be shown"
-        what, first = "Files that are no whole image", list(broken.items())[:ROWS]
-        figures.append(Listing(finding, what, ("File", "Why"), first, len(broken) - len(first)))
-    return figures
+        panels.append(Note("No near duplicates", "Compared by perceptual hash and correlation of the detail."))
+    return panels
 
 
-def _below(found: CatalogStats, known: int) -> str:
-    """Return the sentence on images that are smaller than what the network sees."""
-    below = found["under_224"]
+def _broken_panels(stats: CatalogStats) -> list[Panel]:
+    broken = stats["broken_images"] or {}
+    if not broken:
+        return []
+    rows = list(broken.items())[:MAX_ROWS]
+    finding = count_noun(len(broken), "broken image")
+    return [Table(finding, "Incomplete image files", ("File", "Reason"), rows, len(broken) - len(rows))]
+
+
+def _below_network_side(stats: CatalogStats, known: int) -> str:
+    """Return the finding on images smaller than the input side of the network."""
+    below = stats["under_224"]
     if not below:
-        return f"All images have at least the {NETWORK_SIDE} pixels of a side that the network sees"
+        return f"All images have at least {NETWORK_SIDE} pixels a side, the input side of the network"
     if below == known:
-        return f"Every image has a side under the {NETWORK_SIDE} pixels that the network sees"
-    return f"{share(below, known)} of the images have a side under the {NETWORK_SIDE} pixels that the network sees"
+        return f"Every image has a side below {NETWORK_SIDE} pixels, the input side of the network"
+    share = format_share(below, known)
+    return f"{share} of the images have a side below {NETWORK_SIDE} pixels, the input side of the network"
 
 
-def _sources(found: CatalogStats) -> list[Figure]:
-    photos, colours = found["photos"], palette(found["constructors"])
-    sources = found["sources"]
+def _source_panels(stats: CatalogStats) -> list[Panel]:
+    photos, colors = stats["photos"], constructor_colors(stats["constructors"])
+    sources = stats["sources"]
     first = next(iter(sources))
-    finding = f"{first or 'An unnamed source'} gives {share(sources[first], photos)} of the photos"
+    finding = f"{first or 'A source without a name'} has {format_share(sources[first], photos)} of the photos"
     if len(sources) == 1:
-        finding = f"All photos come from {first or 'an unnamed source'}"
-    figures: list[Figure] = [bars(finding, "Photos by source", ("Source", "Photos"), sources, photos)]
-    if found["source_mix"] and len(sources) > 1:
-        single = [row["name"] for row in found["source_mix"] if len(row["constructors"]) == 1]
-        finding = (
-            f"{count_noun(len(single), 'source')} of {len(found['source_mix'])} {has(len(single))} one constructor only"
-        )
-        what = "The constructors' shares in the photos of each source"
-        figures.append(stacks(finding, what, "Source", found["source_mix"], colours))
+        finding = f"All photos come from {first or 'a source without a name'}"
+    panels: list[Panel] = [bar_chart(finding, "Photos by source", ("Source", "Photos"), sources, photos)]
+    mix = stats["source_mix"]
+    if mix and len(sources) > 1:
+        single = [row["name"] for row in mix if len(row["constructors"]) == 1]
+        finding = f"{count_noun(len(single), 'source')} of {len(mix)} {have(len(single))} one constructor only"
+        what = "Shares of the constructors in the photos of each source"
+        panels.append(stacked_bar_chart(finding, what, "Source", mix, colors))
     for what, column, counts in (
-        ("licence", "licence", found["licences"]),
-        ("photographer", "photographer", found["photographers"]),
+        ("licence", "licence", stats["licences"]),
+        ("photographer", "photographer", stats["photographers"]),
     ):
         named = {name: count for name, count in counts.items() if name}
-        unsaid = found["missing"][column]
+        unknown = stats["missing"][column]
         if not named:
-            figures.append(Note(f"No photo names its {what}"))
+            panels.append(Note(f"No photo has a {what}"))
             continue
         finding = (
-            f"{count_noun(len(named), what)}; {share(unsaid, photos)} of the photos name none"
-            if unsaid
-            else f"{count_noun(len(named), what)}; every photo names one"
+            f"{count_noun(len(named), what)}; {format_share(unknown, photos)} of the photos have none"
+            if unknown
+            else f"{count_noun(len(named), what)}; every photo has one"
         )
-        figures.append(
-            bars(
-                finding,
-                f"Photos by {what}: to be named wherever a photo is shown",
-                (what.capitalize(), "Photos"),
-                counts,
-                photos,
-            )
-        )
-    figures.extend(_time(found, column) for column in DATES)
-    return figures
+        subtitle = f"Photos by {what}: credit it wherever a photo is shown"
+        panels.append(bar_chart(finding, subtitle, (what.capitalize(), "Photos"), counts, photos))
+    panels.extend(_time_panel(stats, column) for column in DATES)
+    return panels
 
 
-def _time(found: CatalogStats, column: str) -> Figure:
-    """Return the photos of each source by month or by year."""
-    months, done = found["months"][column], DATES[column]
+def _time_panel(stats: CatalogStats, column: str) -> Panel:
+    """Return the photos of each source by month or year."""
+    months, verb = stats["months"][column], DATES[column]
     if not months:
-        return Note(f"No photo says when it was {done}")
-    span, dated = found["date_ranges"][column], sum(sum(sources.values()) for sources in months.values())
-    first, last = map(day, span)
+        return Note(f"No photo has the date when it was {verb}")
+    dated = sum(sum(sources.values()) for sources in months.values())
+    first, last = map(format_date, stats["date_ranges"][column])
     when = f"from {first} to {last}" if first != last else f"on {first}"
     if len(months) == 1:
-        return Note(f"{count_noun(dated, 'photo')} {done} {when}", "All in one month.")
-    every = _months_between(min(months), max(months))
-    yearly = len(every) > YEARS_FROM
+        return Note(f"{count_noun(dated, 'photo')} {verb} {when}", "All in one month.")
+    all_months = _months_between(min(months), max(months))
+    yearly = len(all_months) > MAX_MONTHS
     unit = "year" if yearly else "month"
     totals: Counter[str] = Counter()
     by_time: dict[str, Counter[str]] = {
-        time: Counter() for time in dict.fromkeys(m[:4] if yearly else m for m in every)
+        time: Counter() for time in dict.fromkeys(month[:4] if yearly else month for month in all_months)
     }
     for month, sources in months.items():
         totals.update(sources)
         by_time[month[:4] if yearly else month].update(sources)
-    names = [name for name, _ in totals.most_common(SERIES)]
+    names = [name for name, _ in totals.most_common(MAX_SERIES)]
     series = {name or "unknown": [by_time[time][name] for time in by_time] for name in names}
-    if len(totals) > SERIES:
-        series["other sources"] = [sum(c.values()) - sum(c[name] for name in names) for c in by_time.values()]
-    most = max(by_time, key=lambda time: by_time[time].total())
-    finding = f"{done.capitalize()} {when}, most in {day(most)} ({count_noun(by_time[most].total(), 'photo')})"
-    what = f"Photos {done} by {unit} and source, all on one scale"
+    if len(totals) > MAX_SERIES:
+        series["other sources"] = [
+            sum(counts.values()) - sum(counts[name] for name in names) for counts in by_time.values()
+        ]
+    peak = max(by_time, key=lambda time: by_time[time].total())
+    peak_photos = count_noun(by_time[peak].total(), "photo")
+    finding = f"{verb.capitalize()} {when}, most in {format_date(peak)} ({peak_photos})"
+    what = f"Photos {verb} by {unit} and source, all on one scale"
     rows: list[tuple[str | int, ...]] = [
-        (time, *(counts[place] for counts in series.values())) for place, time in enumerate(by_time)
+        (time, *(counts[index] for counts in series.values())) for index, time in enumerate(by_time)
     ]
-    svg = drawings.over_time(column, list(by_time), series, f"{finding}. {what}.")
-    return Drawing(finding, what, svg, (unit.capitalize(), *series), rows)
+    svg = charts.time_plot(column, list(by_time), series, f"{finding}. {what}.")
+    return Plot(finding, what, svg, (unit.capitalize(), *series), rows)
 
 
 def _months_between(first: str, last: str) -> list[str]:
-    """Return all months from the first to the last, as 2026-11."""
+    """Return all months from the first to the last, as YYYY-MM."""
     start, end = (int(month[:4]) * 12 + int(month[5:]) - 1 for month in (first, last))
     return [f"{month // 12:04}-{month % 12 + 1:02}" for month in range(start, end + 1)]
 
 
-def _fields(found: CatalogStats) -> list[Figure]:
-    photos = found["photos"]
-    ordered = sorted(found["missing"].items(), key=lambda item: (-item[1], item[0]))
+def _field_panels(stats: CatalogStats) -> list[Panel]:
+    photos = stats["photos"]
+    ordered = sorted(stats["missing"].items(), key=lambda item: (-item[1], item[0]))
     missing = {name: count for name, count in ordered if count}
-    full = [name for name in found["missing"] if name not in missing]
+    complete = [name for name in stats["missing"] if name not in missing]
     if not missing:
-        return [Note("Every field is filled in every photo")]
+        return [Note("No values are missing")]
     never = sum(count == photos for count in missing.values())
-    finding = f"{len(full)} of {len(ordered)} fields are filled in every photo" + (
-        f", {never} in none" if never else ""
-    )
-    what = f"Photos without a value, by field; a full bar is all photos. Always filled: {', '.join(full)}"
-    figures: list[Figure] = [bars(finding, what, ("Field", "Missing"), missing, photos, longest=photos)]
-    sources = [name for name in found["sources"] if name in found["missing_by_source"]][:SERIES]
-    uneven = [name for name, count in missing.items() if 0 < count < photos]
-    if len(sources) > 1 and uneven:
+    finding = f"{len(complete)} of {len(ordered)} fields have a value in every photo"
+    finding += f", {never} in none" if never else ""
+    what = f"Photos without a value, by field; a full bar is all photos. Always known: {', '.join(complete)}"
+    panels: list[Panel] = [bar_chart(finding, what, ("Field", "Missing"), missing, photos, longest=photos)]
+    sources = [name for name in stats["sources"] if name in stats["missing_by_source"]][:MAX_SERIES]
+    partial = [name for name, count in missing.items() if 0 < count < photos]
+    if len(sources) > 1 and partial:
         rows: list[tuple[str | int, ...]] = [
-            (name, *(share(found["missing_by_source"][source][name], found["sources"][source]) for source in sources))
-            for name in uneven
+            (
+                name,
+                *(
+                    format_share(stats["missing_by_source"][source][name], stats["sources"][source])
+                    for source in sources
+                ),
+            )
+            for name in partial
         ]
-        what = "The share of photos without a value, by field and source"
-        finding = "What is missing differs between the sources"
-        figures.append(Listing(finding, what, ("Field", *(source or "unknown" for source in sources)), rows))
-    return figures
+        headings = ("Field", *(source or "unknown" for source in sources))
+        panels.append(Table("Missing values by source", "Share of photos without a value", headings, rows))
+    return panels

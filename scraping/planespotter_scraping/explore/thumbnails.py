@@ -1,4 +1,4 @@
-"""Small pictures of each class, for the contact sheets, within a number of bytes."""
+"""Thumbnails: contact sheets of each class, within a size limit."""
 
 import base64
 import hashlib
@@ -16,17 +16,17 @@ from planespotter_scraping.catalog import LABEL_PATH
 from planespotter_scraping.catalog.stats import CatalogStats, model_name
 from planespotter_scraping.images.validation import IMAGE_PIXELS, SUFFIXES
 
-SIDE = (176, 132)  # pixels at most
+MAX_SIZE = (176, 132)  # width and height in pixels
 QUALITY = 75
-LIMIT = 15_000_000  # bytes of all pictures in the page: a browser opens it at once, and it can be sent by mail
-TRIES = 5  # photos that are looked at for each picture, where some cannot be read
+MAX_BYTES = 15_000_000  # all thumbnails of a page, so that it opens quickly and fits into a mail
+CANDIDATES = 5  # photos that are tried for each thumbnail, if some cannot be read
 
 
 @dataclass
-class Picture:
-    """One small picture as a data address, and the words to it."""
+class Thumbnail:
+    """A thumbnail as a data URL, with its texts."""
 
-    address: str
+    url: str
     width: int
     height: int
     alt: str
@@ -35,120 +35,140 @@ class Picture:
 
 
 @dataclass
-class Sheet:
-    """The pictures of one class; `photos` is how many it has."""
+class ContactSheet:
+    """The thumbnails of one class; `photos` is the number of all its photos."""
 
     constructor: str
     name: str
     photos: int
-    pictures: list[Picture] = field(default_factory=list)
+    thumbnails: list[Thumbnail] = field(default_factory=list)
 
 
 @dataclass
-class Sheets:
-    """All contact sheets; `broken` has the files that could not be read, and why; `full` if some did not fit."""
+class ContactSheets:
+    """All contact sheets.
 
-    sheets: list[Sheet]
+    Attributes:
+        sheets: One sheet per class, the class with the most photos first.
+        broken: Files that could not be read, with the reason.
+        full: Whether the size limit was reached.
+    """
+
+    sheets: list[ContactSheet]
     broken: dict[str, str]
     full: bool
 
 
-def make(
+def contact_sheets(
     folder: Path,
     frame: pd.DataFrame,
-    found: CatalogStats,
+    stats: CatalogStats,
     per_class: int,
     progress: Callable[[int, int], None],
-    limit: int = LIMIT,
-) -> Sheets:
-    """Return up to `per_class` pictures of each class of `found`, the largest class first.
+    limit: int = MAX_BYTES,
+) -> ContactSheets:
+    """Make contact sheets.
 
-    Every class gets its first picture before any gets a second one, until the pictures take `limit` bytes.
-    `progress` is called with the pictures done and to do. Images that cannot be read are passed over.
+    Classes are served round robin: every class gets its first thumbnail before any gets a second one. Images that
+    cannot be read are skipped.
+
+    Args:
+        folder: Folder of the catalog.
+        frame: Catalog, as `catalog.read` returns it.
+        stats: Its statistics.
+        per_class: Maximum thumbnails of each class.
+        progress: Called with the numbers of thumbnails done and in all.
+        limit: Maximum size of all thumbnails in bytes.
     """
-    rows = sorted(found["models"], key=lambda row: (-row["photos"], row["constructor"], row["family"], row["model"]))
+    rows = sorted(stats["models"], key=lambda row: (-row["photos"], row["constructor"], row["family"], row["model"]))
     groups = dict(iter(frame.groupby(list(LABEL_PATH))))
-    sheets = [Sheet(row["constructor"], model_name(row), row["photos"]) for row in rows]
+    sheets = [ContactSheet(row["constructor"], model_name(row), row["photos"]) for row in rows]
     candidates = [
-        _candidates(groups[row["constructor"], row["family"], row["model"]], per_class * TRIES) for row in rows
+        _candidates(groups[row["constructor"], row["family"], row["model"]], per_class * CANDIDATES) for row in rows
     ]
     wanted = sum(min(per_class, row["photos"]) for row in rows)
     broken: dict[str, str] = {}
-    taken = done = 0
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as workers:  # Pillow works outside the interpreter's lock
-        for place in range(per_class):
-            turns = [index for index, sheet in enumerate(sheets) if sheet.photos > place]
-            found_now = workers.map(lambda index: _next(folder, candidates[index]), turns)
-            for index, (picture, unreadable) in zip(turns, found_now, strict=True):
+    size = done = 0
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as workers:  # Pillow releases the GIL
+        for round_number in range(per_class):
+            indices = [index for index, sheet in enumerate(sheets) if sheet.photos > round_number]
+            results = workers.map(lambda index: _next(folder, candidates[index]), indices)
+            for index, (thumbnail, unreadable) in zip(indices, results, strict=True):
                 broken |= unreadable
                 done += 1
                 progress(done, wanted)
-                if picture is None:
+                if thumbnail is None:
                     continue
-                if taken + len(picture.address) > limit:
-                    return Sheets(sheets, broken, full=True)
-                taken += len(picture.address)
-                sheets[index].pictures.append(picture)
-    return Sheets(sheets, broken, full=False)
+                if size + len(thumbnail.url) > limit:
+                    return ContactSheets(sheets, broken, full=True)
+                size += len(thumbnail.url)
+                sheets[index].thumbnails.append(thumbnail)
+    return ContactSheets(sheets, broken, full=False)
 
 
-def of_groups(folder: Path, frame: pd.DataFrame, groups: list[list[str]], each: int = 4) -> list[list[Picture]]:
-    """Return the pictures of the first photos of each group of photo ids."""
+def thumbnails_of_groups(
+    folder: Path, frame: pd.DataFrame, groups: list[list[str]], per_group: int = 4
+) -> list[list[Thumbnail]]:
+    """Return thumbnails of the first `per_group` photos of each group of photo ids."""
     rows = frame.set_index("photo_id", drop=False)
-    shown = []
+    result = []
     for ids in groups:
-        some = rows.loc[ids[:each]].to_dict("records")
-        shown.append([picture(folder / row["file"], row) for row in some])  # type: ignore[arg-type]
-        for small, row in zip(shown[-1], some, strict=True):
-            small.caption = f"{row['aircraft_type'] or row['constructor']}: {row['photo_id']}"  # what may differ
-    return shown
+        photos = rows.loc[ids[:per_group]].to_dict("records")
+        result.append([make_thumbnail(folder / row["file"], row) for row in photos])  # type: ignore[arg-type]
+        for thumbnail, row in zip(result[-1], photos, strict=True):
+            thumbnail.caption = f"{row['aircraft_type'] or row['constructor']}: {row['photo_id']}"  # may differ
+    return result
 
 
 def _candidates(photos: pd.DataFrame, count: int) -> Iterator[dict[str, str]]:
     """Return photos of a class in the order to show them: one of each airline and airframe before the next.
 
-    Which one is left to a hash of its id: as good as chance, and the same in each run.
+    Ties are broken by a hash of the id: random, but the same in every run.
     """
     order = photos["photo_id"].map(lambda photo_id: hashlib.sha256(photo_id.encode()).hexdigest())
     shuffled = photos.loc[order.sort_values().index].drop_duplicates("file")
-    turns = [shuffled.groupby(["source", column]).cumcount() for column in ("airline", "registration")]
-    chosen = shuffled.loc[(turns[0] + turns[1]).sort_values(kind="stable").index]
+    ranks = [shuffled.groupby(["source", column]).cumcount() for column in ("airline", "registration")]
+    chosen = shuffled.loc[(ranks[0] + ranks[1]).sort_values(kind="stable").index]
     return iter(chosen[:count].to_dict("records"))  # type: ignore[arg-type]
 
 
-def _next(folder: Path, candidates: Iterator[dict[str, str]]) -> tuple[Picture | None, dict[str, str]]:
-    """Return the picture of the next candidate that can be read, and why those before it could not be."""
+def _next(folder: Path, candidates: Iterator[dict[str, str]]) -> tuple[Thumbnail | None, dict[str, str]]:
+    """Return the thumbnail of the next readable candidate, and the errors of the ones before it."""
     broken: dict[str, str] = {}
     for row in candidates:
         try:
-            return picture(folder / row["file"], row), broken
+            return make_thumbnail(folder / row["file"], row), broken
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             broken[row["file"]] = _reason(error)
     return None, broken
 
 
-def picture(path: Path, row: dict[str, str]) -> Picture:
-    """Return the image at `path` as a small picture. Raises what Pillow raises for what it cannot read."""
+def make_thumbnail(path: Path, row: dict[str, str]) -> Thumbnail:
+    """Return the thumbnail of an image.
+
+    Raises:
+        OSError: If the image cannot be read. Pillow raises SyntaxError, ValueError and DecompressionBombError as well.
+    """
     with Image.open(path, formats=list(SUFFIXES)) as image:
         if image.width * image.height > IMAGE_PIXELS:
             raise ValueError(f"it has {image.width} x {image.height} pixels")
-        image.draft("RGB", (SIDE[0] * 2, SIDE[1] * 2))
+        image.draft("RGB", (MAX_SIZE[0] * 2, MAX_SIZE[1] * 2))
         small = ImageOps.exif_transpose(image).convert("RGB")
-    small.thumbnail(SIDE)
+    small.thumbnail(MAX_SIZE)
     output = io.BytesIO()
     small.save(output, "JPEG", quality=QUALITY, optimize=True)
-    address = "data:image/jpeg;base64," + base64.b64encode(output.getvalue()).decode()
+    url = "data:image/jpeg;base64," + base64.b64encode(output.getvalue()).decode()
     type_ = row["aircraft_type"] or row["model"] or row["family"]
-    plane = " ".join(part for part in (row["constructor"], type_) if part) or "An aircraft of unknown type"
-    words = [plane, row["registration"], row["airline"], f"photo {row['photo_id']}"]
+    aircraft = " ".join(part for part in (row["constructor"], type_) if part) or "An aircraft of unknown type"
+    words = [aircraft, row["registration"], row["airline"], f"photo {row['photo_id']}"]
     alt = ", ".join(word for word in words if word)
     credit = ", ".join(word for word in (row["photographer"], row["licence"]) if word)
     caption = row["registration"] or row["airline"] or row["photo_id"]
-    return Picture(address, small.width, small.height, alt, caption, f"© {credit}" if row["photographer"] else credit)
+    return Thumbnail(url, small.width, small.height, alt, caption, f"© {credit}" if row["photographer"] else credit)
 
 
 def _reason(error: Exception) -> str:
-    """Return why an image cannot be read, without the path in it."""
+    """Return why an image cannot be read, without its path."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    return str(error) if isinstance(error, ValueError) else "it is no whole JPEG, PNG or WebP"
+    return str(error) if isinstance(error, ValueError) else "it is not a complete JPEG, PNG or WebP image"

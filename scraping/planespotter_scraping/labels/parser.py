@@ -171,7 +171,7 @@ def parse_label(constructor: str, aircraft_type: str) -> Label:
             else "No constructor is given, and the text is not a known type of Airbus, Boeing or ATR."
         )
         return Label(aircraft_type, LabelPath(constructor), "", (), (reason,))
-    parsed = _resolve_alternatives(rules(plain), text)
+    parsed = _resolve_ambiguity(rules(plain), text)
     roles: set[str] = set()
     named = find_named_type(constructor, plain)
     if named is not None and parsed.family in (None, named.family, *([] if named.family else [parsed.family])):
@@ -240,8 +240,8 @@ def _normalize(constructor: str, aircraft_type: str) -> tuple[str, str]:
     return constructor, text
 
 
-def _resolve_alternatives(parsed: _Parsed, text: str) -> _Parsed:
-    """Go up to the level that all alternatives in `text` share: two families (A320/A321) or series (737-700/800)."""
+def _resolve_ambiguity(parsed: _Parsed, text: str) -> _Parsed:
+    """Go up to the level that two families (A320/A321) or two series (737-700/800) in `text` share."""
     and_then = r"(?:\s*[/&+,]\s*|-[0-9A-Z]+\s*[/&+,]\s*(?=[AB]\d|\d{3}-))"
     two = re.match(rf"[AB]?(\d{{3}}){and_then}[AB]?(\d{{3}})(?!\d)", text)
     known = {name.removeprefix("A") for name in (*AIRBUS_SERIES, *BOEING_SERIES)}

@@ -120,10 +120,10 @@ def test_a_photo_id_that_is_not_a_safe_file_name_is_rejected(tmp_path: Path, pho
 def test_appending_to_a_handwritten_catalog_adds_missing_columns(tmp_path: Path, line_end: str) -> None:
     text = 'photo_id,mood,file,constructor\r\n1,"sunny, warm",a.jpg,Airbus\r\n2,,b.jpg,Boeing'
     (tmp_path / "catalog.csv").write_bytes(b"\xef\xbb\xbf" + (text + line_end).encode())
-    before = catalog.read(tmp_path)
+    original = catalog.read(tmp_path)
     catalog.append(tmp_path, {"photo_id": "3", "constructor": "ATR", "airline": "Air", "phash": "ff"}, b"the image")
     frame = catalog.read(tmp_path)
-    pd.testing.assert_frame_equal(frame.iloc[:2][before.columns], before)
+    pd.testing.assert_frame_equal(frame.iloc[:2][original.columns], original)
     assert frame["airline"].tolist() == ["", "", "Air"]
     assert frame["phash"].tolist() == ["", "", "ff"]
     header = (tmp_path / "catalog.csv").read_text(encoding="utf-8-sig").partition("\n")[0].split(",")

@@ -92,7 +92,7 @@ def test_dropped_rows_move_to_another_file_with_the_reason(folder: Path) -> None
         "copy": "exact-duplicate",
         "again": "near-duplicate",
     }
-    assert (outcome.photos, outcome.kept) == (9, 4)
+    assert (outcome.photos, outcome.remaining) == (9, 4)
     reasons = dict(zip(catalog.dropped(folder)["photo_id"], catalog.dropped(folder)["drop_reason"], strict=True))
     assert reasons["tiny"] == "Its shorter side is 133 pixels, below 192."
     assert reasons["again"].startswith("It is a near duplicate of good (")

@@ -1,4 +1,4 @@
-"""The page that shows a catalog: what stands in it, and how it looks in a real Chromium."""
+"""Explore page: its content, and its rendering in a Chromium."""
 
 import io
 import re
@@ -15,11 +15,10 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from typer.testing import CliRunner
 
 from planespotter_scraping import catalog
-from planespotter_scraping.catalog import stats
-from planespotter_scraping.catalog.stats import compute_stats
+from planespotter_scraping.catalog.stats import SizeCount, compute_stats
 from planespotter_scraping.cli import app
 from planespotter_scraping.crawling import browser
-from planespotter_scraping.explore import drawings, figures, page
+from planespotter_scraping.explore import charts, formatting, page
 
 EVIL = "<script>alert(1)</script>"
 DAY = date(2026, 11, 22)
@@ -28,7 +27,7 @@ LOW_CONTRAST = (Path(__file__).parents[2] / "low_contrast.js").read_text(encodin
 
 
 def photo(seed: int, width: int = 300, height: int = 200, quality: int = 90) -> bytes:
-    """A picture like no other of another seed."""
+    """A picture that is different for each seed."""
     coarse = np.random.default_rng(seed).integers(0, 255, (9, 12, 3), dtype=np.uint8)
     output = io.BytesIO()
     Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).save(output, "JPEG", quality=quality)
@@ -37,7 +36,7 @@ def photo(seed: int, width: int = 300, height: int = 200, quality: int = 90) -> 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A catalog with something of everything that can be in one, good and bad."""
+    """A catalog with every kind of value, valid and invalid."""
     folder = tmp_path_factory.mktemp("explore") / "planes"
     types = [("Boeing", "737-8AS"), ("Airbus", "A320-214"), ("Boeing", "747-8"), ("Airbus", "A321"), ("Fokker", "F100")]
     airlines = ["Ryanair", "Lufthansa", EVIL, "", "KLM", "Iberia", "$Air & Co_2$"]
@@ -45,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         constructor, aircraft_type = types[index % 7 % 5]
         row = {
             "photo_id": f"p{index}",
-            "source": ("one", "two", "only-boeing")[0 if constructor != "Boeing" else index % 3],
+            "source": ("first", "second", "only-boeing")[0 if constructor != "Boeing" else index % 3],
             "constructor": constructor,
             "aircraft_type": aircraft_type,
             "airline": "Portugalia" if constructor == "Fokker" else airlines[index % 11 % 7 % (7 - index % 2)],
@@ -60,9 +59,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
         seed, quality = (index, 90) if index not in (41, 42) else (40, 90 if index == 41 else 60)
         catalog.append(folder, row, photo(seed, quality=quality))
-    (folder / "images/one/p3.jpg").write_bytes(b"<html>no image</html>")
-    (folder / "images/one/p10.jpg").write_bytes(photo(10)[:2000])
-    (folder / "images/one/p15.jpg").unlink()
+    (folder / "images/first/p3.jpg").write_bytes(b"<html>not an image</html>")
+    (folder / "images/first/p10.jpg").write_bytes(photo(10)[:2000])
+    (folder / "images/first/p15.jpg").unlink()
     return folder
 
 
@@ -84,7 +83,7 @@ def chromium() -> Iterator[Browser]:
 
 
 def opened(chromium: Browser, report: Path, complaints: list[str], **context: Any) -> Page:
-    """The page in a context of its own; what it complains about or asks the network for goes into `complaints`."""
+    """Open the page in a new context; console messages, errors and requests are appended to `complaints`."""
     tab = chromium.new_context(**context).new_page()
     tab.set_default_timeout(120_000)
     tab.on("console", lambda message: complaints.append(message.text))
@@ -100,10 +99,10 @@ def opened(chromium: Browser, report: Path, complaints: list[str], **context: An
 
 @pytest.mark.slow
 @pytest.mark.browser
-def test_it_is_quiet_whole_and_in_order_in_a_browser(chromium: Browser, report: Path) -> None:
+def test_a_browser_shows_all_images_headings_and_anchors_without_errors(chromium: Browser, report: Path) -> None:
     complaints: list[str] = []
     tab = opened(chromium, report, complaints)
-    pictures = tab.evaluate("[...document.images].map((one) => [one.naturalWidth, one.alt, one.src.slice(0, 11)])")
+    pictures = tab.evaluate("[...document.images].map((img) => [img.naturalWidth, img.alt, img.src.slice(0, 11)])")
     assert len(pictures) > 20
     assert all(width > 0 and len(alt) > 5 and start == "data:image/" for width, alt, start in pictures)
     headings = [
@@ -111,7 +110,7 @@ def test_it_is_quiet_whole_and_in_order_in_a_browser(chromium: Browser, report: 
     ]
     assert headings[0] == 1
     assert headings.count(1) == 1
-    assert all(after <= before + 1 for before, after in pairwise(headings))
+    assert all(level <= previous + 1 for previous, level in pairwise(headings))
     ids = tab.evaluate("[...document.querySelectorAll('[id]')].map((e) => e.id)")
     assert len(ids) == len(set(ids))
     targets = tab.evaluate("[...document.querySelectorAll('a')].map((e) => e.getAttribute('href'))")
@@ -122,15 +121,15 @@ def test_it_is_quiet_whole_and_in_order_in_a_browser(chromium: Browser, report: 
 
 @pytest.mark.slow
 @pytest.mark.browser
-def test_every_chart_says_its_finding_and_has_its_values_as_a_table(chromium: Browser, report: Path) -> None:
+def test_every_plot_has_an_alt_text_and_a_table_of_its_values(chromium: Browser, report: Path) -> None:
     tab = opened(chromium, report, [])
-    drawn = tab.evaluate(
-        """[...document.querySelectorAll("figure.drawing")].map((figure) => [
+    plots = tab.evaluate(
+        """[...document.querySelectorAll("figure.plot")].map((figure) => [
             figure.querySelector("svg").getAttribute("role"), figure.querySelector("svg").getAttribute("aria-label"),
             figure.querySelector("h3").textContent, figure.querySelectorAll("details tbody tr").length])"""
     )
-    assert len(drawn) == 4  # airlines by rank, sizes, smallest sides, and when they were taken
-    for role, alt, finding, rows in drawn:
+    assert len(plots) == 4  # airlines by rank, sizes, shorter sides, and dates
+    for role, alt, finding, rows in plots:
         assert (role, alt.startswith(finding)) == ("img", True)
         assert rows > 1
     tables = tab.evaluate(
@@ -143,7 +142,7 @@ def test_every_chart_says_its_finding_and_has_its_values_as_a_table(chromium: Br
 
 @pytest.mark.slow
 @pytest.mark.browser
-def test_bars_are_sorted_begin_at_zero_and_are_as_long_as_their_numbers(chromium: Browser, report: Path) -> None:
+def test_bars_are_sorted_and_proportional_to_their_counts(chromium: Browser, report: Path) -> None:
     tab = opened(chromium, report, [], viewport={"width": 1280, "height": 900})
     rows = tab.evaluate(
         """[...document.querySelectorAll("#airlines figure.bars")[0].querySelectorAll(".bar")].map((bar) =>
@@ -156,16 +155,16 @@ def test_bars_are_sorted_begin_at_zero_and_are_as_long_as_their_numbers(chromium
 @pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_all_text_can_be_read_in_both_themes(chromium: Browser, report: Path, scheme: Any) -> None:
+def test_text_has_enough_contrast_in_both_themes(chromium: Browser, report: Path, scheme: Any) -> None:
     tab = opened(chromium, report, [], color_scheme=scheme)
-    seen, low = tab.evaluate(LOW_CONTRAST)
-    assert seen > 300
+    checked, low = tab.evaluate(LOW_CONTRAST)
+    assert checked > 300
     assert low == []
 
 
 @pytest.mark.slow
 @pytest.mark.browser
-def test_the_theme_can_be_chosen_with_the_keyboard(chromium: Browser, report: Path) -> None:
+def test_the_theme_is_selectable_by_keyboard(chromium: Browser, report: Path) -> None:
     tab = opened(chromium, report, [], color_scheme="light")
     background = "getComputedStyle(document.body).backgroundColor"
     light = tab.evaluate(background)
@@ -184,17 +183,17 @@ def test_the_theme_can_be_chosen_with_the_keyboard(chromium: Browser, report: Pa
 @pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [360, 768])
-def test_a_narrow_screen_needs_no_scrolling_sideways(chromium: Browser, report: Path, width: int) -> None:
+def test_a_narrow_screen_does_not_scroll_horizontally(chromium: Browser, report: Path, width: int) -> None:
     tab = opened(chromium, report, [], viewport={"width": width, "height": 740})
     tab.evaluate("document.querySelectorAll('details').forEach((fold) => { fold.open = true; })")
     assert tab.evaluate("document.documentElement.scrollWidth") == width
     smallest = tab.evaluate(
         """Math.min(...[...document.querySelectorAll("svg")].map((svg) => 12.5 * svg.getScreenCTM().a))"""
     )
-    assert smallest > 9  # the pixels of the letters in a drawing
+    assert smallest > 9  # font size of a plot in pixels
 
 
-def test_what_a_page_printed_stays_text(report: Path) -> None:
+def test_untrusted_text_is_escaped_and_there_are_no_external_addresses(report: Path) -> None:
     text = report.read_text(encoding="utf-8")
     assert "<script" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
@@ -202,68 +201,69 @@ def test_what_a_page_printed_stays_text(report: Path) -> None:
     assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in text
     addresses = set(re.findall(r"\b(?:https?:)?//[\w.]+", re.sub(r"base64,[^\"]*", "", text))) - {
         "http://www.w3.org"
-    }  # the name of SVG
+    }  # namespace of SVG
     assert addresses == set()
 
 
-def test_broken_images_are_named_and_stop_nothing(folder: Path, report: Path) -> None:
+def test_broken_images_and_duplicates_are_listed(folder: Path, report: Path) -> None:
     text = report.read_text(encoding="utf-8")
-    assert "3 images cannot be shown" in text
-    assert "images/one/p3.jpg" in text
-    assert "1 image that the catalog names is missing or empty, such as images/one/p15.jpg" in text
-    assert "1 photo is an exact copy of others" in text
-    assert "1 picture is there in several files" in text
+    assert "3 broken images" in text
+    assert "images/first/p3.jpg" in text
+    assert "1 image file missing or empty, such as images/first/p15.jpg" in text
+    assert "1 exact copy" in text
+    assert "1 group of near duplicates" in text
 
 
-def test_the_figures_are_those_of_the_numbers(folder: Path, report: Path) -> None:
-    found = compute_stats(catalog.read(folder))
+def test_the_page_shows_the_statistics_of_the_catalog(folder: Path, report: Path) -> None:
+    stats = compute_stats(catalog.read(folder))
     text = re.sub(r"[ \n]+", " ", report.read_text(encoding="utf-8"))
     assert "<dt>photos</dt><dd>60</dd>" in text
-    assert ", ".join(f"{name} {figures.share(count, 60)}" for name, count in found["constructors"].items()) in text
-    for name, count in found["airlines"].items():
+    assert (
+        ", ".join(f"{name} {formatting.format_share(count, 60)}" for name, count in stats["constructors"].items())
+        in text
+    )
+    for name, count in stats["airlines"].items():
         if name.isalpha():
             assert f'<th scope="row">{name}</th><td><div class="bar"><i class="s1" style=' in text
             assert f"<b>{count}</b>" in text
-    assert "Two readings of the labels disagree in 2 photos" in text
+    assert "Contradicting labels in 2 photos" in text
     assert "airline 2, constructor 2" in text
-    assert "2 sources of 3 have one constructor only: only-boeing (Boeing), two (Boeing)." in text
+    assert "2 sources of 3 have one constructor only: only-boeing (Boeing), second (Boeing)." in text
 
 
 @pytest.mark.slow
-def test_the_same_catalog_gives_the_same_bytes(folder: Path, report: Path, tmp_path: Path) -> None:
+def test_the_same_catalog_yields_the_same_bytes(folder: Path, report: Path, tmp_path: Path) -> None:
     again = tmp_path / "new folder" / "again.html"
     page.write(folder, again, per_class=4, today=DAY)
     assert again.read_bytes() == report.read_bytes()
     assert [file.name for file in again.parent.iterdir()] == ["again.html"]
 
 
-def test_every_class_has_a_picture_before_one_has_two_and_the_page_keeps_its_limit(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_thumbnails_are_round_robin_by_class_within_the_size_limit(folder: Path, tmp_path: Path) -> None:
     written = page.write(folder, tmp_path / "small.html", per_class=9, today=DAY, limit=40_000)
     text = (tmp_path / "small.html").read_text(encoding="utf-8")
     classes = len(compute_stats(catalog.read(folder))["models"])
-    assert classes <= written.pictures < 9 * classes
+    assert classes <= written.thumbnails < 9 * classes
     assert text.count('<section class="sheet">') == classes
-    assert "The pictures of this page are held to 40\u00a0kB" in text
+    assert "The thumbnails of this page are limited to 40\u00a0kB" in text
     pictures = re.findall(r'src="(data:image/jpeg[^"]*)"', text[text.index('id="pictures"') :])
     assert sum(map(len, pictures)) <= 40_000
 
 
-def test_the_command_says_what_it_wrote_and_what_to_do(folder: Path, tmp_path: Path) -> None:
+def test_the_command_prints_a_summary_and_the_advice(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "report.html"
     result = CliRunner().invoke(
         app, ["explore", str(folder), "--out", str(out), "--per-class", "0", "--min-photos", "5"]
     )
     assert result.exit_code == 0, result.output
-    assert "shows 60 photos, 0 of them as pictures" in result.output
+    assert "shows 60 photos, 0 of them as thumbnails" in result.output
     assert "1 of 7 airlines appears with one constructor only" in result.output
     assert out.exists()
 
 
 @pytest.mark.slow
 @pytest.mark.browser
-def test_a_catalog_without_photos_gives_a_page_that_says_so(chromium: Browser, tmp_path: Path) -> None:
+def test_the_page_of_an_empty_catalog_explains_how_to_fill_it(chromium: Browser, tmp_path: Path) -> None:
     (tmp_path / "catalog.csv").write_text("photo_id,file,constructor\n")
     result = CliRunner().invoke(app, ["explore", str(tmp_path), "--out", str(tmp_path / "report.html")])
     assert result.exit_code == 0, result.output
@@ -273,37 +273,37 @@ def test_a_catalog_without_photos_gives_a_page_that_says_so(chromium: Browser, t
     assert complaints == []
 
 
-def test_a_folder_without_a_catalog_is_a_sentence(tmp_path: Path) -> None:
+def test_a_folder_without_a_catalog_is_a_catalog_error(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["explore", str(tmp_path), "--out", str(tmp_path / "report.html")])
     assert isinstance(result.exception, catalog.CatalogError)
     assert not (tmp_path / "report.html").exists()
 
 
-def test_a_hand_written_catalog_with_three_columns_is_shown_too(tmp_path: Path) -> None:
+def test_a_handwritten_catalog_with_three_columns_has_a_page(tmp_path: Path) -> None:
     (tmp_path / "catalog.csv").write_text("photo_id,file,constructor\n1,1.jpg,Boeing\n2,2.jpg,\n")
     for name in ("1.jpg", "2.jpg"):
         (tmp_path / name).write_bytes(photo(int(name[0])))
     written = page.write(tmp_path, tmp_path / "report.html", today=DAY)
-    assert (written.photos, written.pictures) == (2, 2)
+    assert (written.photos, written.thumbnails) == (2, 2)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    for sentence in ("No photo names its airline", "No photo says when it was taken", "No photo names its licence"):
+    for sentence in ("No photo has an airline", "No photo has the date when it was taken", "No photo has a licence"):
         assert sentence in text
 
 
 @pytest.mark.parametrize(
-    ("part", "whole", "text"),
+    ("part", "total", "text"),
     [(0, 9, "0\u00a0%"), (1, 1000, "<1\u00a0%"), (999, 1000, ">99\u00a0%"), (9, 9, "100\u00a0%"), (1, 3, "33\u00a0%")],
 )
-def test_shares_never_round_to_nothing_or_to_all(part: int, whole: int, text: str) -> None:
-    assert figures.share(part, whole) == text
+def test_shares_never_round_to_zero_or_to_all(part: int, total: int, text: str) -> None:
+    assert formatting.format_share(part, total) == text
 
 
 @pytest.mark.parametrize("largest", [100, 224, 1000, 6000, 40_000])
-def test_224_pixels_begin_a_bin_of_the_histogram(largest: int) -> None:
-    sizes: list[stats.SizeCount] = [
+def test_a_bin_of_the_histogram_starts_at_224_pixels(largest: int) -> None:
+    sizes: list[SizeCount] = [
         {"width": side, "height": side, "photos": 1} for side in {1, 223, 224, largest} if side <= largest
     ]
-    bins = drawings.histogram(sizes)
+    bins = charts.histogram(sizes)
     assert sum(photos for *_, photos in bins) == len(sizes)
     assert len({high - low for low, high, _ in bins}) == 1
     assert not any(low < 224 <= high for low, high, _ in bins)
