@@ -1,4 +1,4 @@
-"""What the help of each command shows can be done."""
+"""Command-line help: every command shows an example, every example parses, and shells complete the options."""
 
 import os
 import re
@@ -16,26 +16,26 @@ from planespotter_client.commands.main import build_app, main
 
 PLANESPOTTER = [sys.executable, "-m", "planespotter_client.commands.main"]
 
-# Lets a test name a shell where a user's own is found.
+# Turns off the detection of the shell, so that a test can name one.
 UNDETECTED = {**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
 
 
 def commands(command: Any, name: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     if hasattr(command, "commands"):  # a group, such as `catalog`
-        for below, one in command.commands.items():
-            yield from commands(one, (*name, below))
+        for subcommand, child in command.commands.items():
+            yield from commands(child, (*name, subcommand))
     else:
         yield name, command
 
 
 ALL = dict(commands(typer.main.get_command(build_app())))
 EXAMPLES = [
-    (name, line) for name, one in ALL.items() for line in re.findall(r"^Example: (.+)$", one.help, re.MULTILINE)
+    (name, line) for name, command in ALL.items() for line in re.findall(r"^Example: (.+)$", command.help, re.MULTILINE)
 ]
 
 
 def words_of(line: str) -> list[str]:
-    """The arguments of `planespotter` in a line for the shell."""
+    """Return the arguments of `planespotter` in a shell command line."""
     words = shlex.split(line)
     words = words[words.index("planespotter") + 1 :]
     ends = [at for at, word in enumerate(words) if word in {"|", ">", "&"}]
@@ -48,21 +48,21 @@ def test_every_command_shows_an_example(name: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(("name", "line"), EXAMPLES, ids=[line for _, line in EXAMPLES])
-def test_every_example_is_understood(
+def test_every_example_parses(
     name: tuple[str, ...], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     words = words_of(line)
     assert tuple(words[: len(name)]) == name
     command = ALL[name]
-    given, _, _ = command.make_parser(typer.Context(command)).parse_args(words[len(name) :])
+    values, _, _ = command.make_parser(typer.Context(command)).parse_args(words[len(name) :])
     for parameter in command.params:
         descriptor = getattr(parameter, "type_descriptor", None)
-        asked = getattr(descriptor, "parameter_info", None)
-        paths = given.get(parameter.name)
-        if asked is not None and asked.exists and paths:  # what must be there is there
+        info = getattr(descriptor, "parameter_info", None)
+        paths = values.get(parameter.name)
+        if info is not None and info.exists and paths:  # paths that must exist do
             for path in [paths] if isinstance(paths, str) else paths:
-                make(tmp_path / path, folder=not asked.file_okay)
+                make(tmp_path / path, folder=not info.file_okay)
     command.make_context(name[-1], words[len(name) :])
 
 
@@ -74,7 +74,7 @@ def make(path: Path, folder: bool) -> None:
         path.touch()
 
 
-def test_the_examples_that_need_nothing_run(
+def test_examples_without_prerequisites_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -129,7 +129,7 @@ def test_bash_completes_commands_options_and_values(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shell", "words"), [("zsh", "#compdef planespotter"), ("fish", "complete --command planespotter")]
 )
-def test_other_shells_have_completion_too(shell: str, words: str) -> None:
+def test_zsh_and_fish_have_completion(shell: str, words: str) -> None:
     done = subprocess.run(
         [*PLANESPOTTER, "--show-completion", shell],
         capture_output=True,
