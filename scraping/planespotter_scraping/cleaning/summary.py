@@ -54,8 +54,8 @@ def show(folder: Path, result: CleanResult, *, dry_run: bool, console: Console) 
 def sentences(folder: Path, result: CleanResult, *, dry_run: bool) -> Iterator[str]:
     """Yield the result as sentences."""
     drops = len(result.dropped)
-    keep = "would be kept" if dry_run else "kept"
-    yield f"{count_noun(result.photos, 'photo')}: {drops:,} {_verb(drops, dry_run)} dropped, {result.remaining:,} {keep}."
+    kept_text = f"{result.remaining:,} {'would be kept' if dry_run else 'kept'}"
+    yield f"{count_noun(result.photos, 'photo')}: {drops:,} {_verb(drops, dry_run)} dropped, {kept_text}."
     for source, count in result.cropped.items():
         original = "the original is kept" if count == 1 else "the originals are kept"
         yield f"{count_noun(count, 'image')} of {source} {_verb(count, dry_run)} cropped at the bottom; {original}."
