@@ -33,3 +33,15 @@ def atomic_write(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def atomic_write_text(path: Path, text: str, *, errors: str = "strict") -> None:
+    """Write text in UTF-8 to `path`, atomically.
+
+    Args:
+        path: File to create or replace. Its folder must exist.
+        text: New content.
+        errors: How to encode lone surrogates, as in `str.encode`.
+    """
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors=errors)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from planespotter_scraping.atomic_write import atomic_write
+from planespotter_scraping.atomic_write import atomic_write, atomic_write_text
 
 
 def test_the_file_is_replaced_when_the_new_content_is_complete(tmp_path: Path) -> None:
@@ -48,3 +48,14 @@ def test_the_content_is_on_disk_before_the_rename(tmp_path: Path, monkeypatch: p
     with atomic_write(tmp_path / "file.txt") as temporary:
         temporary.write_text("new")
     assert synced == [((tmp_path / "file.txt").stat().st_ino, False)]
+
+
+def test_text_is_written_in_utf8(tmp_path: Path) -> None:
+    file = tmp_path / "file.txt"
+    atomic_write_text(file, "Zürich\n")
+    assert file.read_bytes() == "Zürich\n".encode()
+    with pytest.raises(UnicodeEncodeError):
+        atomic_write_text(file, "\ud800")
+    atomic_write_text(file, "\ud800", errors="replace")
+    assert file.read_text() == "?"
+    assert list(tmp_path.iterdir()) == [file]

@@ -25,7 +25,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from planespotter_scraping.atomic_write import atomic_write
+from planespotter_scraping.atomic_write import atomic_write_text
 from planespotter_scraping.crawling.result import CrawlAbortedError
 from planespotter_scraping.sites import ONLY_IN_URL, Listing, Site
 from planespotter_scraping.sites.probes import Probe
@@ -236,8 +236,7 @@ def save(folder: Path, site: str, memory: Mapping[str, Tally]) -> None:
         for markup, counts in memory.items()
     }
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    atomic_write_text(path, json.dumps(found, indent=1, sort_keys=True) + "\n")
 
 
 def _tally_of(counts: Mapping[str, object]) -> Tally:

@@ -13,6 +13,8 @@ from pathlib import Path
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page
 
+from planespotter_scraping.atomic_write import atomic_write_text
+
 REMOVED = "[removed]"
 SECRET = r"[\w:.-]*(?:token|csrf|xsrf|secret|session|passw|api[_-]?key|credential|signature|nonce|auth(?!or))[\w:.-]*"
 ATTRIBUTE = re.compile(rf"(\s{SECRET}\s*=\s*)(\"[^\"]*\"|'[^']*'|[^\s\"'>]+)", re.IGNORECASE)
@@ -63,13 +65,13 @@ async def save(
         "title": title,
         "user_agent": agent,
     }
-    (place / "page.html").write_text(without_secrets(html, secrets), encoding="utf-8", errors="replace")
+    atomic_write_text(place / "page.html", without_secrets(html, secrets), errors="replace")
     report = json.dumps({**head, **(facts or {})}, ensure_ascii=False, indent=2)
-    (place / "report.json").write_text(_clean_json(report, secrets) + "\n", encoding="utf-8")
+    atomic_write_text(place / "report.json", _clean_json(report, secrets) + "\n")
     names = {"time": "When", "address": "Address", "status": "Answer", "title": "Title", "user_agent": "We are"}
     known = [f"{words + ':':10}{head[key]}" for key, words in names.items() if head[key] not in (None, "")]
     text = "\n".join([reason, "", *known, "", *lines])
-    (place / "report.txt").write_text(without_secrets(text.rstrip() + "\n", secrets), encoding="utf-8")
+    atomic_write_text(place / "report.txt", without_secrets(text.rstrip() + "\n", secrets))
     return place
 
 

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from planespotter_scraping import catalog
-from planespotter_scraping.atomic_write import atomic_write
+from planespotter_scraping.atomic_write import atomic_write_text
 from planespotter_scraping.catalog.stats import CatalogStats, compute_stats
 from planespotter_scraping.explore import thumbnails
 from planespotter_scraping.explore.advice import advice
@@ -88,8 +88,7 @@ def write(
     )
     text = text.lstrip()  # blank lines between the macros
     out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(out) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    atomic_write_text(out, text)
     count = sum(len(sheet.thumbnails) for sheet in sheets.sheets)
     return Written(stats["photos"], count, len(text.encode()), [line.text for line in lines])
 
