@@ -26,10 +26,10 @@ def settings_table() -> str:
 
 
 def updated(page: str) -> str:
-    """Return the text of the page with the current table."""
-    before, _, rest = page.partition(START)
-    _, _, after = rest.partition(END)
-    return before + START + settings_table() + END + after
+    """Return `page` with the current table."""
+    head, _, rest = page.partition(START)
+    _, _, tail = rest.partition(END)
+    return head + START + settings_table() + END + tail
 
 
 if __name__ == "__main__":
