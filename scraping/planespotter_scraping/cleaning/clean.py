@@ -273,7 +273,7 @@ def _review_remarks(conflicts: Iterable[Conflict], remaining: Mapping[str, Photo
     remarks: dict[str, list[str]] = {}
     for first, second, column in conflicts:
         for photo, copy in ((first, second), (second, first)):
-            remark = f"{column}: {copy.name} is the same picture and says {copy.value(column)}"
+            remark = f"{column}: its duplicate {copy.name} has {copy.value(column)}"
             if photo.name in remaining and copy.name in remaining and remark not in photo.value("review"):
                 remarks.setdefault(photo.name, []).append(remark)
     return {name: "; ".join(texts) for name, texts in remarks.items()}

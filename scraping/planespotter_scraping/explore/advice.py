@@ -73,7 +73,7 @@ def _shortcuts(stats: CatalogStats) -> Iterator[Advice]:
         yield Advice(
             "sources",
             f"{count_noun(len(single), 'source')} of {len(stats['source_mix'])} {have(len(single))} one constructor "
-            f"only: {names}{', ...' if len(single) > 4 else ''}. Anything typical of the source, such as light or "
+            f"only: {names}{' and more' if len(single) > 4 else ''}. Anything typical of the source, such as light or "
             "image size, then reveals the label. Compare metrics by source.",
         )
     unregistered = stats["missing"]["registration"]

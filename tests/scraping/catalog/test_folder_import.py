@@ -137,13 +137,13 @@ def test_a_csv_file_labels_the_photos_that_it_lists(tmp_path: Path, pictures: Pa
         "holiday/5.jpg,,A321-271NX,,\r\n"
         "holiday/gone.jpg,Airbus,A320,,\r\n"
     )
-    outcome = import_folder(pictures, tmp_path / "out", labels=listed, source="mine")
+    outcome = import_folder(pictures, tmp_path / "out", labels=listed, source="own")
     assert outcome.stored == 2
     assert outcome.unreadable == {"holiday/gone.jpg": "No such file or directory"}
     assert outcome.unlisted == 5
     first, second = catalog.read(tmp_path / "out").to_dict("records")
     assert (first["constructor"], first["model"], first["aircraft_type"]) == ("Boeing", "737-800", "737-8AS")
-    assert (first["registration"], first["airline"], first["source"]) == ("EI-DAC", "Sun, Sea", "mine")
+    assert (first["registration"], first["airline"], first["source"]) == ("EI-DAC", "Sun, Sea", "own")
     assert (second["constructor"], second["model"], second["registration"]) == ("Airbus", "A321neo", "")
 
 

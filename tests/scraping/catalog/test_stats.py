@@ -76,7 +76,7 @@ def test_airlines_and_sources_are_counted_by_constructor(tmp_path: Path) -> None
         ("Ryanair", ""),
         ("", "Boeing"),
     ]
-    lines = [f"{place},{place}.jpg,{maker},{airline},web" for place, (airline, maker) in enumerate(rows)]
+    lines = [f"{number},{number}.jpg,{constructor},{airline},web" for number, (airline, constructor) in enumerate(rows)]
     (tmp_path / "catalog.csv").write_text("\n".join(["photo_id,file,constructor,airline,source", *lines, ""]))
     stats = compute_stats(catalog.read(tmp_path))
     assert stats["airline_mix"] == [
@@ -91,7 +91,7 @@ def test_airlines_and_sources_are_counted_by_constructor(tmp_path: Path) -> None
 
 def test_valid_dates_are_counted_by_month_and_source(tmp_path: Path) -> None:
     dates = ["2024-02-29", "2024-02", "2024-13-01", "summer", "", "2023-12-31T23:59:59+00:00", "2024-021"]
-    lines = [f"{place},{place}.jpg,Boeing,{date},{'ab'[place % 2]}" for place, date in enumerate(dates)]
+    lines = [f"{number},{number}.jpg,Boeing,{date},{'ab'[number % 2]}" for number, date in enumerate(dates)]
     (tmp_path / "catalog.csv").write_text("\n".join(["photo_id,file,constructor,taken_on,source", *lines, ""]))
     stats = compute_stats(catalog.read(tmp_path))
     assert stats["months"] == {"taken_on": {"2023-12": {"b": 1}, "2024-02": {"a": 1, "b": 1}}, "scraped_at": {}}

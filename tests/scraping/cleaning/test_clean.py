@@ -173,8 +173,8 @@ def test_images_are_not_cropped_by_more_than_half(folder: Path) -> None:
 def test_duplicates_with_contradicting_labels_are_kept_for_review(folder: Path) -> None:
     outcome = clean.clean(folder)
     review = catalog.read(folder).set_index("photo_id")["review"]
-    assert review["good"] == "constructor: other is the same picture and says Boeing"
-    assert review["other"] == "constructor: good is the same picture and says Airbus"
+    assert review["good"] == "constructor: its duplicate other has Boeing"
+    assert review["other"] == "constructor: its duplicate good has Airbus"
     assert review["plain"] == ""
     assert set(outcome.review) == {"good", "other"}
 
