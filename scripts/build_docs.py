@@ -1,7 +1,7 @@
-"""Write the reference: the Python client, the contract and the commands, as pages for a browser.
+"""Reference documentation: generate HTML pages of the Python code, the contract and the commands: `make docs`.
 
-`make docs` runs this. All of it comes from where it is used: docstrings, the comments in the .proto files, the help of
-the commands. So nothing here can be out of date, and what has no text fails a test.
+The text comes from docstrings, from comments in the .proto files and from the help of the commands, so it is never out of
+date; a test fails where there is none.
 """
 
 import argparse
@@ -21,23 +21,23 @@ from scripts.generate_protos import protoc
 from planespotter_client.commands.main import build_app
 
 OUT = Path(__file__).resolve().parent.parent / "build" / "docs"
-# What others may import: the client, and the formats between the rooms.
+# The public API: the client, and the formats that connect the packages.
 MODULES = ("planespotter_client", "planespotter_scraping.catalog", "planespotter_models")
 
 
 @dataclass
 class Section:
-    """Something with a name and a text, and the parts that it has: a message with its fields, a command's options."""
+    """An entry of the reference with its parts: a message with its fields, a command with its options."""
 
     name: str
     kind: str
     text: str
     rows: list[tuple[str, str, str]] = field(default_factory=list)
-    """Name, type (empty for what commands take) and text."""
+    """Name, type (empty for commands) and description."""
 
 
 def contract() -> list[Section]:
-    """Return what the contract says of itself, then its services, messages and enums in their order."""
+    """Return the introduction of the contract, then its services, messages and enums in order."""
     with tempfile.TemporaryDirectory() as folder:
         image = Path(folder) / "image.binpb"
         protoc("--include_source_info", f"--descriptor_set_out={image}")
@@ -65,10 +65,10 @@ def _sections(file: descriptor_pb2.FileDescriptorProto) -> Iterator[Section]:
 
 
 def _call(method: descriptor_pb2.MethodDescriptorProto) -> str:
-    given, returned = (name.rpartition(".")[2] for name in (method.input_type, method.output_type))
+    request, response = (name.rpartition(".")[2] for name in (method.input_type, method.output_type))
     return (
-        f"{'stream ' if method.client_streaming else ''}{given} → "
-        f"{'stream ' if method.server_streaming else ''}{returned}"
+        f"{'stream ' if method.client_streaming else ''}{request} → "
+        f"{'stream ' if method.server_streaming else ''}{response}"
     )
 
 
@@ -79,7 +79,7 @@ def _type(part: descriptor_pb2.FieldDescriptorProto) -> str:
 
 
 def commands() -> list[Section]:
-    """Return the commands with their arguments and options, in the order of `planespotter --help`."""
+    """Return all commands with their arguments and options, in the order of `planespotter --help`."""
     return list(_commands(typer.main.get_command(build_app()), "planespotter"))
 
 
@@ -93,23 +93,24 @@ def _commands(command: Any, name: str) -> Iterator[Section]:
 
 
 def write(out: Path) -> None:
-    """Write the pages below the folder `out`: index.html, contract.html, commands.html, and python/."""
+    """Write index.html, contract.html, commands.html and python/ to the folder `out`."""
     out.mkdir(parents=True, exist_ok=True)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
     template = environment.get_template("reference.html.jinja")
-    pages = {"contract": ("The contract", contract()), "commands": ("The commands", commands())}
+    pages = {"contract": ("gRPC contract", contract()), "commands": ("Commands", commands())}
     for name, (title, sections) in pages.items():
         (out / f"{name}.html").write_text(template.render(title=title, sections=sections), encoding="utf-8")
     (out / "index.html").write_text(template.render(title="planespotter: reference", sections=[]), encoding="utf-8")
-    # What is imported for type checkers alone stays as it is written.
+    # Names imported only for type checkers are shown as written.
     warnings.filterwarnings("ignore", "Error parsing type annotation", UserWarning)
+    pdoc.render.configure(docformat="google")
     pdoc.pdoc(*MODULES, output_directory=out / "python")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Write the reference as pages for a browser.")
+    parser = argparse.ArgumentParser(description="Generate the reference as HTML pages.")
     parser.add_argument("--out", type=Path, default=OUT, help="folder to write to (default: build/docs)")
     out = parser.parse_args().out
     write(out)
