@@ -1,7 +1,7 @@
 """Reference documentation: generate HTML pages of the Python code, the contract and the commands: `make docs`.
 
-The text comes from docstrings, from comments in the .proto files and from the help of the commands, so it is never out of
-date; a test fails where there is none.
+The text comes from docstrings, from comments in the .proto files and from the help of the commands, so it is always up
+to date; a test fails where there is none.
 """
 
 import argparse
