@@ -18,10 +18,10 @@ from PIL import Image
 from scripts.bench import networks
 from scripts.bench.report import Section
 
-from planespotter_client.bench.console_report import duration
+from planespotter_client.bench.console_report import format_duration
 from planespotter_client.bench.load_generator import Load, Mode
-from planespotter_client.bench.process_stats import processor_seconds
-from planespotter_client.bench.workers import Crew
+from planespotter_client.bench.process_stats import cpu_seconds
+from planespotter_client.bench.workers import WorkerPool
 from planespotter_client.commands.local_server import local_server
 from planespotter_models import cores, decode_photo, load_engine, read_bundle
 
@@ -67,23 +67,25 @@ def measure_in_process(work: Callable[[], int]) -> Measurement:
     }
 
 
-def measure_server(workers: Crew, pid: int, mode: Mode, photos: int) -> Measurement:
+def measure_server(workers: WorkerPool, pid: int, mode: Mode, photos: int) -> Measurement:
     """Send `photos` photos to the server with process id `pid`, enough at a time to keep it busy.
 
     Raises:
         IncompleteRunError: Some photos got no result.
     """
-    cpu_start = processor_seconds(pid)
-    load = Load((mode,), BUSY[mode], seconds=MAX_SECONDS, photos=photos, warm_up=0, deadline=DEADLINE, window=WINDOW)
-    recording = workers.run(load)
-    total = recording.answers.total
+    cpu_start = cpu_seconds(pid)
+    load = Load(
+        (mode,), BUSY[mode], seconds=MAX_SECONDS, photos=photos, warm_up=0, deadline=DEADLINE, max_in_flight=WINDOW
+    )
+    results = workers.run(load)
+    total = results.latencies.total
     if total != photos:
-        causes = ", ".join(f"{count} {reason or code}" for (code, reason), count in recording.errors.items())
+        causes = ", ".join(f"{count} {reason or code}" for (code, reason), count in results.errors.items())
         raise IncompleteRunError(
             f"The server classified {total:,} of {photos:,} photos in {mode} mode ({causes or 'no errors'}), so the "
             "measurement is invalid. Run it again on a machine with less load."
         )
-    return {"rate": photos / recording.seconds, "cpu": (processor_seconds(pid) - cpu_start) / photos}
+    return {"rate": photos / results.seconds, "cpu": (cpu_seconds(pid) - cpu_start) / photos}
 
 
 def measure(model_folder: Path, photo_folder: Path) -> dict[str, Any]:
@@ -119,7 +121,11 @@ def measure(model_folder: Path, photo_folder: Path) -> dict[str, Any]:
         return run
 
     server = local_server(photo_folder / "server.log", model_folder, "--max-in-flight-photos", str(MAX_IN_FLIGHT))
-    with server as (address, pid), Crew(address, originals) as workers, Crew(address, small) as small_workers:
+    with (
+        server as (address, pid),
+        WorkerPool(address, originals) as workers,
+        WorkerPool(address, small) as small_workers,
+    ):
         measurements: dict[str, Callable[[], Measurement]] = {
             **{f"network, batches of {size}": lambda s=size: measure_in_process(network(s)) for size in BATCHES},  # type: ignore[misc]
             "decoding": lambda: measure_in_process(decode),
@@ -136,7 +142,7 @@ def measure(model_folder: Path, photo_folder: Path) -> dict[str, Any]:
             for count in CALLERS
             if not is_slow or count <= 16
         }
-        peak = max(recording.throughput for recording in callers.values())
+        peak = max(results.throughput for results in callers.values())
         memory = psutil.Process(pid).memory_info().rss
         batch_seconds = BATCHES[-1] / medians[f"network, batches of {BATCHES[-1]}"]["rate"]
         below = Load(rate=0.7 * peak, seconds=2 * SECONDS)
@@ -147,7 +153,7 @@ def measure(model_folder: Path, photo_folder: Path) -> dict[str, Any]:
         "engine": engine.description,
         "memory": memory,
         "throughput": medians,
-        "callers": {count: recording.as_json() for count, recording in callers.items()},
+        "callers": {count: results.as_json() for count, results in callers.items()},
         "peak": peak,
         "batch_seconds": batch_seconds,
         **rates,
@@ -195,22 +201,23 @@ def show(title: str, measured: dict[str, Any]) -> list[Section]:
     by_callers = list(measured["callers"].values())
     callers = Section(f"Unary requests, {title}", ["callers", *map(str, measured["callers"])], [])
     callers.rows.append(["photos/s", *(f"{result['throughput']:,.0f}" for result in by_callers)])
-    callers.rows.append(["p50", *(_time(result["answers"]["p50"]) for result in by_callers)])
-    callers.rows.append(["p99", *(_time(result["answers"]["p99"]) for result in by_callers)])
+    callers.rows.append(["p50", *(_time(result["latency"]["p50"]) for result in by_callers)])
+    callers.rows.append(["p99", *(_time(result["latency"]["p99"]) for result in by_callers)])
     below, above = measured["at_70_percent"], measured["at_200_percent"]
     bound = 2 * measured["batch_seconds"]
-    refusals = above["refusals"]
+    rejections = above["rejection_latency"]
     rejected = "No photo was rejected."
-    if refusals["photos"]:
+    if rejections["photos"]:
         lag = above["generator_lag"]
         rejected = (
-            f"{refusals['photos']:,} were rejected within {duration(refusals['p50'])} (p50) and "
-            f"{duration(refusals['p99'])} (p99), including the load generator's own lag of {duration(lag['p50'])} and "
-            f"{duration(lag['p99'])}."
+            f"{rejections['photos']:,} were rejected within {format_duration(rejections['p50'])} (p50) and "
+            f"{format_duration(rejections['p99'])} (p99), including the load generator's own lag of "
+            f"{format_duration(lag['p50'])} and "
+            f"{format_duration(lag['p99'])}."
         )
     callers.notes += [
-        f"At 70 % of the peak of {measured['peak']:,.0f} photos/s: p99 {_time(below['answers']['p99'])}; "
-        f"max_delay (0) and two batches of {BATCHES[-1]} are {duration(bound)}.",
+        f"At 70 % of the peak of {measured['peak']:,.0f} photos/s: p99 {_time(below['latency']['p99'])}; "
+        f"max_delay (0) and two batches of {BATCHES[-1]} are {format_duration(bound)}.",
         f"At 200 %: {above['goodput'] / measured['peak']:.0%} of the peak get a result within 10 s. {rejected}",
     ]
     return [section, callers]
@@ -229,4 +236,4 @@ def headlines(measured: dict[str, Any]) -> dict[str, float]:
 
 
 def _time(seconds: float | None) -> str:
-    return "-" if seconds is None else duration(seconds)
+    return "-" if seconds is None else format_duration(seconds)

@@ -1,15 +1,14 @@
-"""`planespotter bench`: put a measured load on a server, and say how it bears it.
+"""Load test of a server: `planespotter bench`.
 
-    load.py       what load: how photos are sent, by how many callers or how often, and for how long
-    schedule.py   when: Poisson arrivals
-    sending.py    sends it: one event loop in one process
-    crew.py       several such processes, and what they measured put together
-    recording.py  what was measured: latencies, errors, answers by the second
-    search.py     several loads one after the other: a sweep, the peak and what happens below and above it
-    memory.py     the memory of a server on this machine
-    summary.py    the results as a table and as JSON
-    page.py       the results as a page with pictures
+    cli             the command
+    load_generator  a load (modes, open or closed loop, duration) and the event loop that sends it
+    workers         a worker pool: several processes that send a load together
+    measurements    latency histograms, errors and counts per second
+    sweep           several loads in a row: a sweep, or a search for peak throughput
+    process_stats   memory and CPU time of a server on this machine
+    console_report  results as a table and as JSON
+    html_report     results as a page with charts
 
-Latency is counted from the moment at which a photo was meant to be sent, not from when its turn came: a server that
-stalls makes the photos behind the stall late too, and they are counted so ("no coordinated omission").
+Latency is measured from the time at which a photo was scheduled, not from when it was sent. So a stall of the server
+also delays the photos that were scheduled behind it (no coordinated omission).
 """

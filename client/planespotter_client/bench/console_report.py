@@ -1,4 +1,4 @@
-"""The results for people at a terminal, and for programs."""
+"""Console report: the results as a table with notes, and as JSON."""
 
 import math
 import platform
@@ -9,121 +9,127 @@ from typing import Any
 from rich.table import Table
 
 from planespotter_client.bench.measurements import PERCENTILES
-from planespotter_client.bench.process_stats import cores, growth
-from planespotter_client.bench.sweep import Step, percent
+from planespotter_client.bench.process_stats import cores, growth_per_hour
+from planespotter_client.bench.sweep import Step, format_percent
 
 MIB = 1024 * 1024
-# If the generator itself is late by more than this for one photo in a hundred, its figures say more of it than of the
-# server.
-LATE_SECONDS = 0.02
-# In less time memory goes up and down by more than it grows.
-LEAST_TREND_SECONDS = 30.0
+# A lag of the generator above this, at the 99th percentile, distorts the latencies.
+MAX_LAG_SECONDS = 0.02
+# Over a shorter time the fluctuation of memory exceeds its growth.
+MIN_TREND_SECONDS = 30.0
+HEADINGS = ("load", "sent/s", "done/s", "in time", *(f"p{rank:g}" for rank in PERCENTILES), "errors")
 
 
 def table(steps: Sequence[Step]) -> Table:
-    """Return the figures, one load a row; fits 80 columns."""
-    made = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    made.add_column("load", overflow="fold")
-    for heading in ("sent/s", "done/s", "in time", *(f"p{rank:g}" for rank in PERCENTILES), "errors"):
-        made.add_column(heading, justify="right", no_wrap=True)
+    """Return the results as a table, one load per row; it fits 80 columns."""
+    drawn = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    drawn.add_column(HEADINGS[0], overflow="fold")
+    for heading in HEADINGS[1:]:
+        drawn.add_column(heading, justify="right", no_wrap=True)
     for step in steps:
-        recording = step.recording
-        made.add_row(
-            step.name,
-            f"{recording.offered:,.4g}",
-            f"{recording.throughput:,.4g}",
-            share(recording.in_time, recording.answers.total + recording.failures),
-            *(duration(recording.answers.percentile(rank)) for rank in PERCENTILES),
-            f"{recording.failures:,}",
-        )
-    return made
+        drawn.add_row(*cells(step))
+    return drawn
+
+
+def cells(step: Step) -> list[str]:
+    """Return the cells of a step in the order of HEADINGS."""
+    measurements = step.measurements
+    return [
+        step.name,
+        f"{measurements.offered:,.4g}",
+        f"{measurements.throughput:,.4g}",
+        format_share(measurements.within_deadline, measurements.latencies.total + measurements.failed),
+        *(format_duration(measurements.latencies.percentile(rank)) for rank in PERCENTILES),
+        f"{measurements.failed:,}",
+    ]
 
 
 def notes(steps: Sequence[Step]) -> list[str]:
-    """Return what else to say, a sentence or two each."""
-    said = [*_peak(steps), *_errors(steps), *_processor(steps), *_memory(steps)]
+    """Return notes on the results, a sentence or two each."""
+    texts = [*_peak_notes(steps), *_error_notes(steps), *_cpu_notes(steps), *_memory_notes(steps)]
     for step in steps:
-        lag = step.recording.lags.percentile(99)
-        if step.load.modes[0] != "stream" and lag > LATE_SECONDS:
-            said.append(
-                f"{step.name}: The generator itself was late by {duration(lag)} (p99), and that counts as latency. "
-                "Give it more --processes, or a machine of its own."
+        lag = step.measurements.generator_lags.percentile(99)
+        if step.load.modes[0] != "stream" and lag > MAX_LAG_SECONDS:
+            texts.append(
+                f"{step.name}: The load generator lagged by {format_duration(lag)} (p99), which counts as latency. "
+                "Use more --processes, or a separate machine."
             )
     if any(step.interrupted for step in steps):
-        said.append("Interrupted: the figures are of what was measured until then.")
-    return said
+        texts.append("Interrupted: the results cover the time until then.")
+    return texts
 
 
-def _peak(steps: Sequence[Step]) -> list[str]:
+def _peak_notes(steps: Sequence[Step]) -> list[str]:
     closed = [step for step in steps if step.load.rate is None]
     if len(closed) < 2:
         return []
-    best = max(closed, key=lambda step: step.recording.throughput)
-    peak = best.recording.throughput
-    said = [f"Peak: {peak:,.4g} photos/s, with {best.name}."]
+    best = max(closed, key=lambda step: step.measurements.throughput)
+    peak = best.measurements.throughput
+    texts = [f"Peak: {peak:,.4g} photos/s, with {best.name}."]
     for step in steps:
-        recording = step.recording
-        if step.of_peak is None or not peak:
+        measurements = step.measurements
+        if step.share_of_peak is None or not peak:
             continue
         text = (
-            f"At {percent(step.of_peak)} of it: answers in time at {percent(recording.goodput / peak)} of the peak's "
-            f"rate, p99 {duration(recording.answers.percentile(99))}"
+            f"At {format_percent(step.share_of_peak)} of it: goodput {format_percent(measurements.goodput / peak)} of "
+            f"the peak, p99 {format_duration(measurements.latencies.percentile(99))}"
         )
-        if recording.refusals.total:
+        rejections = measurements.rejection_latencies
+        if rejections.total:
             text += (
-                f"; refusals within {duration(recording.refusals.percentile(50))} (p50) and "
-                f"{duration(recording.refusals.percentile(99))} (p99)"
+                f"; rejections within {format_duration(rejections.percentile(50))} (p50) and "
+                f"{format_duration(rejections.percentile(99))} (p99)"
             )
-        said.append(f"{text}.")
-    return said
+        texts.append(f"{text}.")
+    return texts
 
 
-def _errors(steps: Sequence[Step]) -> list[str]:
-    errors: Counter[tuple[str, str]] = sum((step.recording.errors for step in steps), Counter())
-    said = [f"{count:,} photos: {code}{f' ({reason})' if reason else ''}" for (code, reason), count in errors.items()]
-    cancelled = sum(step.recording.cancelled for step in steps)
+def _error_notes(steps: Sequence[Step]) -> list[str]:
+    errors: Counter[tuple[str, str]] = sum((step.measurements.errors for step in steps), Counter())
+    texts = [f"{count:,} photos: {code}{f' ({reason})' if reason else ''}" for (code, reason), count in errors.items()]
+    cancelled = sum(step.measurements.cancelled for step in steps)
     if cancelled:
-        connections = sum(step.recording.connections for step in steps)
-        said.append(f"{cancelled:,} photos were cancelled on purpose; {connections:,} connections were made.")
-    return said
+        connections = sum(step.measurements.connections for step in steps)
+        texts.append(f"{cancelled:,} photos were cancelled on purpose; {connections:,} connections were opened.")
+    return texts
 
 
-def _processor(steps: Sequence[Step]) -> list[str]:
-    said = []
+def _cpu_notes(steps: Sequence[Step]) -> list[str]:
+    texts = []
     for step in steps:
-        used, answered = step.server_cores, step.recording.throughput
-        if not used or not answered:
+        used, throughput = step.server_cores, step.measurements.throughput
+        if not used or not throughput:
             continue
-        said.append(
-            f"{step.name}: Of {cores()} cores the server used {used:.2f} ({duration(used / answered)} for each answer) "
-            f"and the generator {step.generator_cores:.2f}. With all of them to itself the server could give "
-            f"{answered * cores() / used:,.4g} answers/s."
+        texts.append(
+            f"{step.name}: Of {cores()} cores the server used {used:.2f} ({format_duration(used / throughput)} per "
+            f"photo) and the load generator {step.generator_cores:.2f}. With all cores the server could classify "
+            f"{throughput * cores() / used:,.4g} photos/s."
         )
-    return said
+    return texts
 
 
-def _memory(steps: Sequence[Step]) -> list[str]:
-    said = []
+def _memory_notes(steps: Sequence[Step]) -> list[str]:
+    texts = []
     for step in steps:
         if len(step.memory) < 2:
             continue
         sizes = [size for _, size in step.memory]
-        settled = step.memory[len(step.memory) // 2 :]
+        second_half = step.memory[len(step.memory) // 2 :]
         text = (
-            f"{step.name}: The server held {sizes[0] / MIB:,.0f} MiB at the beginning, {max(sizes) / MIB:,.0f} at most "
-            f"and {sizes[-1] / MIB:,.0f} at the end"
+            f"{step.name}: Resident memory of the server: {sizes[0] / MIB:,.0f} MiB at the start, maximum "
+            f"{max(sizes) / MIB:,.0f}, {sizes[-1] / MIB:,.0f} at the end"
         )
-        if settled[-1][0] - settled[0][0] >= LEAST_TREND_SECONDS:
-            text += f"; over the second half it changed by {growth(settled) / MIB:+,.1f} MiB per hour"
-        said.append(f"{text}.")
-    return said
+        if second_half[-1][0] - second_half[0][0] >= MIN_TREND_SECONDS:
+            text += f"; over the second half it changed by {growth_per_hour(second_half) / MIB:+,.1f} MiB per hour"
+        texts.append(f"{text}.")
+    return texts
 
 
-def as_json(steps: Sequence[Step], about: dict[str, Any]) -> dict[str, Any]:
-    """Return all figures for programs."""
+def as_json(steps: Sequence[Step], context: dict[str, Any]) -> dict[str, Any]:
+    """Return the results as JSON values. `context` describes the server, model and photos."""
     return {
-        "version": 1,
-        **about,
+        "version": 2,
+        **context,
         "generator": {"cores": cores(), "machine": platform.machine(), "python": platform.python_version()},
         "notes": notes(steps),
         "steps": [
@@ -131,7 +137,7 @@ def as_json(steps: Sequence[Step], about: dict[str, Any]) -> dict[str, Any]:
                 "name": step.name,
                 "interrupted": step.interrupted,
                 "load": {**step.load.__dict__, "modes": [mode.value for mode in step.load.modes]},
-                **step.recording.as_json(),
+                **step.measurements.as_json(),
                 "server_cores": step.server_cores,
                 "generator_cores": step.generator_cores,
                 "memory": [{"second": round(second, 1), "bytes": size} for second, size in step.memory],
@@ -141,7 +147,7 @@ def as_json(steps: Sequence[Step], about: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a time for people: "3.1 ms", "1.2 s"."""
     if math.isnan(seconds):
         return "-"
@@ -151,8 +157,8 @@ def duration(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
-def share(part: int, whole: int) -> str:
-    """Return a share in per cent; 100 only if it is all."""
-    if not whole:
+def format_share(part: int, total: int) -> str:
+    """Return a share as a percentage; 100 only if `part` is `total`."""
+    if not total:
         return "-"
-    return "100 %" if part == whole else f"{min(100 * part / whole, 99.9):.1f} %"
+    return "100 %" if part == total else f"{min(100 * part / total, 99.9):.1f} %"

@@ -1,23 +1,23 @@
-"""The results as one HTML file with pictures, which needs nothing else and follows the reader's light or dark theme."""
+"""HTML report: the results as a self-contained page with charts, in a light or dark theme."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from planespotter_client.bench.console_report import MIB, duration, notes, share
-from planespotter_client.bench.measurements import PERCENTILES
+from planespotter_client.bench.console_report import HEADINGS, MIB, cells, format_duration, notes
 from planespotter_client.bench.sweep import Step
 
 WIDTH, HEIGHT = 720, 300
 LEFT, RIGHT, TOP, BOTTOM = 64, 150, 12, 44
-# Told apart also by the kind of line, for those who do not see the colours.
+# Dash patterns also distinguish the lines, for people who cannot tell the colors apart.
 DASHES = ("", "7 3", "2 3", "9 3 2 3")
-COLOURS = 6
-MOST_LINES = 12
-# Of less time there is no picture second by second.
-LEAST_SECONDS = 5
+COLORS = 6
+MAX_LINES = 12
+MAX_MARKED_POINTS = 16
+# Shorter loads have no chart by second.
+MIN_SECONDS = 5
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --paper: #ffffff; --faint: #d0d7de; --soft: #57606a;
@@ -35,228 +35,239 @@ svg text { fill: var(--soft); font-size: 12px; } svg .grid { stroke: var(--faint
 svg .line { fill: none; stroke-width: 2; }
 """
 
+Ticks = Sequence[tuple[float, str]]
+"""Positions on an axis with their labels."""
+
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart."""
+    """A line of a chart."""
 
     name: str
     points: Sequence[tuple[float, float]]
 
 
-def page(steps: Sequence[Step], about: dict[str, Any]) -> str:
-    """Return the page; `about` is shown above the figures."""
+@dataclass(frozen=True)
+class Chart:
+    """A line chart. With `log_y`, y is a positive time in seconds; `x_scale` maps x to its position."""
+
+    title: str
+    caption: str
+    lines: Sequence[Line]
+    x_label: str
+    y_label: str
+    x_ticks: Ticks | None = None
+    x_scale: Callable[[float], float] = float
+    log_y: bool = False
+
+
+def html_report(steps: Sequence[Step], context: dict[str, Any]) -> str:
+    """Return the page. `context` describes the server, model and photos."""
     parts = [
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>planespotter under load</title><style>{STYLE}</style></head><body>",
-        "<h1>planespotter under load</h1>",
-        f"<p>{escape('; '.join(f'{name}: {value}' for name, value in about.items()))}</p>",
+        f"<title>planespotter load test</title><style>{STYLE}</style></head><body>",
+        "<h1>planespotter load test</h1>",
+        f"<p>{escape('; '.join(f'{name}: {value}' for name, value in context.items()))}</p>",
         *(f"<p>{escape(note)}</p>" for note in notes(steps)),
         _table(steps),
-        *_pictures(steps),
-        "<footer><p>Latency runs from the moment at which a photo was meant to be sent. done/s are answers, in time "
-        "those within the deadline.</p></footer>",
+        *map(_svg_figure, _charts(steps)),
+        "<footer><p>Latency is measured from the time at which a photo was scheduled. done/s counts predictions, in "
+        "time is the share within the deadline.</p></footer>",
         "</body></html>",
     ]
     return "\n".join(part for part in parts if part) + "\n"
 
 
 def _table(steps: Sequence[Step]) -> str:
-    heads = ["load", "sent/s", "done/s", "in time", *(f"p{percent:g}" for percent in PERCENTILES), "errors"]
-    rows = [
-        [
-            step.name,
-            f"{step.recording.offered:,.4g}",
-            f"{step.recording.throughput:,.4g}",
-            share(step.recording.in_time, step.recording.answers.total + step.recording.failures),
-            *(duration(step.recording.answers.percentile(percent)) for percent in PERCENTILES),
-            f"{step.recording.failures:,}",
-        ]
-        for step in steps
-    ]
-    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in heads)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in HEADINGS)
+    rows = ["".join(f"<td>{escape(cell)}</td>" for cell in cells(step)) for step in steps]
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _pictures(steps: Sequence[Step]) -> list[str]:
-    some = steps if len(steps) <= MOST_LINES else steps[:: math.ceil(len(steps) / MOST_LINES)]
-    pictures = [
-        _picture(
-            "How long answers took",
-            "For each share of photos, the time within which they were answered.",
-            [Line(step.name, _distribution(step)) for step in some],
-            "share of photos answered",
+def _charts(steps: Sequence[Step]) -> list[Chart]:
+    shown = steps if len(steps) <= MAX_LINES else steps[:: math.ceil(len(steps) / MAX_LINES)]
+    charts = [
+        Chart(
+            "Latency distribution",
+            "For each share of photos, the latency that they do not exceed.",
+            [Line(step.name, _distribution(step)) for step in shown],
+            "share of photos",
             "latency",
-            x_ticks=[(_rarity(percent), f"{percent:g} %") for percent in (10, 50, 90, 99, 99.9)],
+            x_ticks=[(_nines(percent), f"{percent:g} %") for percent in (10, 50, 90, 99, 99.9)],
             log_y=True,
         )
     ]
     closed = [step for step in steps if step.load.rate is None]
-    opened = [step for step in steps if step.load.rate is not None]
+    open_loop = [step for step in steps if step.load.rate is not None]
     if len(closed) > 1:
-        points = [(float(step.load.callers), step.recording.throughput) for step in closed]
-        good = [(float(step.load.callers), step.recording.goodput) for step in closed]
-        pictures.append(
-            _picture(
+        points = [(float(step.load.callers), step.measurements.throughput) for step in closed]
+        goodput = [(float(step.load.callers), step.measurements.goodput) for step in closed]
+        charts.append(
+            Chart(
                 "Throughput by callers",
-                "Answers per second, and those in time.",
-                [Line("answers", points), Line("in time", good)],
+                "Predictions per second, and those within the deadline.",
+                [Line("throughput", points), Line("goodput", goodput)],
                 "callers",
                 "photos/s",
                 x_ticks=[(math.log2(x), f"{x:g}") for x, _ in points],
-                x_of=math.log2,
+                x_scale=math.log2,
             )
         )
-    if len(opened) > 1:
-        pictures.append(
-            _picture(
+    if len(open_loop) > 1:
+        results = [step.measurements for step in open_loop]
+        charts.append(
+            Chart(
                 "Throughput by offered load",
-                "Answers per second, and those in time, against the photos sent per second.",
+                "Predictions per second, and those within the deadline, by the photos sent per second.",
                 [
-                    Line("answers", [(step.recording.offered, step.recording.throughput) for step in opened]),
-                    Line("in time", [(step.recording.offered, step.recording.goodput) for step in opened]),
-                    Line("sent", [(step.recording.offered, step.recording.offered) for step in opened]),
+                    Line("throughput", [(each.offered, each.throughput) for each in results]),
+                    Line("goodput", [(each.offered, each.goodput) for each in results]),
+                    Line("sent", [(each.offered, each.offered) for each in results]),
                 ],
                 "photos sent per second",
                 "photos/s",
             )
         )
-    for step in steps:
-        pictures += _over_time(step)
-    return pictures
+    return charts + [chart for step in steps for chart in _time_series(step)]
 
 
-def _over_time(step: Step) -> list[str]:
-    seconds = sorted(step.recording.by_second.items())
-    pictures = []
-    if len(seconds) >= LEAST_SECONDS:
+def _time_series(step: Step) -> list[Chart]:
+    seconds = sorted(step.measurements.by_second.items())
+    charts = []
+    if len(seconds) >= MIN_SECONDS:
+        fields = {"sent": "sent", "throughput": "answered", "goodput": "within_deadline", "errors": "failed"}
         lines = [
             Line(name, [(float(number), float(getattr(second, field))) for number, second in seconds])
-            for name, field in (("sent", "sent"), ("answers", "answered"), ("in time", "in_time"), ("errors", "failed"))
+            for name, field in fields.items()
         ]
-        pictures.append(
-            _picture(f"{step.name}: second by second", "Photos in each second.", lines, "seconds", "photos/s")
-        )
+        charts.append(Chart(f"{step.name}: by second", "Photos in each second.", lines, "seconds", "photos/s"))
     if len(step.memory) > 1:
-        pictures.append(
-            _picture(
-                f"{step.name}: the server's memory",
-                "Resident memory of the server's process.",
-                [Line("memory", [(second, size / MIB) for second, size in step.memory])],
-                "seconds",
-                "MiB",
-            )
-        )
-    return pictures
+        memory = Line("memory", [(second, size / MIB) for second, size in step.memory])
+        title = f"{step.name}: memory of the server"
+        charts.append(Chart(title, "Resident memory of the server process.", [memory], "seconds", "MiB"))
+    return charts
 
 
-def _rarity(percent: float) -> float:
-    """Return where a percentile stands on an axis that gives each further nine the same room."""
+def _nines(percent: float) -> float:
+    """Return the position of a percentile on an axis on which each further nine takes the same space."""
     return -math.log10(1 - percent / 100)
 
 
 def _distribution(step: Step) -> list[tuple[float, float]]:
-    latencies = step.recording.answers
-    most = 1 - 1 / max(2, latencies.total)  # beyond it there is nothing that was measured
-    shares = [share for share in (i / 10 for i in range(1, 40)) if 1 - 10**-share <= most]
-    points = [(share, latencies.percentile(100 * (1 - 10**-share))) for share in shares]
+    latencies = step.measurements.latencies
+    max_share = 1 - 1 / max(2, latencies.total)  # the largest that the number of photos resolves
+    nines = [nines for nines in (i / 10 for i in range(1, 40)) if 1 - 10**-nines <= max_share]
+    points = [(x, latencies.percentile(100 * (1 - 10**-x))) for x in nines]
     return [(x, y) for x, y in points if not math.isnan(y)]
 
 
-def _picture(
-    title: str,
-    caption: str,
-    lines: Sequence[Line],
-    x_label: str,
-    y_label: str,
-    *,
-    x_ticks: Sequence[tuple[float, str]] | None = None,
-    x_of: Any = float,
-    log_y: bool = False,
-) -> str:
-    """Return a chart; "" if there is nothing to draw. With `log_y`, y is in seconds and must be positive."""
-    drawn = [
-        Line(line.name, [(x_of(x), math.log10(max(y, 1e-6)) if log_y else y) for x, y in line.points])
-        for line in lines
+@dataclass(frozen=True)
+class _Axes:
+    """The ranges of a chart, and the pixels of a point."""
+
+    x_range: tuple[float, float]
+    y_range: tuple[float, float]
+
+    def pixels(self, x: float, y: float) -> tuple[float, float]:
+        (x_min, x_max), (y_min, y_max) = self.x_range, self.y_range
+        right = (x - x_min) / ((x_max - x_min) or 1.0)
+        up = (y - y_min) / ((y_max - y_min) or 1.0)
+        return LEFT + right * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
+
+
+def _svg_figure(chart: Chart) -> str:
+    """Return a chart as a figure with a description for screen readers; "" if it has no points."""
+    lines = [
+        Line(line.name, [(chart.x_scale(x), math.log10(max(y, 1e-6)) if chart.log_y else y) for x, y in line.points])
+        for line in chart.lines
         if line.points
     ]
-    points = [point for line in drawn for point in line.points]
+    points = [point for line in lines for point in line.points]
     if not points:
         return ""
-    x_low = min(x for x, _ in points) if x_ticks else 0.0
-    x_high = max(x for x, _ in points)
-    y_low = math.floor(min(y for _, y in points)) if log_y else 0.0
-    y_high = math.ceil(max(y for _, y in points) + 1e-9) if log_y else max(y for _, y in points) or 1.0
-    if log_y:
-        y_ticks = [(float(power), duration(10.0**power)) for power in range(int(y_low), int(y_high) + 1)]
+    x_min = min(x for x, _ in points) if chart.x_ticks else 0.0
+    x_max = max(x for x, _ in points)
+    if chart.log_y:
+        powers = range(math.floor(min(y for _, y in points)), math.ceil(max(y for _, y in points) + 1e-9) + 1)
+        y_ticks = [(float(power), format_duration(10.0**power)) for power in powers]
+        y_min, y_max = float(powers[0]), float(powers[-1])
     else:
-        y_ticks = [(tick, f"{tick:,.4g}") for tick in _round_ticks(y_high)]
-        y_high = max(y_high, y_ticks[-1][0])
-    if x_ticks is None:
-        x_ticks = [(tick, f"{tick:,.4g}") for tick in _round_ticks(x_high)]
+        y_ticks = _linear_ticks(max(y for _, y in points) or 1.0)
+        y_min, y_max = 0.0, y_ticks[-1][0]
+    axes = _Axes((x_min, x_max), (y_min, y_max))
+    x_ticks = _linear_ticks(x_max) if chart.x_ticks is None else chart.x_ticks
+    marks = [*_axis_marks(axes, x_ticks, y_ticks, chart.x_label), *_line_marks(axes, lines)]
+    descriptions = "; ".join(_describe(line, chart.log_y) for line in chart.lines)
+    label = f"{chart.title}. {chart.caption} {chart.y_label} by {chart.x_label}; {descriptions}"
+    return (
+        f"<h2>{escape(chart.title)}</h2><figure>"
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">{"".join(marks)}</svg>'
+        f"<figcaption>{escape(f'{chart.caption} Vertical: {chart.y_label}.')}</figcaption></figure>"
+    )
 
-    def at(x: float, y: float) -> tuple[float, float]:
-        across = (x - x_low) / ((x_high - x_low) or 1.0)
-        up = (y - y_low) / ((y_high - y_low) or 1.0)
-        return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
+def _axis_marks(axes: _Axes, x_ticks: Ticks, y_ticks: Ticks, x_label: str) -> list[str]:
+    x_min, x_max = axes.x_range
     marks = []
     for y, text in y_ticks:
-        height = at(x_low, y)[1]
+        height = axes.pixels(x_min, y)[1]
         marks.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{height:.1f}" y2="{height:.1f}"/>')
         marks.append(f'<text x="{LEFT - 6}" y="{height + 4:.1f}" text-anchor="end">{escape(text)}</text>')
     for x, text in x_ticks:
-        if x_low - 1e-9 <= x <= x_high + 1e-9:
-            marks.append(
-                f'<text x="{at(x, y_low)[0]:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{escape(text)}</text>'
-            )
-    marks.append(
-        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_label)}</text>'
-    )
-    for index, line in enumerate(drawn):
-        colour = f"var(--c{index % COLOURS})"
-        dash = DASHES[index // COLOURS % len(DASHES)] if len(drawn) > COLOURS else DASHES[index % len(DASHES)]
-        placed = [at(x, y) for x, y in line.points]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
-        marks.append(f'<polyline class="line" points="{path}" style="stroke:{colour}" stroke-dasharray="{dash}"/>')
-        if len(placed) <= 16:
-            marks += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" style="fill:{colour}"/>' for x, y in placed]
+        if x_min - 1e-9 <= x <= x_max + 1e-9:
+            left = axes.pixels(x, axes.y_range[0])[0]
+            marks.append(f'<text x="{left:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{escape(text)}</text>')
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    marks.append(f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_label)}</text>')
+    return marks
+
+
+def _line_marks(axes: _Axes, lines: Sequence[Line]) -> list[str]:
+    """Return the lines, with points if they are few, and the legend."""
+    marks = []
+    for index, line in enumerate(lines):
+        color = f"var(--c{index % COLORS})"
+        dash = DASHES[index // COLORS % len(DASHES)] if len(lines) > COLORS else DASHES[index % len(DASHES)]
+        pixels = [axes.pixels(x, y) for x, y in line.points]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in pixels)
+        marks.append(f'<polyline class="line" points="{path}" style="stroke:{color}" stroke-dasharray="{dash}"/>')
+        if len(pixels) <= MAX_MARKED_POINTS:
+            marks += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" style="fill:{color}"/>' for x, y in pixels]
         height = TOP + 10 + 18 * index
         marks.append(
             f'<line x1="{WIDTH - RIGHT + 10}" x2="{WIDTH - RIGHT + 30}" y1="{height}" y2="{height}" class="line" '
-            f'style="stroke:{colour}" stroke-dasharray="{dash}"/>'
-            f'<text x="{WIDTH - RIGHT + 34}" y="{height + 4}">{escape(_short(line.name))}</text>'
+            f'style="stroke:{color}" stroke-dasharray="{dash}"/>'
+            f'<text x="{WIDTH - RIGHT + 34}" y="{height + 4}">{escape(_shorten(line.name))}</text>'
         )
-    said = f"{title}. {caption} {y_label} by {x_label}; " + "; ".join(_in_words(line, log_y) for line in lines)
-    return (
-        f"<h2>{escape(title)}</h2><figure>"
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(said)}">{"".join(marks)}</svg>'
-        f"<figcaption>{escape(f'{caption} Vertical: {y_label}.')}</figcaption></figure>"
-    )
+    return marks
 
 
-def _in_words(line: Line, is_time: bool) -> str:
+def _describe(line: Line, is_time: bool) -> str:
     values = [y for _, y in line.points]
     if not values:
-        return f"{line.name}: nothing measured"
+        return f"{line.name}: not measured"
     low, high = min(values), max(values)
-    return f"{line.name}: from {duration(low) if is_time else f'{low:,.4g}'} to " + (
-        duration(high) if is_time else f"{high:,.4g}"
+    return f"{line.name}: from {format_duration(low) if is_time else f'{low:,.4g}'} to " + (
+        format_duration(high) if is_time else f"{high:,.4g}"
     )
 
 
-def _short(name: str, limit: int = 17) -> str:
+def _shorten(name: str, limit: int = 17) -> str:
     return name if len(name) <= limit else f"{name[: limit - 1]}…"
 
 
-def _round_ticks(highest: float) -> list[float]:
-    """Return about five round numbers from 0 to just beyond or at `highest`."""
-    step = 10 ** math.floor(math.log10(max(highest, 1e-9) / 4))
+def _linear_ticks(maximum: float) -> list[tuple[float, str]]:
+    return [(tick, f"{tick:,.4g}") for tick in _round_ticks(maximum)]
+
+
+def _round_ticks(maximum: float) -> list[float]:
+    """Return about five round numbers from 0 to `maximum` or just above it."""
+    step = 10 ** math.floor(math.log10(max(maximum, 1e-9) / 4))
     for factor in (1, 2, 5, 10):
-        if highest / (step * factor) <= 5:
+        if maximum / (step * factor) <= 5:
             step *= factor
             break
-    return [step * number for number in range(math.ceil(highest / step - 1e-9) + 1)]
+    return [step * number for number in range(math.ceil(maximum / step - 1e-9) + 1)]

@@ -1,4 +1,4 @@
-"""Send a load from one process, and record what becomes of it."""
+"""Load generator: send photos from one process, in a closed loop of callers or an open loop at a fixed rate."""
 
 import asyncio
 import contextlib
@@ -20,13 +20,13 @@ from grpc_status import rpc_status
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_client import _channels
 from planespotter_client._credentials import Security
-from planespotter_client.bench.measurements import Recording
+from planespotter_client.bench.measurements import Measurements
 
 METHODS = "/planespotter.v1.ClassifierService/"
-# Calls of an open loop that are on their way at a time, from one process. Beyond it photos wait, and are late by that.
-MOST_CALLS = 20_000
-# How long a caller whose stream or connection broke waits before it tries again.
-PAUSE_SECONDS = 0.1
+# Calls in flight of an open loop, per process. Beyond it photos wait, which counts as latency.
+MAX_CALLS_IN_FLIGHT = 20_000
+# Seconds that a caller waits before it reopens a broken stream.
+RETRY_SECONDS = 0.1
 
 clock = time.monotonic  # the same in all processes of a machine
 
@@ -35,70 +35,70 @@ class Mode(StrEnum):
     """How photos are sent."""
 
     UNARY = "unary"
-    """Classify: one photo in one call."""
+    """Classify: one photo per call."""
     BATCH = "batch"
-    """BatchClassify: several photos in one call."""
+    """BatchClassify: several photos per call."""
     STREAM = "stream"
     """StreamClassify: photos on long-lived streams."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """One load. Times are in seconds, rates in photos per second; all are for all processes together.
+    """A load. Times are in seconds, rates in photos per second; all are totals over all processes.
 
-    With a `rate` the loop is open: photos are sent at random times, whether the server keeps up or not, as many
-    independent users would. Without, it is closed: each of `callers` sends its next photo when it has an answer.
+    With a `rate` the loop is open: photos are sent at random times (a Poisson process), also if the server cannot keep
+    up, like many independent users. Without, it is closed: each of `callers` sends its next photo when it has a result.
     """
 
     modes: tuple[Mode, ...] = (Mode.UNARY,)
-    """Caller number i sends in the mode i modulo their number."""
+    """Caller number i uses the mode i modulo their number."""
     callers: int = 8
-    """Closed loop: how many callers. Open loop: how many streams; single calls and batches know no bound there."""
+    """Closed loop: number of callers. Open loop: number of streams; unary and batch calls have no such limit."""
     rate: float | None = None
     seconds: float = 10.0
     photos: int | None = None
-    """Stop after so many photos, if that comes before `seconds`."""
+    """Number of photos after which the load ends, if that comes before `seconds`."""
     warm_up: float = 1.0
-    """How long the load is on before the measurement begins."""
+    """Seconds of load before the measurement."""
     deadline: float = 10.0
-    """An answer that comes later than this does not count as good."""
+    """Seconds within which a result counts for goodput."""
     batch_size: int = 32
-    window: int = 64
-    """Closed loop: how many photos each stream has on the way."""
+    max_in_flight: int = 64
+    """Closed loop: photos in flight per stream."""
     cancel_share: float = 0.0
-    """The share of calls that are cancelled before their answer."""
+    """Share of calls that are cancelled before their response."""
     reconnect_seconds: float | None = None
-    """After how long, on average, a caller drops its connection and makes a new one."""
+    """Mean seconds after which a caller drops its connection and opens another."""
     seed: int = 0
 
     @property
-    def longest(self) -> float:
-        """At most how long it takes, with what comes after the last photo is sent."""
+    def max_seconds(self) -> float:
+        """Maximum duration, with the results that arrive after the last photo is sent."""
         return self.warm_up + self.seconds + self.deadline
 
     def share(self, process: int, processes: int) -> "Load":
-        """Return what one of `processes` does of it."""
+        """Return the part of process number `process` of `processes`."""
         return Load(
             **{
                 **self.__dict__,
-                "callers": _part(self.callers, process, processes),
+                "callers": _share(self.callers, process, processes),
                 "rate": None if self.rate is None else self.rate / processes,
-                "photos": None if self.photos is None else _part(self.photos, process, processes),
+                "photos": None if self.photos is None else _share(self.photos, process, processes),
                 "seed": self.seed + 1_000_003 * process,
             }
         )
 
 
-def _part(total: int, index: int, parts: int) -> int:
-    """Return the part number `index` of `total` divided as evenly as whole numbers allow."""
+def _share(total: int, index: int, parts: int) -> int:
+    """Return part number `index` of `total`, divided into whole numbers as evenly as possible."""
     return total // parts + (index < total % parts)
 
 
-def arrivals(rate: float, seconds: float, random_numbers: random.Random) -> Iterator[float]:
-    """Yield the times in seconds, from 0 and below `seconds`, of a Poisson process of `rate` arrivals per second.
+def poisson_arrivals(rate: float, seconds: float, random_numbers: random.Random) -> Iterator[float]:
+    """Yield the times, from 0 and below `seconds`, of a Poisson process of `rate` arrivals per second.
 
-    The pauses are independent and exponentially distributed. So the processes of several generators put together are
-    one of the sum of their rates.
+    The intervals are independent and exponentially distributed. So the arrivals of several generators together are a
+    Poisson process of the sum of their rates.
     """
     now = random_numbers.expovariate(rate)
     while now < seconds:
@@ -106,16 +106,22 @@ def arrivals(rate: float, seconds: float, random_numbers: random.Random) -> Iter
         now += random_numbers.expovariate(rate)
 
 
-class Sender:
-    """Puts `load` on the server at `address` with `photos`, from the time `begin` of `clock` on.
+class LoadGenerator:
+    """Sends a load to a server.
 
-    `secured` is what its connections need. What it measures is in `recording`. `stop` makes it end soon.
+    Args:
+        address: Address of the server.
+        photos: Encoded photos, sent in a cycle.
+        load: The load.
+        begin: Time of `clock` at which to start.
+        secured: Credentials and channel options.
     """
 
     def __init__(self, address: str, photos: Sequence[bytes], load: Load, begin: float, secured: Security) -> None:
         start = begin + load.warm_up
-        self.recording = Recording(start, start + load.seconds, load.deadline)
+        self.measurements = Measurements(start, start + load.seconds, load.deadline)
         self.done = 0
+        """Photos that have a result or were cancelled."""
         self._address = address
         self._secured = secured
         self._load = load
@@ -123,44 +129,48 @@ class Sender:
         self._end = start + load.seconds
         self._random = random.Random(load.seed)
         self._stopped = asyncio.Event()
-        self._left = load.photos
-        # Messages are made once: making them is no part of what is measured.
-        self._singles = itertools.cycle([pb.ClassifyRequest(photo=photo).SerializeToString() for photo in photos])
-        self._on_streams = itertools.cycle(
+        self._photos_left = load.photos
+        # Messages are serialized once, so that it is not measured.
+        self._unary_requests = itertools.cycle(
+            [pb.ClassifyRequest(photo=photo).SerializeToString() for photo in photos]
+        )
+        self._stream_requests = itertools.cycle(
             [pb.StreamClassifyRequest(photo=photo).SerializeToString() for photo in photos]
         )
-        self._parts = itertools.cycle([pb.BatchClassifyRequest(photos=[photo]).SerializeToString() for photo in photos])
+        self._batch_parts = itertools.cycle(
+            [pb.BatchClassifyRequest(photos=[photo]).SerializeToString() for photo in photos]
+        )
 
     def stop(self) -> None:
-        """Send no more, and wait no longer for answers."""
+        """Stop sending, and do not wait for more results."""
         self._stopped.set()
 
-    async def run(self) -> Recording:
-        """Send the load and return what was measured."""
+    async def run(self) -> Measurements:
+        """Send the load and return the measurements."""
         sending = asyncio.create_task(self._open_loop() if self._load.rate else self._closed_loop())
         stopped = asyncio.create_task(self._stopped.wait())
-        watching = asyncio.create_task(self._watch_processor())
+        cpu_time = asyncio.create_task(self._measure_cpu_time())
         await asyncio.wait([sending, stopped], return_when=asyncio.FIRST_COMPLETED)
-        early = not sending.done()
+        interrupted = not sending.done()
         stopped.cancel()
-        await _end(watching)
+        await _cancel(cpu_time)
         sending.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await sending
-        if early:
-            self.recording.close(clock())
+        if interrupted:
+            self.measurements.close(clock())
         elif self._load.photos is not None:
-            self.recording.close(self.recording.last)
-        return self.recording
+            self.measurements.close(self.measurements.last_result)
+        return self.measurements
 
-    async def _watch_processor(self) -> None:
-        """Record what this process uses of the processor from the start to the end of what is measured."""
-        await _sleep_until(self.recording.start)
-        before = time.process_time()
+    async def _measure_cpu_time(self) -> None:
+        """Measure the CPU time of this process from the start to the end of the measurement."""
+        await _sleep_until(self.measurements.start)
+        start = time.process_time()
         try:
             await _sleep_until(self._end)
         finally:
-            self.recording.processor_seconds = time.process_time() - before
+            self.measurements.cpu_seconds = time.process_time() - start
 
     # What is sent, and when
 
@@ -174,7 +184,7 @@ class Sender:
     async def _caller(self, mode: Mode, shared: grpc.aio.Channel) -> None:
         if self._load.reconnect_seconds is None:
             await self._session(mode, shared, self._end)
-        while self._load.reconnect_seconds is not None and self._goes_on(self._end):
+        while self._load.reconnect_seconds is not None and self._is_active(self._end):
             async with self._channel() as channel:
                 lifetime = self._random.expovariate(1 / self._load.reconnect_seconds)
                 await self._session(mode, channel, min(self._end, clock() + lifetime))
@@ -182,54 +192,56 @@ class Sender:
     async def _session(self, mode: Mode, channel: grpc.aio.Channel, end: float) -> None:
         if mode is Mode.STREAM:
             await self._closed_stream(channel, end)
-        while mode is not Mode.STREAM and self._goes_on(end):
+        while mode is not Mode.STREAM and self._is_active(end):
             photos = self._take(self._load.batch_size if mode is Mode.BATCH else 1)
             await self._call(channel, mode, clock(), photos)
 
     async def _closed_stream(self, channel: grpc.aio.Channel, end: float) -> None:
-        while self._goes_on(end):
+        while self._is_active(end):
             stream = _Stream(self, channel)
-            places = asyncio.Semaphore(self._load.window)
+            permits = asyncio.Semaphore(self._load.max_in_flight)
 
-            async def photos(places: asyncio.Semaphore = places) -> AsyncIterator[float]:
-                while self._goes_on(end):
-                    await places.acquire()
-                    if not self._goes_on(end):
+            async def photos(permits: asyncio.Semaphore = permits) -> AsyncIterator[float]:
+                while self._is_active(end):
+                    await permits.acquire()
+                    if not self._is_active(end):
                         return
                     self._take(1)
                     yield clock()
 
-            cut_off = end if self._random.random() < self._load.cancel_share else None
-            if not await stream.run(photos(), places.release, cut_off):
-                await asyncio.sleep(PAUSE_SECONDS)
+            cancel_at = end if self._random.random() < self._load.cancel_share else None
+            if not await stream.run(photos(), permits.release, cancel_at):
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _open_loop(self) -> None:
         [mode] = self._load.modes
         size = self._load.batch_size if mode is Mode.BATCH else 1
         assert self._load.rate is not None
-        times = arrivals(self._load.rate / size, self._load.warm_up + self._load.seconds, self._random)
-        due = (self._begin + after for after in times)
+        arrivals = poisson_arrivals(self._load.rate / size, self._load.warm_up + self._load.seconds, self._random)
+        times = (self._begin + after for after in arrivals)
         async with self._channel() as channel:
-            await (self._open_streams(channel, due) if mode is Mode.STREAM else self._open_calls(channel, mode, due))
+            await (
+                self._open_streams(channel, times) if mode is Mode.STREAM else self._open_calls(channel, mode, times)
+            )
 
-    async def _open_calls(self, channel: grpc.aio.Channel, mode: Mode, due: Iterator[float]) -> None:
-        room = asyncio.Semaphore(MOST_CALLS)
+    async def _open_calls(self, channel: grpc.aio.Channel, mode: Mode, times: Iterator[float]) -> None:
+        permits = asyncio.Semaphore(MAX_CALLS_IN_FLIGHT)
 
-        async def call(intended: float, photos: int) -> None:
+        async def call(scheduled: float, photos: int) -> None:
             try:
-                await self._call(channel, mode, intended, photos)
+                await self._call(channel, mode, scheduled, photos)
             finally:
-                room.release()
+                permits.release()
 
         async with asyncio.TaskGroup() as calls:
-            for intended in due:
-                if not self._goes_on(self._end):
+            for scheduled in times:
+                if not self._is_active(self._end):
                     return
-                await _sleep_until(intended)
-                await room.acquire()
-                calls.create_task(call(intended, self._take(self._load.batch_size if mode is Mode.BATCH else 1)))
+                await _sleep_until(scheduled)
+                await permits.acquire()
+                calls.create_task(call(scheduled, self._take(self._load.batch_size if mode is Mode.BATCH else 1)))
 
-    async def _open_streams(self, channel: grpc.aio.Channel, due: Iterator[float]) -> None:
+    async def _open_streams(self, channel: grpc.aio.Channel, times: Iterator[float]) -> None:
         queues: list[asyncio.Queue[float | None]] = [asyncio.Queue() for _ in range(max(1, self._load.callers))]
 
         async def caller(queue: asyncio.Queue[float | None]) -> None:
@@ -237,42 +249,42 @@ class Sender:
 
             async def photos() -> AsyncIterator[float]:
                 nonlocal ended
-                while (intended := await queue.get()) is not None:
-                    yield intended
+                while (scheduled := await queue.get()) is not None:
+                    yield scheduled
                 ended = True
 
             while not ended:
                 if not await _Stream(self, channel).run(photos()):
-                    await asyncio.sleep(PAUSE_SECONDS)
+                    await asyncio.sleep(RETRY_SECONDS)
 
         async with asyncio.TaskGroup() as callers:
             for queue in queues:
                 callers.create_task(caller(queue))
-            for intended, queue in zip(due, itertools.cycle(queues), strict=False):
-                if not self._goes_on(self._end):
+            for scheduled, queue in zip(times, itertools.cycle(queues), strict=False):
+                if not self._is_active(self._end):
                     break
-                await _sleep_until(intended)
+                await _sleep_until(scheduled)
                 self._take(1)
-                queue.put_nowait(intended)
+                queue.put_nowait(scheduled)
             for queue in queues:
                 queue.put_nowait(None)
 
-    def _goes_on(self, end: float) -> bool:
-        return not self._stopped.is_set() and clock() < end and (self._left is None or self._left > 0)
+    def _is_active(self, end: float) -> bool:
+        return not self._stopped.is_set() and clock() < end and (self._photos_left is None or self._photos_left > 0)
 
     def _take(self, photos: int) -> int:
         """Return how many of `photos` may still be sent, and count them as sent."""
-        if self._left is None:
+        if self._photos_left is None:
             return photos
-        taken = min(photos, self._left)
-        self._left -= taken
+        taken = min(photos, self._photos_left)
+        self._photos_left -= taken
         return taken
 
     # How it is sent
 
     @asynccontextmanager
     async def _channel(self) -> AsyncIterator[grpc.aio.Channel]:
-        """Open a connection. Nothing is tried twice: what fails is counted."""
+        """Open a connection without retries: failures are counted."""
         options = [
             *_channels.channel_options(),
             *self._secured.options,
@@ -288,142 +300,149 @@ class Sender:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._load.deadline):
                     await channel.channel_ready()
-            self.recording.connections += 1
+            self.measurements.connections += 1
             yield channel
 
-    async def _call(self, channel: grpc.aio.Channel, mode: Mode, intended: float, photos: int) -> None:
+    async def _call(self, channel: grpc.aio.Channel, mode: Mode, scheduled: float, photos: int) -> None:
         """Make one call with `photos` photos."""
         now = clock()
-        self.recording.sent(intended, now, photos)
+        self.measurements.record_sent(scheduled, now, photos)
         method: Any
         if mode is Mode.BATCH:
-            request = b"".join(itertools.islice(self._parts, photos))  # messages of one field add up to one message
+            # Serialized messages with one element of a repeated field concatenate to one message.
+            request = b"".join(itertools.islice(self._batch_parts, photos))
             method = channel.unary_unary(METHODS + "BatchClassify", None, pb.BatchClassifyResponse.FromString)
         else:
-            request = next(self._singles)
+            request = next(self._unary_requests)
             method = channel.unary_unary(METHODS + "Classify", None, pb.ClassifyResponse.FromString)
-        patience = max(0.001, intended + self._load.deadline - now)
-        call = method(request, timeout=patience, metadata=self.metadata)
+        timeout = max(0.001, scheduled + self._load.deadline - now)
+        call = method(request, timeout=timeout, metadata=self.metadata)
         if self._random.random() < self._load.cancel_share:
             await asyncio.sleep(self._random.random() * 0.1)
             if call.cancel():
-                self.recording.cancelled += photos
+                self.measurements.cancelled += photos
                 self.done += photos
                 return
         try:
             response = await call
         except grpc.RpcError as error:
-            self.failed(intended, *_why(error), photos)
+            self.record_failed(scheduled, *_code_and_reason(error), photos)
             return
         if mode is Mode.UNARY:
-            self.answered(intended)
+            self.record_answered(scheduled)
             return
         for result in response.results:
             if result.WhichOneof("outcome") == "error":
-                self.failed(intended, *_read(result.error))
+                self.record_failed(scheduled, *_parse_status(result.error))
             else:
-                self.answered(intended)
+                self.record_answered(scheduled)
 
-    def answered(self, intended: float) -> None:
-        """Take note of an answer that has just come."""
+    def record_answered(self, scheduled: float) -> None:
+        """Record a prediction that has just arrived."""
         self.done += 1
-        self.recording.answered(intended, clock())
+        self.measurements.record_answered(scheduled, clock())
 
-    def failed(self, intended: float, code: str, reason: str, photos: int = 1) -> None:
-        """Take note of photos that have just failed."""
+    def record_failed(self, scheduled: float, code: str, reason: str, photos: int = 1) -> None:
+        """Record photos that have just failed."""
         self.done += photos
-        self.recording.failed(intended, clock(), code, reason, photos)
+        self.measurements.record_failed(scheduled, clock(), code, reason, photos)
 
-    def next_on_stream(self, photo_id: int) -> bytes:
-        """Return the next photo as a message of a stream."""
-        return pb.StreamClassifyRequest(photo_id=str(photo_id)).SerializeToString() + next(self._on_streams)
+    def next_stream_request(self, photo_id: int) -> bytes:
+        """Return the next photo as a serialized message of a stream."""
+        return pb.StreamClassifyRequest(photo_id=str(photo_id)).SerializeToString() + next(self._stream_requests)
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """What goes with each call."""
+        """Metadata of each call."""
         return self._secured.metadata
 
     @property
-    def patience(self) -> float:
-        """How long to wait for the last answers."""
+    def drain_timeout(self) -> float:
+        """Seconds to wait for the last results of a stream."""
         return self._load.deadline
 
 
 class _Stream:
     """One stream, from its opening to its end."""
 
-    def __init__(self, sender: Sender, channel: grpc.aio.Channel) -> None:
-        self._sender = sender
-        self._waiting: dict[str, float] = {}
+    def __init__(self, generator: LoadGenerator, channel: grpc.aio.Channel) -> None:
+        self._generator = generator
+        self._in_flight: dict[str, float] = {}
         method: Any = channel.stream_stream(METHODS + "StreamClassify", None, pb.StreamClassifyResponse.FromString)
-        self._call = method(metadata=sender.metadata)
+        self._call = method(metadata=generator.metadata)
 
     async def run(
-        self, photos: AsyncIterator[float], on_outcome: Callable[[], None] = lambda: None, cut_off: float | None = None
+        self, times: AsyncIterator[float], on_result: Callable[[], None] = lambda: None, cancel_at: float | None = None
     ) -> bool:
-        """Send a photo for each time that `photos` yields, and take the answers; return whether the stream held.
+        """Send photos and receive the results.
 
-        `cut_off` is the time at which it is cancelled, whatever is on the way.
+        Args:
+            times: Scheduled times, one for each photo.
+            on_result: Called after each result.
+            cancel_at: Time at which the stream is cancelled, with the photos in flight.
+
+        Returns:
+            Whether the stream ended normally.
         """
-        sending = asyncio.create_task(self._send(photos))
-        receiving = asyncio.create_task(self._receive(on_outcome))
+        sending = asyncio.create_task(self._send(times))
+        receiving = asyncio.create_task(self._receive(on_result))
         try:
             await asyncio.wait(
                 [sending, receiving],
-                timeout=None if cut_off is None else max(0.0, cut_off - clock()),
+                timeout=None if cancel_at is None else max(0.0, cancel_at - clock()),
                 return_when=asyncio.FIRST_COMPLETED,
             )
-            if cut_off is not None and clock() >= cut_off:
-                self._sender.recording.cancelled += len(self._waiting)
-                self._waiting.clear()
+            if cancel_at is not None and clock() >= cancel_at:
+                self._generator.measurements.cancelled += len(self._in_flight)
+                self._in_flight.clear()
                 return True
             if sending.done():
-                await asyncio.wait([receiving], timeout=self._sender.patience)
+                await asyncio.wait([receiving], timeout=self._generator.drain_timeout)
             if not receiving.done():
-                self._fail("DEADLINE_EXCEEDED", "NO_ANSWER")
+                self._fail_in_flight("DEADLINE_EXCEEDED", "NO_RESULT")
                 return True
             code, reason = receiving.result()
-            held = sending.done() and not self._waiting and code == "OK"
-            if code == "OK":  # the server has ended the stream, as it does before it leaves
-                code, reason = "UNAVAILABLE", "GOING_AWAY"
-            self._fail(code, reason)
-            return held
+            ended_normally = sending.done() and not self._in_flight and code == "OK"
+            if code == "OK":  # the server has ended the stream, as it does when it drains
+                code, reason = "UNAVAILABLE", "DRAINED"
+            self._fail_in_flight(code, reason)
+            return ended_normally
         finally:
             self._call.cancel()
-            await _end(sending, receiving)
+            await _cancel(sending, receiving)
 
-    async def _send(self, photos: AsyncIterator[float]) -> None:
-        with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):  # it is over; _receive knows why
+    async def _send(self, times: AsyncIterator[float]) -> None:
+        with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):  # the stream ended; _receive has the error
             number = 0
-            async for intended in photos:
+            async for scheduled in times:
                 number += 1
-                self._waiting[str(number)] = intended
-                self._sender.recording.sent(intended, clock())
-                await self._call.write(self._sender.next_on_stream(number))
+                self._in_flight[str(number)] = scheduled
+                self._generator.measurements.record_sent(scheduled, clock())
+                await self._call.write(self._generator.next_stream_request(number))
             await self._call.done_writing()
 
-    async def _receive(self, on_outcome: Callable[[], None]) -> tuple[str, str]:
+    async def _receive(self, on_result: Callable[[], None]) -> tuple[str, str]:
         try:
             async for response in self._call:
-                intended = self._waiting.pop(response.photo_id, None)
-                if intended is None:
+                scheduled = self._in_flight.pop(response.photo_id, None)
+                if scheduled is None:
                     continue
                 if response.WhichOneof("outcome") == "error":
-                    self._sender.failed(intended, *_read(response.error))
+                    self._generator.record_failed(scheduled, *_parse_status(response.error))
                 else:
-                    self._sender.answered(intended)
-                on_outcome()
+                    self._generator.record_answered(scheduled)
+                on_result()
         except grpc.RpcError as error:
-            return _why(error)
+            return _code_and_reason(error)
         return "OK", ""
 
-    def _fail(self, code: str, reason: str) -> None:
-        for intended in self._waiting.values():
-            self._sender.failed(intended, code, reason)
-        self._waiting.clear()
+    def _fail_in_flight(self, code: str, reason: str) -> None:
+        for scheduled in self._in_flight.values():
+            self._generator.record_failed(scheduled, code, reason)
+        self._in_flight.clear()
 
 
-async def _end(*tasks: "asyncio.Task[Any]") -> None:
+async def _cancel(*tasks: "asyncio.Task[Any]") -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -435,16 +454,16 @@ async def _sleep_until(when: float) -> None:
         await asyncio.sleep(pause)
 
 
-def _why(error: Any) -> tuple[str, str]:
-    """Return code and reason of a call that failed (a grpc.RpcError)."""
+def _code_and_reason(error: Any) -> tuple[str, str]:
+    """Return the status code and the ErrorInfo reason of a failed call (a grpc.RpcError)."""
     with contextlib.suppress(ValueError):  # the details contradict the code
         status = rpc_status.from_call(error)
         if status is not None:
-            return _read(status)
+            return _parse_status(status)
     return error.code().name, ""
 
 
-def _read(status: Status) -> tuple[str, str]:
+def _parse_status(status: Status) -> tuple[str, str]:
     info = ErrorInfo()
     reason = next((info.reason for detail in status.details if detail.Unpack(info)), "")
     name = Code.Name(status.code) if status.code in Code.values() else str(status.code)

@@ -1,4 +1,4 @@
-"""Processes that put one load after another on a server together."""
+"""Worker pool: processes that send one load after another together."""
 
 import asyncio
 import contextlib
@@ -12,23 +12,29 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from planespotter_client.bench.load_generator import Load
-from planespotter_client.bench.measurements import BenchError, Recording
+from planespotter_client._credentials import security
+from planespotter_client.bench.load_generator import Load, LoadGenerator
+from planespotter_client.bench.measurements import BenchError, Measurements
 
-# Between the word to begin and the first photo, so that all processes hear it in time.
+# Seconds between the command to start a load and its first photo, so that all processes start together.
 LEAD_SECONDS = 0.2
-START_SECONDS = 60.0
-# How often processes tell how far they are.
-NEWS_SECONDS = 0.25
-# A load that has not ended so long after it should have is given up.
-MERCY_SECONDS = 15.0
+START_TIMEOUT = 60.0
+PROGRESS_INTERVAL = 0.25
+# Seconds that a load may take beyond its maximum duration.
+GRACE_SECONDS = 15.0
 
 
-class Crew:
-    """Processes that send. Make it before anything else of gRPC in this process: they are started first.
+class WorkerPool:
+    """A pool of processes that send photos. Create it before any gRPC channel of this process. Use it with `with`.
 
-    `photos` are files, which each process reads for itself; `connection` holds the parameters of PlaneSpotter that say
-    how to connect. Use it with `with`.
+    Args:
+        address: Address of the server.
+        photos: Files; each process reads them.
+        processes: Number of processes.
+        connection: Parameters of PlaneSpotter for TLS and tokens.
+
+    Raises:
+        BenchError: A process does not start.
     """
 
     def __init__(
@@ -38,20 +44,20 @@ class Crew:
         processes: int = 1,
         connection: Mapping[str, Any] | None = None,
     ) -> None:
-        # A fresh interpreter each, as gRPC does not survive a fork.
+        # "spawn": gRPC does not survive a fork.
         context = multiprocessing.get_context("spawn")
-        self._members: list[tuple[Any, multiprocessing.connection.Connection]] = []
+        self._workers: list[tuple[Any, multiprocessing.connection.Connection]] = []
         for index in range(processes):
-            ours, theirs = context.Pipe()
-            arguments = (theirs, address, dict(connection or {}), list(photos), index, processes)
-            process = context.Process(target=_work, args=arguments, name=f"bench-{index}", daemon=True)
+            pool_end, worker_end = context.Pipe()
+            arguments = (worker_end, address, dict(connection or {}), list(photos), index, processes)
+            process = context.Process(target=_run_worker, args=arguments, name=f"bench-{index}", daemon=True)
             process.start()
-            theirs.close()
-            self._members.append((process, ours))
+            worker_end.close()
+            self._workers.append((process, pool_end))
         try:
-            for _, pipe in self._members:
-                if not pipe.poll(START_SECONDS):
-                    raise BenchError("The processes that send did not start. The machine may have too much to do.")
+            for _, pipe in self._workers:
+                if not pipe.poll(START_TIMEOUT):
+                    raise BenchError("The worker processes did not start. The machine may be overloaded.")
                 self._receive(pipe)
         except BaseException:
             self.close()
@@ -59,43 +65,49 @@ class Crew:
 
     def run(
         self, load: Load, on_progress: Callable[[int], None] = lambda _: None, stop: threading.Event | None = None
-    ) -> Recording:
-        """Put `load` on the server and return what all processes measured together.
+    ) -> Measurements:
+        """Send `load` and return the merged measurements of all processes.
 
-        `on_progress` is called a few times a second with how many photos are done. Once `stop` is set, it ends soon.
+        Args:
+            load: The load.
+            on_progress: Called a few times per second with the number of photos done.
+            stop: Ends the load early once it is set.
+
+        Raises:
+            BenchError: A process died or does not end.
         """
         begin = time.monotonic() + LEAD_SECONDS
-        members = [connection for _, connection in self._members]
-        for index, connection in enumerate(members):
-            self._send(connection, (load.share(index, len(members)), begin))
-        done = [0] * len(members)
-        recordings: list[Recording] = []
-        told = False
-        give_up = begin + load.longest + MERCY_SECONDS
-        while len(recordings) < len(members):
-            if stop is not None and stop.is_set() and not told:
-                told = True
-                for connection in members:
-                    self._send(connection, None)
-            for ready in multiprocessing.connection.wait(members, timeout=NEWS_SECONDS):
-                news = self._receive(ready)
-                if isinstance(news, Recording):
-                    recordings.append(news)
+        pipes = [pipe for _, pipe in self._workers]
+        for index, pipe in enumerate(pipes):
+            self._send(pipe, (load.share(index, len(pipes)), begin))
+        done = [0] * len(pipes)
+        measurements: list[Measurements] = []
+        stop_sent = False
+        give_up_at = begin + load.max_seconds + GRACE_SECONDS
+        while len(measurements) < len(pipes):
+            if stop is not None and stop.is_set() and not stop_sent:
+                stop_sent = True
+                for pipe in pipes:
+                    self._send(pipe, None)
+            for ready in multiprocessing.connection.wait(pipes, timeout=PROGRESS_INTERVAL):
+                message = self._receive(ready)
+                if isinstance(message, Measurements):
+                    measurements.append(message)
                 else:
-                    done[members.index(ready)] = news  # type: ignore[arg-type]
+                    done[pipes.index(ready)] = message  # type: ignore[arg-type]
             on_progress(sum(done))
-            if time.monotonic() > give_up:
-                raise BenchError("The processes that send do not end. The machine may have too much to do.")
-        together, *others = recordings
-        for other in others:
-            together.merge(other)
-        return together
+            if time.monotonic() > give_up_at:
+                raise BenchError("The worker processes do not end. The machine may be overloaded.")
+        merged, *rest = measurements
+        for other in rest:
+            merged.merge(other)
+        return merged
 
     def close(self) -> None:
         """End the processes."""
-        for _, connection in self._members:
-            connection.close()  # which they notice
-        for process, _ in self._members:
+        for _, pipe in self._workers:
+            pipe.close()  # which they notice
+        for process, _ in self._workers:
             process.join(5)
             if process.is_alive():
                 process.terminate()
@@ -106,20 +118,20 @@ class Crew:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _send(self, connection: multiprocessing.connection.Connection, what: object) -> None:
-        with contextlib.suppress(OSError):  # it has died, which _receive tells
-            connection.send(what)
+    def _send(self, pipe: multiprocessing.connection.Connection, message: object) -> None:
+        with contextlib.suppress(OSError):  # the process died, which _receive reports
+            pipe.send(message)
 
-    def _receive(self, connection: Any) -> Any:
+    def _receive(self, pipe: Any) -> Any:
         try:
-            return connection.recv()
+            return pipe.recv()
         except (EOFError, OSError) as error:
             raise BenchError(
-                "A process that sends photos has ended, perhaps for want of memory. Try fewer photos or --processes."
+                "A worker process died, perhaps because memory ran out. Use fewer photos or --processes."
             ) from error
 
 
-def _work(
+def _run_worker(
     pipe: multiprocessing.connection.Connection,
     address: str,
     connection: Mapping[str, Any],
@@ -127,49 +139,46 @@ def _work(
     index: int,
     processes: int,
 ) -> None:
-    """Run one process of a crew: loads come over `pipe`, and recordings go back."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one tells what to do
+    """Run a process of the pool: it receives loads from `pipe` and sends measurements back."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the pool decides what to do
     files = [photo.read_bytes() for photo in photos]
-    # Not all processes begin with the same photo.
+    # Each process starts with a different photo.
     first = index * len(files) // processes
-    asyncio.run(_serve(pipe, address, connection, files[first:] + files[:first]))
+    asyncio.run(_serve_loads(pipe, address, connection, files[first:] + files[:first]))
 
 
-async def _serve(
+async def _serve_loads(
     pipe: multiprocessing.connection.Connection, address: str, connection: Mapping[str, Any], photos: Sequence[bytes]
 ) -> None:
-    from planespotter_client._credentials import security
-    from planespotter_client.bench.load_generator import Sender
-
     secured = security(address, **connection)
-    orders: asyncio.Queue[tuple[Load, float]] = asyncio.Queue()
-    sender: Sender | None = None
+    loads: asyncio.Queue[tuple[Load, float]] = asyncio.Queue()
+    generator: LoadGenerator | None = None
     stopped = False
 
-    def hear() -> None:
+    def on_message() -> None:
         nonlocal stopped
         try:
-            said = pipe.recv()
-        except (EOFError, OSError):  # the first process has gone
+            message = pipe.recv()
+        except (EOFError, OSError):  # the pool has ended
             os._exit(0)
-        stopped = said is None
-        if said is not None:
-            orders.put_nowait(said)
-        elif sender is not None:
-            sender.stop()
+        stopped = message is None
+        if message is not None:
+            loads.put_nowait(message)
+        elif generator is not None:
+            generator.stop()
 
-    asyncio.get_running_loop().add_reader(pipe.fileno(), hear)
+    asyncio.get_running_loop().add_reader(pipe.fileno(), on_message)
     pipe.send("ready")
     while True:
-        load, begin = await orders.get()
-        sender = Sender(address, photos, load, begin, secured)
+        load, begin = await loads.get()
+        generator = LoadGenerator(address, photos, load, begin, secured)
         if stopped:
-            sender.stop()
-        running = asyncio.create_task(sender.run())
+            generator.stop()
+        running = asyncio.create_task(generator.run())
         while not running.done():
-            await asyncio.wait([running], timeout=NEWS_SECONDS)
+            await asyncio.wait([running], timeout=PROGRESS_INTERVAL)
             if not running.done():
-                pipe.send(sender.done)
-        recording = running.result()
-        sender = None
-        pipe.send(recording)
+                pipe.send(generator.done)
+        measurements = running.result()
+        generator = None
+        pipe.send(measurements)
