@@ -75,6 +75,8 @@ def _call(method: descriptor_pb2.MethodDescriptorProto) -> str:
 def _type(part: descriptor_pb2.FieldDescriptorProto) -> str:
     kind = part.type_name.removeprefix(".planespotter.v1.").removeprefix(".")
     kind = kind or descriptor_pb2.FieldDescriptorProto.Type.Name(part.type).removeprefix("TYPE_").lower()
+    if part.proto3_optional:
+        return f"optional {kind}"
     return f"repeated {kind}" if part.label == part.LABEL_REPEATED else kind
 
 

@@ -172,11 +172,13 @@ def messages(chance: random.Random) -> Iterator[tuple[str, bytes]]:
         return pb.ClassifyOptions(
             model_name=chance.choice(words),
             model_version=chance.choice(words),
-            alternatives=chance.choice(numbers),
+            top_k=chance.choice(numbers),
+            heat_map=chance.random() < 0.1,
         )
 
-    def photo() -> bytes:
-        return chance.choice((seeds[0], next(mutants), next(mutants), b""))
+    def photo() -> pb.Photo:
+        content = chance.choice((seeds[0], next(mutants), next(mutants), b""))
+        return pb.Photo(content=content, id=chance.choice(words))
 
     def some(method: str) -> Message:
         match method:
@@ -184,22 +186,23 @@ def messages(chance: random.Random) -> Iterator[tuple[str, bytes]]:
                 return pb.ClassifyRequest(photo=photo(), options=options())
             case "BatchClassify":
                 count = chance.choice((0, 1, 3, 65))
-                return pb.BatchClassifyRequest(photos=[next(mutants) for _ in range(count)], options=options())
+                photos = [pb.Photo(content=next(mutants)) for _ in range(count)]
+                return pb.BatchClassifyRequest(photos=photos, options=options())
             case "StreamClassify":
-                return pb.StreamClassifyRequest(
-                    photo_id=chance.choice(words),
-                    photo=photo(),
-                    options=options(),
-                    ordering=chance.choice(orderings),
-                )
+                if chance.random() < 0.3:
+                    config = pb.StreamConfig(options=options(), ordering=chance.choice(orderings))
+                    return pb.StreamClassifyRequest(config=config)
+                return pb.StreamClassifyRequest(photo=photo())
             case "GetModel":
                 return pb.GetModelRequest(model_name=chance.choice(words), model_version=chance.choice(words))
+            case "GetServerInfo":
+                return pb.GetServerInfoRequest()
             case _:
                 return pb.ListModelsRequest(
                     page_size=chance.choice(numbers), page_token=chance.choice((*words, "WzFd"))
                 )
 
-    methods = ("Classify", "BatchClassify", "StreamClassify", "GetModel", "ListModels")
+    methods = ("Classify", "BatchClassify", "StreamClassify", "GetModel", "ListModels", "GetServerInfo")
     while True:
         method = chance.choice(methods)
         data = some(method).SerializeToString()
@@ -247,12 +250,14 @@ async def call(channel: Any, method: str, data: bytes, findings: Findings) -> No
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             if method == "StreamClassify":
-                good = pb.StreamClassifyRequest(photo_id="good").SerializeToString()
-                async for answer in channel.stream_stream(SERVICE + method)(iter([good, data, good])):
+                good = pb.StreamClassifyRequest(photo=pb.Photo(id="good")).SerializeToString()
+                # As the first message `data` may be a config, behind a photo it must not be.
+                messages = [data, good] if len(data) % 2 else [good, data, good]
+                async for answer in channel.stream_stream(SERVICE + method)(iter(messages)):
                     response = pb.StreamClassifyResponse.FromString(answer)
                     findings.note("answered")
-                    if response.HasField("error"):
-                        judge(response.error, data, findings)
+                    if response.result.HasField("error"):
+                        judge(response.result.error, data, findings)
             else:
                 answer = await channel.unary_unary(SERVICE + method)(data)
                 findings.note("answered")

@@ -40,6 +40,7 @@ from planespotter_client._types import (
     Model,
     PhotoAnswer,
     ScoredLabel,
+    ServerInfo,
     Thresholds,
     frame,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "PlaneSpotterError",
     "ScoredLabel",
     "ServerFailedError",
+    "ServerInfo",
     "Thresholds",
     "UnavailableError",
     "UnreadablePhotoError",

@@ -30,7 +30,7 @@ from planespotter_client._errors import (
     not_ready,
 )
 from planespotter_client._image_inputs import Photo
-from planespotter_client._types import Classification, Limits, Model, PhotoAnswer
+from planespotter_client._types import Classification, Limits, Model, PhotoAnswer, ServerInfo
 
 _END: Any = object()  # of photos
 
@@ -143,9 +143,9 @@ class AsyncPlaneSpotter:
             options = _converters.options(model, version, alternatives, explain, limits)
             shrink_to = await self._shrink_to(shrink, model, version)
             data = await _read(photo, limits, name, shrink_to)
-            request = pb.ClassifyRequest(photo=data, options=options)
+            request = _converters.classify_request(data, options)
             response = await self._call("Classify", request, timeout, retries=self._retries, hedge=hedge)
-        return _converters.classification(response.classification)
+        return _converters.classification(response.prediction)
 
     async def classify_many(
         self,
@@ -217,7 +217,7 @@ class AsyncPlaneSpotter:
         limits = await self._limits()
         options = _converters.options(model, version, alternatives, explain, limits)
         shrink_to = await self._shrink_to(shrink, model, version)
-        room = _stream_state.Window(window or 2 * limits.stream_window, window_bytes)
+        room = _stream_state.Window(window or 2 * limits.max_in_flight_per_stream, window_bytes)
         stream = _Stream(self, _image_inputs.several(photos), options, limits, room, shrink_to)
         async with contextlib.aclosing(stream.answers(ordered)) as answers:
             async for answer in answers:
@@ -230,13 +230,12 @@ class AsyncPlaneSpotter:
             print(model)                      # first 1.0: tells 24 kinds of aircraft apart, in photos of 288 x 192
             print(model.tree["Boeing"]["737"])
 
-        It holds the label tree, how well it was measured to do, and what the server accepts.
+        It holds the label tree and how well it was measured to do.
         """
         _validation.seconds_if_given(timeout=timeout)
         request = pb.GetModelRequest(model_name=name, model_version=version)
         response = await self._call("GetModel", request, timeout)
-        self._known_limits = _converters.limits(response.limits)
-        return _converters.model(response.model, self._known_limits)
+        return _converters.model(response.model)
 
     async def models(self, *, timeout: float | None = None) -> list[Model]:
         """List the models that the server has.
@@ -246,15 +245,26 @@ class AsyncPlaneSpotter:
         They come by name, and of each name the highest version first.
         """
         _validation.seconds_if_given(timeout=timeout)
-        limits = await self._limits()
         found: list[Model] = []
         page_token = ""
         while True:
             response = await self._call("ListModels", pb.ListModelsRequest(page_token=page_token), timeout)
-            found += [_converters.model(one, limits) for one in response.models]
+            found += [_converters.model(one) for one in response.models]
             page_token = response.next_page_token
             if not page_token:
                 return found
+
+    async def get_server_info(self, *, timeout: float | None = None) -> ServerInfo:
+        """Get the version of the server and its limits for this caller.
+
+        info = await spotter.get_server_info()
+        print(info.version, info.limits.max_photo_bytes)
+        """
+        _validation.seconds_if_given(timeout=timeout)
+        response = await self._call("GetServerInfo", pb.GetServerInfoRequest(), timeout)
+        info = _converters.server_info(response)
+        self._known_limits = info.limits
+        return info
 
     async def wait_until_ready(self, timeout: float = 60.0) -> None:
         """Return as soon as the server answers; raise UnavailableError if it does not within `timeout` seconds."""
@@ -262,7 +272,7 @@ class AsyncPlaneSpotter:
         end = time.monotonic() + timeout
         while True:
             try:
-                await self.model(timeout=max(0.1, min(5.0, end - time.monotonic())))
+                await self.get_server_info(timeout=max(0.1, min(5.0, end - time.monotonic())))
                 return
             except PlaneSpotterError as error:
                 if not isinstance(error, UnavailableError | DeadlineError) or self._closed:
@@ -288,7 +298,7 @@ class AsyncPlaneSpotter:
         await self.close()
 
     async def _limits(self) -> Limits:
-        return self._known_limits or (await self.model()).limits
+        return self._known_limits or (await self.get_server_info()).limits
 
     async def _shrink_to(self, shrink: bool, model: str, version: str) -> tuple[int, int] | None:
         """Return the size to scale photos down to, as (height, width); None to send them as they are."""
@@ -307,7 +317,7 @@ class AsyncPlaneSpotter:
         retries = self._retries
         settled: list[PhotoAnswer] = []
         while True:
-            request = pb.BatchClassifyRequest(photos=batch.photos, options=options)
+            request = _converters.batch_request(batch.photos, options)
             try:
                 response = await self._call("BatchClassify", request, end - time.monotonic(), retries=retries)
                 answers = _batching.batch_answers(batch, response, self.address)
@@ -461,7 +471,7 @@ class _Stream:
             self._answers.put_nowait(waiting.answered(error))
             return
         await self._take_room(index, len(data))
-        self._ledger.add(waiting, data, self._options)
+        self._ledger.add(waiting, data)
         self._changed.set()
 
     async def _take_room(self, index: int, size: int = 0) -> None:
@@ -517,12 +527,13 @@ class _Stream:
         now = time.monotonic()
         server = self._client._rotation.next(now)
         if self._reopening.again:
-            await self._client._ask(server, "GetModel", pb.GetModelRequest(), now + self._client.timeout)
+            await self._client._ask(server, "GetServerInfo", pb.GetServerInfoRequest(), now + self._client.timeout)
         return server
 
     async def _send(self, call: Any) -> None:
         """Send what the ledger has, until nothing more will come or the stream is over."""
         with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):  # it is over; `_exchange` knows why
+            await call.write(_converters.stream_config(self._options))
             while not self._ledger.all_sent:
                 self._changed.clear()
                 now = time.monotonic()

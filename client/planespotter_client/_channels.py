@@ -18,7 +18,13 @@ _HOST_AND_PORT = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\s:/\[\],]+):(?P<
 _TARGET = re.compile(r"(?:dns|unix|unix-abstract|vsock|xds):\S+|(?:ipv4|ipv6):\S+:[0-9]{1,5}")
 _SEVERAL_IN_ONE = ("ipv4:", "ipv6:")  # these targets have commas of their own
 
-RETRIED = ("Classify", "BatchClassify", "GetModel", "ListModels")  # a broken stream is not resumed by gRPC
+RETRIED = (
+    "Classify",
+    "BatchClassify",
+    "GetModel",
+    "ListModels",
+    "GetServerInfo",
+)  # a broken stream is not resumed by gRPC
 
 # How long a server that did not answer is left out, in seconds: its turn costs a call a moment, no more.
 REST_SECONDS = 1.0

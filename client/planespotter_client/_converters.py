@@ -1,5 +1,6 @@
-"""Between the messages of the contract and the values of this package."""
+"""Converters between the messages of the contract and the types of the SDK."""
 
+from collections.abc import Iterable
 from dataclasses import fields
 
 from planespotter.v1 import classifier_pb2 as pb
@@ -14,6 +15,7 @@ from planespotter_client._types import (
     Metric,
     Model,
     ScoredLabel,
+    ServerInfo,
     Thresholds,
 )
 
@@ -21,44 +23,80 @@ LEVELS = {
     pb.LEVEL_CONSTRUCTOR: Level.CONSTRUCTOR,
     pb.LEVEL_FAMILY: Level.FAMILY,
     pb.LEVEL_MODEL: Level.MODEL,
-}  # whatever a later contract adds counts as unknown
+}  # a level that a later contract adds counts as unknown
 
 
 def options(model: str, version: str, alternatives: int, explain: bool, limits: Limits) -> pb.ClassifyOptions:
     """Return the options of a request. Raises BadRequestError, and TypeError for `alternatives` that are no number."""
     _validation.whole("alternatives", alternatives)
-    if not 0 <= alternatives <= limits.max_alternatives:
+    if not 0 <= alternatives <= limits.max_top_k:
         raise BadRequestError(
-            f"alternatives is {alternatives}, but must lie between 0 and {limits.max_alternatives}.",
+            f"alternatives is {alternatives}, but must lie between 0 and {limits.max_top_k}.",
             reason="TOP_K_OUT_OF_RANGE",
-            metadata={"alternatives": str(alternatives), "limit": str(limits.max_alternatives)},
+            metadata={"alternatives": str(alternatives), "limit": str(limits.max_top_k)},
         )
-    return pb.ClassifyOptions(model_name=model, model_version=version, alternatives=alternatives, explain=explain)
+    return pb.ClassifyOptions(
+        model_name=model or None, model_version=version or None, top_k=alternatives, heat_map=explain
+    )
 
 
-def outcome(
-    message: pb.BatchClassifyResult | pb.StreamClassifyResponse, name: str
-) -> Classification | PlaneSpotterError:
-    """Return what a message says about the photo called `name`."""
-    if message.HasField("error"):
-        return from_status(message.error, name)
-    return classification(message.classification)
+# A submessage that is passed to a constructor is copied, photo and all; one that is filled in place is not.
 
 
-def classification(message: pb.Classification) -> Classification:
+def classify_request(content: bytes, options: pb.ClassifyOptions) -> pb.ClassifyRequest:
+    """Return the request for one photo."""
+    request = pb.ClassifyRequest(options=options)
+    request.photo.content = content
+    return request
+
+
+def batch_request(contents: Iterable[bytes], options: pb.ClassifyOptions) -> pb.BatchClassifyRequest:
+    """Return the request for several photos."""
+    request = pb.BatchClassifyRequest(options=options)
+    for content in contents:
+        request.photos.add(content=content)
+    return request
+
+
+def stream_config(options: pb.ClassifyOptions) -> pb.StreamClassifyRequest:
+    """Return the first message of a stream."""
+    return pb.StreamClassifyRequest(config=pb.StreamConfig(options=options))
+
+
+def stream_photo(photo_id: str, content: bytes) -> pb.StreamClassifyRequest:
+    """Return the message of a stream that carries a photo."""
+    request = pb.StreamClassifyRequest()
+    request.photo.content = content
+    request.photo.id = photo_id
+    return request
+
+
+def outcome(result: pb.PhotoResult, name: str) -> Classification | PlaneSpotterError:
+    """Return the prediction or the error in the result for the photo called `name`."""
+    if result.HasField("error"):
+        return from_status(result.error, name)
+    return classification(result.prediction)
+
+
+def classification(message: pb.Prediction) -> Classification:
     """Return a message as a Classification."""
+    nodes = {node.level: ScoredLabel(node.name, node.probability) for node in message.path}
+    absent = ScoredLabel("", 0.0)
     return Classification(
         level=LEVELS.get(message.level, Level.UNKNOWN),
-        constructor=_scored(message.constructor),
-        family=_scored(message.family),
-        model=_scored(message.model),
-        alternatives=tuple(
-            Alternative(leaf.constructor, leaf.family, leaf.model, leaf.probability) for leaf in message.alternatives
-        ),
+        constructor=nodes.get(pb.LEVEL_CONSTRUCTOR, absent),
+        family=nodes.get(pb.LEVEL_FAMILY, absent),
+        model=nodes.get(pb.LEVEL_MODEL, absent),
+        alternatives=tuple(_candidate(candidate) for candidate in message.candidates),
         model_name=message.model_name,
         model_version=message.model_version,
         heat_map=_heat_map(message.heat_map) if message.HasField("heat_map") else None,
     )
+
+
+def _candidate(message: pb.Candidate) -> Alternative:
+    constructor, family, model, *_ = *message.path, "", "", ""
+    return Alternative(constructor, family, model, message.probability)
 
 
 def _heat_map(message: pb.HeatMap) -> HeatMap:
@@ -66,30 +104,38 @@ def _heat_map(message: pb.HeatMap) -> HeatMap:
     return HeatMap(tuple(tuple(message.values[start : start + message.columns]) for start in rows))
 
 
-def _scored(label: pb.ScoredLabel) -> ScoredLabel:
-    return ScoredLabel(label.name, label.probability)
+def server_info(message: pb.GetServerInfoResponse) -> ServerInfo:
+    """Return a message as a ServerInfo."""
+    limits = message.limits
+    values = {limit.name: getattr(limits, limit.name) for limit in fields(Limits)}
+    values["max_queue_wait"] = limits.max_queue_wait.ToNanoseconds() / 1e9
+    if not limits.HasField("max_photos_per_second"):
+        values["max_photos_per_second"] = None
+    return ServerInfo(message.version, Limits(**values))
 
 
-def limits(message: pb.Limits) -> Limits:
-    """Return a message as Limits."""
-    return Limits(**{limit.name: getattr(message, limit.name) for limit in fields(Limits)})
-
-
-def model(described: pb.Model, limits: Limits) -> Model:
+def model(message: pb.Model) -> Model:
     """Return a message as a Model."""
+    thresholds = message.thresholds
     return Model(
-        name=described.name,
-        version=described.version,
+        name=message.name,
+        version=message.version,
         tree={
-            constructor.name: {family.name: tuple(family.models) for family in constructor.families}
-            for constructor in described.constructors
+            constructor.name: {
+                family.name: tuple(model.name for model in family.children) for family in constructor.children
+            }
+            for constructor in message.taxonomy
         },
-        input_size=(described.input_size.height, described.input_size.width),
+        input_size=(message.input_size.height, message.input_size.width),
         thresholds=Thresholds(
-            described.thresholds.constructor, described.thresholds.family, described.thresholds.model
+            thresholds.min_constructor_probability if thresholds.HasField("min_constructor_probability") else None,
+            thresholds.min_family_probability if thresholds.HasField("min_family_probability") else None,
+            thresholds.min_model_probability if thresholds.HasField("min_model_probability") else None,
         ),
-        metrics=tuple(Metric(metric.source, metric.name, metric.value, metric.photos) for metric in described.metrics),
-        limits=limits,
-        is_default=described.is_default,
-        can_explain=described.can_explain,
+        metrics=tuple(
+            Metric(metric.source if metric.HasField("source") else None, metric.name, metric.value, metric.photo_count)
+            for metric in message.metrics
+        ),
+        is_default=message.is_default,
+        heat_map_supported=message.heat_map_supported,
     )

@@ -5,7 +5,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from planespotter.v1 import classifier_pb2 as pb
-from planespotter_client._converters import outcome
+from planespotter_client._converters import outcome, stream_photo
 from planespotter_client._errors import (
     LOST_ON_THE_WAY,
     STREAM_ABORTED,
@@ -80,9 +80,9 @@ class Ledger:
         self._alone = False  # whether the one that is unanswered shall have the stream for itself
         self._read_count: int | None = None
 
-    def add(self, one: Pending, data: bytes, options: pb.ClassifyOptions) -> None:
+    def add(self, one: Pending, data: bytes) -> None:
         """Add a photo, which is to be sent."""
-        one.request = pb.StreamClassifyRequest(photo_id=str(one.index), photo=data, options=options)
+        one.request = stream_photo(str(one.index), data)
         self._waiting[str(one.index)] = one
         self._to_send.append(one)
 
@@ -128,19 +128,20 @@ class Ledger:
 
         Raises WrongServerError for an answer to no photo that waits for one.
         """
-        if response.WhichOneof("outcome") == "going_away":
-            self._read_count = response.going_away.read_count
+        if response.HasField("drain_notice"):
+            self._read_count = response.drain_notice.accepted_count
             return None
-        one = self._waiting.get(response.photo_id)
+        result = response.result
+        one = self._waiting.get(result.id)
         if one is None or one.place < 0:
             raise WrongServerError(
                 f"What answers at {self._address} is no planespotter server: it answered a photo "
-                f"{shortened(repr(response.photo_id))} that was not sent or was answered before.",
+                f"{shortened(repr(result.id))} that was not sent or was answered before.",
                 reason="PROTOCOL_VIOLATION",
             )
         self._unanswered -= 1
         self._alone = False
-        said = outcome(response, one.photo_id)
+        said = outcome(result, one.photo_id)
         if isinstance(said, PlaneSpotterError) and said.retry_after is not None and one.refusals < self._retries:
             one.refusals += 1
             one.place = -1

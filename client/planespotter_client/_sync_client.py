@@ -23,7 +23,7 @@ from planespotter_client._errors import (
     not_ready,
 )
 from planespotter_client._image_inputs import Photo
-from planespotter_client._types import Classification, Limits, Model, PhotoAnswer
+from planespotter_client._types import Classification, Limits, Model, PhotoAnswer, ServerInfo
 
 
 class PlaneSpotter:
@@ -134,9 +134,9 @@ class PlaneSpotter:
             options = _converters.options(model, version, alternatives, explain, limits)
             shrink_to = self._shrink_to(shrink, model, version)
             data = _image_inputs.read_photo(photo, limits, name, shrink_to)
-            request = pb.ClassifyRequest(photo=data, options=options)
+            request = _converters.classify_request(data, options)
             response = self._call("Classify", request, timeout, retries=self._retries, hedge=hedge)
-        return _converters.classification(response.classification)
+        return _converters.classification(response.prediction)
 
     def classify_many(
         self,
@@ -207,7 +207,7 @@ class PlaneSpotter:
         limits = self._limits()
         options = _converters.options(model, version, alternatives, explain, limits)
         shrink_to = self._shrink_to(shrink, model, version)
-        room = _stream_state.Window(window or 2 * limits.stream_window, window_bytes)
+        room = _stream_state.Window(window or 2 * limits.max_in_flight_per_stream, window_bytes)
         stream = _Stream(self, _image_inputs.several(photos), options, limits, room, shrink_to)
         return stream.answers(ordered)
 
@@ -218,13 +218,12 @@ class PlaneSpotter:
             print(model)                      # first 1.0: tells 24 kinds of aircraft apart, in photos of 288 x 192
             print(model.tree["Boeing"]["737"])
 
-        It holds the label tree, how well it was measured to do, and what the server accepts.
+        It holds the label tree and how well it was measured to do.
         """
         _validation.seconds_if_given(timeout=timeout)
         request = pb.GetModelRequest(model_name=name, model_version=version)
         response = self._call("GetModel", request, timeout)
-        self._known_limits = _converters.limits(response.limits)
-        return _converters.model(response.model, self._known_limits)
+        return _converters.model(response.model)
 
     def models(self, *, timeout: float | None = None) -> list[Model]:
         """List the models that the server has.
@@ -234,15 +233,26 @@ class PlaneSpotter:
         They come by name, and of each name the highest version first.
         """
         _validation.seconds_if_given(timeout=timeout)
-        limits = self._limits()
         found: list[Model] = []
         page_token = ""
         while True:
             response = self._call("ListModels", pb.ListModelsRequest(page_token=page_token), timeout)
-            found += [_converters.model(one, limits) for one in response.models]
+            found += [_converters.model(one) for one in response.models]
             page_token = response.next_page_token
             if not page_token:
                 return found
+
+    def get_server_info(self, *, timeout: float | None = None) -> ServerInfo:
+        """Get the version of the server and its limits for this caller.
+
+        info = spotter.get_server_info()
+        print(info.version, info.limits.max_photo_bytes)
+        """
+        _validation.seconds_if_given(timeout=timeout)
+        response = self._call("GetServerInfo", pb.GetServerInfoRequest(), timeout)
+        info = _converters.server_info(response)
+        self._known_limits = info.limits
+        return info
 
     def wait_until_ready(self, timeout: float = 60.0) -> None:
         """Return as soon as the server answers; raise UnavailableError if it does not within `timeout` seconds."""
@@ -250,7 +260,7 @@ class PlaneSpotter:
         end = time.monotonic() + timeout
         while True:
             try:
-                self.model(timeout=max(0.1, min(5.0, end - time.monotonic())))
+                self.get_server_info(timeout=max(0.1, min(5.0, end - time.monotonic())))
                 return
             except PlaneSpotterError as error:
                 if not isinstance(error, UnavailableError | DeadlineError) or self._closed:
@@ -276,7 +286,7 @@ class PlaneSpotter:
         self.close()
 
     def _limits(self) -> Limits:
-        return self._known_limits or self.model().limits
+        return self._known_limits or self.get_server_info().limits
 
     def _shrink_to(self, shrink: bool, model: str, version: str) -> tuple[int, int] | None:
         """Return the size to scale photos down to, as (height, width); None to send them as they are."""
@@ -295,7 +305,7 @@ class PlaneSpotter:
         retries = self._retries
         settled: list[PhotoAnswer] = []
         while True:
-            request = pb.BatchClassifyRequest(photos=batch.photos, options=options)
+            request = _converters.batch_request(batch.photos, options)
             try:
                 response = self._call("BatchClassify", request, end - time.monotonic(), retries=retries)
                 answers = _batching.batch_answers(batch, response, self.address)
@@ -451,7 +461,7 @@ class _Stream:
                 if not self._has_room(index, len(data)):
                     return
                 with self._changed:
-                    self._ledger.add(waiting, data, self._options)
+                    self._ledger.add(waiting, data)
                     self._changed.notify_all()
         except Exception as error:  # from `photos`: it belongs to whoever iterates, after the answers under way
             self._source_error = error
@@ -513,11 +523,12 @@ class _Stream:
         now = time.monotonic()
         server = self._client._rotation.next(now)
         if self._reopening.again:
-            self._client._ask(server, "GetModel", pb.GetModelRequest(), now + self._client.timeout)
+            self._client._ask(server, "GetServerInfo", pb.GetServerInfoRequest(), now + self._client.timeout)
         return server
 
     def _requests(self, over: threading.Event) -> Iterator[pb.StreamClassifyRequest]:
         """Send what the ledger has, until nothing more will come or the stream is over."""
+        yield _converters.stream_config(self._options)
         while True:
             with self._changed:
                 while not (over.is_set() or self._left or self._ledger.all_sent):

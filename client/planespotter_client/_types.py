@@ -213,18 +213,18 @@ class PhotoAnswer(Result):
 
 @dataclass(frozen=True)
 class Thresholds(Result):
-    """Least probability at each level for which that level counts as sure."""
+    """Minimum probability per level from which the level counts as confident; None if it never does."""
 
-    constructor: float
-    family: float
-    model: float
+    constructor: float | None
+    family: float | None
+    model: float | None
 
 
 @dataclass(frozen=True)
 class Metric(Result):
-    """A figure measured on photos that the network was not trained on; `source` is "" for all sources together."""
+    """A metric, measured on photos that the model was not trained on; `source` is None for all sources together."""
 
-    source: str
+    source: str | None
     name: str
     value: float
     photos: int
@@ -235,21 +235,32 @@ class Metric(Result):
 
 @dataclass(frozen=True)
 class Limits(Result):
-    """What the server accepts of this caller; see the contract for each."""
+    """Limits of the server for this caller; the contract describes each.
+
+    `max_queue_wait` is in seconds; `max_photos_per_second` is None if the token has no rate limit.
+    """
 
     max_photo_bytes: int
     max_photo_pixels: int
     max_batch_photos: int
     max_message_bytes: int
-    max_alternatives: int
-    stream_window: int
-    stream_window_bytes: int
+    max_top_k: int
+    max_in_flight_per_stream: int
+    max_in_flight_per_stream_bytes: int
     max_streams: int
-    queue_photos: int
-    queue_bytes: int
-    max_client_calls: int
-    queue_seconds: float
-    photos_per_second: float
+    max_in_flight_photos: int
+    max_in_flight_bytes: int
+    max_concurrent_calls: int
+    max_queue_wait: float
+    max_photos_per_second: float | None
+
+
+@dataclass(frozen=True)
+class ServerInfo(Result):
+    """The version of the server and its limits for this caller."""
+
+    version: str
+    limits: Limits
 
 
 @dataclass(frozen=True)
@@ -262,11 +273,10 @@ class Model(Result):
     input_size: tuple[int, int]
     thresholds: Thresholds
     metrics: tuple[Metric, ...]
-    limits: Limits
     is_default: bool = False
-    """Whether it answers where no model is named."""
-    can_explain: bool = False
-    """Whether it can tell where in a photo it looked."""
+    """Whether it serves requests without a model name."""
+    heat_map_supported: bool = False
+    """Whether it can compute heat maps."""
 
     def __str__(self) -> str:
         leaves = sum(len(models) or 1 for families in self.tree.values() for models in families.values())

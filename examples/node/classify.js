@@ -1,4 +1,4 @@
-// Streams photos to a planespotter server and prints each answer as it comes.
+// Streams photos to a planespotter server and prints each result as it arrives.
 //
 //   npm install
 //   node classify.js 127.0.0.1:50051 photo.jpg another.jpg
@@ -7,44 +7,48 @@ const path = require("node:path");
 const grpc = require("@grpc/grpc-js");
 const protoLoader = require("@grpc/proto-loader");
 
-const AHEAD = 32; // photos that may be under way: the server reads no further than its stream_window either
+const MAX_IN_FLIGHT = 32; // photos sent and not yet answered; the server's own bound is max_in_flight_per_stream
 
 const contract = protoLoader.loadSync("planespotter/v1/classifier.proto", {
   includeDirs: [path.join(__dirname, "../../protos"), __dirname],
   enums: String,
-  oneofs: true, // answer.outcome then names the field that is set
+  oneofs: true, // response.event then names the field that is set
 });
 const { ClassifierService } = grpc.loadPackageDefinition(contract).planespotter.v1;
 
-function inWords({ level, constructor: maker, family, model }) {
-  const sure = { LEVEL_MODEL: [maker, model], LEVEL_FAMILY: [maker, family], LEVEL_CONSTRUCTOR: [maker] }[level];
-  if (!sure) return `unknown (perhaps ${maker.name})`;
-  return `${sure.map(({ name }) => name).join(" ")} (${Math.round(100 * sure.at(-1).probability)} %)`;
+function inWords({ path, level }) {
+  const [constructorNode] = path;
+  const deepest = path.find((node) => node.level === level);
+  if (!deepest) return `unknown (perhaps ${constructorNode.name})`;
+  const names = new Set([constructorNode.name, deepest.name]);
+  return `${[...names].join(" ")} (${Math.round(100 * deepest.probability)} %)`;
 }
 
 async function main(address, photos) {
   const client = new ClassifierService(address, grpc.credentials.createInsecure());
   const stream = client.streamClassify();
-  const waiting = new Set(photos);
-  const todo = [...waiting];
+  const unanswered = new Set(photos);
+  const unsent = [...unanswered];
   const sendNext = () => {
-    const photo = todo.shift();
+    const photo = unsent.shift();
     if (photo === undefined) stream.end();
-    else stream.write({ photoId: photo, photo: readFileSync(photo) });
+    else stream.write({ photo: { id: photo, content: readFileSync(photo) } });
   };
-  for (let i = 0; i < AHEAD; i++) sendNext();
-  for await (const answer of stream) {
-    if (answer.outcome === "goingAway") {
-      todo.length = 0; // the server reads no more; it still answers what it has read
+  stream.write({ config: { ordering: "ORDERING_AS_COMPLETED" } });
+  for (let i = 0; i < MAX_IN_FLIGHT; i++) sendNext();
+  for await (const response of stream) {
+    if (response.event === "drainNotice") {
+      unsent.length = 0; // the server accepts no more photos; it still answers those that it has accepted
       continue;
     }
-    console.log(`${answer.photoId}: ${answer.error ? answer.error.message : inWords(answer.classification)}`);
-    waiting.delete(answer.photoId);
+    const { id, outcome, prediction, error } = response.result;
+    console.log(`${id}: ${outcome === "error" ? error.message : inWords(prediction)}`);
+    unanswered.delete(id);
     sendNext();
   }
   client.close();
-  for (const photo of waiting) console.error(`${photo}: no answer, the server went away; send it again`);
-  process.exitCode = waiting.size > 0 ? 1 : 0;
+  for (const photo of unanswered) console.error(`${photo}: no result, the server has shut down; send it again`);
+  process.exitCode = unanswered.size > 0 ? 1 : 0;
 }
 
 const [address, ...photos] = process.argv.slice(2);

@@ -34,33 +34,38 @@ WARM_UP = 2_000
 IMPORTS = 7
 
 
-async def get_model(request: pb.GetModelRequest, context: Any) -> pb.GetModelResponse:
-    """Say what the stand-in accepts."""
-    limits = pb.Limits(max_photo_bytes=2**24, max_message_bytes=2**25, max_batch_photos=64, stream_window=WINDOW // 2)
-    return pb.GetModelResponse(limits=limits)
+async def get_server_info(request: pb.GetServerInfoRequest, context: Any) -> pb.GetServerInfoResponse:
+    """Return the limits of the stand-in."""
+    limits = pb.Limits(
+        max_photo_bytes=2**24, max_message_bytes=2**25, max_batch_photos=64, max_in_flight_per_stream=WINDOW // 2
+    )
+    return pb.GetServerInfoResponse(limits=limits)
 
 
 async def stream_classify(
     requests: AsyncIterator[pb.StreamClassifyRequest], context: Any
 ) -> AsyncIterator[pb.StreamClassifyResponse]:
     """Answer each photo without a look at it."""
-    said = pb.Classification(
+    prediction = pb.Prediction(
+        path=[
+            pb.PathNode(level=pb.LEVEL_CONSTRUCTOR, name="Boeing", probability=0.99),
+            pb.PathNode(level=pb.LEVEL_FAMILY, name="737", probability=0.97),
+            pb.PathNode(level=pb.LEVEL_MODEL, name="737-800", probability=0.94),
+        ],
         level=pb.LEVEL_MODEL,
-        constructor=pb.ScoredLabel(name="Boeing", probability=0.99),
-        family=pb.ScoredLabel(name="737", probability=0.97),
-        model=pb.ScoredLabel(name="737-800", probability=0.94),
         model_name="stand-in",
         model_version="1",
     )
     async for request in requests:
-        yield pb.StreamClassifyResponse(photo_id=request.photo_id, classification=said)
+        if request.HasField("photo"):
+            yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=request.photo.id, prediction=prediction))
 
 
 async def serve() -> None:
     """Serve until standard input ends; the port goes to standard output."""
     methods: dict[str, Any] = {
-        "GetModel": grpc.unary_unary_rpc_method_handler(
-            get_model, pb.GetModelRequest.FromString, pb.GetModelResponse.SerializeToString
+        "GetServerInfo": grpc.unary_unary_rpc_method_handler(
+            get_server_info, pb.GetServerInfoRequest.FromString, pb.GetServerInfoResponse.SerializeToString
         ),
         "StreamClassify": grpc.stream_stream_rpc_method_handler(
             stream_classify, pb.StreamClassifyRequest.FromString, pb.StreamClassifyResponse.SerializeToString
@@ -74,6 +79,13 @@ async def serve() -> None:
     await server.stop(None)
 
 
+def _message(index: int, photo: bytes) -> pb.StreamClassifyRequest:
+    """Return a photo as a message of a stream; filled in place, which saves a copy."""
+    request = pb.StreamClassifyRequest()
+    request.photo.id, request.photo.content = str(index), photo
+    return request
+
+
 def bare(address: str, photos: Iterator[bytes], note: Callable[[], None]) -> None:
     """Stream with the bare stub, at most WINDOW photos ahead of the answers."""
     places = threading.Semaphore(WINDOW)
@@ -81,7 +93,7 @@ def bare(address: str, photos: Iterator[bytes], note: Callable[[], None]) -> Non
     def requests() -> Iterator[pb.StreamClassifyRequest]:
         for index, photo in enumerate(photos):
             places.acquire()
-            yield pb.StreamClassifyRequest(photo_id=str(index), photo=photo)
+            yield _message(index, photo)
 
     with grpc.insecure_channel(address) as channel:
         for _ in pb_grpc.ClassifierServiceStub(channel).StreamClassify(requests()):
@@ -96,7 +108,7 @@ async def bare_aio(address: str, photos: Iterator[bytes], note: Callable[[], Non
     async def requests() -> AsyncIterator[pb.StreamClassifyRequest]:
         for index, photo in enumerate(photos):
             await places.acquire()
-            yield pb.StreamClassifyRequest(photo_id=str(index), photo=photo)
+            yield _message(index, photo)
 
     async with grpc.aio.insecure_channel(address) as channel:
         async for _ in pb_grpc.ClassifierServiceStub(channel).StreamClassify(requests()):

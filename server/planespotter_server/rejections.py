@@ -1,18 +1,53 @@
-"""Why a photo or a call gets no answer, in words of this project; what that means in gRPC is in errors.py."""
+"""Rejections: why a photo or a call gets no prediction; status.py maps them to gRPC statuses."""
 
 from collections.abc import Mapping
+from typing import Literal
+
+Reason = Literal[
+    "REQUEST_MALFORMED",
+    "PROTOCOL_VIOLATION",
+    "PHOTO_EMPTY",
+    "PHOTO_FORMAT_UNSUPPORTED",
+    "PHOTO_UNDECODABLE",
+    "PHOTO_TOO_LARGE",
+    "PHOTO_ID_TOO_LONG",
+    "BATCH_TOO_LARGE",
+    "TOP_K_OUT_OF_RANGE",
+    "HEAT_MAP_UNSUPPORTED",
+    "ORDERING_UNKNOWN",
+    "PAGE_SIZE_NEGATIVE",
+    "PAGE_TOKEN_INVALID",
+    "TOKEN_MISSING",
+    "TOKEN_INVALID",
+    "METHOD_NOT_FOUND",
+    "MODEL_NOT_FOUND",
+    "RATE_LIMITED",
+    "QUEUE_FULL",
+    "TOO_MANY_CALLS",
+    "TOO_MANY_STREAMS",
+    "DEADLINE_EXCEEDED_IN_QUEUE",
+    "WARMING_UP",
+    "SHUTTING_DOWN",
+    "DEVICE_FAILED",
+    "INTERNAL",
+]
+"""The reasons of the contract: the names of its enum ErrorReason without their prefix."""
 
 
-class RequestRejected(Exception):  # noqa: N818  (it is an answer, not an error of the program)
-    """A sentence for the caller, a fixed reason, and the figures in `metadata`.
+class RequestRejected(Exception):  # noqa: N818  (an outcome of a request, not a fault of the program)
+    """A request or a photo that the server rejects.
 
-    `field` names the part of the request that is at fault, if one is; `retry_after` (seconds) is set where trying again
-    later can help.
+    Args:
+        reason: What programs read.
+        message: What people read: what is wrong, and the fix.
+        metadata: The value and the limit, by name.
+        field: Path of the request field at fault, such as "options.top_k"; empty if there is none.
+        retry_after: Seconds after which a retry can succeed; None if it cannot.
     """
 
     def __init__(
         self,
-        reason: str,
+        reason: Reason,
         message: str,
         *,
         metadata: Mapping[str, object] | None = None,
@@ -27,42 +62,41 @@ class RequestRejected(Exception):  # noqa: N818  (it is an answer, not an error 
 
 
 def request_malformed() -> RequestRejected:
-    """Return the refusal of bytes that are no message of the contract."""
+    """Return the rejection of bytes that do not parse as the request message."""
     return RequestRejected(
         "REQUEST_MALFORMED",
-        "The request cannot be parsed as the message that this method takes. Make it with code generated from "
+        "The request does not parse as the message of this method. Use code generated from "
         "planespotter/v1/classifier.proto.",
     )
 
 
 def shortened(text: str, limit: int = 200) -> str:
-    """Return `text` with at most `limit` characters: what callers chose may be of any length."""
+    """Truncate `text` to `limit` characters: a name that a caller sent may have any length."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def warming_up() -> RequestRejected:
-    """Return the refusal of a server that has no model ready yet."""
+    """Return the rejection by a server whose models are still loading."""
     return RequestRejected(
         "WARMING_UP",
-        "The server is still loading its model and answers in a moment. Try again in 1 s.",
+        "The server is still loading its models. Retry in 1 s.",
         retry_after=1.0,
     )
 
 
 def device_failed() -> RequestRejected:
-    """Return the refusal of a server whose device no longer works, so that it is about to end."""
+    """Return the rejection by a server whose inference device failed and that is about to exit."""
     return RequestRejected(
         "DEVICE_FAILED",
-        "The device that runs the network has failed, and the server is about to end. Send the photo again, to another "
-        "server or later.",
+        "The inference device has failed and the server is about to exit. Retry on another server, or later.",
         retry_after=5.0,
     )
 
 
 def shutting_down() -> RequestRejected:
-    """Return the refusal of a server that is about to stop."""
+    """Return the rejection by a draining server."""
     return RequestRejected(
         "SHUTTING_DOWN",
-        "The server is shutting down and takes no more photos. Send the photo again, to another server or later.",
+        "The server is shutting down and accepts no more photos. Retry on another server, or later.",
         retry_after=1.0,
     )

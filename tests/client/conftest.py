@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from planespotter_client import AsyncPlaneSpotter, Classification, Model, PhotoAnswer, PlaneSpotter
+from planespotter_client import AsyncPlaneSpotter, Classification, Model, PhotoAnswer, PlaneSpotter, ServerInfo
 
 Process = subprocess.Popen[str]
 
@@ -88,6 +88,11 @@ class Twin:
         if isinstance(self.client, AsyncPlaneSpotter):
             return await self.client.models()
         return await asyncio.to_thread(self.client.models)
+
+    async def get_server_info(self) -> ServerInfo:
+        if isinstance(self.client, AsyncPlaneSpotter):
+            return await self.client.get_server_info()
+        return await asyncio.to_thread(self.client.get_server_info)
 
     async def wait_until_ready(self, timeout: float) -> None:  # noqa: ASYNC109
         if isinstance(self.client, AsyncPlaneSpotter):

@@ -1,6 +1,7 @@
 """Both clients, by one specification: what PlaneSpotter does, AsyncPlaneSpotter does."""
 
 import asyncio
+import importlib.metadata
 import inspect
 import io
 import itertools
@@ -218,7 +219,14 @@ async def test_the_model_describes_itself(spotter: Any) -> None:
     model = await spotter.model()
     assert model.tree["Boeing"] == {"737": ("737-800", "737 MAX 8"), "747": ()}
     assert (model.name, model.version, model.input_size) == ("tiny", "1", (32, 48))
-    assert (model.metrics[0].name, model.limits.stream_window) == ("constructor_accuracy", 4)
+    assert (model.metrics[0].name, model.metrics[0].source) == ("constructor_accuracy", None)
+
+
+async def test_the_server_reports_its_version_and_its_limits(spotter: Any) -> None:
+    info = await spotter.get_server_info()
+    assert info.version == importlib.metadata.version("planespotter")
+    assert (info.limits.max_in_flight_per_stream, info.limits.max_photo_bytes) == (4, 100_000)
+    assert (info.limits.max_queue_wait, info.limits.max_photos_per_second) == (10.0, None)
 
 
 async def test_a_model_can_be_asked_for_by_name_and_version(spotter: Any, paint: Paint) -> None:
@@ -231,11 +239,10 @@ async def test_a_model_can_be_asked_for_by_name_and_version(spotter: Any, paint:
     for refused in (spotter.classify(photo, version="9"), spotter.model(version="9")):
         with pytest.raises(NotFoundError):
             await refused
-    for answers in (
-        await spotter.classify_many([photo], version="9"),
-        await collect(spotter.stream([photo], version="9")),
-    ):
-        assert isinstance(answers[0].error, NotFoundError)
+    [answer] = await spotter.classify_many([photo], version="9")
+    assert isinstance(answer.error, NotFoundError)
+    with pytest.raises(NotFoundError):  # the options of a stream hold for all its photos
+        await collect(spotter.stream([photo], version="9"))
 
 
 async def test_a_network_can_be_asked_where_it_looked(connect: Any) -> None:
@@ -243,7 +250,7 @@ async def test_a_network_can_be_asked_where_it_looked(connect: Any) -> None:
         def Classify(self, request: Any, context: Any) -> pb.ClassifyResponse:  # noqa: N802
             heat_map = pb.HeatMap(rows=2, columns=3, values=bytes(range(0, 120, 20)))
             return pb.ClassifyResponse(
-                classification=pb.Classification(heat_map=heat_map if request.options.explain else None)
+                prediction=pb.Prediction(heat_map=heat_map if request.options.heat_map else None)
             )
 
     with scripted(Explaining()) as address:
@@ -362,15 +369,15 @@ async def test_a_stream_holds_only_so_many_bytes_of_photos_and_always_one_photo(
             received: queue.SimpleQueue[str] = queue.SimpleQueue()
 
             def receive() -> None:
-                for request in requests:
-                    self.sent.put(len(request.photo))
-                    received.put(request.photo_id)
+                for photo in photos_of(requests):
+                    self.sent.put(len(photo.content))
+                    received.put(photo.id)
                 received.put("")
 
             threading.Thread(target=receive, daemon=True).start()
             while photo_id := received.get():
                 self.let.acquire(timeout=60)
-                yield pb.StreamClassifyResponse(photo_id=photo_id)
+                yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo_id))
 
     servicer = Holding()
     taken: list[int] = []
@@ -506,6 +513,14 @@ async def test_asynchronous_sources_are_welcome(address: str, paint: Paint) -> N
 # Trouble with the server
 
 
+def photos_of(requests: Iterator[pb.StreamClassifyRequest]) -> Iterator[pb.Photo]:
+    """Yield the photos of a stream, whose first message is its config."""
+    assert next(requests).HasField("config")
+    for request in requests:
+        assert request.HasField("photo")
+        yield request.photo
+
+
 class Scripted(pb_grpc.ClassifierServiceServicer):
     """A server that says what a test wants it to say."""
 
@@ -514,19 +529,22 @@ class Scripted(pb_grpc.ClassifierServiceServicer):
         self.calls = 0
         self.over = threading.Event()
 
-    def GetModel(self, request: Any, context: Any) -> pb.GetModelResponse:  # noqa: N802
+    def GetServerInfo(self, request: Any, context: Any) -> pb.GetServerInfoResponse:  # noqa: N802
         limits = pb.Limits(
             max_photo_bytes=10**6,
             max_batch_photos=9,
             max_message_bytes=2 * 10**6,
-            stream_window=2,
-            max_alternatives=5,
+            max_in_flight_per_stream=2,
+            max_top_k=5,
         )
-        return pb.GetModelResponse(limits=limits)
+        return pb.GetServerInfoResponse(limits=limits)
+
+    def GetModel(self, request: Any, context: Any) -> pb.GetModelResponse:  # noqa: N802
+        return pb.GetModelResponse()
 
     def Classify(self, request: Any, context: Any) -> pb.ClassifyResponse:  # noqa: N802
         self.calls += 1
-        if request.photo == b"slow":
+        if request.photo.content == b"slow":
             self.over.wait(60)
         if self.calls <= self.failures:
             context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
@@ -534,13 +552,13 @@ class Scripted(pb_grpc.ClassifierServiceServicer):
 
     def BatchClassify(self, request: Any, context: Any) -> pb.BatchClassifyResponse:  # noqa: N802
         error = status_pb2.Status(code=code_pb2.DATA_LOSS, message="Gone.")
-        return pb.BatchClassifyResponse(results=[pb.BatchClassifyResult(error=error)] * len(request.photos))
+        return pb.BatchClassifyResponse(results=[pb.PhotoResult(error=error)] * len(request.photos))
 
     def ListModels(self, request: Any, context: Any) -> pb.ListModelsResponse:  # noqa: N802
         return pb.ListModelsResponse()
 
     def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
-        yield pb.StreamClassifyResponse(photo_id=next(requests).photo_id)
+        yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=next(photos_of(requests)).id))
         context.abort(grpc.StatusCode.UNAVAILABLE, "gone away")
 
 
@@ -592,7 +610,7 @@ async def test_a_short_absence_of_the_server_is_not_noticed(connect: Any) -> Non
 async def test_a_deadline_that_passes_gets_a_sentence(connect: Any) -> None:
     with scripted(Scripted()) as address:
         spotter = await connect(address)
-        await spotter.model()
+        await spotter.get_server_info()
         with pytest.raises(DeadlineError, match="did not answer in the time allowed"):
             await spotter.classify(b"slow", timeout=0.5)
 
@@ -611,11 +629,11 @@ class Poisoned(Scripted):
         self.breaks = 0
 
     def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
-        for request in requests:
-            if request.photo == b"poison":
+        for photo in photos_of(requests):
+            if photo.content == b"poison":
                 self.breaks += 1
                 context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
-            yield pb.StreamClassifyResponse(photo_id=request.photo_id)
+            yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo.id))
 
 
 async def test_a_photo_that_breaks_every_server_is_given_up_and_the_others_are_not(connect: Any) -> None:
@@ -642,17 +660,17 @@ class Restless(Scripted):
     def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
         read_count = self.read_counts.pop(0) if self.read_counts else 10**9
         held_back: list[str] = []
-        for number, request in enumerate(itertools.islice(requests, read_count)):
+        for number, photo in enumerate(itertools.islice(photos_of(requests), read_count)):
             if read_count - number <= 2:
-                held_back.append(request.photo_id)  # answered only after the word
+                held_back.append(photo.id)  # answered only after the word
             else:
-                self.answered.append(request.photo_id)
-                yield pb.StreamClassifyResponse(photo_id=request.photo_id)
+                self.answered.append(photo.id)
+                yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo.id))
         if read_count < 10**9:
-            yield pb.StreamClassifyResponse(going_away=pb.GoingAway(read_count=read_count))
+            yield pb.StreamClassifyResponse(drain_notice=pb.DrainNotice(accepted_count=read_count))
         for photo_id in held_back:
             self.answered.append(photo_id)
-            yield pb.StreamClassifyResponse(photo_id=photo_id)
+            yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo_id))
 
 
 @pytest.mark.parametrize("read_counts", [[3], [0], [1, 0, 4, 2], [19, 1]])
@@ -674,10 +692,10 @@ async def test_a_stream_whose_server_goes_away_for_good_gives_what_it_has_and_th
                 context.abort(grpc.StatusCode.UNAVAILABLE, "gone away")
             return super().StreamClassify(requests, context)
 
-        def GetModel(self, request: Any, context: Any) -> pb.GetModelResponse:  # noqa: N802
+        def GetServerInfo(self, request: Any, context: Any) -> pb.GetServerInfoResponse:  # noqa: N802
             if not self.read_counts:
                 context.abort(grpc.StatusCode.UNAVAILABLE, "gone away")
-            return super().GetModel(request, context)
+            return super().GetServerInfo(request, context)
 
     answers: list[PhotoAnswer] = []
 
@@ -687,7 +705,7 @@ async def test_a_stream_whose_server_goes_away_for_good_gives_what_it_has_and_th
 
     with scripted(Leaving([5])) as address:
         spotter = await connect(address)
-        await spotter.model()
+        await spotter.get_server_info()
         spotter.client.timeout = 1.0  # so long it looks for another server
         with pytest.raises(UnavailableError):
             await gather(spotter)
@@ -697,8 +715,8 @@ async def test_a_stream_whose_server_goes_away_for_good_gives_what_it_has_and_th
 async def test_a_server_that_leaves_without_what_it_promised_is_told_apart(connect: Any) -> None:
     class Forgetful(Scripted):
         def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
-            next(requests)
-            yield pb.StreamClassifyResponse(going_away=pb.GoingAway(read_count=1))
+            next(photos_of(requests))
+            yield pb.StreamClassifyResponse(drain_notice=pb.DrainNotice(accepted_count=1))
 
     with scripted(Forgetful()) as address, pytest.raises(WrongServerError, match="before it had answered all"):
         await collect((await connect(address)).stream([b"photo"]))
@@ -720,7 +738,7 @@ async def test_a_stream_outlives_its_server(connect: Any, tiny_bundle: Path, pai
     port = kept_port
     first, _ = await start(port)
     spotter = await connect(f"127.0.0.1:{port}")
-    await spotter.model()  # the synchronous one would ask for limits in this thread, which is the server's too
+    await spotter.get_server_info()  # the sync client would ask for limits in this thread, which is the server's
     names = ["737-800", "A320neo", "A320-200"] * 100
     answers: list[PhotoAnswer] = []
 
@@ -791,20 +809,20 @@ def test_the_ledger_gives_each_photo_one_answer_however_often_servers_leave(
     def give(count: int) -> None:
         nonlocal given_
         for _ in range(min(count, photos - given_)):
-            ledger.add(Pending(given_, "", b""), b"", pb.ClassifyOptions())
+            ledger.add(Pending(given_, "", b""), b"")
             given_ += 1
         ledger.all_given = given_ == photos
 
     def answer(photo_id: str) -> None:
-        response = ledger.note(pb.StreamClassifyResponse(photo_id=photo_id), 0.0)
+        response = ledger.note(pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo_id)), 0.0)
         assert response is not None
         answered.append(response.index)
 
     for new, read_count, chance, word_comes in leavings:
         give(new)
-        sent = [ledger.next_request().photo_id for _ in range(read_count + 2) if ledger.has_more(0.0)]
+        sent = [ledger.next_request().photo.id for _ in range(read_count + 2) if ledger.has_more(0.0)]
         read = sent[:read_count]
-        word = pb.StreamClassifyResponse(going_away=pb.GoingAway(read_count=len(read)))
+        word = pb.StreamClassifyResponse(drain_notice=pb.DrainNotice(accepted_count=len(read)))
         for place, photo_id in enumerate(chance.sample(read, len(read))):
             if place == word_comes:
                 assert ledger.note(word, 0.0) is None
@@ -818,7 +836,7 @@ def test_the_ledger_gives_each_photo_one_answer_however_often_servers_leave(
     else:
         give(photos)
         while ledger.has_more(0.0):
-            answer(ledger.next_request().photo_id)
+            answer(ledger.next_request().photo.id)
         assert ledger.all_sent
         ledger.ended()
         assert ledger.done
@@ -844,22 +862,22 @@ def test_the_ledger_gives_each_photo_one_answer_however_often_streams_break(
     def give(count: int) -> None:
         nonlocal given_
         for _ in range(min(count, photos - given_)):
-            ledger.add(Pending(given_, "", b""), b"", pb.ClassifyOptions())
+            ledger.add(Pending(given_, "", b""), b"")
             given_ += 1
         ledger.all_given = given_ == photos
 
     def answer(photo_id: str, later: bool = False) -> None:
-        response = pb.StreamClassifyResponse(photo_id=photo_id)
+        response = pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo_id))
         if later:
-            response.error.code = code_pb2.RESOURCE_EXHAUSTED
-            response.error.details.add().Pack(RetryInfo())
+            response.result.error.code = code_pb2.RESOURCE_EXHAUSTED
+            response.result.error.details.add().Pack(RetryInfo())
         said = ledger.note(response, 0.0)
         if said is not None:
             answered.append(said.index)
 
     for new, to_send, to_answer, later in breaks:
         give(new)
-        sent = [ledger.next_request().photo_id for _ in range(to_send) if ledger.has_more(0.0)]
+        sent = [ledger.next_request().photo.id for _ in range(to_send) if ledger.has_more(0.0)]
         for place, photo_id in enumerate(sent):
             if place in to_answer:
                 answer(photo_id, later)
@@ -867,7 +885,7 @@ def test_the_ledger_gives_each_photo_one_answer_however_often_streams_break(
         given_up += ledger.broke(lost)
     give(photos)
     while ledger.has_more(1.0):
-        answer(ledger.next_request().photo_id)
+        answer(ledger.next_request().photo.id)
     assert ledger.done
     assert sorted([*answered, *(one.index for one in given_up)]) == list(range(photos))
     assert len(given_up) <= max(0, len(breaks) - 2)
@@ -880,7 +898,7 @@ async def test_a_batch_that_fails_leaves_the_others_alone(connect: Any) -> None:
             self.calls += 1
             if self.calls == 2:
                 context.abort(grpc.StatusCode.INTERNAL, "oh")
-            return pb.BatchClassifyResponse(results=[pb.BatchClassifyResult()] * len(request.photos))
+            return pb.BatchClassifyResponse(results=[pb.PhotoResult()] * len(request.photos))
 
     with scripted(Flaky()) as address:
         answers = await (await connect(address)).classify_many([b"photo"] * 20)
@@ -923,18 +941,16 @@ class Busy(Scripted):
         """Have room for one photo of each batch, the last."""
         *refused, _ = request.photos
         self.calls += 1
-        return pb.BatchClassifyResponse(
-            results=[pb.BatchClassifyResult(error=self.word) for _ in refused] + [pb.BatchClassifyResult()]
-        )
+        return pb.BatchClassifyResponse(results=[pb.PhotoResult(error=self.word) for _ in refused] + [pb.PhotoResult()])
 
     def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
         self.streams += 1
         if self.streams <= self.refusals:
             self.refuse(context)
-        for request in requests:
-            self.heard[request.photo_id] += 1
-            busy = self.heard[request.photo_id] <= self.refusals
-            yield pb.StreamClassifyResponse(photo_id=request.photo_id, error=self.word if busy else None)
+        for photo in photos_of(requests):
+            self.heard[photo.id] += 1
+            busy = self.heard[photo.id] <= self.refusals
+            yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo.id, error=self.word if busy else None))
 
 
 async def test_a_busy_server_is_asked_again_when_it_says(connect: Any) -> None:
@@ -1043,9 +1059,10 @@ class Reversing(Scripted):
     """A server that answers two photos at a time, the second one first."""
 
     def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
-        for one, other in zip(requests, requests, strict=False):
-            yield pb.StreamClassifyResponse(photo_id=other.photo_id)
-            yield pb.StreamClassifyResponse(photo_id=one.photo_id)
+        photos = photos_of(requests)
+        for one, other in zip(photos, photos, strict=False):
+            yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=other.id))
+            yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=one.id))
 
 
 async def test_answers_come_in_the_order_of_the_photos_on_request(connect: Any) -> None:
@@ -1059,8 +1076,8 @@ async def test_answers_come_in_the_order_of_the_photos_on_request(connect: Any) 
 async def test_what_was_held_back_for_the_order_comes_before_the_error(connect: Any) -> None:
     class Half(Reversing):
         def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
-            _, one, *_ = itertools.islice(requests, 4)  # all: no photo is on its way when the stream ends
-            yield pb.StreamClassifyResponse(photo_id=one.photo_id)
+            _, one, *_ = itertools.islice(photos_of(requests), 4)  # all: no photo is on its way when the stream ends
+            yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=one.id))
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no more")
 
     answers: list[PhotoAnswer] = []
@@ -1118,7 +1135,7 @@ async def test_when_one_of_two_servers_goes_calls_and_streams_go_on(
         await server.serve()
         servers.append(server)
     spotter = await connect(addresses)
-    await spotter.model()
+    await spotter.get_server_info()
     names = ["737-800", "A320neo"] * 60
     answers: list[PhotoAnswer] = []
 
@@ -1154,7 +1171,7 @@ async def test_each_address_must_be_one(connect: Any, address: Any) -> None:
 async def test_a_client_that_is_closed_says_so_to_who_still_waits(connect: Any) -> None:
     class Silent(Scripted):
         def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
-            yield pb.StreamClassifyResponse(photo_id=next(requests).photo_id)
+            yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=next(photos_of(requests)).id))
             ended = threading.Event()
             context.add_callback(ended.set)
             ended.wait(60)
@@ -1181,15 +1198,18 @@ class Foreign(Scripted):
         return pb.BatchClassifyResponse()
 
     def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
-        next(requests)
+        next(photos_of(requests))
         yield from self.answers
 
 
 @pytest.mark.parametrize(
     ("answers", "sentence"),
     [
-        ([pb.StreamClassifyResponse(photo_id="of another")], "answered a photo 'of another' that was not sent"),
-        ([pb.StreamClassifyResponse(photo_id="0")] * 2, "answered before"),
+        (
+            [pb.StreamClassifyResponse(result=pb.PhotoResult(id="of another"))],
+            "answered a photo 'of another' that was not sent",
+        ),
+        ([pb.StreamClassifyResponse(result=pb.PhotoResult(id="0"))] * 2, "answered before"),
         ([], "ended the stream before it had answered all photos"),
     ],
 )

@@ -78,10 +78,12 @@ def test_each_line_gets_an_answer(
     method = METHOD.search(line)
     match method and method[1]:
         case "Classify":
-            assert json.loads(done.stdout)["classification"]["model"]["name"] == "737-800"
+            prediction = json.loads(done.stdout)["prediction"]
+            assert [node["name"] for node in prediction["path"]] == ["Boeing", "737", "737-800"]
+            assert done.stdout.index('"path"') < done.stdout.index('"modelName"'), "the path is printed first"
         case "StreamClassify":
-            assert '"photoId": "photo.jpg"' in done.stdout
-            assert '"photoId": "another.jpg"' in done.stdout
+            assert '"id": "photo.jpg"' in done.stdout
+            assert '"id": "another.jpg"' in done.stdout
         case "GetModel" | "ListModels":
             assert '"name": "tiny"' in done.stdout
         case _:

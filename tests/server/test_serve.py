@@ -71,8 +71,10 @@ def test_it_announces_itself_answers_and_stops_cleanly(
                 health_pb2.HealthCheckRequest(service=name)
             )
             assert health.status == health_pb2.HealthCheckResponse.SERVING
-        answer = pb_grpc.ClassifierServiceStub(channel).Classify(pb.ClassifyRequest(photo=paint("737-800")))
-        assert answer.classification.model.name == "737-800"
+        answer = pb_grpc.ClassifierServiceStub(channel).Classify(
+            pb.ClassifyRequest(photo=pb.Photo(content=paint("737-800")))
+        )
+        assert answer.prediction.path[2].name == "737-800"
         if BUF.exists():  # knows nothing of the contract but what reflection tells
             assert call_with_buf(address, "GetModel")["model"]["name"] == "tiny"  # type: ignore[index]
         started.send_signal(signal.SIGTERM)
@@ -98,9 +100,9 @@ class Load:
         self.unexplained: list[str] = []
         self.turned_away = 0
 
-    def check(self, kind: str, answers: Iterable[pb.Classification]) -> None:
+    def check(self, kind: str, answers: Iterable[pb.Prediction]) -> None:
         for answer in answers:
-            assert answer.family.name == "747"
+            assert answer.path[1].name == "747"
             self.answered[kind] += 1
 
     def turn_away(self, code: grpc.StatusCode, details: str) -> None:
@@ -113,15 +115,20 @@ class Load:
     def call_singly(self) -> None:
         try:
             while True:
-                self.check("single", [self.stub.Classify(pb.ClassifyRequest(photo=self.photo)).classification])
+                self.check(
+                    "single",
+                    [self.stub.Classify(pb.ClassifyRequest(photo=pb.Photo(content=self.photo))).prediction],
+                )
         except grpc.RpcError as error:
             self.turn_away(error.code(), error.details() or "")
 
     def call_in_batches(self) -> None:
         try:
             while True:
-                results = self.stub.BatchClassify(pb.BatchClassifyRequest(photos=[self.photo] * 5)).results
-                self.check("batch", [result.classification for result in results if not result.HasField("error")])
+                results = self.stub.BatchClassify(
+                    pb.BatchClassifyRequest(photos=[pb.Photo(content=self.photo)] * 5)
+                ).results
+                self.check("batch", [result.prediction for result in results if not result.HasField("error")])
                 for result in results:
                     if result.HasField("error"):
                         self.turn_away(grpc.StatusCode.UNAVAILABLE, result.error.message)
@@ -130,20 +137,21 @@ class Load:
 
     def call_in_a_stream(self, ordering: pb.Ordering.ValueType) -> None:
         def endless() -> Iterator[pb.StreamClassifyRequest]:
+            yield pb.StreamClassifyRequest(config=pb.StreamConfig(ordering=ordering))
             for number in itertools.count():
-                yield pb.StreamClassifyRequest(photo_id=str(number), photo=self.photo, ordering=ordering)
+                yield pb.StreamClassifyRequest(photo=pb.Photo(id=str(number), content=self.photo))
 
         responses = []
         for response in self.stub.StreamClassify(endless()):  # which must end well
             responses.append(response)
             self.read[pb.Ordering.Name(ordering)] += 1
-        [word] = [response for response in responses if response.HasField("going_away")]
+        [word] = [response for response in responses if response.HasField("drain_notice")]
         answers = [response for response in responses if response is not word]
-        self.check("stream", [response.classification for response in answers])
-        numbers = [int(response.photo_id) for response in answers]
+        self.check("stream", [response.result.prediction for response in answers])
+        numbers = [int(response.result.id) for response in answers]
         if ordering == pb.ORDERING_IN_ORDER:
             assert numbers == sorted(numbers)
-        assert sorted(numbers) == list(range(word.going_away.read_count)), "what was read was answered, each once"
+        assert sorted(numbers) == list(range(word.drain_notice.accepted_count)), "what was read was answered, each once"
 
 
 @pytest.mark.parametrize("process", [["--grace-seconds", "600"]], indirect=True)
@@ -204,7 +212,9 @@ def test_a_second_signal_stops_at_once(tiny_bundle: Path, paint: Callable[..., b
         assert started.stderr is not None
         address = started.stdout.readline().split()[-1]
         with grpc.insecure_channel(address) as channel:
-            waiting = pb_grpc.ClassifierServiceStub(channel).Classify.future(pb.ClassifyRequest(photo=paint("747")))
+            waiting = pb_grpc.ClassifierServiceStub(channel).Classify.future(
+                pb.ClassifyRequest(photo=pb.Photo(content=paint("747")))
+            )
             while started.stdout.readline() not in ("taken\n", ""):  # behind the rest of what it announces
                 pass
             started.send_signal(signal.SIGTERM)
@@ -266,16 +276,16 @@ def test_new_versions_take_over_under_load_and_broken_ones_do_not(
             with grpc.insecure_channel(address) as channel:
                 stub = pb_grpc.ClassifierServiceStub(channel)
                 while not done.is_set():
-                    seen[stub.Classify(pb.ClassifyRequest(photo=photo)).classification.model_version] += 1
+                    seen[stub.Classify(pb.ClassifyRequest(photo=pb.Photo(content=photo))).prediction.model_version] += 1
 
         def stream() -> None:
             def photos() -> Iterator[pb.StreamClassifyRequest]:
                 while not done.is_set():
-                    yield pb.StreamClassifyRequest(photo=photo)
+                    yield pb.StreamClassifyRequest(photo=pb.Photo(content=photo))
 
             with grpc.insecure_channel(address) as channel:
                 for answer in pb_grpc.ClassifierServiceStub(channel).StreamClassify(photos()):
-                    seen[answer.classification.model_version] += 1
+                    seen[answer.result.prediction.model_version] += 1
 
         def until_it_answers(version: str) -> None:
             before, patience = seen[version], time.monotonic() + 120
@@ -351,7 +361,7 @@ def test_a_device_that_fails_ends_the_process_with_a_code_of_its_own(
 
             def endless() -> Iterator[pb.StreamClassifyRequest]:
                 for number in itertools.count():
-                    yield pb.StreamClassifyRequest(photo_id=str(number), photo=photo)
+                    yield pb.StreamClassifyRequest(photo=pb.Photo(id=str(number), content=photo))
 
             # gRPC may find the process gone before it finds the end of the stream.
             with contextlib.suppress(grpc.RpcError):
@@ -360,10 +370,11 @@ def test_a_device_that_fails_ends_the_process_with_a_code_of_its_own(
         _, logs = started.communicate(timeout=120)
     assert started.returncode == 75
     assert "device_failed" in [json.loads(line)["event"] for line in logs.splitlines() if line.startswith("{")]
-    assert any(response.HasField("going_away") for response in responses)
-    assert any(response.classification.family.name == "747" for response in responses)
-    told = {response.error.message for response in responses if response.HasField("error")}
-    assert any("has failed, and the server is about to end" in message for message in told)
+    assert any(response.HasField("drain_notice") for response in responses)
+    results = [response.result for response in responses]
+    assert any(result.prediction.path[1].name == "747" for result in results if result.HasField("prediction"))
+    told = {result.error.message for result in results if result.HasField("error")}
+    assert any("has failed and the server is about to exit" in message for message in told)
     assert not any("secret" in message for message in told)
 
 

@@ -217,14 +217,13 @@ def _apply_limits(load: Load, max_in_flight: int | None, server: str, connection
     from planespotter_client import PlaneSpotter
 
     with PlaneSpotter(server, **connection) as spotter:
-        model = spotter.model()
-    limits = model.limits
+        model, limits = spotter.model(), spotter.get_server_info().limits
     if Mode.BATCH in load.modes and load.batch_size > limits.max_batch_photos:
         typer.echo(f"The batch size is reduced to the server's limit of {limits.max_batch_photos:,} photos.", err=True)
     load = replace(
         load,
         batch_size=min(load.batch_size, limits.max_batch_photos),
-        max_in_flight=max_in_flight or limits.stream_window,
+        max_in_flight=max_in_flight or limits.max_in_flight_per_stream,
     )
     return load, f"{model.name} {model.version}"
 

@@ -132,13 +132,13 @@ class LoadGenerator:
         self._photos_left = load.photos
         # Messages are serialized once, so that it is not measured.
         self._unary_requests = itertools.cycle(
-            [pb.ClassifyRequest(photo=photo).SerializeToString() for photo in photos]
+            [pb.ClassifyRequest(photo=pb.Photo(content=photo)).SerializeToString() for photo in photos]
         )
         self._stream_requests = itertools.cycle(
-            [pb.StreamClassifyRequest(photo=photo).SerializeToString() for photo in photos]
+            [pb.StreamClassifyRequest(photo=pb.Photo(content=photo)).SerializeToString() for photo in photos]
         )
         self._batch_parts = itertools.cycle(
-            [pb.BatchClassifyRequest(photos=[photo]).SerializeToString() for photo in photos]
+            [pb.BatchClassifyRequest(photos=[pb.Photo(content=photo)]).SerializeToString() for photo in photos]
         )
 
     def stop(self) -> None:
@@ -332,7 +332,7 @@ class LoadGenerator:
             self.record_answered(scheduled)
             return
         for result in response.results:
-            if result.WhichOneof("outcome") == "error":
+            if result.HasField("error"):
                 self.record_failed(scheduled, *_parse_status(result.error))
             else:
                 self.record_answered(scheduled)
@@ -349,7 +349,8 @@ class LoadGenerator:
 
     def next_stream_request(self, photo_id: int) -> bytes:
         """Return the next photo as a serialized message of a stream."""
-        return pb.StreamClassifyRequest(photo_id=str(photo_id)).SerializeToString() + next(self._stream_requests)
+        with_id = pb.StreamClassifyRequest(photo=pb.Photo(id=str(photo_id)))
+        return with_id.SerializeToString() + next(self._stream_requests)  # the parser merges the two photos
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
@@ -424,11 +425,11 @@ class _Stream:
     async def _receive(self, on_result: Callable[[], None]) -> tuple[str, str]:
         try:
             async for response in self._call:
-                scheduled = self._in_flight.pop(response.photo_id, None)
+                scheduled = self._in_flight.pop(response.result.id, None)
                 if scheduled is None:
                     continue
-                if response.WhichOneof("outcome") == "error":
-                    self._generator.record_failed(scheduled, *_parse_status(response.error))
+                if response.result.HasField("error"):
+                    self._generator.record_failed(scheduled, *_parse_status(response.result.error))
                 else:
                     self._generator.record_answered(scheduled)
                 on_result()

@@ -116,7 +116,7 @@ class _Api:
                 "accuracy": presentation.accuracy_sentences(model),
                 "tree": model.tree,
                 "input_size": model.input_size,
-                "heat_map_supported": model.can_explain,
+                "heat_map_supported": model.heat_map_supported,
                 "limits": {
                     "max_photo_bytes": limits.max_photo_bytes,
                     "max_upload_bytes": uploads.max_bytes(limits),
@@ -138,8 +138,8 @@ class _Api:
 
     async def _describe(self) -> tuple[Model, Limits]:
         if self._description is None:
-            model = await self._spotter.model(timeout=DESCRIBE_TIMEOUT)
-            self._description = model, model.limits
+            info = await self._spotter.get_server_info(timeout=DESCRIBE_TIMEOUT)
+            self._description = await self._spotter.model(timeout=DESCRIBE_TIMEOUT), info.limits
         return self._description
 
     async def _respond(self, request: Request) -> Response:
@@ -156,7 +156,7 @@ class _Api:
         except ClientDisconnect:
             return _rejected(400, "The upload was cut off.")
         options = {
-            "alternatives": min(TOP_K, limits.max_alternatives),
+            "alternatives": min(TOP_K, limits.max_top_k),
             "explain": request.query_params.get("heat_map") == "true",
         }
         return StreamingResponse(self._lines(photos, model, options), media_type="application/x-ndjson")

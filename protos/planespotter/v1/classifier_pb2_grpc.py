@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ClassifierServiceStub:
-    """Names the aircraft in photos.
+    """Classifies the aircraft in photos.
     """
 
     def __init__(self, channel):
@@ -60,10 +60,15 @@ class ClassifierServiceStub:
                 request_serializer=planespotter_dot_v1_dot_classifier__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=planespotter_dot_v1_dot_classifier__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
+        self.GetServerInfo = channel.unary_unary(
+                '/planespotter.v1.ClassifierService/GetServerInfo',
+                request_serializer=planespotter_dot_v1_dot_classifier__pb2.GetServerInfoRequest.SerializeToString,
+                response_deserializer=planespotter_dot_v1_dot_classifier__pb2.GetServerInfoResponse.FromString,
+                _registered_method=True)
 
 
 class ClassifierServiceServicer:
-    """Names the aircraft in photos.
+    """Classifies the aircraft in photos.
     """
 
     def Classify(self, request, context):
@@ -74,34 +79,46 @@ class ClassifierServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchClassify(self, request, context):
-        """Classifies several photos. Answers come in request order. A photo that fails has a status in its place and
-        leaves the others untouched.
+        """Classifies several photos. Results come in request order. An error of one photo does not affect the others.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StreamClassify(self, request_iterator, context):
-        """Classifies photos for as long as the caller sends them. Each photo gets exactly one answer or one status: as
-        soon as it is ready, so not always in the order sent, or in that order, as the caller's first message says;
-        `photo_id` tells which photo it belongs to. A photo that fails never ends the stream. The server reads ahead only
-        a bounded number of photos, so a caller must read answers while it sends. Before the server shuts down it sends
-        one GoingAway, answers what it has taken and ends the stream with OK.
+        """Classifies any number of photos over one stream.
+
+        The first message may be a StreamConfig with the options and the order of the results; without one, the defaults
+        apply. Every other message is a Photo. A StreamConfig after the first message, or a message with neither, ends the
+        stream with PROTOCOL_VIOLATION; an invalid StreamConfig ends it with the reason. Photos sent before are answered
+        first.
+
+        Each photo gets exactly one PhotoResult; an error of one photo never ends the stream. The number of photos in
+        flight is bounded (Limits.max_in_flight_per_stream), so read results while you send.
+
+        Before the server shuts down it sends one DrainNotice, answers every photo that it has accepted and ends the stream
+        with OK.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """Describes a model that is served: its labels, the photos it takes and how well it was measured to do.
+        """Gets a served model: its taxonomy, its input size and its metrics.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
-        """Lists the models that are served, by name and then the highest version first. Only versions that are loaded and
-        ready are listed.
+        """Lists the served models by name, then by version, highest first. A model that is still loading is not listed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetServerInfo(self, request, context):
+        """Gets the version of the server and the limits that apply to this caller.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -135,6 +152,11 @@ def add_ClassifierServiceServicer_to_server(servicer, server):
                     request_deserializer=planespotter_dot_v1_dot_classifier__pb2.ListModelsRequest.FromString,
                     response_serializer=planespotter_dot_v1_dot_classifier__pb2.ListModelsResponse.SerializeToString,
             ),
+            'GetServerInfo': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetServerInfo,
+                    request_deserializer=planespotter_dot_v1_dot_classifier__pb2.GetServerInfoRequest.FromString,
+                    response_serializer=planespotter_dot_v1_dot_classifier__pb2.GetServerInfoResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'planespotter.v1.ClassifierService', rpc_method_handlers)
@@ -144,7 +166,7 @@ def add_ClassifierServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ClassifierService:
-    """Names the aircraft in photos.
+    """Classifies the aircraft in photos.
     """
 
     @staticmethod
@@ -272,6 +294,33 @@ class ClassifierService:
             '/planespotter.v1.ClassifierService/ListModels',
             planespotter_dot_v1_dot_classifier__pb2.ListModelsRequest.SerializeToString,
             planespotter_dot_v1_dot_classifier__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetServerInfo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/planespotter.v1.ClassifierService/GetServerInfo',
+            planespotter_dot_v1_dot_classifier__pb2.GetServerInfoRequest.SerializeToString,
+            planespotter_dot_v1_dot_classifier__pb2.GetServerInfoResponse.FromString,
             options,
             channel_credentials,
             insecure,

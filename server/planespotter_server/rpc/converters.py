@@ -1,13 +1,17 @@
-"""Between the values of the bundle and the messages of the contract."""
+"""Converters from bundles, predictions and settings to the messages of the contract."""
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 
 import numpy as np
+from google.protobuf.duration_pb2 import Duration
 from google.rpc.status_pb2 import Status
 from numpy.typing import NDArray
 
 from planespotter.v1 import classifier_pb2 as pb
-from planespotter_models import Bundle, Level, Prediction
+from planespotter_models import Bundle, Label, LabelTree, Level, Prediction
 from planespotter_server.auth.authentication import Client
 from planespotter_server.settings import Settings
 
@@ -17,100 +21,118 @@ LEVELS = {
     Level.FAMILY: pb.LEVEL_FAMILY,
     Level.MODEL: pb.LEVEL_MODEL,
 }
+PATH_LEVELS = (pb.LEVEL_CONSTRUCTOR, pb.LEVEL_FAMILY, pb.LEVEL_MODEL)
 
 
 @dataclass(frozen=True)
-class Answered:
-    """An answer, and the network that gave it."""
+class Classified:
+    """A prediction and the bundle that made it."""
 
-    answer: Prediction
+    prediction: Prediction
     bundle: Bundle
 
 
-def classification(answered: Answered) -> pb.Classification:
-    """Return `answered` as a message."""
-    answer = answered.answer
-    constructor, family, model = (
-        pb.ScoredLabel(name=name, probability=probability)
-        for name, probability in zip(answer.label, answer.probabilities, strict=True)
-    )
-    return pb.Classification(
-        level=LEVELS[answer.level],
-        constructor=constructor,
-        family=family,
-        model=model,
-        alternatives=[
-            pb.Alternative(
-                constructor=label.constructor, family=label.family, model=label.model, probability=probability
-            )
-            for label, probability in answer.candidates
+def prediction(classified: Classified) -> pb.Prediction:
+    """Return `classified` as a message; its path ends where the label tree does."""
+    predicted = classified.prediction
+    return pb.Prediction(
+        path=[
+            pb.PathNode(level=level, name=name, probability=probability)
+            for level, name, probability in zip(PATH_LEVELS, predicted.label, predicted.probabilities, strict=True)
+            if name
         ],
-        model_name=answered.bundle.name,
-        model_version=answered.bundle.version,
-        heat_map=None if answer.heat_map is None else _heat_map(answer.heat_map),
+        level=LEVELS[predicted.level],
+        candidates=[
+            pb.Candidate(path=_names(label), probability=probability) for label, probability in predicted.candidates
+        ],
+        model_name=classified.bundle.name,
+        model_version=classified.bundle.version,
+        heat_map=None if predicted.heat_map is None else _heat_map(predicted.heat_map),
     )
 
 
-def _heat_map(heat: NDArray[np.uint8]) -> pb.HeatMap:
-    rows, columns = heat.shape
-    return pb.HeatMap(rows=rows, columns=columns, values=heat.tobytes())
+def _names(label: Label) -> list[str]:
+    return [name for name in label if name]
 
 
-def batch_result(outcome: Answered | Status) -> pb.BatchClassifyResult:
-    """Return what became of one photo of a batch."""
+def _heat_map(cells: NDArray[np.uint8]) -> pb.HeatMap:
+    rows, columns = cells.shape
+    return pb.HeatMap(rows=rows, columns=columns, values=cells.tobytes())
+
+
+def photo_result(photo_id: str, outcome: Classified | Status) -> pb.PhotoResult:
+    """Return the result for one photo of a batch or a stream."""
     if isinstance(outcome, Status):
-        return pb.BatchClassifyResult(error=outcome)
-    return pb.BatchClassifyResult(classification=classification(outcome))
-
-
-def stream_response(photo_id: str, outcome: Answered | Status) -> pb.StreamClassifyResponse:
-    """Return what became of one photo of a stream."""
-    if isinstance(outcome, Status):
-        return pb.StreamClassifyResponse(photo_id=photo_id, error=outcome)
-    return pb.StreamClassifyResponse(photo_id=photo_id, classification=classification(outcome))
+        return pb.PhotoResult(id=photo_id, error=outcome)
+    return pb.PhotoResult(id=photo_id, prediction=prediction(outcome))
 
 
 def model(bundle: Bundle, is_default: bool) -> pb.Model:
     """Return the description of `bundle`."""
+    thresholds = bundle.calibration.thresholds
     return pb.Model(
         name=bundle.name,
         version=bundle.version,
-        constructors=[
-            pb.ConstructorLabel(
-                name=constructor,
-                families=[pb.FamilyLabel(name=family, models=models) for family, models in families.items()],
-            )
-            for constructor, families in bundle.tree.branches.items()
-        ],
+        is_default=is_default,
+        taxonomy=_taxonomy(bundle.tree),
         input_size=pb.InputSize(height=bundle.height, width=bundle.width),
         thresholds=pb.Thresholds(
-            constructor=bundle.calibration.thresholds.constructor,
-            family=bundle.calibration.thresholds.family,
-            model=bundle.calibration.thresholds.model,
+            min_constructor_probability=_threshold(thresholds.constructor),
+            min_family_probability=_threshold(thresholds.family),
+            min_model_probability=_threshold(thresholds.model),
         ),
         metrics=[
-            pb.Metric(source=metric.source, name=metric.name, value=metric.value, photos=metric.photos)
+            pb.Metric(source=metric.source or None, name=metric.name, value=metric.value, photo_count=metric.photos)
             for metric in bundle.metrics
         ],
-        is_default=is_default,
-        can_explain=bundle.heat_map is not None,
+        heat_map_supported=bundle.heat_map is not None,
     )
 
 
-def limits(settings: Settings, client: Client) -> pb.Limits:
-    """Return the limits that `client` meets."""
+def _taxonomy(tree: LabelTree) -> Iterator[pb.TaxonomyNode]:
+    for constructor, families in tree.branches.items():
+        yield pb.TaxonomyNode(
+            level=pb.LEVEL_CONSTRUCTOR,
+            name=constructor,
+            children=[
+                pb.TaxonomyNode(
+                    level=pb.LEVEL_FAMILY,
+                    name=family,
+                    children=[pb.TaxonomyNode(level=pb.LEVEL_MODEL, name=name) for name in models],
+                )
+                for family, models in families.items()
+            ],
+        )
+
+
+def _threshold(probability: float) -> float | None:
+    """Return a threshold of a bundle; None for one that no probability reaches."""
+    return probability if probability <= 1 else None
+
+
+def server_info(settings: Settings, client: Client) -> pb.GetServerInfoResponse:
+    """Return the version of the server and the limits that apply to `client`."""
+    return pb.GetServerInfoResponse(version=version("planespotter"), limits=_limits(settings, client))
+
+
+def _limits(settings: Settings, client: Client) -> pb.Limits:
     return pb.Limits(
         max_photo_bytes=settings.max_photo_bytes,
         max_photo_pixels=settings.max_photo_pixels,
         max_batch_photos=settings.max_batch_photos,
         max_message_bytes=settings.max_message_bytes,
-        max_alternatives=settings.max_top_k,
-        stream_window=settings.max_in_flight_per_stream,
-        stream_window_bytes=settings.max_in_flight_per_stream_bytes,
+        max_top_k=settings.max_top_k,
+        max_in_flight_per_stream=settings.max_in_flight_per_stream,
+        max_in_flight_per_stream_bytes=settings.max_in_flight_per_stream_bytes,
         max_streams=settings.max_streams,
-        queue_photos=settings.max_in_flight_photos,
-        queue_bytes=settings.max_in_flight_bytes,
-        max_client_calls=settings.max_concurrent_calls_per_client if client.max_calls is None else client.max_calls,
-        queue_seconds=settings.max_queue_wait,
-        photos_per_second=0.0 if client.pace is None else client.pace.per_second,
+        max_in_flight_photos=settings.max_in_flight_photos,
+        max_in_flight_bytes=settings.max_in_flight_bytes,
+        max_concurrent_calls=settings.max_concurrent_calls_per_client if client.max_calls is None else client.max_calls,
+        max_queue_wait=_duration(settings.max_queue_wait),
+        max_photos_per_second=None if client.pace is None else client.pace.per_second,
     )
+
+
+def _duration(seconds: float) -> Duration:
+    whole = math.floor(seconds)
+    return Duration(seconds=whole, nanos=min(round((seconds - whole) * 1e9), 999_999_999))

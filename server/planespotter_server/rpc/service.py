@@ -1,9 +1,6 @@
-"""The methods of ClassifierService. Whatever they raise becomes a status in interceptor.py."""
+"""ClassifierService: the RPC methods. interceptor.py turns whatever they raise into a status."""
 
 import asyncio
-import base64
-import binascii
-import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +12,11 @@ from google.rpc.status_pb2 import Status
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
-from planespotter_server.models.registry import Models, natural_order
+from planespotter_server.models.registry import Models
 from planespotter_server.observability.metrics import Metrics, Photo
 from planespotter_server.rejections import RequestRejected, shutting_down, warming_up
-from planespotter_server.rpc import call_context, converters
-from planespotter_server.rpc.converters import Answered
+from planespotter_server.rpc import call_context, converters, pagination
+from planespotter_server.rpc.converters import Classified
 from planespotter_server.rpc.status import reason_of, to_status
 from planespotter_server.serving.admission import AdmissionController, Permit
 from planespotter_server.serving.served_model import Caller, DecoderPool, ServedModel
@@ -27,29 +24,65 @@ from planespotter_server.serving.stream import Parts, Window, answer_stream
 from planespotter_server.settings import Settings
 
 MAX_PHOTO_ID_BYTES = 256
-DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 50, 1000
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 @dataclass(frozen=True)
-class Taken:
-    """A photo that was read from a stream, and the room it takes."""
+class AdmittedPhoto:
+    """A photo of a stream and its admission permit."""
 
-    request: pb.StreamClassifyRequest
-    photo: Photo
+    photo: pb.Photo
+    record: Photo
     permit: Permit
 
     def abandon(self) -> None:
-        """Give its room back: its stream has broken."""
+        """Release the permit: the stream was cancelled."""
         self.permit.release()
-        self.photo.left()
+        self.record.left()
+
+
+class StreamReader:
+    """Reads a stream: an optional StreamConfig first, then photos, at the rate that admission and rate limit allow."""
+
+    def __init__(self, service: "ClassifierService", context: Context) -> None:
+        self.config = pb.StreamConfig()
+        self._service = service
+        self._context = context
+        self._rate_limit = call_context.current.get().client.pace
+        self._begun = False
+
+    async def next_photo(self) -> AdmittedPhoto | None:
+        """Return the next photo, None at the end of the stream.
+
+        Raises:
+            RequestRejected: PROTOCOL_VIOLATION, or why the config is invalid; both end the stream.
+        """
+        admission = self._service.admission
+        await admission.wait_for_capacity()
+        if self._rate_limit is not None:
+            await self._rate_limit.until_next()
+        message = await self._context.read()
+        if not self._begun:
+            self._begun = True
+            if message is not grpc.aio.EOF and message.HasField("config"):
+                self._service.check_config(message.config)
+                self.config = message.config
+                message = await self._context.read()
+        if message is grpc.aio.EOF:
+            return None
+        if not message.HasField("photo"):
+            raise _protocol_violation(message)
+        if self._rate_limit is not None:
+            self._rate_limit.spend()
+        with self._service.record_photo() as record:
+            return AdmittedPhoto(message.photo, record, await admission.admit(len(message.photo.content)))
 
 
 class ClassifierService(pb_grpc.ClassifierServiceServicer):
-    """Answers with `models` once `ready` is set; until then every call is refused with WARMING_UP.
+    """Serves `models` once `ready` is set; until then every call is rejected with WARMING_UP.
 
-    Make it inside a running event loop.
+    Create it inside a running event loop.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
@@ -69,76 +102,67 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
 
     async def Classify(self, request: pb.ClassifyRequest, context: Context) -> pb.ClassifyResponse:  # noqa: N802
         """Classify one photo."""
-        with self._photo() as photo:
+        photo, options = request.photo, request.options
+        with self.record_photo() as record:
             self._check_open()
-            self._choose(request.options)
+            self._choose(options)
+            _check_photo_id(photo.id)
             call_context.current.get().client.take_photo()
-            with self._enter(request.photo, request.options, context):
-                answered = await self._classify(request.photo, request.options, _caller(context))
-            photo.answered(answered.answer)
-        return pb.ClassifyResponse(classification=converters.classification(answered))
+            with self._admit(photo, options, context):
+                classified = await self._classify(photo, options, _caller(context))
+            record.answered(classified.prediction)
+        return pb.ClassifyResponse(prediction=converters.prediction(classified))
 
     async def BatchClassify(self, request: pb.BatchClassifyRequest, context: Context) -> pb.BatchClassifyResponse:  # noqa: N802
-        """Classify several photos; each that fails has its status in its place."""
+        """Classify several photos; one that fails has its status in its result."""
         self._check_open()
         self._choose(request.options)
         self._check_batch(len(request.photos))
         caller = _caller(context)
 
-        async def outcome(index: int, data: bytes) -> Answered | Status:
+        async def result(index: int, photo: pb.Photo) -> pb.PhotoResult:
+            outcome: Classified | Status
             try:
-                with self._photo() as photo:
+                with self.record_photo() as record:
+                    _check_photo_id(photo.id)
                     call_context.current.get().client.take_photo()
-                    with self._enter(data, request.options, context):
-                        answered = await self._classify(data, request.options, caller)
-                    photo.answered(answered.answer)
-                    return answered
+                    with self._admit(photo, request.options, context):
+                        outcome = await self._classify(photo, request.options, caller)
+                    record.answered(outcome.prediction)
             except Exception as error:
-                return to_status(error, f"photos[{index}]")
+                outcome = to_status(error, f"photos[{index}]")
+            return converters.photo_result(photo.id, outcome)
 
-        async with asyncio.TaskGroup() as photos:
-            tasks = [photos.create_task(outcome(index, photo)) for index, photo in enumerate(request.photos)]
-        return pb.BatchClassifyResponse(results=[converters.batch_result(task.result()) for task in tasks])
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(result(index, photo)) for index, photo in enumerate(request.photos)]
+        return pb.BatchClassifyResponse(results=[task.result() for task in tasks])
 
     async def StreamClassify(self, request_iterator: Any, context: Context) -> None:  # type: ignore[override]  # noqa: N802
-        """Classify photos as they come; each gets an answer or a status."""
+        """Classify a stream of photos; each gets a prediction or a status."""
         self._check_open()
         caller = _caller(context)
+        reader = StreamReader(self, context)
 
-        pace = call_context.current.get().client.pace
-
-        async def read() -> Taken | None:
-            await self.admission.wait_for_capacity()
-            if pace is not None:
-                await pace.until_next()
-            request = await context.read()
-            if request is grpc.aio.EOF:
-                return None
-            if pace is not None:
-                pace.spend()
-            with self._photo() as photo:
-                return Taken(request, photo, await self.admission.admit(len(request.photo)))
-
-        async def answer(taken: Taken) -> pb.StreamClassifyResponse:
-            request = taken.request
-            outcome: Answered | Status
+        async def answer(admitted: AdmittedPhoto) -> pb.StreamClassifyResponse:
+            photo = admitted.photo
+            outcome: Classified | Status
             try:
-                with taken.permit, self._photo(taken.photo):
-                    _check_photo_id(request.photo_id)
-                    outcome = await self._classify(request.photo, request.options, caller)
-                    taken.photo.answered(outcome.answer)
+                with admitted.permit, self.record_photo(admitted.record):
+                    _check_photo_id(photo.id)
+                    outcome = await self._classify(photo, reader.config.options, caller)
+                    admitted.record.answered(outcome.prediction)
             except Exception as error:
                 outcome = to_status(error)
-            return converters.stream_response(request.photo_id, outcome)
+            return pb.StreamClassifyResponse(result=converters.photo_result(photo.id, outcome))
 
         parts = Parts(
-            read=read,
+            read=reader.next_photo,
             answer=answer,
             write=context.write,
-            size=lambda taken: len(taken.request.photo),
-            in_order=lambda taken: _is_in_order(taken.request),
-            going_away=lambda count: pb.StreamClassifyResponse(going_away=pb.GoingAway(read_count=count)),
-            abandon=lambda taken: taken.abandon(),
+            size=lambda admitted: len(admitted.photo.content),
+            in_order=lambda: reader.config.ordering == pb.ORDERING_IN_ORDER,
+            drain_notice=lambda count: pb.StreamClassifyResponse(drain_notice=pb.DrainNotice(accepted_count=count)),
+            abandon=lambda admitted: admitted.abandon(),
         )
         window = Window(self._settings.max_in_flight_per_stream, self._settings.max_in_flight_per_stream_bytes)
         await answer_stream(parts, window, self._stream_readers)
@@ -146,55 +170,72 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:  # noqa: N802
         """Describe a model."""
         self._check_open()
-        model = self._describe(self.models.find(request.model_name, request.model_version))
-        return pb.GetModelResponse(
-            model=model, limits=converters.limits(self._settings, call_context.current.get().client)
-        )
+        return pb.GetModelResponse(model=self._describe(self.models.find(request.model_name, request.model_version)))
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:  # noqa: N802
         """List the models, a page at a time."""
         self._check_open()
-        page, token = _page(self.models.all(), request.page_size, request.page_token)
+        page, token = pagination.page_of(self.models.all(), request.page_size, request.page_token)
         return pb.ListModelsResponse(models=[self._describe(model) for model in page], next_page_token=token)
 
+    async def GetServerInfo(self, request: pb.GetServerInfoRequest, context: Context) -> pb.GetServerInfoResponse:  # noqa: N802
+        """Return the version and the limits of the caller."""
+        self._check_open()
+        return converters.server_info(self._settings, call_context.current.get().client)
+
     def stop_reading(self) -> None:
-        """Take no more photos, and let every stream end once those that were taken are answered."""
+        """Admit no more photos; every stream ends once its photos in flight are answered."""
         self.admission.close()
         for reader in self._stream_readers:
             reader.cancel()
 
     async def close(self) -> None:
-        """Stop at once; what is still in work is refused."""
+        """Stop at once; photos in flight are rejected."""
         self.stop_reading()
         for classifier in self.models.all():
             await classifier.close()
         self._decoders.close()
 
-    def _enter(self, photo: bytes, options: pb.ClassifyOptions, context: Context) -> Permit:
-        return self.admission.try_admit(len(photo), context.time_remaining(), measured=not options.explain)
-
-    async def _classify(self, photo: bytes, options: pb.ClassifyOptions, caller: Caller) -> Answered:
-        call_context.current.get().client.check()
-        classifier = self._choose(options)
-        answer = await classifier.classify(
-            photo, options.alternatives, caller, self._decoders, heat_map=options.explain
-        )
-        return Answered(answer, classifier.bundle)
-
     @contextmanager
-    def _photo(self, photo: Photo | None = None) -> Iterator[Photo]:
-        """Take note of what becomes of one photo that has just come, or goes on to be `photo`, while the block runs."""
-        if photo is None:
-            photo = self._metrics.photo()
+    def record_photo(self, record: Photo | None = None) -> Iterator[Photo]:
+        """Record the outcome of the photo that the block processes; it is a new one unless `record` is given."""
+        if record is None:
+            record = self._metrics.photo()
             call_context.current.get().photos += 1
         try:
-            yield photo
+            yield record
         except asyncio.CancelledError:
-            photo.left()
+            record.left()
             raise
         except Exception as error:
-            photo.refused(reason_of(error))
+            record.refused(reason_of(error))
             raise
+
+    def check_config(self, config: pb.StreamConfig) -> None:
+        """Check the config of a stream.
+
+        Raises:
+            RequestRejected: ORDERING_UNKNOWN, MODEL_NOT_FOUND, TOP_K_OUT_OF_RANGE or HEAT_MAP_UNSUPPORTED.
+        """
+        if config.ordering not in pb.Ordering.values():
+            raise RequestRejected(
+                "ORDERING_UNKNOWN",
+                f"ordering is unknown: {config.ordering}. Send ORDERING_AS_COMPLETED or ORDERING_IN_ORDER, or omit it.",
+                metadata={"ordering": config.ordering},
+                field="config.ordering",
+            )
+        self._choose(config.options, "config.options")
+
+    def _admit(self, photo: pb.Photo, options: pb.ClassifyOptions, context: Context) -> Permit:
+        return self.admission.try_admit(len(photo.content), context.time_remaining(), measured=not options.heat_map)
+
+    async def _classify(self, photo: pb.Photo, options: pb.ClassifyOptions, caller: Caller) -> Classified:
+        call_context.current.get().client.check()
+        classifier = self._choose(options)
+        predicted = await classifier.classify(
+            photo.content, options.top_k, caller, self._decoders, heat_map=options.heat_map
+        )
+        return Classified(predicted, classifier.bundle)
 
     def _describe(self, classifier: ServedModel) -> pb.Model:
         return converters.model(classifier.bundle, self.models.is_default(classifier))
@@ -205,33 +246,40 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
         if not self.ready:
             raise warming_up()
 
-    def _choose(self, options: pb.ClassifyOptions) -> ServedModel:
-        """Return the model that shall answer. Raises RequestRejected, such as MODEL_NOT_FOUND."""
-        if not 0 <= options.alternatives <= self._settings.max_top_k:
+    def _choose(self, options: pb.ClassifyOptions, field: str = "options") -> ServedModel:
+        """Return the model that `options` ask for; `field` is where they are in the request.
+
+        Raises:
+            RequestRejected: MODEL_NOT_FOUND, TOP_K_OUT_OF_RANGE or HEAT_MAP_UNSUPPORTED.
+        """
+        limit = self._settings.max_top_k
+        if not 0 <= options.top_k <= limit:
             raise RequestRejected(
                 "TOP_K_OUT_OF_RANGE",
-                f"alternatives is {options.alternatives}, but must lie between 0 and {self._settings.max_top_k}.",
-                metadata={"alternatives": options.alternatives, "limit": self._settings.max_top_k},
-                field="options.alternatives",
+                f"top_k is out of range: {options.top_k}. Send a number from 0 to {limit}.",
+                metadata={"top_k": options.top_k, "limit": limit},
+                field=f"{field}.top_k",
             )
         chosen = self.models.find(options.model_name, options.model_version)
-        if options.explain and chosen.bundle.heat_map is None:
+        bundle = chosen.bundle
+        if options.heat_map and bundle.heat_map is None:
             raise RequestRejected(
                 "HEAT_MAP_UNSUPPORTED",
-                f"The model {chosen.bundle.name} {chosen.bundle.version} cannot tell where in a photo it looked. Leave "
-                "explain out, or choose a model whose description says can_explain.",
-                metadata={"model_name": chosen.bundle.name, "model_version": chosen.bundle.version},
-                field="options.explain",
+                f"The model {bundle.name} {bundle.version} cannot compute heat maps. Omit heat_map, or choose a model "
+                "with heat_map_supported.",
+                metadata={"model_name": bundle.name, "model_version": bundle.version},
+                field=f"{field}.heat_map",
             )
         return chosen
 
     def _check_batch(self, photos: int) -> None:
-        if photos > self._settings.max_batch_photos:
+        limit = self._settings.max_batch_photos
+        if photos > limit:
             raise RequestRejected(
                 "BATCH_TOO_LARGE",
-                f"The batch has {photos:,} photos; the limit is {self._settings.max_batch_photos:,}. Send smaller "
-                "batches, or use StreamClassify.",
-                metadata={"photos": photos, "limit": self._settings.max_batch_photos},
+                f"The batch has too many photos: {photos:,}; the limit is {limit:,}. Send smaller batches, or use "
+                "StreamClassify.",
+                metadata={"photos": photos, "limit": limit},
                 field="photos",
             )
 
@@ -241,66 +289,18 @@ def _check_photo_id(photo_id: str) -> None:
     if size > MAX_PHOTO_ID_BYTES:
         raise RequestRejected(
             "PHOTO_ID_TOO_LONG",
-            f"The photo_id has {size:,} bytes; the limit is {MAX_PHOTO_ID_BYTES}. Send a shorter one.",
+            f"The photo's id is too long: {size:,} bytes; the limit is {MAX_PHOTO_ID_BYTES}. Send a shorter one.",
             metadata={"bytes": size, "limit": MAX_PHOTO_ID_BYTES},
-            field="photo_id",
+            field="photo.id",
         )
 
 
-def _is_in_order(first: pb.StreamClassifyRequest) -> bool:
-    if first.ordering not in pb.Ordering.values():
-        raise RequestRejected(
-            "ORDERING_UNKNOWN",
-            f"This server does not know the ordering {first.ordering}. Send ORDERING_AS_COMPLETED or "
-            "ORDERING_IN_ORDER with the first photo, or leave it out.",
-            metadata={"ordering": first.ordering},
-            field="ordering",
-        )
-    return first.ordering == pb.ORDERING_IN_ORDER
-
-
-def _page(models: list[ServedModel], size: int, token: str) -> tuple[list[ServedModel], str]:
-    """Return the page of `models` that follows what `token` stands for, and the token of the next page."""
-    if size < 0:
-        raise RequestRejected(
-            "PAGE_SIZE_NEGATIVE",
-            f"page_size is {size}, but cannot be negative. Leave it out to get {DEFAULT_PAGE_SIZE} models.",
-            metadata={"page_size": size},
-            field="page_size",
-        )
-    # A token names the last model of its page, so that models which come and go in between shift nothing.
-    start = 0
-    if token:
-        name, version = _read_token(token)
-        while start < len(models) and not _is_after(models[start], name, version):
-            start += 1
-    end = start + min(size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
-    return models[start:end], _token(models[end - 1]) if end < len(models) else ""
-
-
-def _is_after(model: ServedModel, name: str, version: str) -> bool:
-    bundle = model.bundle
-    if bundle.name == name:
-        return natural_order(bundle.version) < natural_order(version)  # the highest version comes first
-    return natural_order(bundle.name) > natural_order(name)
-
-
-def _token(last: ServedModel) -> str:
-    return base64.urlsafe_b64encode(json.dumps([last.bundle.name, last.bundle.version]).encode()).decode()
-
-
-def _read_token(token: str) -> tuple[str, str]:
-    try:
-        name, version = json.loads(base64.urlsafe_b64decode(token))
-        if isinstance(name, str) and isinstance(version, str):
-            return name, version
-    except (binascii.Error, ValueError, TypeError):
-        pass
-    raise RequestRejected(
-        "PAGE_TOKEN_INVALID",
-        "page_token is none that this server gave. Send next_page_token of the page before, or none to start.",
-        field="page_token",
-    )
+def _protocol_violation(message: pb.StreamClassifyRequest) -> RequestRejected:
+    if message.HasField("config"):
+        what = "The stream has a config after its first message. Send it first, or open another stream."
+    else:
+        what = "The message has neither a config nor a photo. Send a photo."
+    return RequestRejected("PROTOCOL_VIOLATION", what, field=message.WhichOneof("request") or "")
 
 
 def _caller(context: Context) -> Caller:

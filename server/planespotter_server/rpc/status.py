@@ -1,4 +1,6 @@
-"""What a refusal means in gRPC: a google.rpc.Status with ErrorInfo, and what else applies."""
+"""Status mapping: a google.rpc.Status with ErrorInfo, RetryInfo and field violations for every exception."""
+
+from typing import cast
 
 import structlog
 from google.protobuf.duration_pb2 import Duration
@@ -8,14 +10,14 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, Res
 from google.rpc.status_pb2 import Status
 
 from planespotter_models import PhotoError
-from planespotter_server.rejections import RequestRejected, request_malformed
+from planespotter_server.rejections import Reason, RequestRejected, request_malformed
 from planespotter_server.rpc.call_context import request_id
 
 DOMAIN = "planespotter.v1"
 
-# Every reason that a caller can meet, and its code.
-CODES = {
+CODES: dict[str, int] = {
     "REQUEST_MALFORMED": Code.INVALID_ARGUMENT,
+    "PROTOCOL_VIOLATION": Code.INVALID_ARGUMENT,
     "PHOTO_EMPTY": Code.INVALID_ARGUMENT,
     "PHOTO_FORMAT_UNSUPPORTED": Code.INVALID_ARGUMENT,
     "PHOTO_UNDECODABLE": Code.INVALID_ARGUMENT,
@@ -41,65 +43,80 @@ CODES = {
     "DEVICE_FAILED": Code.UNAVAILABLE,
     "INTERNAL": Code.INTERNAL,
 }
+"""The gRPC code of every reason."""
 
 log = structlog.get_logger()
 
 
 def to_status(error: Exception, photo_field: str = "photo") -> Status:
-    """Return the status that tells a caller of `error`; `photo_field` is where in the request the photo stands.
+    """Return the status that reports `error` to the caller.
 
-    Any other exception than RequestRejected, PhotoError and DecodeError is a bug: the caller gets nothing but the
-    request id, under which the log has it.
+    Any other exception than RequestRejected, PhotoError and DecodeError is a bug: it is logged, and the caller gets
+    INTERNAL with the request id instead of its text.
+
+    Args:
+        error: What was raised.
+        photo_field: Path of the photo in the request, such as "photos[3]".
     """
-    reason = reason_of(error)
-    if isinstance(error, PhotoError):
-        error = RequestRejected(error.reason, str(error), metadata=error.metadata, field=photo_field)
-    elif reason == "REQUEST_MALFORMED":
-        error = request_malformed()
-    elif not isinstance(error, RequestRejected):
-        known_as = request_id()
-        log.error("bug", request_id=known_as, exc_info=error)
-        error = RequestRejected(
-            "INTERNAL",
-            f"Something went wrong inside the server; its log knows more under the id {known_as}.",
-            metadata={"request_id": known_as},
-        )
-    code = CODES[error.reason]
+    rejection = _rejection(error, photo_field)
+    code = CODES[rejection.reason]
     if code == Code.INTERNAL:
-        error.metadata.setdefault("request_id", request_id())
-    details: list[Message] = [ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)]
+        rejection.metadata.setdefault("request_id", request_id())
+    details: list[Message] = [ErrorInfo(reason=rejection.reason, domain=DOMAIN, metadata=rejection.metadata)]
     if code == Code.NOT_FOUND:
         details.append(
             ResourceInfo(
                 resource_type="planespotter.v1.Model",
-                resource_name=error.metadata["model_name"],
-                description=str(error),
+                resource_name=rejection.metadata["model_name"],
+                description=str(rejection),
             )
         )
     elif code == Code.INTERNAL:
-        details.append(RequestInfo(request_id=error.metadata["request_id"]))
-    elif error.field:
-        violation = BadRequest.FieldViolation(field=error.field, description=str(error), reason=error.reason)
+        details.append(RequestInfo(request_id=rejection.metadata["request_id"]))
+    elif rejection.field:
+        violation = BadRequest.FieldViolation(
+            field=rejection.field, description=str(rejection), reason=rejection.reason
+        )
         details.append(BadRequest(field_violations=[violation]))
-    if error.retry_after is not None:
+    if rejection.retry_after is not None:
         delay = Duration()
-        delay.FromMilliseconds(round(error.retry_after * 1000))
+        delay.FromMilliseconds(round(rejection.retry_after * 1000))
         details.append(RetryInfo(retry_delay=delay))
-    status = Status(code=code, message=str(error))
+    status = Status(code=code, message=str(rejection))
     for detail in details:
         status.details.add().Pack(detail)
     return status
 
 
+def _rejection(error: Exception, photo_field: str) -> RequestRejected:
+    """Return `error` as a rejection, its field relative to the request."""
+    if isinstance(error, PhotoError):
+        reason, field = cast("Reason", error.reason), f"{photo_field}.content"
+        return RequestRejected(reason, str(error), metadata=error.metadata, field=field)
+    if isinstance(error, RequestRejected):
+        if error.field.startswith("photo."):
+            error.field = photo_field + error.field.removeprefix("photo")
+        return error
+    if isinstance(error, DecodeError):
+        return request_malformed()
+    logged_as = request_id()
+    log.error("bug", request_id=logged_as, exc_info=error)
+    return RequestRejected(
+        "INTERNAL",
+        f"Internal error. The server's log has the details under the request id {logged_as}.",
+        metadata={"request_id": logged_as},
+    )
+
+
 def reason_of(error: Exception) -> str:
-    """Return the reason that a caller hears for `error`: one of CODES."""
+    """Return the reason that the caller gets for `error`: a key of CODES."""
     if isinstance(error, RequestRejected | PhotoError):
         return error.reason
     return "REQUEST_MALFORMED" if isinstance(error, DecodeError) else "INTERNAL"
 
 
 def unwrapped(error: Exception) -> Exception:
-    """Return the exception that made a group of tasks fail, where one alone did."""
+    """Return the one exception of an ExceptionGroup that has only one, at any depth; else `error`."""
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error

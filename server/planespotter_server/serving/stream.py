@@ -20,10 +20,10 @@ class Parts(Generic[Request, Response]):
     write: Callable[[Response], Awaitable[None]]
     size: Callable[[Request], int]
     """Bytes that a request holds until it is answered."""
-    in_order: Callable[[Request], bool]
-    """Whether answers come in order; asked of the first request."""
-    going_away: Callable[[int], Response]
-    """Makes the word that reading has ended, with the number of requests that were read."""
+    in_order: Callable[[], bool]
+    """Whether responses keep the order of the requests; called once the first request is read."""
+    drain_notice: Callable[[int], Response]
+    """Makes the notice that reading has ended, with the number of requests that were read."""
     abandon: Callable[[Request], None]
     """Called with each request whose answering was cut off, because the stream broke."""
 
@@ -59,7 +59,7 @@ async def answer_stream(parts: Parts[Request, Response], window: Window, readers
 
     A request is read only while `window` is open, so a caller who does not take its answers cannot make the server
     hold more. While it reads, the reading task is in `readers`: whoever cancels it ends the reading; the caller is told
-    by `going_away`, and what was read is still answered. So it is if reading fails, before that is raised: a stream
+    by a drain notice, and what was read is still answered. So it is if reading fails, before that is raised: a stream
     must not end while one of its answers is being written, which would leave gRPC's caller waiting for ever.
     """
     writing = asyncio.Lock()
@@ -85,11 +85,7 @@ async def answer_stream(parts: Parts[Request, Response], window: Window, readers
             if request is None:
                 return
             if not read_count:
-                try:
-                    in_order = parts.in_order(request)
-                except Exception:
-                    parts.abandon(request)
-                    raise
+                in_order = parts.in_order()
             read_count += 1
             window.enter(parts.size(request))
             written = asyncio.Event()
@@ -115,6 +111,6 @@ async def answer_stream(parts: Parts[Request, Response], window: Window, readers
         await asyncio.wait([reader])
         if reader.cancelled():
             async with writing:
-                await parts.write(parts.going_away(read_count))
+                await parts.write(parts.drain_notice(read_count))
     if failure is not None:
         raise failure

@@ -131,7 +131,10 @@ class Counting(pb_grpc.ClassifierServiceServicer):
         self.left, self.enough = 500, threading.Event()
 
     def GetModel(self, request: Any, context: Any) -> pb.GetModelResponse:  # noqa: N802
-        return pb.GetModelResponse(limits=pb.Limits(max_batch_photos=1, stream_window=4))
+        return pb.GetModelResponse()
+
+    def GetServerInfo(self, request: Any, context: Any) -> pb.GetServerInfoResponse:  # noqa: N802
+        return pb.GetServerInfoResponse(limits=pb.Limits(max_batch_photos=1, max_in_flight_per_stream=4))
 
     def ListModels(self, request: Any, context: Any) -> NoReturn:  # noqa: N802
         raise NotImplementedError
@@ -140,7 +143,7 @@ class Counting(pb_grpc.ClassifierServiceServicer):
 
     def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
         for request in requests:
-            yield pb.StreamClassifyResponse(photo_id=request.photo_id, classification=pb.Classification())
+            yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=request.photo.id, prediction=pb.Prediction()))
             self.left -= 1
             if self.left < 0:
                 self.enough.set()

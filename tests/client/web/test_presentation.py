@@ -1,7 +1,6 @@
 """Presentation: predictions and metrics as text."""
 
 import pytest
-from tests.client.web.multipart import LIMITS
 
 from planespotter_client import Alternative, Classification, Level, Metric, Model, ScoredLabel, Thresholds
 from planespotter_client.web import presentation
@@ -47,7 +46,7 @@ def test_confidence_level_is_stated() -> None:
 
 
 def model_with(*metrics: Metric) -> Model:
-    return Model("small", "1", TREE, (64, 96), Thresholds(0.9, 0.8, 0.7), metrics, LIMITS)
+    return Model("small", "1", TREE, (64, 96), Thresholds(0.9, 0.8, 0.7), metrics)
 
 
 def test_metrics_are_sentences_with_the_number_of_photos_of_each() -> None:

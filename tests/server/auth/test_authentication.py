@@ -160,7 +160,7 @@ async def test_a_token_has_its_own_limits(serve: Serve, tokens: Path, paint: Pai
     one, other = add_token(tokens, "one", max_calls=1), add_token(tokens, "other")
     channel = await serve(tokens=tokens)
     open_stream = service(channel).StreamClassify(**bearing(one))
-    await open_stream.write(pb.StreamClassifyRequest(photo=paint("747")))
+    await open_stream.write(pb.StreamClassifyRequest(photo=pb.Photo(content=paint("747"))))
     await open_stream.read()
     request = pb.GetModelRequest()
     assert (await refusal(service(channel).GetModel(request, **bearing(one))))[1] == "TOO_MANY_CALLS"
@@ -172,20 +172,22 @@ async def test_a_client_is_told_the_limits_of_its_own_token(serve: Serve, tokens
     narrow, plain = add_token(tokens, "narrow", max_calls=3, photos_per_second=2.5), add_token(tokens, "plain")
     channel = await serve(tokens=tokens, max_concurrent_calls_per_client=9)
     told = [
-        (await service(channel).GetModel(pb.GetModelRequest(), **bearing(token))).limits for token in (narrow, plain)
+        (await service(channel).GetServerInfo(pb.GetServerInfoRequest(), **bearing(token))).limits
+        for token in (narrow, plain)
     ]
-    assert [(limits.max_client_calls, limits.photos_per_second) for limits in told] == [(3, 2.5), (9, 0)]
+    assert [(limits.max_concurrent_calls, limits.max_photos_per_second) for limits in told] == [(3, 2.5), (9, 0)]
+    assert [limits.HasField("max_photos_per_second") for limits in told] == [True, False]
 
 
 async def test_a_token_is_good_for_so_many_photos_per_second(serve: Serve, tokens: Path, paint: Paint) -> None:
     slow = add_token(tokens, "slow", photos_per_second=0.001)
     channel = await serve(tokens=tokens)
-    request = pb.ClassifyRequest(photo=paint("747"))
+    request = pb.ClassifyRequest(photo=pb.Photo(content=paint("747")))
     await service(channel).Classify(request, **bearing(slow))
     code, reason, wait = await refusal(service(channel).Classify(request, **bearing(slow)))
     assert (code, reason) == (code_pb2.RESOURCE_EXHAUSTED, "RATE_LIMITED")
     assert 0 < wait <= 1000
-    batch = pb.BatchClassifyRequest(photos=[paint("747")])
+    batch = pb.BatchClassifyRequest(photos=[pb.Photo(content=paint("747"))])
     results = (await service(channel).BatchClassify(batch, **bearing(slow))).results
     assert "good for 0.001 photos per second" in results[0].error.message
 
@@ -193,10 +195,10 @@ async def test_a_token_is_good_for_so_many_photos_per_second(serve: Serve, token
 async def test_a_stream_is_read_at_the_pace_of_its_token(serve: Serve, tokens: Path, paint: Paint) -> None:
     token = add_token(tokens, "steady", photos_per_second=20)
     channel = await serve(tokens=tokens)
-    requests = [pb.StreamClassifyRequest(photo=paint("747"))] * 30
+    requests = [pb.StreamClassifyRequest(photo=pb.Photo(content=paint("747")))] * 30
     started = asyncio.get_running_loop().time()
     answers = [answer async for answer in service(channel).StreamClassify(iter(requests), **bearing(token))]
-    assert [answer.classification.family.name for answer in answers] == ["747"] * 30, "it waits, and refuses none"
+    assert [answer.result.prediction.path[1].name for answer in answers] == ["747"] * 30, "it waits, and refuses none"
     assert asyncio.get_running_loop().time() - started >= 0.4, "20 at once, then 10 at 20 per second"
 
 
@@ -204,16 +206,16 @@ async def test_a_stream_whose_token_is_revoked_gets_no_more_answers(serve: Serve
     token = add_token(tokens, "archive")
     channel = await serve(tokens=tokens)
     call = service(channel).StreamClassify(**bearing(token))
-    request = pb.StreamClassifyRequest(photo=paint("747"))
+    request = pb.StreamClassifyRequest(photo=pb.Photo(content=paint("747")))
     await call.write(request)
     answer = await call.read()
     assert isinstance(answer, pb.StreamClassifyResponse)
-    assert answer.classification.family.name == "747"
+    assert answer.result.prediction.path[1].name == "747"
     revoke_token(tokens, "archive")
     await call.write(request)
     answer = await call.read()
     assert isinstance(answer, pb.StreamClassifyResponse)
-    assert answer.error.code == code_pb2.UNAUTHENTICATED
+    assert answer.result.error.code == code_pb2.UNAUTHENTICATED
     call.cancel()
 
 

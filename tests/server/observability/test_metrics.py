@@ -64,14 +64,22 @@ async def until(channel: grpc.aio.Channel, condition: Callable[[Series], bool]) 
 
 async def test_calls_photos_and_answers_are_counted(serve: Serve, paint: Paint) -> None:
     channel = await serve(metrics_port=0)
-    await service(channel).Classify(pb.ClassifyRequest(photo=paint("747")))
-    await service(channel).BatchClassify(pb.BatchClassifyRequest(photos=[paint("A380"), b"no photo", b""]))
-    requests = [pb.StreamClassifyRequest(photo=photo) for photo in (paint("nothing known"), b"", paint("737-800"))]
+    await service(channel).Classify(pb.ClassifyRequest(photo=pb.Photo(content=paint("747"))))
+    await service(channel).BatchClassify(
+        pb.BatchClassifyRequest(
+            photos=[pb.Photo(content=paint("A380")), pb.Photo(content=b"no photo"), pb.Photo(content=b"")]
+        )
+    )
+    requests = [
+        pb.StreamClassifyRequest(photo=pb.Photo(content=photo))
+        for photo in (paint("nothing known"), b"", paint("737-800"))
+    ]
     assert len([answer async for answer in service(channel).StreamClassify(iter(requests))]) == 3
     await service(channel).GetModel(pb.GetModelRequest())
     await service(channel).ListModels(pb.ListModelsRequest())
+    await service(channel).GetServerInfo(pb.GetServerInfoRequest())
     with pytest.raises(grpc.aio.AioRpcError):
-        await service(channel).Classify(pb.ClassifyRequest(photo=b"no photo"))
+        await service(channel).Classify(pb.ClassifyRequest(photo=pb.Photo(content=b"no photo")))
     with pytest.raises(grpc.aio.AioRpcError):
         await channel.unary_unary("/planespotter.v1.ClassifierService/Guess")(b"")  # type: ignore[arg-type]
     calls = len(METHODS) + 2
@@ -120,18 +128,18 @@ async def held_up(loaded: tuple[Bundle, Engine]) -> AsyncIterator[HeldUp]:
 @pytest.mark.slow
 async def test_a_caller_that_has_left_costs_no_row_of_the_device(serve: Serve, paint: Paint, held_up: HeldUp) -> None:
     channel = await serve(engine=held_up, metrics_port=0)
-    first = service(channel).Classify(pb.ClassifyRequest(photo=paint("747")))
+    first = service(channel).Classify(pb.ClassifyRequest(photo=pb.Photo(content=paint("747"))))
     await until(channel, lambda series: series["queue_wait_seconds_count",] == 1)  # the device has taken it
-    unary = service(channel).Classify(pb.ClassifyRequest(photo=paint("747")))
+    unary = service(channel).Classify(pb.ClassifyRequest(photo=pb.Photo(content=paint("747"))))
     stream = service(channel).StreamClassify()
-    await stream.write(pb.StreamClassifyRequest(photo=paint("747")))
+    await stream.write(pb.StreamClassifyRequest(photo=pb.Photo(content=paint("747"))))
     await until(channel, lambda series: series["queue_depth",] == series["photos_in_work",] - 1 == 2)
     unary.cancel()
     stream.cancel()
     await until(channel, lambda series: series.get(("photos_total", "cancelled", "")) == 2)
     for seconds in (1, 5, 25):  # a call that has not even arrived when its time is up is no call to the server
         with pytest.raises(grpc.aio.AioRpcError):
-            await service(channel).Classify(pb.ClassifyRequest(photo=paint("747")), timeout=seconds)
+            await service(channel).Classify(pb.ClassifyRequest(photo=pb.Photo(content=paint("747"))), timeout=seconds)
         series = await until(channel, lambda series: series["photos_in_work",] == 1)
         if series["photos_total", "cancelled", ""] > 2:
             break
@@ -217,13 +225,13 @@ async def test_a_bug_has_the_id_of_its_call_in_the_error_and_in_the_log(serve: S
     configure_logs()
     channel = await serve(engine=Broken(), access_log=True)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await service(channel).Classify(pb.ClassifyRequest(photo=paint("747")), **named("my-call"))
+        await service(channel).Classify(pb.ClassifyRequest(photo=pb.Photo(content=paint("747"))), **named("my-call"))
     status = rpc_status.from_call(caught.value)  # type: ignore[arg-type]
     assert status is not None
     info = error_details_pb2.RequestInfo()
     assert status.details[1].Unpack(info)
     assert info.request_id == id_of(caught.value.trailing_metadata()) == "my-call"
-    assert "under the id my-call" in status.message
+    assert "under the request id my-call" in status.message
     assert "secret" not in str(status)
     mine: dict[str, Any] = {}
     async with asyncio.timeout(60):
@@ -265,6 +273,6 @@ async def test_a_log_that_cannot_be_written_to_changes_no_answer(
     channel = await serve(engine=Broken(), access_log=True)
     await service(channel).GetModel(pb.GetModelRequest())
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await service(channel).Classify(pb.ClassifyRequest(photo=paint("747")))
+        await service(channel).Classify(pb.ClassifyRequest(photo=pb.Photo(content=paint("747"))))
     assert caught.value.code() is grpc.StatusCode.INTERNAL
     assert "secret" not in str(caught.value)

@@ -66,7 +66,9 @@ async def test_a_call_is_a_span_of_its_callers_trace_and_has_one_for_each_step_o
 ) -> None:
     channel = await serve(otlp_endpoint=collector.address)
     metadata = (("traceparent", f"00-{CALLER_TRACE}-{CALLER_SPAN}-01"), ("x-request-id", "job-7"))
-    await pb_grpc.ClassifierServiceStub(channel).Classify(pb.ClassifyRequest(photo=paint("747")), metadata=metadata)
+    await pb_grpc.ClassifierServiceStub(channel).Classify(
+        pb.ClassifyRequest(photo=pb.Photo(content=paint("747"))), metadata=metadata
+    )
     await channel.server.stop()  # type: ignore[attr-defined]  # it sends what it has before it ends
 
     [call] = collector.named("planespotter.v1.ClassifierService/Classify")
@@ -87,7 +89,9 @@ async def test_each_photo_of_a_stream_has_its_own_span_also_one_that_fails(
     serve: Serve, paint: Paint, collector: Collector
 ) -> None:
     channel = await serve(otlp_endpoint=collector.address)
-    requests = [pb.StreamClassifyRequest(photo=photo) for photo in (paint("747"), b"no photo", paint("A380"))]
+    requests = [
+        pb.StreamClassifyRequest(photo=pb.Photo(content=photo)) for photo in (paint("747"), b"no photo", paint("A380"))
+    ]
     stub = pb_grpc.ClassifierServiceStub(channel)
     assert len([answer async for answer in stub.StreamClassify(iter(requests))]) == 3
     await channel.server.stop()  # type: ignore[attr-defined]
@@ -104,7 +108,7 @@ async def test_each_photo_of_a_stream_has_its_own_span_also_one_that_fails(
 async def test_a_collector_that_is_not_there_costs_no_answer(serve: Serve, paint: Paint) -> None:
     channel = await serve(otlp_endpoint="http://127.0.0.1:1")
     stub = pb_grpc.ClassifierServiceStub(channel)
-    assert (await stub.Classify(pb.ClassifyRequest(photo=paint("747")))).HasField("classification")
+    assert (await stub.Classify(pb.ClassifyRequest(photo=pb.Photo(content=paint("747"))))).HasField("prediction")
     async with asyncio.timeout(60):
         await channel.server.stop()  # type: ignore[attr-defined]
     assert not [thread.name for thread in threading.enumerate() if "Otel" in thread.name]

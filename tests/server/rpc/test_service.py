@@ -1,6 +1,7 @@
 """The service over a real connection: answers, bad input with good neighbours, limits, overload, shutdown."""
 
 import asyncio
+import importlib.metadata
 import json
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -55,7 +56,17 @@ async def stream(channel: grpc.aio.Channel, requests: list[pb.StreamClassifyRequ
     call = service(channel).StreamClassify(iter(requests))
     answers = [answer async for answer in call]
     assert len(answers) == len(requests)
-    return {answer.photo_id: answer for answer in answers}
+    return {answer.result.id: answer.result for answer in answers}
+
+
+def configured(options: pb.ClassifyOptions | None = None, ordering: Any = None) -> pb.StreamClassifyRequest:
+    """Return the first message of a stream."""
+    return pb.StreamClassifyRequest(config=pb.StreamConfig(options=options, ordering=ordering))
+
+
+def streamed(content: bytes, photo_id: str = "") -> pb.StreamClassifyRequest:
+    """Return a photo as a message of a stream."""
+    return pb.StreamClassifyRequest(photo=pb.Photo(content=content, id=photo_id))
 
 
 async def health(channel: grpc.aio.Channel, name: str = "") -> int:
@@ -124,75 +135,80 @@ async def held_up(loaded: tuple[Bundle, Engine]) -> AsyncIterator[HeldUp]:
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WebP"])
 async def test_a_photo_is_named_from_constructor_to_model(serve: Serve, paint: Paint, file_format: str) -> None:
     channel = await serve()
-    request = pb.ClassifyRequest(photo=paint("737 MAX 8", file_format))
-    answer = (await service(channel).Classify(request)).classification
+    request = pb.ClassifyRequest(photo=pb.Photo(content=paint("737 MAX 8", file_format)))
+    answer = (await service(channel).Classify(request)).prediction
     assert answer.level == pb.LEVEL_MODEL
-    assert [label.name for label in (answer.constructor, answer.family, answer.model)] == [
-        "Boeing",
-        "737",
-        "737 MAX 8",
+    assert [(node.level, node.name) for node in answer.path] == [
+        (pb.LEVEL_CONSTRUCTOR, "Boeing"),
+        (pb.LEVEL_FAMILY, "737"),
+        (pb.LEVEL_MODEL, "737 MAX 8"),
     ]
-    assert 0.9 < answer.model.probability <= answer.family.probability <= answer.constructor.probability <= 1
-    assert not answer.alternatives
+    of_constructor, of_family, of_model = (node.probability for node in answer.path)
+    assert 0.9 < of_model <= of_family <= of_constructor <= 1
+    assert not answer.candidates
 
 
 async def test_where_the_tree_ends_at_the_family_so_does_the_answer(serve: Serve, paint: Paint) -> None:
-    answer = (await service(await serve()).Classify(pb.ClassifyRequest(photo=paint("A380")))).classification
-    assert (answer.level, answer.family.name, answer.model.name) == (pb.LEVEL_FAMILY, "A380", "")
+    answer = (
+        await service(await serve()).Classify(pb.ClassifyRequest(photo=pb.Photo(content=paint("A380"))))
+    ).prediction
+    assert (answer.level, [node.name for node in answer.path]) == (pb.LEVEL_FAMILY, ["Airbus", "A380"])
 
 
 async def test_an_unsure_answer_says_so(serve: Serve, paint: Paint) -> None:
-    answer = (await service(await serve()).Classify(pb.ClassifyRequest(photo=paint("nothing known")))).classification
+    answer = (
+        await service(await serve()).Classify(pb.ClassifyRequest(photo=pb.Photo(content=paint("nothing known"))))
+    ).prediction
     assert answer.level == pb.LEVEL_UNKNOWN
 
 
-async def test_alternatives_come_best_first(serve: Serve, paint: Paint) -> None:
-    options = pb.ClassifyOptions(alternatives=3, model_name="tiny")
-    request = pb.ClassifyRequest(photo=paint("A320neo"), options=options)
-    answer = (await service(await serve()).Classify(request)).classification
-    probabilities = [alternative.probability for alternative in answer.alternatives]
-    assert answer.alternatives[0].model == "A320neo"
+async def test_candidates_come_best_first(serve: Serve, paint: Paint) -> None:
+    options = pb.ClassifyOptions(top_k=3, model_name="tiny")
+    request = pb.ClassifyRequest(photo=pb.Photo(content=paint("A320neo")), options=options)
+    answer = (await service(await serve()).Classify(request)).prediction
+    probabilities = [candidate.probability for candidate in answer.candidates]
+    assert list(answer.candidates[0].path) == ["Airbus", "A320", "A320neo"]
     assert len(probabilities) == 3
     assert probabilities == sorted(probabilities, reverse=True)
 
 
 async def test_a_batch_is_answered_in_request_order(serve: Serve, paint: Paint) -> None:
     names = ["737-800", "A320neo", "A320-200", "737 MAX 8"] * 4
-    request = pb.BatchClassifyRequest(photos=[paint(name) for name in names])
+    request = pb.BatchClassifyRequest(photos=[pb.Photo(content=paint(name)) for name in names])
     results = (await service(await serve()).BatchClassify(request)).results
-    assert [result.classification.model.name for result in results] == names
+    assert [result.prediction.path[2].name for result in results] == names
 
 
 async def test_every_photo_of_a_stream_gets_its_own_answer(serve: Serve, paint: Paint) -> None:
     names = ["737-800", "A320neo", "A320-200", "737 MAX 8"] * 25
-    requests = [pb.StreamClassifyRequest(photo_id=f"{i} {name}", photo=paint(name)) for i, name in enumerate(names)]
+    requests = [
+        pb.StreamClassifyRequest(photo=pb.Photo(id=f"{i} {name}", content=paint(name))) for i, name in enumerate(names)
+    ]
     answers = await stream(await serve(max_in_flight_per_stream=7), requests)
-    assert {photo_id: answer.classification.model.name for photo_id, answer in answers.items()} == {
-        request.photo_id: name for request, name in zip(requests, names, strict=True)
+    assert {photo_id: answer.prediction.path[2].name for photo_id, answer in answers.items()} == {
+        request.photo.id: name for request, name in zip(requests, names, strict=True)
     }
 
 
-async def test_a_stream_is_answered_in_order_if_its_first_message_says_so(serve: Serve, paint: Paint) -> None:
+async def test_a_stream_is_answered_in_order_if_its_config_says_so(serve: Serve, paint: Paint) -> None:
     names = ["737-800", "A320neo", "A320-200"] * 10
     # Large ones among small ones, so that some take longer than those behind them.
     requests = [
         pb.StreamClassifyRequest(
-            photo_id=str(number),
-            photo=paint(name, "PNG", (900, 600) if number % 4 == 0 else (48, 32)),
-            ordering=pb.ORDERING_IN_ORDER if number == 0 else pb.ORDERING_AS_COMPLETED,
+            photo=pb.Photo(id=str(number), content=paint(name, "PNG", (900, 600) if number % 4 == 0 else (48, 32))),
         )
         for number, name in enumerate(names)
     ]
-    call = service(await serve()).StreamClassify(iter(requests))
-    answers = [answer async for answer in call]
-    assert [int(answer.photo_id) for answer in answers] == list(range(30))
-    assert [answer.classification.model.name for answer in answers] == names
+    call = service(await serve()).StreamClassify(iter([configured(ordering=pb.ORDERING_IN_ORDER), *requests]))
+    answers = [answer.result async for answer in call]
+    assert [int(answer.id) for answer in answers] == list(range(30))
+    assert [answer.prediction.path[2].name for answer in answers] == names
 
 
 async def test_an_unknown_order_is_refused_and_leaves_no_trace(serve: Serve, paint: Paint) -> None:
     channel = await serve()
     call = service(channel).StreamClassify()
-    await call.write(pb.StreamClassifyRequest(photo=paint("747"), ordering=7))  # type: ignore[arg-type]
+    await call.write(configured(ordering=7))
     status = await status_of(call.read())
     assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, "ORDERING_UNKNOWN")
     async with asyncio.timeout(60):
@@ -202,36 +218,118 @@ async def test_an_unknown_order_is_refused_and_leaves_no_trace(serve: Serve, pai
 async def test_an_answer_comes_while_the_stream_is_still_open(serve: Serve, paint: Paint) -> None:
     call = service(await serve()).StreamClassify()
     for name in ("A320neo", "747"):
-        await call.write(pb.StreamClassifyRequest(photo_id=name, photo=paint(name)))
+        await call.write(pb.StreamClassifyRequest(photo=pb.Photo(id=name, content=paint(name))))
         answer = await call.read()
         assert isinstance(answer, pb.StreamClassifyResponse)
-        assert answer.photo_id == name
+        assert answer.result.id == name
     await call.done_writing()
     assert await call.read() is grpc.aio.EOF
 
 
-async def test_the_model_describes_itself_and_its_limits(serve: Serve) -> None:
-    limits: dict[str, tuple[str, float]] = {
-        "max_photo_pixels": ("max_photo_pixels", 5),
-        "max_in_flight_per_stream": ("stream_window", 9),
-        "max_in_flight_per_stream_bytes": ("stream_window_bytes", 2**33),
-        "max_streams": ("max_streams", 7),
-        "max_in_flight_photos": ("queue_photos", 6),
-        "max_in_flight_bytes": ("queue_bytes", 2**34),
-        "max_queue_wait": ("queue_seconds", 2.5),
-        "max_concurrent_calls_per_client": ("max_client_calls", 8),
-        "max_batch_photos": ("max_batch_photos", 4),
-    }
-    settings = {setting: value for setting, (_, value) in limits.items()}
-    answer = await service(await serve(**settings)).GetModel(pb.GetModelRequest())
-    assert {name: getattr(answer.limits, name) for name, _ in limits.values()} == dict(limits.values())
-    assert answer.model.is_default
-    assert (answer.model.name, answer.model.version) == ("tiny", "1")
-    assert [constructor.name for constructor in answer.model.constructors] == ["Airbus", "Boeing"]
-    assert list(answer.model.constructors[0].families[0].models) == ["A320-200", "A320neo"]
-    assert (answer.model.input_size.height, answer.model.input_size.width) == (32, 48)
-    assert answer.model.metrics[0].photos == 200
-    assert answer.limits.max_photo_bytes == 16 * 1024 * 1024
+async def test_the_server_reports_its_version_and_limits(serve: Serve) -> None:
+    channel = await serve(
+        max_photo_pixels=5,
+        max_batch_photos=4,
+        max_in_flight_per_stream=9,
+        max_in_flight_per_stream_bytes=2**33,
+        max_streams=7,
+        max_in_flight_photos=6,
+        max_in_flight_bytes=2**34,
+        max_queue_wait=2.5,
+        max_concurrent_calls_per_client=8,
+    )
+    info = await service(channel).GetServerInfo(pb.GetServerInfoRequest())
+    limits = info.limits
+    assert info.version == importlib.metadata.version("planespotter")
+    assert (limits.max_photo_bytes, limits.max_photo_pixels, limits.max_batch_photos) == (16 * 1024 * 1024, 5, 4)
+    assert (limits.max_message_bytes, limits.max_top_k) == (64 * 1024 * 1024, 20)
+    assert (limits.max_in_flight_per_stream, limits.max_in_flight_per_stream_bytes) == (9, 2**33)
+    assert (limits.max_in_flight_photos, limits.max_in_flight_bytes) == (6, 2**34)
+    assert (limits.max_streams, limits.max_concurrent_calls) == (7, 8)
+    assert limits.max_queue_wait.ToMilliseconds() == 2500
+    assert not limits.HasField("max_photos_per_second")
+
+
+async def test_a_model_has_its_taxonomy_thresholds_and_metrics(serve: Serve, loaded: tuple[Bundle, Engine]) -> None:
+    model = (await service(await serve()).GetModel(pb.GetModelRequest())).model
+    assert model.is_default
+    assert (model.name, model.version) == ("tiny", "1")
+    assert [(node.level, node.name) for node in model.taxonomy] == [
+        (pb.LEVEL_CONSTRUCTOR, "Airbus"),
+        (pb.LEVEL_CONSTRUCTOR, "Boeing"),
+    ]
+    family = model.taxonomy[0].children[0]
+    assert (family.level, [node.name for node in family.children]) == (pb.LEVEL_FAMILY, ["A320-200", "A320neo"])
+    assert {(node.level, len(node.children)) for node in family.children} == {(pb.LEVEL_MODEL, 0)}
+    assert (model.input_size.height, model.input_size.width) == (32, 48)
+    assert model.thresholds.min_family_probability == loaded[0].calibration.thresholds.family
+    assert model.metrics[0].photo_count == 200
+    assert not model.metrics[0].HasField("source")
+
+
+async def test_a_level_that_is_never_confident_has_no_threshold(serve: Serve, loaded: tuple[Bundle, Engine]) -> None:
+    bundle, engine = loaded
+    calibration = replace(bundle.calibration, thresholds=replace(bundle.calibration.thresholds, model=1.1))
+    channel = await serve()
+    server = channel.server  # type: ignore[attr-defined]
+    server.service.models.put("tiny", {"1": server.classifier(replace(bundle, calibration=calibration), engine)})
+    thresholds = (await service(channel).GetModel(pb.GetModelRequest())).model.thresholds
+    assert thresholds.HasField("min_family_probability")
+    assert not thresholds.HasField("min_model_probability")
+
+
+# The messages of a stream
+
+
+async def test_a_stream_without_a_config_uses_the_defaults(serve: Serve, paint: Paint) -> None:
+    [result] = (await stream(await serve(), [streamed(paint("A320neo"), "a")])).values()
+    assert result.prediction.path[2].name == "A320neo"
+    assert not result.prediction.candidates
+
+
+async def test_the_config_of_a_stream_holds_for_all_its_photos_and_gets_no_result(serve: Serve, paint: Paint) -> None:
+    requests = [configured(pb.ClassifyOptions(top_k=2)), *(streamed(paint("747"), str(i)) for i in range(3))]
+    results = [answer.result async for answer in service(await serve()).StreamClassify(iter(requests))]
+    assert sorted(result.id for result in results) == ["0", "1", "2"]
+    assert [len(result.prediction.candidates) for result in results] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected", "field"),
+    [
+        (pb.ClassifyOptions(model_name="other"), "MODEL_NOT_FOUND", None),
+        (pb.ClassifyOptions(top_k=21), "TOP_K_OUT_OF_RANGE", "config.options.top_k"),
+        (pb.ClassifyOptions(heat_map=True), "HEAT_MAP_UNSUPPORTED", "config.options.heat_map"),
+    ],
+)
+async def test_an_invalid_config_ends_the_stream_with_its_reason(
+    serve: Serve, paint: Paint, options: pb.ClassifyOptions, expected: str, field: str | None
+) -> None:
+    call = service(await serve()).StreamClassify()
+    await call.write(configured(options))
+    status = await status_of(call.read())
+    assert reason(status) == expected
+    if field:
+        violations = error_details_pb2.BadRequest()
+        assert status.details[1].Unpack(violations)
+        assert violations.field_violations[0].field == field
+
+
+@pytest.mark.parametrize("message", [configured(), pb.StreamClassifyRequest()], ids=["late config", "empty message"])
+async def test_a_stream_that_breaks_the_protocol_ends_after_its_photos_are_answered(
+    serve: Serve, paint: Paint, message: pb.StreamClassifyRequest
+) -> None:
+    call = service(await serve()).StreamClassify(iter([streamed(paint("747"), "a"), message, streamed(paint("747"))]))
+    answer = await call.read()
+    assert isinstance(answer, pb.StreamClassifyResponse)
+    assert (answer.result.id, answer.result.prediction.path[1].name) == ("a", "747")
+    status = await status_of(call.read())
+    assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, "PROTOCOL_VIOLATION")
+
+
+async def test_a_second_config_breaks_the_protocol(serve: Serve) -> None:
+    call = service(await serve()).StreamClassify(iter([configured(), configured()]))
+    assert reason(await status_of(call.read())) == "PROTOCOL_VIOLATION"
 
 
 # Bad input
@@ -242,7 +340,7 @@ async def test_a_bad_photo_is_refused_with_its_reason(
     serve: Serve, bad_photos: dict[str, tuple[bytes, str]], kind: str
 ) -> None:
     photo, expected = bad_photos[kind]
-    status = await status_of(service(await serve()).Classify(pb.ClassifyRequest(photo=photo)))
+    status = await status_of(service(await serve()).Classify(pb.ClassifyRequest(photo=pb.Photo(content=photo))))
     assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, expected)
 
 
@@ -250,32 +348,34 @@ async def test_bad_photos_of_a_batch_leave_their_neighbours_alone(
     serve: Serve, paint: Paint, bad_photos: dict[str, tuple[bytes, str]]
 ) -> None:
     photos = [photo for bad, _ in bad_photos.values() for photo in (bad, paint("747"))]
-    results = (await service(await serve()).BatchClassify(pb.BatchClassifyRequest(photos=photos))).results
+    results = (
+        await service(await serve()).BatchClassify(
+            pb.BatchClassifyRequest(photos=[pb.Photo(content=photo) for photo in photos])
+        )
+    ).results
     assert [reason(result.error) for result in results[::2]] == [expected for _, expected in bad_photos.values()]
-    assert {result.classification.family.name for result in results[1::2]} == {"747"}
+    assert {result.prediction.path[1].name for result in results[1::2]} == {"747"}
     violations = error_details_pb2.BadRequest()
     assert results[2].error.details[1].Unpack(violations)
-    assert violations.field_violations[0].field == "photos[2]"
+    assert violations.field_violations[0].field == "photos[2].content"
 
 
 async def test_bad_photos_never_end_a_stream(
     serve: Serve, paint: Paint, bad_photos: dict[str, tuple[bytes, str]]
 ) -> None:
-    requests = {kind: pb.StreamClassifyRequest(photo_id=kind, photo=photo) for kind, (photo, _) in bad_photos.items()}
-    unknown, many = pb.ClassifyOptions(model_name="other"), pb.ClassifyOptions(alternatives=21)
+    requests = {
+        kind: pb.StreamClassifyRequest(photo=pb.Photo(id=kind, content=photo))
+        for kind, (photo, _) in bad_photos.items()
+    }
     long_id = "x" * 257
     requests |= {
-        "unknown": pb.StreamClassifyRequest(photo_id="unknown", photo=paint("747"), options=unknown),
-        "many": pb.StreamClassifyRequest(photo_id="many", photo=paint("747"), options=many),
-        long_id: pb.StreamClassifyRequest(photo_id=long_id, photo=paint("747")),
-        "good": pb.StreamClassifyRequest(photo_id="good", photo=paint("747")),
+        long_id: pb.StreamClassifyRequest(photo=pb.Photo(id=long_id, content=paint("747"))),
+        "good": pb.StreamClassifyRequest(photo=pb.Photo(id="good", content=paint("747"))),
     }
     answers = await stream(await serve(), list(requests.values()))
-    assert answers.pop("good").classification.family.name == "747"
+    assert answers.pop("good").prediction.path[1].name == "747"
     assert {photo_id: reason(answer.error) for photo_id, answer in answers.items()} == {
         **{kind: expected for kind, (_, expected) in bad_photos.items()},
-        "unknown": "MODEL_NOT_FOUND",
-        "many": "TOP_K_OUT_OF_RANGE",
         long_id: "PHOTO_ID_TOO_LONG",
     }
 
@@ -283,7 +383,7 @@ async def test_bad_photos_never_end_a_stream(
 async def test_a_photo_of_too_many_bytes_is_refused_with_both_numbers(serve: Serve, paint: Paint) -> None:
     photo = paint("747")
     channel = await serve(max_photo_bytes=100)
-    status = await status_of(service(channel).Classify(pb.ClassifyRequest(photo=photo)))
+    status = await status_of(service(channel).Classify(pb.ClassifyRequest(photo=pb.Photo(content=photo))))
     info = error_details_pb2.ErrorInfo()
     status.details[0].Unpack(info)
     assert (info.reason, dict(info.metadata)) == ("PHOTO_TOO_LARGE", {"bytes": str(len(photo)), "limit": "100"})
@@ -291,30 +391,30 @@ async def test_a_photo_of_too_many_bytes_is_refused_with_both_numbers(serve: Ser
 
 async def test_a_message_over_the_limit_is_refused_and_the_server_goes_on(serve: Serve, paint: Paint) -> None:
     channel = await serve(max_message_bytes=50_000, max_photo_bytes=40_000)
-    error = await failure(service(channel).Classify(pb.ClassifyRequest(photo=bytes(60_000))))
+    error = await failure(service(channel).Classify(pb.ClassifyRequest(photo=pb.Photo(content=bytes(60_000)))))
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert await service(channel).Classify(pb.ClassifyRequest(photo=paint("747")))
+    assert await service(channel).Classify(pb.ClassifyRequest(photo=pb.Photo(content=paint("747"))))
 
 
 async def test_a_message_over_the_limit_ends_only_its_own_stream(serve: Serve, paint: Paint) -> None:
     channel = await serve(max_message_bytes=50_000, max_photo_bytes=40_000)
     good, bad = service(channel).StreamClassify(), service(channel).StreamClassify()
-    await bad.write(pb.StreamClassifyRequest(photo=bytes(60_000)))
+    await bad.write(pb.StreamClassifyRequest(photo=pb.Photo(content=bytes(60_000))))
     assert (await failure(bad.read())).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    await good.write(pb.StreamClassifyRequest(photo_id="good", photo=paint("747")))
+    await good.write(pb.StreamClassifyRequest(photo=pb.Photo(id="good", content=paint("747"))))
     answer = await good.read()
     assert isinstance(answer, pb.StreamClassifyResponse)
-    assert answer.classification.family.name == "747"
+    assert answer.result.prediction.path[1].name == "747"
     await good.done_writing()
 
 
-@pytest.mark.parametrize("alternatives", [-1, 21])
-async def test_alternatives_out_of_range_are_refused(serve: Serve, paint: Paint, alternatives: int) -> None:
-    options = pb.ClassifyOptions(alternatives=alternatives)
+@pytest.mark.parametrize("top_k", [-1, 21])
+async def test_a_top_k_out_of_range_is_rejected(serve: Serve, paint: Paint, top_k: int) -> None:
+    options = pb.ClassifyOptions(top_k=top_k)
     stub = service(await serve())
     for call in (
-        stub.Classify(pb.ClassifyRequest(photo=paint("747"), options=options)),
-        stub.BatchClassify(pb.BatchClassifyRequest(photos=[paint("747")], options=options)),
+        stub.Classify(pb.ClassifyRequest(photo=pb.Photo(content=paint("747")), options=options)),
+        stub.BatchClassify(pb.BatchClassifyRequest(photos=[pb.Photo(content=paint("747"))], options=options)),
     ):
         status = await status_of(call)
         assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, "TOP_K_OUT_OF_RANGE")
@@ -324,8 +424,8 @@ async def test_an_unknown_model_is_not_found(serve: Serve, paint: Paint) -> None
     options = pb.ClassifyOptions(model_name="other")
     stub = service(await serve())
     for call in (
-        stub.Classify(pb.ClassifyRequest(photo=paint("747"), options=options)),
-        stub.BatchClassify(pb.BatchClassifyRequest(photos=[paint("747")], options=options)),
+        stub.Classify(pb.ClassifyRequest(photo=pb.Photo(content=paint("747")), options=options)),
+        stub.BatchClassify(pb.BatchClassifyRequest(photos=[pb.Photo(content=paint("747"))], options=options)),
         stub.GetModel(pb.GetModelRequest(model_name="other")),
     ):
         status = await status_of(call)
@@ -341,10 +441,12 @@ async def test_a_long_model_name_is_echoed_only_in_part(serve: Serve, paint: Pai
     channel = await serve()
     stub = service(channel)
     statuses = [
-        await status_of(stub.Classify(pb.ClassifyRequest(photo=paint("747"), options=options))),
-        await status_of(stub.BatchClassify(pb.BatchClassifyRequest(photos=[paint("747")], options=options))),
+        await status_of(stub.Classify(pb.ClassifyRequest(photo=pb.Photo(content=paint("747")), options=options))),
+        await status_of(
+            stub.BatchClassify(pb.BatchClassifyRequest(photos=[pb.Photo(content=paint("747"))], options=options))
+        ),
         await status_of(stub.GetModel(pb.GetModelRequest(model_name=options.model_name))),
-        (await stream(channel, [pb.StreamClassifyRequest(photo=paint("747"), options=options)]))[""].error,
+        await status_of(stub.StreamClassify(iter([configured(options)])).read()),
     ]
     for status in statuses:
         info, resource = error_details_pb2.ErrorInfo(), error_details_pb2.ResourceInfo()
@@ -356,7 +458,8 @@ async def test_a_long_model_name_is_echoed_only_in_part(serve: Serve, paint: Pai
 
 
 NO_MESSAGE = {"a field that never ends": b"\xff\xff\xff", "a length beyond the end": b"\x12\x7f"}
-NO_TEXT = {"a name that is no UTF-8": b"\x0a\x02\xc3\x28"}  # elsewhere field 1 is a photo, which may be any bytes
+NO_NAME = {"a name that is no UTF-8": b"\x0a\x02\xc3\x28"}
+NO_PHOTO_ID = {"Classify": b"\x0a\x04\x12\x02\xc3\x28", "StreamClassify": b"\x12\x04\x12\x02\xc3\x28"}
 
 
 @pytest.mark.parametrize(
@@ -366,8 +469,9 @@ NO_TEXT = {"a name that is no UTF-8": b"\x0a\x02\xc3\x28"}  # elsewhere field 1 
         *(
             (method, content)
             for method in ("GetModel", "StreamClassify")
-            for content in (NO_MESSAGE | NO_TEXT).values()
+            for content in (NO_MESSAGE | NO_NAME).values()
         ),
+        *NO_PHOTO_ID.items(),
     ],
 )
 async def test_bytes_that_are_no_message_are_a_bad_request_and_no_bug(
@@ -391,13 +495,15 @@ async def test_bytes_that_are_no_message_are_a_bad_request_and_no_bug(
 async def test_an_overlong_photo_id_comes_back_whole_however_large_the_answer_gets(serve: Serve, paint: Paint) -> None:
     long_id = "x" * 49_950  # with the status beside it more than max_message_bytes
     channel = await serve(max_message_bytes=50_000, max_photo_bytes=40_000)
-    answers = await stream(channel, [pb.StreamClassifyRequest(photo_id=long_id, photo=b"")])
+    answers = await stream(channel, [pb.StreamClassifyRequest(photo=pb.Photo(id=long_id, content=b""))])
     assert reason(answers[long_id].error) == "PHOTO_ID_TOO_LONG"
 
 
 async def test_a_batch_of_too_many_photos_is_refused(serve: Serve, paint: Paint) -> None:
     channel = await serve(max_batch_photos=2)
-    status = await status_of(service(channel).BatchClassify(pb.BatchClassifyRequest(photos=[paint("747")] * 3)))
+    status = await status_of(
+        service(channel).BatchClassify(pb.BatchClassifyRequest(photos=[pb.Photo(content=paint("747"))] * 3))
+    )
     assert reason(status) == "BATCH_TOO_LARGE"
 
 
@@ -418,9 +524,11 @@ async def test_a_method_that_health_only_names_is_no_bug(
 @pytest.mark.slow
 async def test_no_exception_text_leaves_the_server(serve: Serve, paint: Paint) -> None:
     channel = await serve(engine=Broken(), max_consecutive_failures=100)
-    status = await status_of(service(channel).Classify(pb.ClassifyRequest(photo=paint("747"))))
-    batch = await service(channel).BatchClassify(pb.BatchClassifyRequest(photos=[paint("747")] * 2))
-    streamed = await stream(channel, [pb.StreamClassifyRequest(photo_id=str(i), photo=paint("747")) for i in range(3)])
+    status = await status_of(service(channel).Classify(pb.ClassifyRequest(photo=pb.Photo(content=paint("747")))))
+    batch = await service(channel).BatchClassify(pb.BatchClassifyRequest(photos=[pb.Photo(content=paint("747"))] * 2))
+    streamed = await stream(
+        channel, [pb.StreamClassifyRequest(photo=pb.Photo(id=str(i), content=paint("747"))) for i in range(3)]
+    )
     statuses = [status, *(result.error for result in batch.results), *(answer.error for answer in streamed.values())]
     assert {(status.code, reason(status)) for status in statuses} == {(code_pb2.INTERNAL, "INTERNAL")}
     assert not any("secret" in str(status) for status in statuses)
@@ -430,13 +538,13 @@ async def test_what_came_before_a_malformed_message_is_answered_before_the_strea
     serve: Serve, paint: Paint
 ) -> None:
     channel = await serve()
-    good, bad = pb.StreamClassifyRequest(photo=paint("747")).SerializeToString(), b"\xff"
+    good, bad = pb.StreamClassifyRequest(photo=pb.Photo(content=paint("747"))).SerializeToString(), b"\xff"
     for _ in range(10):  # it was a matter of chance
         ask: Any = channel.stream_stream("/planespotter.v1.ClassifierService/StreamClassify")
         call = ask(iter([good, good, bad, good]))
         async with asyncio.timeout(60):
-            assert pb.StreamClassifyResponse.FromString(await call.read()).classification.family.name == "747"
-            assert pb.StreamClassifyResponse.FromString(await call.read()).classification.family.name == "747"
+            assert pb.StreamClassifyResponse.FromString(await call.read()).result.prediction.path[1].name == "747"
+            assert pb.StreamClassifyResponse.FromString(await call.read()).result.prediction.path[1].name == "747"
             status = await status_of(call.read())
         assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, "REQUEST_MALFORMED")
 
@@ -446,7 +554,7 @@ async def test_the_log_of_a_bug_holds_no_photo(
 ) -> None:
     configure_logs()
     channel = await serve(engine=Broken(), max_consecutive_failures=100)
-    await failure(service(channel).Classify(pb.ClassifyRequest(photo=paint("747"))))
+    await failure(service(channel).Classify(pb.ClassifyRequest(photo=pb.Photo(content=paint("747")))))
     [line] = capsys.readouterr().err.splitlines()
     logged = json.loads(line)
     assert (logged["event"], len(logged["request_id"])) == ("bug", 32)
@@ -458,21 +566,21 @@ async def test_a_full_queue_refuses_single_calls_and_says_when_to_return(
     serve: Serve, paint: Paint, held_up: HeldUp, until: Until
 ) -> None:
     channel = await serve(engine=held_up, max_in_flight_photos=2)
-    request = pb.ClassifyRequest(photo=paint("747"))
+    request = pb.ClassifyRequest(photo=pb.Photo(content=paint("747")))
     accepted = [asyncio.ensure_future(_classify(channel, request)) for _ in range(2)]
     await until(lambda: arrived(channel) == 2)
     status = await status_of(service(channel).Classify(request))
     assert (status.code, reason(status)) == (code_pb2.RESOURCE_EXHAUSTED, "QUEUE_FULL")
     assert status.details[1].Is(error_details_pb2.RetryInfo.DESCRIPTOR)
     held_up.leave.set()
-    assert {answer.family.name for answer in await asyncio.gather(*accepted)} == {"747"}
+    assert {answer.path[1].name for answer in await asyncio.gather(*accepted)} == {"747"}
 
 
 async def test_a_full_queue_makes_streams_wait_and_loses_nothing(serve: Serve, paint: Paint) -> None:
     channel = await serve(max_in_flight_photos=4, max_in_flight_per_stream=32)
-    requests = [pb.StreamClassifyRequest(photo_id=str(i), photo=paint("747")) for i in range(60)]
+    requests = [pb.StreamClassifyRequest(photo=pb.Photo(id=str(i), content=paint("747"))) for i in range(60)]
     for answers in await asyncio.gather(stream(channel, requests), stream(channel, requests)):
-        assert {answer.classification.family.name for answer in answers.values()} == {"747"}
+        assert {answer.prediction.path[1].name for answer in answers.values()} == {"747"}
 
 
 @pytest.mark.slow
@@ -480,20 +588,20 @@ async def test_the_device_works_for_nobody_whose_deadline_passed_or_who_left(
     serve: Serve, paint: Paint, held_up: HeldUp, until: Until
 ) -> None:
     channel = await serve(engine=held_up)
-    request = pb.ClassifyRequest(photo=paint("747"))
+    request = pb.ClassifyRequest(photo=pb.Photo(content=paint("747")))
     first = asyncio.ensure_future(_classify(channel, request))
     await until(lambda: held_up.waits)  # the device has taken the first
     late = [service(channel).Classify(request, timeout=1) for _ in range(5)]
     leaving = service(channel).StreamClassify()
     for number in range(5):
-        await leaving.write(pb.StreamClassifyRequest(photo_id=str(number), photo=paint("747")))
+        await leaving.write(pb.StreamClassifyRequest(photo=pb.Photo(id=str(number), content=paint("747"))))
     for call in late:
         assert (await failure(call)).code() is grpc.StatusCode.DEADLINE_EXCEEDED
     await until(lambda: waiting(channel) == 5)  # of the stream: those that were late have left
     leaving.cancel()
     await until(lambda: waiting(channel) == 0)
     held_up.leave.set()
-    assert (await first).family.name == "747"
+    assert (await first).path[1].name == "747"
     await channel.server.drain()  # type: ignore[attr-defined]
     assert held_up.rows == 1
 
@@ -505,12 +613,12 @@ async def test_a_bulk_stream_does_not_starve_a_single_call(
     bulk = [service(channel).StreamClassify() for _ in range(2)]
     for call in bulk:
         for number in range(60):
-            await call.write(pb.StreamClassifyRequest(photo_id=str(number), photo=paint("747")))
+            await call.write(pb.StreamClassifyRequest(photo=pb.Photo(id=str(number), content=paint("747"))))
     await until(lambda: arrived(channel) == 120)  # one batch is on the device
-    single = asyncio.ensure_future(_classify(channel, pb.ClassifyRequest(photo=paint("A380"))))
+    single = asyncio.ensure_future(_classify(channel, pb.ClassifyRequest(photo=pb.Photo(content=paint("A380")))))
     await until(lambda: arrived(channel) == 121)
     held_up.leave.set()
-    assert (await single).family.name == "A380"
+    assert (await single).path[1].name == "A380"
     reds = [batch[:, 0, 0, 0].max() for batch in held_up.batches]
     assert max(reds[:2]) > 200, "the A380, which alone is painted with red, was in the next batch"
 
@@ -518,22 +626,22 @@ async def test_a_bulk_stream_does_not_starve_a_single_call(
 async def test_one_stream_too_many_is_refused_and_single_calls_go_on(serve: Serve, paint: Paint) -> None:
     channel = await serve(max_streams=1)
     first = service(channel).StreamClassify()
-    await first.write(pb.StreamClassifyRequest(photo_id="1", photo=paint("747")))
+    await first.write(pb.StreamClassifyRequest(photo=pb.Photo(id="1", content=paint("747"))))
     assert await first.read() is not grpc.aio.EOF
     status = await status_of(service(channel).StreamClassify().read())
     assert (status.code, reason(status)) == (code_pb2.RESOURCE_EXHAUSTED, "TOO_MANY_STREAMS")
     assert status.details[1].Is(error_details_pb2.RetryInfo.DESCRIPTOR)
-    assert (await _classify(channel, pb.ClassifyRequest(photo=paint("747")))).family.name == "747"
+    assert (await _classify(channel, pb.ClassifyRequest(photo=pb.Photo(content=paint("747"))))).path[1].name == "747"
     await first.done_writing()
     assert await first.read() is grpc.aio.EOF
-    assert len(await stream(channel, [pb.StreamClassifyRequest(photo_id="1", photo=paint("747"))])) == 1
+    assert len(await stream(channel, [pb.StreamClassifyRequest(photo=pb.Photo(id="1", content=paint("747")))])) == 1
 
 
 async def test_one_client_can_have_only_so_many_calls_open(
     serve: Serve, paint: Paint, held_up: HeldUp, until: Until
 ) -> None:
     channel = await serve(engine=held_up, max_concurrent_calls_per_client=2)
-    request = pb.ClassifyRequest(photo=paint("747"))
+    request = pb.ClassifyRequest(photo=pb.Photo(content=paint("747")))
     accepted = [asyncio.ensure_future(_classify(channel, request)) for _ in range(2)]
     await until(lambda: arrived(channel) == 2)
     status = await status_of(service(channel).Classify(request))
@@ -547,10 +655,10 @@ async def test_a_full_queue_refuses_without_looking_at_the_photo(
     serve: Serve, paint: Paint, held_up: HeldUp, monkeypatch: pytest.MonkeyPatch, until: Until
 ) -> None:
     channel = await serve(engine=held_up, max_in_flight_photos=1)
-    accepted = asyncio.ensure_future(_classify(channel, pb.ClassifyRequest(photo=paint("747"))))
+    accepted = asyncio.ensure_future(_classify(channel, pb.ClassifyRequest(photo=pb.Photo(content=paint("747")))))
     await until(lambda: held_up.waits)
     monkeypatch.setattr(served_model, "decode_photo", lambda *_: pytest.fail("it was decoded"))
-    status = await status_of(service(channel).Classify(pb.ClassifyRequest(photo=b"no photo at all")))
+    status = await status_of(service(channel).Classify(pb.ClassifyRequest(photo=pb.Photo(content=b"no photo at all"))))
     assert reason(status) == "QUEUE_FULL"
     held_up.leave.set()
     await accepted
@@ -558,7 +666,7 @@ async def test_a_full_queue_refuses_without_looking_at_the_photo(
 
 async def test_a_device_that_only_fails_ends_the_service(serve: Serve, paint: Paint) -> None:
     channel = await serve(engine=Broken(), max_consecutive_failures=2)
-    request = pb.ClassifyRequest(photo=paint("747"))
+    request = pb.ClassifyRequest(photo=pb.Photo(content=paint("747")))
     codes = [(await status_of(service(channel).Classify(request))).code for _ in range(3)]
     assert codes == [code_pb2.INTERNAL, code_pb2.INTERNAL, code_pb2.UNAVAILABLE]
     assert channel.server.broken.is_set()  # type: ignore[attr-defined]
@@ -591,18 +699,23 @@ async def test_the_model_that_was_asked_for_answers(
     library: grpc.aio.Channel, paint: Paint, name: str, version: str, answers: str
 ) -> None:
     options = pb.ClassifyOptions(model_name=name, model_version=version)
-    single = await _classify(library, pb.ClassifyRequest(photo=paint("747"), options=options))
-    batch = await service(library).BatchClassify(pb.BatchClassifyRequest(photos=[paint("747")], options=options))
-    streamed = await stream(library, [pb.StreamClassifyRequest(photo=paint("747"), options=options)])
+    single = await _classify(library, pb.ClassifyRequest(photo=pb.Photo(content=paint("747")), options=options))
+    batch = await service(library).BatchClassify(
+        pb.BatchClassifyRequest(photos=[pb.Photo(content=paint("747"))], options=options)
+    )
+    call = service(library).StreamClassify(iter([configured(options), streamed(paint("747"))]))
+    [response] = [response async for response in call]
     described = await service(library).GetModel(pb.GetModelRequest(model_name=name, model_version=version))
-    for answer in (single, batch.results[0].classification, streamed[""].classification):
+    for answer in (single, batch.results[0].prediction, response.result.prediction):
         assert f"{answer.model_name} {answer.model_version}" == answers
     assert f"{described.model.name} {described.model.version}" == answers
 
 
 async def test_a_version_that_is_not_served_is_not_found(library: grpc.aio.Channel, paint: Paint) -> None:
     options = pb.ClassifyOptions(model_name="c", model_version="2")
-    status = await status_of(service(library).Classify(pb.ClassifyRequest(photo=paint("747"), options=options)))
+    status = await status_of(
+        service(library).Classify(pb.ClassifyRequest(photo=pb.Photo(content=paint("747")), options=options))
+    )
     assert (status.code, reason(status)) == (code_pb2.NOT_FOUND, "MODEL_NOT_FOUND")
     assert "no version '2' of the model 'c' here; this server serves '1'" in status.message
 
@@ -665,33 +778,33 @@ async def test_a_drain_answers_all_that_was_taken_and_then_ends_the_streams(
 ) -> None:
     channel = await serve(engine=held_up)
     assert await health(channel, "planespotter.v1.ClassifierService") == health_pb2.HealthCheckResponse.SERVING
-    unary = asyncio.ensure_future(_classify(channel, pb.ClassifyRequest(photo=paint("747"))))
+    unary = asyncio.ensure_future(_classify(channel, pb.ClassifyRequest(photo=pb.Photo(content=paint("747")))))
     call = service(channel).StreamClassify()
     for number in range(10):
-        await call.write(pb.StreamClassifyRequest(photo_id=str(number), photo=paint("747")))
+        await call.write(pb.StreamClassifyRequest(photo=pb.Photo(id=str(number), content=paint("747"))))
     await until(lambda: arrived(channel) == 11)
     draining = asyncio.ensure_future(channel.server.drain())  # type: ignore[attr-defined]
     async with asyncio.timeout(60):
         while await health(channel) != health_pb2.HealthCheckResponse.NOT_SERVING:
             pass
-    status = await status_of(service(channel).Classify(pb.ClassifyRequest(photo=paint("747"))))
+    status = await status_of(service(channel).Classify(pb.ClassifyRequest(photo=pb.Photo(content=paint("747")))))
     assert (status.code, reason(status)) == (code_pb2.UNAVAILABLE, "SHUTTING_DOWN")
     word = await call.read()
     assert isinstance(word, pb.StreamClassifyResponse)
-    assert (word.WhichOneof("outcome"), word.going_away.read_count) == ("going_away", 10)
+    assert (word.WhichOneof("event"), word.drain_notice.accepted_count) == ("drain_notice", 10)
     held_up.leave.set()
     await draining
-    assert (await unary).family.name == "747"
+    assert (await unary).path[1].name == "747"
     answers = [await call.read() for _ in range(10)]
-    assert {answer.photo_id for answer in answers if isinstance(answer, pb.StreamClassifyResponse)} == set(
+    assert {answer.result.id for answer in answers if isinstance(answer, pb.StreamClassifyResponse)} == set(
         map(str, range(10))
     )
     assert await call.read() is grpc.aio.EOF
     assert await call.code() is grpc.StatusCode.OK
 
 
-async def _classify(channel: grpc.aio.Channel, request: pb.ClassifyRequest) -> pb.Classification:
-    return (await service(channel).Classify(request)).classification
+async def _classify(channel: grpc.aio.Channel, request: pb.ClassifyRequest) -> pb.Prediction:
+    return (await service(channel).Classify(request)).prediction
 
 
 async def test_whoever_watches_health_or_reflects_does_not_hold_up_a_stop(serve: Serve) -> None:

@@ -21,7 +21,7 @@ from planespotter_models.engines.jax import deserialize
 
 Paint = Callable[..., bytes]
 Serve = Callable[..., Awaitable[Any]]
-EXPLAIN = pb.ClassifyOptions(explain=True)
+EXPLAIN = pb.ClassifyOptions(heat_map=True)
 
 
 @pytest.fixture
@@ -48,43 +48,46 @@ def left_red() -> bytes:
 
 
 async def test_a_map_comes_with_the_answer_if_asked_for(channel: Any) -> None:
-    request = pb.ClassifyRequest(photo=left_red(), options=EXPLAIN)
-    said = (await service(channel).Classify(request)).classification
+    request = pb.ClassifyRequest(photo=pb.Photo(content=left_red()), options=EXPLAIN)
+    said = (await service(channel).Classify(request)).prediction
     heat = np.frombuffer(said.heat_map.values, np.uint8).reshape(said.heat_map.rows, said.heat_map.columns)
     assert heat.shape == (2, 3)
     assert heat[1].tolist() == [240, 0, 0]
-    leaves = [("Airbus", "A320", "A320-200"), ("Airbus", "A320", "A320neo"), ("Airbus", "A380", "")]
-    assert leaves[heat[0, 0]] == (said.constructor.name, said.family.name, said.model.name)
+    leaves = [["Airbus", "A320", "A320-200"], ["Airbus", "A320", "A320neo"], ["Airbus", "A380"]]
+    assert leaves[heat[0, 0]] == [node.name for node in said.path]
 
 
 async def test_no_map_comes_unasked(channel: Any) -> None:
-    said = (await service(channel).Classify(pb.ClassifyRequest(photo=left_red()))).classification
+    said = (await service(channel).Classify(pb.ClassifyRequest(photo=pb.Photo(content=left_red())))).prediction
     assert not said.HasField("heat_map")
 
 
 async def test_photos_of_a_batch_and_of_a_stream_have_theirs(channel: Any) -> None:
-    batch = await service(channel).BatchClassify(pb.BatchClassifyRequest(photos=[left_red()] * 3, options=EXPLAIN))
-    assert [one.classification.heat_map.rows for one in batch.results] == [2, 2, 2]
+    batch = await service(channel).BatchClassify(
+        pb.BatchClassifyRequest(photos=[pb.Photo(content=left_red())] * 3, options=EXPLAIN)
+    )
+    assert [one.prediction.heat_map.rows for one in batch.results] == [2, 2, 2]
     call = service(channel).StreamClassify()
-    for number, options in enumerate((EXPLAIN, None, EXPLAIN)):
-        await call.write(pb.StreamClassifyRequest(photo_id=str(number), photo=left_red(), options=options))
+    await call.write(pb.StreamClassifyRequest(config=pb.StreamConfig(options=EXPLAIN)))
+    for number in range(3):
+        await call.write(pb.StreamClassifyRequest(photo=pb.Photo(id=str(number), content=left_red())))
     await call.done_writing()
-    rows = {answer.photo_id: answer.classification.heat_map.rows async for answer in call}
-    assert rows == {"0": 2, "1": 0, "2": 2}
+    rows = {answer.result.id: answer.result.prediction.heat_map.rows async for answer in call}
+    assert rows == {"0": 2, "1": 2, "2": 2}
 
 
 async def test_a_model_that_cannot_says_so_before_and_when_asked(channel: Any) -> None:
     models = (await service(channel).ListModels(pb.ListModelsRequest())).models
-    assert {model.name: model.can_explain for model in models} == {"explaining": True, "tiny": False}
-    options = pb.ClassifyOptions(model_name="tiny", explain=True)
+    assert {model.name: model.heat_map_supported for model in models} == {"explaining": True, "tiny": False}
+    options = pb.ClassifyOptions(model_name="tiny", heat_map=True)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await service(channel).Classify(pb.ClassifyRequest(photo=left_red(), options=options))
+        await service(channel).Classify(pb.ClassifyRequest(photo=pb.Photo(content=left_red()), options=options))
     status = rpc_status.from_call(refused.value)  # type: ignore[arg-type]
     info = error_details_pb2.ErrorInfo()
     assert status.details[0].Unpack(info)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert info.reason == "HEAT_MAP_UNSUPPORTED"
-    assert "The model tiny 1 cannot tell where in a photo it looked" in status.message
+    assert "The model tiny 1 cannot compute heat maps" in status.message
 
 
 async def test_a_function_that_does_not_fit_is_tried_once_and_spares_all_other_answers(
@@ -105,8 +108,12 @@ async def test_a_function_that_does_not_fit_is_tried_once_and_spares_all_other_a
     monkeypatch.setattr(explainer, "deserialize", load)
     for _ in range(3):
         with pytest.raises(grpc.aio.AioRpcError) as failed:
-            await service(channel).Classify(pb.ClassifyRequest(photo=left_red(), options=EXPLAIN))
+            await service(channel).Classify(pb.ClassifyRequest(photo=pb.Photo(content=left_red()), options=EXPLAIN))
         assert failed.value.code() is grpc.StatusCode.INTERNAL
         assert "its log has the details" in (failed.value.details() or "")
     assert len(tried) == 1
-    assert (await service(channel).Classify(pb.ClassifyRequest(photo=left_red()))).classification.constructor.name
+    assert (
+        (await service(channel).Classify(pb.ClassifyRequest(photo=pb.Photo(content=left_red()))))
+        .prediction.path[0]
+        .name
+    )

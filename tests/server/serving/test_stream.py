@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -59,8 +60,8 @@ class Caller:
             answer=answer,
             write=self.write,
             size=lambda number: number,
-            in_order=lambda _: in_order,
-            going_away=lambda count: f"read {count}",
+            in_order=lambda: in_order,
+            drain_notice=lambda count: f"read {count}",
             abandon=self.abandoned.append,
         )
 
@@ -179,21 +180,24 @@ async def test_a_stream_that_breaks_abandons_what_it_had_read() -> None:
     assert caller.got == []
 
 
-async def test_a_first_request_that_is_refused_is_abandoned_too() -> None:
-    caller = Caller([1])
+async def test_requests_before_a_failed_read_are_answered_before_the_failure_is_raised() -> None:
+    caller = Caller([3, 1])
 
     async def answer(request: int) -> int:
         return request
 
     parts = caller.parts(answer)
 
-    def refuse(_: int) -> bool:
-        raise LookupError("no such order")
+    async def read() -> int:
+        number = await caller.read()
+        if number is None:
+            raise LookupError("a config after the first message")
+        return number
 
-    refusing = Parts(parts.read, parts.answer, parts.write, parts.size, refuse, parts.going_away, parts.abandon)
     with pytest.raises(LookupError):
-        await answer_stream(refusing, Window(5, 10**6), set())
-    assert caller.abandoned == [1]
+        await answer_stream(replace(parts, read=read), Window(5, 10**6), set())
+    assert sorted(caller.got) == [1, 3]
+    assert caller.abandoned == []
 
 
 @given(
