@@ -130,7 +130,7 @@ def measure(model_folder: Path, photo_folder: Path) -> dict[str, Any]:
             **{f"network, batches of {size}": lambda s=size: measure_in_process(network(s)) for size in BATCHES},  # type: ignore[misc]
             "decoding": lambda: measure_in_process(decode),
             **{f"serving, {mode}": lambda m=mode: measure_server(workers, pid, m, to_serve) for mode in Mode},  # type: ignore[misc]
-            "serving, stream, small photos": lambda: measure_server(small_workers, pid, Mode.STREAM, to_serve),
+            "serving, small photos": lambda: measure_server(small_workers, pid, Mode.STREAM, to_serve),
         }
         rounds = [{name: run() for name, run in measurements.items()} for _ in range(2 if is_slow else ROUNDS)]
         medians = {
