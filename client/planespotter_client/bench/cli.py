@@ -37,6 +37,7 @@ def bench(
         list[Path],
         typer.Argument(
             help="Photos and folders of photos to send in a cycle (JPEG, PNG, WebP).",
+            metavar="PATH",
             exists=True,
             show_default=False,
         ),

@@ -109,7 +109,7 @@ def classify(
         Path | None,
         typer.Option(
             help="Folder to watch: classify its photos and those that arrive, each once, as soon as it is complete, "
-            "until Ctrl-C. Survives a lost server.",
+            "until Ctrl-C. If the server is lost, wait for it.",
             exists=True,
             file_okay=False,
             show_default=False,
