@@ -1,8 +1,8 @@
-"""Measure the Python client by itself: rate and memory of a long stream, and how long its import takes.
+"""Benchmark the Python client alone: throughput and memory of a long stream, and the time of its import.
 
-The server is a stand-in that answers each photo at once with the same answer, in a process of its own, so what is
-measured is the client. Its rate is compared with that of the bare gRPC stub, which sends the same messages and does
-nothing else. Needs two cores to mean anything; ends in about two minutes with 100,000 photos. Example:
+A stub server, in a separate process, responds to each photo at once with the same prediction, so only the client is
+measured. Its throughput is compared with the bare gRPC stub, which sends the same messages and does nothing else. Needs
+two cores; takes about two minutes with 100,000 photos. Example:
 
     .venv/bin/python -m scripts.bench.client --photos 100000
 """
@@ -35,7 +35,7 @@ IMPORTS = 7
 
 
 async def get_server_info(request: pb.GetServerInfoRequest, context: Any) -> pb.GetServerInfoResponse:
-    """Return the limits of the stand-in."""
+    """Return the limits of the stub server."""
     limits = pb.Limits(
         max_photo_bytes=2**24, max_message_bytes=2**25, max_batch_photos=64, max_in_flight_per_stream=WINDOW // 2
     )
@@ -45,7 +45,7 @@ async def get_server_info(request: pb.GetServerInfoRequest, context: Any) -> pb.
 async def stream_classify(
     requests: AsyncIterator[pb.StreamClassifyRequest], context: Any
 ) -> AsyncIterator[pb.StreamClassifyResponse]:
-    """Answer each photo without a look at it."""
+    """Respond to each photo with the same prediction, without decoding it."""
     prediction = pb.Prediction(
         path=[
             pb.PathNode(level=pb.LEVEL_CONSTRUCTOR, name="Boeing", probability=0.99),
@@ -53,7 +53,7 @@ async def stream_classify(
             pb.PathNode(level=pb.LEVEL_MODEL, name="737-800", probability=0.94),
         ],
         level=pb.LEVEL_MODEL,
-        model_name="stand-in",
+        model_name="stub",
         model_version="1",
     )
     async for request in requests:
@@ -62,7 +62,7 @@ async def stream_classify(
 
 
 async def serve() -> None:
-    """Serve until standard input ends; the port goes to standard output."""
+    """Serve until standard input ends; print the port to standard output."""
     methods: dict[str, Any] = {
         "GetServerInfo": grpc.unary_unary_rpc_method_handler(
             get_server_info, pb.GetServerInfoRequest.FromString, pb.GetServerInfoResponse.SerializeToString
@@ -80,39 +80,39 @@ async def serve() -> None:
 
 
 def _message(index: int, photo: bytes) -> pb.StreamClassifyRequest:
-    """Return a photo as a message of a stream; filled in place, which saves a copy."""
+    """Return a photo as a message of a stream, filled in place to avoid a copy."""
     request = pb.StreamClassifyRequest()
     request.photo.id, request.photo.content = str(index), photo
     return request
 
 
 def bare(address: str, photos: Iterator[bytes], note: Callable[[], None]) -> None:
-    """Stream with the bare stub, at most WINDOW photos ahead of the answers."""
-    places = threading.Semaphore(WINDOW)
+    """Stream with the bare stub, with at most WINDOW photos in flight."""
+    permits = threading.Semaphore(WINDOW)
 
     def requests() -> Iterator[pb.StreamClassifyRequest]:
         for index, photo in enumerate(photos):
-            places.acquire()
+            permits.acquire()
             yield _message(index, photo)
 
     with grpc.insecure_channel(address) as channel:
         for _ in pb_grpc.ClassifierServiceStub(channel).StreamClassify(requests()):
-            places.release()
+            permits.release()
             note()
 
 
 async def bare_aio(address: str, photos: Iterator[bytes], note: Callable[[], None]) -> None:
-    """Do the same with the stub of grpc.aio."""
-    places = asyncio.Semaphore(WINDOW)
+    """Stream with the stub of grpc.aio, with at most WINDOW photos in flight."""
+    permits = asyncio.Semaphore(WINDOW)
 
     async def requests() -> AsyncIterator[pb.StreamClassifyRequest]:
         for index, photo in enumerate(photos):
-            await places.acquire()
+            await permits.acquire()
             yield _message(index, photo)
 
     async with grpc.aio.insecure_channel(address) as channel:
         async for _ in pb_grpc.ClassifierServiceStub(channel).StreamClassify(requests()):
-            places.release()
+            permits.release()
             note()
 
 
@@ -125,7 +125,7 @@ def sdk(address: str, photos: Iterator[bytes], note: Callable[[], None]) -> None
 
 
 async def sdk_aio(address: str, photos: Iterator[bytes], note: Callable[[], None]) -> None:
-    """Stream with AsyncPlaneSpotter, from an asynchronous source: a plain one is read in another thread."""
+    """Stream with AsyncPlaneSpotter, from an async source: a sync one would be read in another thread."""
 
     async def source() -> AsyncIterator[bytes]:
         for photo in photos:
@@ -146,64 +146,64 @@ CLIENTS: dict[str, Callable[..., Any]] = {
 
 
 def memory(field: str) -> int:
-    """Return a figure of this process in bytes, as Linux tells: VmRSS what it holds, VmHWM the most it ever held."""
+    """Return a memory metric of this process in bytes: VmRSS (resident) or VmHWM (peak resident)."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(status.partition(f"{field}:")[2].split()[0]) * 1024
 
 
 def measure(name: str, address: str, count: int, size: int) -> dict[str, float]:
     """Stream `count` photos of `size` bytes after a warm-up; return rate and memory."""
-    after = {"answers": 0, "began": 0.0, "held": 0.0, "processor": 0.0}
+    after = {"results": 0, "start": 0.0, "resident": 0.0, "cpu": 0.0}
 
     def note() -> None:
-        after["answers"] += 1
-        if after["answers"] == WARM_UP:
-            after.update(began=time.perf_counter(), held=memory("VmRSS"), processor=time.process_time())
+        after["results"] += 1
+        if after["results"] == WARM_UP:
+            after.update(start=time.perf_counter(), resident=memory("VmRSS"), cpu=time.process_time())
 
-    # Each photo is an object of its own, as those of a real source are.
+    # Each photo is a separate object, as from a real source.
     photos = (index.to_bytes(8, "big") * (size // 8) for index in range(WARM_UP + count))
     run = CLIENTS[name](address, photos, note)
     if asyncio.iscoroutine(run):
         asyncio.run(run)
-    assert after["answers"] == WARM_UP + count
+    assert after["results"] == WARM_UP + count
     return {
-        "rate": count / (time.perf_counter() - after["began"]),
-        "processor_us": 1e6 * (time.process_time() - after["processor"]) / count,
-        "held_mb": after["held"] / 1e6,
-        "growth_mb": (memory("VmHWM") - after["held"]) / 1e6,
+        "rate": count / (time.perf_counter() - after["start"]),
+        "cpu_us": 1e6 * (time.process_time() - after["cpu"]) / count,
+        "resident_mb": after["resident"] / 1e6,
+        "growth_mb": (memory("VmHWM") - after["resident"]) / 1e6,
     }
 
 
 def import_seconds(code: str) -> float:
-    """Return how many seconds of the processor Python takes to run `code`, the median of some runs."""
+    """Return the CPU seconds that Python needs to run `code`: the median of some runs."""
     times = []
     for _ in range(IMPORTS):
-        before = os.times()
+        start = os.times()
         subprocess.run([sys.executable, "-c", code], check=True)
-        after = os.times()
-        times.append(after.children_user + after.children_system - before.children_user - before.children_system)
+        end = os.times()
+        times.append(end.children_user + end.children_system - start.children_user - start.children_system)
     return statistics.median(times)
 
 
 def main() -> None:
-    """Run each client in a process of its own, and print what was measured."""
+    """Measure each client in a separate process, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=int, default=20_000, help="photos of each stream")
-    parser.add_argument("--bytes", type=int, default=20_000, help="size of each photo")
-    parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    parser.add_argument("--photos", type=int, default=20_000, help="photos per stream (default: 20000)")
+    parser.add_argument("--bytes", type=int, default=20_000, help="size of each photo in bytes (default: 20000)")
+    parser.add_argument("--json", type=Path, help="file to write the results to, as JSON")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--client", choices=CLIENTS, help=argparse.SUPPRESS)
     parser.add_argument("--address", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.serve:
+    arguments = parser.parse_args()
+    if arguments.serve:
         asyncio.run(serve())
         return
-    if given.client:
-        print(json.dumps(measure(given.client, given.address, given.photos, given.bytes)))
+    if arguments.client:
+        print(json.dumps(measure(arguments.client, arguments.address, arguments.photos, arguments.bytes)))
         return
 
     command = [sys.executable, __file__]
-    figures: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     with subprocess.Popen([*command, "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdin is not None
         assert server.stdout is not None
@@ -215,38 +215,38 @@ def main() -> None:
                 "--address",
                 address,
                 "--photos",
-                str(given.photos),
+                str(arguments.photos),
                 "--bytes",
-                str(given.bytes),
+                str(arguments.bytes),
             ]
-            said = subprocess.run([*command, *options], check=True, capture_output=True, text=True).stdout
-            figures[name] = json.loads(said)
+            run = subprocess.run([*command, *options], check=True, capture_output=True, text=True)
+            results[name] = json.loads(run.stdout)
         server.stdin.close()
 
-    table = Table("client", "photos/s", "of bare", "µs of CPU each", "held, MB", "growth, MB")
+    table = Table("client", "photos/s", "of bare", "CPU µs/photo", "resident, MB", "growth, MB")
     for bare_name, name in (("bare stub", "PlaneSpotter"), ("bare stub, aio", "AsyncPlaneSpotter")):
-        for one in (bare_name, name):
-            found = figures[one]
-            found["of_bare"] = found["rate"] / figures[bare_name]["rate"]
+        for client in (bare_name, name):
+            result = results[client]
+            result["of_bare"] = result["rate"] / results[bare_name]["rate"]
             table.add_row(
-                one,
-                f"{found['rate']:,.0f}",
-                f"{found['of_bare']:.2f}",
-                f"{found['processor_us']:.0f}",
-                f"{found['held_mb']:.0f}",
-                f"{found['growth_mb']:.1f}",
+                client,
+                f"{result['rate']:,.0f}",
+                f"{result['of_bare']:.2f}",
+                f"{result['cpu_us']:.0f}",
+                f"{result['resident_mb']:.0f}",
+                f"{result['growth_mb']:.1f}",
             )
     console = Console()
-    console.print(f"{given.photos:,} photos of {given.bytes:,} bytes in each stream, at most {WINDOW} on their way")
+    console.print(f"{arguments.photos:,} photos of {arguments.bytes:,} bytes per stream, at most {WINDOW} in flight")
     console.print(table)
-    # What the generated code and the status of errors need is gRPC's part.
+    # The imports of the generated code and of the error details count as gRPC.
     grpc_alone = import_seconds("import grpc, grpc.aio, grpc_status.rpc_status, google.protobuf.descriptor_pb2")
-    figures["import_seconds"] = {"grpc": grpc_alone, "sdk": import_seconds("import planespotter_client")}
-    more = figures["import_seconds"]["sdk"] - grpc_alone
+    results["import_seconds"] = {"grpc": grpc_alone, "sdk": import_seconds("import planespotter_client")}
+    more = results["import_seconds"]["sdk"] - grpc_alone
     console.print(f"import planespotter_client: {more:.3f} s of CPU beyond the {grpc_alone:.3f} s of Python with gRPC")
-    if given.json is not None:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    if arguments.json is not None:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A short, seeded run of what `make fuzz` does at length."""
+"""Fuzzing: a short, seeded run of `make fuzz`."""
 
 import importlib.util
 import random
@@ -28,30 +28,30 @@ def fuzz() -> ModuleType:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_mutated_photos_are_decoded_or_refused(fuzz: ModuleType, tmp_path: Path, seed: int) -> None:
+def test_mutated_photos_are_decoded_or_rejected(fuzz: ModuleType, tmp_path: Path, seed: int) -> None:
     findings = fuzz.Findings()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Pillow, about damaged metadata
+        warnings.simplefilter("ignore")  # Pillow warns about damaged metadata
         chance = random.Random(seed)
         fuzz.fuzz_photos(500, time.monotonic() + 600, chance, findings, tmp_path / "last")
-    assert findings.wrong == []
-    assert findings.seen["decoded"] > 50
-    assert findings.seen["PHOTO_UNDECODABLE"] > 50
+    assert findings.failures == []
+    assert findings.counts["decoded"] > 50
+    assert findings.counts["PHOTO_UNDECODABLE"] > 50
 
 
-async def test_mutated_messages_are_answered_or_refused(fuzz: ModuleType, serve: Serve) -> None:
+async def test_mutated_messages_succeed_or_are_rejected(fuzz: ModuleType, serve: Serve) -> None:
     channel = await serve()
     findings = fuzz.Findings()
-    mutants = fuzz.messages(random.Random(0))
+    mutants = fuzz.mutated_messages(random.Random(0))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for _ in range(300):
             await fuzz.call(channel, *next(mutants), findings)
-    assert findings.wrong == []
-    assert {"answered", "REQUEST_MALFORMED", "METHOD_NOT_FOUND"} <= set(findings.seen)
+    assert findings.failures == []
+    assert {"succeeded", "REQUEST_MALFORMED", "METHOD_NOT_FOUND"} <= set(findings.counts)
 
 
-def test_what_would_give_the_inside_away_is_noticed(fuzz: ModuleType) -> None:
+def test_internals_in_error_messages_are_detected(fuzz: ModuleType) -> None:
     for leak in (
         "Traceback (most recent call last)",
         "ValueError: x",
@@ -59,5 +59,5 @@ def test_what_would_give_the_inside_away_is_noticed(fuzz: ModuleType) -> None:
         "see /etc/secret",
         "at 0x7f0011aa",
     ):
-        assert fuzz.INSIDE.search(leak)
-    assert not fuzz.INSIDE.search("The photo is empty: 0 bytes. Send the bytes of a JPEG, PNG or WebP file.")
+        assert fuzz.INTERNALS.search(leak)
+    assert not fuzz.INTERNALS.search("The photo is empty: 0 bytes. Send the content of a JPEG, PNG or WebP file.")
