@@ -30,81 +30,118 @@ MAX_BYTES = 256 * 1024 * 1024
 SOAK_RECONNECT_SECONDS, SOAK_CANCEL_SHARE = 5.0, 0.1
 MEMORY_INTERVAL = 1.0
 
+HELP = """\
+Load-test a server: throughput, latency percentiles and goodput.
 
-@app.command()
+Example: planespotter bench photos/ --callers 32 --seconds 20 --out report.html
+
+Example: planespotter bench photos/ --mode stream --find-peak --json peak.json
+
+Latency is measured from the time at which a photo was scheduled. "in time" is the share of photos with a result
+within the deadline. Use photos like those that the server will receive: large ones take longer.
+
+Ctrl-C ends it and prints the results so far; a second one ends it immediately.
+
+Exit codes: 0 photos were classified; 1 none was, or the server was unreachable; 2 wrong usage; 130 ended by Ctrl-C.
+"""
+
+Paths = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Photos and folders of photos to send in a cycle (JPEG, PNG, WebP).",
+        metavar="PATH",
+        exists=True,
+        show_default=False,
+    ),
+]
+Server = Annotated[str, typer.Option(help="Address of the server.", metavar="HOST:PORT")]
+LoadMode = Annotated[
+    Mode | None,
+    typer.Option(
+        help="Unary requests, batches, or streams. (default: unary; with --soak all three)",
+        show_default=False,
+    ),
+]
+Callers = Annotated[
+    int, typer.Option(help="Closed loop: callers that each wait for their result. Open loop: streams.", min=1)
+]
+Rate = Annotated[
+    float | None,
+    typer.Option(
+        help="Open loop: photos per second, at random times, also if the server cannot keep up.",
+        min=0.01,
+        show_default="none: closed loop",
+    ),
+]
+Seconds = Annotated[float, typer.Option(help="Seconds to measure each load.", min=0.5)]
+Photos = Annotated[
+    int | None,
+    typer.Option(help="Photos after which each load ends.", min=1, show_default="as many as the time allows"),
+]
+WarmUp = Annotated[float, typer.Option(help="Seconds of load before each measurement; 0 with --photos.", min=0)]
+Deadline = Annotated[float, typer.Option(help="Seconds within which a result is in time.", min=0.01)]
+BatchSize = Annotated[int, typer.Option(help="Photos per batch, with --mode batch.", min=1)]
+MaxInFlight = Annotated[
+    int | None,
+    typer.Option(
+        help="Maximum photos in flight per stream of a closed loop.", min=1, show_default="the server's limit"
+    ),
+]
+Processes = Annotated[
+    int, typer.Option(help="Worker processes; one sends a few thousand photos per second.", min=1, max=64)
+]
+Sweep = Annotated[
+    str | None,
+    typer.Option(help="Several loads to measure in a row.", metavar="callers=1,2,...|rate=50,...", show_default=False),
+]
+FindPeak = Annotated[
+    bool,
+    typer.Option("--find-peak", help="Raise the callers until throughput peaks, then offer 70 % and 200 % of it."),
+]
+Soak = Annotated[
+    float | None,
+    typer.Option(
+        help="Minutes of a soak test, with callers that drop connections and cancel calls.",
+        min=0.05,
+        metavar="MINUTES",
+        show_default=False,
+    ),
+]
+ServerPid = Annotated[
+    int | None,
+    typer.Option(help="Process id of a server on this machine, to measure its CPU and memory.", show_default=False),
+]
+MaxMinutes = Annotated[float, typer.Option(help="Maximum planned duration in minutes.", min=0.1)]
+Seed = Annotated[int, typer.Option(help="Seed of the random times.")]
+Out = Annotated[
+    Path | None, typer.Option(help="HTML report to write, with charts.", dir_okay=False, show_default=False)
+]
+JsonOut = Annotated[
+    Path | None,
+    typer.Option("--json", help="JSON file to write, with all measurements.", dir_okay=False, show_default=False),
+]
+
+
+@app.command(help=HELP)
 def bench(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(
-            help="Photos and folders of photos to send in a cycle (JPEG, PNG, WebP).",
-            metavar="PATH",
-            exists=True,
-            show_default=False,
-        ),
-    ],
-    server: Annotated[str, typer.Option(help="Address of the server.", metavar="HOST:PORT")] = DEFAULT_ADDRESS,
-    mode: Annotated[
-        Mode | None,
-        typer.Option(
-            help="Unary requests, batches, or streams. (default: unary; with --soak all three)",
-            show_default=False,
-        ),
-    ] = None,
-    callers: Annotated[
-        int, typer.Option(help="Closed loop: callers that each wait for their result. Open loop: streams.", min=1)
-    ] = 8,
-    rate: Annotated[
-        float | None,
-        typer.Option(
-            help="Open loop: photos per second, at random times, also if the server cannot keep up.",
-            min=0.01,
-            show_default="none: closed loop",
-        ),
-    ] = None,
-    seconds: Annotated[float, typer.Option(help="Seconds to measure each load.", min=0.5)] = 10.0,
-    photos: Annotated[
-        int | None,
-        typer.Option(help="Photos after which each load ends.", min=1, show_default="as many as the time allows"),
-    ] = None,
-    warm_up: Annotated[
-        float, typer.Option(help="Seconds of load before each measurement; 0 with --photos.", min=0)
-    ] = 1.0,
-    deadline: Annotated[float, typer.Option(help="Seconds within which a result is in time.", min=0.01)] = 10.0,
-    batch_size: Annotated[int, typer.Option(help="Photos per batch, with --mode batch.", min=1)] = 32,
-    max_in_flight: Annotated[
-        int | None,
-        typer.Option(
-            help="Maximum photos in flight per stream of a closed loop.", min=1, show_default="the server's limit"
-        ),
-    ] = None,
-    processes: Annotated[
-        int, typer.Option(help="Worker processes; one sends a few thousand photos per second.", min=1, max=64)
-    ] = 1,
-    sweep: Annotated[
-        str | None,
-        typer.Option(
-            help="Several loads to measure in a row.", metavar="callers=1,2,...|rate=50,...", show_default=False
-        ),
-    ] = None,
-    find_peak: Annotated[
-        bool,
-        typer.Option("--find-peak", help="Raise the callers until throughput peaks, then offer 70 % and 200 % of it."),
-    ] = False,
-    soak: Annotated[
-        float | None,
-        typer.Option(
-            help="Minutes of a soak test, with callers that drop connections and cancel calls.",
-            min=0.05,
-            metavar="MINUTES",
-            show_default=False,
-        ),
-    ] = None,
-    server_pid: Annotated[
-        int | None,
-        typer.Option(help="Process id of a server on this machine, to measure its CPU and memory.", show_default=False),
-    ] = None,
-    max_minutes: Annotated[float, typer.Option(help="Maximum planned duration in minutes.", min=0.1)] = 10.0,
-    seed: Annotated[int, typer.Option(help="Seed of the random times.")] = 0,
+    paths: Paths,
+    server: Server = DEFAULT_ADDRESS,
+    mode: LoadMode = None,
+    callers: Callers = 8,
+    rate: Rate = None,
+    seconds: Seconds = 10.0,
+    photos: Photos = None,
+    warm_up: WarmUp = 1.0,
+    deadline: Deadline = 10.0,
+    batch_size: BatchSize = 32,
+    max_in_flight: MaxInFlight = None,
+    processes: Processes = 1,
+    sweep: Sweep = None,
+    find_peak: FindPeak = False,
+    soak: Soak = None,
+    server_pid: ServerPid = None,
+    max_minutes: MaxMinutes = 10.0,
+    seed: Seed = 0,
     tls: options.Tls = False,
     tls_ca: options.TlsCa = None,
     tls_cert: options.TlsCert = None,
@@ -112,27 +149,10 @@ def bench(
     tls_name: options.TlsName = None,
     token_file: options.TokenFile = None,
     insecure: options.Insecure = False,
-    out: Annotated[
-        Path | None, typer.Option(help="HTML report to write, with charts.", dir_okay=False, show_default=False)
-    ] = None,
-    json_out: Annotated[
-        Path | None,
-        typer.Option("--json", help="JSON file to write, with all measurements.", dir_okay=False, show_default=False),
-    ] = None,
+    out: Out = None,
+    json_out: JsonOut = None,
 ) -> None:
-    """Load-test a server: throughput, latency percentiles and goodput.
-
-    Example: planespotter bench photos/ --callers 32 --seconds 20 --out report.html
-
-    Example: planespotter bench photos/ --mode stream --find-peak --json peak.json
-
-    Latency is measured from the time at which a photo was scheduled. "in time" is the share of photos with a result
-    within the deadline. Use photos like those that the server will receive: large ones take longer.
-
-    Ctrl-C ends it and prints the results so far; a second one ends it immediately.
-
-    Exit codes: 0 photos were classified; 1 none was, or the server was unreachable; 2 wrong usage; 130 ended by Ctrl-C.
-    """
+    """Load-test a server: throughput, latency percentiles and goodput."""
     from planespotter_client._credentials import security
     from planespotter_client.bench import process_stats
     from planespotter_client.bench import sweep as sweeps

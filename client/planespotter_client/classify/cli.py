@@ -26,145 +26,197 @@ SOURCES = "Other sources"
 ACCURACY = "Accuracy"
 SUFFIXES = {".csv": Format.CSV, ".jsonl": Format.JSONL, ".ndjson": Format.JSONL, ".parquet": Format.PARQUET}
 
+HELP = """\
+Classify photos with a server, or without one.
 
-@app.command()
+If --server is not given and no server runs on this machine, the command starts one for itself, with the installed
+model or the one that --model names. That takes a few seconds and needs the server extra.
+
+Example: planespotter classify photo.jpg
+
+Example: planespotter classify photos/ --format csv > answers.csv
+
+Example: planespotter classify photos/ --model bundles/first
+
+Example: planespotter classify archive/ --out answers.parquet
+
+Example: find archive -name '*.jpg' -print0 | planespotter classify - --null --out answers.csv
+
+Example: planespotter classify archive/ --sort-into by-type/ --link symbolic
+
+Example: planespotter classify --watch camera/ --out seen.csv --server planes.example:50051
+
+Example: planespotter classify --video approach.mp4 --fps 2 --out approach.csv
+
+Example: planespotter classify --ground-truth held_out.csv --root catalog/ --show 20
+
+Example: planespotter classify photos/ --server planes.example:50051 --tls-ca ca.pem --token-file archive.token
+
+Results are written as they arrive, so they are not in the order of the photos without --preserve-order (a table is
+sorted). Each failed photo is named on stderr with the reason, and counted at the end.
+
+With --out each result is in the file at once. After Ctrl-C, a kill or a lost connection the same command resumes
+with the photos that have no result yet, also with millions of them. Skipped photos are not filed by --sort-into
+again.
+
+Exit codes: 0 every photo has a prediction; 1 nothing could be done, or the server was lost, and a message says why;
+2 wrong usage; 3 some photos failed, in this run or, with --out, in an earlier one, or some folders could not be
+read; 130 ended by Ctrl-C, as --watch always is; 143 ended by SIGTERM.
+"""
+
+Paths = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Photos, folders of photos (JPEG, PNG, WebP), glob patterns such as 'archive/**/*.jpg', and - for "
+        "paths on standard input, one per line.",
+        metavar="PATH",
+        show_default=False,
+    ),
+]
+ReconnectTimeout = Annotated[
+    float,
+    typer.Option(help="Seconds to wait for a lost server; with --watch there is no limit.", min=0.1, metavar="SECONDS"),
+]
+TopK = Annotated[int, typer.Option(help="Number of most probable candidates per photo.", min=0, metavar="K")]
+PreserveOrder = Annotated[
+    bool, typer.Option("--preserve-order", help="Write results in the order of the photos, not as they arrive.")
+]
+Downscale = Annotated[
+    bool,
+    typer.Option(
+        "--downscale",
+        help="Scale large photos down before they are sent, for slow connections; predictions may differ a little. "
+        "Needs the images extra.",
+    ),
+]
+Recursive = Annotated[bool, typer.Option(help="Search subfolders too.")]
+Null = Annotated[bool, typer.Option("--null", help="With -: paths end with NUL, as `find -print0` writes them.")]
+OutputFormat = Annotated[
+    Format | None,
+    typer.Option(
+        "--format",
+        help="Output format. (default: by the suffix of --out; else table on a terminal, else csv)",
+        show_default=False,
+        rich_help_panel=OUTPUT,
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="Output file (.csv, .jsonl or .ndjson, .parquet). An existing one is resumed with the same model and "
+        "settings: the photos that it has a result for are skipped.",
+        dir_okay=False,
+        show_default=False,
+        rich_help_panel=OUTPUT,
+    ),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="With --out: replace an existing file.", rich_help_panel=OUTPUT)
+]
+RetryFailed = Annotated[
+    bool,
+    typer.Option(
+        "--retry-failed",
+        help="With --out: retry the photos that failed in an earlier run.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+SortInto = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder to copy each photo into by what it shows: Boeing/737-800, Boeing/737, Boeing, unknown. "
+        "Nothing is moved or overwritten, and no photo is filed twice.",
+        file_okay=False,
+        show_default=False,
+        rich_help_panel=OUTPUT,
+    ),
+]
+LinkKind = Annotated[Link, typer.Option(help="With --sort-into: copy photos, or link to them.", rich_help_panel=OUTPUT)]
+Watch = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder to watch: classify its photos and those that arrive, each once, as soon as it is complete, "
+        "until Ctrl-C. If the server is lost, wait for it.",
+        exists=True,
+        file_okay=False,
+        show_default=False,
+        rich_help_panel=SOURCES,
+    ),
+]
+Video = Annotated[
+    str | None,
+    typer.Option(
+        help="Video whose frames to classify: a file, or the URL of a stream (rtsp://, http://).",
+        metavar="VIDEO",
+        show_default=False,
+        rich_help_panel=SOURCES,
+    ),
+]
+Fps = Annotated[
+    float | None,
+    typer.Option(
+        help="With --video: frames to classify per second. (default: 1)",
+        min=0.001,
+        max=1000,
+        show_default=False,
+        rich_help_panel=SOURCES,
+    ),
+]
+GroundTruth = Annotated[
+    Path | None,
+    typer.Option(
+        help="CSV file with the ground truth: classify its photos and print the accuracy. Columns: file and "
+        "constructor, and optionally family, model and source; an empty cell is unknown.",
+        exists=True,
+        dir_okay=False,
+        show_default=False,
+        rich_help_panel=ACCURACY,
+    ),
+]
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        help="With --ground-truth: folder that its paths are relative to, if not its own.",
+        exists=True,
+        file_okay=False,
+        show_default=False,
+        rich_help_panel=ACCURACY,
+    ),
+]
+Show = Annotated[
+    int,
+    typer.Option(
+        help="With --ground-truth: number of predictions to print next to the ground truth.",
+        min=0,
+        metavar="N",
+        rich_help_panel=ACCURACY,
+    ),
+]
+
+
+@app.command(help=HELP)
 def classify(
-    paths: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Photos, folders of photos (JPEG, PNG, WebP), glob patterns such as 'archive/**/*.jpg', and - for "
-            "paths on standard input, one per line.",
-            metavar="PATH",
-            show_default=False,
-        ),
-    ] = None,
+    paths: Paths = None,
     server: options.Server = None,
     model: options.Model = None,
-    reconnect_timeout: Annotated[
-        float,
-        typer.Option(
-            help="Seconds to wait for a lost server; with --watch there is no limit.", min=0.1, metavar="SECONDS"
-        ),
-    ] = 60.0,
-    top_k: Annotated[int, typer.Option(help="Number of most probable candidates per photo.", min=0, metavar="K")] = 0,
-    preserve_order: Annotated[
-        bool, typer.Option("--preserve-order", help="Write results in the order of the photos, not as they arrive.")
-    ] = False,
-    downscale: Annotated[
-        bool,
-        typer.Option(
-            "--downscale",
-            help="Scale large photos down before they are sent, for slow connections; predictions may differ a little. "
-            "Needs the images extra.",
-        ),
-    ] = False,
-    recursive: Annotated[bool, typer.Option(help="Search subfolders too.")] = True,
-    null: Annotated[
-        bool, typer.Option("--null", help="With -: paths end with NUL, as `find -print0` writes them.")
-    ] = False,
-    output_format: Annotated[
-        Format | None,
-        typer.Option(
-            "--format",
-            help="Output format. (default: by the suffix of --out; else table on a terminal, else csv)",
-            show_default=False,
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Output file (.csv, .jsonl or .ndjson, .parquet). An existing one is resumed with the same model and "
-            "settings: the photos that it has a result for are skipped.",
-            dir_okay=False,
-            show_default=False,
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="With --out: replace an existing file.", rich_help_panel=OUTPUT)
-    ] = False,
-    retry_failed: Annotated[
-        bool,
-        typer.Option(
-            "--retry-failed",
-            help="With --out: retry the photos that failed in an earlier run.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = False,
-    sort_into: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder to copy each photo into by what it shows: Boeing/737-800, Boeing/737, Boeing, unknown. "
-            "Nothing is moved or overwritten, and no photo is filed twice.",
-            file_okay=False,
-            show_default=False,
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    link: Annotated[
-        Link, typer.Option(help="With --sort-into: copy photos, or link to them.", rich_help_panel=OUTPUT)
-    ] = Link.COPY,
-    watch: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder to watch: classify its photos and those that arrive, each once, as soon as it is complete, "
-            "until Ctrl-C. If the server is lost, wait for it.",
-            exists=True,
-            file_okay=False,
-            show_default=False,
-            rich_help_panel=SOURCES,
-        ),
-    ] = None,
-    video: Annotated[
-        str | None,
-        typer.Option(
-            help="Video whose frames to classify: a file, or the URL of a stream (rtsp://, http://).",
-            metavar="VIDEO",
-            show_default=False,
-            rich_help_panel=SOURCES,
-        ),
-    ] = None,
-    fps: Annotated[
-        float | None,
-        typer.Option(
-            help="With --video: frames to classify per second. (default: 1)",
-            min=0.001,
-            max=1000,
-            show_default=False,
-            rich_help_panel=SOURCES,
-        ),
-    ] = None,
-    ground_truth: Annotated[
-        Path | None,
-        typer.Option(
-            help="CSV file with the ground truth: classify its photos and print the accuracy. Columns: file and "
-            "constructor, and optionally family, model and source; an empty cell is unknown.",
-            exists=True,
-            dir_okay=False,
-            show_default=False,
-            rich_help_panel=ACCURACY,
-        ),
-    ] = None,
-    root: Annotated[
-        Path | None,
-        typer.Option(
-            help="With --ground-truth: folder that its paths are relative to, if not its own.",
-            exists=True,
-            file_okay=False,
-            show_default=False,
-            rich_help_panel=ACCURACY,
-        ),
-    ] = None,
-    show: Annotated[
-        int,
-        typer.Option(
-            help="With --ground-truth: number of predictions to print next to the ground truth.",
-            min=0,
-            metavar="N",
-            rich_help_panel=ACCURACY,
-        ),
-    ] = 0,
+    reconnect_timeout: ReconnectTimeout = 60.0,
+    top_k: TopK = 0,
+    preserve_order: PreserveOrder = False,
+    downscale: Downscale = False,
+    recursive: Recursive = True,
+    null: Null = False,
+    output_format: OutputFormat = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    retry_failed: RetryFailed = False,
+    sort_into: SortInto = None,
+    link: LinkKind = Link.COPY,
+    watch: Watch = None,
+    video: Video = None,
+    fps: Fps = None,
+    ground_truth: GroundTruth = None,
+    root: Root = None,
+    show: Show = 0,
     tls: options.Tls = False,
     tls_ca: options.TlsCa = None,
     tls_cert: options.TlsCert = None,
@@ -173,42 +225,7 @@ def classify(
     token_file: options.TokenFile = None,
     insecure: options.Insecure = False,
 ) -> None:
-    """Classify photos with a server, or without one.
-
-    If --server is not given and no server runs on this machine, the command starts one for itself, with the installed
-    model or the one that --model names. That takes a few seconds and needs the server extra.
-
-    Example: planespotter classify photo.jpg
-
-    Example: planespotter classify photos/ --format csv > answers.csv
-
-    Example: planespotter classify photos/ --model bundles/first
-
-    Example: planespotter classify archive/ --out answers.parquet
-
-    Example: find archive -name '*.jpg' -print0 | planespotter classify - --null --out answers.csv
-
-    Example: planespotter classify archive/ --sort-into by-type/ --link symbolic
-
-    Example: planespotter classify --watch camera/ --out seen.csv --server planes.example:50051
-
-    Example: planespotter classify --video approach.mp4 --fps 2 --out approach.csv
-
-    Example: planespotter classify --ground-truth held_out.csv --root catalog/ --show 20
-
-    Example: planespotter classify photos/ --server planes.example:50051 --tls-ca ca.pem --token-file archive.token
-
-    Results are written as they arrive, so they are not in the order of the photos without --preserve-order (a table is
-    sorted). Each failed photo is named on stderr with the reason, and counted at the end.
-
-    With --out each result is in the file at once. After Ctrl-C, a kill or a lost connection the same command resumes
-    with the photos that have no result yet, also with millions of them. Skipped photos are not filed by --sort-into
-    again.
-
-    Exit codes: 0 every photo has a prediction; 1 nothing could be done, or the server was lost, and a message says why;
-    2 wrong usage; 3 some photos failed, in this run or, with --out, in an earlier one, or some folders could not be
-    read; 130 ended by Ctrl-C, as --watch always is; 143 ended by SIGTERM.
-    """
+    """Classify photos with a server, or without one."""
     from planespotter_client.classify import run
 
     config = run.RunConfig(
