@@ -1,4 +1,4 @@
-"""Classify photos while other coroutines run, from a source that makes them one by one.
+"""Classify photos from an asynchronous source while other coroutines run.
 
 python asyncio_stream.py HOST:PORT photo.jpg another.jpg
 """
@@ -18,10 +18,10 @@ async def camera(photos: Iterable[str]) -> AsyncIterator[bytes]:
 
 
 async def main(address: str, *photos: str) -> None:
-    """Print each answer as it comes; `index` counts the photos in the order in which the source gave them."""
+    """Print each result as it arrives; `index` counts the photos in the order of the source."""
     async with AsyncPlaneSpotter(address) as spotter:
-        async for answer in spotter.stream(camera(photos)):
-            print(photos[answer.index], answer.classification or answer.error)
+        async for result in spotter.stream(camera(photos)):
+            print(photos[result.index], result.prediction or result.error)
 
 
 if __name__ == "__main__":

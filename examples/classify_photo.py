@@ -1,4 +1,4 @@
-"""Classify one photo, and say how sure each level of the answer is.
+"""Classify one photo and print the probability at each level.
 
 python classify_photo.py photo.jpg [HOST:PORT]
 """
@@ -9,16 +9,15 @@ from planespotter_client import DEFAULT_ADDRESS, PlaneSpotter
 
 
 def main(photo: str, address: str = DEFAULT_ADDRESS) -> None:
-    """Print the answer for `photo`, its path through the label tree, and the most probable aircraft."""
+    """Print the prediction for `photo`, its path through the label tree, and the top three candidates."""
     with PlaneSpotter(address) as spotter:
-        answer = spotter.classify(photo, alternatives=3)
-    print(answer)
-    for label in (answer.constructor, answer.family, answer.model):
-        if label.name:  # the label tree may end at the family
-            print(f"  {label.name}: {label.probability:.1%}")
-    print("most probable aircraft:")  # the first may be of another constructor, which has fewer that are probable
-    for leaf in answer.alternatives:
-        print(f"  {leaf.constructor} {leaf.model or leaf.family}: {leaf.probability:.1%}")
+        prediction = spotter.classify(photo, top_k=3)
+    print(prediction)
+    for node in prediction.path:  # the label tree may end at the family
+        print(f"  {node.name}: {node.probability:.1%}")
+    print("candidates:")  # the first may be of another constructor, which has fewer probable models
+    for candidate in prediction.candidates:
+        print(f"  {candidate.name}: {candidate.probability:.1%}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Classify photos one by one; tell what is the photo's fault from what a later attempt may mend.
+"""Classify photos one by one; separate the errors of a photo from those that a retry may fix.
 
 python errors_and_retries.py HOST:PORT photo.jpg another.jpg
 """
@@ -6,30 +6,30 @@ python errors_and_retries.py HOST:PORT photo.jpg another.jpg
 import sys
 
 from planespotter_client import (
-    BadRequestError,
-    DeadlineError,
+    DeadlineExceededError,
+    InvalidRequestError,
     OverloadedError,
+    PhotoReadError,
     PlaneSpotter,
     UnavailableError,
-    UnreadablePhotoError,
 )
 
 
 def main(address: str, *photos: str) -> None:
-    """Print an answer or a reason for each photo. Whatever else goes wrong (a wrong token, say) ends the program."""
-    later = []
-    with PlaneSpotter(address, timeout=10, retries=5) as spotter:  # it tries again by itself, for 10 seconds
+    """Print a prediction or a reason for each photo. Any other error, such as an invalid token, ends the program."""
+    retry_later = []
+    with PlaneSpotter(address, timeout=10, retries=5) as spotter:  # the client retries for up to 10 seconds
         spotter.wait_until_ready(timeout=60)
         for photo in photos:
             try:
                 print(photo, spotter.classify(photo))
-            except (BadRequestError, UnreadablePhotoError) as error:  # this photo; the next one may be good
+            except (InvalidRequestError, PhotoReadError) as error:  # this photo is bad; the next one may be good
                 print(photo, error.reason, error)
-            except (OverloadedError, UnavailableError, DeadlineError) as error:  # the server; photos are good
+            except (OverloadedError, UnavailableError, DeadlineExceededError) as error:  # the photo may be good
                 print(error, file=sys.stderr)
-                later.append(photo)
-    if later:
-        sys.exit(f"Try again later: {' '.join(later)}")
+                retry_later.append(photo)
+    if retry_later:
+        sys.exit(f"Try again later: {' '.join(retry_later)}")
 
 
 if __name__ == "__main__":

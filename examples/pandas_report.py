@@ -1,4 +1,4 @@
-"""Classify a folder and count in tables what is in it. Needs pandas.
+"""Classify a folder and summarize it in tables. Needs pandas.
 
 python pandas_report.py photos/ [HOST:PORT]
 """
@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from planespotter_client import DEFAULT_ADDRESS, PlaneSpotter, frame
+from planespotter_client import DEFAULT_ADDRESS, PlaneSpotter, to_dataframe
 
 
 def main(folder: str, address: str = DEFAULT_ADDRESS) -> None:
-    """Print how far down the answers are sure, by constructor, and the aircraft that are named most."""
+    """Print the confidence levels by constructor, and the most frequent aircraft."""
     with PlaneSpotter(address) as spotter:
-        answers = frame(spotter.stream(Path(folder).glob("*.jpg")))
-    good = answers[answers["error"].isna()]
-    print(pd.crosstab(good["constructor"], good["level"], margins=True), end="\n\n")
-    print(good["name"].value_counts().head(10).to_string(), end="\n\n")
-    print(f"{len(answers) - len(good)} of {len(answers)} photos failed.")
+        results = to_dataframe(spotter.stream(Path(folder).glob("*.jpg")))
+    classified = results[results["error"].isna()]
+    print(pd.crosstab(classified["constructor"], classified["level"], margins=True), end="\n\n")
+    print(classified["name"].value_counts().head(10).to_string(), end="\n\n")
+    print(f"{len(results) - len(classified)} of {len(results)} photos failed.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Share photos among several servers, by turns; what one that has ended could not answer goes to another.
+"""Distribute photos over several servers, round robin, with failover from a server that is down.
 
 python several_servers.py HOST:PORT,HOST:PORT photo.jpg another.jpg
 """
@@ -10,17 +10,17 @@ from planespotter_client import PlaneSpotter, PlaneSpotterError
 
 
 def main(addresses: str, *photos: str) -> None:
-    """Print an answer or an error for each photo, in their order, with up to 32 photos on their way at a time."""
+    """Print a prediction or an error for each photo, in order, with up to 32 photos in flight."""
 
-    def answer(photo: str) -> str:
+    def classify(photo: str) -> str:
         try:
             return str(spotter.classify(photo))
         except PlaneSpotterError as error:
             return f"failed: {error}"
 
     with PlaneSpotter(addresses) as spotter, ThreadPoolExecutor(32) as pool:
-        for photo, said in zip(photos, pool.map(answer, photos), strict=True):
-            print(photo, said)
+        for photo, line in zip(photos, pool.map(classify, photos), strict=True):
+            print(photo, line)
 
 
 if __name__ == "__main__":

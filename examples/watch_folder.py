@@ -12,8 +12,8 @@ from pathlib import Path
 from planespotter_client import DEFAULT_ADDRESS, PlaneSpotter
 
 
-def new_photos(folder: Path, pause: float = 0.5) -> Iterator[Path]:
-    """Yield each photo once, as soon as it has stopped growing between two looks `pause` seconds apart."""
+def new_photos(folder: Path, interval: float = 0.5) -> Iterator[Path]:
+    """Poll `folder` every `interval` seconds; yield each photo once, as soon as its size is stable."""
     sizes: dict[Path, int] = {}
     done: set[Path] = set()
     while True:
@@ -23,14 +23,14 @@ def new_photos(folder: Path, pause: float = 0.5) -> Iterator[Path]:
                 done.add(path)
                 yield path
             sizes[path] = size
-        time.sleep(pause)
+        time.sleep(interval)
 
 
 def main(folder: str, address: str = DEFAULT_ADDRESS) -> None:
-    """Print each answer as it comes. The stream waits with the folder and stays open."""
+    """Print each result as it arrives. The stream stays open while the folder has no new photos."""
     with suppress(KeyboardInterrupt), PlaneSpotter(address) as spotter:
-        for answer in spotter.stream(new_photos(Path(folder))):
-            print(answer, flush=True)
+        for result in spotter.stream(new_photos(Path(folder))):
+            print(result, flush=True)
 
 
 if __name__ == "__main__":

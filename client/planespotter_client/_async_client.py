@@ -20,7 +20,7 @@ from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_client import _batching, _channels, _converters, _image_inputs, _retry, _stream_state, _validation
 from planespotter_client._credentials import File, security
 from planespotter_client._errors import (
-    DeadlineError,
+    DeadlineExceededError,
     PlaneSpotterError,
     UnavailableError,
     about,
@@ -30,7 +30,7 @@ from planespotter_client._errors import (
     not_ready,
 )
 from planespotter_client._image_inputs import Photo
-from planespotter_client._types import Classification, Limits, Model, PhotoAnswer, ServerInfo
+from planespotter_client._types import Limits, Model, PhotoResult, Prediction, ServerInfo
 
 _END: Any = object()  # of photos
 
@@ -109,17 +109,17 @@ class AsyncPlaneSpotter:
         self,
         photo: Photo,
         *,
-        alternatives: int = 0,
+        top_k: int = 0,
         model: str = "",
-        version: str = "",
-        explain: bool = False,
+        model_version: str = "",
+        heat_map: bool = False,
         timeout: float | None = None,
         hedge: float | None = None,
-        shrink: bool = False,
-    ) -> Classification:
+        downscale: bool = False,
+    ) -> Prediction:
         """Classify one photo: a path, bytes, a file opened in binary mode, a PIL image or a NumPy array.
 
-            answer = await spotter.classify("photo.jpg", alternatives=3)
+            answer = await spotter.classify("photo.jpg", top_k=3)
             print(answer)              # Boeing 737-800 (94 %)
             print(answer.to_json())
 
@@ -140,27 +140,27 @@ class AsyncPlaneSpotter:
         name = _image_inputs.photo_id(photo)
         with about(name):
             limits = await self._limits()
-            options = _converters.options(model, version, alternatives, explain, limits)
-            shrink_to = await self._shrink_to(shrink, model, version)
+            options = _converters.options(model, model_version, top_k, heat_map, limits)
+            shrink_to = await self._shrink_to(downscale, model, model_version)
             data = await _read(photo, limits, name, shrink_to)
             request = _converters.classify_request(data, options)
             response = await self._call("Classify", request, timeout, retries=self._retries, hedge=hedge)
-        return _converters.classification(response.prediction)
+        return _converters.prediction(response.prediction)
 
-    async def classify_many(
+    async def classify_batch(
         self,
         photos: Sequence[Photo],
         *,
-        alternatives: int = 0,
+        top_k: int = 0,
         model: str = "",
-        version: str = "",
-        explain: bool = False,
+        model_version: str = "",
+        heat_map: bool = False,
         timeout: float | None = None,
-        shrink: bool = False,
-    ) -> list[PhotoAnswer]:
+        downscale: bool = False,
+    ) -> list[PhotoResult]:
         """Classify photos in batches; the answers come in their order, each a classification or an error.
 
-            for answer in await spotter.classify_many(["one.jpg", "two.jpg"]):
+            for answer in await spotter.classify_batch(["one.jpg", "two.jpg"]):
                 print(answer)  # one.jpg: Boeing 737-800 (94 %)
 
         For more photos than fit into memory use `stream`. `timeout` is for each batch. A batch that fails, because the
@@ -170,11 +170,11 @@ class AsyncPlaneSpotter:
         """
         _validation.seconds_if_given(timeout=timeout)
         limits = await self._limits()
-        options = _converters.options(model, version, alternatives, explain, limits)
-        answers: list[PhotoAnswer] = []
-        batches = _batching.batches(photos, limits, await self._shrink_to(shrink, model, version))
+        options = _converters.options(model, model_version, top_k, heat_map, limits)
+        answers: list[PhotoResult] = []
+        batches = _batching.batches(photos, limits, await self._shrink_to(downscale, model, model_version))
         while (batch := await asyncio.to_thread(next, batches, None)) is not None:
-            if isinstance(batch, PhotoAnswer):
+            if isinstance(batch, PhotoResult):
                 answers.append(batch)
                 continue
             answers += await self._classify_batch(batch, options, timeout)
@@ -184,15 +184,15 @@ class AsyncPlaneSpotter:
         self,
         photos: Iterable[Photo] | AsyncIterable[Photo],
         *,
-        alternatives: int = 0,
+        top_k: int = 0,
         model: str = "",
-        version: str = "",
-        explain: bool = False,
-        window: int | None = None,
-        window_bytes: int = _stream_state.WINDOW_BYTES,
-        ordered: bool = False,
-        shrink: bool = False,
-    ) -> AsyncIterator[PhotoAnswer]:
+        model_version: str = "",
+        heat_map: bool = False,
+        max_in_flight: int | None = None,
+        max_in_flight_bytes: int = _stream_state.WINDOW_BYTES,
+        preserve_order: bool = False,
+        downscale: bool = False,
+    ) -> AsyncIterator[PhotoResult]:
         """Classify any number of photos over one stream; answers come as they are ready, or as the photos were given.
 
             async for answer in spotter.stream(Path("archive").rglob("*.jpg")):
@@ -211,36 +211,36 @@ class AsyncPlaneSpotter:
         three connections broke gets an error for an answer: perhaps it was the cause. If `photos` itself raises, the
         answers to what it gave before still come, and then its exception.
         """
-        if window is not None:
-            _validation.count("window", window, least=1)
-        _validation.count("window_bytes", window_bytes, least=1)
+        if max_in_flight is not None:
+            _validation.count("max_in_flight", max_in_flight, least=1)
+        _validation.count("max_in_flight_bytes", max_in_flight_bytes, least=1)
         limits = await self._limits()
-        options = _converters.options(model, version, alternatives, explain, limits)
-        shrink_to = await self._shrink_to(shrink, model, version)
-        room = _stream_state.Window(window or 2 * limits.max_in_flight_per_stream, window_bytes)
+        options = _converters.options(model, model_version, top_k, heat_map, limits)
+        shrink_to = await self._shrink_to(downscale, model, model_version)
+        room = _stream_state.Window(max_in_flight or 2 * limits.max_in_flight_per_stream, max_in_flight_bytes)
         stream = _Stream(self, _image_inputs.several(photos), options, limits, room, shrink_to)
-        async with contextlib.aclosing(stream.answers(ordered)) as answers:
+        async with contextlib.aclosing(stream.answers(preserve_order)) as answers:
             async for answer in answers:
                 yield answer
 
-    async def model(self, name: str = "", *, version: str = "", timeout: float | None = None) -> Model:
+    async def get_model(self, name: str = "", *, model_version: str = "", timeout: float | None = None) -> Model:
         """Describe the model that answers.
 
-            model = await spotter.model()
+            model = await spotter.get_model()
             print(model)                      # first 1.0: tells 24 kinds of aircraft apart, in photos of 288 x 192
             print(model.tree["Boeing"]["737"])
 
         It holds the label tree and how well it was measured to do.
         """
         _validation.seconds_if_given(timeout=timeout)
-        request = pb.GetModelRequest(model_name=name, model_version=version)
+        request = pb.GetModelRequest(model_name=name or None, model_version=model_version or None)
         response = await self._call("GetModel", request, timeout)
         return _converters.model(response.model)
 
-    async def models(self, *, timeout: float | None = None) -> list[Model]:
+    async def list_models(self, *, timeout: float | None = None) -> list[Model]:
         """List the models that the server has.
 
-            [model.name for model in await spotter.models() if model.is_default]
+            [model.name for model in await spotter.list_models() if model.is_default]
 
         They come by name, and of each name the highest version first.
         """
@@ -275,7 +275,7 @@ class AsyncPlaneSpotter:
                 await self.get_server_info(timeout=max(0.1, min(5.0, end - time.monotonic())))
                 return
             except PlaneSpotterError as error:
-                if not isinstance(error, UnavailableError | DeadlineError) or self._closed:
+                if not isinstance(error, UnavailableError | DeadlineExceededError) or self._closed:
                     raise
                 if time.monotonic() >= end:
                     raise not_ready(self.address, timeout, error) from error
@@ -306,16 +306,16 @@ class AsyncPlaneSpotter:
             return None
         await asyncio.to_thread(_image_inputs.pillow, "Photos are to be scaled down before they are sent")
         if (model, version) not in self._known_sizes:
-            self._known_sizes[model, version] = (await self.model(model, version=version)).input_size
+            self._known_sizes[model, version] = (await self.get_model(model, model_version=version)).input_size
         return _image_inputs.size_to_send(self._known_sizes[model, version])
 
     async def _classify_batch(
         self, batch: _batching.Batch, options: pb.ClassifyOptions, timeout: float | None
-    ) -> list[PhotoAnswer]:
+    ) -> list[PhotoResult]:
         """Return the answers to a batch; what a busy server refuses of it is sent again."""
         end = time.monotonic() + (self.timeout if timeout is None else timeout)
         retries = self._retries
-        settled: list[PhotoAnswer] = []
+        settled: list[PhotoResult] = []
         while True:
             request = _converters.batch_request(batch.photos, options)
             try:
@@ -430,9 +430,9 @@ class _Stream:
         self._changed = asyncio.Event()
         self._source_error: Exception | None = None  # what `photos` raised
         # Answers, as many as the window has places; then what ended the stream: None if all is well.
-        self._answers: asyncio.Queue[PhotoAnswer | Exception | None] = asyncio.Queue()
+        self._answers: asyncio.Queue[PhotoResult | Exception | None] = asyncio.Queue()
 
-    async def answers(self, ordered: bool) -> AsyncGenerator[PhotoAnswer, None]:
+    async def answers(self, ordered: bool) -> AsyncGenerator[PhotoResult, None]:
         tasks = [asyncio.create_task(self._take()), asyncio.create_task(self._collect())]
         order = _stream_state.InOrder()
         try:

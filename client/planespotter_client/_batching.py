@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_client._converters import outcome
-from planespotter_client._errors import PlaneSpotterError, WrongServerError
+from planespotter_client._errors import PlaneSpotterError, ProtocolError
 from planespotter_client._image_inputs import ENVELOPE_BYTES, ENVELOPE_BYTES_PER_PHOTO, Photo, read_photo, several
 from planespotter_client._retry import jittered
 from planespotter_client._stream_state import Pending, pending
-from planespotter_client._types import Limits, PhotoAnswer
+from planespotter_client._types import Limits, PhotoResult
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Batch:
 
 def batches(
     photos: Sequence[Photo], limits: Limits, shrink_to: tuple[int, int] | None
-) -> Iterator[Batch | PhotoAnswer]:
+) -> Iterator[Batch | PhotoResult]:
     """Read `photos` and cut them into batches within `limits`; a photo that cannot be sent comes as its answer."""
     batch, size = Batch([], []), ENVELOPE_BYTES
     for index, photo in enumerate(several(photos)):
@@ -43,15 +43,15 @@ def batches(
         yield batch
 
 
-def batch_failed(batch: Batch, error: PlaneSpotterError) -> list[PhotoAnswer]:
+def batch_failed(batch: Batch, error: PlaneSpotterError) -> list[PhotoResult]:
     """Return the answers to a `batch` whose call failed: its error for each."""
     return [waiting.answered(error.about(waiting.photo_id)) for waiting in batch.waiting]
 
 
-def batch_answers(batch: Batch, response: pb.BatchClassifyResponse, address: str) -> list[PhotoAnswer]:
-    """Return the answers of the server at `address` to `batch`, in its order. Raises WrongServerError."""
+def batch_answers(batch: Batch, response: pb.BatchClassifyResponse, address: str) -> list[PhotoResult]:
+    """Return the answers of the server at `address` to `batch`, in its order. Raises ProtocolError."""
     if len(response.results) != len(batch.waiting):
-        raise WrongServerError(
+        raise ProtocolError(
             f"What answers at {address} is no planespotter server: it gave {len(response.results):,} results for "
             f"{len(batch.waiting):,} photos.",
             reason="PROTOCOL_VIOLATION",
@@ -63,7 +63,7 @@ def batch_answers(batch: Batch, response: pb.BatchClassifyResponse, address: str
 
 
 def to_send_again(
-    batch: Batch, answers: Sequence[PhotoAnswer], retries: int, end: float, now: float
+    batch: Batch, answers: Sequence[PhotoResult], retries: int, end: float, now: float
 ) -> tuple[Batch, float] | None:
     """Return the photos of `batch` that a busy server wants to get again, and after how many seconds.
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from planespotter_client._errors import BadRequestError, shortened
+from planespotter_client._errors import InvalidRequestError, shortened
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
@@ -33,7 +33,7 @@ REST_SECONDS = 1.0
 def addresses(given: str | Sequence[str]) -> tuple[str, ...]:
     """Return the addresses of servers that `given` holds: one, several with commas between, or a sequence.
 
-    Raises BadRequestError, and TypeError for what is no text.
+    Raises InvalidRequestError, and TypeError for what is no text.
     """
     if isinstance(given, str):
         one = given.startswith(_SEVERAL_IN_ONE)
@@ -41,21 +41,21 @@ def addresses(given: str | Sequence[str]) -> tuple[str, ...]:
     if not isinstance(given, Sequence) or not all(isinstance(address, str) for address in given):
         raise TypeError(f"address is {shortened(repr(given))}, but must be HOST:PORT as a text, or several in a list.")
     if not given:
-        raise BadRequestError(
+        raise InvalidRequestError(
             "There is no address of a server. Write one HOST:PORT, or several.", reason="ADDRESS_MALFORMED"
         )
     return tuple(check_address(address) for address in given)
 
 
 def check_address(address: str) -> str:
-    """Return `address` if a server can be looked for there. Raises BadRequestError.
+    """Return `address` if a server can be looked for there. Raises InvalidRequestError.
 
     gRPC itself takes anything, and port 443 where none is given, and only says that nothing answers.
     """
     found = _HOST_AND_PORT.fullmatch(address)
     if _TARGET.fullmatch(address) or (found and 0 < int(found["port"]) < 2**16):
         return address
-    raise BadRequestError(
+    raise InvalidRequestError(
         f"{shortened(repr(address))} is no address of a server. Write HOST:PORT, such as {DEFAULT_ADDRESS} or "
         "[::1]:50051, or a gRPC target such as dns:///planes.example:50051 or unix:/run/planes.sock.",
         reason="ADDRESS_MALFORMED",

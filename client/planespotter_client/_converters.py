@@ -5,16 +5,16 @@ from dataclasses import fields
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_client import _validation
-from planespotter_client._errors import BadRequestError, PlaneSpotterError, from_status
+from planespotter_client._errors import InvalidRequestError, PlaneSpotterError, from_status
 from planespotter_client._types import (
-    Alternative,
-    Classification,
+    Candidate,
     HeatMap,
     Level,
     Limits,
     Metric,
     Model,
-    ScoredLabel,
+    PathNode,
+    Prediction,
     ServerInfo,
     Thresholds,
 )
@@ -26,17 +26,22 @@ LEVELS = {
 }  # a level that a later contract adds counts as unknown
 
 
-def options(model: str, version: str, alternatives: int, explain: bool, limits: Limits) -> pb.ClassifyOptions:
-    """Return the options of a request. Raises BadRequestError, and TypeError for `alternatives` that are no number."""
-    _validation.whole("alternatives", alternatives)
-    if not 0 <= alternatives <= limits.max_top_k:
-        raise BadRequestError(
-            f"alternatives is {alternatives}, but must lie between 0 and {limits.max_top_k}.",
+def options(model: str, model_version: str, top_k: int, heat_map: bool, limits: Limits) -> pb.ClassifyOptions:
+    """Return the options of a request.
+
+    Raises:
+        InvalidRequestError: `top_k` is out of range.
+        TypeError: `top_k` is not an integer.
+    """
+    _validation.whole("top_k", top_k)
+    if not 0 <= top_k <= limits.max_top_k:
+        raise InvalidRequestError(
+            f"top_k is out of range: {top_k}. Give a number from 0 to {limits.max_top_k}.",
             reason="TOP_K_OUT_OF_RANGE",
-            metadata={"alternatives": str(alternatives), "limit": str(limits.max_top_k)},
+            metadata={"top_k": str(top_k), "limit": str(limits.max_top_k)},
         )
     return pb.ClassifyOptions(
-        model_name=model or None, model_version=version or None, top_k=alternatives, heat_map=explain
+        model_name=model or None, model_version=model_version or None, top_k=top_k, heat_map=heat_map
     )
 
 
@@ -71,32 +76,30 @@ def stream_photo(photo_id: str, content: bytes) -> pb.StreamClassifyRequest:
     return request
 
 
-def outcome(result: pb.PhotoResult, name: str) -> Classification | PlaneSpotterError:
+def outcome(result: pb.PhotoResult, name: str) -> Prediction | PlaneSpotterError:
     """Return the prediction or the error in the result for the photo called `name`."""
     if result.HasField("error"):
         return from_status(result.error, name)
-    return classification(result.prediction)
+    return prediction(result.prediction)
 
 
-def classification(message: pb.Prediction) -> Classification:
-    """Return a message as a Classification."""
-    nodes = {node.level: ScoredLabel(node.name, node.probability) for node in message.path}
-    absent = ScoredLabel("", 0.0)
-    return Classification(
+def prediction(message: pb.Prediction) -> Prediction:
+    """Return a message as a Prediction."""
+    return Prediction(
+        path=tuple(
+            PathNode(LEVELS[node.level], node.name, node.probability) for node in message.path if node.level in LEVELS
+        ),
         level=LEVELS.get(message.level, Level.UNKNOWN),
-        constructor=nodes.get(pb.LEVEL_CONSTRUCTOR, absent),
-        family=nodes.get(pb.LEVEL_FAMILY, absent),
-        model=nodes.get(pb.LEVEL_MODEL, absent),
-        alternatives=tuple(_candidate(candidate) for candidate in message.candidates),
+        candidates=tuple(_candidate(candidate) for candidate in message.candidates),
         model_name=message.model_name,
         model_version=message.model_version,
         heat_map=_heat_map(message.heat_map) if message.HasField("heat_map") else None,
     )
 
 
-def _candidate(message: pb.Candidate) -> Alternative:
-    constructor, family, model, *_ = *message.path, "", "", ""
-    return Alternative(constructor, family, model, message.probability)
+def _candidate(message: pb.Candidate) -> Candidate:
+    constructor, family, model, *_ = *message.path, None, None, None
+    return Candidate(constructor or "", family, model, message.probability)
 
 
 def _heat_map(message: pb.HeatMap) -> HeatMap:

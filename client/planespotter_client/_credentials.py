@@ -8,7 +8,7 @@ from pathlib import Path
 
 import grpc
 
-from planespotter_client._errors import BadRequestError
+from planespotter_client._errors import InvalidRequestError
 
 TOKEN_VARIABLE = "PLANESPOTTER_TOKEN"
 
@@ -41,16 +41,16 @@ def security(
     tls_name: str | None = None,
     insecure: bool = False,
 ) -> Security:
-    """Return what connections to `addresses` need; see PlaneSpotter for the parameters. Raises BadRequestError."""
+    """Return what connections to `addresses` need; see PlaneSpotter for the parameters. Raises InvalidRequestError."""
     if (tls_cert is None) != (tls_key is None):
-        raise BadRequestError(
+        raise InvalidRequestError(
             "A certificate of the client goes with its private key, but only one of them is given: give tls_cert and "
             "tls_key (--tls-cert, --tls-key).",
             reason="TLS_INCOMPLETE",
         )
     encrypted = tls or tls_ca is not None or tls_cert is not None
     if tls_name and not encrypted:
-        raise BadRequestError(
+        raise InvalidRequestError(
             f"{tls_name!r} is to stand in the server's certificate, but without TLS a server shows none. Give tls or "
             "tls_ca too (--tls, --tls-ca).",
             reason="TLS_INCOMPLETE",
@@ -59,14 +59,14 @@ def security(
         token = os.environ.get(TOKEN_VARIABLE, "")
     token = token.strip()
     if token and not _TOKEN.fullmatch(token):
-        raise BadRequestError(
+        raise InvalidRequestError(
             "The token holds what no token has, such as a space or a line break in the middle. Give the line that "
             "`planespotter token new` has shown.",
             reason="TOKEN_MALFORMED",
         )
     exposed = [address for address in addresses if not is_loopback(address)]
     if token and not encrypted and not insecure and exposed:
-        raise BadRequestError(
+        raise InvalidRequestError(
             f"The token would go to {exposed[0]} without TLS, and anybody in between could read it. Use TLS (tls=True, "
             "--tls; or tls_ca, --tls-ca, with the certificate of the server's authority), or insecure=True "
             "(--insecure) if nobody can be in between.",
@@ -98,11 +98,11 @@ def _read(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise BadRequestError(
+        raise InvalidRequestError(
             f"The file {path} for TLS cannot be read: {error.strerror}.", reason="TLS_FILE_UNREADABLE"
         ) from error
     if b"-----BEGIN " not in content:
-        raise BadRequestError(
+        raise InvalidRequestError(
             f"The file {path} for TLS is not PEM, which begins with -----BEGIN. Convert it, or name another.",
             reason="TLS_FILE_UNREADABLE",
         )

@@ -1,16 +1,17 @@
 """What can go wrong, as exceptions.
 
     PlaneSpotterError
-    ├── UnreadablePhotoError   the photo could not be read from this machine's disk
-    ├── BadRequestError        the photo, an option or the address is not acceptable; `reason` and `metadata` say why
-    ├── NotFoundError          the server has no such model
-    ├── NotAllowedError        the server does not know the caller, or does not let it
-    ├── OverloadedError        the server is full; try again after `retry_after` seconds
-    ├── UnavailableError       no server answers, or it is starting or stopping; try again
-    ├── DeadlineError          no answer in the time allowed
-    ├── MissingPackageError    what was asked for needs a package that is not installed
-    ├── WrongServerError       whatever answers does not speak this contract, or cannot show that it is the right one
-    └── ServerFailedError      a fault of the server; `metadata` may hold the id of its log entry
+    ├── PhotoReadError          the photo could not be read from disk
+    ├── InvalidRequestError     the photo, an option or the address is invalid; `reason` and `metadata` have the details
+    ├── NotFoundError           the server has no such model
+    ├── AuthenticationError     the token is missing or invalid, or the caller lacks permission
+    ├── OverloadedError         the server is full; retry after `retry_after` seconds
+    ├── UnavailableError        no server responds, or it is starting or shutting down; retry
+    ├── DeadlineExceededError   no response within the timeout
+    ├── MissingDependencyError  an optional package is not installed
+    ├── CertificateError        the server's TLS certificate is not trusted, or is for another name
+    ├── ProtocolError           the server does not speak this protocol, or violates it
+    └── InternalServerError     a bug or failure of the server; `metadata` may have the request id for its log
 
 The text of each is a sentence for people. The one table from gRPC's codes to these classes is CODES.
 """
@@ -79,11 +80,11 @@ class PlaneSpotterError(Exception):
         )
 
 
-class UnreadablePhotoError(PlaneSpotterError):
+class PhotoReadError(PlaneSpotterError):
     """The photo could not be read from this machine's disk."""
 
 
-class BadRequestError(PlaneSpotterError):
+class InvalidRequestError(PlaneSpotterError):
     """The photo, an option or the address is not acceptable."""
 
 
@@ -91,7 +92,7 @@ class NotFoundError(PlaneSpotterError):
     """The server has no such model."""
 
 
-class NotAllowedError(PlaneSpotterError):
+class AuthenticationError(PlaneSpotterError):
     """The server does not know the caller, or does not let it."""
 
 
@@ -103,40 +104,44 @@ class UnavailableError(PlaneSpotterError):
     """No server answers, or it is starting or stopping."""
 
 
-class DeadlineError(PlaneSpotterError):
+class DeadlineExceededError(PlaneSpotterError):
     """No answer in the time allowed."""
 
 
-class WrongServerError(PlaneSpotterError):
-    """Whatever answers does not speak this contract, or cannot show that it is the right server."""
+class CertificateError(PlaneSpotterError):
+    """The server's TLS certificate is not trusted, or is for another name."""
 
 
-class MissingPackageError(PlaneSpotterError):
+class ProtocolError(PlaneSpotterError):
+    """The server does not speak this protocol, or violates it."""
+
+
+class MissingDependencyError(PlaneSpotterError):
     """What was asked for needs a package that is not installed."""
 
 
-class ServerFailedError(PlaneSpotterError):
+class InternalServerError(PlaneSpotterError):
     """A fault of the server."""
 
 
 CODES: Mapping[grpc.StatusCode, type[PlaneSpotterError]] = {
-    grpc.StatusCode.OK: ServerFailedError,  # an "error" without an error
+    grpc.StatusCode.OK: InternalServerError,  # an "error" without an error
     grpc.StatusCode.CANCELLED: UnavailableError,
-    grpc.StatusCode.UNKNOWN: ServerFailedError,
-    grpc.StatusCode.INVALID_ARGUMENT: BadRequestError,
-    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineError,
+    grpc.StatusCode.UNKNOWN: InternalServerError,
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
     grpc.StatusCode.NOT_FOUND: NotFoundError,
-    grpc.StatusCode.ALREADY_EXISTS: BadRequestError,
-    grpc.StatusCode.PERMISSION_DENIED: NotAllowedError,
-    grpc.StatusCode.UNAUTHENTICATED: NotAllowedError,
+    grpc.StatusCode.ALREADY_EXISTS: InvalidRequestError,
+    grpc.StatusCode.PERMISSION_DENIED: AuthenticationError,
+    grpc.StatusCode.UNAUTHENTICATED: AuthenticationError,
     grpc.StatusCode.RESOURCE_EXHAUSTED: OverloadedError,
-    grpc.StatusCode.FAILED_PRECONDITION: BadRequestError,
+    grpc.StatusCode.FAILED_PRECONDITION: InvalidRequestError,
     grpc.StatusCode.ABORTED: UnavailableError,
-    grpc.StatusCode.OUT_OF_RANGE: BadRequestError,
-    grpc.StatusCode.UNIMPLEMENTED: WrongServerError,
-    grpc.StatusCode.INTERNAL: ServerFailedError,
+    grpc.StatusCode.OUT_OF_RANGE: InvalidRequestError,
+    grpc.StatusCode.UNIMPLEMENTED: ProtocolError,
+    grpc.StatusCode.INTERNAL: InternalServerError,
     grpc.StatusCode.UNAVAILABLE: UnavailableError,
-    grpc.StatusCode.DATA_LOSS: ServerFailedError,
+    grpc.StatusCode.DATA_LOSS: InternalServerError,
 }
 _BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -194,19 +199,19 @@ def from_call(call: Any, address: str) -> PlaneSpotterError:
     reason = code.name
     match code:
         case grpc.StatusCode.UNAVAILABLE if "CERTIFICATE_VERIFY_FAILED" in whole:
-            return WrongServerError(
+            return CertificateError(
                 f"The certificate of the server at {address} is not signed by an authority that is trusted here, so it "
                 "may be another server. Give the right authority's certificate as tls_ca (--tls-ca).",
                 reason="CERTIFICATE_NOT_TRUSTED",
             )
         case grpc.StatusCode.UNAVAILABLE if "Hostname Verification Check failed" in whole:
-            return WrongServerError(
+            return CertificateError(
                 f"The certificate of the server at {address} is for another name. Call the server by a name that "
                 "stands in its certificate, or say which one does with tls_name (--tls-name).",
                 reason="CERTIFICATE_FOR_ANOTHER_NAME",
             )
         case grpc.StatusCode.UNAVAILABLE if "WRONG_VERSION_NUMBER" in whole:
-            return WrongServerError(
+            return ProtocolError(
                 f"What answers at {address} does not speak TLS. Leave TLS out (tls, tls_ca; --tls, --tls-ca), or give "
                 "the address of a server that does.",
                 reason="NOT_TLS",

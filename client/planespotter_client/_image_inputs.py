@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, Union
 
-from planespotter_client._errors import BadRequestError, MissingPackageError, UnreadablePhotoError
+from planespotter_client._errors import InvalidRequestError, MissingDependencyError, PhotoReadError
 from planespotter_client._types import Limits
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def several(photos: Several) -> Several:
 def read_photo(photo: Photo, limits: Limits, name: str = "", shrink_to: tuple[int, int] | None = None) -> bytes:
     """Return the bytes to send for `photo`, scaled down if it is much larger than `shrink_to` (height, width).
 
-    Raises UnreadablePhotoError, and BadRequestError for what is too large or an array that is no photo.
+    Raises PhotoReadError, and InvalidRequestError for what is too large or an array that is no photo.
     """
     limit = limits.max_photo_bytes if shrink_to is None else max(limits.max_photo_bytes, MAX_BYTES_TO_SHRINK)
     if _is_image(photo):
@@ -97,7 +97,7 @@ def _content(photo: Any, limit: int, limits: Limits, name: str) -> bytes:
             data, size = _read_file(Path(photo), limit)
         except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
             path, why = os.fspath(photo) or "''", getattr(error, "strerror", None) or error
-            raise UnreadablePhotoError(
+            raise PhotoReadError(
                 f"The photo {path} cannot be read: {why}.",
                 reason="PHOTO_UNREADABLE",
                 photo_id=name,
@@ -134,9 +134,9 @@ def _read_file(path: Path, limit: int) -> tuple[bytes, int]:
 def _check_size(size: int, limits: Limits, name: str) -> None:
     limit = min(limits.max_photo_bytes, limits.max_message_bytes - ENVELOPE_BYTES)
     if size > limit:
-        raise BadRequestError(
+        raise InvalidRequestError(
             f"The photo{f' {name}' if name else ''} has at least {size:,} bytes; the server's limit is {limit:,}. "
-            "Scale it down, or let the client do so: shrink=True.",
+            "Scale it down, or let the client do so: downscale=True.",
             reason="PHOTO_TOO_LARGE",
             metadata={"bytes": str(size), "limit": str(limit)},
             photo_id=name,
@@ -167,7 +167,7 @@ def _image_of(array: Any, name: str) -> "Image.Image":
             hint = " For values from 0 to 1: (255 * array).round().astype('uint8')."
         elif len(shape) == 3 and shape[2] == 4:
             hint = " To leave out what is transparent: array[..., :3]."
-        raise BadRequestError(
+        raise InvalidRequestError(
             "A photo given as an array is of uint8 and of shape [height, width, 3] (red, green, blue) or [height, "
             f"width] (grey), not of {array.dtype} and {list(array.shape)}.{hint}",
             reason="ARRAY_UNSUPPORTED",
@@ -182,7 +182,7 @@ def _encoded(image: Any, name: str, shrink_to: tuple[int, int] | None) -> bytes:
     try:
         return _file(_upright(image), shrink_to)
     except Exception as error:  # Pillow raises many kinds for a file that it finds damaged only now
-        raise UnreadablePhotoError(
+        raise PhotoReadError(
             f"The PIL image{f' {name}' if name else ''} cannot be encoded as JPEG: {error}.",
             reason="PHOTO_UNREADABLE",
             photo_id=name,
@@ -243,11 +243,11 @@ def _file(image: Any, shrink_to: tuple[int, int] | None) -> bytes:
 
 
 def pillow(purpose: str) -> Any:
-    """Return the module PIL.Image. Raises MissingPackageError, whose text begins with `purpose`."""
+    """Return the module PIL.Image. Raises MissingDependencyError, whose text begins with `purpose`."""
     try:
         from PIL import Image
     except ModuleNotFoundError as error:
-        raise MissingPackageError(
+        raise MissingDependencyError(
             f'{purpose}, which needs Pillow: pip install "planespotter[images]".', reason="PILLOW_MISSING"
         ) from error
     return Image

@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from planespotter_client._errors import DeadlineError, OverloadedError, PlaneSpotterError, UnavailableError
+from planespotter_client._errors import DeadlineExceededError, OverloadedError, PlaneSpotterError, UnavailableError
 
 # How long to wait before a stream is opened again, in seconds: the first time, and at most.
 REOPEN_FIRST, REOPEN_MOST = 0.1, 2.0
@@ -75,7 +75,7 @@ class Reopening:
         if self._until is None:
             self._until = now + self.patience
         wait = random.uniform(0.5, 1.0) * self._delay
-        if isinstance(error, DeadlineError):  # of the question before the stream, which has no deadline of its own
+        if isinstance(error, DeadlineExceededError):  # of the probe before the stream
             error = UnavailableError(str(error), reason=error.reason)
         if error is not None:
             busy = isinstance(error, OverloadedError) and error.retry_after is not None and self.busy_too

@@ -9,15 +9,15 @@ from planespotter_client._converters import outcome, stream_photo
 from planespotter_client._errors import (
     LOST_ON_THE_WAY,
     STREAM_ABORTED,
+    InternalServerError,
     PlaneSpotterError,
-    ServerFailedError,
+    ProtocolError,
     UnavailableError,
-    WrongServerError,
     shortened,
 )
 from planespotter_client._image_inputs import Photo, photo_id
 from planespotter_client._retry import jittered
-from planespotter_client._types import Classification, PhotoAnswer
+from planespotter_client._types import PhotoResult, Prediction
 
 # How often a connection may be lost while a photo is with the server, before that photo is taken for the cause.
 MOST_BREAKS = 3
@@ -41,11 +41,11 @@ class Pending:
     refusals: int = 0
     """How often a server asked to send it again later."""
 
-    def answered(self, outcome: Classification | PlaneSpotterError) -> PhotoAnswer:
+    def answered(self, outcome: Prediction | PlaneSpotterError) -> PhotoResult:
         """Return what became of it."""
-        if isinstance(outcome, Classification):
-            return PhotoAnswer(self.index, self.photo_id, self.photo, classification=outcome)
-        return PhotoAnswer(self.index, self.photo_id, self.photo, error=outcome)
+        if isinstance(outcome, Prediction):
+            return PhotoResult(self.index, self.photo_id, self.photo, prediction=outcome)
+        return PhotoResult(self.index, self.photo_id, self.photo, error=outcome)
 
 
 def pending(photo: Photo, index: int) -> Pending:
@@ -123,10 +123,10 @@ class Ledger:
         assert one.request is not None
         return one.request
 
-    def note(self, response: pb.StreamClassifyResponse, now: float) -> PhotoAnswer | None:
+    def note(self, response: pb.StreamClassifyResponse, now: float) -> PhotoResult | None:
         """Return the answer that `response` holds; None if it is word that the server goes away, or to try again later.
 
-        Raises WrongServerError for an answer to no photo that waits for one.
+        Raises ProtocolError for an answer to no photo that waits for one.
         """
         if response.HasField("drain_notice"):
             self._read_count = response.drain_notice.accepted_count
@@ -134,7 +134,7 @@ class Ledger:
         result = response.result
         one = self._waiting.get(result.id)
         if one is None or one.place < 0:
-            raise WrongServerError(
+            raise ProtocolError(
                 f"What answers at {self._address} is no planespotter server: it answered a photo "
                 f"{shortened(repr(result.id))} that was not sent or was answered before.",
                 reason="PROTOCOL_VIOLATION",
@@ -152,19 +152,19 @@ class Ledger:
     def ended(self) -> None:
         """Take note that the server ended the stream well; what has no answer is for the next one.
 
-        Raises WrongServerError if photos that it should have answered have no answer.
+        Raises ProtocolError if photos that it should have answered have no answer.
         """
         promised = self._read_count
         owed = any(one.place >= 0 and (promised is None or one.place < promised) for one in self._waiting.values())
         if owed or (promised is None and (self._to_send or not self.all_given)):
-            raise WrongServerError(
+            raise ProtocolError(
                 f"What answers at {self._address} is no planespotter server: it ended the stream before it had "
                 "answered all photos.",
                 reason="PROTOCOL_VIOLATION",
             )
         self._begin()
 
-    def broke(self, error: PlaneSpotterError) -> list[PhotoAnswer]:
+    def broke(self, error: PlaneSpotterError) -> list[PhotoResult]:
         """Take note that the stream ended with `error`; what has no answer is for the next one.
 
         Returns the answers of the photos that were with a server that broke once too often.
@@ -180,7 +180,7 @@ class Ledger:
         answers = [
             self._settle(
                 one,
-                ServerFailedError(
+                InternalServerError(
                     f"The connection to {self._address} was lost {MOST_BREAKS} times while this photo was with the "
                     "server, so perhaps the photo makes it fail. Look at the photo and at the server's log.",
                     reason="POISON_PHOTO",
@@ -201,7 +201,7 @@ class Ledger:
         for one in self._waiting.values():
             one.place = -1
 
-    def _settle(self, one: Pending, said: Classification | PlaneSpotterError) -> PhotoAnswer:
+    def _settle(self, one: Pending, said: Prediction | PlaneSpotterError) -> PhotoResult:
         del self._waiting[str(one.index)]
         one.request = None
         return one.answered(said)
@@ -247,9 +247,9 @@ class InOrder:
 
     def __init__(self) -> None:
         self._next = 0
-        self._held: dict[int, PhotoAnswer] = {}
+        self._held: dict[int, PhotoResult] = {}
 
-    def add(self, answer: PhotoAnswer) -> list[PhotoAnswer]:
+    def add(self, answer: PhotoResult) -> list[PhotoResult]:
         """Return the answers whose turn it is now that `answer` is there."""
         self._held[answer.index] = answer
         ready = []
@@ -258,6 +258,6 @@ class InOrder:
             self._next += 1
         return ready
 
-    def rest(self) -> list[PhotoAnswer]:
+    def rest(self) -> list[PhotoResult]:
         """Return all that is held back, for a stream that ends without the others."""
         return [self._held[index] for index in sorted(self._held)]

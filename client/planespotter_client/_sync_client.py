@@ -13,7 +13,7 @@ from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_client import _batching, _channels, _converters, _image_inputs, _retry, _stream_state, _validation
 from planespotter_client._credentials import File, security
 from planespotter_client._errors import (
-    DeadlineError,
+    DeadlineExceededError,
     PlaneSpotterError,
     UnavailableError,
     about,
@@ -23,7 +23,7 @@ from planespotter_client._errors import (
     not_ready,
 )
 from planespotter_client._image_inputs import Photo
-from planespotter_client._types import Classification, Limits, Model, PhotoAnswer, ServerInfo
+from planespotter_client._types import Limits, Model, PhotoResult, Prediction, ServerInfo
 
 
 class PlaneSpotter:
@@ -100,17 +100,17 @@ class PlaneSpotter:
         self,
         photo: Photo,
         *,
-        alternatives: int = 0,
+        top_k: int = 0,
         model: str = "",
-        version: str = "",
-        explain: bool = False,
+        model_version: str = "",
+        heat_map: bool = False,
         timeout: float | None = None,
         hedge: float | None = None,
-        shrink: bool = False,
-    ) -> Classification:
+        downscale: bool = False,
+    ) -> Prediction:
         """Classify one photo: a path, bytes, a file opened in binary mode, a PIL image or a NumPy array.
 
-            answer = spotter.classify("photo.jpg", alternatives=3)
+            answer = spotter.classify("photo.jpg", top_k=3)
             print(answer)              # Boeing 737-800 (94 %)
             print(answer.to_json())
 
@@ -131,27 +131,27 @@ class PlaneSpotter:
         name = _image_inputs.photo_id(photo)
         with about(name):
             limits = self._limits()
-            options = _converters.options(model, version, alternatives, explain, limits)
-            shrink_to = self._shrink_to(shrink, model, version)
+            options = _converters.options(model, model_version, top_k, heat_map, limits)
+            shrink_to = self._shrink_to(downscale, model, model_version)
             data = _image_inputs.read_photo(photo, limits, name, shrink_to)
             request = _converters.classify_request(data, options)
             response = self._call("Classify", request, timeout, retries=self._retries, hedge=hedge)
-        return _converters.classification(response.prediction)
+        return _converters.prediction(response.prediction)
 
-    def classify_many(
+    def classify_batch(
         self,
         photos: Sequence[Photo],
         *,
-        alternatives: int = 0,
+        top_k: int = 0,
         model: str = "",
-        version: str = "",
-        explain: bool = False,
+        model_version: str = "",
+        heat_map: bool = False,
         timeout: float | None = None,
-        shrink: bool = False,
-    ) -> list[PhotoAnswer]:
+        downscale: bool = False,
+    ) -> list[PhotoResult]:
         """Classify photos in batches; the answers come in their order, each a classification or an error.
 
-            for answer in spotter.classify_many(["one.jpg", "two.jpg"]):
+            for answer in spotter.classify_batch(["one.jpg", "two.jpg"]):
                 print(answer)  # one.jpg: Boeing 737-800 (94 %)
 
         For more photos than fit into memory use `stream`. `timeout` is for each batch. A batch that fails, because the
@@ -161,10 +161,10 @@ class PlaneSpotter:
         """
         _validation.seconds_if_given(timeout=timeout)
         limits = self._limits()
-        options = _converters.options(model, version, alternatives, explain, limits)
-        answers: list[PhotoAnswer] = []
-        for batch in _batching.batches(photos, limits, self._shrink_to(shrink, model, version)):
-            if isinstance(batch, PhotoAnswer):
+        options = _converters.options(model, model_version, top_k, heat_map, limits)
+        answers: list[PhotoResult] = []
+        for batch in _batching.batches(photos, limits, self._shrink_to(downscale, model, model_version)):
+            if isinstance(batch, PhotoResult):
                 answers.append(batch)
                 continue
             answers += self._classify_batch(batch, options, timeout)
@@ -174,15 +174,15 @@ class PlaneSpotter:
         self,
         photos: Iterable[Photo],
         *,
-        alternatives: int = 0,
+        top_k: int = 0,
         model: str = "",
-        version: str = "",
-        explain: bool = False,
-        window: int | None = None,
-        window_bytes: int = _stream_state.WINDOW_BYTES,
-        ordered: bool = False,
-        shrink: bool = False,
-    ) -> Iterator[PhotoAnswer]:
+        model_version: str = "",
+        heat_map: bool = False,
+        max_in_flight: int | None = None,
+        max_in_flight_bytes: int = _stream_state.WINDOW_BYTES,
+        preserve_order: bool = False,
+        downscale: bool = False,
+    ) -> Iterator[PhotoResult]:
         """Classify any number of photos over one stream; answers come as they are ready, or as the photos were given.
 
             for answer in spotter.stream(Path("archive").rglob("*.jpg")):
@@ -201,34 +201,34 @@ class PlaneSpotter:
         three connections broke gets an error for an answer: perhaps it was the cause. If `photos` itself raises, the
         answers to what it gave before still come, and then its exception.
         """
-        if window is not None:
-            _validation.count("window", window, least=1)
-        _validation.count("window_bytes", window_bytes, least=1)
+        if max_in_flight is not None:
+            _validation.count("max_in_flight", max_in_flight, least=1)
+        _validation.count("max_in_flight_bytes", max_in_flight_bytes, least=1)
         limits = self._limits()
-        options = _converters.options(model, version, alternatives, explain, limits)
-        shrink_to = self._shrink_to(shrink, model, version)
-        room = _stream_state.Window(window or 2 * limits.max_in_flight_per_stream, window_bytes)
+        options = _converters.options(model, model_version, top_k, heat_map, limits)
+        shrink_to = self._shrink_to(downscale, model, model_version)
+        room = _stream_state.Window(max_in_flight or 2 * limits.max_in_flight_per_stream, max_in_flight_bytes)
         stream = _Stream(self, _image_inputs.several(photos), options, limits, room, shrink_to)
-        return stream.answers(ordered)
+        return stream.answers(preserve_order)
 
-    def model(self, name: str = "", *, version: str = "", timeout: float | None = None) -> Model:
+    def get_model(self, name: str = "", *, model_version: str = "", timeout: float | None = None) -> Model:
         """Describe the model that answers.
 
-            model = spotter.model()
+            model = spotter.get_model()
             print(model)                      # first 1.0: tells 24 kinds of aircraft apart, in photos of 288 x 192
             print(model.tree["Boeing"]["737"])
 
         It holds the label tree and how well it was measured to do.
         """
         _validation.seconds_if_given(timeout=timeout)
-        request = pb.GetModelRequest(model_name=name, model_version=version)
+        request = pb.GetModelRequest(model_name=name or None, model_version=model_version or None)
         response = self._call("GetModel", request, timeout)
         return _converters.model(response.model)
 
-    def models(self, *, timeout: float | None = None) -> list[Model]:
+    def list_models(self, *, timeout: float | None = None) -> list[Model]:
         """List the models that the server has.
 
-            [model.name for model in spotter.models() if model.is_default]
+            [model.name for model in spotter.list_models() if model.is_default]
 
         They come by name, and of each name the highest version first.
         """
@@ -263,7 +263,7 @@ class PlaneSpotter:
                 self.get_server_info(timeout=max(0.1, min(5.0, end - time.monotonic())))
                 return
             except PlaneSpotterError as error:
-                if not isinstance(error, UnavailableError | DeadlineError) or self._closed:
+                if not isinstance(error, UnavailableError | DeadlineExceededError) or self._closed:
                     raise
                 if time.monotonic() >= end:
                     raise not_ready(self.address, timeout, error) from error
@@ -294,16 +294,16 @@ class PlaneSpotter:
             return None
         _image_inputs.pillow("Photos are to be scaled down before they are sent")
         if (model, version) not in self._known_sizes:
-            self._known_sizes[model, version] = self.model(model, version=version).input_size
+            self._known_sizes[model, version] = self.get_model(model, model_version=version).input_size
         return _image_inputs.size_to_send(self._known_sizes[model, version])
 
     def _classify_batch(
         self, batch: _batching.Batch, options: pb.ClassifyOptions, timeout: float | None
-    ) -> list[PhotoAnswer]:
+    ) -> list[PhotoResult]:
         """Return the answers to a batch; what a busy server refuses of it is sent again."""
         end = time.monotonic() + (self.timeout if timeout is None else timeout)
         retries = self._retries
-        settled: list[PhotoAnswer] = []
+        settled: list[PhotoResult] = []
         while True:
             request = _converters.batch_request(batch.photos, options)
             try:
@@ -420,9 +420,9 @@ class _Stream:
         self._left = False  # whether nobody waits for answers any more
         self._source_error: Exception | None = None  # what `photos` raised
         # Answers, as many as the window has places; then what ended the stream: None if all is well.
-        self._answers: queue.SimpleQueue[PhotoAnswer | Exception | None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[PhotoResult | Exception | None] = queue.SimpleQueue()
 
-    def answers(self, ordered: bool) -> Iterator[PhotoAnswer]:
+    def answers(self, ordered: bool) -> Iterator[PhotoResult]:
         for work in (self._take, self._collect):
             threading.Thread(target=work, daemon=True).start()
         order = _stream_state.InOrder()

@@ -1,22 +1,19 @@
-"""What comes back: frozen values that print well, compare, and turn into dicts, JSON and tables."""
+"""Result types: predictions, results of single photos, models and limits, as immutable values."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from planespotter_client._errors import MissingPackageError, PlaneSpotterError
-
-if TYPE_CHECKING:
-    import pandas as pd
+from planespotter_client._errors import PlaneSpotterError
 
 
 class Level(StrEnum):
-    """How deep in the label tree (constructor, family, model) an answer is sure; what is deeper is more.
+    """A level of the label tree; in a prediction, the confidence level. Deeper levels are greater.
 
-    if answer.level >= Level.FAMILY:
-        print(answer.family.name)
+    if prediction.level >= Level.FAMILY:
+        print(prediction.family.name)
     """
 
     UNKNOWN = "unknown"
@@ -24,7 +21,7 @@ class Level(StrEnum):
     FAMILY = "family"
     MODEL = "model"
 
-    # Texts compare by the alphabet, in which "unknown" is the most.
+    # Strings would compare alphabetically, with "unknown" as the greatest.
 
     def __lt__(self, other: str) -> bool:
         return self._depth < Level(other)._depth
@@ -44,21 +41,23 @@ class Level(StrEnum):
 
 
 class Result:
-    """Any value that a server's answer is made of."""
+    """Base class of the values that the client returns."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the same as plain dicts, lists, strings and numbers."""
-        return {one.name: _plain(getattr(self, one.name)) for one in fields(self) if one.repr}  # type: ignore[arg-type]
+        """Return the value as plain dicts, lists, strings and numbers."""
+        return {
+            member.name: _plain(getattr(self, member.name))
+            for member in fields(self)  # type: ignore[arg-type]
+            if member.repr
+        }
 
     def to_json(self) -> str:
-        """Return the same as one line of JSON."""
+        """Return the value as one line of JSON."""
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Result):
-        return value.to_dict()
-    if isinstance(value, PlaneSpotterError):
+    if isinstance(value, Result | PlaneSpotterError):
         return value.to_dict()
     if isinstance(value, Mapping):
         return {name: _plain(inner) for name, inner in value.items()}
@@ -68,35 +67,36 @@ def _plain(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class ScoredLabel(Result):
-    """A name with its calibrated probability, 0 to 1; "" and 0 where the label tree goes no deeper."""
+class PathNode(Result):
+    """A node on the predicted path with its calibrated probability, 0 to 1."""
 
+    level: Level
     name: str
     probability: float
 
     def __str__(self) -> str:
-        return f"{self.name} ({percent(self.probability)})" if self.name else ""
+        return f"{self.name} ({percent(self.probability)})"
 
 
 @dataclass(frozen=True)
-class Alternative(Result):
-    """A leaf of the label tree with its calibrated probability; `model` is "" where the tree ends at the family.
+class Candidate(Result):
+    """A leaf of the label tree with its calibrated probability, 0 to 1.
 
-    Its dict has its `name` in words, too.
+    `family` and `model` are None where the tree ends above that level. The dict has its `name` too.
     """
 
     constructor: str
-    family: str
-    model: str
+    family: str | None
+    model: str | None
     probability: float
 
     @property
     def name(self) -> str:
-        """It in words, such as "Boeing 737-800"; the family where the tree ends there."""
-        return f"{self.constructor} {self.model or self.family}"
+        """Constructor and deepest level, such as "Boeing 737-800"."""
+        return f"{self.constructor} {self.model or self.family or ''}".rstrip()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the same as plain texts and a number."""
+        """Return the value as plain strings and a number."""
         return {"name": self.name, **super().to_dict()}
 
     def __str__(self) -> str:
@@ -105,66 +105,82 @@ class Alternative(Result):
 
 @dataclass(frozen=True)
 class HeatMap(Result):
-    """Which parts of a photo spoke for a name (Grad-CAM): rows of cells, from the top left.
+    """Grad-CAM heat map: which parts of a photo support the last node of the path, as rows from the top left.
 
-    The cells cover what the network sees: the photo, scaled to fit into Model.input_size and centred. Each is from 0,
-    where nothing speaks for the name, to 255, where most does.
+    The cells cover the input of the network: the photo, scaled to fit into Model.input_size and centered. Each is from
+    0, no support, to 255, the strongest in this photo.
     """
 
     cells: tuple[tuple[int, ...], ...]
 
     @property
     def size(self) -> tuple[int, int]:
-        """How many rows there are, and how many cells in each."""
+        """Number of rows and columns."""
         return len(self.cells), len(self.cells[0]) if self.cells else 0
 
 
 @dataclass(frozen=True)
-class Classification(Result):
-    """What the network says about a photo: a path from constructor to model, and the level down to which it is sure.
+class Prediction(Result):
+    """What the model predicts for a photo: a path from constructor to model, and the confidence level.
 
-    Prints as what is sure: "Boeing 737-800 (94 %)", "Boeing 737 (97 %)", "Boeing (99 %)", "unknown". The names below
-    `level` are guesses.
+    Prints as its confident part: "Boeing 737-800 (94 %)", "Boeing 737 (97 %)", "Boeing (99 %)", "unknown". Nodes of the
+    path below `level` are guesses.
 
-        answer = spotter.classify("photo.jpg", alternatives=3)
-        answer.level         # Level.MODEL
-        answer.name          # "Boeing 737-800"
-        answer.probability   # 0.943
-        answer.family        # ScoredLabel(name='737', probability=0.981)
-        for leaf in answer.alternatives:
-            print(leaf)      # "Boeing 737-800 (94 %)", then the next best
+        prediction = spotter.classify("photo.jpg", top_k=3)
+        prediction.level         # Level.MODEL
+        prediction.name          # "Boeing 737-800"
+        prediction.probability   # 0.943
+        prediction.family        # PathNode(level=Level.FAMILY, name='737', probability=0.981)
+        for candidate in prediction.candidates:
+            print(candidate)     # "Boeing 737-800 (94 %)", then the next best
     """
 
+    path: tuple[PathNode, ...]
+    """The nodes from the constructor to the end of the label tree."""
     level: Level
-    constructor: ScoredLabel
-    family: ScoredLabel
-    model: ScoredLabel
-    alternatives: tuple[Alternative, ...] = ()
+    """The deepest level down to which the model is confident."""
+    candidates: tuple[Candidate, ...] = ()
+    """The most probable leaves of the whole tree, best first; as many as `top_k` asks for."""
     model_name: str = ""
-    """Name of the network that answered, "" if an older server did not say."""
+    """Name of the model that made the prediction."""
     model_version: str = ""
     """Its version."""
     heat_map: HeatMap | None = None
-    """Where in the photo the network looked for the deepest name; only if asked for."""
+    """Which parts of the photo support the last node; None unless requested."""
+
+    @property
+    def constructor(self) -> PathNode:
+        """The constructor; every prediction has one."""
+        return self.path[0]
+
+    @property
+    def family(self) -> PathNode | None:
+        """The family; None where the label tree ends at the constructor."""
+        return self._at(Level.FAMILY)
+
+    @property
+    def model(self) -> PathNode | None:
+        """The model; None where the label tree ends above it."""
+        return self._at(Level.MODEL)
+
+    @property
+    def confident_path(self) -> tuple[PathNode, ...]:
+        """The nodes of the path down to the confidence level; none if it is UNKNOWN."""
+        return tuple(node for node in self.path if node.level <= self.level)
 
     @property
     def name(self) -> str:
-        """What is sure, in words: "Boeing 737-800", "Boeing 737", "Boeing" or "unknown"."""
-        match self.level:
-            case Level.MODEL:
-                return f"{self.constructor.name} {self.model.name}"
-            case Level.FAMILY:
-                return f"{self.constructor.name} {self.family.name}"
-            case Level.CONSTRUCTOR:
-                return self.constructor.name
-            case Level.UNKNOWN:
-                return "unknown"
+        """The confident part: "Boeing 737-800", "Boeing 737", "Boeing" or "unknown"."""
+        names = [node.name for node in self.confident_path]
+        return " ".join(names[:1] + names[1:][-1:]) or "unknown"
 
     @property
     def probability(self) -> float:
-        """The probability of what is sure; where nothing is, that of the constructor."""
-        deepest = {Level.MODEL: self.model, Level.FAMILY: self.family}.get(self.level, self.constructor)
-        return deepest.probability
+        """The probability of the confident part; of the constructor if the level is UNKNOWN."""
+        return (self.confident_path or self.path)[-1 if self.confident_path else 0].probability
+
+    def _at(self, level: Level) -> PathNode | None:
+        return next((node for node in self.path if node.level is level), None)
 
     def __str__(self) -> str:
         if self.level is Level.UNKNOWN:
@@ -173,7 +189,7 @@ class Classification(Result):
 
 
 def percent(probability: float) -> str:
-    """Return 0.943 as "94 %"; never "100 %" for what is not quite certain, nor "0 %" for what is possible."""
+    """Format 0.943 as "94 %"; never "100 %" for what is not certain, nor "0 %" for what is possible."""
     if 0.99 < probability < 1:
         return "99 %" if probability < 0.995 else "> 99 %"
     if 0 < probability < 0.01:
@@ -182,33 +198,33 @@ def percent(probability: float) -> str:
 
 
 @dataclass(frozen=True)
-class PhotoAnswer(Result):
-    """What became of one photo among many: a classification or an error, never both.
+class PhotoResult(Result):
+    """The result for one photo among many: a prediction or an error, never both.
 
-    `index` counts the photos as they were given, from 0; `photo_id` is the path of a photo on disk, else its index;
-    `photo` is the very object that was given, which dicts and JSON leave out.
+    `index` counts the photos in the order given, from 0. `photo_id` is the path of a photo on disk, else its index.
+    `photo` is the object that was given; dicts and JSON omit it.
 
-        for answer in spotter.stream(Path("photos").glob("*.jpg")):
-            if answer.error:
-                print(answer.photo_id, "failed:", answer.error)
+        for result in spotter.stream(Path("photos").glob("*.jpg")):
+            if result.error:
+                print(result.photo_id, "failed:", result.error)
             else:
-                print(answer.photo_id, answer.classification.name)
+                print(result.photo_id, result.prediction.name)
     """
 
     index: int
     photo_id: str
     photo: Any = field(repr=False, compare=False)
-    classification: Classification | None = None
+    prediction: Prediction | None = None
     error: PlaneSpotterError | None = None
 
-    def result(self) -> Classification:
-        """Return the classification, or raise the error."""
-        if self.classification is None:
-            raise self.error or ValueError("This answer holds neither a classification nor an error.")
-        return self.classification
+    def result(self) -> Prediction:
+        """Return the prediction, or raise the error."""
+        if self.prediction is None:
+            raise self.error or ValueError("The result has neither a prediction nor an error.")
+        return self.prediction
 
     def __str__(self) -> str:
-        return f"{self.photo_id}: {self.classification or self.error}"
+        return f"{self.photo_id}: {self.prediction or self.error}"
 
 
 @dataclass(frozen=True)
@@ -227,10 +243,11 @@ class Metric(Result):
     source: str | None
     name: str
     value: float
-    photos: int
+    photo_count: int
 
     def __str__(self) -> str:
-        return f"{self.name}{f' ({self.source})' if self.source else ''} {self.value:.3f} on {self.photos:,} photos"
+        source = f" ({self.source})" if self.source else ""
+        return f"{self.name}{source} {self.value:.3f} on {self.photo_count:,} photos"
 
 
 @dataclass(frozen=True)
@@ -265,7 +282,7 @@ class ServerInfo(Result):
 
 @dataclass(frozen=True)
 class Model(Result):
-    """The model that answers. `tree` maps constructor → family → models; `input_size` is (height, width) in pixels."""
+    """A served model. `tree` maps constructor → family → models; `input_size` is (height, width) in pixels."""
 
     name: str
     version: str
@@ -281,74 +298,4 @@ class Model(Result):
     def __str__(self) -> str:
         leaves = sum(len(models) or 1 for families in self.tree.values() for models in families.values())
         height, width = self.input_size
-        return f"{self.name} {self.version}: tells {leaves} kinds of aircraft apart, in photos of {width} x {height}"
-
-
-def frame(answers: Iterable[PhotoAnswer | Classification]) -> "pd.DataFrame":
-    """Return a pandas table of `answers`, one row each in the order of their photos, with the index of each photo.
-
-    The columns: photo_id, level, name, probability, constructor, constructor_probability, family, family_probability,
-    model, model_probability, alternatives (a list of dicts), model_name, model_version; error and reason, empty where
-    all is well. The columns of an answer are empty where there is an error, and those of a level where the label tree
-    goes no deeper. Answers of `classify` do not know their photos: their photo_id is empty, their index their place.
-    Raises MissingPackageError without pandas.
-
-        answers = spotter.stream(Path("photos").glob("*.jpg"))
-        table = frame(answers)
-        table.groupby("constructor").size()
-    """
-    try:
-        import pandas as pd
-    except ModuleNotFoundError as error:
-        raise MissingPackageError(
-            "A table of answers needs pandas: pip install pandas. Without it, each answer has to_dict().",
-            reason="PANDAS_MISSING",
-        ) from error
-    placed = (
-        PhotoAnswer(place, "", None, classification=one) if isinstance(one, Classification) else one
-        for place, one in enumerate(answers)
-    )
-    in_order = sorted(placed, key=lambda answer: answer.index)
-    index = pd.Index([answer.index for answer in in_order], name="index", dtype="int64")
-    return pd.DataFrame([_row(answer) for answer in in_order], index=index, columns=list(FRAME_COLUMNS))
-
-
-FRAME_COLUMNS = (
-    "photo_id",
-    "level",
-    "name",
-    "probability",
-    "constructor",
-    "constructor_probability",
-    "family",
-    "family_probability",
-    "model",
-    "model_probability",
-    "alternatives",
-    "model_name",
-    "model_version",
-    "error",
-    "reason",
-)
-
-
-def _row(answer: PhotoAnswer) -> dict[str, Any]:
-    said = answer.classification
-    if said is None:
-        reason = answer.error.reason if answer.error else None
-        return {"photo_id": answer.photo_id, "error": str(answer.error), "reason": reason}
-    return {
-        "photo_id": answer.photo_id or None,
-        "level": said.level.value,
-        "name": said.name,
-        "probability": said.probability,
-        **{
-            name: value
-            for level, label in (("constructor", said.constructor), ("family", said.family), ("model", said.model))
-            if label.name
-            for name, value in ((level, label.name), (f"{level}_probability", label.probability))
-        },
-        "alternatives": [leaf.to_dict() for leaf in said.alternatives],
-        "model_name": said.model_name,
-        "model_version": said.model_version,
-    }
+        return f"{self.name} {self.version}: {leaves} types of aircraft, input {width} x {height}"

@@ -119,7 +119,7 @@ async def bare_aio(address: str, photos: Iterator[bytes], note: Callable[[], Non
 def sdk(address: str, photos: Iterator[bytes], note: Callable[[], None]) -> None:
     """Stream with PlaneSpotter."""
     with PlaneSpotter(address) as spotter:
-        for answer in spotter.stream(photos, window=WINDOW):
+        for answer in spotter.stream(photos, max_in_flight=WINDOW):
             answer.result()
             note()
 
@@ -132,7 +132,7 @@ async def sdk_aio(address: str, photos: Iterator[bytes], note: Callable[[], None
             yield photo
 
     async with AsyncPlaneSpotter(address) as spotter:
-        async for answer in spotter.stream(source(), window=WINDOW):
+        async for answer in spotter.stream(source(), max_in_flight=WINDOW):
             answer.result()
             note()
 

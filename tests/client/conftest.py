@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from planespotter_client import AsyncPlaneSpotter, Classification, Model, PhotoAnswer, PlaneSpotter, ServerInfo
+from planespotter_client import AsyncPlaneSpotter, Model, PhotoResult, PlaneSpotter, Prediction, ServerInfo
 
 Process = subprocess.Popen[str]
 
@@ -58,17 +58,17 @@ class Twin:
     def __init__(self, client: PlaneSpotter | AsyncPlaneSpotter) -> None:
         self.client = client
 
-    async def classify(self, photo: Any, **options: Any) -> Classification:
+    async def classify(self, photo: Any, **options: Any) -> Prediction:
         if isinstance(self.client, AsyncPlaneSpotter):
             return await self.client.classify(photo, **options)
         return await asyncio.to_thread(self.client.classify, photo, **options)
 
-    async def classify_many(self, photos: Any, **options: Any) -> list[PhotoAnswer]:
+    async def classify_batch(self, photos: Any, **options: Any) -> list[PhotoResult]:
         if isinstance(self.client, AsyncPlaneSpotter):
-            return await self.client.classify_many(photos, **options)
-        return await asyncio.to_thread(self.client.classify_many, photos, **options)
+            return await self.client.classify_batch(photos, **options)
+        return await asyncio.to_thread(self.client.classify_batch, photos, **options)
 
-    async def stream(self, photos: Iterable[Any] | AsyncIterable[Any], **options: Any) -> AsyncIterator[PhotoAnswer]:
+    async def stream(self, photos: Iterable[Any] | AsyncIterable[Any], **options: Any) -> AsyncIterator[PhotoResult]:
         if isinstance(self.client, AsyncPlaneSpotter):
             async for answer in self.client.stream(photos, **options):
                 yield answer
@@ -79,15 +79,15 @@ class Twin:
         while (one := await asyncio.to_thread(following)) is not None:
             yield one
 
-    async def model(self, name: str = "", **options: Any) -> Model:
+    async def get_model(self, name: str = "", **options: Any) -> Model:
         if isinstance(self.client, AsyncPlaneSpotter):
-            return await self.client.model(name, **options)
-        return await asyncio.to_thread(self.client.model, name, **options)
+            return await self.client.get_model(name, **options)
+        return await asyncio.to_thread(self.client.get_model, name, **options)
 
-    async def models(self) -> list[Model]:
+    async def list_models(self) -> list[Model]:
         if isinstance(self.client, AsyncPlaneSpotter):
-            return await self.client.models()
-        return await asyncio.to_thread(self.client.models)
+            return await self.client.list_models()
+        return await asyncio.to_thread(self.client.list_models)
 
     async def get_server_info(self) -> ServerInfo:
         if isinstance(self.client, AsyncPlaneSpotter):

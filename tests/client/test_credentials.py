@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trustme
 
-from planespotter_client import BadRequestError, NotAllowedError, PlaneSpotter, UnavailableError, WrongServerError
+from planespotter_client import AuthenticationError, InvalidRequestError, PlaneSpotter, ProtocolError, UnavailableError
 from planespotter_client._credentials import is_loopback, security
 from planespotter_client.commands.main import main
 from planespotter_server.auth.tokens import add_token
@@ -64,7 +64,7 @@ def secure(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 async def test_who_has_all_that_is_asked_for_gets_answers(secure: Secure, connect: Any, paint: Paint) -> None:
     spotter = await connect(secure.address, **secure.options)
     assert (await spotter.classify(paint("747"))).family.name == "747"
-    [many] = await spotter.classify_many([paint("A380")])
+    [many] = await spotter.classify_batch([paint("A380")])
     assert many.result().family.name == "A380"
     assert [answer.result().family.name async for answer in spotter.stream([paint("A380")])] == ["A380"]
 
@@ -73,10 +73,10 @@ async def test_who_has_all_that_is_asked_for_gets_answers(secure: Secure, connec
 @pytest.mark.parametrize(
     ("changed", "error", "sentence"),
     [
-        ({"token": ""}, NotAllowedError, "answers only callers with a token"),
-        ({"token": "pst_other"}, NotAllowedError, "does not know the token"),
-        ({"tls_ca": "other.pem"}, WrongServerError, "not signed by an authority that is trusted here"),
-        ({"tls_ca": None, "tls": True}, WrongServerError, "not signed by an authority that is trusted here"),
+        ({"token": ""}, AuthenticationError, "answers only callers with a token"),
+        ({"token": "pst_other"}, AuthenticationError, "does not know the token"),
+        ({"tls_ca": "other.pem"}, ProtocolError, "not signed by an authority that is trusted here"),
+        ({"tls_ca": None, "tls": True}, ProtocolError, "not signed by an authority that is trusted here"),
         ({"tls_cert": None, "tls_key": None}, UnavailableError, "hung up .* Perhaps it wants TLS"),
         ({"tls_ca": None, "tls_cert": None, "tls_key": None}, UnavailableError, "Perhaps it wants TLS"),
     ],
@@ -97,19 +97,19 @@ async def test_the_name_in_the_certificate_is_the_one_in_the_address_or_the_one_
 ) -> None:
     by_another_name = secure.address.replace("127.0.0.1", "localhost")
     spotter = await connect(by_another_name, **secure.options)
-    with pytest.raises((WrongServerError, UnavailableError)):  # where that is ::1 too, nobody listens there
+    with pytest.raises((ProtocolError, UnavailableError)):  # where that is ::1 too, nobody listens there
         await spotter.classify(paint("747"))
     for name, address in {"127.0.0.1": by_another_name, "": secure.address}.items():
         spotter = await connect(address, **secure.options, tls_name=name)
         assert (await spotter.classify(paint("747"))).family.name == "747"
     spotter = await connect(secure.address, **secure.options, tls_name="planes.example")
-    with pytest.raises(WrongServerError, match="is for another name"):
+    with pytest.raises(ProtocolError, match="is for another name"):
         await spotter.classify(paint("747"))
 
 
 async def test_tls_is_not_spoken_by_every_server(secure: Secure, address: str, connect: Any, paint: Paint) -> None:
     spotter = await connect(address, **secure.options)
-    with pytest.raises(WrongServerError, match="does not speak TLS"):
+    with pytest.raises(ProtocolError, match="does not speak TLS"):
         await spotter.classify(paint("747"))
 
 
@@ -125,7 +125,7 @@ async def test_tls_is_not_spoken_by_every_server(secure: Secure, address: str, c
     ],
 )
 def test_what_cannot_be_used_gets_a_sentence(address: str, options: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(BadRequestError, match=sentence) as refused:
+    with pytest.raises(InvalidRequestError, match=sentence) as refused:
         PlaneSpotter(address, **options)
     assert options.get("token", "-") == "x" or "two words" not in str(refused.value), "a token is never shown"
 

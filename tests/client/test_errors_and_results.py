@@ -11,19 +11,19 @@ import types
 
 import grpc
 import pytest
+from tests.client.predictions import path_of
 
 import planespotter_client
 from planespotter_client import (
-    Alternative,
-    BadRequestError,
-    Classification,
+    Candidate,
+    InvalidRequestError,
     Level,
-    MissingPackageError,
-    PhotoAnswer,
+    MissingDependencyError,
+    PhotoResult,
     PlaneSpotterError,
-    ScoredLabel,
+    Prediction,
     _errors,
-    frame,
+    to_dataframe,
 )
 
 
@@ -49,6 +49,13 @@ def test_every_exception_is_drawn_in_the_tree_and_exported() -> None:
     assert classes <= set(planespotter_client.__all__)
 
 
+def test_levels_that_the_label_tree_does_not_have_are_none() -> None:
+    prediction = Prediction(path_of(("Airbus", 0.9), ("A380", 0.8)), Level.FAMILY)
+    assert (prediction.constructor.name, prediction.family, prediction.model) == ("Airbus", prediction.path[1], None)
+    assert [node.name for node in prediction.confident_path] == ["Airbus", "A380"]
+    assert not dataclasses.replace(prediction, level=Level.UNKNOWN).confident_path
+
+
 @pytest.mark.parametrize(
     ("level", "printed"),
     [
@@ -59,9 +66,7 @@ def test_every_exception_is_drawn_in_the_tree_and_exported() -> None:
     ],
 )
 def test_an_answer_prints_as_what_is_sure(level: Level, printed: str) -> None:
-    answer = Classification(
-        level, ScoredLabel("Boeing", 0.9991), ScoredLabel("737", 0.97), ScoredLabel("737-800", 0.94)
-    )
+    answer = Prediction(path_of(("Boeing", 0.9991), ("737", 0.97), ("737-800", 0.94)), level)
     assert str(answer) == printed
 
 
@@ -77,21 +82,16 @@ def test_levels_compare_by_their_depth() -> None:
 
 
 def test_an_answer_turns_into_plain_values() -> None:
-    nothing = ScoredLabel("", 0.0)
-    answer = Classification(
-        Level.FAMILY,
-        ScoredLabel("Boeing", 1.0),
-        ScoredLabel("747", 0.5),
-        nothing,
-        (Alternative("Boeing", "747", "", 0.5),),
-    )
+    leaf = Candidate("Boeing", "747", None, 0.5)
+    answer = Prediction(path_of(("Boeing", 1.0), ("747", 0.5)), Level.FAMILY, (leaf,))
     assert answer.to_dict() == {
+        "path": [
+            {"level": "constructor", "name": "Boeing", "probability": 1.0},
+            {"level": "family", "name": "747", "probability": 0.5},
+        ],
         "level": "family",
-        "constructor": {"name": "Boeing", "probability": 1.0},
-        "family": {"name": "747", "probability": 0.5},
-        "model": {"name": "", "probability": 0.0},
-        "alternatives": [
-            {"name": "Boeing 747", "constructor": "Boeing", "family": "747", "model": "", "probability": 0.5}
+        "candidates": [
+            {"name": "Boeing 747", "constructor": "Boeing", "family": "747", "model": None, "probability": 0.5}
         ],
         "model_name": "",
         "model_version": "",
@@ -101,18 +101,16 @@ def test_an_answer_turns_into_plain_values() -> None:
     assert answer == answer.__class__(**vars(answer))
 
 
-SURE = Classification(
-    Level.MODEL, ScoredLabel("Boeing", 0.99), ScoredLabel("737", 0.97), ScoredLabel("737-800", 0.94), (), "first", "1.0"
-)
+SURE = Prediction(path_of(("Boeing", 0.99), ("737", 0.97), ("737-800", 0.94)), Level.MODEL, (), "first", "1.0")
 ANSWERS = [
-    PhotoAnswer(1, "b.jpg", b"", error=BadRequestError("It is empty.", reason="PHOTO_EMPTY", photo_id="b.jpg")),
-    PhotoAnswer(0, "a.jpg", b"", classification=SURE),
+    PhotoResult(1, "b.jpg", b"", error=InvalidRequestError("It is empty.", reason="PHOTO_EMPTY", photo_id="b.jpg")),
+    PhotoResult(0, "a.jpg", b"", prediction=SURE),
 ]
 
 
 def test_an_answer_among_many_prints_with_its_photo() -> None:
     assert [str(answer) for answer in ANSWERS] == ["b.jpg: It is empty.", "a.jpg: Boeing 737-800 (94 %)"]
-    assert str(Alternative("Airbus", "A380", "", 0.001)) == "Airbus A380 (< 1 %)"
+    assert str(Candidate("Airbus", "A380", None, 0.001)) == "Airbus A380 (< 1 %)"
 
 
 def test_an_answer_among_many_turns_into_json_without_the_photo_itself() -> None:
@@ -124,11 +122,11 @@ def test_an_answer_among_many_turns_into_json_without_the_photo_itself() -> None
         "photo_id": "b.jpg",
         "retry_after": None,
     }
-    assert sure == {"index": 0, "photo_id": "a.jpg", "classification": SURE.to_dict(), "error": None}
+    assert sure == {"index": 0, "photo_id": "a.jpg", "prediction": SURE.to_dict(), "error": None}
 
 
 def test_answers_compare_by_what_they_say() -> None:
-    assert PhotoAnswer(0, "a.jpg", b"", classification=SURE) == PhotoAnswer(0, "a.jpg", b"other", classification=SURE)
+    assert PhotoResult(0, "a.jpg", b"", prediction=SURE) == PhotoResult(0, "a.jpg", b"other", prediction=SURE)
     assert dataclasses.replace(SURE, model_version="1.1") != SURE
     assert len({SURE, dataclasses.replace(SURE)}) == 1
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -136,27 +134,27 @@ def test_answers_compare_by_what_they_say() -> None:
 
 
 def test_answers_make_a_table() -> None:
-    table = frame(iter(ANSWERS))
+    table = to_dataframe(iter(ANSWERS))
     assert list(table.index) == [0, 1]
     sure, failed = table.to_dict("records")
     assert (sure["photo_id"], sure["level"], sure["name"]) == ("a.jpg", "model", "Boeing 737-800")
     assert (sure["model_probability"], sure["model_version"]) == (0.94, "1.0")
     assert (failed["error"], failed["reason"]) == ("It is empty.", "PHOTO_EMPTY")
-    assert list(frame([]).columns) == list(table.columns), "no answers make a table without rows"
+    assert list(to_dataframe([]).columns) == list(table.columns), "no answers make a table without rows"
 
 
 def test_in_a_table_a_level_that_the_tree_does_not_have_is_empty_and_alternatives_are_lists() -> None:
-    leaf = Alternative("Boeing", "747", "", 0.5)
-    ends_at_family = dataclasses.replace(SURE, level=Level.FAMILY, model=ScoredLabel("", 0.0), alternatives=(leaf,))
-    table = frame([PhotoAnswer(0, "a.jpg", b"", classification=ends_at_family), *ANSWERS[:1]])
+    leaf = Candidate("Boeing", "747", None, 0.5)
+    ends_at_family = dataclasses.replace(SURE, path=SURE.path[:2], level=Level.FAMILY, candidates=(leaf,))
+    table = to_dataframe([PhotoResult(0, "a.jpg", b"", prediction=ends_at_family), *ANSWERS[:1]])
     assert list(table["model"].isna()) == [True, True]
     assert list(table["model_probability"].isna()) == [True, True]
     assert table["family_probability"][0] == 0.97
-    assert table["alternatives"][0] == [leaf.to_dict()]
+    assert table["candidates"][0] == [leaf.to_dict()]
 
 
 def test_answers_of_single_photos_make_a_table_too() -> None:
-    table = frame([SURE, dataclasses.replace(SURE, level=Level.FAMILY)])
+    table = to_dataframe([SURE, dataclasses.replace(SURE, level=Level.FAMILY)])
     assert list(table.index) == [0, 1]
     assert list(table["name"]) == ["Boeing 737-800", "Boeing 737"]
     assert table["photo_id"].isna().all()
@@ -164,8 +162,8 @@ def test_answers_of_single_photos_make_a_table_too() -> None:
 
 def test_without_pandas_a_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(MissingPackageError, match="pip install pandas"):
-        frame(ANSWERS)
+    with pytest.raises(MissingDependencyError, match="pip install pandas"):
+        to_dataframe(ANSWERS)
 
 
 def test_importing_the_client_imports_nothing_heavy() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
-from planespotter_client import BadRequestError, Limits, MissingPackageError, UnreadablePhotoError
+from planespotter_client import InvalidRequestError, Limits, MissingDependencyError, PhotoReadError
 from planespotter_client._image_inputs import read_photo, shrunk, size_to_send
 from planespotter_models import decode_photo
 
@@ -92,7 +92,7 @@ def test_an_array_is_red_green_and_blue_or_grey() -> None:
     ids=lambda array: f"{array.dtype} {array.shape}",
 )
 def test_an_array_that_is_no_photo_is_refused_with_its_shape(array: Any) -> None:
-    with pytest.raises(BadRequestError, match="is of uint8 and of shape") as refused:
+    with pytest.raises(InvalidRequestError, match="is of uint8 and of shape") as refused:
         read_photo(array, LIMITS, "7")
     assert (refused.value.reason, refused.value.photo_id) == ("ARRAY_UNSUPPORTED", "7")
     assert refused.value.metadata["shape"] == str(list(array.shape))
@@ -105,7 +105,7 @@ def test_what_to_do_with_an_array_is_said_where_that_is_known() -> None:
         (np.zeros((3, 60, 90), np.uint8), r"not of uint8 and \[3, 60, 90\]\.$"),
     ]
     for array, words in photos:
-        with pytest.raises(BadRequestError, match=words):
+        with pytest.raises(InvalidRequestError, match=words):
             read_photo(array, LIMITS)
 
 
@@ -119,20 +119,20 @@ def test_a_file_that_is_open_as_text_is_told_how_to_be_opened(tmp_path: Path) ->
 
 
 def test_an_empty_path_is_shown_as_one() -> None:
-    with pytest.raises(UnreadablePhotoError, match=r"The photo '' cannot be read: its path is empty\."):
+    with pytest.raises(PhotoReadError, match=r"The photo '' cannot be read: its path is empty\."):
         read_photo("", LIMITS)
 
 
 def test_an_image_whose_file_is_damaged_is_unreadable() -> None:
     image = Image.open(io.BytesIO(as_file(halves(900, 600))[:2000]))
-    with pytest.raises(UnreadablePhotoError, match="cannot be encoded"):
+    with pytest.raises(PhotoReadError, match="cannot be encoded"):
         read_photo(image, LIMITS)
 
 
 def test_without_pillow_a_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
     for photo, shrink_to in ((np.zeros((60, 90, 3), np.uint8), None), (as_file, TO_SEND)):
-        with pytest.raises(MissingPackageError, match=r"which needs Pillow: pip install \"planespotter\[images\]\""):
+        with pytest.raises(MissingDependencyError, match=r"which needs Pillow: pip install \"planespotter\[images\]\""):
             read_photo(b"" if callable(photo) else photo, LIMITS, shrink_to=shrink_to)
 
 
@@ -178,7 +178,7 @@ def test_a_photo_beyond_the_limit_is_scaled_down_below_it(tmp_path: Path) -> Non
     assert path.stat().st_size > SMALL.max_photo_bytes
     for photo in (path, path.read_bytes(), io.BytesIO(path.read_bytes()), Image.open(path)):
         assert len(read_photo(photo, SMALL, shrink_to=TO_SEND)) < SMALL.max_photo_bytes
-    with pytest.raises(BadRequestError, match="shrink=True"):
+    with pytest.raises(InvalidRequestError, match="downscale=True"):
         read_photo(path, SMALL)
 
 

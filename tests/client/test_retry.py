@@ -3,12 +3,13 @@
 import pytest
 
 from planespotter_client import (
-    BadRequestError,
-    DeadlineError,
+    CertificateError,
+    DeadlineExceededError,
+    InvalidRequestError,
     OverloadedError,
     PlaneSpotterError,
+    ProtocolError,
     UnavailableError,
-    WrongServerError,
 )
 from planespotter_client._channels import Rotation, Server, addresses, is_one_server
 from planespotter_client._retry import Attempts, Reopening
@@ -39,7 +40,14 @@ def test_another_server_is_asked_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [BadRequestError("bad"), DeadlineError("late"), WrongServerError("other"), OverloadedError("too large")]
+    "error",
+    [
+        InvalidRequestError("bad"),
+        DeadlineExceededError("late"),
+        ProtocolError("other"),
+        CertificateError("other"),
+        OverloadedError("too large"),
+    ],
 )
 def test_what_another_attempt_would_not_help_is_not_tried_again(error: PlaneSpotterError) -> None:
     assert pauses(Attempts(servers=3, retries=3, end=60), error) == []
@@ -57,7 +65,7 @@ def test_a_stream_is_opened_again_until_no_answer_has_come_for_too_long() -> Non
     reopening.answered()
     reopening.ended(120.0, GONE)
     with pytest.raises(UnavailableError, match="late"):
-        reopening.ended(130.0, DeadlineError("late"))
+        reopening.ended(130.0, DeadlineExceededError("late"))
 
 
 def test_a_stream_without_photos_to_answer_is_never_late() -> None:
@@ -74,8 +82,8 @@ def test_a_stream_comes_back_to_a_busy_server_when_it_says() -> None:
     assert 102 <= reopening.opens_at <= 103
     with pytest.raises(OverloadedError):
         Reopening(patience=10.0, busy_too=False).ended(100.0, BUSY)
-    with pytest.raises(WrongServerError):
-        reopening.ended(100.0, WrongServerError("other"))
+    with pytest.raises(ProtocolError):
+        reopening.ended(100.0, ProtocolError("other"))
 
 
 def test_servers_take_turns_but_for_those_that_rest() -> None:

@@ -37,10 +37,10 @@ def test_classify_photo_prints_the_answer_its_path_and_what_else_it_could_be(add
 def test_folder_to_csv_writes_a_row_for_each_photo(address: str, photos: Path, tmp_path: Path) -> None:
     (photos / "below").mkdir()
     (photos / "boeing.jpg").rename(photos / "below" / "boeing.jpg")
-    run("folder_to_csv.py", photos, tmp_path / "answers.csv", address)
-    with (tmp_path / "answers.csv").open(encoding="utf-8", newline="") as file:
+    run("folder_to_csv.py", photos, tmp_path / "predictions.csv", address)
+    with (tmp_path / "predictions.csv").open(encoding="utf-8", newline="") as file:
         rows = {Path(row["photo"]).name: row for row in csv.DictReader(file)}
-    assert {name: row["answer"] for name, row in rows.items()} == {
+    assert {name: row["prediction"] for name, row in rows.items()} == {
         "boeing.jpg": "Boeing 737-800",
         "airbus.jpg": "Airbus A320neo",
         "no photo.jpg": "",

@@ -238,7 +238,7 @@ def _apply_limits(load: Load, max_in_flight: int | None, server: str, connection
     from planespotter_client import PlaneSpotter
 
     with PlaneSpotter(server, **connection) as spotter:
-        model, limits = spotter.model(), spotter.get_server_info().limits
+        model, limits = spotter.get_model(), spotter.get_server_info().limits
     if Mode.BATCH in load.modes and load.batch_size > limits.max_batch_photos:
         typer.echo(f"The batch size is reduced to the server's limit of {limits.max_batch_photos:,} photos.", err=True)
     load = replace(

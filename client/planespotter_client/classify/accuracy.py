@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from planespotter_client._errors import PlaneSpotterError
-from planespotter_client._types import Classification, Level, PhotoAnswer
+from planespotter_client._types import Level, PhotoResult, Prediction
 from planespotter_client.classify import progress
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class AccuracyCounts:
         """Share of the out-of-taxonomy photos that are predicted UNKNOWN."""
         return self.out_of_taxonomy_unknown / self.out_of_taxonomy if self.out_of_taxonomy else None
 
-    def add(self, ground_truth: GroundTruth, prediction: Classification | None, tree: Tree) -> None:
+    def add(self, ground_truth: GroundTruth, prediction: Prediction | None, tree: Tree) -> None:
         """Count a photo; `prediction` is None if it failed."""
         self.photos += 1
         if prediction is None:
@@ -126,7 +126,7 @@ class AccuracyCounts:
             self.out_of_taxonomy_unknown += prediction.level is Level.UNKNOWN
         else:
             expected = clip_to_tree(ground_truth, tree)
-            path = (prediction.constructor.name, prediction.family.name, prediction.model.name)
+            path = tuple(node.name for node in prediction.path)
             self.constructors += 1
             self.constructors_correct += path[0] == expected[0]
             if _is_leaf(expected, tree):
@@ -159,10 +159,10 @@ class Comparison:
     seconds: float = 0.0
     """Duration of the stream, from its first photo to its last result."""
 
-    def add(self, ground_truth: GroundTruth, result: PhotoAnswer) -> None:
+    def add(self, ground_truth: GroundTruth, result: PhotoResult) -> None:
         """Count the result for a photo."""
         for counts in (self.total, self.by_source.setdefault(ground_truth.source, AccuracyCounts())):
-            counts.add(ground_truth, result.classification, self.tree)
+            counts.add(ground_truth, result.prediction, self.tree)
 
     @property
     def photos_per_second(self) -> float:
@@ -194,17 +194,16 @@ def _share(share: float | None, total: int) -> str:
     return "-" if share is None else f"{100 * share:.1f} % of {total:,}"
 
 
-def examples_table(pairs: Iterable[tuple[GroundTruth, PhotoAnswer]]) -> Table:
+def examples_table(pairs: Iterable[tuple[GroundTruth, PhotoResult]]) -> Table:
     """Return a table of predictions next to the ground truth."""
     table = Table("photo", "ground truth", "prediction", "most probable path", title="Predictions and ground truth")
     for ground_truth, result in pairs:
-        prediction = result.classification
+        prediction = result.prediction
         name = Path(ground_truth.photo).name
         if prediction is None:
             table.add_row(*map(escape, (name, str(ground_truth), f"failed: {result.error}", "")))
             continue
-        labels = (prediction.constructor, prediction.family, prediction.model)
-        path = " / ".join(label.name for label in labels if label.name)
+        path = " / ".join(node.name for node in prediction.path)
         table.add_row(*map(escape, (name, str(ground_truth), str(prediction), path)))
     return table
 
@@ -222,8 +221,8 @@ def measure_accuracy(spotter: "PlaneSpotter", table: Path, root: Path | None, sh
         Whether no photo failed.
     """
     ground_truths = read_ground_truth(table, root)
-    comparison = Comparison(spotter.model().tree)
-    examples: list[tuple[GroundTruth, PhotoAnswer]] = []
+    comparison = Comparison(spotter.get_model().tree)
+    examples: list[tuple[GroundTruth, PhotoResult]] = []
     stride = max(1, len(ground_truths) // show) if show else 0  # the file may be sorted
     aborted: PlaneSpotterError | None = None
     started = time.monotonic()

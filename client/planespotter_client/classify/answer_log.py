@@ -21,7 +21,7 @@ from planespotter_client.classify import serialization
 from planespotter_client.commands.atomic_write import atomic_write
 
 if TYPE_CHECKING:
-    from planespotter_client import PhotoAnswer
+    from planespotter_client import PhotoResult
 
 
 class AnswerLogError(Exception):
@@ -71,7 +71,7 @@ class AnswerLog:
     """An open answer log: the photos that it has a result for, and how to append one."""
 
     answered: HashedSet
-    append: "Callable[[PhotoAnswer], None]"
+    append: "Callable[[PhotoResult], None]"
     failed: int = 0
     """Photos whose logged result is an error."""
 
@@ -98,7 +98,7 @@ def open_answer_log(
         if retry_failed:
             file = open_files.enter_context(_without_failed(path, file, read_rows, columns))
 
-        def append(result: "PhotoAnswer") -> None:
+        def append(result: "PhotoResult") -> None:
             row = serialization.to_row(result, columns)
             file.write(_json_line(row) if json_lines else _csv_line(serialization.csv_cells(row, columns)))
             file.flush()

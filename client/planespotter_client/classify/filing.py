@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from planespotter_client.commands.atomic_write import atomic_write
 
 if TYPE_CHECKING:
-    from planespotter_client import Classification
+    from planespotter_client import Prediction
 
 
 class FilingError(Exception):
@@ -33,7 +33,7 @@ class Link(StrEnum):
     SYMBOLIC = "symbolic"
 
 
-def file_photo(photo: str, prediction: "Classification", folder: Path, link: Link = Link.COPY) -> Path:
+def file_photo(photo: str, prediction: "Prediction", folder: Path, link: Link = Link.COPY) -> Path:
     """Put `photo` into the subfolder of `folder` for the confident part of `prediction`.
 
     That is folder/Boeing/737-800, folder/Boeing/737, folder/Boeing or folder/unknown. An existing file of the same name
@@ -75,19 +75,10 @@ def file_photo(photo: str, prediction: "Classification", folder: Path, link: Lin
     raise AssertionError("unreachable: there is always another number")
 
 
-def subfolders(prediction: "Classification") -> tuple[str, ...]:
+def subfolders(prediction: "Prediction") -> tuple[str, ...]:
     """Return the names of the nested folders for `prediction`."""
-    from planespotter_client import Level
-
-    match prediction.level:
-        case Level.UNKNOWN:
-            return ("unknown",)
-        case Level.CONSTRUCTOR:
-            return (safe_folder_name(prediction.constructor.name),)
-        case Level.FAMILY:
-            return (safe_folder_name(prediction.constructor.name), safe_folder_name(prediction.family.name))
-        case Level.MODEL:
-            return (safe_folder_name(prediction.constructor.name), safe_folder_name(prediction.model.name))
+    names = [safe_folder_name(node.name) for node in prediction.confident_path]
+    return (*names[:1], *names[1:][-1:]) or ("unknown",)
 
 
 def safe_folder_name(name: str) -> str:

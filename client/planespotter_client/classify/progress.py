@@ -13,7 +13,7 @@ from rich.text import Text
 from planespotter_client._errors import PlaneSpotterError
 
 if TYPE_CHECKING:
-    from planespotter_client import PhotoAnswer
+    from planespotter_client import PhotoResult
 
 # The bar is drawn ten times a second, so it is not updated for each photo.
 UPDATE_SECONDS = 0.1
@@ -45,9 +45,9 @@ class RunStats:
         """Photos per second so far."""
         return self.answered / max(1e-9, time.monotonic() - self.started)
 
-    def add(self, result: "PhotoAnswer") -> None:
+    def add(self, result: "PhotoResult") -> None:
         """Count a result."""
-        prediction = result.classification
+        prediction = result.prediction
         if prediction is None:
             self.failed += 1
         else:
@@ -94,11 +94,11 @@ class _Bar(Progress):
 
 
 def track_progress(
-    results: "Iterable[PhotoAnswer]",
+    results: "Iterable[PhotoResult]",
     stats: RunStats,
     total: Callable[[], int | None],
     visible: bool = True,
-) -> "Generator[PhotoAnswer, None, None]":
+) -> "Generator[PhotoResult, None, None]":
     """Count `results` in `stats` and yield them.
 
     Args:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from planespotter_client._errors import DeadlineError, PlaneSpotterError, UnavailableError
+from planespotter_client._errors import DeadlineExceededError, PlaneSpotterError, UnavailableError
 
 if TYPE_CHECKING:
-    from planespotter_client import PhotoAnswer, PlaneSpotter
+    from planespotter_client import PhotoResult, PlaneSpotter
 
 
 def reconnecting_stream(
@@ -18,7 +18,7 @@ def reconnecting_stream(
     photos: Iterator[str | bytes],
     on_lost: Callable[[PlaneSpotterError], None],
     **options: Any,
-) -> "Iterator[PhotoAnswer]":
+) -> "Iterator[PhotoResult]":
     """Stream `photos`; whenever the server is lost, wait for it and resend the photos without a result.
 
     Args:
@@ -56,7 +56,7 @@ def reconnecting_stream(
                 del in_flight[result.index]
                 yield result
             return
-        except (UnavailableError, DeadlineError) as error:
+        except (UnavailableError, DeadlineExceededError) as error:
             with queue_lock:
                 closed.set()
                 queue.extendleft(reversed(in_flight.values()))
@@ -68,5 +68,5 @@ def reconnecting_stream(
 
 def _wait_until_ready(spotter: "PlaneSpotter") -> None:
     while True:
-        with suppress(UnavailableError, DeadlineError):
+        with suppress(UnavailableError, DeadlineExceededError):
             return spotter.wait_until_ready()

@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from planespotter_client import PhotoAnswer, PlaneSpotter
+from planespotter_client import PhotoResult, PlaneSpotter
 from planespotter_client._errors import PlaneSpotterError
 from planespotter_client.classify import accuracy, filing, progress, run_manifest, serialization, sources, writers
 from planespotter_client.classify.answer_log import AnswerLog, open_answer_log
@@ -55,7 +55,7 @@ class RunConfig:
     @property
     def stream_options(self) -> dict[str, Any]:
         """Parameters of `PlaneSpotter.stream`."""
-        return {"alternatives": self.top_k, "ordered": self.preserve_order, "shrink": self.downscale}
+        return {"top_k": self.top_k, "preserve_order": self.preserve_order, "downscale": self.downscale}
 
     @property
     def manifest_settings(self) -> dict[str, Any]:
@@ -126,10 +126,10 @@ def _classify(
     """Stream `source` and write the results. `is_new` says that no earlier run has written to `log`."""
     spotter, is_local = _connect(config, stack)
     # Fails before anything is written if the server cannot be reached.
-    model = spotter.model()
+    model = spotter.get_model()
     if config.out is not None:
         _update_manifest(config, config.out, is_new, f"{model.name} {model.version}")
-    results: Iterator[PhotoAnswer]
+    results: Iterator[PhotoResult]
     if config.watch is not None and not is_local:
         results = reconnecting_stream(spotter, source.photos, _report_lost_server, **config.stream_options)
     else:
@@ -140,9 +140,9 @@ def _classify(
     try:
         tracked = progress.track_progress(map(source.with_id, results), stats, source.total, show_bar)
         for result in stack.enter_context(closing(tracked)):  # closes the bar before the next message
-            if config.sort_into is not None and result.classification is not None:
+            if config.sort_into is not None and result.prediction is not None:
                 try:
-                    filing.file_photo(result.photo_id, result.classification, config.sort_into, config.link)
+                    filing.file_photo(result.photo_id, result.prediction, config.sort_into, config.link)
                 except filing.PhotoMissingError as error:
                     stats.unfiled += 1
                     _report(str(error))

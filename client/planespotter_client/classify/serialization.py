@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from planespotter_client import PhotoAnswer
+    from planespotter_client import PhotoResult
 
 COLUMNS = (
     "file",
@@ -31,7 +31,7 @@ def frame_id(video: str, seconds: float) -> str:
     return f"{video}{TIME_FRAGMENT}{seconds:.3f}"
 
 
-def to_row(result: "PhotoAnswer", columns: tuple[str, ...] = COLUMNS) -> dict[str, Any]:
+def to_row(result: "PhotoResult", columns: tuple[str, ...] = COLUMNS) -> dict[str, Any]:
     """Return `result` as values by column.
 
     A level below the end of the label tree is None. A failed photo has only its file (and time) and the error.
@@ -40,17 +40,16 @@ def to_row(result: "PhotoAnswer", columns: tuple[str, ...] = COLUMNS) -> dict[st
     if columns is FRAME_COLUMNS:
         video, _, seconds = result.photo_id.rpartition(TIME_FRAGMENT)
         values = {"file": video, "seconds": float(seconds)}
-    prediction = result.classification
+    prediction = result.prediction
     if prediction is None:
         return {**values, "error": str(result.error)}
     values["level"] = prediction.level.value
-    labels = {"constructor": prediction.constructor, "family": prediction.family, "model": prediction.model}
-    for level, label in labels.items():
-        values[level] = label.name or None
-        values[f"{level}_probability"] = round(label.probability, 6) if label.name else None
+    nodes = {"constructor": prediction.constructor, "family": prediction.family, "model": prediction.model}
+    for level, node in nodes.items():
+        values[level] = node and node.name
+        values[f"{level}_probability"] = node and round(node.probability, 6)
     values["candidates"] = [
-        {**leaf.to_dict(), "model": leaf.model or None, "probability": round(leaf.probability, 6)}
-        for leaf in prediction.alternatives
+        {**candidate.to_dict(), "probability": round(candidate.probability, 6)} for candidate in prediction.candidates
     ]
     return values
 

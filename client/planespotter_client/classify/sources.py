@@ -16,7 +16,7 @@ from planespotter_client.classify.progress import RunStats
 from planespotter_client.classify.video import Video, VideoError, redact_credentials
 
 if TYPE_CHECKING:
-    from planespotter_client import PhotoAnswer
+    from planespotter_client import PhotoResult
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Source:
     """Returns the number of all photos; None if it is unknown."""
     planned: Callable[[], int | None] = lambda: None
     """Returns how many photos this run had to send, once it sends no more; None if that is unknown."""
-    with_id: "Callable[[PhotoAnswer], PhotoAnswer]" = lambda result: result
+    with_id: "Callable[[PhotoResult], PhotoResult]" = lambda result: result
     """Gives a result the id of its photo."""
 
 
@@ -118,7 +118,7 @@ def from_video(name: str, fps: float, *, answered: HashedSet | None, stats: RunS
         expected = video.expected_frames
         return None if expected is None else max(stats.sent, expected - stats.skipped)
 
-    def with_id(result: "PhotoAnswer") -> "PhotoAnswer":
+    def with_id(result: "PhotoResult") -> "PhotoResult":
         return dataclasses.replace(result, photo_id=ids.pop(result.index), photo=None)
 
     try:

@@ -18,12 +18,12 @@ from rich.table import Table
 from planespotter_client.classify import serialization
 
 if TYPE_CHECKING:
-    from planespotter_client import PhotoAnswer
+    from planespotter_client import PhotoResult
 
 # Rows per table: after this many results a table is drawn, which bounds the memory.
 TABLE_ROWS = 1_000
 
-Write = Callable[["PhotoAnswer"], None]
+Write = Callable[["PhotoResult"], None]
 
 
 class Format(StrEnum):
@@ -39,7 +39,7 @@ class Format(StrEnum):
 def json_lines(columns: tuple[str, ...]) -> Iterator[Write]:
     """Write one JSON object per line."""
 
-    def write(result: "PhotoAnswer") -> None:
+    def write(result: "PhotoResult") -> None:
         row = serialization.to_row(result, columns)
         line = json.dumps(row, ensure_ascii=False)
         try:
@@ -57,7 +57,7 @@ def csv_lines(columns: tuple[str, ...]) -> Iterator[Write]:
     """Write a CSV header, then one row per result."""
     sys.stdout.write(serialization.csv_line(columns))
 
-    def write(result: "PhotoAnswer") -> None:
+    def write(result: "PhotoResult") -> None:
         row = serialization.to_row(result, columns)
         sys.stdout.write(serialization.csv_line(serialization.csv_cells(row, columns)))
         sys.stdout.flush()
@@ -68,9 +68,9 @@ def csv_lines(columns: tuple[str, ...]) -> Iterator[Write]:
 @contextmanager
 def table(columns: tuple[str, ...]) -> Iterator[Write]:
     """Draw a table, sorted by photo, at the end and after every 1,000 results."""
-    results: list[PhotoAnswer] = []
+    results: list[PhotoResult] = []
 
-    def write(result: "PhotoAnswer") -> None:
+    def write(result: "PhotoResult") -> None:
         results.append(result)
         if len(results) == TABLE_ROWS:
             draw()
@@ -86,10 +86,10 @@ def table(columns: tuple[str, ...]) -> Iterator[Write]:
         draw()
 
 
-def _table(results: "list[PhotoAnswer]") -> Table:
+def _table(results: "list[PhotoResult]") -> Table:
     from planespotter_client._types import percent
 
-    with_candidates = any(result.classification and result.classification.alternatives for result in results)
+    with_candidates = any(result.prediction and result.prediction.candidates for result in results)
     drawn = Table()
     drawn.add_column("photo", overflow="fold")  # a truncated name is useless
     for heading in ("prediction", "constructor", "family", "model"):
@@ -97,15 +97,15 @@ def _table(results: "list[PhotoAnswer]") -> Table:
     if with_candidates:
         drawn.add_column("candidates")
     for result in results:
-        prediction = result.classification
+        prediction = result.prediction
         if prediction is None:
             drawn.add_row(escape(result.photo_id), "failed")
             continue
         labels = [
-            f"{label.name} {percent(label.probability)}" if label.name else ""
-            for label in (prediction.constructor, prediction.family, prediction.model)
+            f"{node.name} {percent(node.probability)}" if node else ""
+            for node in (prediction.constructor, prediction.family, prediction.model)
         ]
-        candidates = "; ".join(f"{leaf.name} {percent(leaf.probability)}" for leaf in prediction.alternatives)
+        candidates = "; ".join(f"{leaf.name} {percent(leaf.probability)}" for leaf in prediction.candidates)
         cells = (result.photo_id, str(prediction), *labels, *([candidates] if with_candidates else []))
         drawn.add_row(*map(escape, cells))
     return drawn
@@ -115,8 +115,8 @@ def _table(results: "list[PhotoAnswer]") -> Table:
 def text_lines(columns: tuple[str, ...]) -> Iterator[Write]:
     """Write "photo.jpg: Boeing 737-800 (94 %)" at once, for people who watch photos arrive."""
 
-    def write(result: "PhotoAnswer") -> None:
-        typer.echo(f"{result.photo_id}: {result.classification or 'failed'}")
+    def write(result: "PhotoResult") -> None:
+        typer.echo(f"{result.photo_id}: {result.prediction or 'failed'}")
 
     yield write
 

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from planespotter_client import (
     AsyncPlaneSpotter,
-    DeadlineError,
+    DeadlineExceededError,
     Limits,
     Model,
     OverloadedError,
@@ -139,7 +139,7 @@ class _Api:
     async def _describe(self) -> tuple[Model, Limits]:
         if self._description is None:
             info = await self._spotter.get_server_info(timeout=DESCRIBE_TIMEOUT)
-            self._description = await self._spotter.model(timeout=DESCRIBE_TIMEOUT), info.limits
+            self._description = await self._spotter.get_model(timeout=DESCRIBE_TIMEOUT), info.limits
         return self._description
 
     async def _respond(self, request: Request) -> Response:
@@ -156,8 +156,8 @@ class _Api:
         except ClientDisconnect:
             return _rejected(400, "The upload was cut off.")
         options = {
-            "alternatives": min(TOP_K, limits.max_top_k),
-            "explain": request.query_params.get("heat_map") == "true",
+            "top_k": min(TOP_K, limits.max_top_k),
+            "heat_map": request.query_params.get("heat_map") == "true",
         }
         return StreamingResponse(self._lines(photos, model, options), media_type="application/x-ndjson")
 
@@ -175,10 +175,10 @@ class _Api:
         try:
             async for result in self._spotter.stream(photos.values(), **options):
                 photo_id = ids[result.index]
-                if result.classification is None:
+                if result.prediction is None:
                     yield {"id": photo_id, "error": str(result.error)}
                 else:
-                    prediction = presentation.prediction_json(result.classification, dict(model.tree))
+                    prediction = presentation.prediction_json(result.prediction, dict(model.tree))
                     yield {"id": photo_id, "prediction": prediction}
         except PlaneSpotterError as error:
             yield {"end": self._error_json(error)}
@@ -188,5 +188,5 @@ class _Api:
     def _error_json(self, error: PlaneSpotterError) -> dict[str, Any]:
         """Return the error, and whether the same photos may succeed later."""
         self._description = None  # another server, with other limits, may respond next
-        retryable = isinstance(error, UnavailableError | DeadlineError | OverloadedError)
+        retryable = isinstance(error, UnavailableError | DeadlineExceededError | OverloadedError)
         return {"error": str(error), "retryable": retryable}

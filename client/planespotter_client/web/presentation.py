@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from planespotter_client import Classification, Level, Model
+from planespotter_client import Level, Model, Prediction
 from planespotter_client._types import percent
 
 CONFIDENCE = {
@@ -15,7 +15,7 @@ CONFIDENCE = {
 MIN_PHOTOS_FOR_SHARE = 100
 
 
-def headline(prediction: Classification) -> tuple[str, str]:
+def headline(prediction: Prediction) -> tuple[str, str]:
     """Return a prediction as a short sentence in two parts: the name, and the rest, with its punctuation.
 
     "Boeing 737-800" and ", 94 %; almost certainly a Boeing", for example.
@@ -27,33 +27,36 @@ def headline(prediction: Classification) -> tuple[str, str]:
         case Level.MODEL:
             return prediction.name, f"{probability}; almost certainly {_with_article(constructor)}"
         case Level.FAMILY:
-            guess = best_guess if prediction.model.name else ""
+            guess = best_guess if prediction.model else ""
             return prediction.name, f"{probability}; almost certainly {_with_article(constructor)}{guess}"
         case Level.CONSTRUCTOR:
-            guess = best_guess if prediction.family.name else ""
+            guess = best_guess if prediction.family else ""
             return prediction.name, f"{probability}; the type is uncertain{guess}"
         case Level.UNKNOWN:
             return "Unknown", f"; the best guess is {constructor}, {_percent(prediction.probability)}"
 
 
-def prediction_json(prediction: Classification, tree: dict[str, Any]) -> dict[str, Any]:
+def prediction_json(prediction: Prediction, tree: dict[str, Any]) -> dict[str, Any]:
     """Return a prediction as the page shows it. `tree` is the label tree: constructor → family → models."""
     name, detail = headline(prediction)
     families = tree.get(prediction.constructor.name, {})
-    is_leaf = prediction.level is Level.FAMILY and not families.get(prediction.family.name, ("?",))
+    family = prediction.family.name if prediction.family else ""
+    is_leaf = prediction.level is Level.FAMILY and not families.get(family, ("?",))
     return {
         "name": name,
         "detail": detail,
         "level": prediction.level.value,
         "confidence": "Confident down to the type" if is_leaf else CONFIDENCE[prediction.level],
         "path": [
-            {"name": label.name, "probability": label.probability, "percent": _percent(label.probability)}
-            for label in (prediction.constructor, prediction.family, prediction.model)
+            {"name": node.name, "probability": node.probability, "percent": _percent(node.probability)}
+            if node
+            else {"name": "", "probability": 0.0, "percent": _percent(0.0)}
+            for node in (prediction.constructor, prediction.family, prediction.model)
         ],
         "heat_map": prediction.heat_map and prediction.heat_map.cells,
         "candidates": [
             {"name": leaf.name, "probability": leaf.probability, "percent": _percent(leaf.probability)}
-            for leaf in prediction.alternatives
+            for leaf in prediction.candidates
         ],
     }
 
@@ -65,9 +68,9 @@ def accuracy_sentences(model: Model) -> list[str]:
     def share(name: str) -> str:
         # Unlike a probability: a metric over a few hundred photos has no decimals and no "> 99 %".
         metric = overall[name]
-        if metric.photos < MIN_PHOTOS_FOR_SHARE:
-            return f"{metric.value * metric.photos:.0f} of {metric.photos}"
-        return f"{100 * metric.value:.0f} % ({metric.photos:,})"
+        if metric.photo_count < MIN_PHOTOS_FOR_SHARE:
+            return f"{metric.value * metric.photo_count:.0f} of {metric.photo_count}"
+        return f"{100 * metric.value:.0f} % ({metric.photo_count:,})"
 
     accuracies = [
         f"the {level} in {share(name)}"
@@ -104,9 +107,9 @@ def _percent(probability: float) -> str:
     return percent(probability).replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def _best_guess(prediction: Classification) -> str:
-    label = prediction.model if prediction.model.name else prediction.family
-    return f"{label.name}, {_percent(label.probability)}"
+def _best_guess(prediction: Prediction) -> str:
+    leaf = prediction.path[-1]
+    return f"{leaf.name}, {_percent(leaf.probability)}"
 
 
 def _with_article(name: str) -> str:

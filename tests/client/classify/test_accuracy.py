@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+from tests.client.predictions import path_of
 
-from planespotter_client import Classification, Level, PhotoAnswer, ScoredLabel
+from planespotter_client import Level, PhotoResult, Prediction
 from planespotter_client.classify.accuracy import (
     AccuracyCounts,
     Comparison,
@@ -17,11 +18,12 @@ from planespotter_client.classify.accuracy import (
 TREE = {"Airbus": {"A320": ("A320-200", "A320neo"), "A380": ()}, "Boeing": {"737": ("737-800",), "747": ()}}
 
 
-def predicted(constructor: str, family: str = "", model: str = "", level: Level = Level.MODEL) -> Classification:
-    return Classification(level, ScoredLabel(constructor, 0.9), ScoredLabel(family, 0.8), ScoredLabel(model, 0.7))
+def predicted(constructor: str, family: str = "", model: str = "", level: Level = Level.MODEL) -> Prediction:
+    labels = [(name, probability) for name, probability in ((constructor, 0.9), (family, 0.8), (model, 0.7)) if name]
+    return Prediction(path_of(*labels), level)
 
 
-def count(labels: tuple[str, str, str], prediction: Classification | None) -> AccuracyCounts:
+def count(labels: tuple[str, str, str], prediction: Prediction | None) -> AccuracyCounts:
     counts = AccuracyCounts()
     counts.add(GroundTruth("photo.jpg", *labels, source=""), prediction, TREE)
     return counts
@@ -44,7 +46,7 @@ def count(labels: tuple[str, str, str], prediction: Classification | None) -> Ac
     ],
 )
 def test_constructor_and_type_are_scored_separately(
-    labels: tuple[str, str, str], prediction: Classification, constructors: tuple[int, int], types: tuple[int, int]
+    labels: tuple[str, str, str], prediction: Prediction, constructors: tuple[int, int], types: tuple[int, int]
 ) -> None:
     counts = count(labels, prediction)
     assert (counts.constructors_correct, counts.constructors) == constructors
@@ -72,7 +74,7 @@ def test_path_is_clipped_to_the_tree() -> None:
 def test_accuracy_is_reported_by_source() -> None:
     comparison = Comparison(TREE)
     for index, (source, name) in enumerate([("a", "Boeing"), ("a", "Airbus"), ("b", "Boeing")]):
-        comparison.add(GroundTruth("p", "Boeing", "", "", source), PhotoAnswer(index, "p", "p", predicted(name)))
+        comparison.add(GroundTruth("p", "Boeing", "", "", source), PhotoResult(index, "p", "p", predicted(name)))
     assert comparison.by_source["a"].constructor_accuracy == 0.5
     assert comparison.by_source["b"].constructor_accuracy == 1.0
     assert comparison.total.photos == 3

@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.client.classify.results import prediction, result
 
-from planespotter_client import Level, PhotoAnswer
+from planespotter_client import Level, PhotoResult
 from planespotter_client.classify import answer_log, parquet, serialization
 
 FILE_NAMES = st.text(st.characters(exclude_characters="\0/", codec="utf-8"), min_size=1, max_size=12)
 
 
-def append(path: Path, results: list[PhotoAnswer], **options: Any) -> list[bool]:
+def append(path: Path, results: list[PhotoResult], **options: Any) -> list[bool]:
     """Resume `path`, append the results of photos that it has none for, and return which it had."""
     json_lines = {".csv": False, ".jsonl": True}.get(path.suffix)
     opened = (
@@ -110,7 +110,7 @@ def test_log_of_a_killed_run_is_merged_into_the_parquet_file_once(tmp_path: Path
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
 def test_level_that_the_tree_does_not_have_is_empty_and_not_improbable(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"answers{suffix}"
-    append(path, [PhotoAnswer(0, "a.jpg", b"", classification=prediction(Level.FAMILY, model=""))])
+    append(path, [PhotoResult(0, "a.jpg", b"", prediction=prediction(Level.FAMILY, model=""))])
     if suffix == ".csv":
         [row] = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
         assert (row["model"], row["model_probability"], row["candidates"]) == ("", "", "Boeing 737 0.900000")
@@ -208,7 +208,7 @@ def test_answered_photos_take_about_eight_bytes_each() -> None:
 
 
 def test_row_of_a_video_frame_identifies_the_frame() -> None:
-    frame = PhotoAnswer(0, serialization.frame_id("clip.mp4", 12.5), None, classification=prediction())
+    frame = PhotoResult(0, serialization.frame_id("clip.mp4", 12.5), None, prediction=prediction())
     row = serialization.to_row(frame, serialization.FRAME_COLUMNS)
     assert (row["file"], row["seconds"]) == ("clip.mp4", 12.5)
     assert serialization.photo_key(row) == "clip.mp4#t=12.500"

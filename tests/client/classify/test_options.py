@@ -57,7 +57,7 @@ def test_top_k_above_the_limit_is_reported_without_output(
     assert run(folder, "--server", address, "--top-k", 9999) == 1
     output = capsys.readouterr()
     assert output.out == ""
-    assert "between 0 and 20" in output.err
+    assert "from 0 to 20" in output.err
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.client.classify.results import prediction
 
-from planespotter_client import PhotoAnswer, PlaneSpotterError, UnavailableError
+from planespotter_client import PhotoResult, PlaneSpotterError, UnavailableError
 from planespotter_client.classify.reconnecting_stream import reconnecting_stream
 
 
@@ -18,7 +18,7 @@ class FlakyServer:
         self.result_counts = result_counts
         self.waits = 0
 
-    def stream(self, photos: Iterator[Any], **options: Any) -> Iterator[PhotoAnswer]:
+    def stream(self, photos: Iterator[Any], **options: Any) -> Iterator[PhotoResult]:
         left = self.result_counts.pop(0) if self.result_counts else 10**9
         in_flight = [(index, photo) for index, photo in zip(range(3), photos, strict=False)]
         index = len(in_flight)
@@ -27,7 +27,7 @@ class FlakyServer:
                 raise UnavailableError("The server is lost.")
             left -= 1
             number, photo = in_flight.pop(left % len(in_flight))  # in any order
-            yield PhotoAnswer(number, photo, photo, classification=prediction())
+            yield PhotoResult(number, photo, photo, prediction=prediction())
             for photo in photos:
                 in_flight.append((index, photo))
                 index += 1

@@ -1,16 +1,16 @@
 """Presentation: predictions and metrics as text."""
 
 import pytest
+from tests.client.predictions import path_of
 
-from planespotter_client import Alternative, Classification, Level, Metric, Model, ScoredLabel, Thresholds
+from planespotter_client import Candidate, Level, Metric, Model, Prediction, Thresholds
 from planespotter_client.web import presentation
 
 TREE: dict[str, dict[str, tuple[str, ...]]] = {"Airbus": {"A380": ()}, "Boeing": {"737": ("737-800", "737 MAX 8")}}
 
 
-def predicted(level: Level, *path: tuple[str, float]) -> Classification:
-    constructor, family, model = (ScoredLabel(*label) for label in (*path, ("", 0.0), ("", 0.0))[:3])
-    return Classification(level, constructor, family, model, (Alternative("Boeing", "737", "737-800", 0.5),))
+def predicted(level: Level, *path: tuple[str, float]) -> Prediction:
+    return Prediction(path_of(*path), level, (Candidate("Boeing", "737", "737-800", 0.5),))
 
 
 AIRBUS = (("Airbus", 0.9), ("A380", 0.5))
@@ -29,7 +29,7 @@ BOEING = (("Boeing", 0.999), ("737", 0.97), ("737-800", 0.94))
         (predicted(Level.UNKNOWN, ("Airbus", 0.62), ("A380", 0.5)), "Unknown; the best guess is Airbus, 62 %"),
     ],
 )
-def test_headline_is_a_short_sentence(prediction: Classification, headline: str) -> None:
+def test_headline_is_a_short_sentence(prediction: Prediction, headline: str) -> None:
     assert "".join(presentation.headline(prediction)).replace("\N{NO-BREAK SPACE}", " ") == headline
 
 
