@@ -1,4 +1,4 @@
-"""The commands of this room: collect photos, show them on a page, read labels, and serve the sample site."""
+"""Commands: scrape photos, parse labels, explore a catalog, and serve the sample site."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,131 +15,137 @@ SITES = ["sample", "planespotters", "commons"]
 app.add_typer(catalogs, name="catalog")
 CATEGORIES = "Sites with categories: commons"
 
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the catalog; photos are added to an existing one. Required without --dry-run."),
+]
+SiteName = Annotated[
+    str, typer.Option(help=f"Site: {', '.join(SITES[:-1])} or {SITES[-1]}.", autocompletion=lambda: SITES)
+]
+Url = Annotated[
+    str | None, typer.Option(help="URL of the site. Default: its own; the sample site is served meanwhile.")
+]
+Pages = Annotated[
+    int | None, typer.Option(min=1, help="Maximum list pages to read, or batches of an endless list. Default: all.")
+]
+Constructors = Annotated[str, typer.Option(help="Constructors whose aircraft to store, separated by commas, or all.")]
+Permission = Annotated[
+    str,
+    typer.Option(help="Who allowed the crawl and when, for sites that require permission. Stored in the catalog."),
+]
+Contact = Annotated[
+    str, typer.Option(help="Your e-mail address or web page, sent with each request. Required for live sites.")
+]
+StorageState = Annotated[
+    Path | None,
+    typer.Option(
+        help="File with a login that you made by hand, for sites that require one. Create it with "
+        "`playwright open --save-storage FILE ADDRESS`: log in, then close the window. Keep it secret."
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Read only the first page, report the fill rate of each field, and exit with code 1 if it is not as "
+        "expected. Stores no photo; a snapshot of an unexpected page goes to OUT/snapshots, or to snapshots here "
+        "without --out. --url may also be the page.html of a snapshot.",
+    ),
+]
+Categories = Annotated[
+    list[str] | None,
+    typer.Option(
+        help='Category to take photos from, such as "Airbus A320-200"; repeatable. '
+        "Default: one category for each common model.",
+        rich_help_panel=CATEGORIES,
+    ),
+]
+Depth = Annotated[
+    int | None,
+    typer.Option(min=0, help="Levels of subcategories to search. Default: 3.", rich_help_panel=CATEGORIES),
+]
+PerCategory = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Maximum photos of each --category, so that no model dominates. Default: 200.",
+        rich_help_panel=CATEGORIES,
+    ),
+]
+Photos = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Maximum photos in total, including those in the catalog. Default: no limit.",
+        rich_help_panel=CATEGORIES,
+    ),
+]
+Width = Annotated[
+    int | None,
+    typer.Option(
+        help="Width of the images in pixels: 250, 330, 500, 960, 1280, 1920 or 3840. Default: 1280.",
+        rich_help_panel=CATEGORIES,
+    ),
+]
+
 
 @app.command()
 def scrape(
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the catalog. An existing one is added to. Needed without --check.")
-    ] = None,
-    site: Annotated[
-        str,
-        typer.Option(help=f"Site to read: {', '.join(SITES[:-1])} or {SITES[-1]}.", autocompletion=lambda: SITES),
-    ] = "sample",
-    url: Annotated[
-        str | None,
-        typer.Option(help="Where the site is. Default: its own address; the sample site is served meanwhile."),
-    ] = None,
-    pages: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Read this many pages at most, or batches of a list that goes on as one scrolls. Default: all."
-        ),
-    ] = None,
-    constructors: Annotated[
-        str, typer.Option(help="Whose aircraft to store, divided by commas, or all.")
-    ] = "Airbus,Boeing",
-    permission: Annotated[
-        str, typer.Option(help="Who allowed the scrape, and when: for sites that forbid it. Kept in the catalog.")
-    ] = "",
-    contact: Annotated[
-        str, typer.Option(help="Your e-mail address or web page, sent with each request. Live sites need it.")
-    ] = "",
-    storage_state: Annotated[
-        Path | None,
-        typer.Option(
-            help="A login that you made by hand, for sites that need one. Make the file with "
-            "`playwright open --save-storage FILE ADDRESS`: log in, then close the window. Keep it secret."
-        ),
-    ] = None,
-    check: Annotated[
-        bool,
-        typer.Option(
-            "--check",
-            help="Only look at the first page: say how full the fields are, and end with 1 if they are not as "
-            "expected. No photo is stored; what was not as expected is kept in OUT/evidence, or without --out in "
-            "evidence here. --url may also be the page.html of evidence.",
-        ),
-    ] = False,
-    category: Annotated[
-        list[str] | None,
-        typer.Option(
-            help='Take the photos of this category, such as "Airbus A320-200"; may be given several times. '
-            "Default: one category for each common model.",
-            rich_help_panel=CATEGORIES,
-        ),
-    ] = None,
-    depth: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="Look into the categories inside, this many levels down. Default: 3.",
-            rich_help_panel=CATEGORIES,
-        ),
-    ] = None,
-    per_category: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Take this many photos of each category that you name, so that no model outweighs the others. "
-            "Default: 200.",
-            rich_help_panel=CATEGORIES,
-        ),
-    ] = None,
-    photos: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Take this many photos in all, with those that the catalog holds. Default: no limit.",
-            rich_help_panel=CATEGORIES,
-        ),
-    ] = None,
-    width: Annotated[
-        int | None,
-        typer.Option(
-            help="Width of the images in pixels: 250, 330, 500, 960, 1280, 1920 or 3840. Default: 1280.",
-            rich_help_panel=CATEGORIES,
-        ),
-    ] = None,
+    out: Out = None,
+    site: SiteName = "sample",
+    url: Url = None,
+    pages: Pages = None,
+    constructors: Constructors = "Airbus,Boeing",
+    permission: Permission = "",
+    contact: Contact = "",
+    storage_state: StorageState = None,
+    dry_run: DryRun = False,
+    category: Categories = None,
+    depth: Depth = None,
+    per_category: PerCategory = None,
+    photos: Photos = None,
+    width: Width = None,
 ) -> None:
     """Collect photos with their labels from a site into a catalog.
 
-    A headless Chromium reads the pages of the site, and each photo becomes an image and a row of
-    OUT/catalog.csv. Stop with Ctrl-C at any time: the same command goes on from there, and fetches nothing twice.
-    A site's robots.txt and its wish to be left alone for a while are obeyed; if it refuses the crawl, that ends,
-    and OUT/evidence keeps what the site showed. So it does if the site was redesigned: when a field that used to be
-    there is gone, or the photos are, the crawl ends, and says which line of the site's reader to look at.
+    A headless Chromium reads the pages of the site; each photo becomes an image and a row of OUT/catalog.csv. Stop
+    with Ctrl-C at any time: the same command resumes, and downloads nothing twice.
 
-    Wikimedia Commons (--site commons) is read through its API. Its photos may be used by anyone who names author
-    and licence, which OUT/ATTRIBUTION.md does.
+    robots.txt and Retry-After are obeyed. If the site denies access, or its markup has drifted (a field or all photos
+    disappeared), the crawl stops, saves a snapshot of the page in OUT/snapshots, and names the line of the parser to
+    check.
+
+    Wikimedia Commons (--site commons) is read through its API. Its photos may be reused with attribution, which is in
+    OUT/ATTRIBUTION.md.
 
     Example: planespotter scrape --site sample --out photos
 
-    Example: planespotter scrape --check --site sample
+    Example: planespotter scrape --dry-run --site sample
 
     Example: planespotter scrape --site commons --category "Boeing 737-800" --contact you@example.org --out photos
     """
-    if check:
-        _check(site, out, url, permission, contact, storage_state)
+    if dry_run:
+        _dry_run(site, out, url, permission, contact, storage_state)
         return
     if out is None:
-        raise typer.BadParameter("name the folder of the catalog", param_hint="--out")
+        raise typer.BadParameter("pass the folder of the catalog", param_hint="--out")
     from planespotter_scraping.console import progress, summaries
     from planespotter_scraping.crawling import api_crawl, crawl
 
     names = [name.strip() for name in constructors.split(",") if name.strip()]
     wanted = None if constructors.strip().lower() == "all" else names
     if wanted == []:
-        raise typer.BadParameter("name at least one constructor, or all", param_hint="--constructors")
+        raise typer.BadParameter("pass at least one constructor, or all", param_hint="--constructors")
     stored = 0
     try:
-        with progress.crawl_bar(pages) as tell:
+        with progress.crawl_bar(pages) as update_bar:
 
-            def move(outcome: "CrawlResult") -> None:
+            def update(result: "CrawlResult") -> None:
                 nonlocal stored
-                stored = outcome.stored
-                tell(outcome)
+                stored = result.stored
+                update_bar(result)
 
-            outcome = crawl.scrape(
+            result = crawl.scrape(
                 site,
                 out,
                 url=url,
@@ -148,42 +154,42 @@ def scrape(
                 permission=permission,
                 contact=contact,
                 storage_state=storage_state,
-                plan=api_crawl.plan(category, depth, per_category, photos, width),
-                progress=move,
+                plan=api_crawl.make_plan(category, depth, per_category, photos, width),
+                progress=update,
             )
     except KeyboardInterrupt:
-        typer.echo(f"Stopped: {stored} photos were stored in {out}. The same command goes on from there.", err=True)
+        typer.echo(f"Stopped. {stored} photos were stored in {out}. The same command resumes the crawl.", err=True)
         raise typer.Exit(130) from None
-    summaries.show(out, outcome)
+    summaries.show(out, result)
 
 
-def _check(
+def _dry_run(
     site: str, out: Path | None, url: str | None, permission: str, contact: str, storage_state: Path | None
 ) -> None:
-    """Print what the reader of a site finds on its first page."""
-    from planespotter_scraping.crawling import drift_detection
-    from planespotter_scraping.crawling.dry_run import check
+    """Print what the parser of a site finds on its first page."""
+    from planespotter_scraping.crawling.drift_detection import DriftError
+    from planespotter_scraping.crawling.dry_run import dry_run
 
     try:
-        told = check(site, url=url, out=out, permission=permission, contact=contact, storage_state=storage_state)
-    except drift_detection.DriftError as error:
+        lines = dry_run(site, url=url, out=out, permission=permission, contact=contact, storage_state=storage_state)
+    except DriftError as error:
         typer.echo("\n".join([*error.report, ""]))
         raise
-    typer.echo("\n".join(told))
+    typer.echo("\n".join(lines))
 
 
 @app.command()
 def label(
     types: Annotated[list[str], typer.Argument(metavar="TYPE...", help="Types, as a site or a person writes them.")],
     constructor: Annotated[
-        str | None, typer.Option(help="Who built them. Default: who makes such a type, if only one does.")
+        str | None, typer.Option(help="Constructor of the types. Default: inferred if only one builds such a type.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line, for programs.")] = False,
 ) -> None:
-    """Say where a type belongs in the label tree, and why.
+    """Parse types into label tree paths, with an explanation.
 
-    Prints the path from the constructor to the model, as deep as the text is sure, the ICAO designator and the
-    roles (freighter, bizjet, military, special), and how the text was read.
+    Prints the path from the constructor to the model as deep as the text is unambiguous, the ICAO designator, the
+    roles (freighter, bizjet, military, special), and how the text was parsed.
 
     Example: planespotter label "737-8AS" "A321-271NX" --json
     """
@@ -197,7 +203,7 @@ def label(
             names = {level: name or None for level, name in read.path._asdict().items()}
             typer.echo(json.dumps({"text": text, **names, "icao": read.icao or None, "roles": read.roles}))
             continue
-        path = " > ".join(name for name in read.path if name) or "not known"
+        path = " > ".join(name for name in read.path if name) or "unknown"
         marks = ", ".join([*([read.icao] if read.icao else []), *read.roles])
         typer.echo(f"{text}: {path}" + (f" ({marks})" if marks else ""))
         typer.echo(f"    {' '.join(read.explanation)}")
@@ -206,43 +212,43 @@ def label(
 @app.command()
 def explore(
     folder: Annotated[Path, typer.Argument(metavar="CATALOG", help="Folder of the catalog.")],
-    out: Annotated[Path, typer.Option(dir_okay=False, help="HTML file to write. One that is there is replaced.")],
-    per_class: Annotated[int, typer.Option(min=0, max=1000, help="Show this many photos of each class at most.")] = 12,
+    out: Annotated[Path, typer.Option(dir_okay=False, help="HTML file to write; an existing one is replaced.")],
+    per_class: Annotated[int, typer.Option(min=0, max=1000, help="Maximum photos to show per class.")] = 12,
     min_photos: Annotated[
-        int, typer.Option(min=1, help="Mark models of fewer photos: min_photos of the recipe that will train.")
+        int,
+        typer.Option(min=1, help="Mark models with fewer photos, for example min_photos of your recipe."),
     ] = 20,
 ) -> None:
-    """Show a catalog on one page: charts, contact sheets, and what to do next.
+    """Write a report on a catalog: charts, contact sheets, and what to do next.
 
-    The page is a single HTML file that holds its pictures and needs no
-    network: open it in any browser. Its pictures take 15 MB at most. What
-    was seen in the images is kept in CATALOG/.phash_cache.csv, so that the next
-    time is quicker. The photos' rights stay with their photographers.
+    The report is a single HTML file with embedded pictures (at most 15 MB) that needs no network: open it in any
+    browser. Image scans are cached in CATALOG/.phash_cache.csv, so that the next report is faster. The photographers
+    keep the rights to the photos.
 
     Example: planespotter explore photos --out report.html
     """
     from planespotter_scraping.console import progress
     from planespotter_scraping.explore import page
 
-    with progress.work_bar() as move:
-        written = page.write(folder, out, per_class=per_class, min_photos=min_photos, progress=move)
+    with progress.work_bar() as update_bar:
+        report = page.write(folder, out, per_class=per_class, min_photos=min_photos, progress=update_bar)
     typer.echo(
-        f"{out} shows {written.photos} photos, {written.thumbnails} of them as thumbnails, "
-        f"in {written.bytes / 1e6:.1f} MB."
+        f"{out} shows {report.photos} photos, {report.thumbnails} of them as thumbnails, "
+        f"in {report.bytes / 1e6:.1f} MB."
     )
-    for line in written.advice:
+    for line in report.advice:
         typer.echo(f"- {line}")
 
 
 @app.command()
 def sample_site(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve on; 0 takes a free one.")] = 8000,
-    photos: Annotated[int, typer.Option(min=1, help="How many photos it shows.")] = 600,
-    endless: Annotated[bool, typer.Option("--endless", help="One page that goes on as one scrolls.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve on; 0 for a free one.")] = 8000,
+    photos: Annotated[int, typer.Option(min=1, help="Number of photos on the site.")] = 600,
+    endless: Annotated[bool, typer.Option("--endless", help="Infinite scroll instead of numbered pages.")] = False,
 ) -> None:
-    """Serve the sample photo site on this machine, to look at it or to scrape it.
+    """Serve the sample photo site on this machine, to view or scrape it.
 
-    Its photos are drawings of airliners, made by code. Ctrl-C ends it.
+    Its photos are generated drawings of airliners. Stop with Ctrl-C.
 
     Example: planespotter sample-site --port 8000
     """
@@ -258,10 +264,10 @@ def sample_site(
 
 @app.command()
 def install_browser() -> None:
-    """Make sure that there is a Chromium for scraping.
+    """Find a Chromium for scraping, or install one.
 
-    Takes one that is installed, else downloads Playwright's, else installs the distribution's package where that
-    is allowed. Set PLANESPOTTER_CHROMIUM to use a certain one.
+    Uses an installed one, else downloads Playwright's, else installs the distribution's package where that is allowed.
+    Set PLANESPOTTER_CHROMIUM to use a specific program.
 
     Example: planespotter install-browser
     """

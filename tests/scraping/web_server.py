@@ -1,4 +1,4 @@
-"""A web server on this machine, whose answers are a function."""
+"""Test web server: an HTTP server on localhost whose responses come from a function."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -6,18 +6,22 @@ from contextlib import contextmanager
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-Answer = tuple[int, Mapping[str, str], bytes]  # status, headers, body
+Response = tuple[int, Mapping[str, str], bytes]  # status, headers, body
 
 
 @contextmanager
-def serving(answer: Callable[[str, Message], Answer]) -> Iterator[str]:
-    """Serve what `answer` makes of a path and the headers of a request, in any thread; the value is the address."""
+def serving(respond: Callable[[str, Message], Response]) -> Iterator[str]:
+    """Serve while the context lasts, and yield the URL.
+
+    Args:
+        respond: Returns the response for the path and the headers of a request; called in any thread.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            status, headers, body = answer(self.path, self.headers)
+            status, headers, body = respond(self.path, self.headers)
             self.send_response(status)
             for name, value in {"Content-Length": str(len(body)), **headers}.items():
                 self.send_header(name, value)

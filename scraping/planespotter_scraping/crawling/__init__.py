@@ -1,1 +1,1 @@
-"""Walk through a site, in a browser or through its API, and keep its photos: crawl.py begins and ends it."""
+"""Crawling: read a site's photos in a headless browser or through its API. `crawl.scrape` is the entry point."""

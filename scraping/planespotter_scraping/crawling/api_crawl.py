@@ -1,13 +1,11 @@
-"""Walk through a site whose API lists photos by category.
+"""API crawl: read photos by category from a site's API, one request at a time and rate-limited, images included.
 
-One request is made after the other, at a steady pace, images included. Each category that was asked for gives its
-files first and then those of its subcategories in turn, a few of each at a time, so that a limit does not fill up with
-the photos of one airline or one afternoon.
+Each requested category gives its own files first, then those of its subcategories in round robin, a few at a time, so
+that a limit is not used up by one airline or one afternoon.
 
-Nothing is remembered on the disk but the catalog. A walk that was cut short begins anew and asks for the lists again,
-50 files in a request; what takes long, the images, is not asked for again. The order is the same each time, and photos
-that the catalog holds already count towards the limits, so the same command ends at the same photos however often it
-was killed.
+Only the catalog is stored on disk. An interrupted crawl queries the lists again, 50 files per request, but not the
+images, which take the time. The order is deterministic, and photos that the catalog already has count towards the
+limits. So the same command ends with the same photos regardless of interruptions.
 """
 
 import asyncio
@@ -21,24 +19,28 @@ from zlib import crc32
 
 import httpx
 
-from planespotter_scraping.crawling.backoff import asks_to_wait
+from planespotter_scraping.crawling.backoff import should_back_off
 from planespotter_scraping.crawling.photo_sink import PhotoSink
 from planespotter_scraping.crawling.result import CrawlAbortedError, ScrapeError
-from planespotter_scraping.sites import Answer, ApiSite
+from planespotter_scraping.sites import ApiResponse, ApiSite
 
-TRIES = 3  # for a question that is not answered
-WAITS = 20  # for a question that is to be asked later
-TURN = 10  # photos of one category before it is the turn of the next
-PARTS = 50  # answers that may make up one: more of them never end
-BAD_IN_A_ROW = 5  # images, after which it is not the images that are bad
+MAX_TRIES = 3  # of a query, after errors
+MAX_WAITS = 20  # of a query, after responses that ask to retry later
+PHOTOS_PER_ROUND = 10  # of one category, before the next category
+MAX_PARTS = 50  # responses in one batch; more of them never end
+MAX_BAD_IN_A_ROW = 5  # images, after which the problem is not the single image
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What to take: the photos in `categories` (none: those of the site) and in theirs, `depth` levels down.
+class CategoryPlan:
+    """What to take from a site with categories.
 
-    At most `per_category` for each of `categories` and `photos` in all (None: no limit), with those that the catalog
-    holds already. Images are `width` pixels wide, or less if their originals are.
+    Attributes:
+        categories: Requested categories; empty for the site's default.
+        depth: Levels of subcategories to search.
+        per_category: Maximum photos of each requested category, including known ones.
+        photos: Maximum photos in total, including known ones; None for no limit.
+        width: Image width in pixels; smaller originals keep their size.
     """
 
     categories: tuple[str, ...] = ()
@@ -48,51 +50,61 @@ class Plan:
     width: int = 1280
 
 
-def plan(
+def make_plan(
     categories: Sequence[str] | None,
     depth: int | None,
     per_category: int | None,
     photos: int | None,
     width: int | None,
-) -> Plan | None:
-    """Return the plan of someone who chose some of this, with the usual values for the rest; None if nothing."""
-    chosen = {"categories": tuple(categories or ()) or None, "depth": depth, "per_category": per_category}
-    chosen |= {"photos": photos, "width": width}
-    given = {name: value for name, value in chosen.items() if value is not None}
-    return Plan(**given) if given else None  # type: ignore[arg-type]
+) -> CategoryPlan | None:
+    """Return the plan with these values, and defaults for those that are None; None if all are."""
+    values = {"categories": tuple(categories or ()) or None, "depth": depth, "per_category": per_category}
+    values |= {"photos": photos, "width": width}
+    chosen = {name: value for name, value in values.items() if value is not None}
+    return CategoryPlan(**chosen) if chosen else None  # type: ignore[arg-type]
 
 
-class Paced(httpx.AsyncBaseTransport):
-    """Makes one request at a time, and no more than so many a minute."""
+class RateLimitedTransport(httpx.AsyncBaseTransport):
+    """HTTP transport with one request at a time and a rate limit.
+
+    Args:
+        per_minute: Maximum requests per minute.
+    """
 
     def __init__(self, per_minute: float) -> None:
-        self.transport = httpx.AsyncHTTPTransport()
-        self.pause, self.next, self.turn = 60 / per_minute, 0.0, asyncio.Lock()
+        self._transport = httpx.AsyncHTTPTransport()
+        self._interval, self._next_time, self._lock = 60 / per_minute, 0.0, asyncio.Lock()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request when it is due."""
-        async with self.turn:
-            await asyncio.sleep(self.next - time.monotonic())
-            self.next = time.monotonic() + self.pause
-            return await self.transport.handle_async_request(request)
+        """Send a request once the rate limit allows it."""
+        async with self._lock:
+            await asyncio.sleep(self._next_time - time.monotonic())
+            self._next_time = time.monotonic() + self._interval
+            return await self._transport.handle_async_request(request)
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self.transport.aclose()
+        await self._transport.aclose()
 
 
 @dataclass
 class _Category:
-    """A category on the way through it: the names that led to it, and the photos that wait to be kept."""
+    """A category in progress.
 
-    chain: tuple[str, ...]
-    waiting: deque[dict[str, str]] = field(default_factory=deque)
-    following: Mapping[str, str] | None = field(default_factory=dict)  # {} before the first answer, None after the last
+    Attributes:
+        path: Names of the categories from the requested one down to this one.
+        pending: Photos to store.
+        continuation: Parameters of the next query: {} before the first response, None after the last one.
+    """
+
+    path: tuple[str, ...]
+    pending: deque[dict[str, str]] = field(default_factory=deque)
+    continuation: Mapping[str, str] | None = field(default_factory=dict)
 
 
 @dataclass
 class _Root:
-    """A category that was asked for: those below it that are still to be seen, in turn, and how many photos it gave."""
+    """A requested category: the queue of itself and its subcategories, and how many photos it gave."""
 
     name: str
     queue: deque[_Category]
@@ -100,201 +112,219 @@ class _Root:
     empty: bool = True
 
 
-async def walk(site: ApiSite, base: str, sink: PhotoSink, plan: Plan) -> int:
-    """Keep the photos of `plan` from the site at `base`, and return how many answers told of them.
+async def crawl_categories(site: ApiSite, base: str, sink: PhotoSink, plan: CategoryPlan) -> int:
+    """Store the photos of a plan.
 
-    Categories that could not be read are among the bad pages of the sink's outcome. Raises ScrapeError for a plan
-    that the site cannot follow, CrawlAbortedError if the site must not be asked further or does not answer, and what
-    the sink raises.
+    Args:
+        site: The site.
+        base: Its URL.
+        sink: Where the photos go. Categories that cannot be read are bad pages of its result.
+        plan: What to take.
+
+    Returns:
+        Number of batches that were read.
+
+    Raises:
+        ScrapeError: The plan does not fit the site, or all its categories are empty.
+        CrawlAbortedError: The site denies access or does not respond.
+        CatalogError: The catalog cannot be written.
     """
     if plan.width not in site.widths:
         widths = ", ".join(map(str, site.widths))
         raise ScrapeError(f"The site {site.name} has no images {plan.width} pixels wide. Choose one of: {widths}.")
-    names = [_name(category) for category in plan.categories] or list(site.categories)
+    names = [_category_name(category) for category in plan.categories] or list(site.categories)
     if not all(names):
-        raise ScrapeError('A category has no name. Give one such as --category "Airbus A320-200".')
-    await _Walk(site, base, sink, plan).run([_Root(name, deque([_Category((name,))])) for name in dict.fromkeys(names)])
-    return sink.outcome.pages
+        raise ScrapeError('--category is empty. Pass a name such as --category "Airbus A320-200".')
+    roots = [_Root(name, deque([_Category((name,))])) for name in dict.fromkeys(names)]
+    await _CategoryCrawl(site, base, sink, plan).run(roots)
+    return sink.result.pages
 
 
-class _Walk:
-    """One walk."""
+class _CategoryCrawl:
+    """One crawl of a site's categories."""
 
-    def __init__(self, site: ApiSite, base: str, sink: PhotoSink, plan: Plan) -> None:
+    def __init__(self, site: ApiSite, base: str, sink: PhotoSink, plan: CategoryPlan) -> None:
         self.site, self.base, self.sink, self.plan = site, base, sink, plan
-        self.api = urljoin(base, site.path)
+        self.api_url = urljoin(base, site.api_path)
         self.visited: set[str] = set()
-        self.seen: set[str] = set()  # photos, since a file may be in many categories
-        self.bad = 0
+        self.photo_ids: set[str] = set()  # a file may be in many categories
+        self.bad_in_a_row = 0
 
     async def run(self, roots: list[_Root]) -> None:
-        """Take turns between the categories that were asked for, until none has more or all limits are reached."""
+        """Serve the requested categories in round robin, until all are exhausted or a limit is reached."""
         self.visited.update(root.name for root in roots)
-        most = self.plan.per_category * len(roots)
-        self.sink.outcome.max_photos = min(most, self.plan.photos or most)
-        active, ended = deque(roots), 0
-        while active and self.room(sum(root.taken for root in roots), self.plan.photos):
+        limit = self.plan.per_category * len(roots)
+        total = self.sink.result.max_photos = min(limit, self.plan.photos or limit)
+        active, unfinished = deque(roots), 0
+        while active and sum(root.taken for root in roots) < total:
             root = active.popleft()
-            limits = (
-                self.plan.per_category - root.taken,
-                (self.plan.photos or math.inf) - sum(root.taken for root in roots),
-            )
-            await self.turn(root, min(TURN, *limits))
-            if root.queue and self.room(root.taken, self.plan.per_category):
+            limits = self.plan.per_category - root.taken, total - sum(root.taken for root in roots)
+            await self.take(root, min(PHOTOS_PER_ROUND, *limits))
+            if root.queue and root.taken < self.plan.per_category:
                 active.append(root)
             else:
-                ended += bool(root.queue)
-        self.note_ends(roots, ended)
+                unfinished += bool(root.queue)
+        self.add_notes(roots, unfinished)
 
-    @staticmethod
-    def room(taken: int, limit: int | None) -> bool:
-        """Return whether more photos may be taken."""
-        return limit is None or taken < limit
+    def add_notes(self, roots: list[_Root], unfinished: int) -> None:
+        """Note which categories are empty, and how many have more photos.
 
-    def note_ends(self, roots: list[_Root], ended: int) -> None:
-        """Note which categories gave nothing, and how many would give more. Raises ScrapeError if all are empty."""
-        outcome = self.sink.outcome
+        Raises:
+            ScrapeError: All categories are empty.
+        """
+        result = self.sink.result
         empty = [root.name for root in roots if root.empty and not root.queue]
-        empty = [name for name in empty if f"Category:{name}" not in outcome.bad_pages]
+        empty = [name for name in empty if f"Category:{name}" not in result.bad_pages]
         if len(empty) == len(roots):
             raise ScrapeError(
-                f"There is nothing in {'the category' if len(empty) == 1 else 'these categories'} of {self.base}: "
-                f"{', '.join(empty)}. Check on the site how it is written; the case of letters counts."
+                f"{'The category is' if len(empty) == 1 else 'All categories are'} empty or missing at {self.base}: "
+                f"{', '.join(empty)}. Check the spelling on the site; it is case-sensitive."
             )
         for name in empty:
-            outcome.notes[f"The category {name} is empty or does not exist."] += 1
-        if ended:
-            outcome.notes[f"{ended} categories have more photos: --per-category says how many of each to take."] += 1
+            result.notes[f"The category {name} is empty or does not exist."] += 1
+        if unfinished:
+            result.notes[f"{unfinished} categories have more photos. Raise --per-category to get them."] += 1
 
-    async def turn(self, root: _Root, most: float) -> None:
-        """Keep up to `most` photos of the next category of `root`, and put it behind the others if it has more."""
+    async def take(self, root: _Root, limit: int) -> None:
+        """Store up to `limit` photos of a root's next category, and requeue the category if it has more."""
         category = root.queue.popleft()
-        self.sink.outcome.category = category.chain[-1]
-        if not category.waiting and category.following is not None:
-            await self.list(root, category)
+        self.sink.result.category = category.path[-1]
+        if not category.pending and category.continuation is not None:
+            await self.list_members(root, category)
         count = 0
-        while category.waiting and count < most:
-            photo = category.waiting.popleft()
-            if photo["photo_id"] not in self.seen:
-                self.seen.add(photo["photo_id"])
-                count += await self.keep(photo)
+        while category.pending and count < limit:
+            photo = category.pending.popleft()
+            if photo["photo_id"] not in self.photo_ids:
+                self.photo_ids.add(photo["photo_id"])
+                count += await self.store(photo)
         root.taken += count
-        if category.waiting or category.following is not None:
+        if category.pending or category.continuation is not None:
             root.queue.append(category)
 
-    async def keep(self, photo: Mapping[str, str]) -> bool:
-        """Keep one photo, and return whether the catalog has it now. Raises CrawlAbortedError if no image comes."""
-        outcome = self.sink.outcome
-        stored, known, bad = outcome.stored, outcome.known, len(outcome.bad_images)
-        await self.sink.keep(photo)
-        if len(outcome.bad_images) > bad:
-            self.bad += 1
-            if self.bad == BAD_IN_A_ROW:
-                reason = next(reversed(outcome.bad_images.values()))
+    async def store(self, photo: Mapping[str, str]) -> bool:
+        """Store one photo, and return whether the catalog has it now.
+
+        Raises:
+            CrawlAbortedError: The last MAX_BAD_IN_A_ROW images failed.
+        """
+        result = self.sink.result
+        stored, known, bad = result.stored, result.known, len(result.bad_images)
+        await self.sink.store(photo)
+        if len(result.bad_images) > bad:
+            self.bad_in_a_row += 1
+            if self.bad_in_a_row == MAX_BAD_IN_A_ROW:
+                reason = next(reversed(result.bad_images.values()))
                 raise CrawlAbortedError(
-                    f"{BAD_IN_A_ROW} images in a row could not be had, the last one because {reason}. {outcome.stored} "
-                    "photos were stored. Run the same command again later; it fetches none of them twice."
+                    f"{MAX_BAD_IN_A_ROW} images in a row failed, most recently because {reason}. {result.stored} "
+                    "photos were stored. Run the same command again later; it downloads none of them twice."
                 )
-        elif outcome.stored > stored:
-            self.bad = 0
-        return outcome.stored + outcome.known > stored + known
+        elif result.stored > stored:
+            self.bad_in_a_row = 0
+        return result.stored + result.known > stored + known
 
-    async def list(self, root: _Root, category: _Category) -> None:
-        """Ask what is in a category, up to 50 files of it, and queue the categories in it."""
-        outcome, name = self.sink.outcome, category.chain[-1]
-        answers: list[object] = []
-        following: Mapping[str, str] | None = category.following or {}
-        while following is not None:
-            before = following
-            answer, said = await self.ask(self.site.query(name, self.plan.width, before))
-            outcome.notes.update(said.notes)
-            following = said.following
-            if said.error or following == before or len(answers) >= PARTS:
-                outcome.bad_pages[f"Category:{name}"] = said.error or "Its list does not end"
-                following = None
+    async def list_members(self, root: _Root, category: _Category) -> None:
+        """Query the next batch of a category, up to 50 files, and queue its subcategories."""
+        result, name = self.sink.result, category.path[-1]
+        contents: list[object] = []
+        continuation: Mapping[str, str] | None = category.continuation or {}
+        while continuation is not None:
+            previous = continuation
+            content, response = await self.query(self.site.build_query(name, self.plan.width, previous))
+            result.notes.update(response.warnings)
+            continuation = response.continuation
+            if response.error or continuation == previous or len(contents) >= MAX_PARTS:
+                result.bad_pages[f"Category:{name}"] = response.error or "its list does not end"
+                continuation = None
                 break
-            answers.append(answer)
-            if said.complete:
+            contents.append(content)
+            if response.batch_complete:
                 break
-        category.following = following
-        members = self.site.parse(answers, self.base, category.chain)
+        category.continuation = continuation
+        members = self.site.parse(contents, self.base, category.path)
         for field_name, reasons in members.missing.items():
-            outcome.missing.setdefault(field_name, Counter()).update(reasons)
-        outcome.excluded.update(members.excluded)
-        outcome.skipped_categories.update(members.skipped)
-        if members.photos or members.categories or members.excluded or members.skipped:
+            result.missing.setdefault(field_name, Counter()).update(reasons)
+        result.excluded.update(members.excluded)
+        result.skipped_categories.update(members.skipped_categories)
+        if members.photos or members.categories or members.excluded or members.skipped_categories:
             root.empty = False
-        category.waiting.extend(sorted(members.photos, key=lambda photo: _mixed(photo["photo_id"])))
-        if len(category.chain) <= self.plan.depth:
-            for inner in sorted(members.categories, key=_mixed):
-                if inner not in self.visited:  # categories may go round in circles
-                    self.visited.add(inner)
-                    root.queue.append(_Category((*category.chain, inner)))
-        outcome.pages += 1
-        self.sink.progress(outcome)
+        category.pending.extend(sorted(members.photos, key=lambda photo: _shuffle_key(photo["photo_id"])))
+        if len(category.path) <= self.plan.depth:
+            for subcategory in sorted(members.categories, key=_shuffle_key):
+                if subcategory not in self.visited:  # categories may form cycles
+                    self.visited.add(subcategory)
+                    root.queue.append(_Category((*category.path, subcategory)))
+        result.pages += 1
+        self.sink.progress(result)
 
-    async def ask(self, question: Mapping[str, str]) -> tuple[object, Answer]:
-        """Return the JSON that answers a question, and how it is to be taken, once the site is ready to answer."""
-        patience, reason, tries = self.sink.patience, "", 0
-        for _ in range(WAITS):
-            await patience.rest()
+    async def query(self, parameters: Mapping[str, str]) -> tuple[object, ApiResponse]:
+        """Query the API, with retries.
+
+        Returns:
+            The JSON of the response, and its status.
+
+        Raises:
+            CrawlAbortedError: The API rejects the query, does not respond, or asks to wait for too long.
+        """
+        backoff, reason, tries = self.sink.backoff, "", 0
+        for _ in range(MAX_WAITS):
+            await backoff.wait()
             try:
-                answer = await self.sink.client.get(self.api, params=dict(question))
+                response = await self.sink.client.get(self.api_url, params=dict(parameters))
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                reason = f"did not answer ({type(error).__name__})"
+                reason = f"did not respond ({type(error).__name__})"
             else:
-                status, retry_after = answer.status_code, answer.headers.get("retry-after")
-                reason = f"answered {status}"
-                if asks_to_wait(status, retry_after):
-                    patience.postpone(self.api, status, retry_after)
+                code, retry_after = response.status_code, response.headers.get("retry-after")
+                reason = f"responded with {code}"
+                if should_back_off(code, retry_after):
+                    backoff.postpone(self.api_url, code, retry_after)
                     continue
-                if answer.is_success:
-                    content = self.json(answer)
-                    said = self.site.read(content)
-                    if not said.busy:
-                        patience.welcome()
-                        return content, said
-                    reason = f"says: {said.error.rstrip('.')}"
-                    patience.postpone(self.api, status, retry_after or str(math.ceil(said.seconds)))
+                if response.is_success:
+                    content = self.parse_json(response)
+                    status = self.site.read_response(content)
+                    if not status.busy:
+                        backoff.reset()
+                        return content, status
+                    reason = f"is busy: {status.error.rstrip('.')}"
+                    backoff.postpone(self.api_url, code, retry_after or str(math.ceil(status.retry_seconds)))
                     continue
-                if status < 500:
+                if code < 500:
                     raise CrawlAbortedError(
-                        f"{self.api} {reason}: {_beginning(answer)}. It is asked no further. Check the address, "
-                        "and read what the site says about programs that visit it."
+                        f"{self.api_url} {reason}: {_excerpt(response)}. The crawl stopped. Check the address, and "
+                        "the site's rules for programs."
                     )
             tries += 1
-            if tries == TRIES:
+            if tries == MAX_TRIES:
                 break
             await asyncio.sleep(0.5 * tries)
         raise CrawlAbortedError(
-            f"{self.api} {reason}, and the walk ended there. {self.sink.outcome.stored} photos were stored. "
-            "Run the same command again later; it fetches none of them twice."
+            f"{self.api_url} {reason}, and the crawl stopped. {self.sink.result.stored} photos were stored. "
+            "Run the same command again later; it downloads none of them twice."
         )
 
-    def json(self, answer: httpx.Response) -> object:
-        """Return the JSON of an answer. Raises CrawlAbortedError if it is none."""
+    def parse_json(self, response: httpx.Response) -> object:
+        """Return the JSON of a response. Raises CrawlAbortedError if it is not JSON."""
         try:
-            content: object = answer.json()
+            content: object = response.json()
         except (ValueError, RecursionError):
             raise CrawlAbortedError(
-                f"{self.api} answers with something else than JSON: {_beginning(answer)}. Check that this is the "
-                f"address of an API such as that of {self.site.address}."
+                f"The response of {self.api_url} is not JSON: {_excerpt(response)}. Check that this is the URL of an "
+                f"API such as that of {self.site.url}."
             ) from None
         return content
 
 
-def _beginning(answer: httpx.Response) -> str:
-    """Return how the text of an answer begins."""
-    return repr(" ".join(answer.text[:200].split())[:80])
+def _excerpt(response: httpx.Response) -> str:
+    """Return the start of a response's text."""
+    return repr(" ".join(response.text[:200].split())[:80])
 
 
-def _mixed(text: str) -> int:
-    """Return a number to sort by: in the order of the alphabet, only airlines in A would get below a limit."""
+def _shuffle_key(text: str) -> int:
+    """Return a deterministic pseudorandom sort key: in alphabetical order, a limit would only reach airlines in A."""
     return crc32(text.encode())
 
 
-def _name(category: str) -> str:
-    """Return the name of a category, which may come as an address or with the word Category: in front."""
+def _category_name(category: str) -> str:
+    """Return the name of a category, which may be a URL or start with "Category:"."""
     name = unquote(category.rpartition("Category:")[2] if "Category:" in category else category)
     name = " ".join(name.replace("_", " ").split())
     return name[:1].upper() + name[1:]

@@ -1,4 +1,4 @@
-"""Come back when a site asks for it: what its Retry-After says, and a wait that the whole crawl keeps."""
+"""Backoff: honour Retry-After, and back off exponentially where a site sends 429 without it."""
 
 import asyncio
 import math
@@ -9,17 +9,25 @@ from email.utils import parsedate_to_datetime
 
 from planespotter_scraping.crawling.result import CrawlAbortedError
 
-LONGEST = 600.0  # seconds that are waited before the user is asked to come back instead
-FIRST = 5.0  # seconds to wait where a site says "too many" but not how long; twice as long each further time
+MAX_WAIT_SECONDS = 600.0  # a longer wait ends the crawl
+INITIAL_SECONDS = 5.0  # the first wait after a 429 without Retry-After; doubles each time
 
 
-def asks_to_wait(status: int, retry_after: str | None) -> bool:
-    """Return whether an answer says "not now". A 503 that does not say when to come back is a failure like others."""
+def should_back_off(status: int, retry_after: str | None) -> bool:
+    """Return whether a response asks to retry later. A 503 without Retry-After is an ordinary server error."""
     return status == 429 or (status == 503 and retry_after is not None)
 
 
-def seconds(retry_after: str | None, now: datetime | None = None) -> float | None:
-    """Return how many seconds a Retry-After header asks for, whichever of its two forms it has; None if neither."""
+def parse_retry_after(retry_after: str | None, now: datetime | None = None) -> float | None:
+    """Parse a Retry-After header.
+
+    Args:
+        retry_after: The header's value, seconds or an HTTP date; None if the header is absent.
+        now: Time from which a date is counted. Default: the current time.
+
+    Returns:
+        Seconds to wait, at least 0; None if the value is absent or malformed.
+    """
     text = (retry_after or "").strip()
     if text.isascii() and text.isdecimal():
         return float(text)
@@ -32,49 +40,59 @@ def seconds(retry_after: str | None, now: datetime | None = None) -> float | Non
 
 
 class Backoff:
-    """Holds back all requests of a crawl while the site wants to be left alone.
+    """Hold back all requests of a crawl while the site asks for a pause.
 
-    `tell` gets a sentence when a wait begins, and "" when it is over.
+    Args:
+        notify: Called with a sentence when a wait begins, and with "" when it ends.
     """
 
-    def __init__(self, tell: Callable[[str], None] = lambda text: None) -> None:
-        self.tell = tell
+    def __init__(self, notify: Callable[[str], None] = lambda text: None) -> None:
+        self.notify = notify
         self.until = 0.0  # on the monotonic clock
-        self.waited = 0.0  # seconds, since the site last answered
-        self.refusals = 0
+        self.waited = 0.0  # seconds since the last successful response
+        self.attempts = 0
 
     def postpone(self, url: str, status: int, retry_after: str | None) -> None:
-        """Note that `url` answered "not now". Raises CrawlAbortedError if that comes to more than LONGEST seconds."""
-        delay = seconds(retry_after)
+        """Schedule a wait because `url` asked to retry later.
+
+        Args:
+            url: URL of the request, for the error.
+            status: HTTP status of its response.
+            retry_after: The response's Retry-After header, None if absent.
+
+        Raises:
+            CrawlAbortedError: The waits since the last successful response exceed MAX_WAIT_SECONDS.
+        """
+        delay = parse_retry_after(retry_after)
         if delay is None:
-            delay = FIRST * 2**self.refusals
+            delay = INITIAL_SECONDS * 2**self.attempts
         now = time.monotonic()
         if now + delay <= self.until:
-            return  # one of several requests on their way: the wait is agreed already
+            return  # one of several requests in flight: the scheduled wait covers it
         self.waited += now + delay - max(now, self.until)
-        if self.waited > LONGEST:
+        if self.waited > MAX_WAIT_SECONDS:
             raise CrawlAbortedError(
-                f"{url} answered {status}, and waiting for the site would take {_spoken(self.waited)}, where this "
-                f"command waits {_spoken(LONGEST)}. What was stored is safe: run the same command again later."
+                f"{url} responded with {status}, and the site asks to wait {_duration(self.waited)}; the limit is "
+                f"{_duration(MAX_WAIT_SECONDS)}. Stored photos are safe. Run the same command again later."
             )
-        self.refusals += 1
+        self.attempts += 1
         self.until = now + delay
 
-    async def rest(self) -> None:
-        """Wait for as long as the site has asked for."""
+    async def wait(self) -> None:
+        """Sleep until the scheduled wait is over."""
         while (left := self.until - time.monotonic()) > 0:
-            self.tell(f"the site asks to wait {_spoken(left)}")
+            self.notify(f"the site asks to wait {_duration(left)}")
             await asyncio.sleep(left)
-            self.tell("")
+            self.notify("")
 
-    def welcome(self) -> None:
-        """Note that the site answers again."""
+    def reset(self) -> None:
+        """Start again from the initial delay, after a successful response."""
         if time.monotonic() >= self.until:
-            self.waited, self.refusals = 0.0, 0
+            self.waited, self.attempts = 0.0, 0
 
 
-def _spoken(amount: float) -> str:
-    """Return a number of seconds as people say it."""
-    if amount < 120:
-        return f"{math.ceil(amount)} s"
-    return f"{amount / 60:.0f} minutes" if amount < 5400 else f"{amount / 3600:.0f} hours"
+def _duration(seconds: float) -> str:
+    """Return a duration in a unit that suits it."""
+    if seconds < 120:
+        return f"{math.ceil(seconds)} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.0f} hours"

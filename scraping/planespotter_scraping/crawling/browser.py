@@ -1,4 +1,4 @@
-"""Find a Chromium for the crawl, or install one."""
+"""Browser discovery: find a Chromium that starts, or install one."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-# Besides headless: nothing that phones home, and no GPU or QUIC, which servers without a screen do not have.
+# In addition to headless: no background traffic, and neither GPU nor QUIC, which servers often lack.
 LAUNCH_ARGUMENTS = (
     "--disable-gpu",
     "--disable-quic",
@@ -24,15 +24,15 @@ VARIABLE = "PLANESPOTTER_CHROMIUM"
 
 
 class BrowserError(Exception):
-    """No browser can be had. The text says what was tried and what to do."""
+    """No browser is available. The text is for users."""
 
 
 @contextmanager
-def out_of_reach_of_ctrl_c() -> Iterator[None]:
-    """Start Playwright's driver, meanwhile, in a session of its own.
+def driver_in_new_session() -> Iterator[None]:
+    """Start Playwright's driver in a new process session while the context lasts.
 
-    Ctrl-C at a terminal goes to all processes of a command. The driver would die of it at once, and if its browser is
-    just starting, the crawl would wait for it without end. Left alone, it ends when the crawl does: its input closes.
+    Ctrl-C in a terminal signals the whole process group. The driver would exit at once, and a crawl whose browser is
+    starting would hang. In a separate session the driver exits with the crawl, when its standard input closes.
     """
     start = asyncio.create_subprocess_exec  # Playwright has no option for this
     asyncio.create_subprocess_exec = partial(start, start_new_session=True)
@@ -43,52 +43,59 @@ def out_of_reach_of_ctrl_c() -> Iterator[None]:
 
 
 def find_chromium() -> Path | None:
-    """Return a Chromium that starts: $PLANESPOTTER_CHROMIUM, else one on the PATH, else Playwright's; else None.
+    """Find a Chromium that starts: $PLANESPOTTER_CHROMIUM, else one on the PATH, else Playwright's.
 
-    Raises BrowserError if the variable is set and what it names does not start.
+    Returns:
+        Path of the program, None if there is none.
+
+    Raises:
+        BrowserError: The environment variable is set, but its program does not start.
     """
     named = os.environ.get(VARIABLE)
     if named:
         if not starts(Path(named)):
             raise BrowserError(
-                f"{VARIABLE} is {named!r}, which does not start as a browser. "
-                "Set it to the path of a Chromium or Chrome, or unset it to look for one."
+                f"The browser {named!r} in {VARIABLE} does not start. "
+                "Set it to the path of a Chromium or Chrome, or unset it to search for one."
             )
         return Path(named)
     return next((path for path in _candidates() if starts(path)), None)
 
 
 def ensure_chromium() -> Path:
-    """Return a Chromium that starts, and install one if there is none.
+    """Find a Chromium that starts, or install one.
 
-    Tries Playwright's own download first, which needs no privileges, then the libraries that it lacks on a bare
-    system, then the distribution's package. Raises BrowserError if none of them helps.
+    Tries Playwright's download first, which needs no privileges, then the system libraries that it may lack, then the
+    distribution's package.
+
+    Raises:
+        BrowserError: None of these works.
     """
-    found = find_chromium()
-    if found is not None:
-        return found
+    chromium = find_chromium()
+    if chromium is not None:
+        return chromium
     playwright = [sys.executable, "-m", "playwright"]
     steps = [[*playwright, "install", "chromium"]]
-    become_root = _become_root()
-    if become_root is not None and shutil.which("apt-get"):
-        steps.append([*become_root, *playwright, "install-deps", "chromium"])
-        steps.append([*become_root, "apt-get", "update"])
-        steps.append([*become_root, "apt-get", "install", "-y", "--no-install-recommends", "chromium"])
+    sudo = _sudo()
+    if sudo is not None and shutil.which("apt-get"):
+        steps.append([*sudo, *playwright, "install-deps", "chromium"])
+        steps.append([*sudo, "apt-get", "update"])
+        steps.append([*sudo, "apt-get", "install", "-y", "--no-install-recommends", "chromium"])
     for step in steps:
-        # A step that fails is no reason to stop: the next one may do without it.
+        # After a failure, try the next step: it may not depend on this one.
         subprocess.run(step, check=False, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno())
-        found = find_chromium()
-        if found is not None:
-            return found
+        chromium = find_chromium()
+        if chromium is not None:
+            return chromium
     raise BrowserError(
-        "No Chromium was found, and none could be installed: Playwright's download failed or lacks system "
-        "libraries, and the distribution's package could not be installed. Install Chromium with your package "
-        f"manager, for example `sudo apt-get install chromium`, or set {VARIABLE} to the path of a browser."
+        "Chromium is missing and cannot be installed: Playwright's download failed or lacks system libraries, and the "
+        "distribution's package could not be installed. Install Chromium with your package manager, for example "
+        f"`sudo apt-get install chromium`, or set {VARIABLE} to the path of a browser."
     )
 
 
 def starts(path: Path) -> bool:
-    """Return whether the program at `path` runs at all. A browser whose libraries are missing does not."""
+    """Return whether the program at `path` runs. A browser that lacks libraries does not."""
     try:
         return subprocess.run([path, "--version"], capture_output=True, timeout=30).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
@@ -96,19 +103,19 @@ def starts(path: Path) -> bool:
 
 
 def _candidates() -> Iterator[Path]:
-    """Yield the browsers that may be here, the quickest to find first."""
+    """Yield the places of possible browsers, the fastest to look up first."""
     for name in NAMES:
         on_path = shutil.which(name)
         if on_path:
             yield Path(on_path)
-    from playwright.sync_api import sync_playwright  # starts a helper process, hence only now
+    from playwright.sync_api import sync_playwright  # starts a process, so only if needed
 
     with sync_playwright() as playwright:
         yield Path(playwright.chromium.executable_path)
 
 
-def _become_root() -> list[str] | None:
-    """Return what to put before a command that needs root; None if root is out of reach without a password."""
+def _sudo() -> list[str] | None:
+    """Return the prefix for commands that need root, None if root needs a password."""
     if os.geteuid() == 0:
         return []
     sudo = shutil.which("sudo")

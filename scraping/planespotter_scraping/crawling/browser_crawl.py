@@ -1,13 +1,11 @@
-"""Walk through a photo site in a headless Chromium.
+"""Browser crawl: read the list pages of a photo site in a headless Chromium, and resume where a crawl was interrupted.
 
-Crawlee keeps the queue of pages on the disk, opens them in the browser and retries; what a page says is the
-business of the site's own module.
+Crawlee keeps the request queue on disk, opens the pages and retries; the site's module parses them.
 
-A walk that was cut short goes on where it was: pages that were done are not opened again. But the list has moved
-meanwhile. New photos at its front push the others back, which at most shows some of them twice; so the front is read
-again, up to where this walk began. Photos that were deleted let the others move forward, perhaps from a page that is
-still to be read to one that is done; so the last page that was done is read again too. A walk that has ended leaves
-no queue, so the next one looks at all pages.
+An interrupted crawl does not open finished pages again. But the list moves meanwhile: new photos at its front push the
+others back, so the front is read again up to where the interrupted crawl started. Deleted photos let others move
+forward, perhaps from a pending page to a finished one, so the last finished page is read again, too. A finished crawl
+leaves no queue: the next one reads all pages.
 """
 
 import asyncio
@@ -31,16 +29,15 @@ from crawlee.crawlers import (
     PlaywrightPreNavCrawlingContext,
 )
 from crawlee.storage_clients import FileSystemStorageClient
-from playwright.async_api import BrowserContext, Page, Response
+from playwright.async_api import BrowserContext, Locator, Page, Response
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
-from planespotter_scraping.crawling import access_checks, browser, drift_detection, drift_report
-from planespotter_scraping.crawling import crawlee_setup as set_up
-from planespotter_scraping.crawling.backoff import asks_to_wait
-from planespotter_scraping.crawling.loading import reason_of, settle
+from planespotter_scraping.crawling import access_checks, browser, crawlee_setup, drift_report
+from planespotter_scraping.crawling.backoff import should_back_off
+from planespotter_scraping.crawling.drift_detection import DriftDetector, load_history, save_history
 from planespotter_scraping.crawling.photo_sink import PhotoSink
-from planespotter_scraping.crawling.queue_storage import open_queue, scratch
+from planespotter_scraping.crawling.queue_storage import empty_profile_folder, open_queue
 from planespotter_scraping.crawling.result import CrawlAbortedError, ScrapeError
 from planespotter_scraping.crawling.robots import Robots
 from planespotter_scraping.crawling.scroll import Scroller
@@ -49,17 +46,17 @@ from planespotter_scraping.sites import Listing, Site
 if TYPE_CHECKING:
     from playwright.async_api import StorageState
 
-RETRIES = 2  # of a page that does not load
-WAITS = 5  # for a page that is to come later
-NAVIGATION_SECONDS = 45.0
-READY_SECONDS = 15.0
-PAGE_SECONDS = 2400.0  # for a page of images on a slow line, and waits that a site wants
-KINDS_NOT_LOADED = ("jpg", "jpeg", "png", "gif", "webp", "avif", "bmp", "svg", "woff", "ttf", "otf", "mp4", "webm")
+MAX_RETRIES = 2  # of a page that does not load
+MAX_WAITS = 5  # of a page, after responses that ask to retry later
+NAVIGATION_TIMEOUT_SECONDS = 45.0
+READY_TIMEOUT_SECONDS = 15.0
+PAGE_SECONDS = 2400.0  # for all images of a page on a slow connection, and for Retry-After
+BLOCKED_SUFFIXES = ("jpg", "jpeg", "png", "gif", "webp", "avif", "bmp", "svg", "woff", "ttf", "otf", "mp4", "webm")
 
 Role = Literal["list", "again", "front"]
 
 
-async def walk(
+async def crawl_pages(
     site: Site,
     base: str,
     sink: PhotoSink,
@@ -68,57 +65,70 @@ async def walk(
     chromium: Path,
     user_agent: str,
     pages: int | None = None,
-    login: "StorageState | None" = None,
-    lookout: drift_detection.DriftDetector | None = None,
+    storage_state: "StorageState | None" = None,
+    detector: DriftDetector | None = None,
     queues: Path | None = None,
 ) -> int:
-    """Keep the photos of all pages, or the first `pages`, of the site at `base`.
+    """Store the photos of a site's list pages.
 
-    With a `lookout` of its own, a walk does not remember for later ones how full the pages were. `queues` is the folder
-    for the queue of pages, by default one in the catalog.
+    Args:
+        site: The site.
+        base: Its URL.
+        sink: Where the photos go. A page that cannot be read ends the crawl and is in the sink's result.
+        robots: Rules of the site.
+        chromium: Path of the browser.
+        user_agent: User agent of all requests.
+        pages: Maximum number of pages; None for all.
+        storage_state: Login of the user, None without one.
+        detector: Drift detector. If given, the history of the catalog is neither read nor written.
+        queues: Folder of the request queue. Default: a folder in the catalog.
 
-    Returns how many pages are done, with those of earlier runs that were cut short. A page that could not be read
-    ends the walk and is in the sink's outcome. Raises CrawlAbortedError if the site must not be asked further, and what
-    else the sink raises. Ctrl-C ends with KeyboardInterrupt. In all these cases the next walk goes on from there.
+    Returns:
+        Number of finished pages, those of interrupted runs included.
+
+    Raises:
+        CrawlAbortedError: The site must not be asked further.
+        CatalogError: The catalog cannot be written.
+        KeyboardInterrupt: After Ctrl-C.
     """
-    logging.getLogger("crawlee").setLevel(logging.CRITICAL)  # what matters is told in sentences
-    first = urljoin(base, site.first_page)
-    await robots.check(first)
-    delay = max((await robots.rules(first)).delay, 60 / site.pages_per_minute)
-    # One queue for each address: the built-in site has a new port each time, and old addresses lead nowhere.
+    logging.getLogger("crawlee").setLevel(logging.CRITICAL)  # we report errors ourselves
+    first = urljoin(base, site.first_path)
+    await robots.check_page(first)
+    delay = max((await robots.rules(first)).crawl_delay, 60 / site.pages_per_minute)
+    # One queue per host: the built-in site has another port each time, and old URLs lead nowhere.
     queues = queues or sink.out / ".crawl"
     configuration = Configuration(
         storage_dir=str(queues / urlsplit(base).netloc.replace(":", "-")), purge_on_start=False
     )
     storage = FileSystemStorageClient()
     queue = await open_queue(configuration, storage)
-    elsewhere, tempfile.tempdir = tempfile.tempdir, scratch(queues)
+    previous_tempdir, tempfile.tempdir = tempfile.tempdir, empty_profile_folder(queues)
     try:
-        pool = set_up.browsers(chromium, user_agent)
-        crawler = set_up.crawler(
-            pool, configuration, storage, queue, navigation_seconds=NAVIGATION_SECONDS, retries=RETRIES
+        pool = crawlee_setup.browser_pool(chromium, user_agent)
+        crawler = crawlee_setup.playwright_crawler(
+            pool, configuration, storage, queue, navigation_seconds=NAVIGATION_TIMEOUT_SECONDS, retries=MAX_RETRIES
         )
-        reader = _PageReader(site, first, sink, robots, crawler, pages, login, delay, lookout)
-        pool.pre_page_create_hook(reader.keep_pace)
-        with browser.out_of_reach_of_ctrl_c():
-            await crawler.run([reader.request(first, 1, "list")] if await queue.is_empty() else [])
-        if reader.failure is not None:
-            raise reader.failure
+        handler = _PageHandler(site, first, sink, robots, crawler, pages, storage_state, delay, detector)
+        pool.pre_page_create_hook(handler.throttle)
+        with browser.driver_in_new_session():
+            await crawler.run([handler.request(first, 1, "list")] if await queue.is_empty() else [])
+        if handler.failure is not None:
+            raise handler.failure
         metadata = await queue.get_metadata()
-        if reader.stopped:
+        if handler.stopped:
             return metadata.handled_request_count
         if not await queue.is_finished():
-            raise KeyboardInterrupt  # Crawlee has taken the signal and ended in order
+            raise KeyboardInterrupt  # Crawlee has handled the signal and shut down
     finally:
-        tempfile.tempdir = elsewhere
-        # Crawlee would hand the same open queue to the next crawl of this process.
+        tempfile.tempdir = previous_tempdir
+        # Else Crawlee would pass the same open queue to the next crawl of this process.
         service_locator.storage_instance_manager.remove_from_cache(queue)
     shutil.rmtree(queues, ignore_errors=True)
     return metadata.handled_request_count
 
 
-class _PageReader:
-    """What happens to each page that the browser has opened."""
+class _PageHandler:
+    """Handle each page that the browser opens: check access, parse, store, enqueue the next one."""
 
     def __init__(
         self,
@@ -128,217 +138,253 @@ class _PageReader:
         robots: Robots,
         crawler: PlaywrightCrawler,
         pages: int | None,
-        login: "StorageState | None",
+        storage_state: "StorageState | None",
         delay: float,
-        lookout: drift_detection.DriftDetector | None,
+        detector: DriftDetector | None,
     ) -> None:
-        self.site, self.first, self.pages, self.login, self.delay = site, first, pages, login, delay
-        self.watch = lookout or drift_detection.DriftDetector(site, drift_detection.load(sink.out, site.name))
-        self.remembers = lookout is None
-        self.here = sink.out, login is not None  # what the evidence of an unfriendly welcome needs
+        self.site, self.first, self.pages, self.storage_state, self.delay = site, first, pages, storage_state, delay
+        self.detector = detector or DriftDetector(site, load_history(sink.out, site.name))
+        self.saves_history = detector is None
+        self.access = sink.out, storage_state is not None  # arguments of the access checks
         self.sink, self.robots, self.crawler = sink, robots, crawler
-        self.run = uuid4().hex[:8]  # tells the requests of this run from those that an earlier one has left
+        self.run_id = uuid4().hex[:8]  # distinguishes requests of this run from those of an interrupted one
         self.leading = self.looked_back = False
-        self.opened = 0.0  # when the last page was asked for or came, on the monotonic clock
-        self.denied: Response | None = None  # how the site answered the page's own question, if it did not like to
+        self.last_opened = 0.0  # when the last page was requested or arrived, on the monotonic clock
+        self.denied: Response | None = None  # the response that denied the page its data, if any
         self.failure: Exception | None = None
         self.stopped = False
         self.logged_in: WeakSet[BrowserContext] = WeakSet()
         crawler.pre_navigation_hook(self.prepare)
-        crawler.router.default_handler(self.read_page)
-        crawler.failed_request_handler(self.note_failure)
+        crawler.router.default_handler(self.handle_page)
+        crawler.failed_request_handler(self.handle_failure)
 
     def request(self, url: str, number: int, role: Role, *, previous: str = "", start: Sequence[str] = ()) -> Request:
-        """Return the request for page `number` of the list.
+        """Return the request for a page of the list.
 
-        Pages of the `list` lead to the next one, pages read `again` do not, and those at the `front` do until one shows
-        a photo of `start`: these are the ids on the first page when this walk began.
+        Args:
+            url: URL of the page.
+            number: Its number, from 1.
+            role: What follows from it. Pages of the "list" enqueue the next page, pages read "again" do not, pages at
+                the "front" do until one shows a photo of `start`.
+            previous: URL of the page before it.
+            start: Photo ids on the first page when the interrupted crawl started.
         """
-        data = {"number": number, "role": role, "run": self.run, "previous": previous, "start": list(start)}
-        return Request.from_url(url, unique_key=f"{self.run} {role} {url}", user_data=data)
+        data = {"number": number, "role": role, "run": self.run_id, "previous": previous, "start": list(start)}
+        return Request.from_url(url, unique_key=f"{self.run_id} {role} {url}", user_data=data)
 
-    async def keep_pace(self, *_: object) -> None:
-        """Wait until it is time for the next page."""
-        await self.sink.patience.rest()
-        await asyncio.sleep(max(0.0, self.opened + self.delay - time.monotonic()))
+    async def throttle(self, *_: object) -> None:
+        """Wait for the backoff and for the crawl delay before the next page."""
+        await self.sink.backoff.wait()
+        await asyncio.sleep(max(0.0, self.last_opened + self.delay - time.monotonic()))
 
     async def prepare(self, context: PlaywrightPreNavCrawlingContext) -> None:
-        """Keep the browser from loading pictures and fonts: the addresses are enough. Log in, if the user has.
+        """Block images and fonts, and apply the storage state.
 
-        Nor does it ask for the icon of a tab, which would be a second request to a site that has refused the first.
-        Styles are loaded, once: how far a page can be scrolled depends on them, and what a screenshot tells.
+        The favicon is blocked as well: it would be a second request to a site that denied the first. Style sheets are
+        loaded: scrolling and screenshots depend on them.
         """
-        await context.block_requests(url_patterns=[*(f".{kind}" for kind in KINDS_NOT_LOADED), "/favicon.ico"])
-        if self.login is not None and context.page.context not in self.logged_in:
-            await context.page.context.set_storage_state(self.login)
+        await context.block_requests(url_patterns=[*(f".{suffix}" for suffix in BLOCKED_SUFFIXES), "/favicon.ico"])
+        if self.storage_state is not None and context.page.context not in self.logged_in:
+            await context.page.context.set_storage_state(self.storage_state)
             self.logged_in.add(context.page.context)
         self.denied = None
-        context.page.on("response", self.note_denied)
-        self.opened = time.monotonic()
+        context.page.on("response", self.record_denied_data)
+        self.last_opened = time.monotonic()
 
-    def note_denied(self, answer: Response) -> None:
-        """Remember that the site did not give a page the data that it is made of, in case no photos appear."""
-        refused = answer.status in (401, 403, 429) or answer.status >= 500
-        own = urlsplit(answer.url).netloc == urlsplit(self.first).netloc  # advertisers may refuse what they like
-        if refused and own and answer.request.resource_type in ("fetch", "xhr"):
-            self.denied = answer
+    def record_denied_data(self, response: Response) -> None:
+        """Record that the site denied a page its data, in case no photos appear."""
+        denied = response.status in (401, 403, 429) or response.status >= 500
+        same_site = urlsplit(response.url).netloc == urlsplit(self.first).netloc  # advertisers do not matter
+        if denied and same_site and response.request.resource_type in ("fetch", "xhr"):
+            self.denied = response
 
-    async def read_page(self, context: PlaywrightCrawlingContext) -> None:
-        """Store the photos of one page and queue what follows; sort what goes wrong."""
+    async def handle_page(self, context: PlaywrightCrawlingContext) -> None:
+        """Store the photos of one page, enqueue the next requests, and classify errors."""
         try:
             async with asyncio.timeout(PAGE_SECONDS):
-                await self.arrive(context)
+                await self.check_response(context)
                 url = context.request.loaded_url or context.request.url
-                listing = await self.list_photos(context.page, url, last_look=context.request.retry_count >= 1)
-                await self.keep(context.page, listing, int(str(context.request.user_data["number"])))
-            if self.scrolls(context.request, listing):
+                listing = await self.parse_when_ready(context.page, url, last_try=context.request.retry_count >= 1)
+                await self.store(context.page, listing, int(str(context.request.user_data["number"])))
+            if self.is_endless(context.request, listing):
                 await self.scroll(context.page, listing)
-            await context.add_requests(await self.follow(context.request, listing))
+            await context.add_requests(await self.next_requests(context.request, listing))
         except CrawlAbortedError as error:
-            self.end(context, error)
+            self.abort(context, error)
             raise
         except ScrapeError:
-            # What the page lacks is hardly there a moment later; one more look is enough.
+            # Data that the page lacks hardly appears a moment later: retry once.
             context.request.no_retry = context.request.retry_count >= 1
             raise
         except (PlaywrightError, TimeoutError):
             raise
-        except Exception as error:  # a full disk, or a bug: no other page would fare better
-            self.end(context, error)
+        except Exception as error:  # a full disk, or a bug: other pages would fail as well
+            self.abort(context, error)
             raise
 
-    def end(self, context: PlaywrightCrawlingContext, error: Exception) -> None:
-        """End the walk with `error`, and ask for nothing more."""
+    def abort(self, context: PlaywrightCrawlingContext, error: Exception) -> None:
+        """End the crawl with an error and without further requests."""
         self.failure = error
         context.request.no_retry = True
 
-    async def note_failure(self, context: BasicCrawlingContext, error: Exception) -> None:
-        """Remember a page that all retries could not read, and stop: the way to the next one leads through it."""
+    async def handle_failure(self, context: BasicCrawlingContext, error: Exception) -> None:
+        """Record a page that failed after all retries, and stop: it is the only way to the next page."""
         self.stopped = True
         self.crawler.stop()
         if self.failure is None:
-            self.sink.outcome.bad_pages[context.request.url] = reason_of(error, NAVIGATION_SECONDS)
-        # Crawlee is done with this request. The next run begins with one like it.
+            self.sink.result.bad_pages[context.request.url] = error_reason(error, NAVIGATION_TIMEOUT_SECONDS)
+        # Crawlee marks this request as handled, so enqueue an equal one for the next run.
         data = {name: context.request.user_data[name] for name in ("number", "role", "run", "previous", "start")}
         await context.add_requests([Request.from_url(context.request.url, always_enqueue=True, user_data=data)])
 
-    async def arrive(self, context: PlaywrightCrawlingContext) -> None:
-        """Return when the site has answered with a page. Raises CrawlAbortedError if it wants no visitor."""
-        page, answer, url = context.page, context.response, context.request.url
-        self.opened = time.monotonic()  # a page that was slow to come makes no haste for the next one
-        await access_checks.check(page, answer.status, *self.here)
-        for _ in range(WAITS):
-            retry_after = answer.headers.get("retry-after")
-            if not asks_to_wait(answer.status, retry_after):
+    async def check_response(self, context: PlaywrightCrawlingContext) -> None:
+        """Check the response's status, and honour Retry-After.
+
+        Raises:
+            CrawlAbortedError: The site denies access.
+            ScrapeError: Another HTTP error.
+        """
+        page, response, url = context.page, context.response, context.request.url
+        self.last_opened = time.monotonic()  # a slow page does not shorten the delay before the next one
+        await access_checks.check_access(page, response.status, *self.access)
+        for _ in range(MAX_WAITS):
+            retry_after = response.headers.get("retry-after")
+            if not should_back_off(response.status, retry_after):
                 break
-            self.sink.patience.postpone(url, answer.status, retry_after)
-            await self.sink.patience.rest()
-            answer = await page.goto(url, timeout=NAVIGATION_SECONDS * 1000) or answer
-            await access_checks.check(page, answer.status, *self.here)
-        if answer.status >= 400:
-            context.request.no_retry = answer.status < 500
-            raise ScrapeError(f"the site answered {answer.status}")
-        self.sink.patience.welcome()
+            self.sink.backoff.postpone(url, response.status, retry_after)
+            await self.sink.backoff.wait()
+            response = await page.goto(url, timeout=NAVIGATION_TIMEOUT_SECONDS * 1000) or response
+            await access_checks.check_access(page, response.status, *self.access)
+        if response.status >= 400:
+            context.request.no_retry = response.status < 500
+            raise ScrapeError(f"the site responded with {response.status}")
+        self.sink.backoff.reset()
 
-    async def say_what_was_denied(self, page: Page, answer: Response) -> NoReturn:
-        """Raise ScrapeError for a page that did not get its data, as a CrawlAbortedError if it was refused."""
-        said = f"{answer.url}, where its photos should come from, answered {answer.status}"
-        retry_after = await answer.header_value("retry-after")
-        if asks_to_wait(answer.status, retry_after):
-            self.sink.patience.postpone(answer.url, answer.status, retry_after)
-        elif answer.status < 500:
-            found = f"shows no photos: {said}, which is a refusal"
-            await access_checks.turn_away(page, found, *self.here, answer.status)
-        raise ScrapeError(f"its photos did not appear: {said}")
+    async def raise_denied_data(self, page: Page, response: Response) -> NoReturn:
+        """Raise ScrapeError for a page that did not get its data, or CrawlAbortedError if access was denied."""
+        cause = f"the request for their data, {response.url}, responded with {response.status}"
+        retry_after = await response.header_value("retry-after")
+        if should_back_off(response.status, retry_after):
+            self.sink.backoff.postpone(response.url, response.status, retry_after)
+        elif response.status < 500:
+            problem = f"shows no photos: {cause}: access denied"
+            await access_checks.abort(page, problem, *self.access, response.status)
+        raise ScrapeError(f"its photos did not appear: {cause}")
 
-    async def keep(self, page: Page, listing: Listing, number: int) -> None:
-        """Store the photos of a page or a batch, the one of this number, unless the site was redesigned."""
-        self.sink.outcome.page_number = number
-        await drift_report.refuse_collapsed(self.watch, page, listing, self.sink.out)
+    async def store(self, page: Page, listing: Listing, number: int) -> None:
+        """Store the photos of a page or batch, unless its markup has drifted; `number` is that of the page or batch."""
+        self.sink.result.page_number = number
+        await drift_report.check_drift(self.detector, page, listing, self.sink.out)
         await self.sink.store_page(listing)
-        if self.remembers:
-            drift_detection.save(self.sink.out, self.site.name, self.watch.remembered())
+        if self.saves_history:
+            save_history(self.sink.out, self.site.name, self.detector.history())
 
-    def scrolls(self, request: Request, listing: Listing) -> bool:
-        """Return whether the list goes on on the page itself."""
+    def is_endless(self, request: Request, listing: Listing) -> bool:
+        """Return whether the list continues on the page itself, by scrolling."""
         if self.pages == 1 or listing.last_page is not None:
             return False
-        if self.site.continues == "both":  # only the first page can tell: the last one of several links to none either
+        if self.site.pagination == "both":  # only the first page shows it: the last of several pages has no link either
             return request.user_data["number"] == 1 and request.user_data["role"] == "list" and not listing.next_url
-        return self.site.continues == "scrolling"
+        return self.site.pagination == "scrolling"
 
     async def scroll(self, page: Page, listing: Listing) -> None:
-        """Store what comes as the page is scrolled, up to its end, or as many batches as pages are asked for."""
+        """Store the batches that scrolling loads, up to the end of the list or the maximum number of pages."""
         scroller = Scroller(page, self.site, listing)
-        read = 1
-        async for batch in scroller.batches(pause=self.delay):
+        batches = 1
+        async for batch in scroller.batches(delay=self.delay):
             async with asyncio.timeout(PAGE_SECONDS):
-                await self.keep(page, batch, read + 1)
-            read += 1
-            self.denied = None  # if there was something, the page has tried again
-            if read == self.pages:
+                await self.store(page, batch, batches + 1)
+            batches += 1
+            self.denied = None  # the page has retried successfully
+            if batches == self.pages:
                 break
         else:
             if self.denied is not None:
-                await self.say_what_was_denied(page, self.denied)
-            if scroller.grew:
-                reason = f"{page.url} goes on as it is scrolled, but what comes after {read} batches are no cards."
-                await drift_report.refuse_empty(self.watch, page, Listing([], None), self.sink.out, reason=reason)
+                await self.raise_denied_data(page, self.denied)
+            if scroller.page_grew:
+                reason = f"{page.url} continues after {batches} batches, but without cards."
+                await drift_report.raise_no_cards(self.detector, page, Listing([], None), self.sink.out, reason=reason)
 
-    async def list_photos(self, page: Page, url: str, *, last_look: bool) -> Listing:
-        """Return what the page says once it is complete.
+    async def parse_when_ready(self, page: Page, url: str, *, last_try: bool) -> Listing:
+        """Wait until the page is ready, and parse it.
 
-        Raises ScrapeError if it has no cards; if this was the `last_look` at it, as a DriftError with evidence.
+        Args:
+            page: The page in the browser.
+            url: Its URL.
+            last_try: Whether this was the last attempt.
+
+        Raises:
+            ScrapeError: The page has no cards; as a DriftError with a snapshot after the last try.
         """
-        complete = page.locator(self.site.ready)
-        limit, reason = READY_SECONDS * 1000, ""
+        ready = page.locator(self.site.ready_selector)
+        timeout, reason = READY_TIMEOUT_SECONDS * 1000, ""
         try:
-            if self.site.consent:
-                button = page.locator(self.site.consent)
-                await button.or_(complete).first.wait_for(timeout=limit)
+            if self.site.consent_selector:
+                button = page.locator(self.site.consent_selector)
+                await button.or_(ready).first.wait_for(timeout=timeout)
                 if await button.is_visible():
                     await button.click()
-            await complete.first.wait_for(timeout=limit)
+            await ready.first.wait_for(timeout=timeout)
             if self.site.settle_seconds:
-                await settle(complete, self.site.settle_seconds)
+                await wait_until_settled(ready, self.site.settle_seconds)
         except PlaywrightTimeoutError:
-            await access_checks.check(page, 200, *self.here)
+            await access_checks.check_access(page, 200, *self.access)
             if await page.locator("input[type=password]").first.is_visible():
-                await access_checks.turn_away(page, "asks for a login where its photos should be", *self.here)
-            reason = f"its photos did not appear within {READY_SECONDS:g} seconds"
+                await access_checks.abort(page, "shows a login form instead of photos", *self.access)
+            reason = f"its photos did not appear within {READY_TIMEOUT_SECONDS:g} seconds"
         listing = self.site.parse(await page.content(), url)
         if not reason and (listing.photos or listing.cards):
             return listing
         if self.denied is not None:
-            await self.say_what_was_denied(page, self.denied)
-        if last_look:
-            await drift_report.refuse_empty(self.watch, page, listing, self.sink.out)
+            await self.raise_denied_data(page, self.denied)
+        if last_try:
+            await drift_report.raise_no_cards(self.detector, page, listing, self.sink.out)
         raise ScrapeError(reason or "it shows no photos")
 
-    async def follow(self, request: Request, listing: Listing) -> list[Request]:
-        """Return which pages are to be read because of this one."""
+    async def next_requests(self, request: Request, listing: Listing) -> list[Request]:
+        """Return the requests that follow from a finished page."""
         data = request.user_data
         number, role = int(str(data["number"])), data["role"]
-        shown = [photo["photo_id"] for photo in listing.photos]
-        start = shown if role == "list" and number == 1 else data["start"]
+        ids = [photo["photo_id"] for photo in listing.photos]
+        start = ids if role == "list" and number == 1 else data["start"]
         assert isinstance(start, list)
-        following: list[Request] = []
-        left_over = data["run"] != self.run
-        # A kill may leave two pages of the list in the queue. One of them leads on; the other is only read.
-        leads = role == "list" and not (left_over and self.leading)
-        more = leads or (role == "front" and not set(shown).intersection(start))
-        if more and listing.next_url is not None and (self.pages is None or number < self.pages):
-            await self.robots.check(listing.next_url)
+        requests: list[Request] = []
+        from_earlier_run = data["run"] != self.run_id
+        # A kill may leave two pages of the list in the queue. Only one of them leads to further pages.
+        leads = role == "list" and not (from_earlier_run and self.leading)
+        has_more = leads or (role == "front" and not set(ids).intersection(start))
+        if has_more and listing.next_url is not None and (self.pages is None or number < self.pages):
+            await self.robots.check_page(listing.next_url)
             previous = request.url if leads else ""
-            following.append(
+            requests.append(
                 self.request(listing.next_url, number + 1, "list" if leads else "front", previous=previous, start=start)
             )
         if leads:
             self.leading = True
-        if left_over and role == "list" and number > 1:
-            following.append(self.request(str(data["previous"]), number - 1, "again", start=start))
-        if left_over and not self.looked_back:
+        if from_earlier_run and role == "list" and number > 1:
+            requests.append(self.request(str(data["previous"]), number - 1, "again", start=start))
+        if from_earlier_run and not self.looked_back:
             self.looked_back = True
-            if number > 1 or role == "again":  # else this is the front
-                following.append(self.request(self.first, 1, "front", start=start))
-        return following
+            if number > 1 or role == "again":  # otherwise this page is the front
+                requests.append(self.request(self.first, 1, "front", start=start))
+        return requests
+
+
+def error_reason(error: Exception, timeout_seconds: float) -> str:
+    """Return why a page could not be read, as the end of a sentence; `timeout_seconds` is the navigation timeout."""
+    if isinstance(error, TimeoutError | PlaywrightTimeoutError):
+        return f"it did not load within {timeout_seconds:g} seconds"
+    text = str(error).partition("\n")[0].strip()
+    if "net::" in text:
+        return f"the site did not respond: {text.partition('net::')[2].partition(' at ')[0]}"
+    if "has been closed" in text or "crashed" in text:
+        return "the browser exited, perhaps for lack of memory"
+    return text or type(error).__name__
+
+
+async def wait_until_settled(cards: Locator, seconds: float) -> None:
+    """Wait until the number of cards has not changed for `seconds`: some pages are built incrementally."""
+    previous, count = -1, await cards.count()
+    while count != previous:
+        await asyncio.sleep(seconds)
+        previous, count = count, await cards.count()

@@ -1,8 +1,7 @@
-"""Scrape a site: who may, in which way its pages are walked, and whether that came to a good end.
+"""Crawl a site: check permission and options, read its pages or its API, and check how the crawl ended.
 
-How photos get into the catalog is the business of keep.py, how a site's pages are walked that of walk_pages.py, and
-how its API is, that of walk_api.py. A crawl that was cut short goes on where it was, and a photo that the catalog
-holds is not fetched again.
+photo_sink.py stores the photos; browser_crawl.py and api_crawl.py read the site. An interrupted crawl resumes, and
+photos that the catalog has are not downloaded again.
 """
 
 import asyncio
@@ -21,8 +20,7 @@ from planespotter_scraping.crawling import api_crawl, browser
 from planespotter_scraping.crawling.photo_sink import PhotoSink
 from planespotter_scraping.crawling.result import CrawlResult, ScrapeError
 from planespotter_scraping.crawling.robots import Robots
-from planespotter_scraping.crawling.storage_state import cookie_jar
-from planespotter_scraping.crawling.storage_state import read as read_login
+from planespotter_scraping.crawling.storage_state import cookie_jar, read_storage_state
 from planespotter_scraping.labels import parser
 from planespotter_scraping.sample_site.server import serve
 from planespotter_scraping.sites import ApiSite, Site
@@ -49,165 +47,186 @@ def scrape(
     permission: str = "",
     contact: str = "",
     storage_state: Path | None = None,
-    plan: api_crawl.Plan | None = None,
-    progress: Callable[[CrawlResult], None] = lambda outcome: None,
+    plan: api_crawl.CategoryPlan | None = None,
+    progress: Callable[[CrawlResult], None] = lambda result: None,
 ) -> CrawlResult:
-    """Store the photos of a site in the catalog in `out`, and return what was done.
+    """Store the photos of a site in a catalog.
 
-    `url` is where the site is (by default its own address; the built-in sample site is served meanwhile), `pages`
-    how many pages of its list to read (None: all), and `constructors` whose aircraft to store (None: all).
-    `permission` says who allowed the scrape, and when, for sites that need it, and goes into the catalog; `contact`
-    is an e-mail address or a web page, which a live site is told with each request. `storage_state` is a file with
-    the login that the user has made by hand. `plan` says what to take from a site with categories, which has no
-    pages and needs no browser. `progress` is called after each photo and page.
+    Stored photos are safe however the crawl ends, and the same call resumes it.
 
-    Raises ScrapeError if the site is not known or may not be scraped so, if it does not want us, if no page could be
-    read, or if some could not, or if none of the photos is by one of `constructors`; BrowserError and CatalogError as
-    their modules say. Ctrl-C ends with KeyboardInterrupt. In all these cases what was stored is safe, and the same call
-    goes on from there.
+    Args:
+        site_name: Name of the site.
+        out: Folder of the catalog.
+        url: URL of the site. Default: its own; the built-in sample site is served meanwhile.
+        pages: Maximum pages of the list to read; None for all.
+        constructors: Store only aircraft by these; None for all.
+        permission: Who allowed the crawl and when, for sites that require it; stored in the catalog.
+        contact: E-mail address or web page, sent to live sites with each request.
+        storage_state: File with a login that the user made by hand.
+        plan: What to take from a site with categories, which has no pages and needs no browser.
+        progress: Called with the result after each photo and page.
+
+    Returns:
+        The counts of the crawl.
+
+    Raises:
+        ScrapeError: The options do not fit the site, the site denies access, a page could not be read, or no photo is
+            by one of `constructors`.
+        BrowserError: Chromium is missing.
+        CatalogError: The catalog cannot be written.
+        KeyboardInterrupt: After Ctrl-C.
     """
-    site = site_named(site_name)
-    check_leave(site, permission, contact)
-    check_address(url)
+    site = get_site(site_name)
+    check_permission(site, permission, contact)
+    check_url(url)
     check_constructors(constructors)
     if out.exists() and not out.is_dir():
-        raise ScrapeError(f"{out} is a file. Choose a folder for the catalog; it is made if it does not exist.")
-    _check_way(site, pages, storage_state, plan)
-    login = None if storage_state is None else read_login(storage_state)
-    chromium = Path() if isinstance(site, ApiSite) else browser.ensure_chromium()  # an API needs none
+        raise ScrapeError(f"{out} is a file. Choose a folder for the catalog; it is created if it does not exist.")
+    _check_options(site, pages, storage_state, plan)
+    state = None if storage_state is None else read_storage_state(storage_state)
+    chromium = Path() if isinstance(site, ApiSite) else browser.ensure_chromium()
     agent = user_agent(contact)
     columns = {"permission": " ".join(permission.split())} if site.needs_permission else {}
 
     async def run(base: str) -> CrawlResult:
-        paced = api_crawl.Paced(site.requests_per_minute) if isinstance(site, ApiSite) else None
-        async with visitor(agent, login, paced) as client:
+        limited = api_crawl.RateLimitedTransport(site.requests_per_minute) if isinstance(site, ApiSite) else None
+        async with http_client(agent, state, limited) as client:
             robots = Robots(client)
             sink = PhotoSink(site.name, out, client, constructors, columns, progress, robots)
             if isinstance(site, ApiSite):
-                done = await api_crawl.walk(site, base, sink, plan or api_crawl.Plan())
+                finished = await api_crawl.crawl_categories(site, base, sink, plan or api_crawl.CategoryPlan())
             else:
-                # Crawlee takes seconds to import, and an API needs none of it.
+                # Crawlee takes seconds to import, and an API crawl does not need it.
                 from planespotter_scraping.crawling import browser_crawl
 
-                done = await browser_crawl.walk(
-                    site, base, sink, robots, chromium=chromium, user_agent=agent, pages=pages, login=login
+                finished = await browser_crawl.crawl_pages(
+                    site, base, sink, robots, chromium=chromium, user_agent=agent, pages=pages, storage_state=state
                 )
-        check_end(base, sink.outcome, done)
-        check_kept(sink)
-        return sink.outcome
+        check_finished(base, sink.result, finished)
+        check_stored(sink)
+        return sink.result
 
-    url = url or site.address
+    url = url or site.url
     with exclusive_lock(out), nullcontext(url) if url else serve() as base:
-        _name_authors(site, out)  # also of what a kill has kept from being named
+        _write_attribution(site, out)  # a killed crawl may have left it incomplete
         try:
             return asyncio.run(run(base))
         finally:
-            _name_authors(site, out)  # also after Ctrl-C: photos and the names of their authors stay together
+            _write_attribution(site, out)  # also after Ctrl-C: photos never stay without their authors
 
 
-def _name_authors(site: Site | ApiSite, out: Path) -> None:
-    """Write the page of authors for what the catalog holds, if the site is one whose licences ask for it."""
+def _write_attribution(site: Site | ApiSite, out: Path) -> None:
+    """Write the attribution page of the catalog, if the site's licences require attribution."""
     if isinstance(site, ApiSite) and (out / "catalog.csv").exists():
         attribution.write(out)
 
 
-def _check_way(site: Site | ApiSite, pages: int | None, login: Path | None, plan: api_crawl.Plan | None) -> None:
-    """Raise ScrapeError if what is given is for sites that are walked in another way."""
+def _check_options(
+    site: Site | ApiSite, pages: int | None, storage_state: Path | None, plan: api_crawl.CategoryPlan | None
+) -> None:
+    """Raise ScrapeError if an option does not apply to this kind of site."""
     if isinstance(site, ApiSite):
-        wrong = [name for name, value in (("--pages", pages), ("--storage-state", login)) if value is not None]
+        options = (("--pages", pages), ("--storage-state", storage_state))
+        wrong = [name for name, value in options if value is not None]
         if wrong:
             raise ScrapeError(
                 f"The site {site.name} is read through its API, without a browser, so {' and '.join(wrong)} cannot "
-                "apply. Limit it by --photos and --per-category, and leave the option out."
+                "apply. Remove the option; limit the crawl with --photos and --per-category."
             )
     elif plan is not None:
         raise ScrapeError(
             f"The site {site.name} has no categories. --category, --depth, --per-category, --photos and --width are "
-            "for sites such as commons; leave them out, and limit this one by --pages."
+            "for sites such as commons. Remove them; limit the crawl with --pages."
         )
 
 
-def site_named(name: str) -> Site | ApiSite:
-    """Return the site called `name`. Raises ScrapeError if there is none."""
+def get_site(name: str) -> Site | ApiSite:
+    """Return a site by its name. Raises ScrapeError if it is unknown."""
     if name not in SITES:
-        raise ScrapeError(f"There is no site {name!r}. Choose one of: {', '.join(SITES)}.")
+        raise ScrapeError(f"The site {name!r} is unknown. Choose one of: {', '.join(SITES)}.")
     return SITES[name]
 
 
 def user_agent(contact: str) -> str:
-    """Return the name that each request carries."""
+    """Return the user agent of all requests."""
     return f"planespotter/0.1 (+{contact})" if contact else USER_AGENT
 
 
-def visitor(
-    agent: str, login: "StorageState | None", transport: httpx.AsyncBaseTransport | None = None
+def http_client(
+    agent: str, state: "StorageState | None", transport: httpx.AsyncBaseTransport | None = None
 ) -> httpx.AsyncClient:
-    """Return what asks for all that needs no browser, by the name `agent` and with the cookies of a login."""
-    cookies = None if login is None else cookie_jar(login)
+    """Return the HTTP client for all requests outside of the browser.
+
+    Args:
+        agent: User agent.
+        state: Storage state whose cookies to send; None without a login.
+        transport: Transport of the client. Default: that of httpx.
+    """
+    cookies = None if state is None else cookie_jar(state)
     headers = {"User-Agent": agent}
     return httpx.AsyncClient(headers=headers, cookies=cookies, timeout=30, follow_redirects=True, transport=transport)
 
 
-def check_address(url: str | None) -> None:
-    """Raise ScrapeError unless `url` is the address of a site, or None."""
+def check_url(url: str | None) -> None:
+    """Raise ScrapeError if `url` is not the HTTP URL of a host; None is fine."""
     if url is None:
         return
     try:
         parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number or over 65535, brackets without an address
-        good = False
-    if not good:
-        raise ScrapeError(f"{url!r} is not the address of a site. Give one such as http://127.0.0.1:8000.")
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # an invalid port, or brackets without an address
+        valid = False
+    if not valid:
+        raise ScrapeError(f"{url!r} is not the URL of a site. Pass one such as http://127.0.0.1:8000.")
 
 
-def check_leave(site: Site | ApiSite, permission: str, contact: str) -> None:
-    """Raise ScrapeError unless what is given suffices to visit `site`."""
+def check_permission(site: Site | ApiSite, permission: str, contact: str) -> None:
+    """Raise ScrapeError unless `permission` and `contact` suffice to crawl `site`."""
     if site.needs_permission and not permission.strip():
         raise ScrapeError(
-            f"The site {site.name} is not scraped without permission: {site.needs_permission}. If you were allowed to, "
-            'say so with --permission "who allowed it, and when"; the catalog keeps that beside each photo.'
+            f"The site {site.name} is not scraped without permission: {site.needs_permission}. If you have permission, "
+            'pass --permission "who allowed it, and when"; the catalog records it with each photo.'
         )
     if contact and CONTACT.fullmatch(contact) is None:
         raise ScrapeError(
-            f"{contact!r} is no way to reach you. Give --contact an e-mail address, or a web page that begins with https://."
+            f"--contact {contact!r} is invalid. Pass an e-mail address, or a web page that starts with https://."
         )
-    if site.address and not contact:
+    if site.url and not contact:
         raise ScrapeError(
-            f"The site {site.name} is a live one, and those who run it must be able to reach whoever visits it. "
-            "Give --contact with your e-mail address or a web page of yours; each request carries it."
+            f"The site {site.name} is live, and its operators must be able to reach you. "
+            "Pass --contact with your e-mail address or web page; each request carries it."
         )
 
 
 def check_constructors(constructors: Collection[str] | None) -> None:
-    """Raise ScrapeError if one of `constructors` looks like a slip of the pen."""
+    """Raise ScrapeError if one of `constructors` looks like a typo."""
     for name in constructors or ():
-        if meant := parser.closest_constructor(name):
+        if closest := parser.closest_constructor(name):
             raise ScrapeError(
-                f"The constructor {name!r} is not known. Did you mean {meant}? --constructors takes names divided by "
+                f"The constructor {name!r} is unknown. Did you mean {closest}? --constructors takes names separated by "
                 "commas, or all."
             )
 
 
-def check_kept(sink: PhotoSink) -> None:
-    """Raise ScrapeError if photos were read, and the catalog has none of them, as all are by other constructors."""
-    others = sink.outcome.other_constructors
-    if others and not any(photo_id.startswith(f"{sink.source}-") for photo_id in sink.known):
+def check_stored(sink: PhotoSink) -> None:
+    """Raise ScrapeError if photos were read, but the catalog has none because of their constructors."""
+    skipped = sink.result.other_constructors
+    if skipped and not any(photo_id.startswith(f"{sink.source}-") for photo_id in sink.known_ids):
         wanted = ", ".join(sorted(sink.wanted or ()))
-        shown = ", ".join(f"{name} ({count})" for name, count in others.most_common())
+        names = ", ".join(f"{name} ({count})" for name, count in skipped.most_common())
         raise ScrapeError(
-            f"Nothing was stored: of {others.total()} photos, none shows an aircraft by {wanted}. They are by {shown}. "
-            "Name some of these with --constructors, or all."
+            f"Nothing was stored: none of the {skipped.total()} photos shows an aircraft by {wanted}. They are by "
+            f"{names}. Pass some of these with --constructors, or all."
         )
 
 
-def check_end(base: str, outcome: CrawlResult, done: int) -> None:
-    """Raise ScrapeError if the crawl came to its end, but not as it should; `done` pages are, earlier ones too."""
-    if outcome.bad_pages:
-        address, reason = next(iter(outcome.bad_pages.items()))
+def check_finished(base: str, result: CrawlResult, finished: int) -> None:
+    """Raise ScrapeError if a page could not be read; `finished` counts pages, interrupted runs included."""
+    if result.bad_pages:
+        url, reason = next(iter(result.bad_pages.items()))
         raise ScrapeError(
-            f"The page {address} could not be read: {reason.rstrip('.')}. {outcome.stored} photos were stored before. "
-            "Run the same command again to go on from this page."
+            f"The page {url} could not be read: {reason.rstrip('.')}. {result.stored} photos were stored before. "
+            "Run the same command again to resume at this page."
         )
-    if outcome.pages == 0 and done == 0:
-        raise ScrapeError(f"No page of {base} was read, and nothing says why. The address may be wrong.")
+    if result.pages == 0 and finished == 0:
+        raise ScrapeError(f"No page of {base} was read, for an unknown reason. Check the URL.")

@@ -1,4 +1,4 @@
-"""Set up Crawlee and its browsers: one page at a time, and open about who we are."""
+"""Crawlee setup: one page at a time, with an honest user agent and without evasion of bot detection."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -13,11 +13,11 @@ from crawlee.storages import RequestQueue
 
 from planespotter_scraping.crawling import browser
 
-PAGES_PER_BROWSER = 50  # a browser that has seen more pages than that takes ever more memory
+PAGES_PER_BROWSER = 50  # a browser's memory grows with each page
 
 
-def browsers(chromium: Path, user_agent: str) -> BrowserPool:
-    """Return the browsers of this walk, one after the other: open about who they are, and none for long."""
+def browser_pool(chromium: Path, user_agent: str) -> BrowserPool:
+    """Return a pool of headless browsers, used one after the other."""
     return BrowserPool.with_default_plugin(
         browser_type="chromium",
         headless=True,
@@ -26,16 +26,16 @@ def browsers(chromium: Path, user_agent: str) -> BrowserPool:
             "args": list(browser.LAUNCH_ARGUMENTS),
             "chromium_sandbox": False,  # it cannot start as root, nor in most containers
         },
-        # Without these headers, Crawlee makes up those of another browser.
+        # Without these, Crawlee invents the headers of another browser.
         browser_new_context_options={"user_agent": user_agent, "extra_http_headers": {}},
-        fingerprint_generator=None,  # be who we are
+        fingerprint_generator=None,
         retire_browser_after_page_count=PAGES_PER_BROWSER,
         close_inactive_browsers_interval=timedelta(seconds=1),
-        browser_inactive_threshold=timedelta(days=1),  # a slow pace is no reason for a new browser at each page
+        browser_inactive_threshold=timedelta(days=1),  # a long crawl delay must not restart the browser for each page
     )
 
 
-def crawler(
+def playwright_crawler(
     pool: BrowserPool,
     configuration: Configuration,
     storage: FileSystemStorageClient,
@@ -44,10 +44,18 @@ def crawler(
     navigation_seconds: float,
     retries: int,
 ) -> PlaywrightCrawler:
-    """Return Crawlee's crawler for this walk: one page at a time.
+    """Return Crawlee's crawler for one page at a time.
 
-    What the answers mean is for our own handler to say, so Crawlee is told to take no offence at any. Nor does it keep
-    the pace: it would count from when it has begun with a page, and starting a browser takes a while.
+    HTTP errors and blocks are left to our own handler. So is the rate limit: Crawlee would count from the moment at
+    which it takes a request, before the browser has started.
+
+    Args:
+        pool: Browsers.
+        configuration: Where Crawlee stores its files.
+        storage: Storage client.
+        queue: Request queue.
+        navigation_seconds: Navigation timeout.
+        retries: Maximum retries of a page.
     """
     return PlaywrightCrawler(
         browser_pool=pool,
@@ -59,11 +67,11 @@ def crawler(
         request_manager=queue,
         statistics=Statistics.with_default_state(persistence_enabled=False),
         ignore_http_error_status_codes=range(400, 600),
-        retry_on_blocked=False,  # a site that says no is left alone
+        retry_on_blocked=False,  # a block ends the crawl
         use_session_pool=False,
         max_session_rotations=0,
         max_request_retries=retries,
-        request_handler_timeout=timedelta(days=30),  # for a list without an end; see PAGE_SECONDS of walk_pages.py
+        request_handler_timeout=timedelta(days=30),  # for endless lists; see PAGE_SECONDS of browser_crawl.py
         concurrency_settings=ConcurrencySettings(min_concurrency=1, max_concurrency=1, desired_concurrency=1),
         configure_logging=False,
     )

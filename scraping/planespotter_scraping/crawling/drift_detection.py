@@ -1,21 +1,21 @@
-"""Notice while a crawl runs that a site was redesigned: a field that used to be there, or the cards, are gone.
+"""Drift detection: notice during a crawl that a site's markup changed, before incomplete rows are stored.
 
-A page is looked at before its photos are stored. Three things are compared with what the page says of a field:
+Each page is checked before its photos are stored. The fill rate of a field, the share of cards or photos that have it,
+is compared with three references:
 
-- what the site's profile expects (`Site.expected`): of that, what the address of a photo makes good counts as said;
-- what earlier pages said, of this run and of earlier ones, which the catalog's folder remembers: here only what the
-  cards say themselves counts, so that labels are missed even where the address still gives them;
-- what the addresses of the same photos say: a card that is silent where its address is not was not understood.
+- the site's profile (`Site.expected_fill_rates`); a label that only a photo's URL gives counts as present;
+- earlier pages, of this run and of previous ones (the history file in the catalog's folder); only what the cards
+  themselves show counts, so that drift is noticed even where the URL still gives the label;
+- the URLs of the same photos: a field that is in a photo's URL but not on its card was not parsed.
 
-**When a field has collapsed.** Over the last page, and over as many pages as hold 48, 96 and 144 cards: if the share
-of cards that say it is under half of what it should be, and so small a share has a probability below one in a million.
-Gaps come in series, such as the photos of one freighter, or of one visit to a museum. So cards do not count singly, but
-in series of SERIES, each of which says the field or not, independently of the others; for what nearly every card
-says, and for addresses that disagree, in SHORT_SERIES. With eight fields, three comparisons and four
-windows, the probability of a false alarm is below 1 in 10,000 a page if gaps are so; in simulations of 200,000 pages
-whose gaps come in such series, there was one. A whole page of freighters without an airline, where 4 of 5 cards have
-one, is no alarm, and neither are two such pages; a third one is. What loses less than half of its cards is not
-noticed, and a field that the profile does not expect has to be there on a page or so first.
+**Statistical test.** A field has drifted if its fill rate is below half of its reference, and a rate this low has a
+probability (binomial test) below SIGNIFICANCE. The test runs on the last page, and on as many of the latest pages as
+hold 48, 96 and 144 cards. Gaps come in runs, such as the photos of one freighter or of one museum visit. So the trials
+of the test are not cards but runs of RUN_LENGTH cards, assumed independent; SHORT_RUN_LENGTH for fields that nearly all
+cards have, and for the comparison with URLs. With eight fields, three references and four windows, the false-alarm
+probability is below 1 in 10,000 per page if gaps behave like this; a simulation of 200,000 pages had one false alarm.
+One or two pages of freighters without an airline, where 4 of 5 cards have one, raise no alarm; a third one does.
+Undetected: a loss of less than half of the cards, and a field that is neither in the profile nor on earlier pages.
 """
 
 import json
@@ -24,27 +24,32 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from planespotter_scraping.atomic_write import atomic_write_text
 from planespotter_scraping.crawling.result import CrawlAbortedError
 from planespotter_scraping.sites import ONLY_IN_URL, Listing, Site
 from planespotter_scraping.sites.probes import Probe
 
-WINDOWS = (0, 48, 96, 144)  # cards; 0 is the last page alone, however many it has
-MISTAKE = 1e-6
-SERIES, SHORT_SERIES = 12, 4
-NEARLY_ALL, AT_MOST = 0.95, 0.99  # no share is taken for higher than the second
-CONFIRMED = 0.9  # of the cards whose address says a field, so many say it themselves
-ENOUGH, REMEMBERED = 24, 480  # cards: to know what is usual, and before older ones fade
-NOT_WATCHED = ("review",)  # it is the reader's own remark
-FILE = ".fullness.json"
-ADDRESSES = "the addresses of the same photos say"
+WINDOWS = (0, 48, 96, 144)  # cards; 0 is the last page, regardless of its size
+SIGNIFICANCE = 1e-6
+RUN_LENGTH, SHORT_RUN_LENGTH = 12, 4  # cards
+NEARLY_ALL = 0.95  # expected share from which on the short run length applies
+MAX_SHARE = 0.99  # larger expected shares are treated as this one
+URL_AGREEMENT = 0.9  # expected share of cards that show a field, among those whose URL has it
+MIN_HISTORY_CARDS = 24  # fewer do not serve as a reference
+MAX_HISTORY_CARDS = 480  # beyond these, older cards fade
+UNCHECKED_FIELDS = ("review",)  # written by the parser itself
+HISTORY_FILE = ".fill_rates.json"
+
+Reference = Literal["profile", "history", "url"]
 
 
 class DriftError(CrawlAbortedError):
-    """A site whose pages are no longer what its reader expects. The text says what is gone, and where to look.
+    """Markup drift: a site's pages are no longer what their parser expects. The text is for users.
 
-    `report` is what the evidence says in text, line by line.
+    Attributes:
+        report: Lines of the drift report.
     """
 
     def __init__(self, text: str, report: Sequence[str] = ()) -> None:
@@ -53,208 +58,251 @@ class DriftError(CrawlAbortedError):
 
 
 @dataclass
-class Tally:
-    """Counts over some pages: cards, photos that were read, and by field or probe how often it was there.
+class FieldCounts:
+    """Counts over some pages.
 
-    `filled` counts photos of which the field is known, `said` cards that say it themselves, `lost` cards that do not
-    although their address does.
+    Attributes:
+        cards: Number of cards.
+        photos: Number of photos parsed from them.
+        known: Photos with a value, by field.
+        on_card: Cards that show a value themselves, by field.
+        only_in_url: Cards without a value whose URL has one, by field.
+        probe_matches: Matches, by the name of the probe.
     """
 
     cards: int = 0
     photos: int = 0
-    filled: Counter[str] = field(default_factory=Counter)
-    said: Counter[str] = field(default_factory=Counter)
-    lost: Counter[str] = field(default_factory=Counter)
-    matched: Counter[str] = field(default_factory=Counter)
+    known: Counter[str] = field(default_factory=Counter)
+    on_card: Counter[str] = field(default_factory=Counter)
+    only_in_url: Counter[str] = field(default_factory=Counter)
+    probe_matches: Counter[str] = field(default_factory=Counter)
 
-    def __add__(self, other: "Tally") -> "Tally":
+    def __add__(self, other: "FieldCounts") -> "FieldCounts":
         """Return the counts over the pages of both."""
-        sums = {name: Counter(getattr(self, name)) for name in ("filled", "said", "lost", "matched")}
+        names = ("known", "on_card", "only_in_url", "probe_matches")
+        sums = {name: Counter(getattr(self, name)) for name in names}
         for name, counts in sums.items():
             counts.update(getattr(other, name))
-        return Tally(self.cards + other.cards, self.photos + other.photos, **sums)
+        return FieldCounts(self.cards + other.cards, self.photos + other.photos, **sums)
 
 
 @dataclass(frozen=True)
-class Collapse:
-    """A field that used to be there: its share before, on `there` of `cards` cards now, and how that is known.
+class FieldDrift:
+    """A field whose fill rate dropped.
 
-    Those cards are on this page and the `earlier` ones before it.
+    Attributes:
+        field: Name of the field.
+        expected_share: Share of cards that had it, or should have it, from 0 to 1.
+        present: Cards that have it now.
+        cards: Cards that were checked, on this page and `earlier_pages` before it.
+        reference: What the expected share comes from.
+        earlier_pages: Number of earlier pages in the window.
     """
 
     field: str
-    before: float
-    there: int
+    expected_share: float
+    present: int
     cards: int
-    known_from: str
-    earlier: int = 0
+    reference: Reference
+    earlier_pages: int = 0
 
 
-def tally(listing: Listing) -> Tally:
+def count_fields(listing: Listing) -> FieldCounts:
     """Return the counts of one page."""
     cards = listing.cards or len(listing.photos)
     names = {name for photo in listing.photos for name in photo} | set(listing.missing)
-    counted = Tally(cards, len(listing.photos), matched=Counter(listing.matched))
-    for name in names - set(NOT_WATCHED):
-        counted.filled[name] = sum(photo.get(name, "") != "" for photo in listing.photos)
+    counts = FieldCounts(cards, len(listing.photos), probe_matches=Counter(listing.probe_matches))
+    for name in names - set(UNCHECKED_FIELDS):
+        counts.known[name] = sum(photo.get(name, "") != "" for photo in listing.photos)
         reasons = listing.missing.get(name)
-        counted.said[name] = counted.filled[name] if reasons is None else max(0, cards - sum(reasons.values()))
-        counted.lost[name] = reasons[ONLY_IN_URL] if reasons else 0
-    if "photo_id" in listing.missing:  # a card without one is no photo at all
-        counted.filled["photo_id"] = counted.said["photo_id"]
-    return counted
+        counts.on_card[name] = counts.known[name] if reasons is None else max(0, cards - sum(reasons.values()))
+        counts.only_in_url[name] = reasons[ONLY_IN_URL] if reasons else 0
+    if "photo_id" in listing.missing:  # a card without an id gives no photo
+        counts.known["photo_id"] = counts.on_card["photo_id"]
+    return counts
 
 
-def chance(there: int, cards: int, share: float, series: int) -> float:
-    """Return the probability that at most `there` of `cards` cards say what a share of all cards says.
+def p_value(present: int, cards: int, share: float, run_length: int) -> float:
+    """Return the probability that at most `present` of `cards` cards have a field (lower tail of the binomial).
 
-    The cards are independent in series of `series`; fewer cards than that prove nothing.
+    Args:
+        present: Number of cards with the field.
+        cards: Number of cards.
+        share: Expected share of cards with the field, from 0 to 1.
+        run_length: Cards per independent trial. Fewer cards prove nothing: the result is 1.
     """
-    count = cards // series
-    if count == 0:
+    trials = cards // run_length
+    if trials == 0:
         return 1.0
-    share, most = min(share, AT_MOST), math.ceil(there * count / cards)
-    return sum(math.comb(count, k) * share**k * (1 - share) ** (count - k) for k in range(most + 1))
+    share, successes = min(share, MAX_SHARE), math.ceil(present * trials / cards)
+    return sum(math.comb(trials, k) * share**k * (1 - share) ** (trials - k) for k in range(successes + 1))
 
 
-def collapsed(there: int, cards: int, share: float, series: int | None = None, mistake: float = MISTAKE) -> bool:
-    """Return whether `there` of `cards` cards is a collapse of what was on a share of them. See the module's text."""
-    if series is None:
-        series = SHORT_SERIES if share >= NEARLY_ALL else SERIES
-    return there < cards * share / 2 and chance(there, cards, share, series) < mistake
+def has_drifted(
+    present: int, cards: int, share: float, run_length: int | None = None, significance: float = SIGNIFICANCE
+) -> bool:
+    """Return whether a field on `present` of `cards` cards has drifted from its expected share; see the module."""
+    if run_length is None:
+        run_length = SHORT_RUN_LENGTH if share >= NEARLY_ALL else RUN_LENGTH
+    return present < cards * share / 2 and p_value(present, cards, share, run_length) < significance
 
 
 class DriftDetector:
-    """Looks at the pages of one site in the order of the crawl.
+    """Check the pages of one site in the order of the crawl.
 
-    `memory` is what earlier runs saw, by markup. `mistake` is the probability of a false alarm that one comparison may
-    have, see the module's text.
+    Args:
+        site: The site.
+        history: Counts of previous runs, by markup generation.
+        significance: False-alarm probability of one comparison.
     """
 
-    def __init__(self, site: Site, memory: Mapping[str, Tally] | None = None, mistake: float = MISTAKE) -> None:
-        self.site, self.mistake = site, mistake
-        self.memory = dict(memory or {})
-        self.recent: deque[tuple[str, Tally]] = deque()  # by markup; at least as many cards as the longest window
+    def __init__(
+        self, site: Site, history: Mapping[str, FieldCounts] | None = None, significance: float = SIGNIFICANCE
+    ) -> None:
+        self.site, self.significance = site, significance
+        self._history = dict(history or {})
+        self._recent: deque[tuple[str, FieldCounts]] = deque()  # by markup; covers the largest window
 
-    def look(self, listing: Listing) -> list[Collapse]:
-        """Return the fields that have collapsed with this page, those that the profile expects first.
+    def check(self, listing: Listing) -> list[FieldDrift]:
+        """Check one page, and remember it unless a field has drifted.
 
-        A page without any is remembered. One with some is not: its photos should not be stored.
+        Returns:
+            The fields that have drifted, those of the site's profile first. If there are any, the page's photos
+            should not be stored.
         """
-        markup, page = listing.markup, tally(listing)
-        names = [*self.site.expected, *sorted(set(page.said) - set(self.site.expected))]
-        names += sorted(set(self.usual(markup).said) - set(names))
-        found = [collapse for name in names if (collapse := self._collapse(name, markup, page))]
-        if not found:
-            self.recent.append((markup, page))
-            while sum(one.cards for _, one in self.recent) - self.recent[0][1].cards >= WINDOWS[-1]:
-                old, counts = self.recent.popleft()
-                self.memory[old] = _faded(self.memory.get(old, Tally()) + counts)
-        return found
+        markup, page = listing.markup, count_fields(listing)
+        names = [*self.site.expected_fill_rates, *sorted(set(page.on_card) - set(self.site.expected_fill_rates))]
+        names += sorted(set(self.reference(markup).on_card) - set(names))
+        drifts = [drift for name in names if (drift := self._drift(name, markup, page))]
+        if not drifts:
+            self._recent.append((markup, page))
+            while sum(counts.cards for _, counts in self._recent) - self._recent[0][1].cards >= WINDOWS[-1]:
+                old_markup, counts = self._recent.popleft()
+                self._history[old_markup] = _fade(self._history.get(old_markup, FieldCounts()) + counts)
+        return drifts
 
-    def usual(self, markup: str, skipped: int = 0) -> Tally:
-        """Return the counts over the pages that passed but the last `skipped`, with the remembered ones."""
-        pages = list(self.recent)[: len(self.recent) - skipped]
-        return sum((counts for kind, counts in pages if kind == markup), self.memory.get(markup, Tally()))
+    def reference(self, markup: str, skip: int = 0) -> FieldCounts:
+        """Return the counts of earlier pages of a markup generation, previous runs included.
 
-    def remembered(self) -> dict[str, Tally]:
-        """Return what a later run should know of this one and those before it, by markup."""
-        markups = set(self.memory) | {markup for markup, _ in self.recent}
-        return {markup: _faded(self.usual(markup)) for markup in markups}
+        Args:
+            markup: The generation.
+            skip: Number of the latest pages to exclude.
+        """
+        pages = list(self._recent)[: len(self._recent) - skip]
+        return sum((counts for kind, counts in pages if kind == markup), self._history.get(markup, FieldCounts()))
 
-    def _collapse(self, name: str, markup: str, page: Tally) -> Collapse | None:
-        """Return the collapse of one field, None if there is none."""
-        for skipped, of_site, of_markup in self._windows(markup, page):
-            expected = self.site.expected.get(name, 0.0)
-            there = of_site.filled[name]
+    def history(self) -> dict[str, FieldCounts]:
+        """Return the counts to save for the next run, by markup generation."""
+        markups = set(self._history) | {markup for markup, _ in self._recent}
+        return {markup: _fade(self.reference(markup)) for markup in markups}
+
+    def _drift(self, name: str, markup: str, page: FieldCounts) -> FieldDrift | None:
+        """Return the drift of one field, None if it has not drifted."""
+        for skip, of_site, of_markup in self._windows(markup, page):
+            expected = self.site.expected_fill_rates.get(name, 0.0)
+            known = of_site.known[name]
             cards = of_site.cards if name == "photo_id" else of_site.photos
-            if collapsed(there, cards, expected, mistake=self.mistake):
-                return Collapse(name, expected, there, cards, "its profile expects", skipped)
-            asked = of_site.filled[name] + of_site.lost[name]
-            if of_site.lost[name] and collapsed(of_site.filled[name], asked, CONFIRMED, SHORT_SERIES, self.mistake):
-                return Collapse(name, 1.0, of_site.filled[name], asked, ADDRESSES, skipped)
-            usual = self.usual(markup, skipped)
-            if usual.cards >= ENOUGH:
-                before = usual.said[name] / usual.cards
-                # What the pages so far had on all cards may still have gaps, such as those that the profile allows for.
-                series = SHORT_SERIES if expected >= NEARLY_ALL else SERIES
-                count = usual.cards // series  # one series more of either kind: what was always there may yet fail
-                careful = (before * count + 1) / (count + 2)
-                share = min(before, careful, expected or 1.0)
-                if collapsed(of_markup.said[name], of_markup.cards, share, series, self.mistake):
-                    there, cards = of_markup.said[name], of_markup.cards
-                    return Collapse(name, before, there, cards, "earlier pages had", skipped)
+            if has_drifted(known, cards, expected, significance=self.significance):
+                return FieldDrift(name, expected, known, cards, "profile", skip)
+            in_url = known + of_site.only_in_url[name]
+            if of_site.only_in_url[name] and has_drifted(
+                known, in_url, URL_AGREEMENT, SHORT_RUN_LENGTH, self.significance
+            ):
+                return FieldDrift(name, 1.0, known, in_url, "url", skip)
+            reference = self.reference(markup, skip)
+            if reference.cards >= MIN_HISTORY_CARDS:
+                share = reference.on_card[name] / reference.cards
+                # A field that all earlier cards had may still have gaps, such as those that the profile allows for.
+                run_length = SHORT_RUN_LENGTH if expected >= NEARLY_ALL else RUN_LENGTH
+                runs = reference.cards // run_length
+                smoothed = (share * runs + 1) / (runs + 2)  # rule of succession
+                expected_share = min(share, smoothed, expected or 1.0)
+                present, cards = of_markup.on_card[name], of_markup.cards
+                if has_drifted(present, cards, expected_share, run_length, self.significance):
+                    return FieldDrift(name, share, present, cards, "history", skip)
         return None
 
-    def _windows(self, markup: str, page: Tally) -> Iterable[tuple[int, Tally, Tally]]:
-        """Yield for each window how many earlier pages are in it, and the counts over it: all, and of the markup."""
-        earlier = list(self.recent)[::-1]
-        skipped, of_site, of_markup = 0, page, page
+    def _windows(self, markup: str, page: FieldCounts) -> Iterable[tuple[int, FieldCounts, FieldCounts]]:
+        """Yield for each window its number of earlier pages, its counts, and its counts of this markup alone."""
+        earlier = list(self._recent)[::-1]
+        skip, of_site, of_markup = 0, page, page
         for size in WINDOWS:
-            while of_site.cards < size and skipped < len(earlier):
-                kind, counts = earlier[skipped]
-                of_site, skipped = of_site + counts, skipped + 1
+            while of_site.cards < size and skip < len(earlier):
+                kind, counts = earlier[skip]
+                of_site, skip = of_site + counts, skip + 1
                 of_markup = of_markup + counts if kind == markup else of_markup
-            yield skipped, of_site, of_markup
+            yield skip, of_site, of_markup
 
 
-def lines_to_look_at(site: Site, listing: Listing, usual: Tally, name: str = "") -> list[Probe]:
-    """Return the probes for the field `name` ("": for the cards) that find less than they did, or all if none does.
+def suspect_probes(site: Site, listing: Listing, reference: FieldCounts, name: str = "") -> list[Probe]:
+    """Return the probes for a field that match less than they did, the largest loss first.
 
-    The one that lost most comes first.
+    Args:
+        site: The site.
+        listing: The page that drifted.
+        reference: Counts of earlier pages.
+        name: The field; "" for the probes that find the cards.
+
+    Returns:
+        The probes; all probes for the field if none of them matches less.
     """
     probes = [probe for probe in site.probes if (name in probe.fields if name else not probe.fields)]
 
-    def lost(probe: Probe) -> float:
-        before = usual.matched[probe.name] / max(1, usual.cards)
-        # A page without cards has none that could hold the others.
-        return before - listing.matched.get(probe.name, 0) / max(1, listing.cards)
+    def loss(probe: Probe) -> float:
+        earlier = reference.probe_matches[probe.name] / max(1, reference.cards)
+        # On a page without cards, a probe inside cards cannot match.
+        return earlier - listing.probe_matches.get(probe.name, 0) / max(1, listing.cards)
 
-    fallen = sorted((probe for probe in probes if lost(probe) > 0.02), key=lost, reverse=True)
-    return fallen or probes
+    suspects = sorted((probe for probe in probes if loss(probe) > 0.02), key=loss, reverse=True)
+    return suspects or probes
 
 
-def load(folder: Path, site: str) -> dict[str, Tally]:
-    """Return what the catalog's `folder` remembers of a site, by markup; nothing if it has no such file."""
+def load_history(folder: Path, site: str) -> dict[str, FieldCounts]:
+    """Load a site's counts by markup generation from a catalog's folder; empty if they are missing or damaged."""
     try:
-        found = json.loads((folder / FILE).read_text(encoding="utf-8"))[site]
-        return {markup: _tally_of(counts) for markup, counts in found.items()}
+        counts_by_markup = json.loads((folder / HISTORY_FILE).read_text(encoding="utf-8"))[site]
+        return {markup: _parse_counts(counts) for markup, counts in counts_by_markup.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}  # the first pages teach it again
+        return {}  # the first pages rebuild it
 
 
-def save(folder: Path, site: str, memory: Mapping[str, Tally]) -> None:
-    """Remember in the catalog's `folder` what the pages of a site had. A kill leaves the old file or the new one."""
-    path = folder / FILE
+def save_history(folder: Path, site: str, history: Mapping[str, FieldCounts]) -> None:
+    """Save a site's counts to a catalog's folder, as an atomic write."""
+    path = folder / HISTORY_FILE
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        found = {}
-    found = found if isinstance(found, dict) else {}
-    found[site] = {
-        markup: {"cards": counts.cards, "said": dict(counts.said), "matched": dict(counts.matched)}
-        for markup, counts in memory.items()
+        content = {}
+    content = content if isinstance(content, dict) else {}
+    content[site] = {
+        markup: {
+            "cards": counts.cards,
+            "on_card": dict(counts.on_card),
+            "probe_matches": dict(counts.probe_matches),
+        }
+        for markup, counts in history.items()
     }
     folder.mkdir(parents=True, exist_ok=True)
-    atomic_write_text(path, json.dumps(found, indent=1, sort_keys=True) + "\n")
+    atomic_write_text(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
-def _tally_of(counts: Mapping[str, object]) -> Tally:
-    """Return the counts of a file. Raises TypeError or another of what `load` expects if they are none."""
-    cards, said, matched = counts["cards"], counts["said"], counts["matched"]
-    if not (isinstance(cards, int) and isinstance(said, dict) and isinstance(matched, dict)):
-        raise TypeError("not what was written")
-    if cards < 0 or not all(isinstance(count, int) for count in (*said.values(), *matched.values())):
-        raise TypeError("not what was written")
-    return Tally(cards, said=Counter(said), matched=Counter(matched))
+def _parse_counts(counts: Mapping[str, object]) -> FieldCounts:
+    """Parse the counts of a history file. Raises TypeError, or another error that `load_history` handles."""
+    cards, on_card, matches = counts["cards"], counts["on_card"], counts["probe_matches"]
+    if not (isinstance(cards, int) and isinstance(on_card, dict) and isinstance(matches, dict)):
+        raise TypeError("not a history file")
+    if cards < 0 or not all(isinstance(count, int) for count in (*on_card.values(), *matches.values())):
+        raise TypeError("not a history file")
+    return FieldCounts(cards, on_card=Counter(on_card), probe_matches=Counter(matches))
 
 
-def _faded(counts: Tally) -> Tally:
-    """Return `counts` as if fewer cards had been seen, if there are more than are worth remembering."""
-    if counts.cards <= REMEMBERED:
+def _fade(counts: FieldCounts) -> FieldCounts:
+    """Scale counts down to MAX_HISTORY_CARDS cards, if there are more."""
+    if counts.cards <= MAX_HISTORY_CARDS:
         return counts
-    scale = REMEMBERED / counts.cards
-    said, matched = (
-        Counter({name: round(count * scale) for name, count in some.items()}) for some in (counts.said, counts.matched)
+    scale = MAX_HISTORY_CARDS / counts.cards
+    on_card, matches = (
+        Counter({name: round(count * scale) for name, count in some.items()})
+        for some in (counts.on_card, counts.probe_matches)
     )
-    return Tally(REMEMBERED, said=said, matched=matched)
+    return FieldCounts(MAX_HISTORY_CARDS, on_card=on_card, probe_matches=matches)

@@ -1,8 +1,9 @@
-"""Stop a crawl at a page that its reader no longer understands, with the evidence and the line to look at."""
+"""Drift report: stop at a page that its parser no longer understands, with a snapshot and the lines to fix."""
 
 import linecache
 import textwrap
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -11,108 +12,120 @@ from selectolax.lexbor import LexborNode
 
 from planespotter_scraping.crawling import page_snapshot
 from planespotter_scraping.crawling.drift_detection import (
-    ADDRESSES,
-    FILE,
-    Collapse,
+    HISTORY_FILE,
     DriftDetector,
     DriftError,
-    Tally,
-    lines_to_look_at,
-    tally,
+    FieldCounts,
+    FieldDrift,
+    count_fields,
+    suspect_probes,
 )
 from planespotter_scraping.sites import Listing, Site, html_tree
 from planespotter_scraping.sites.html_tree import attribute, children
 from planespotter_scraping.sites.probes import Probe
 
-SHOWN_LINES = 3
-WIDTH = 80
+MAX_SUSPECTS = 3
+LINE_WIDTH = 80
+MAX_CARD_DEPTH = 12  # from a card to its picture
 
 
-async def refuse_collapsed(watch: DriftDetector, page: Page, listing: Listing, out: Path) -> None:
-    """Let a page pass that says what its like used to say. Raise DriftError, with evidence in `out`, if not."""
-    collapses = watch.look(listing)
-    if collapses:
-        usual = watch.usual(listing.markup, skipped=max(collapse.earlier for collapse in collapses))
-        usual = usual if usual.cards else watch.usual(listing.markup)
-        reason = what_is_gone(watch.site, collapses)
-        await _stop(watch.site, page, listing, usual, out, reason, collapses[0].field)
+async def check_drift(detector: DriftDetector, page: Page, listing: Listing, out: Path) -> None:
+    """Check that a page's fields have not drifted.
+
+    Args:
+        detector: The detector of the site.
+        page: The page in the browser.
+        listing: What was parsed from it.
+        out: Folder of the catalog, where a snapshot is saved.
+
+    Raises:
+        DriftError: A field has drifted.
+    """
+    drifts = detector.check(listing)
+    if drifts:
+        reference = detector.reference(listing.markup, skip=max(drift.earlier_pages for drift in drifts))
+        reference = reference if reference.cards else detector.reference(listing.markup)
+        reason = describe_drift(detector.site, drifts)
+        await _stop(detector.site, page, listing, reference, out, reason, drifts[0].field)
 
 
-async def refuse_empty(watch: DriftDetector, page: Page, listing: Listing, out: Path, *, reason: str = "") -> NoReturn:
-    """Raise DriftError, with evidence in `out`, for a page on which no card was found."""
-    usual = watch.usual(max(watch.remembered(), key=lambda kind: watch.usual(kind).cards, default=""))
-    html = await page.content()
-    likely = likely_cards(html_tree.parse(html))
+async def raise_no_cards(
+    detector: DriftDetector, page: Page, listing: Listing, out: Path, *, reason: str = ""
+) -> NoReturn:
+    """Save a snapshot of a page without cards, and raise DriftError.
+
+    Args:
+        detector: The detector of the site.
+        page: The page in the browser.
+        listing: What was parsed from it.
+        out: Folder of the catalog, where the snapshot is saved.
+        reason: What happened, as a sentence. Default: that the parser found no cards.
+    """
+    markup = max(detector.history(), key=lambda kind: detector.reference(kind).cards, default="")
+    likely = likely_cards(html_tree.parse(await page.content()))
     reason = (
         reason
-        or f"No photo was found at {page.url}: what the reader of {watch.site.name} takes for a card is not there."
+        or f"No photo was found at {page.url}: the parser of {detector.site.name} recognizes no element as a card."
     )
     if likely is not None:
-        reason += f" {likely[0]} elements <{likely[1]}> may be the cards now."
-    await _stop(watch.site, page, listing, usual, out, reason, "")
+        reason += f" {likely.count} elements <{likely.element}> may be the new cards."
+    await _stop(detector.site, page, listing, detector.reference(markup), out, reason, "")
 
 
 async def _stop(
-    site: Site,
-    page: Page,
-    listing: Listing,
-    usual: Tally,
-    out: Path,
-    reason: str,
-    name: str,
+    site: Site, page: Page, listing: Listing, reference: FieldCounts, out: Path, reason: str, name: str
 ) -> NoReturn:
-    """Keep the evidence and raise DriftError."""
+    """Save a snapshot and raise DriftError for the field `name` ("": the cards)."""
     html = await page.content()
-    probes = suspects(site, listing, usual, name)
-    report = [*look_at_lines(probes, listing, usual), "", *lines(site, listing, usual, html)]
-    place = await page_snapshot.save(
-        page,
-        out,
-        reason,
-        what=f"no {name}" if name else "no cards",
-        facts=facts(site, listing, usual, html)
-        | {"look_at": [_probe_facts(probe, listing, usual) for probe in probes]},
-        lines=report,
+    probes = suspects(site, listing, reference, name)
+    report = [*suspect_lines(probes, listing, reference), "", *report_lines(site, listing, reference, html)]
+    data = report_data(site, listing, reference, html)
+    data["suspects"] = [_probe_data(probe, listing, reference) for probe in probes]
+    what = f"no {name}" if name else "no cards"
+    snapshot = await page_snapshot.save(page, out, reason, what=what, data=data, lines=report)
+    where = (
+        f" See {location(probes[0])} ({probes[0].name}: {_matches(probes[0], listing, reference)})." if probes else ""
     )
-    where = f" Look at {where_is(probes[0])} ({probes[0].name}: {_fall(probes[0], listing, usual)})." if probes else ""
     raise DriftError(
-        f"{reason}{where} A screenshot, the page and a report are in {place}. What was stored before is safe, and of "
-        "this page nothing was stored. Mend the reader and run the same command again: it goes on here.",
+        f"{reason}{where} A screenshot, the page and a report are in {snapshot}. Nothing of this page was stored; "
+        "photos of earlier pages are safe. Fix the parser and run the same command again: it resumes at this page.",
         report,
     )
 
 
-def what_is_gone(site: Site, collapses: list[Collapse]) -> str:
-    """Return a sentence or two about the fields that have collapsed."""
-    first, *others = collapses
-    now = f"{first.there} of the last {first.cards} ({first.there / max(1, first.cards):.0%})"
-    text = f"The pages of {site.name} no longer say the {first.field}: {first.known_from} it "
-    if first.known_from == ADDRESSES:
-        text += f"on {first.cards} of the last cards, and the cards themselves on {first.there}."
+def describe_drift(site: Site, drifts: list[FieldDrift]) -> str:
+    """Describe the fields that have drifted, in a sentence or two."""
+    first, *rest = drifts
+    now = f"{first.present} of the last {first.cards} ({first.present / max(1, first.cards):.0%})"
+    text = f"The pages of {site.name} no longer show the {first.field}: "
+    if first.reference == "url":
+        text += f"{now} cards have it, although the URLs of all these photos do."
+    elif first.reference == "profile":
+        text += f"{now} cards have it; the site's profile expects {first.expected_share:.0%}."
     else:
-        text += f"on {first.before:.0%} of the cards, and it is on {now}."
-    if others:
-        text += f" Gone too: {', '.join(collapse.field for collapse in others)}."
-    if first.known_from == "earlier pages had" and first.field not in site.expected:
-        text += f" If it is not to come back, remove {FILE} from the catalog's folder."
+        text += f"{now} cards have it; on earlier pages, {first.expected_share:.0%} did."
+    if rest:
+        text += f" Missing too: {', '.join(drift.field for drift in rest)}."
+    if first.reference == "history" and first.field not in site.expected_fill_rates:
+        text += f" If the site dropped this field for good, remove {HISTORY_FILE} from the catalog's folder."
     return text
 
 
-def suspects(site: Site, listing: Listing, usual: Tally, name: str) -> list[Probe]:
-    """Return the lines of a site's module to look at first if the field `name` ("": the cards) is gone."""
-    return lines_to_look_at(site, listing, usual, name)[:SHOWN_LINES]
+def suspects(site: Site, listing: Listing, reference: FieldCounts, name: str) -> list[Probe]:
+    """Return the probes to look at first if the field `name` ("": the cards) has drifted, at most MAX_SUSPECTS."""
+    return suspect_probes(site, listing, reference, name)[:MAX_SUSPECTS]
 
 
-def where_is(probe: Probe) -> str:
-    """Return the file and the line of a probe, from the current folder if it is in it."""
+def location(probe: Probe) -> str:
+    """Return the file and line of a probe, relative to the current folder if it is inside."""
     path = Path(probe.file)
     here = Path.cwd()
     return f"{path.relative_to(here) if path.is_relative_to(here) else path}:{probe.line}"
 
 
-def facts(site: Site, listing: Listing, usual: Tally, html: str) -> dict[str, object]:
-    """Return what a page holds for its reader, for JSON."""
-    now = tally(listing)
+def report_data(site: Site, listing: Listing, reference: FieldCounts, html: str) -> dict[str, object]:
+    """Return the drift report of a page as JSON."""
+    now = count_fields(listing)
     likely = likely_cards(html_tree.parse(html))
     return {
         "site": site.name,
@@ -120,114 +133,130 @@ def facts(site: Site, listing: Listing, usual: Tally, html: str) -> dict[str, ob
         "markup": listing.markup,
         "fields": {
             name: {
-                "on_the_card": now.said[name],
-                "known": now.filled[name],
-                "expected_share": site.expected.get(name),
-                "share_before": round(usual.said[name] / usual.cards, 3) if usual.cards else None,
+                "on_card": now.on_card[name],
+                "known": now.known[name],
+                "expected_share": site.expected_fill_rates.get(name),
+                "earlier_share": round(reference.on_card[name] / reference.cards, 3) if reference.cards else None,
                 "missing": dict(listing.missing.get(name, Counter())),
             }
             for name in field_names(site, now)
         },
-        "probes": [_probe_facts(probe, listing, usual) for probe in site.probes],
-        "links_that_nothing_reads": dict(listing.unread),
+        "probes": [_probe_data(probe, listing, reference) for probe in site.probes],
+        "unread_links": dict(listing.unread_links),
         "next_page": listing.next_url,
-        "likely_cards": {"count": likely[0], "element": likely[1]} if likely else None,
-        "example": likely[2] if likely else None,
+        "likely_cards": {"count": likely.count, "element": likely.element} if likely else None,
+        "example": likely.example if likely else None,
     }
 
 
-def _probe_facts(probe: Probe, listing: Listing, usual: Tally) -> dict[str, object]:
-    """Return what there is to know of a probe, for JSON."""
+def _probe_data(probe: Probe, listing: Listing, reference: FieldCounts) -> dict[str, object]:
+    """Return a probe and its matches as JSON."""
+    earlier = round(reference.probe_matches[probe.name] / reference.cards, 3) if reference.cards else None
     return {
         "name": probe.name,
         "fields": list(probe.fields),
         "file": probe.file,
         "line": probe.line,
-        "found": listing.matched.get(probe.name, 0),
-        "found_on_a_card_before": round(usual.matched[probe.name] / usual.cards, 3) if usual.cards else None,
+        "matches": listing.probe_matches.get(probe.name, 0),
+        "earlier_matches_per_card": earlier,
     }
 
 
-def field_names(site: Site, now: Tally) -> list[str]:
-    """Return the fields of a report: those that the profile expects first."""
-    return [*site.expected, *sorted(set(now.said) - set(site.expected))]
+def field_names(site: Site, now: FieldCounts) -> list[str]:
+    """Return the fields of a report, those of the site's profile first."""
+    return [*site.expected_fill_rates, *sorted(set(now.on_card) - set(site.expected_fill_rates))]
 
 
-def look_at_lines(probes: list[Probe], listing: Listing, usual: Tally) -> list[str]:
-    """Return which lines of the site's module to look at, and why."""
-    told = ["LOOK AT"] if probes else []
+def suspect_lines(probes: list[Probe], listing: Listing, reference: FieldCounts) -> list[str]:
+    """Return the source lines to look at, and why, as text."""
+    lines = ["SUSPECT LINES"] if probes else []
     for probe in probes:
-        told.append(f"  {where_is(probe)}")
-        told.append(f"      {linecache.getline(probe.file, probe.line).strip()}")
-        told.append(f"      {probe.name}: {_fall(probe, listing, usual)}")
-    return told
+        lines.append(f"  {location(probe)}")
+        lines.append(f"      {linecache.getline(probe.file, probe.line).strip()}")
+        lines.append(f"      {probe.name}: {_matches(probe, listing, reference)}")
+    return lines
 
 
-def _fall(probe: Probe, listing: Listing, usual: Tally) -> str:
-    """Return how often a probe finds something now, and how often it used to."""
-    found = listing.matched.get(probe.name, 0)
-    if not usual.cards:
-        return f"found {found} times"
-    return f"found {found} times, where it used to be {usual.matched[probe.name] / usual.cards:.2f} on a card"
+def _matches(probe: Probe, listing: Listing, reference: FieldCounts) -> str:
+    """Describe how often a probe matches now and on earlier pages."""
+    count = listing.probe_matches.get(probe.name, 0)
+    if not reference.cards:
+        return f"{count} matches"
+    return f"{count} matches; earlier {reference.probe_matches[probe.name] / reference.cards:.2f} per card"
 
 
-def lines(site: Site, listing: Listing, usual: Tally, html: str) -> list[str]:
-    """Return what a page holds for its reader, as text for people."""
-    now = tally(listing)
-    of = f", read by {listing.markup}" if listing.markup else ""
-    told = [f"FIELDS on {now.cards} cards{of}", "  field           card  known  expected  before  missing because"]
+def report_lines(site: Site, listing: Listing, reference: FieldCounts, html: str) -> list[str]:
+    """Return the drift report of a page as text."""
+    now = count_fields(listing)
+    parser = f", parsed by {listing.markup}" if listing.markup else ""
+    lines = [
+        f"FIELDS on {now.cards} cards{parser}",
+        "  field           card  known  expected  earlier  missing because",
+    ]
     for name in field_names(site, now):
-        expected = f"{site.expected[name]:.0%}" if name in site.expected else "-"
-        before = f"{usual.said[name] / usual.cards:.0%}" if usual.cards else "-"
-        row = f"  {name:14}{now.said[name]:6}{now.filled[name]:7}{expected:>10}{before:>8}  "
+        expected = f"{site.expected_fill_rates[name]:.0%}" if name in site.expected_fill_rates else "-"
+        earlier = f"{reference.on_card[name] / reference.cards:.0%}" if reference.cards else "-"
+        row = f"  {name:14}{now.on_card[name]:6}{now.known[name]:7}{expected:>10}{earlier:>9}  "
         reasons = "; ".join(f"{reason} ({count})" for reason, count in sorted(listing.missing.get(name, {}).items()))
-        told += textwrap.wrap(row + reasons, WIDTH, subsequent_indent=" " * 49) if reasons else [row.rstrip()]
-    told += ["", "WHAT THE READER LOOKS FOR", "  found  a card  before  what, and where it stands"]
+        lines += textwrap.wrap(row + reasons, LINE_WIDTH, subsequent_indent=" " * 50) if reasons else [row.rstrip()]
+    lines += ["", "PROBES OF THE PARSER", "  matches  per card  earlier  what, and its line"]
     for probe in site.probes:
-        found = listing.matched.get(probe.name, 0)
-        each = f"{found / now.cards:.2f}" if now.cards else "-"
-        before = f"{usual.matched[probe.name] / usual.cards:.2f}" if usual.cards else "-"
-        told.append(f"{found:7}{each:>8}{before:>8}  {probe.name} ({Path(probe.file).name}:{probe.line})")
-    if listing.unread:
-        told += ["", "LINKS IN THE CARDS THAT NOTHING READS"]
-        told += [f"{count:7}  {kind}" for kind, count in Counter(listing.unread).most_common()]
+        count = listing.probe_matches.get(probe.name, 0)
+        per_card = f"{count / now.cards:.2f}" if now.cards else "-"
+        earlier = f"{reference.probe_matches[probe.name] / reference.cards:.2f}" if reference.cards else "-"
+        lines.append(f"{count:9}{per_card:>10}{earlier:>9}  {probe.name} ({Path(probe.file).name}:{probe.line})")
+    if listing.unread_links:
+        lines += ["", "LINKS IN CARDS THAT THE PARSER IGNORES"]
+        lines += [f"{count:7}  {kind}" for kind, count in Counter(listing.unread_links).most_common()]
     likely = likely_cards(html_tree.parse(html))
     if likely is not None:
-        count, element, example = likely
-        told += ["", f"WHAT REPEATS WITH A PICTURE: {count} times <{element}>, for example", ""]
-        told += [f"    {line}" for line in example.splitlines()]
-    return told
+        lines += ["", f"REPEATED ELEMENTS WITH A PICTURE: {likely.count} times <{likely.element}>, for example", ""]
+        lines += [f"    {line}" for line in likely.example.splitlines()]
+    return lines
 
 
-def likely_cards(root: LexborNode) -> tuple[int, str, str] | None:
-    """Return how many elements look like cards, what they are, and one of them as HTML; None if there are none.
+@dataclass(frozen=True)
+class LikelyCards:
+    """Elements that may be cards: how many, their tag and classes, and one of them as HTML."""
 
-    They are the elements that hold text and one picture each and repeat most often with the same tag and classes; of
-    several inside each other the outermost, of several beside each other those that come last.
+    count: int
+    element: str
+    example: str
+
+
+def likely_cards(root: LexborNode) -> LikelyCards | None:
+    """Guess which elements of a page are its cards.
+
+    Candidates contain text and exactly one picture. The most frequent combination of tag and classes wins; among nested
+    elements the outermost, among siblings the last.
+
+    Returns:
+        The cards, None if nothing repeats more than twice.
     """
     kinds: defaultdict[tuple[str, str], dict[int, LexborNode]] = defaultdict(dict)
     depths: dict[tuple[str, str], int] = {}
     pictures: Counter[int] = Counter()
-    waiting: list[tuple[LexborNode, tuple[LexborNode, ...]]] = [(root, ())]
-    while waiting:
-        node, around = waiting.pop()
+    pending: list[tuple[LexborNode, tuple[LexborNode, ...]]] = [(root, ())]
+    while pending:
+        node, ancestors = pending.pop()
         if node.tag == "img":
-            for place, outer in enumerate(around):
+            for position, outer in enumerate(ancestors):
                 pictures[outer.mem_id] += 1
                 kind = (outer.tag or "", attribute(outer, "class"))
                 kinds[kind][outer.mem_id] = outer
-                depths.setdefault(kind, len(around) - place)
-        inside = (*around, node)[-12:]  # a card is not that deep
-        waiting.extend((child, inside) for child in children(node) if child.is_element_node)
-    best: tuple[int, int, int] = (0, 0, 0)
-    found: tuple[str, str] | None = None
+                depths.setdefault(kind, len(ancestors) - position)
+        inside = (*ancestors, node)[-MAX_CARD_DEPTH:]
+        pending.extend((child, inside) for child in children(node) if child.is_element_node)
+    best_rank: tuple[int, int, int] = (0, 0, 0)
+    best_kind: tuple[str, str] | None = None
     for order, (kind, nodes) in enumerate(kinds.items()):
         single = [key for key, node in nodes.items() if pictures[key] == 1 and html_tree.texts(node)]
-        rank = (len(single), depths[kind], -order)  # the walk is from the end of the page to its beginning
-        if kind[0] and len(single) > 2 and len(single) > len(nodes) / 2 and rank > best:
-            best, found = rank, kind
-    if found is None:
+        rank = (len(single), depths[kind], -order)  # the traversal runs from the end of the page to its start
+        if kind[0] and len(single) > 2 and len(single) > len(nodes) / 2 and rank > best_rank:
+            best_rank, best_kind = rank, kind
+    if best_kind is None:
         return None
-    count, (tag, classes) = best[0], found
-    node = next(node for key, node in kinds[(tag, classes)].items() if pictures[key] == 1)
-    return count, f'{tag} class="{classes}"' if classes else tag, html_tree.to_html(node)
+    tag, classes = best_kind
+    example = next(node for key, node in kinds[best_kind].items() if pictures[key] == 1)
+    element = f'{tag} class="{classes}"' if classes else tag
+    return LikelyCards(best_rank[0], element, html_tree.to_html(example))

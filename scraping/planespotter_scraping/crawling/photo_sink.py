@@ -1,6 +1,6 @@
-"""Fetch the images of photos that a page lists and put them into the catalog, whichever way the page was read.
+"""Photo sink: download a page's images, validate them and append them to the catalog.
 
-The images are fetched directly, since a browser would only make them slower.
+Images are downloaded directly over HTTP: going through the browser would only be slower.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 
 from planespotter_scraping import catalog
-from planespotter_scraping.crawling.backoff import Backoff, asks_to_wait
+from planespotter_scraping.crawling.backoff import Backoff, should_back_off
 from planespotter_scraping.crawling.result import CrawlAbortedError, CrawlResult
 from planespotter_scraping.crawling.robots import Robots
 from planespotter_scraping.images.similarity import phash
@@ -21,24 +21,30 @@ from planespotter_scraping.images.validation import IMAGE_BYTES, SUFFIXES, valid
 from planespotter_scraping.labels.parser import label_path
 from planespotter_scraping.sites import Listing
 
-IMAGES_AT_ONCE = 4
-IMAGE_SECONDS = 30.0  # without a byte, before an image counts as one that does not come
-TRIES = 3  # for an image that does not come
-WAITS = 5  # for an image that is to come later
-REFUSALS = 8  # images in a row that are refused, after which it is the site that refuses us
+MAX_CONCURRENT_IMAGES = 4
+IMAGE_TIMEOUT_SECONDS = 30.0  # without a byte
+MAX_TRIES = 3  # of an image, after errors
+MAX_WAITS = 5  # of an image, after responses that ask to retry later
+MAX_FORBIDDEN_IN_A_ROW = 8  # images with 401 or 403, after which the crawl stops
 
 
 class ImageForbiddenError(ValueError):
-    """The site will not hand out an image."""
+    """The site denies access to an image."""
 
 
 @dataclass
 class PhotoSink:
-    """Puts the photos of one source into the catalog in `out`, each once.
+    """Store the photos of one source in a catalog, each once.
 
-    `constructors` are those whose aircraft to keep (None: all). `columns` go into each new row beside what the
-    page says. `progress` is called after each photo and page, and when a wait begins or ends. With `robots`, images are
-    fetched only where their host's rules allow it.
+    Attributes:
+        source: Name of the site; prefix of the photo ids.
+        out: Folder of the catalog.
+        client: HTTP client for the images.
+        constructors: Store only aircraft by these; None for all.
+        columns: Additional columns of each new row.
+        progress: Called with the result after each photo and page, and when a wait begins or ends.
+        robots: Rules of the image hosts; None to ignore them.
+        result: The counts so far.
     """
 
     source: str
@@ -46,57 +52,64 @@ class PhotoSink:
     client: httpx.AsyncClient
     constructors: Collection[str] | None
     columns: Mapping[str, str] = field(default_factory=dict)
-    progress: Callable[[CrawlResult], None] = lambda outcome: None
+    progress: Callable[[CrawlResult], None] = lambda result: None
     robots: Robots | None = None
-    outcome: CrawlResult = field(default_factory=CrawlResult)
+    result: CrawlResult = field(default_factory=CrawlResult)
 
     def __post_init__(self) -> None:
-        self.known = catalog.photo_ids(self.out)
-        self.patience = Backoff(self._tell)
-        self.refusals = 0
-        wanted = self.constructors
-        self.wanted = None if wanted is None else {label_path(name, "").constructor for name in wanted}
+        self.known_ids = catalog.photo_ids(self.out)
+        self.backoff = Backoff(self._notify_wait)
+        self.forbidden_in_a_row = 0
+        names = self.constructors
+        self.wanted = None if names is None else {label_path(name, "").constructor for name in names}
 
     async def store_page(self, listing: Listing) -> None:
-        """Keep the photos of one page, and count the page."""
+        """Store the photos of one page or batch, and count the page."""
         for name, reasons in listing.missing.items():
-            self.outcome.missing.setdefault(name, Counter()).update(reasons)
-        self.outcome.last_page = listing.last_page or self.outcome.last_page
-        self.outcome.photos_read += len(listing.photos)
+            self.result.missing.setdefault(name, Counter()).update(reasons)
+        self.result.last_page = listing.last_page or self.result.last_page
+        self.result.photos_read += len(listing.photos)
         for photo in listing.photos:
-            self.outcome.field_counts.update({name: value != "" for name, value in photo.items()})
-        slots = asyncio.Semaphore(IMAGES_AT_ONCE)
+            self.result.field_counts.update({name: value != "" for name, value in photo.items()})
+        slots = asyncio.Semaphore(MAX_CONCURRENT_IMAGES)
 
-        async def keep(photo: Mapping[str, str]) -> None:
+        async def store(photo: Mapping[str, str]) -> None:
             async with slots:
-                await self.keep(photo)
+                await self.store(photo)
 
         try:
             async with asyncio.TaskGroup() as group:
                 for photo in listing.photos:
-                    group.create_task(keep(photo))
-        except ExceptionGroup as errors:  # the first one has ended the others
+                    group.create_task(store(photo))
+        except ExceptionGroup as errors:  # the first error has cancelled the other tasks
             raise errors.exceptions[0] from None
-        self.outcome.pages += 1
-        self.progress(self.outcome)
+        self.result.pages += 1
+        self.progress(self.result)
 
-    async def keep(self, photo: Mapping[str, str]) -> None:
-        """Fetch the image of one photo and add it to the catalog, unless it is there or not wanted."""
+    async def store(self, photo: Mapping[str, str]) -> None:
+        """Download one photo and append it to the catalog, unless it is known or its constructor is not wanted.
+
+        An image that is unavailable or invalid is counted in the result.
+
+        Raises:
+            CrawlAbortedError: The site denies access to its images, or asks to wait for too long.
+            CatalogError: The catalog cannot be written.
+        """
         photo_id = f"{self.source}-{photo['photo_id']}"  # several sites may share a catalog
         constructor = label_path(photo["constructor"], photo["aircraft_type"]).constructor
-        if photo_id in self.known:
-            self.outcome.known += 1
+        if photo_id in self.known_ids:
+            self.result.known += 1
         elif self.wanted is not None and constructor not in self.wanted:
-            self.outcome.other_constructors[constructor or "not said"] += 1
+            self.result.other_constructors[constructor or "unknown"] += 1
         else:
-            self.known.add(photo_id)
+            self.known_ids.add(photo_id)
             try:
-                data = await self._image(photo["image_url"])
+                data = await self._download_image(photo["image_url"])
                 kind, width, height = validate_image(data)
             except ValueError as error:
-                self.outcome.bad_images[photo_id] = str(error)
+                self.result.bad_images[photo_id] = str(error)
             except BaseException:
-                self.known.discard(photo_id)  # the page may be read again
+                self.known_ids.discard(photo_id)  # the page may be read again
                 raise
             else:
                 row = {
@@ -110,73 +123,86 @@ class PhotoSink:
                     "scraped_at": datetime.now(UTC).isoformat(timespec="seconds"),
                 }
                 catalog.append(self.out, row, data, SUFFIXES[kind])
-                self.outcome.stored += 1
-        self.progress(self.outcome)
+                self.result.stored += 1
+        self.progress(self.result)
 
-    async def _image(self, url: str) -> bytes:
-        """Return the image at `url`. Raises ValueError if it cannot be had, CrawlAbortedError if none can."""
-        if self.robots is not None and (reason := await self.robots.forbids_image(url)):
+    async def _download_image(self, url: str) -> bytes:
+        """Download the image at `url`, if robots.txt allows it.
+
+        Raises:
+            ValueError: This image is unavailable.
+            CrawlAbortedError: The last MAX_FORBIDDEN_IN_A_ROW images were denied.
+        """
+        if self.robots is not None and (reason := await self.robots.image_disallowed(url)):
             raise ValueError(reason)
         try:
-            data = await fetch(self.client, url, self.patience)
+            data = await download_image(self.client, url, self.backoff)
         except ImageForbiddenError as error:
-            self.refusals += 1
-            if self.refusals >= REFUSALS:
+            self.forbidden_in_a_row += 1
+            if self.forbidden_in_a_row >= MAX_FORBIDDEN_IN_A_ROW:
                 raise CrawlAbortedError(
-                    f"The site refuses to hand out its images: {REFUSALS} in a row, the last being {error}. "
-                    f"{self.outcome.stored} photos were stored. Ask those who run the site."
+                    f"The site denies access to its images: {MAX_FORBIDDEN_IN_A_ROW} in a row, most recently {error}. "
+                    f"{self.result.stored} photos were stored. Ask the site's operators for permission."
                 ) from None
             raise
-        self.refusals = 0
+        self.forbidden_in_a_row = 0
         return data
 
-    def _tell(self, text: str) -> None:
-        """Show why nothing happens just now."""
-        self.outcome.wait_notice = text
-        self.progress(self.outcome)
+    def _notify_wait(self, text: str) -> None:
+        """Report why the crawl is waiting."""
+        self.result.wait_notice = text
+        self.progress(self.result)
 
 
-async def fetch(client: httpx.AsyncClient, url: str, patience: Backoff | None = None) -> bytes:
-    """Return the image at `url`, when the site is ready to give it.
+async def download_image(client: httpx.AsyncClient, url: str, backoff: Backoff | None = None) -> bytes:
+    """Download an image, with retries.
 
-    Raises ValueError with a reason if it cannot be had, after a few tries; CrawlAbortedError if that takes too long.
+    Args:
+        client: HTTP client.
+        url: URL of the image.
+        backoff: Waits that the crawl shares. Default: a new one.
+
+    Raises:
+        ImageForbiddenError: The response was 401 or 403.
+        ValueError: The image is unavailable or too large.
+        CrawlAbortedError: The site asks to wait for too long.
     """
-    patience = patience or Backoff()
+    backoff = backoff or Backoff()
     tries = waits = 0
     while True:
-        await patience.rest()
+        await backoff.wait()
         try:
-            answer, data = await _download(client, url)
+            response, data = await _get(client, url)
         except httpx.HTTPError as error:
-            reason = f"{url} did not answer ({type(error).__name__})"
+            reason = f"{url} did not respond ({type(error).__name__})"
         except httpx.InvalidURL:
-            raise ValueError(f"{url!r} is not an address") from None
+            raise ValueError(f"{url!r} is not a valid URL") from None
         else:
-            status = answer.status_code
-            reason = f"{url} answered {status}"
-            if asks_to_wait(status, answer.headers.get("retry-after")) and waits < WAITS:
-                patience.postpone(url, status, answer.headers.get("retry-after"))
+            status, retry_after = response.status_code, response.headers.get("retry-after")
+            reason = f"{url} responded with {status}"
+            if should_back_off(status, retry_after) and waits < MAX_WAITS:
+                backoff.postpone(url, status, retry_after)
                 waits += 1
                 continue
-            patience.welcome()
-            if answer.is_success:
+            backoff.reset()
+            if response.is_success:
                 return data
             if status in (401, 403):
                 raise ImageForbiddenError(reason)
             if status < 500:
-                raise ValueError(reason)  # asking again would bring the same answer
+                raise ValueError(reason)  # a retry would give the same response
         tries += 1
-        if tries == TRIES:
+        if tries == MAX_TRIES:
             raise ValueError(reason)
         await asyncio.sleep(0.5 * tries)
 
 
-async def _download(client: httpx.AsyncClient, url: str) -> tuple[httpx.Response, bytes]:
-    """Return what is at `url`, and the answer that it came with. Raises ValueError if it is larger than any photo."""
+async def _get(client: httpx.AsyncClient, url: str) -> tuple[httpx.Response, bytes]:
+    """Return the response at `url` and its body. Raises ValueError if the body exceeds IMAGE_BYTES."""
     data = bytearray()
-    async with client.stream("GET", url, timeout=IMAGE_SECONDS) as answer:
-        async for piece in answer.aiter_bytes():
-            data += piece
+    async with client.stream("GET", url, timeout=IMAGE_TIMEOUT_SECONDS) as response:
+        async for chunk in response.aiter_bytes():
+            data += chunk
             if len(data) > IMAGE_BYTES:
-                raise ValueError(f"{url} goes on after {IMAGE_BYTES} bytes, and larger images are not read")
-    return answer, bytes(data)
+                raise ValueError(f"{url} is too large: more than {IMAGE_BYTES} bytes")
+    return response, bytes(data)

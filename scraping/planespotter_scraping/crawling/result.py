@@ -1,35 +1,55 @@
-"""What a crawl did, and the errors that end one. Imports nothing heavy, so that any module may use it."""
+"""Crawl result: the counts that a crawl reports, and the errors that end one. Imports nothing heavy."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 
 
 class ScrapeError(Exception):
-    """A crawl that cannot start or did not reach its end. The text says why, and what to do."""
+    """A crawl that cannot start or did not finish. The text is for users."""
 
 
 class CrawlAbortedError(ScrapeError):
-    """A reason to ask the site for nothing more. What was stored is safe, and the queue of pages is kept."""
+    """A reason to send the site no further request. Stored photos and the request queue stay."""
 
 
 @dataclass
 class CrawlResult:
-    """What a crawl did: counts of photos, and what went wrong with pages by their address."""
+    """What a crawl did so far, for progress and for the summary.
+
+    Attributes:
+        pages: List pages, batches or API responses read in this run.
+        stored: Photos added to the catalog.
+        known: Photos that the catalog already had.
+        other_constructors: Photos of constructors that were not requested, by constructor.
+        missing: Number of cards without a field, by field and reason.
+        bad_images: Why an image was not stored, by photo id.
+        bad_pages: Why a page could not be read, by URL.
+        excluded: Files that do not qualify as photos, by reason.
+        skipped_categories: Categories that were not searched, by what they show.
+        category: The category being read.
+        max_photos: Upper limit of photos including known ones; 0 if there is none.
+        notes: Sentences for the user.
+        wait_notice: Why the crawl is waiting, "" if it is not.
+        page_number: Page of the list, or batch, being read, counting those of interrupted runs.
+        last_page: Number of the last page, None if the site does not show it.
+        photos_read: Photos on the pages of this run, stored or not.
+        field_counts: How many of these photos have a field.
+    """
 
     pages: int = 0
     stored: int = 0
-    known: int = 0  # in the catalog already
+    known: int = 0
     other_constructors: Counter[str] = field(default_factory=Counter)
-    missing: dict[str, Counter[str]] = field(default_factory=dict)  # how many cards lack a field, by the reason
-    bad_images: dict[str, str] = field(default_factory=dict)  # by photo id: what was wrong
+    missing: dict[str, Counter[str]] = field(default_factory=dict)
+    bad_images: dict[str, str] = field(default_factory=dict)
     bad_pages: dict[str, str] = field(default_factory=dict)
-    excluded: Counter[str] = field(default_factory=Counter)  # files that are no photos to keep, by the reason
-    skipped_categories: Counter[str] = field(default_factory=Counter)  # by what they show
-    category: str = ""  # that is read just now
-    max_photos: int = 0  # photos to have at the most, with the known ones; 0 if there is no limit
-    notes: Counter[str] = field(default_factory=Counter)  # sentences for the user
-    wait_notice: str = ""  # why nothing happens just now
-    page_number: int = 0  # which page of the list, or batch, is being read; pages of earlier runs count
-    last_page: int | None = None  # the number of the last one, if the site tells
-    photos_read: int = 0  # photos on the pages of this run, whether stored or not
-    field_counts: Counter[str] = field(default_factory=Counter)  # by field, of how many of them it is known
+    excluded: Counter[str] = field(default_factory=Counter)
+    skipped_categories: Counter[str] = field(default_factory=Counter)
+    category: str = ""
+    max_photos: int = 0
+    notes: Counter[str] = field(default_factory=Counter)
+    wait_notice: str = ""
+    page_number: int = 0
+    last_page: int | None = None
+    photos_read: int = 0
+    field_counts: Counter[str] = field(default_factory=Counter)

@@ -1,7 +1,7 @@
-"""Do what robots.txt says.
+"""robots.txt: fetch the rules of each host once, and obey them (RFC 9309).
 
-Before anything else is asked of a site, its rules must be known. Without them, no page is opened: not if the file
-cannot be had, and not if the site will not show it to us. Only where it is said not to exist, there are no rules.
+No page is opened before the site's rules are known. If robots.txt is unavailable for a reason other than 404 or 410, no
+page is opened at all.
 """
 
 from dataclasses import dataclass
@@ -12,82 +12,96 @@ from protego import Protego
 
 from planespotter_scraping.crawling.result import CrawlAbortedError
 
-US = "planespotter"  # the name by which a robots.txt may address this program
+USER_AGENT_TOKEN = "planespotter"  # the name by which a robots.txt may address this program
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What the robots.txt at `address` says; `unknown` is why that cannot be told, "" if it can."""
+class RobotsRules:
+    """The rules of one host.
 
-    address: str
+    Attributes:
+        url: URL of the robots.txt.
+        text: Its content, "" if the file does not exist.
+        unavailable: Why the rules are unknown, as the end of a sentence; "" if they are known.
+    """
+
+    url: str
     text: str = ""
-    unknown: str = ""
+    unavailable: str = ""
 
-    def forbids(self, url: str) -> str:
-        """Return the line that keeps us away from `url`, "" if it may be read."""
-        if Protego.parse(self.text).can_fetch(url, US):
+    def disallow_rule(self, url: str) -> str:
+        """Return the Disallow line that applies to `url`, "" if it may be fetched."""
+        if Protego.parse(self.text).can_fetch(url, USER_AGENT_TOKEN):
             return ""
-        # Each line by itself, as if it were meant for all: the longest one that matches is the one that counts.
+        # Try each line alone, as if it applied to everyone. The longest match wins, as in RFC 9309.
         lines = [" ".join(line.partition("#")[0].split()) for line in self.text.splitlines()]
-        alone = (line for line in lines if line.lower().startswith("disallow:"))
-        matching = (line for line in alone if not Protego.parse(f"User-agent: *\n{line}").can_fetch(url, US))
+        rules = (line for line in lines if line.lower().startswith("disallow:"))
+        matching = (
+            line for line in rules if not Protego.parse(f"User-agent: *\n{line}").can_fetch(url, USER_AGENT_TOKEN)
+        )
         return max(matching, key=len, default="Disallow")
 
     @property
-    def delay(self) -> float:
-        """Seconds that we are to leave between two pages."""
+    def crawl_delay(self) -> float:
+        """Minimum seconds between two pages: the larger of Crawl-delay and Request-rate, 0 without either."""
         robots = Protego.parse(self.text)
-        rate = robots.request_rate(US)
-        return max(robots.crawl_delay(US) or 0.0, rate.seconds / rate.requests if rate and rate.requests else 0.0)
+        rate = robots.request_rate(USER_AGENT_TOKEN)
+        delay = robots.crawl_delay(USER_AGENT_TOKEN) or 0.0
+        return max(delay, rate.seconds / rate.requests if rate and rate.requests else 0.0)
 
 
 class Robots:
-    """The rules of the hosts that a crawl meets, each asked for once."""
+    """The rules of all hosts that a crawl visits, each fetched once."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self.client = client
-        self.read: dict[str, Rules] = {}
+        self._cache: dict[str, RobotsRules] = {}
 
-    async def rules(self, url: str) -> Rules:
+    async def rules(self, url: str) -> RobotsRules:
         """Return the rules of the host of `url`."""
         address = urljoin(url, "/robots.txt")
-        if address not in self.read:
-            self.read[address] = await _ask(self.client, address)
-        return self.read[address]
+        if address not in self._cache:
+            self._cache[address] = await _fetch_rules(self.client, address)
+        return self._cache[address]
 
-    async def check(self, page: str) -> None:
-        """Raise CrawlAbortedError unless the page at this address may be opened."""
-        rules = await self.rules(page)
-        if rules.unknown:
-            raise CrawlAbortedError(
-                f"No page is opened, since {rules.address} {rules.unknown}, and without it nobody knows what the "
-                "site allows. Check the address and try again later, or ask those who run the site."
-            )
-        if line := rules.forbids(page):
-            raise CrawlAbortedError(
-                f"{page} is not opened, since {rules.address} asks programs to stay away from it ({line}). "
-                "Ask those who run the site whether they allow it; what was stored before is safe."
-            )
+    async def check_page(self, url: str) -> None:
+        """Check that a page may be opened.
 
-    async def forbids_image(self, url: str) -> str:
-        """Return why the image at this address may not be fetched, "" if it may.
-
-        Hosts that only hand out files often refuse to show a robots.txt that they do not have: as RFC 9309 has it,
-        such an answer means no rules, and only a host that fails to answer is left alone.
+        Raises:
+            CrawlAbortedError: The rules disallow the page or are unavailable.
         """
         rules = await self.rules(url)
-        if rules.unknown and not rules.unknown.startswith("answered 4"):
-            return f"{rules.address} {rules.unknown}"
-        line = rules.forbids(url)
-        return f"{rules.address} keeps programs away from {url} ({line})" if line else ""
+        if rules.unavailable:
+            raise CrawlAbortedError(
+                f"{rules.url} {rules.unavailable}, so what the site allows is unknown and no page was opened. "
+                "Check the address and try again later, or ask the site's operators."
+            )
+        if rule := rules.disallow_rule(url):
+            raise CrawlAbortedError(
+                f"{url} was not opened: {rules.url} disallows it ({rule}). Stored photos are safe. "
+                "Ask the site's operators for permission."
+            )
+
+    async def image_disallowed(self, url: str) -> str:
+        """Return why the image at `url` may not be fetched, "" if it may.
+
+        Image hosts often answer 4xx for a robots.txt that they do not have. As in RFC 9309, that means no rules; only
+        an unreachable host or a server error disallows the image.
+        """
+        rules = await self.rules(url)
+        if rules.unavailable and not rules.unavailable.startswith("responded with 4"):
+            return f"{rules.url} {rules.unavailable}"
+        rule = rules.disallow_rule(url)
+        return f"{rules.url} disallows {url} ({rule})" if rule else ""
 
 
-async def _ask(client: httpx.AsyncClient, address: str) -> Rules:
-    """Fetch the rules at `address`."""
+async def _fetch_rules(client: httpx.AsyncClient, url: str) -> RobotsRules:
+    """Fetch the rules at `url`."""
     try:
-        answer = await client.get(address)
+        response = await client.get(url)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return Rules(address, unknown=f"did not answer ({type(error).__name__})")
-    if answer.is_success:
-        return Rules(address, text=answer.text)
-    return Rules(address, unknown="" if answer.status_code in (404, 410) else f"answered {answer.status_code}")
+        return RobotsRules(url, unavailable=f"did not respond ({type(error).__name__})")
+    if response.is_success:
+        return RobotsRules(url, text=response.text)
+    missing = response.status_code in (404, 410)
+    return RobotsRules(url, unavailable="" if missing else f"responded with {response.status_code}")

@@ -1,10 +1,9 @@
-"""Read a list that goes on as one scrolls: the photos of each batch of cards, as the page brings it.
+"""Infinite scroll: read the photos of each batch of cards as scrolling loads it.
 
-In each round only the cards that are new are taken out of the page, each within bare copies of the elements around it,
-so that the site's reader finds it as it would on the whole page. A page may miss that it was scrolled, when its end
-comes back into view before it has noticed that it had left it. So a round without new photos goes up to the top, lets
-the page draw, and comes down again. The list is at its end when several such rounds have brought no new photo; its
-height says nothing.
+Each round takes only the new cards out of the page, each inside bare copies of its ancestors, so that the site's parser
+finds it as it would on the full page. A page may miss a scroll event when its end is visible again before its observer
+has noticed that it was out of view. So a round without new photos scrolls to the top, waits for two frames and comes
+down again. The list has ended when several such rounds load no new photo; the height of the page proves nothing.
 """
 
 import asyncio
@@ -15,13 +14,13 @@ from playwright.async_api import JSHandle, Page
 
 from planespotter_scraping.sites import Listing, Site
 
-# How long to wait for new cards in one round after another that brings none, in seconds. The first is short, since a
-# page that did not notice will not notice later either, and the last one is for a server that is slow.
-PATIENCE = (0.7, 2.0, 5.0)
-LOOK_EVERY = 0.05
-GROWTH = 200  # pixels: more than a closing remark
+# Seconds to wait for new cards, in each further round that loads none. The first wait is short, since a page that
+# missed the scroll will not react later either; the last one is for slow servers.
+ROUND_TIMEOUT_SECONDS = (0.7, 2.0, 5.0)
+POLL_SECONDS = 0.05
+MIN_GROWTH = 200  # pixels: more than a closing remark
 
-# Which cards were taken, each with what makes it a new one if the page uses the element for another photo.
+# Taken cards, each with a key that changes if the page reuses the element for another photo.
 TAKEN = "() => new WeakMap()"
 NEW = """([taken, selector]) => {
   const key = (card) => card.id + " " + (card.dataset.photoUrl ?? card.getAttribute("href") ?? "");
@@ -51,80 +50,83 @@ UP = """() => new Promise((resolve) => {
 
 
 class Scroller:
-    """Scrolls down one page and reads what comes; `listing` is what the page showed at first.
+    """Scroll down one page and read the batches that it loads.
 
-    `brought` counts the batches, and `stalls` those that came only after the page was scrolled up and down again.
-    `grew` says whether the page became higher in the last round, though that brought nothing.
+    Attributes:
+        batch_count: Batches read so far.
+        page_grew: Whether the page became higher in the last round, which loaded no batch.
     """
 
     def __init__(self, page: Page, site: Site, listing: Listing) -> None:
         self.page, self.site = page, site
-        self.ids = {photo["photo_id"] for photo in listing.photos}
-        self.brought = self.stalls = 0
-        self.grew = False
+        self._ids = {photo["photo_id"] for photo in listing.photos}
+        self.batch_count = 0
+        self.page_grew = False
 
-    async def batches(self, pause: float = 0) -> AsyncIterator[Listing]:
-        """Yield the photos of each batch that scrolling brings, none twice.
+    async def batches(self, delay: float = 0) -> AsyncIterator[Listing]:
+        """Yield the photos of each batch, none twice.
 
-        `pause` is how many seconds to leave between batches at least. A batch of cards that hold no photo with an id
-        is yielded as well, so that its reader can be found wanting; one of photos that came before is not.
+        A batch of cards without any photo id is yielded as well, so that drift detection sees it.
+
+        Args:
+            delay: Minimum seconds between batches.
         """
         taken = await self.page.evaluate_handle(TAKEN)
-        listing = await self._take(taken)  # nothing, unless more has come since the page was read
+        listing = await self._take(taken)  # None, unless the page has loaded more since it was parsed
         if listing is not None:
             yield listing
         while True:
-            await asyncio.sleep(pause)
+            await asyncio.sleep(delay)
             height = await self._height()
             listing = await self._next(taken)
             if listing is None:
-                self.grew = await self._height() > height + GROWTH
+                self.page_grew = await self._height() > height + MIN_GROWTH
                 break
             yield listing
 
     async def _next(self, taken: JSHandle) -> Listing | None:
-        """Return the next batch, None if the list is at its end."""
-        # Where nothing says that the list goes on, the longest wait would only be wasted.
-        rounds = PATIENCE if self.site.continues == "scrolling" or self.brought else PATIENCE[:-1]
-        for attempt, patience in enumerate(rounds):
+        """Return the next batch, None at the end of the list."""
+        # Without evidence that the list is endless, skip the longest wait.
+        endless = self.site.pagination == "scrolling" or self.batch_count
+        timeouts = ROUND_TIMEOUT_SECONDS if endless else ROUND_TIMEOUT_SECONDS[:-1]
+        for attempt, seconds in enumerate(timeouts):
             if attempt:
                 await self.page.evaluate(UP)
             await self.page.evaluate(DOWN)
-            if not await self._wait(taken, patience):
+            if not await self._wait(taken, seconds):
                 continue
             listing = await self._take(taken)
             if listing is not None:
-                self.stalls += attempt > 0
-                self.brought += 1
+                self.batch_count += 1
                 return listing
         return None
 
-    async def _wait(self, taken: JSHandle, patience: float) -> bool:
-        """Wait until there are new cards and no more are coming; return False if none come."""
+    async def _wait(self, taken: JSHandle, seconds: float) -> bool:
+        """Wait until new cards have appeared and their number is stable; return False after `seconds`."""
         loop = asyncio.get_running_loop()
-        end = loop.time() + patience
-        while (count := await self._new(taken)) == 0:
+        end = loop.time() + seconds
+        while (count := await self._count_new(taken)) == 0:
             if loop.time() > end:
                 return False
-            await asyncio.sleep(LOOK_EVERY)
-        before = 0
-        while count != before:
-            await asyncio.sleep(self.site.settle_seconds or LOOK_EVERY)
-            before, count = count, await self._new(taken)
+            await asyncio.sleep(POLL_SECONDS)
+        previous = 0
+        while count != previous:
+            await asyncio.sleep(self.site.settle_seconds or POLL_SECONDS)
+            previous, count = count, await self._count_new(taken)
         return True
 
-    async def _new(self, taken: JSHandle) -> int:
-        """Return how many cards the page has that were not taken."""
-        return int(await self.page.evaluate(COUNT, [taken, self.site.cards]))
+    async def _count_new(self, taken: JSHandle) -> int:
+        """Return the number of cards that were not taken yet."""
+        return int(await self.page.evaluate(COUNT, [taken, self.site.card_selector]))
 
     async def _take(self, taken: JSHandle) -> Listing | None:
-        """Return what the cards say that are new in the page; None if all of them show photos that came before."""
-        html = await self.page.evaluate(TAKE, [taken, self.site.cards])
+        """Take and parse the new cards; return None if all their photos are known."""
+        html = await self.page.evaluate(TAKE, [taken, self.site.card_selector])
         listing = self.site.parse(str(html), self.page.url)
-        photos = [photo for photo in listing.photos if photo["photo_id"] not in self.ids]
+        photos = [photo for photo in listing.photos if photo["photo_id"] not in self._ids]
         if not photos and listing.photos:
             return None
-        self.ids.update(photo["photo_id"] for photo in photos)
+        self._ids.update(photo["photo_id"] for photo in photos)
         return replace(listing, photos=photos, next_url=None) if html else None
 
     async def _height(self) -> int:

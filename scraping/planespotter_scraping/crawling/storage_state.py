@@ -1,4 +1,4 @@
-"""Use a login that the user has made by hand: the state of a browser, as `playwright open --save-storage` saves it."""
+"""Storage state: reuse a login that the user made by hand, as saved by `playwright open --save-storage`."""
 
 import json
 from http.cookiejar import Cookie, CookieJar
@@ -10,34 +10,33 @@ from planespotter_scraping.crawling.result import ScrapeError
 if TYPE_CHECKING:
     from playwright.async_api import StorageState
 
-HOW = "`playwright open --save-storage FILE ADDRESS`, where you log in and close the window"
+FIX = "Create it with `playwright open --save-storage FILE ADDRESS`: log in, then close the window."
 
 
-def read(path: Path) -> "StorageState":
-    """Return the state of a browser in the JSON file at `path`. Raises ScrapeError if it is not one."""
+def read_storage_state(path: Path) -> "StorageState":
+    """Read a browser's storage state from a JSON file.
+
+    Raises:
+        ScrapeError: The file cannot be read or has another format.
+    """
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ScrapeError(f"The storage state {path} cannot be read: {error.strerror}. Make one with {HOW}.") from None
+        raise ScrapeError(f"The storage state {path} cannot be read: {error.strerror}. {FIX}") from None
     except ValueError:
-        raise ScrapeError(f"{path} is not JSON, and so no storage state. Make one with {HOW}.") from None
+        raise ScrapeError(f"The storage state {path} is not valid JSON. {FIX}") from None
     cookies, origins = (state.get(name) if isinstance(state, dict) else None for name in ("cookies", "origins"))
     if not isinstance(cookies, list) or not isinstance(origins, list):
-        raise ScrapeError(
-            f"{path} is JSON, but no storage state, which has the lists 'cookies' and 'origins'. Make one with {HOW}."
-        )
+        raise ScrapeError(f"The storage state {path} lacks the lists 'cookies' and 'origins'. {FIX}")
     for number, cookie in enumerate(cookies, start=1):
         values = [cookie.get(name) if isinstance(cookie, dict) else None for name in ("name", "value", "domain")]
         if not all(isinstance(value, str) for value in values):
-            raise ScrapeError(
-                f"Cookie {number} of {path} has no name, value or domain, so it is none that a browser has saved. "
-                f"Make the file with {HOW}."
-            )
+            raise ScrapeError(f"Cookie {number} of the storage state {path} lacks a name, value or domain. {FIX}")
     return cast("StorageState", state)
 
 
 def cookie_jar(state: "StorageState") -> CookieJar:
-    """Return the cookies of a state for requests without a browser; each goes only where the browser would send it."""
+    """Return the cookies of a state for an HTTP client, with the scope that the browser would give them."""
     jar = CookieJar()
     for cookie in state["cookies"]:
         domain, expires = cookie["domain"], cookie.get("expires", -1)

@@ -1,1 +1,1 @@
-"""A small photo site with drawings of airliners, for the demo, for tests, and to try a crawl without a network."""
+"""Sample site: a small photo site with drawings of airliners, for the demo, tests and crawls without a network."""

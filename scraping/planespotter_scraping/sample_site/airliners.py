@@ -1,7 +1,6 @@
-"""The airliners of the sample site: their real measures, and what tells one constructor from the other.
+"""Airliners of the sample site: real dimensions, and the features that distinguish the constructors.
 
-Lengths are in metres and come from the makers' published three-view drawings, to the precision that a picture of
-320 pixels can show.
+Lengths are in metres, from the constructors' published three-view drawings, to the precision that 320 pixels can show.
 """
 
 from dataclasses import dataclass
@@ -10,11 +9,11 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Airliner:
-    """One type of airliner, as a side view needs it."""
+    """One type of airliner: the features of its side view."""
 
     constructor: str
-    types: tuple[str, ...]  # how photo sites write it; the first is the commonest
-    photos: int  # how many of each 600 photos show it
+    types: tuple[str, ...]  # in the spelling of photo sites, the most common one first
+    photos: int  # per 600 photos
     length: float
     body: float  # height of the fuselage; without the hump of a 747
     span: float
@@ -31,7 +30,7 @@ class Airliner:
     tail_cone: Literal["raised", "cone", "blade"] = "raised"
     dorsal: bool = False  # a fillet in front of the fin
     propellers: bool = False  # straight wing on top of the fuselage, tailplane on top of the fin
-    legs: float = 1.0  # length of the landing gear, 1 for the usual
+    legs: float = 1.0  # length of the landing gear relative to the usual one
 
 
 def _airbus(*types: str, **measures: object) -> Airliner:
@@ -39,8 +38,8 @@ def _airbus(*types: str, **measures: object) -> Airliner:
 
 
 def _boeing(*types: str, **measures: object) -> Airliner:
-    look = {"nose": "pointed", "windscreen": "vee", "tail_cone": "cone", **measures}
-    return Airliner("Boeing", types, **look)  # type: ignore[arg-type]
+    features = {"nose": "pointed", "windscreen": "vee", "tail_cone": "cone", **measures}
+    return Airliner("Boeing", types, **features)  # type: ignore[arg-type]
 
 
 # fmt: off

@@ -1,11 +1,11 @@
-"""Draw an airliner as a photographer beside the runway would see it, as a JPEG of 320 by 213 pixels.
+"""Drawings: render an airliner as a photographer next to the runway would see it, as a JPEG of 320 by 213 pixels.
 
-A drawing is a pure function of the airliner, its airline and the photo's number. The shape comes from the real
-measures; the paint, the light, the weather and the camera are chosen at random, by the photo's number, and know
-nothing of the type: so a network has to look at the shape.
+A drawing is a pure function of the airliner, the livery and the photo's number. The shape comes from the real
+dimensions. Livery, light, weather and camera are pseudorandom, seeded by the photo's number and independent of the
+type: a network must learn the shape.
 
-Coordinates of the airliner are metres: x from the tip of the nose backwards, y upwards from the middle of the
-fuselage. They become pixels of a picture twice as large, which is then halved to smooth the edges.
+Coordinates of the airliner are metres: x from the tip of the nose backwards, y upwards from the axis of the fuselage.
+The picture is drawn at twice its size and then halved, which smooths the edges.
 """
 
 import colorsys
@@ -20,13 +20,13 @@ from PIL import Image, ImageDraw, ImageFilter
 from planespotter_scraping.sample_site.airliners import Airliner
 
 WIDTH, HEIGHT = 320, 213
-DRAWN = 2  # the drawing is this many times larger
+SCALE = 2  # supersampling
 
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
 
-# Where the fuselage begins to taper, in fuselage heights from each end; the shape of the taper (see `_rise`).
-# The difference between the constructors is drawn a little stronger than it is, for pictures this small.
+# Where the fuselage starts to taper, in fuselage heights from each end, and the shape of the taper (see `_rise`).
+# Differences between constructors are exaggerated a little, for pictures this small.
 NOSES = {"round": (0.95, 2.2, 2.1, -0.14), "pointed": (2.1, 1.5, 1.25, -0.38)}  # length, p, q, height of the tip
 TAIL_CONES = {
     "raised": (3.4, 0.92, 0.56),
@@ -36,21 +36,30 @@ TAIL_CONES = {
 
 
 def draw(airliner: Airliner, livery: int, photo: int) -> bytes:
-    """Return the JPEG of photo number `photo`, which shows `airliner` in the paint number `livery`."""
-    chance = random.Random(photo * 7919 + 1)
-    pen = _Pen(airliner, chance)
-    background = _background(chance, pen.ground)
-    pen.start(background.resize((WIDTH * DRAWN, HEIGHT * DRAWN), Image.Resampling.NEAREST), chance)
-    _airliner(pen, airliner, _paint(livery), chance)
-    return _develop(pen.picture.reduce(DRAWN), chance)
+    """Draw a photo.
+
+    Args:
+        airliner: The airliner.
+        livery: Number of the airline's livery.
+        photo: Number of the photo, the seed of everything else.
+
+    Returns:
+        The JPEG.
+    """
+    rng = random.Random(photo * 7919 + 1)
+    pen = _Pen(airliner, rng)
+    background = _background(rng, pen.ground)
+    pen.start(background.resize((WIDTH * SCALE, HEIGHT * SCALE), Image.Resampling.NEAREST), rng)
+    _airliner(pen, airliner, _livery(livery), rng)
+    return _develop(pen.picture.reduce(SCALE), rng)
 
 
-# ------------------------------------------------------------------------------------------------ the scene
+# ------------------------------------------------------------------------------------------------ scene
 
 
-def _background(chance: random.Random, ground_at: float | None) -> Image.Image:
-    """Return a sky, and the ground from the row `ground_at` downwards, if any."""
-    high, low = chance.choice(
+def _background(rng: random.Random, horizon: float | None) -> Image.Image:
+    """Return a sky, and ground from the row `horizon` downwards unless it is None."""
+    high, low = rng.choice(
         [
             ((58, 112, 190), (160, 198, 232)),  # a clear day
             ((104, 150, 206), (205, 222, 238)),  # thin cloud
@@ -65,123 +74,123 @@ def _background(chance: random.Random, ground_at: float | None) -> Image.Image:
     sky.putpixel((0, 0), high)
     sky.putpixel((0, 1), low)
     picture = sky.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
-    if chance.random() < 0.6:
-        cells = chance.randint(4, 9)
+    if rng.random() < 0.6:
+        cells = rng.randint(4, 9)
         size = (cells * 3 // 2, cells)
-        grey = bytes(max(0, chance.randint(-120, 120)) for _ in range(size[0] * size[1]))
+        grey = bytes(max(0, rng.randint(-120, 120)) for _ in range(size[0] * size[1]))
         clouds = Image.frombytes("L", size, grey).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
         picture.paste(tuple(min(255, value + 40) for value in low), (0, 0), clouds)
-    if ground_at is None:
+    if horizon is None:
         return picture
     ground = ImageDraw.Draw(picture)
     x = -20.0
-    far = chance.choice([(62, 84, 66), (92, 104, 112), (110, 108, 92)])
+    far = rng.choice([(62, 84, 66), (92, 104, 112), (110, 108, 92)])
     while x < WIDTH:  # trees, hangars and hills behind the runway
-        step, height = chance.uniform(14, 70), chance.uniform(2, 14)
-        if chance.random() < 0.5:
-            ground.ellipse((x, ground_at - height, x + step * 1.5, ground_at + height), fill=far)
+        step, height = rng.uniform(14, 70), rng.uniform(2, 14)
+        if rng.random() < 0.5:
+            ground.ellipse((x, horizon - height, x + step * 1.5, horizon + height), fill=far)
         else:
-            ground.rectangle((x, ground_at - height * 0.8, x + step, ground_at + 2), fill=far)
+            ground.rectangle((x, horizon - height * 0.8, x + step, horizon + 2), fill=far)
         x += step
-    grass = chance.choice([(96, 122, 66), (140, 134, 88), (84, 98, 72), (214, 220, 224)])
-    runway = chance.choice([(104, 104, 106), (132, 130, 126), (78, 80, 84)])
-    ground.rectangle((0, ground_at, WIDTH, HEIGHT), fill=grass)
-    ground.rectangle((0, ground_at + 6, WIDTH, ground_at + chance.uniform(24, 50)), fill=runway)
+    grass = rng.choice([(96, 122, 66), (140, 134, 88), (84, 98, 72), (214, 220, 224)])
+    runway = rng.choice([(104, 104, 106), (132, 130, 126), (78, 80, 84)])
+    ground.rectangle((0, horizon, WIDTH, HEIGHT), fill=grass)
+    ground.rectangle((0, horizon + 6, WIDTH, horizon + rng.uniform(24, 50)), fill=runway)
     return picture
 
 
-def _develop(picture: Image.Image, chance: random.Random) -> bytes:
-    """Return `picture` as a camera would hand it over: blurred, noisy, lighter or darker, compressed."""
-    if chance.random() < 0.3:
-        picture = picture.filter(ImageFilter.GaussianBlur(chance.uniform(0.4, 1.1)))
-    # Grain is grey, as a camera's mostly is.
-    grain = np.frombuffer(chance.randbytes(HEIGHT * WIDTH), np.uint8).reshape(HEIGHT, WIDTH, 1)
-    strength, brightness = chance.uniform(0.01, 0.08), chance.uniform(0.8, 1.12)
+def _develop(picture: Image.Image, rng: random.Random) -> bytes:
+    """Return `picture` as a JPEG with a camera's blur, noise, exposure and compression."""
+    if rng.random() < 0.3:
+        picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 1.1)))
+    # Monochrome noise, like most of a camera's.
+    grain = np.frombuffer(rng.randbytes(HEIGHT * WIDTH), np.uint8).reshape(HEIGHT, WIDTH, 1)
+    strength, brightness = rng.uniform(0.01, 0.08), rng.uniform(0.8, 1.12)
     light = np.asarray(picture) * np.float32(brightness) + (grain - np.float32(128)) * np.float32(strength)
     developed = Image.fromarray(light.clip(0, 255).astype(np.uint8))
     data = io.BytesIO()
-    developed.save(data, "JPEG", quality=chance.randint(72, 92))
+    developed.save(data, "JPEG", quality=rng.randint(72, 92))
     return data.getvalue()
 
 
-# ------------------------------------------------------------------------------------------------ the paint
+# ------------------------------------------------------------------------------------------------ livery
 
 
-def _paint(livery: int) -> dict[str, Colour | str]:
-    """Return the colours and the scheme of an airline."""
-    chance = random.Random(livery * 104729 + 3)
+def _livery(livery: int) -> dict[str, Colour | str]:
+    """Return the colours and the paint scheme of an airline."""
+    rng = random.Random(livery * 104729 + 3)
 
     def colour(low: float = 0.3, high: float = 0.95) -> Colour:
-        red, green, blue = colorsys.hsv_to_rgb(chance.random(), chance.uniform(0.35, 1.0), chance.uniform(low, high))
+        red, green, blue = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.35, 1.0), rng.uniform(low, high))
         return round(red * 255), round(green * 255), round(blue * 255)
 
-    white = chance.choice([(240, 241, 243), (228, 230, 233), (205, 209, 214)])
-    scheme = chance.choice(["fin", "fin", "fin", "stripe", "stripe", "belly", "belly", "rear", "rear", "all"])
+    white = rng.choice([(240, 241, 243), (228, 230, 233), (205, 209, 214)])
+    scheme = rng.choice(["fin", "fin", "fin", "stripe", "stripe", "belly", "belly", "rear", "rear", "all"])
     return {
         "scheme": scheme,
         "body": colour(0.45) if scheme == "all" else white,
         "fin": colour(),
         "second": colour(),
-        "engine": chance.choice([white, (196, 200, 205), colour()]),
-        "wing": chance.choice([(178, 183, 189), (160, 166, 173), (196, 200, 204)]),
+        "engine": rng.choice([white, (196, 200, 205), colour()]),
+        "wing": rng.choice([(178, 183, 189), (160, 166, 173), (196, 200, 204)]),
     }
 
 
 def _shade(colour: Colour, factor: float) -> Colour:
-    """Return `colour` lighter (`factor` over 1) or darker."""
+    """Return `colour` with its brightness multiplied by `factor`."""
     red, green, blue = (min(255, max(0, round(value * factor))) for value in colour)
     return red, green, blue
 
 
-# ------------------------------------------------------------------------------------------------ the camera
+# ------------------------------------------------------------------------------------------------ camera
 
 
 class _Pen:
-    """Draws polygons given in the airliner's metres into a picture, from where the camera stands.
+    """Draw shapes in the airliner's coordinates into a picture, projected from the camera's position.
 
-    The photographer has the airliner in the middle and fills the frame with it, from a little ahead of it or
-    behind it, so that it looks shorter than it is. `ground` is the row where the ground begins, None in the air.
+    The airliner is centred and fills the frame. The camera is a little ahead of it or behind it, which shortens it.
+    `ground` is the row of the horizon, None in the air.
     """
 
-    def __init__(self, airliner: Airliner, chance: random.Random) -> None:
-        width, height = WIDTH * DRAWN, HEIGHT * DRAWN
-        place = chance.choice(["runway", "runway", "low", "sky", "sky"])
-        self.gear_down = place == "runway" or chance.random() < 0.5
-        self.above = chance.uniform(-0.04, 0.14)  # how far the camera is above the wing, in radians
-        turned = chance.uniform(0.74, 0.82)
-        fits_across = width * chance.uniform(0.86, 0.95) / (airliner.length * turned)
-        self.scale = scale = min(fits_across, height * 0.8 / _tallness(airliner))
-        pitch = math.radians(chance.uniform(-1, 1))  # the camera is never quite level
+    def __init__(self, airliner: Airliner, rng: random.Random) -> None:
+        width, height = WIDTH * SCALE, HEIGHT * SCALE
+        place = rng.choice(["runway", "runway", "low", "sky", "sky"])
+        self.gear_down = place == "runway" or rng.random() < 0.5
+        self.above = rng.uniform(-0.04, 0.14)  # elevation of the camera above the wing, in radians
+        foreshortening = rng.uniform(0.74, 0.82)
+        fits_across = width * rng.uniform(0.86, 0.95) / (airliner.length * foreshortening)
+        self.scale = scale = min(fits_across, height * 0.8 / _framed_height(airliner))
+        pitch = math.radians(rng.uniform(-1, 1))  # the camera is never exactly level
         if place != "runway":
-            pitch += math.radians(chance.choice([-1, 1, 1]) * chance.uniform(0, 4))
-        facing = chance.choice([-1, 1])  # to the left, to the right
-        self.across = (scale * turned * math.cos(pitch) * facing, scale * turned * math.sin(pitch))
+            pitch += math.radians(rng.choice([-1, 1, 1]) * rng.uniform(0, 4))
+        facing = rng.choice([-1, 1])  # left or right
+        self.across = (scale * foreshortening * math.cos(pitch) * facing, scale * foreshortening * math.sin(pitch))
         self.along = (-scale * math.sin(pitch) * facing, -scale * math.cos(pitch))
-        middle = height * chance.uniform(0.52, 0.56) + airliner.fin * scale * 0.25
-        left = width * chance.uniform(0.485, 0.515) - airliner.length * self.across[0] / 2
+        middle = height * rng.uniform(0.52, 0.56) + airliner.fin * scale * 0.25
+        left = width * rng.uniform(0.485, 0.515) - airliner.length * self.across[0] / 2
         self.origin = (left, middle - airliner.length * self.across[1] / 2)
-        wheels = (middle + (airliner.body / 2 + _legs(airliner)) * scale) / DRAWN
+        wheels = (middle + (airliner.body / 2 + _legs(airliner)) * scale) / SCALE
         self.ground = {
-            "runway": wheels - chance.uniform(8, 18),
-            "low": min(HEIGHT - 12, wheels + chance.uniform(4, 30)),
+            "runway": wheels - rng.uniform(8, 18),
+            "low": min(HEIGHT - 12, wheels + rng.uniform(4, 30)),
             "sky": None,
         }[place]
 
-    def start(self, picture: Image.Image, chance: random.Random) -> None:
-        """Draw into `picture` from now on, on some days through haze."""
+    def start(self, picture: Image.Image, rng: random.Random) -> None:
+        """Set the picture to draw into, and choose whether there is haze."""
         self.picture, self.draw = picture, ImageDraw.Draw(picture)
-        self.haze = picture.getpixel((WIDTH // 2, HEIGHT // 2)) if chance.random() < 0.15 else None
-        self.haze_part = chance.uniform(0.15, 0.4)
+        self.haze = picture.getpixel((WIDTH // 2, HEIGHT // 2)) if rng.random() < 0.15 else None
+        self.haze_part = rng.uniform(0.15, 0.4)
 
-    def at(self, x: float, y: float) -> Point:
-        """Return the pixel of the point (x, y) of the airliner."""
+    def project(self, x: float, y: float) -> Point:
+        """Return the pixel of a point of the airliner."""
         return (
             self.origin[0] + x * self.across[0] + y * self.along[0],
             self.origin[1] + x * self.across[1] + y * self.along[1],
         )
 
-    def seen(self, colour: Colour) -> Colour:
-        """Return `colour` as the air between the camera and the airliner lets it through."""
+    def through_haze(self, colour: Colour) -> Colour:
+        """Return `colour` as seen through the haze."""
         if not isinstance(self.haze, tuple):
             return colour
         part = self.haze_part
@@ -189,35 +198,37 @@ class _Pen:
         return red, green, blue
 
     def shape(self, points: Sequence[Point], colour: Colour) -> None:
-        """Fill the polygon `points`."""
-        self.draw.polygon([self.at(x, y) for x, y in points], fill=self.seen(colour))
+        """Fill a polygon."""
+        self.draw.polygon([self.project(x, y) for x, y in points], fill=self.through_haze(colour))
 
     def line(self, points: Sequence[Point], colour: Colour, thick: float) -> None:
         """Draw a line, `thick` metres wide."""
         pixels = max(1, round(thick * self.scale))
-        self.draw.line([self.at(x, y) for x, y in points], fill=self.seen(colour), width=pixels)
+        self.draw.line([self.project(x, y) for x, y in points], fill=self.through_haze(colour), width=pixels)
 
     def disc(self, x: float, y: float, radius: float, colour: Colour) -> None:
         """Fill a circle."""
-        (column, row), pixels = self.at(x, y), radius * self.scale
-        self.draw.ellipse((column - pixels, row - pixels, column + pixels, row + pixels), fill=self.seen(colour))
+        (column, row), pixels = self.project(x, y), radius * self.scale
+        self.draw.ellipse(
+            (column - pixels, row - pixels, column + pixels, row + pixels), fill=self.through_haze(colour)
+        )
 
 
 def _legs(airliner: Airliner) -> float:
-    """Return how far the wheels reach below the fuselage, in metres."""
+    """Return the height of the landing gear below the fuselage in metres."""
     return airliner.body * 0.34 * airliner.legs + 0.5
 
 
-def _tallness(airliner: Airliner) -> float:
-    """Return the height of the airliner from the wheels to the top of the fin, with room around it."""
+def _framed_height(airliner: Airliner) -> float:
+    """Return the height from the wheels to the top of the fin in metres, with a margin."""
     return (airliner.body + airliner.fin + _legs(airliner)) * 1.15
 
 
-# ------------------------------------------------------------------------------------------------ the airliner
+# ------------------------------------------------------------------------------------------------ airliner
 
 
-def _airliner(pen: _Pen, plane: Airliner, paint: dict[str, Colour | str], chance: random.Random) -> None:
-    """Draw the parts from the far ones to the near ones."""
+def _airliner(pen: _Pen, plane: Airliner, paint: dict[str, Colour | str], rng: random.Random) -> None:
+    """Draw all parts, from back to front."""
     colours = {name: value for name, value in paint.items() if not isinstance(value, str)}
     scheme = str(paint["scheme"])
     top, bottom = _profile(plane)
@@ -225,7 +236,7 @@ def _airliner(pen: _Pen, plane: Airliner, paint: dict[str, Colour | str], chance
     _tailplane(pen, plane, colours, near=False)
     _fin(pen, plane, colours, scheme)
     _fuselage(pen, plane, colours, scheme, top, bottom)
-    _windows(pen, plane, scheme, chance)
+    _windows(pen, plane, scheme, rng)
     _windscreen(pen, plane, top)
     if pen.gear_down:
         _gear(pen, plane)
@@ -234,9 +245,9 @@ def _airliner(pen: _Pen, plane: Airliner, paint: dict[str, Colour | str], chance
 
 
 def _rise(t: float, p: float, q: float) -> float:
-    """Return the height of a nose, 0 at its tip (t=0) and 1 where it has become the fuselage (t=1).
+    """Return the relative height of a nose: 0 at its tip (t=0), 1 where the fuselage has its full height (t=1).
 
-    The curve is a superellipse: p = q = 2 is an ellipse, smaller powers are more pointed.
+    The curve is a superellipse: p = q = 2 is an ellipse, smaller exponents are more pointed.
     """
     return float((1 - (1 - min(1.0, max(0.0, t))) ** p) ** (1 / q))
 
@@ -253,7 +264,7 @@ def _profile(plane: Airliner) -> tuple[Callable[[float], float], Callable[[float
 
     def top(x: float) -> float:
         y = tip + (radius - tip) * _rise(x / nose, p, q)
-        if hump:  # the upper deck begins over the nose, with the cockpit in it
+        if hump:  # the upper deck with the cockpit starts over the nose
             end = plane.hump_to * plane.length
             rising = _rise(x / (nose * 1.25), 1.9, 1.5)
             falling = min(1.0, max(0.0, (end + 0.09 * plane.length - x) / (0.09 * plane.length)))
@@ -277,14 +288,14 @@ def _fuselage(
     top: Callable[[float], float],
     bottom: Callable[[float], float],
 ) -> None:
-    """Draw the body with its paint, lighter above and darker below."""
+    """Draw the fuselage with its livery, lighter at the top and darker at the bottom."""
     body = colours["body"]
-    # Many stops where the nose curves, few along the tube.
+    # Many stops along the curve of the nose, few along the tube.
     stops = [(step / 12) ** 2 * 0.16 for step in range(12)] + [0.16 + step / 42 * 0.84 for step in range(43)]
     edges = [(stop, stop * plane.length, bottom(stop * plane.length), top(stop * plane.length)) for stop in stops]
 
     def band(low: float, high: float, colour: Colour, start: float = 0.0, end: float = 1.0) -> None:
-        """Fill the part between two heights, each a fraction from the lower edge (0) to the upper one (1)."""
+        """Fill the band between two heights, fractions from the lower edge (0) to the upper one (1)."""
         inside = [(x, low_y, high_y - low_y) for stop, x, low_y, high_y in edges if start <= stop <= end]
         edge = [(x, y + size * high) for x, y, size in inside]
         edge += [(x, y + size * low) for x, y, size in reversed(inside)]
@@ -304,12 +315,12 @@ def _fuselage(
     band(0.0, 0.22, _shade(low, 0.72), end=0.78)
     band(0.0, 0.1, _shade(low, 0.55), start=0.02, end=0.8)
     band(0.9, 0.97, _shade(body, 1.12), start=0.05, end=0.66)
-    if plane.tail_cone == "blade":  # the exhaust at the very end, cut off straight
+    if plane.tail_cone == "blade":  # the exhaust at the end, cut off vertically
         pen.line([(plane.length, top(plane.length)), (plane.length, bottom(plane.length))], (90, 92, 96), 0.35)
 
 
-def _windows(pen: _Pen, plane: Airliner, scheme: str, chance: random.Random) -> None:
-    """Draw the rows of windows, the doors, and the airline's name as a few dark marks."""
+def _windows(pen: _Pen, plane: Airliner, scheme: str, rng: random.Random) -> None:
+    """Draw the window rows, the doors, and the airline's name as dark strokes."""
     radius, dark = plane.body / 2, (62, 70, 82)
     rows = [(0.12, 0.82, 0.14)]
     if plane.deck == "double":
@@ -325,14 +336,14 @@ def _windows(pen: _Pen, plane: Airliner, scheme: str, chance: random.Random) -> 
         x = part * plane.length
         pen.line([(x, -0.3 * radius), (x, 0.35 * radius)], (120, 126, 134), 0.5)
     if scheme != "stripe" and plane.deck != "hump":
-        x = plane.length * chance.uniform(0.14, 0.2)
-        for _ in range(chance.randint(3, 9)):
+        x = plane.length * rng.uniform(0.14, 0.2)
+        for _ in range(rng.randint(3, 9)):
             pen.line([(x, 0.5 * radius), (x, 0.74 * radius)], (70, 76, 110), 0.5)
             x += 0.018 * plane.length
 
 
 def _windscreen(pen: _Pen, plane: Airliner, top: Callable[[float], float]) -> None:
-    """Draw the cockpit windows, which differ between the constructors more than anything else of their size."""
+    """Draw the cockpit windows, the small feature that distinguishes the constructors best."""
     radius, dark = plane.body / 2, (34, 40, 50)
     nose = NOSES[plane.nose][0] * plane.body * (0.85 if plane.deck != "single" else 1.0)
     x, y, wide, high = 0.24 * nose, 0.2 * radius, 0.42 * plane.body, 0.46 * radius
@@ -348,14 +359,14 @@ def _windscreen(pen: _Pen, plane: Airliner, top: Callable[[float], float]) -> No
         outline = [(-0.12, -0.3), (0.1, 1.1), (0.8, 1.15), (1.12, 0.8), (1.15, 0.1), (0.9, -0.35)]
     elif plane.windscreen == "smooth":
         outline = [(0, 0.05), (0.35, 1), (1.1, 0.95), (0.9, 0.2)]
-    else:  # the lower edge falls to a V in the middle
+    else:  # the lower edge has a V in the middle
         outline = [(0, 0.3), (0.28, 1), (0.95, 1), (1, 0.45), (0.5, -0.25)]
     glass = [(x + a * wide, y + b * high) for a, b in outline]
     pen.shape([(a, min(b, top(a) - 0.05 * radius)) for a, b in glass], dark)
 
 
 def _fin(pen: _Pen, plane: Airliner, colours: dict[str, Colour], scheme: str) -> None:
-    """Draw the fin, with the fillet in front of it where there is one."""
+    """Draw the fin, and its dorsal fillet if the type has one."""
     radius, high = plane.body / 2, plane.fin
     base = radius * 0.6
     boeing = plane.nose == "pointed"
@@ -384,7 +395,7 @@ def _fin(pen: _Pen, plane: Airliner, colours: dict[str, Colour], scheme: str) ->
 
 
 def _tailplane(pen: _Pen, plane: Airliner, colours: dict[str, Colour], *, near: bool) -> None:
-    """Draw one half of the tailplane; on top of the fin where the airliner has propellers."""
+    """Draw one half of the tailplane; on top of the fin for propeller aircraft."""
     radius, reach = plane.body / 2, plane.span * 0.17
     x, y, chord = plane.length - plane.body * 1.45, radius * 0.42, plane.fin * 0.66
     if plane.propellers:
@@ -403,7 +414,7 @@ def _tailplane(pen: _Pen, plane: Airliner, colours: dict[str, Colour], *, near: 
 
 
 def _wing(pen: _Pen, plane: Airliner, colours: dict[str, Colour], *, near: bool) -> None:
-    """Draw one wing with what hangs below it."""
+    """Draw one wing with its engines."""
     reach = plane.span / 2 - plane.body / 2
     root = plane.span * (0.1 if plane.propellers else 0.2)
     x, y = plane.wing_at * plane.length, plane.body / 2 * (1.0 if plane.propellers else -0.5)
@@ -433,7 +444,7 @@ def _wing(pen: _Pen, plane: Airliner, colours: dict[str, Colour], *, near: bool)
 
 
 def _wingtip(pen: _Pen, plane: Airliner, at: Point, chord: float, colours: dict[str, Colour]) -> None:
-    """Draw what ends the wing."""
+    """Draw the wingtip device."""
     x, y = at
     high = plane.span * 0.07
     if plane.wingtip in ("upturned", "split"):
@@ -449,7 +460,7 @@ def _wingtip(pen: _Pen, plane: Airliner, at: Point, chord: float, colours: dict[
 
 
 def _engine(pen: _Pen, plane: Airliner, at: Point, colour: Colour) -> None:
-    """Draw a nacelle ahead of and below the wing, with its inlet, exhaust and pylon; or a propeller."""
+    """Draw a nacelle ahead of and below the wing with inlet, exhaust and pylon, or a propeller."""
     size = plane.engine
     if plane.propellers:
         x, y = at[0] - 1.9 * size, at[1] - 0.25 * size

@@ -1,4 +1,4 @@
-"""Serve the sample site over HTTP from this machine."""
+"""Sample site server: serve the photo collection over HTTP on localhost, with faults that tests inject."""
 
 import json
 import sys
@@ -18,37 +18,43 @@ from planespotter_scraping.sample_site.photos import Photo, collection
 
 LATEST = "/photos/latest"
 STATIC = Path(__file__).parent / "static"
-NOTHING: Mapping[str, str] = {}
-KINDS = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript"}
+NO_HEADERS: Mapping[str, str] = {}
+CONTENT_TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript"}
 
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer other than the site's own. `headers` come on top, or instead of those that follow from the body.
+    """A response that replaces the site's.
 
-    The `status` 0 is none: the connection is cut.
+    Attributes:
+        body: Body of the response.
+        content_type: Its Content-Type.
+        status: HTTP status; 0 closes the connection without a response.
+        headers: Additional headers; they override Content-Type and Content-Length.
     """
 
     body: bytes = b""
-    kind: str = KINDS[".html"]
+    content_type: str = CONTENT_TYPES[".html"]
     status: int = HTTPStatus.OK
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class SampleSite:
-    """What the site holds, and how it misbehaves where a test wants it to.
+    """Content of the site, and the faults to inject.
 
-    `photos` is how many there are and `per_page` how many of them a page lists. The images of `broken_images` are
-    answered with a web page instead, and those of `missing_images` not at all; both count from the latest photo,
-    which is 0. The pages of `broken_pages` (the first is 1) answer with a server error.
-
-    An `endless` site has one page, which goes on as one scrolls; it misses that it was scrolled at the end of the
-    batches `stalls` (the first is 1). `redesigns` says by page, or batch, from where on something about the cards is
-    different: "airline" or "maker" (no longer linked as they were) or "cards" (made of other elements).
-
-    `interfere` is given the path and query of each request, and its headers, before it is answered, in any thread. It
-    may return a Reply to give instead.
+    Attributes:
+        photos: Number of photos.
+        per_page: Photos on each page.
+        broken_images: Photos whose image is a web page instead, by position; 0 is the latest photo.
+        missing_images: Photos without an image, by position.
+        broken_pages: Pages with a server error; the first page is 1.
+        endless: Whether the list is one page with infinite scroll.
+        missed_scrolls: Batches at whose end the page misses the first scroll; the first batch is 1.
+        drift: Changes of the markup, each with the page or batch from which on it applies: "airline" or "maker" (linked
+            in another way), or "cards" (made of other elements).
+        intercept: Called with the path, including the query, and the headers of each request, in any thread. A Reply
+            that it returns replaces the response.
     """
 
     photos: int = 600
@@ -57,46 +63,59 @@ class SampleSite:
     missing_images: tuple[int, ...] = ()
     broken_pages: tuple[int, ...] = ()
     endless: bool = False
-    stalls: tuple[int, ...] = ()
-    redesigns: tuple[tuple[int, str], ...] = ()
-    interfere: Callable[[str, Message], Reply | None] = lambda path, headers: None
+    missed_scrolls: tuple[int, ...] = ()
+    drift: tuple[tuple[int, str], ...] = ()
+    intercept: Callable[[str, Message], Reply | None] = lambda path, headers: None
 
     @cached_property
     def collection(self) -> list[Photo]:
-        """The photos, the latest first."""
+        """All photos, the latest first."""
         return collection(self.photos)
 
     @property
-    def shown(self) -> list[Photo]:
-        """Those of the photos that are in lists now."""
+    def listed(self) -> list[Photo]:
+        """Photos that are in lists now."""
         return self.collection
 
     @cached_property
     def index(self) -> dict[str, int]:
-        """The place of each photo in the collection, by its id."""
-        return {str(photo.photo_id): place for place, photo in enumerate(self.collection)}
+        """Position of each photo in the collection, by its id."""
+        return {str(photo.photo_id): position for position, photo in enumerate(self.collection)}
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of visitors who hang up, such as a crawl that was killed."""
+        """Ignore clients that disconnect, such as a killed crawl."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 class PortError(Exception):
-    """The port cannot be used. The text says which one, why, and what to do."""
+    """The port cannot be used. The text is for users."""
 
 
 @contextmanager
 def serve(site: SampleSite | None = None, port: int = 0) -> Iterator[str]:
-    """Serve `site` on 127.0.0.1 while the context lasts; the value is its address. Port 0 takes a free one."""
+    """Serve a site on 127.0.0.1 while the context lasts.
+
+    Args:
+        site: The site. Default: one without faults.
+        port: Port; 0 for a free one.
+
+    Yields:
+        URL of the site.
+
+    Raises:
+        PortError: The port cannot be used.
+    """
     try:
         server = _Server(("127.0.0.1", port), _handler(site or SampleSite()))
     except OSError as error:
-        raise PortError(f"Port {port} cannot be used: {error.strerror}. Choose another one, or 0 for any.") from None
+        raise PortError(
+            f"Port {port} cannot be used: {error.strerror}. Choose another one, or 0 for a free one."
+        ) from None
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
@@ -107,25 +126,34 @@ def serve(site: SampleSite | None = None, port: int = 0) -> Iterator[str]:
         thread.join()
 
 
-def listing(site: SampleSite, of: str, page: int) -> dict[str, object] | None:
-    """Return what page `page` of the list at the path `of` shows, as its JSON; None if there is no such page."""
-    photos = site.shown if of == LATEST else [photo for photo in site.shown if _belongs(photo, of)]
+def page_json(site: SampleSite, path: str, page: int) -> dict[str, object] | None:
+    """Return the JSON of a list page.
+
+    Args:
+        site: The site.
+        path: Path of the list.
+        page: Number of the page, from 1.
+
+    Returns:
+        The JSON, None if the page does not exist.
+    """
+    photos = site.listed if path == LATEST else [photo for photo in site.listed if _is_in_list(photo, path)]
     pages = -(-len(photos) // site.per_page)
     if not 1 <= page <= pages:
         return None
-    shown = photos[(page - 1) * site.per_page : page * site.per_page]
+    page_photos = photos[(page - 1) * site.per_page : page * site.per_page]
     return {
         "page": page,
         "pages": pages,
-        "photos": [_as_json(photo) for photo in shown],
+        "photos": [_as_json(photo) for photo in page_photos],
         "endless": site.endless,
-        "stalls": page in site.stalls,
-        "redesigned": [what for since, what in site.redesigns if page >= since],
+        "misses_scroll": page in site.missed_scrolls,
+        "drift": [change for since, change in site.drift if page >= since],
     }
 
 
-def _belongs(photo: Photo, of: str) -> bool:
-    """Return whether `photo` is in the list that has the path `of`, such as /airline/Kestrel, if that is not LATEST."""
+def _is_in_list(photo: Photo, path: str) -> bool:
+    """Return whether a photo is in the list at a path such as /airline/Kestrel (not LATEST)."""
     lists = {
         f"/photos/manufacturer/{photo.constructor}",
         f"/photos/aircraft/{photo.constructor}/{photo.aircraft_type}",
@@ -134,11 +162,11 @@ def _belongs(photo: Photo, of: str) -> bool:
         f"/airline/{photo.airline}",
         f"/photo/{photo.photo_id}/{photo.slug}",
     }
-    return of in lists
+    return path in lists
 
 
 def _as_json(photo: Photo) -> dict[str, object]:
-    """Return a photo as the site's own script reads it."""
+    """Return the JSON of a photo for the site's script."""
     return {
         "id": photo.photo_id,
         "slug": photo.slug,
@@ -156,13 +184,13 @@ def _handler(site: SampleSite) -> type[BaseHTTPRequestHandler]:
     """Return a request handler for `site`."""
 
     class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"  # keeps the connection, which halves the time that a crawl takes
-        disable_nagle_algorithm = True  # else the second part of an answer waits for word that the first has come
+        protocol_version = "HTTP/1.1"  # persistent connections halve the duration of a crawl
+        disable_nagle_algorithm = True  # otherwise the body waits for the ACK of the headers
 
         def do_GET(self) -> None:
-            if (reply := site.interfere(self.path, self.headers)) is not None:
+            if (reply := site.intercept(self.path, self.headers)) is not None:
                 if reply.status:
-                    self._answer(reply.body, reply.kind, reply.status, reply.headers)
+                    self._send(reply.body, reply.content_type, reply.status, reply.headers)
                 self.close_connection = not reply.status
                 return
             url = urlsplit(self.path)
@@ -170,47 +198,47 @@ def _handler(site: SampleSite) -> type[BaseHTTPRequestHandler]:
             page = query.get("page", ["1"])[0]
             number = int(page) if page.isdecimal() else 0
             if path == "/":
-                self._answer(b"", "text/plain", HTTPStatus.FOUND, {"Location": LATEST})
+                self._send(b"", "text/plain", HTTPStatus.FOUND, {"Location": LATEST})
             elif path == "/robots.txt":
-                self._answer(b"User-agent: *\nAllow: /\n", "text/plain")
+                self._send(b"User-agent: *\nAllow: /\n", "text/plain")
             elif path.startswith("/static/") and (file := STATIC / Path(path).name).is_file():
-                self._answer(file.read_bytes(), KINDS[file.suffix])
+                self._send(file.read_bytes(), CONTENT_TYPES[file.suffix])
             elif path.startswith("/images/"):
-                self._image(Path(path).stem)
+                self._send_image(Path(path).stem)
             elif path == "/api/photos":
-                shown = listing(site, query.get("of", [LATEST])[0], number)
-                status = HTTPStatus.OK if shown else HTTPStatus.NOT_FOUND
-                self._answer(json.dumps(shown).encode(), "application/json", status)
+                content = page_json(site, query.get("of", [LATEST])[0], number)
+                status = HTTPStatus.OK if content else HTTPStatus.NOT_FOUND
+                self._send(json.dumps(content).encode(), "application/json", status)
             elif path.startswith(("/photos/", "/photo/", "/airline/")):
                 broken = number in site.broken_pages
                 status = HTTPStatus.INTERNAL_SERVER_ERROR if broken else HTTPStatus.OK
-                self._answer((STATIC / "index.html").read_bytes(), KINDS[".html"], status)
+                self._send((STATIC / "index.html").read_bytes(), CONTENT_TYPES[".html"], status)
             else:
-                self._missing()
+                self._send_not_found()
 
-        def _image(self, name: str) -> None:
-            place = site.index.get(name)
-            if place is None or place in site.missing_images:
-                self._missing()
-            elif place in site.broken_images:
-                self._answer(b"<!doctype html><p>Come back later.</p>", KINDS[".html"])
+        def _send_image(self, name: str) -> None:
+            position = site.index.get(name)
+            if position is None or position in site.missing_images:
+                self._send_not_found()
+            elif position in site.broken_images:
+                self._send(b"<!doctype html><p>Come back later.</p>", CONTENT_TYPES[".html"])
             else:
-                photo = site.collection[place]
-                self._answer(drawing.draw(photo.airliner, photo.livery, photo.photo_id), "image/jpeg")
+                photo = site.collection[position]
+                self._send(drawing.draw(photo.airliner, photo.livery, photo.photo_id), "image/jpeg")
 
-        def _missing(self) -> None:
-            self._answer(b"There is no such page.", "text/plain", HTTPStatus.NOT_FOUND)
+        def _send_not_found(self) -> None:
+            self._send(b"Page not found.", "text/plain", HTTPStatus.NOT_FOUND)
 
-        def _answer(
-            self, body: bytes, kind: str, status: int = HTTPStatus.OK, headers: Mapping[str, str] = NOTHING
+        def _send(
+            self, body: bytes, content_type: str, status: int = HTTPStatus.OK, headers: Mapping[str, str] = NO_HEADERS
         ) -> None:
             self.send_response(status)
-            for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **headers}.items():
+            for name, value in {"Content-Type": content_type, "Content-Length": str(len(body)), **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Stay silent: the crawl has the terminal."""
+            """Log nothing: the terminal belongs to the crawl."""
 
     return Handler

@@ -1,4 +1,4 @@
-"""The photo sites that can be scraped: one module each, which describes the site and reads its pages."""
+"""Supported sites: one module each, which describes how to crawl the site and parses its pages or API responses."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -14,16 +14,19 @@ ONLY_IN_URL = "not on the card, though in its URL"
 
 @dataclass(frozen=True)
 class Listing:
-    """What one page of a site's list of photos says.
+    """The content of one page of a site's photo list.
 
-    Each of `photos` has columns of the catalog, "" for what the page does not say; `image_url` and `page_url` are
-    whole addresses, and `photo_id` is the site's own. `next_url` is the following page, None on the last one.
-    `missing` says for each field how many cards lack it, by the reason: those that the card lacks and its address has
-    are among them, as ONLY_IN_URL if that could not be made good.
-
-    The rest is for noticing a redesign. `cards` is how many cards there are, those without an id too; `markup` which
-    kind of page it is, where a site has several. `matched` counts what each of the site's probes has found, `unread`
-    the links in cards that nothing reads, by their kind. `last_page` is the number of the last page, if it is told.
+    Attributes:
+        photos: One dictionary per photo with columns of the catalog, "" for missing values. `image_url` and `page_url`
+            are absolute; `photo_id` is the site's id.
+        next_url: URL of the next page, None on the last one.
+        missing: Number of cards without a field, by field and reason. ONLY_IN_URL counts cards whose URL has the value
+            in a spelling that does not serve as a label.
+        cards: Number of cards, including those without an id. This and the rest serve drift detection.
+        markup: Markup generation of the page, for sites with several.
+        probe_matches: Matches of each of the site's probes, by name.
+        unread_links: Links in cards that the parser ignores, by kind.
+        last_page: Number of the last page, None if the page does not show it.
     """
 
     photos: list[dict[str, str]]
@@ -31,93 +34,109 @@ class Listing:
     missing: Mapping[str, Counter[str]] = field(default_factory=dict)
     cards: int = 0
     markup: str = ""
-    matched: Mapping[str, int] = field(default_factory=dict)
-    unread: Mapping[str, int] = field(default_factory=dict)
+    probe_matches: Mapping[str, int] = field(default_factory=dict)
+    unread_links: Mapping[str, int] = field(default_factory=dict)
     last_page: int | None = None
 
 
 @dataclass(frozen=True)
 class Site:
-    """How to walk through a site in a browser.
+    """A site that is crawled in a browser.
 
-    `first_page` is the path of the first list. `ready` and `consent` are CSS selectors: of what is there once a
-    page is complete, and of the button that takes away a consent banner ("" if there is none). If `ready` finds the
-    cards themselves, the page is complete when there have been no more of them for `settle_seconds`. `parse` turns
-    the HTML of a complete page and its address into a Listing. At most `pages_per_minute` are opened.
-
-    A list `continues` on pages that are linked, or on the same page as one scrolls, or either: then the first page
-    shows which. `cards` is the CSS selector of the cards, with which those that scrolling has brought are found.
-
-    `expected` says on which share of the cards a field is known, from 0 to 1. `probes` are what the reader looks for.
-
-    A live site has an `address`, and is visited only by someone who says how to be reached. `needs_permission` is why
-    it may not be scraped unless someone has allowed it, "" if anyone may.
+    Attributes:
+        name: Name for `--site` and for photo ids.
+        first_path: Path of the first list page.
+        ready_selector: CSS selector of an element that exists once the page is complete.
+        consent_selector: CSS selector of the button that closes a consent banner, "" if there is none.
+        parse: Parser of a complete page, from its HTML and URL.
+        pages_per_minute: Rate limit.
+        settle_seconds: If `ready_selector` matches cards, how long their number must be stable; 0 otherwise.
+        url: URL of a live site. Live sites require a contact.
+        needs_permission: Why the site may be scraped only with permission, "" if anyone may.
+        pagination: How the list continues: with linked pages, by scrolling, or either (then the first page shows it).
+        card_selector: CSS selector of the cards, to find those that scrolling has loaded.
+        expected_fill_rates: Expected share of cards with a field, from 0 to 1.
+        probes: What the parser looks for, and at which line.
     """
 
     name: str
-    first_page: str
-    ready: str
-    consent: str
+    first_path: str
+    ready_selector: str
+    consent_selector: str
     parse: Callable[[str, str], Listing]
     pages_per_minute: float
     settle_seconds: float = 0
-    address: str = ""
+    url: str = ""
     needs_permission: str = ""
-    continues: Literal["links", "scrolling", "both"] = "links"
-    cards: str = ""
-    expected: Mapping[str, float] = field(default_factory=dict)
+    pagination: Literal["links", "scrolling", "both"] = "links"
+    card_selector: str = ""
+    expected_fill_rates: Mapping[str, float] = field(default_factory=dict)
     probes: tuple[Probe, ...] = ()
 
 
 @dataclass(frozen=True)
-class Answer:
-    """How one answer of an API is to be taken, whatever it is about.
+class ApiResponse:
+    """The status of an API response, regardless of its content.
 
-    `error` is a sentence that says what went wrong, "" if nothing did; it passes if `busy`, after about `seconds`.
-    `notes` are what else the API has to say. `following` is what to add to the same question to get what follows,
-    None at the end. Until an answer is `complete`, those that follow it add to what it says.
+    Attributes:
+        error: What went wrong, as a sentence; "" if nothing did.
+        busy: Whether the error is temporary.
+        retry_seconds: When to retry if so.
+        warnings: Warnings of the API.
+        continuation: Parameters to add to the same query for the next response; None after the last one.
+        batch_complete: Whether the batch is complete. Otherwise, later responses add to the same pages.
     """
 
     error: str = ""
     busy: bool = False
-    seconds: float = 0
-    notes: tuple[str, ...] = ()
-    following: Mapping[str, str] | None = None
-    complete: bool = True
+    retry_seconds: float = 0
+    warnings: tuple[str, ...] = ()
+    continuation: Mapping[str, str] | None = None
+    batch_complete: bool = True
 
 
 @dataclass(frozen=True)
-class Members:
-    """What an API says is in a category: `photos` and what they are `missing`, as in a Listing, and `categories`.
+class CategoryMembers:
+    """The members of a category in one batch of API responses.
 
-    `excluded` counts the files that are no photos to keep, and `skipped` the categories not to look into, by the
-    reason.
+    Attributes:
+        photos: As in a Listing.
+        categories: Names of the subcategories.
+        missing: As in a Listing.
+        excluded: Files that do not qualify as photos, by reason.
+        skipped_categories: Subcategories that are not searched, by what they show.
     """
 
     photos: list[dict[str, str]]
     categories: list[str]
     missing: Mapping[str, Counter[str]] = field(default_factory=dict)
     excluded: Counter[str] = field(default_factory=Counter)
-    skipped: Counter[str] = field(default_factory=Counter)
+    skipped_categories: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
 class ApiSite:
-    """How to walk through a site whose API lists photos by category.
+    """A site whose API lists photos by category.
 
-    `path` is that of the API. `query` makes the question about a category, from its name, the width of the images
-    (one of `widths`, in pixels) and what the answer before says is `following`. `read` takes the JSON of an
-    answer, and `parse` that of all answers which make a complete one, with the site's address and the categories
-    that led there. `categories` are looked into if none are named. At most `requests_per_minute` are made, images
-    included. The others are those of a Site.
+    Attributes:
+        name: Name for `--site` and for photo ids.
+        url: URL of the site.
+        api_path: Path of the API.
+        build_query: Query for a category, from its name, the image width in pixels and the previous continuation.
+        read_response: Status of a response, from its JSON.
+        parse: Members of a category, from all responses of a batch, the site's URL and the category path.
+        widths: Image widths in pixels that the site offers.
+        requests_per_minute: Rate limit, images included.
+        categories: Default categories.
+        needs_permission: As for a Site.
     """
 
     name: str
-    address: str
-    path: str
-    query: Callable[[str, int, Mapping[str, str]], dict[str, str]]
-    read: Callable[[object], Answer]
-    parse: Callable[[Sequence[object], str, Sequence[str]], Members]
+    url: str
+    api_path: str
+    build_query: Callable[[str, int, Mapping[str, str]], dict[str, str]]
+    read_response: Callable[[object], ApiResponse]
+    parse: Callable[[Sequence[object], str, Sequence[str]], CategoryMembers]
     widths: tuple[int, ...]
     requests_per_minute: float
     categories: tuple[str, ...]

@@ -1,8 +1,7 @@
-"""Read what free text, such as the title of a file or the name of a category, says of an aircraft.
+"""Free-text parser: aircraft, registrations and airlines in titles of files and names of categories.
 
-Nothing in such a text is marked, so each reader here knows a form that hardly anything else has: a constructor's name
-with a type behind it, a nationality mark with the right number of letters, "<type> of <airline>". What has no such
-form is not read.
+Such a text has no markup. So each function here recognizes a form that hardly anything else has: a constructor's name
+before a type, a nationality mark with the right number of letters, "<type> of <airline>". All other text is ignored.
 """
 
 import re
@@ -14,7 +13,7 @@ from planespotter_scraping.sites.slugs import CONSTRUCTORS, squash
 
 
 class Aircraft(NamedTuple):
-    """A type that a text names: as it is written there, and its place in the label tree."""
+    """A type in a text: in its spelling there, and its path in the label tree."""
 
     constructor: str
     aircraft_type: str
@@ -22,32 +21,34 @@ class Aircraft(NamedTuple):
 
     @property
     def depth(self) -> int:
-        """How many levels of the tree are known."""
+        """Number of known levels of the path."""
         return sum(map(bool, self.path))
 
-    def holds(self, other: "Aircraft") -> bool:
-        """Return whether `other` is in the same place of the tree or in a place below it."""
+    def contains(self, other: "Aircraft") -> bool:
+        """Return whether `other` has the same path or one below it."""
         return self.path[: self.depth] == other.path[: self.depth]
 
 
-NAMES = "|".join(r"[\s-]+".join(map(re.escape, name.split())) for name in sorted(CONSTRUCTORS, key=len, reverse=True))
-MAKER = re.compile(rf"(?<![\w-])({NAMES})(?:[\s-]+|(?=[A-Z]*\d))", re.IGNORECASE)
-# A type has a number in it, or is one of a few names. What may stand behind, apart, is listed.
+CONSTRUCTOR_NAMES = "|".join(
+    r"[\s-]+".join(map(re.escape, name.split())) for name in sorted(CONSTRUCTORS, key=len, reverse=True)
+)
+CONSTRUCTOR = re.compile(rf"(?<![\w-])({CONSTRUCTOR_NAMES})(?:[\s-]+|(?=[A-Z]*\d))", re.IGNORECASE)
+# A type contains a number, or is one of a few names. The separate words that may follow it are listed.
 MARK = r"(?:\([A-Z][A-Z0-9]{0,4}\))*"
 NUMBER = rf"(?:[A-Za-z]{{1,4}}-?)?\d[\w/+-]*{MARK}"
-BEHIND = (
+SUFFIX = (
     r"(?:[ -](?:(?:MAX|Max)(?:[ -]?(?:10|[789]))?(?:-?200)?|[Nn]eo|NEO|[Cc]eo|CEO|ER|LR|XLR|ULR|SP|SR|ST|XL|ERF|F|NG|"
     r"Freighter|BCF|BDSF|SF|P2F|MRTT|XWB|Combi|BBJ\d?|Dreamliner|Dreamlifter|Wedgetail|Advanced|Prestige|"
     r"[1-9]00(?:ER|LR|F)?)(?![\w-]))*"
 )
-TYPE = re.compile(rf"(?:{NUMBER}|Beluga|BelugaXL|Dreamlifter)(?!\w){BEHIND}")
-# Without a constructor's name only numbers that can hardly be anything else.
-NAKED = re.compile(
-    rf"(?<![\w(#-])(?:A(?:220|3[0-8]\d)|B?7[0-8]7)(?:-\w+{MARK})?(?![\w)]){BEHIND}|(?<![\w-])[AB][1-9]\w\w(?!\w)"
+TYPE = re.compile(rf"(?:{NUMBER}|Beluga|BelugaXL|Dreamlifter)(?!\w){SUFFIX}")
+# Without a constructor's name: only numbers that can hardly be anything else.
+BARE_TYPE = re.compile(
+    rf"(?<![\w(#-])(?:A(?:220|3[0-8]\d)|B?7[0-8]7)(?:-\w+{MARK})?(?![\w)]){SUFFIX}|(?<![\w-])[AB][1-9]\w\w(?!\w)"
 )
 
 LETTERS = "[A-Z]{3}"
-# Nationality marks and what follows them, where that is not three letters behind a dash.
+# Nationality marks and what follows them, unless that is a dash and three letters.
 MARKS = {
     "2": "[A-Z]{4}",
     "4K": r"[A-Z]{3}|AZ\d{2,3}|\d{5}",
@@ -95,63 +96,67 @@ REGISTRATION = re.compile(
     + f"|(?:{'|'.join(THREE_LETTERS.split())})-{LETTERS}|{WITHOUT_DASH})(?![A-Za-z0-9-])"
 )
 
-OPERATED = re.compile(r"(.+?) of (?:the )?((?:[A-Z0-9]|[a-z]+[A-Z]).*?)(?: (?:by|in|at|on|with|over) .*)?")
+TYPE_OF_AIRLINE = re.compile(r"(.+?) of (?:the )?((?:[A-Z0-9]|[a-z]+[A-Z]).*?)(?: (?:by|in|at|on|with|over) .*)?")
 AIRCRAFT_WORDS = ("aircraft", "airliners", "airplanes", "aeroplanes", "fleet")
 AIRLINE_WORD = re.compile(
     r"\b(?:air|airlines?|airways|aero\w*|aviation|avia|lines|líneas|jet|cargo|express|fly|wings)\b|(?:air|jet|avia)\b",
     re.IGNORECASE,
 )
-KIND_OF_AIRCRAFT = re.compile(
+AIRCRAFT_KIND = re.compile(
     r".*(?:ing|ed|body|craft)|(?:.* )?(?:civil|military|jet|cargo|passenger|commercial|government|presidential|"
     r"transport|vip|freight|regional|private|low-cost|turboprop|old|new|historic|airbus|boeing|atr)",
     re.IGNORECASE,
 )
-PHOTO_CODE = re.compile(r"\s+[A-Z]{2,3}\d{4,}$")  # of a photo library, behind the name
+PHOTO_CODE = re.compile(r"\s+[A-Z]{2,3}\d{4,}$")  # of a photo library, after the name
 
 
-def aircraft_in(text: str, *, naked: bool = False) -> list[Aircraft]:
-    """Return the types that `text` names behind a constructor; `naked`: else those that it names without one.
+def aircraft_in(text: str, *, bare: bool = False) -> list[Aircraft]:
+    """Return the types in a text that follow a constructor's name.
 
-    The longer ones stand for the shorter ones: of "Airbus A320" and "Airbus A320-214" the latter is returned.
+    Of "Airbus A320" and "Airbus A320-214", only the latter is returned.
+
+    Args:
+        text: The text.
+        bare: Whether to return types without a constructor's name if there are no others.
     """
-    text = _plain(text)
-    found = []
-    for named in MAKER.finditer(text):
+    text = _normalize(text)
+    aircraft: list[Aircraft] = []
+    for named in CONSTRUCTOR.finditer(text):
         written = TYPE.match(text, named.end())
         if written is not None and not REGISTRATION.fullmatch(written[0]):
             name = next(name for name in CONSTRUCTORS if squash(name) == squash(named[1]))
-            family_of_four = written[0] == "A320" and re.match(r"[ -](?:family|Family|series)", text[written.end() :])
-            found += _aircraft(name, written[0], only_constructor=bool(family_of_four))
-    if naked and not found:
-        for written in NAKED.finditer(text):
-            found += _aircraft(infer_constructor(written[0]), written[0])
-    return deepest(found)
+            is_family = written[0] == "A320" and re.match(r"[ -](?:family|Family|series)", text[written.end() :])
+            aircraft += _aircraft(name, written[0], only_constructor=bool(is_family))
+    if bare and not aircraft:
+        for written in BARE_TYPE.finditer(text):
+            aircraft += _aircraft(infer_constructor(written[0]), written[0])
+    return deepest(aircraft)
 
 
 def _aircraft(constructor: str, written: str, *, only_constructor: bool = False) -> list[Aircraft]:
-    """Return the aircraft of a constructor that is written so, in a list; an empty one if it is no type of theirs."""
+    """Return the aircraft of a constructor's type as a list, an empty one if the constructor has no such type."""
     written = written.rstrip("-/+")
-    read = parse_label(constructor, written)
-    if not constructor or (is_known_constructor(constructor) and not (read.path.family or read.icao or read.roles)):
+    label = parse_label(constructor, written)
+    if not constructor or (is_known_constructor(constructor) and not (label.path.family or label.icao or label.roles)):
         return []
     if only_constructor:  # the A320 family is the A318 to the A321
-        return [Aircraft(constructor, "", LabelPath(read.path.constructor))]
-    return [Aircraft(constructor, written, read.path)]
+        return [Aircraft(constructor, "", LabelPath(label.path.constructor))]
+    return [Aircraft(constructor, written, label.path)]
 
 
 def deepest(aircraft: Iterable[Aircraft]) -> list[Aircraft]:
-    """Return those that are not said more exactly by another one, each place in the tree once, in a fixed order."""
+    """Return the aircraft that contain no other one, one per path, sorted."""
     by_path: dict[LabelPath, Aircraft] = {}
-    for one in sorted(set(aircraft), key=lambda one: (len(one.aircraft_type), one)):
-        by_path[one.path] = one  # the longer spelling has the certified number
-    found = sorted(by_path.values(), key=lambda one: (one.constructor, one.aircraft_type))
-    return [one for one in found if not any(one.holds(other) for other in found if other is not one)]
+    for item in sorted(set(aircraft), key=lambda item: (len(item.aircraft_type), item)):
+        by_path[item.path] = item  # the longer spelling has the certified number
+    unique = sorted(by_path.values(), key=lambda item: (item.constructor, item.aircraft_type))
+    return [item for item in unique if not any(item.contains(other) for other in unique if other is not item)]
 
 
-def shared(aircraft: Iterable[Aircraft]) -> Aircraft:
-    """Return what is true of all of `aircraft`: their common family, constructor, or nothing."""
+def common_ancestor(aircraft: Iterable[Aircraft]) -> Aircraft:
+    """Return the common family or constructor of all `aircraft`; empty without one."""
     levels: list[str] = []
-    for names in zip(*(one.path for one in aircraft), strict=True):
+    for names in zip(*(item.path for item in aircraft), strict=True):
         if len(set(names)) > 1 or not names[0]:
             break
         levels.append(names[0])
@@ -161,17 +166,17 @@ def shared(aircraft: Iterable[Aircraft]) -> Aircraft:
 
 def registrations_in(text: str) -> set[str]:
     """Return the registrations in `text`."""
-    return set(REGISTRATION.findall(_plain(text)))
+    return set(REGISTRATION.findall(_normalize(text)))
 
 
-def operator_of(category: str) -> tuple[str, bool]:
-    """Return the airline that a category such as "Boeing 737-800 of Ryanair" is about, and whether that is sure.
+def airline_of_category(category: str) -> tuple[str, bool]:
+    """Return the airline in the name of a category, and whether it is certain.
 
-    It is not in "Aircraft of Ireland" and "Rusty aircraft", whose form is that of "Aircraft of Ryanair" and "Ryanair
-    aircraft". "" if there is none.
+    It is certain in "Boeing 737-800 of Ryanair". It is not in "Aircraft of Ryanair" and "Ryanair aircraft", which have
+    the form of "Aircraft of Ireland" and "Rusty aircraft". The airline is "" without a match.
     """
-    category = _plain(category)
-    named = OPERATED.fullmatch(category)
+    category = _normalize(category)
+    named = TYPE_OF_AIRLINE.fullmatch(category)
     if named is not None and not named[2].isdecimal():
         if aircraft_in(named[1]) or named[1].endswith(" family"):
             return named[2].strip(), True
@@ -179,41 +184,44 @@ def operator_of(category: str) -> tuple[str, bool]:
             return named[2].strip(), False
     name, _, last = category.rpartition(" ")
     if last in AIRCRAFT_WORDS:
-        return ("", False) if KIND_OF_AIRCRAFT.fullmatch(name) or aircraft_in(category) else (name, False)
+        return ("", False) if AIRCRAFT_KIND.fullmatch(name) or aircraft_in(category) else (name, False)
     return (category, False) if AIRLINE_WORD.search(category) and _is_name(category) else ("", False)
 
 
-def ahead_of_type(title: str) -> str:
-    """Return what stands in a title in front of the type, where the airline often is; all of it if it has no type."""
-    title = _plain(title)
-    found = [named for named in MAKER.finditer(title) if TYPE.match(title, named.end())] or [*NAKED.finditer(title)]
-    return title[: found[0].start()] if found else title
+def text_before_type(title: str) -> str:
+    """Return the part of a title before the type, where the airline often is; all of it without a type."""
+    title = _normalize(title)
+    types = [named for named in CONSTRUCTOR.finditer(title) if TYPE.match(title, named.end())] or [
+        *BARE_TYPE.finditer(title)
+    ]
+    return title[: types[0].start()] if types else title
 
 
-def operator_in(title: str) -> str:
-    """Return the airline in a title such as "Lufthansa, Airbus A320-214, D-AIQT" in which it has a part of its own.
+def airline_of_title(title: str) -> str:
+    """Return the airline in a title with separate parts, such as "Lufthansa, Airbus A320-214, D-AIQT".
 
-    What stands before the type is taken where a registration shows that the title has this form, and what stands
-    around it where it sounds like an airline or is followed by the code of a photo library. "" if there is none.
+    The part before the type counts if a registration shows that the title has this form, or if it sounds like an
+    airline. The part after the type counts if it sounds like an airline or ends with the code of a photo library. ""
+    without one.
     """
-    pieces = [piece.strip() for piece in re.split(r"[,;]|\s[-\u2013]\s", re.sub(r"\([^)]*\)", " ", _plain(title)))]
-    types = [place for place, piece in enumerate(pieces) if aircraft_in(piece, naked=True)]
+    pieces = [piece.strip() for piece in re.split(r"[,;]|\s[-\u2013]\s", re.sub(r"\([^)]*\)", " ", _normalize(title)))]
+    types = [position for position, piece in enumerate(pieces) if aircraft_in(piece, bare=True)]
     if len(types) != 1:
         return ""
-    place = types[0]
-    spotters_form = any(REGISTRATION.fullmatch(piece) for piece in pieces)
-    names = [piece for piece in pieces[:place] if not REGISTRATION.fullmatch(piece)]
-    if len(names) == 1 and _is_name(names[0]) and (spotters_form or AIRLINE_WORD.search(names[0])):
+    position = types[0]
+    has_registration = any(REGISTRATION.fullmatch(piece) for piece in pieces)
+    names = [piece for piece in pieces[:position] if not REGISTRATION.fullmatch(piece)]
+    if len(names) == 1 and _is_name(names[0]) and (has_registration or AIRLINE_WORD.search(names[0])):
         return names[0]
-    if not names and place + 1 < len(pieces):
-        behind = PHOTO_CODE.sub("", pieces[place + 1])
-        if _is_name(behind) and (behind != pieces[place + 1] or AIRLINE_WORD.search(behind)):
-            return behind
+    if not names and position + 1 < len(pieces):
+        name = PHOTO_CODE.sub("", pieces[position + 1])
+        if _is_name(name) and (name != pieces[position + 1] or AIRLINE_WORD.search(name)):
+            return name
     return ""
 
 
 def _is_name(text: str) -> bool:
-    """Return whether `text` can be the name of an airline: a few words, none of them a number or a place."""
+    """Return whether `text` can be the name of an airline: one to five words, not a number, without a place."""
     words = text.split()
     places = re.compile(
         r"air ?port|flughafen|aeropuerto|aeroporto|a[eé]roport|runway|museum|air ?shows?", re.IGNORECASE
@@ -221,6 +229,6 @@ def _is_name(text: str) -> bool:
     return 0 < len(words) <= 5 and words[0][0].isalnum() and not text.isdecimal() and not places.search(text)
 
 
-def _plain(text: str) -> str:
-    """Return `text` with plain dashes and single spaces."""
+def _normalize(text: str) -> str:
+    """Return `text` with ASCII dashes and single spaces."""
     return " ".join(re.sub(r"[\u2010-\u2012\u2212]", "-", text).replace("_", " ").split())

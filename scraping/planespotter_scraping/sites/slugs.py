@@ -1,15 +1,14 @@
-"""Read the last part of a photo's address, which often says once more what the photo's card says.
+"""Slug parser: labels from the last segment of a photo's URL, which often repeats those of its card.
 
-Such a slug has everything in small letters and one dash for every kind of gap:
-<registration>-<airline>-<constructor>-<type>, any of which may be missing. Where one ends and the next begins is
-told by the names of the constructors, and by how registrations are made.
+A slug is lower case, with one dash for any separator: <registration>-<airline>-<constructor>-<type>. Any part may be
+missing. The names of constructors and the formats of registrations show where one part ends and the next one starts.
 """
 
 import re
 import unicodedata
 from collections.abc import Iterable
 
-# As they are written in labels. A name within a longer one (Douglas in McDonnell Douglas) does no harm.
+# In the spelling of the labels. A name inside a longer one (Douglas in McDonnell Douglas) does no harm.
 CONSTRUCTORS = (
     "Aerospatiale",
     "Aerospatiale-BAC",
@@ -72,33 +71,39 @@ CONSTRUCTORS = (
     "Yakovlev",
 )
 
-# Registrations that are written without a dash, as in the United States, Japan, Korea, Uzbekistan and Venezuela.
+# Registrations without a dash, as in the United States, Japan, Korea, Uzbekistan and Venezuela.
 WITHOUT_DASH = re.compile(r"n[1-9]\d{0,4}[a-z]{0,2}|(?=.*\d)[a-z0-9]{4,8}")
-# The nationality mark of the others: letters and at most one digit, or the year of a military serial number.
+# Nationality marks of other countries: letters and at most one digit, or the year of a military serial number.
 MARK = re.compile(r"[a-z]{1,2}|\d[a-z]|[a-z]\d|a\d?[a-z]|\d\d")
-BEHIND_MARK = re.compile(r"[a-z0-9]{2,5}")
+AFTER_MARK = re.compile(r"[a-z0-9]{2,5}")
 
 
 def squash(text: str) -> str:
-    """Return the letters and digits of `text` alone, small and without accents: what a label and a slug share."""
+    """Reduce `text` to lower-case letters and digits without accents: what a label and its slug have in common."""
     plain = unicodedata.normalize("NFKD", text).casefold()
     return "".join(letter for letter in plain if letter.isalnum())
 
 
-def read_slug(slug: str, constructors: Iterable[str], registration: str = "", airline: str = "") -> dict[str, str]:
-    """Return registration, airline, constructor and aircraft_type as `slug` says them, "" for what it does not tell.
+def parse_slug(slug: str, constructors: Iterable[str], registration: str = "", airline: str = "") -> dict[str, str]:
+    """Parse a slug.
 
-    The constructor comes in its spelling in `constructors`; the others, whose spelling the slug has lost, in
-    capitals (an airline with capital initials). `registration` and `airline` are what is known from elsewhere:
-    they only decide where the one ends and the other begins, and only if the slug has them. Any text is accepted.
+    Args:
+        slug: The slug. Any text is accepted.
+        constructors: Names of constructors, in the spelling of the labels.
+        registration: Registration of the photo if known, to locate the boundary between registration and airline.
+        airline: Airline of the photo if known, for the same purpose.
+
+    Returns:
+        `registration`, `airline`, `constructor` and `aircraft_type`, "" for missing ones. The constructor has its
+        spelling in `constructors`; the others, whose spelling is lost in the slug, are upper case, airlines title case.
     """
     parts = [part for part in slug.casefold().split("-") if squash(part)]
     names = {tuple(squash(word) for word in re.split(r"[\s-]+", name) if squash(word)): name for name in constructors}
-    begin, end, constructor = _find_constructor([squash(part) for part in parts], names)
+    start, end, constructor = _find_constructor([squash(part) for part in parts], names)
     if not constructor:
         return {"registration": "", "airline": "", "constructor": "", "aircraft_type": ""}
-    head = parts[:begin]
-    cut = _end_of_registration(head, squash(registration), squash(airline))
+    head = parts[:start]
+    cut = _registration_length(head, squash(registration), squash(airline))
     return {
         "registration": "-".join(head[:cut]).upper(),
         "airline": " ".join(word.capitalize() for word in head[cut:]),
@@ -108,27 +113,27 @@ def read_slug(slug: str, constructors: Iterable[str], registration: str = "", ai
 
 
 def _find_constructor(parts: list[str], names: dict[tuple[str, ...], str]) -> tuple[int, int, str]:
-    """Return where the constructor's name begins and ends, and the name; "" if there is none.
+    """Return the start and end of the constructor's name, and the name; "" without one.
 
-    An airline may be called after a constructor, so the last name that has a type behind it counts.
+    An airline may be named after a constructor, so the last name that precedes a type counts.
     """
-    found = (0, 0, "")
+    match = (0, 0, "")
     longest = max(map(len, names), default=0)
-    place = 0
-    while place < len(parts):
-        for length in range(min(longest, len(parts) - place), 0, -1):
-            name = names.get(tuple(parts[place : place + length]))
+    position = 0
+    while position < len(parts):
+        for length in range(min(longest, len(parts) - position), 0, -1):
+            name = names.get(tuple(parts[position : position + length]))
             if name is not None:
-                if place + length < len(parts) or not found[2]:
-                    found = (place, place + length, name)
-                place += length - 1
+                if position + length < len(parts) or not match[2]:
+                    match = (position, position + length, name)
+                position += length - 1
                 break
-        place += 1
-    return found
+        position += 1
+    return match
 
 
-def _end_of_registration(head: list[str], registration: str, airline: str) -> int:
-    """Return how many parts of `head` are the registration; the rest is the airline."""
+def _registration_length(head: list[str], registration: str, airline: str) -> int:
+    """Return the number of parts of `head` that are the registration; the rest is the airline."""
     cuts = range(len(head) + 1)
     if registration:
         for cut in cuts[1:]:
@@ -140,6 +145,6 @@ def _end_of_registration(head: list[str], registration: str, airline: str) -> in
                 return cut
     if head and WITHOUT_DASH.fullmatch(head[0]):
         return 1
-    if len(head) > 1 and MARK.fullmatch(head[0]) and BEHIND_MARK.fullmatch(head[1]):
+    if len(head) > 1 and MARK.fullmatch(head[0]) and AFTER_MARK.fullmatch(head[1]):
         return 2
     return 0

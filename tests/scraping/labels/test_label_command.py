@@ -44,4 +44,4 @@ def test_a_given_constructor_overrides_the_inferred_one() -> None:
 def test_an_unknown_type_has_no_path() -> None:
     result = CliRunner().invoke(app, ["label", "holiday"])
     explanation = "No constructor is given, and the text is not a known type of Airbus, Boeing or ATR."
-    assert result.output == f"holiday: not known\n    {explanation}\n"
+    assert result.output == f"holiday: unknown\n    {explanation}\n"

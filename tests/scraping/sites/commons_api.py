@@ -1,4 +1,4 @@
-"""A wiki of photos on this machine, which answers in the form of the MediaWiki API, and misbehaves if told to."""
+"""Test wiki: a photo wiki on localhost with the MediaWiki API, and faults that tests inject."""
 
 import io
 import json
@@ -12,14 +12,14 @@ from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from PIL import Image
-from tests.scraping.web_server import Answer, serving
+from tests.scraping.web_server import Response, serving
 
 Json = dict[str, Any]
 
 
 @dataclass
 class File:
-    """A file of the wiki. `metadata` takes the place of some of what its page says; None leaves it out."""
+    """A file of the wiki. `metadata` overrides values of its page; None removes one."""
 
     pageid: int
     title: str
@@ -32,32 +32,45 @@ class File:
 
 @dataclass
 class Wiki:
-    """The categories, each with those in it and by way of `files` with files, and how the server is to behave.
+    """Content of the wiki, the faults to inject, and a record of the requests.
 
-    `trouble` are answers that come first, before things go well: (status, headers, JSON or text) for the API, and
-    `image_trouble` the same for a file, by its page id. `part_size`: answers name the categories of so many files
-    at a time, and the rest in further parts. `most`: of images it gives so many, and the others once `more` is set.
+    Attributes:
+        categories: Subcategories, by category.
+        files: Files.
+        batch: Maximum members in a batch.
+        part_size: Files in a response with their categories; the rest comes in further parts of the batch.
+        api_faults: First responses of the API: status, headers, and JSON or text.
+        image_faults: First responses for an image, by page id of the file.
+        warnings: Warnings of the API.
+        robots: Content of robots.txt, None without one.
+        max_images: Images to serve before `more` is set.
+        more: Lets the wiki serve more images.
+        queries: Parameters of all API requests.
+        image_paths: Paths of all image requests.
+        agents: User agents of all requests.
+        active: Requests in progress.
+        max_active: Maximum of `active`.
     """
 
     categories: dict[str, list[str]]
     files: list[File]
     batch: int = 50
     part_size: int = 1000
-    trouble: list[tuple[int, dict[str, str], object]] = field(default_factory=list)
-    image_trouble: dict[int, list[tuple[int, dict[str, str], object]]] = field(default_factory=dict)
+    api_faults: list[tuple[int, dict[str, str], object]] = field(default_factory=list)
+    image_faults: dict[int, list[tuple[int, dict[str, str], object]]] = field(default_factory=dict)
     warnings: Json | None = None
     robots: str | None = None
-    most: int = 1_000_000
+    max_images: int = 1_000_000
     more: threading.Event = field(default_factory=threading.Event)
-    asked: list[dict[str, str]] = field(default_factory=list)  # of the API
-    fetched: list[str] = field(default_factory=list)  # paths of images
+    queries: list[dict[str, str]] = field(default_factory=list)
+    image_paths: list[str] = field(default_factory=list)
     agents: set[str] = field(default_factory=set)
-    at_once: int = 0
-    most_at_once: int = 0
+    active: int = 0
+    max_active: int = 0
 
 
 def metadata_of(file: File) -> Json:
-    said: dict[str, str | None] = {
+    values: dict[str, str | None] = {
         "Artist": f'<a href="//wiki.test/User:Tenzin{file.pageid}">Tenzin &amp; W. {file.pageid}</a>',
         "Credit": '<span class="int-own-work" lang="en">Own work</span>',
         "DateTimeOriginal": "2019-06-15 12:34:56",
@@ -66,7 +79,9 @@ def metadata_of(file: File) -> Json:
         "LicenseUrl": "https://creativecommons.org/licenses/by-sa/4.0",
         **file.metadata,
     }
-    return {name: {"value": value, "source": "commons-desc-page"} for name, value in said.items() if value is not None}
+    return {
+        name: {"value": value, "source": "commons-desc-page"} for name, value in values.items() if value is not None
+    }
 
 
 def page_of(wiki: Wiki, file: File, base: str, width: int, *, with_categories: bool) -> Json:
@@ -98,34 +113,34 @@ def page_of(wiki: Wiki, file: File, base: str, width: int, *, with_categories: b
     return page
 
 
-def answer(wiki: Wiki, asked: dict[str, str], base: str) -> Json:
-    """Return what the API says to the question `asked`."""
-    name = asked["gcmtitle"].removeprefix("Category:")
+def respond(wiki: Wiki, query: dict[str, str], base: str) -> Json:
+    """Return the response of the API to a query."""
+    name = query["gcmtitle"].removeprefix("Category:")
     if "[" in name:
         return {"error": {"code": "invalidtitle", "info": f'Bad title "{name}".', "docref": "See the documentation."}}
     members: list[File | str] = [*wiki.categories.get(name, []), *(f for f in wiki.files if name in f.categories)]
-    start = int(asked.get("gcmcontinue", "file|0").rpartition("|")[2])
-    part = int(asked.get("clcontinue", "0|0").partition("|")[0])
-    batch = members[start : start + min(wiki.batch, int(asked["gcmlimit"]))]
+    start = int(query.get("gcmcontinue", "file|0").rpartition("|")[2])
+    part = int(query.get("clcontinue", "0|0").partition("|")[0])
+    batch = members[start : start + min(wiki.batch, int(query["gcmlimit"]))]
     pages: list[Json] = []
-    for place, member in enumerate(batch):
-        shown = part <= place < part + wiki.part_size
+    for position, member in enumerate(batch):
+        in_part = part <= position < part + wiki.part_size
         if isinstance(member, File):
-            pages.append(page_of(wiki, member, base, int(asked["iiurlwidth"]), with_categories=shown))
+            pages.append(page_of(wiki, member, base, int(query["iiurlwidth"]), with_categories=in_part))
         else:
             pages.append({"pageid": 900_000 + hash(member) % 1000, "ns": 14, "title": f"Category:{member}"})
-    said: Json = {"query": {"pages": pages}} if pages else {}
+    content: Json = {"query": {"pages": pages}} if pages else {}
     if part + wiki.part_size < len(batch):
-        said["continue"] = {"clcontinue": f"{part + wiki.part_size}|x", "continue": "||imageinfo"}
+        content["continue"] = {"clcontinue": f"{part + wiki.part_size}|x", "continue": "||imageinfo"}
         if start:
-            said["continue"]["gcmcontinue"] = asked["gcmcontinue"]
+            content["continue"]["gcmcontinue"] = query["gcmcontinue"]
     else:
-        said["batchcomplete"] = True
+        content["batchcomplete"] = True
         if start + len(batch) < len(members):
-            said["continue"] = {"gcmcontinue": f"file|{start + len(batch)}", "continue": "gcmcontinue||"}
+            content["continue"] = {"gcmcontinue": f"file|{start + len(batch)}", "continue": "gcmcontinue||"}
     if wiki.warnings:
-        said["warnings"] = wiki.warnings
-    return said
+        content["warnings"] = wiki.warnings
+    return content
 
 
 def picture(pageid: int, width: int) -> bytes:
@@ -136,53 +151,57 @@ def picture(pageid: int, width: int) -> bytes:
 
 @contextmanager
 def serve(wiki: Wiki) -> Iterator[str]:
-    """Serve the wiki; the value is its address."""
+    """Serve the wiki while the context lasts, and yield its URL."""
     lock = threading.Lock()
 
-    def answer_to(path: str, headers: Message) -> Answer:
+    def handle(path: str, headers: Message) -> Response:
         with lock:
-            wiki.at_once += 1
-            wiki.most_at_once = max(wiki.most_at_once, wiki.at_once)
+            wiki.active += 1
+            wiki.max_active = max(wiki.max_active, wiki.active)
         try:
-            status, further, content = respond(path, headers)
+            status, response_headers, content = route(path, headers)
             content = content if isinstance(content, bytes | str) else json.dumps(content)
         finally:
             with lock:
-                wiki.at_once -= 1
-        return status, further, content if isinstance(content, bytes) else content.encode(errors="surrogatepass")
+                wiki.active -= 1
+        return (
+            status,
+            response_headers,
+            content if isinstance(content, bytes) else content.encode(errors="surrogatepass"),
+        )
 
-    def respond(path: str, headers: Message) -> tuple[int, dict[str, str], object]:
+    def route(path: str, headers: Message) -> tuple[int, dict[str, str], object]:
         parts = urlsplit(path)
         wiki.agents.add(headers["User-Agent"])
         if parts.path == "/w/api.php":
-            asked = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
-            wiki.asked.append(asked)
+            query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+            wiki.queries.append(query)
             base = f"http://{headers['Host']}"
-            return wiki.trouble.pop(0) if wiki.trouble else (200, {}, answer(wiki, asked, base))
+            return wiki.api_faults.pop(0) if wiki.api_faults else (200, {}, respond(wiki, query, base))
         if parts.path == "/robots.txt":
             return (404, {}, "none") if wiki.robots is None else (200, {}, wiki.robots)
         _, kind, pageid = [*unquote(parts.path).split("/"), "", ""][:3]
         if kind in ("thumb", "original") and pageid.isdecimal():
-            wiki.fetched.append(parts.path)
-            if len(wiki.fetched) > wiki.most:
+            wiki.image_paths.append(parts.path)
+            if len(wiki.image_paths) > wiki.max_images:
                 wiki.more.wait(300)
-            if wiki.image_trouble.get(int(pageid)):
-                return wiki.image_trouble[int(pageid)].pop(0)
+            if wiki.image_faults.get(int(pageid)):
+                return wiki.image_faults[int(pageid)].pop(0)
             return 200, {"Content-Type": "image/jpeg"}, picture(int(pageid), 300)
-        return 404, {}, "nothing here"
+        return 404, {}, "not found"
 
-    with serving(answer_to) as base:
+    with serving(handle) as base:
         yield base
 
 
-def fleet(count: int, category: str, first: int = 1, maker_and_type: str = "Airbus A320-214") -> list[File]:
-    """Return `count` photos of different airframes in one category, titled as spotters do."""
+def fleet(count: int, category: str, first: int = 1, aircraft: str = "Airbus A320-214") -> list[File]:
+    """Return `count` photos of different airframes in one category, with titles in a common form."""
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     return [
         File(
-            first + place,
-            f"Lufthansa, {maker_and_type}, D-AI{letters[place // 26 % 26]}{letters[place % 26]} ({first + place}).jpg",
+            first + i,
+            f"Lufthansa, {aircraft}, D-AI{letters[i // 26 % 26]}{letters[i % 26]} ({first + i}).jpg",
             [category],
         )
-        for place in range(count)
+        for i in range(count)
     ]

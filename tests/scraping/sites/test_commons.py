@@ -1,4 +1,4 @@
-"""Wikimedia Commons: what its answers say, and a walk through a wiki on this machine that answers as it does."""
+"""Wikimedia Commons: parser of its API responses, and crawls of a test wiki on localhost."""
 
 import re
 import signal
@@ -13,32 +13,34 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.scraping.sites.commons_api import File, Wiki, answer, fleet, serve
+from tests.scraping.sites.commons_api import File, Wiki, fleet, respond, serve
 from typer.testing import CliRunner
 
 from planespotter_scraping import catalog
 from planespotter_scraping.cli import app
 from planespotter_scraping.console.progress import crawl_status
 from planespotter_scraping.crawling import crawl
-from planespotter_scraping.crawling.api_crawl import Plan
+from planespotter_scraping.crawling.api_crawl import CategoryPlan
 from planespotter_scraping.crawling.crawl import scrape
 from planespotter_scraping.crawling.result import CrawlResult, ScrapeError
-from planespotter_scraping.sites import Members, commons
-from planespotter_scraping.sites.commons import FIELDS, parse, query, read, taken_on
-from planespotter_scraping.sites.free_text import operator_in, operator_of, registrations_in
+from planespotter_scraping.sites import CategoryMembers, commons
+from planespotter_scraping.sites.commons import FIELDS, build_query, parse, read_response, taken_on
+from planespotter_scraping.sites.free_text import airline_of_category, airline_of_title, registrations_in
 
 URL, CONTACT = "https://wiki.test", "spotter@photos.test"
 
 
-def parsed(*files: File, chain: tuple[str, ...] = ("Airbus A320-200",), categories: tuple[str, ...] = ()) -> Members:
-    """What is read of these files, all of which are in the last category of `chain`."""
+def parsed(
+    *files: File, path: tuple[str, ...] = ("Airbus A320-200",), categories: tuple[str, ...] = ()
+) -> CategoryMembers:
+    """Parse files, all of which are in the last category of `path`."""
     for file in files:
-        file.categories.append(chain[-1])
-    wiki = Wiki({chain[-1]: list(categories)}, list(files))
-    return parse([answer(wiki, query(chain[-1], 1280, {}), URL)], URL, chain)
+        file.categories.append(path[-1])
+    wiki = Wiki({path[-1]: list(categories)}, list(files))
+    return parse([respond(wiki, build_query(path[-1], 1280, {}), URL)], URL, path)
 
 
-def test_a_file_becomes_a_photo_with_its_author_and_licence() -> None:
+def test_file_becomes_a_photo_with_author_and_licence() -> None:
     file = File(77, "Lufthansa, Airbus A320-214, D-AIQT (12345).jpg", ["Airbus A320-214 of Lufthansa"])
     members = parsed(file)
     (photo,) = members.photos
@@ -66,102 +68,101 @@ def test_a_file_becomes_a_photo_with_its_author_and_licence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("title", "categories", "chain", "labels"),
+    ("title", "categories", "path", "labels"),
     [
-        # Both readings say it, and the deeper one counts, whichever it is.
+        # Categories and title both have it: the deeper one counts.
         ("Lufthansa Airbus A320 D-AIQT", ["Airbus A320-214 of Lufthansa"], ["Airbus A320"],
          "Airbus|A320-214|D-AIQT|Lufthansa"),
         ("Ryanair Boeing 737-8AS EI-DCL", ["Boeing 737 of Ryanair"], ["Boeing 737"], "Boeing|737-8AS|EI-DCL|Ryanair"),
         ("Boeing 737-8 MAX N8710M", [], ["Boeing 737 MAX 8"], "Boeing|737-8 MAX|N8710M|"),
         ("9V-SWA - 777-312(ER) - SIA", [], ["Boeing 777-300ER of Singapore Airlines"],
          "Boeing|777-312(ER)|9V-SWA|Singapore Airlines"),
-        # One of them is silent.
+        # Only one of them has it.
         ("Delta Air Lines B767-332 (N143DA)", ["Delta Air Lines aircraft"], ["LAX"],
          "Boeing|B767-332|N143DA|Delta Air Lines"),
         ("IMG 1234", ["D-AIQT (aircraft)"], ["Airbus A320-200 of Lufthansa"], "Airbus|A320-200|D-AIQT|Lufthansa"),
         ("Ryanair B738 EI-DCL", ["Ryanair aircraft"], ["Aircraft at Dublin Airport"], "Boeing|B738|EI-DCL|Ryanair"),
-        # The file's own categories name no type: the nearest one that led there does.
+        # The file's categories name no type: the nearest ancestor that does counts.
         ("Evening", ["Aircraft D-AIQT"], ["Airbus A320", "Airbus A320-214 of Lufthansa", "D-AIQT (aircraft)"],
          "Airbus|A320-214|D-AIQT|Lufthansa"),
-        # The A320 family is the A318 to the A321, so it says no more than its constructor.
+        # The A320 family is the A318 to the A321, so it only gives the constructor.
         ("Lufthansa A321-131 D-AIRB", ["Airbus A320 family of Lufthansa"], ["Lufthansa"],
          "Airbus|A321-131|D-AIRB|Lufthansa"),
         # A constructor's name alone may be that of an airfield.
         ("Airbus A320-232 at Boeing Field", ["Boeing Field in 2013"], ["Airbus A320-200"], "Airbus|A320-232||"),
-        # Aircraft of others are read too: who keeps them is decided elsewhere.
+        # Other constructors are parsed as well: the photo sink filters them.
         ("Embraer 190 D-AECA", ["Embraer E-190 of Lufthansa"], ["D-AECA (aircraft)"], "Embraer|E-190|D-AECA|Lufthansa"),
-        # What happens to be in the title as well is no airline for that.
+        # A word of the title is not an airline just because it is in a category as well.
         ("Landing Airbus A320 in Ireland", ["Landing aircraft", "Aircraft of Ireland"], ["Ireland"], "Airbus|A320||"),
         ("Sunset", ["Sunsets in Bhutan"], ["Paro Airport"], "|||"),
     ],
 )  # fmt: skip
 def test_labels_come_from_categories_and_titles(
-    title: str, categories: list[str], chain: list[str], labels: str
+    title: str, categories: list[str], path: list[str], labels: str
 ) -> None:
-    (photo,) = parsed(File(1, f"{title}.jpg", categories), chain=tuple(chain)).photos
+    (photo,) = parsed(File(1, f"{title}.jpg", categories), path=tuple(path)).photos
     assert "|".join(photo[name] for name in ("constructor", "aircraft_type", "registration", "airline")) == labels
     assert photo["review"] == ""
 
 
 @pytest.mark.parametrize(
-    ("title", "categories", "kept", "review"),
+    ("title", "categories", "common", "review"),
     [
         ("Boeing 737-700", ["Boeing 737-800 of Ryanair"], "Boeing 737",
-         "aircraft_type: its categories say Boeing 737-800, its title says Boeing 737-700"),
-        ("Airbus A340-300", ["Boeing 737-800 of Ryanair"], " ", "its title says Airbus A340-300"),
-        # Two aircraft in one photo: the one that the title names, but somebody should look.
+         "aircraft_type: categories Boeing 737-800, title Boeing 737-700"),
+        ("Airbus A340-300", ["Boeing 737-800 of Ryanair"], " ", "title Airbus A340-300"),
+        # Two aircraft in one photo: the one in the title counts, with a note for review.
         ("Airbus A321-131", ["Airbus A321 of Lufthansa", "Boeing 737-800 of Ryanair"], "Airbus A321-131",
-         "its categories say Airbus A321 and Boeing 737-800"),
+         "categories Airbus A321 and Boeing 737-800"),
         ("Two of a kind", ["Boeing 747-400", "Boeing 747-8"], "Boeing 747", "Boeing 747-400 and Boeing 747-8"),
         ("D-AIQT and D-AIQU", ["Airbus A320-200"], "Airbus A320-200", "registration: D-AIQT or D-AIQU"),
         ("Vueling, Airbus A320-200, EC-HHA", ["Airbus A320-200 of Iberia"], "Airbus A320-200",
-         "airline: its categories say Iberia, its title Vueling"),
+         "airline: categories Iberia, title Vueling"),
     ],
 )  # fmt: skip
-def test_where_readings_differ_what_they_share_is_kept_and_reviewed(
-    title: str, categories: list[str], kept: str, review: str
+def test_contradictory_labels_are_reduced_to_their_common_part_and_reviewed(
+    title: str, categories: list[str], common: str, review: str
 ) -> None:
-    (photo,) = parsed(File(1, f"{title}.jpg", categories), chain=("Photos of the day",)).photos
-    assert f"{photo['constructor']} {photo['aircraft_type']}" == kept
+    (photo,) = parsed(File(1, f"{title}.jpg", categories), path=("Photos of the day",)).photos
+    assert f"{photo['constructor']} {photo['aircraft_type']}" == common
     assert review in photo["review"]
 
 
-def test_what_is_missing_is_empty_and_has_a_reason() -> None:
+def test_missing_fields_have_a_reason() -> None:
     bare: dict[str, str | None] = {"DateTimeOriginal": None, "ImageDescription": None, "LicenseUrl": None}
-    members = parsed(File(1, "Evening.jpg", [], bare), chain=("Paro",))
-    assert members.missing["airline"] == {"neither its categories nor its title say": 1}
+    members = parsed(File(1, "Evening.jpg", [], bare), path=("Paro",))
+    assert members.missing["airline"] == {commons.NOT_IN_TEXT: 1}
     assert set(members.missing) == {
         *("constructor", "aircraft_type", "airline", "registration"),
         *("taken_on", "caption", "licence_url"),
     }
 
 
-def test_what_is_no_photo_to_keep_is_left_out_and_counted() -> None:
-    free = "which is none of those known as free"
-    left = {
-        "no JPEG, PNG or WebP, but image/svg+xml": File(1, "a.svg", [], mime="image/svg+xml"),
-        "no author": File(2, "b.jpg", [], {"Artist": "<span> </span>"}),
-        "no licence": File(3, "c.jpg", [], {"LicenseShortName": None}),
-        f"the licence CC BY-NC 4.0, {free}": File(4, "d.jpg", [], {"LicenseShortName": "CC BY-NC 4.0"}),
-        f"the licence CC BY-ND 4.0, {free}": File(5, "e.jpg", [], {"LicenseShortName": "CC BY-ND 4.0"}),
-        f"the licence Fair use, {free}": File(6, "f.jpg", [], {"LicenseShortName": "Fair use"}),
-        "no whole aircraft from outside, but cockpits": File(7, "Airbus A320 cockpit.jpg", []),
-        "no whole aircraft from outside, but cabins": File(8, "g.jpg", ["Airbus A320 cabins"]),
+def test_unsuitable_files_are_excluded_and_counted() -> None:
+    excluded = {
+        "not a JPEG, PNG or WebP: image/svg+xml": File(1, "a.svg", [], mime="image/svg+xml"),
+        "author unknown": File(2, "b.jpg", [], {"Artist": "<span> </span>"}),
+        "licence unknown": File(3, "c.jpg", [], {"LicenseShortName": None}),
+        "not a known free licence: CC BY-NC 4.0": File(4, "d.jpg", [], {"LicenseShortName": "CC BY-NC 4.0"}),
+        "not a known free licence: CC BY-ND 4.0": File(5, "e.jpg", [], {"LicenseShortName": "CC BY-ND 4.0"}),
+        "not a known free licence: Fair use": File(6, "f.jpg", [], {"LicenseShortName": "Fair use"}),
+        "not a complete aircraft from outside: cockpits": File(7, "Airbus A320 cockpit.jpg", []),
+        "not a complete aircraft from outside: cabins": File(8, "g.jpg", ["Airbus A320 cabins"]),
     }
-    members = parsed(*left.values(), File(9, "Airbus A320 with sharklets.jpg", []))
-    assert members.excluded == dict.fromkeys(left, 1)
+    members = parsed(*excluded.values(), File(9, "Airbus A320 with sharklets.jpg", []))
+    assert members.excluded == dict.fromkeys(excluded, 1)
     assert [photo["photo_id"] for photo in members.photos] == ["9"]
 
 
 @pytest.mark.parametrize(
     "licence", ["CC BY 2.0", "CC BY-SA 3.0 de", "CC0", "Public domain", "PD-USGov", "GFDL 1.2", "OGL v1.0", "FAL"]
 )
-def test_free_licences_are_kept_as_they_are_written(licence: str) -> None:
+def test_free_licences_keep_their_spelling(licence: str) -> None:
     (photo,) = parsed(File(1, "Airbus A320-214.jpg", [], {"LicenseShortName": licence})).photos
     assert photo["licence"] == licence
 
 
-def test_categories_that_show_no_aircraft_from_outside_are_skipped() -> None:
+def test_categories_without_exterior_photos_are_skipped() -> None:
     inside = (
         "Airbus A320 cockpits",
         "Airbus A320 seats",
@@ -170,7 +171,7 @@ def test_categories_that_show_no_aircraft_from_outside_are_skipped() -> None:
     )
     members = parsed(categories=(*inside, "Airbus A320 by model", "Airbus A320 with winglets"))
     assert members.categories == ["Airbus A320 by model", "Airbus A320 with winglets"]
-    assert members.skipped == {"cockpits": 1, "cabins": 1, "accidents": 1, "models and simulators": 1}
+    assert members.skipped_categories == {"cockpits": 1, "cabins": 1, "accidents": 1, "models and simulators": 1}
 
 
 @pytest.mark.parametrize(
@@ -183,7 +184,7 @@ def test_categories_that_show_no_aircraft_from_outside_are_skipped() -> None:
         ("<div><bdi>Tenzin &lt;W&gt;</bdi>\n</div>", "Tenzin <W>"),
     ],
 )
-def test_an_author_in_html_is_read_as_a_reader_sees_it(html: str, name: str) -> None:
+def test_author_in_html_becomes_its_visible_text(html: str, name: str) -> None:
     assert parsed(File(1, "x.jpg", [], {"Artist": html})).photos[0]["photographer"] == name
 
 
@@ -201,30 +202,30 @@ def test_an_author_in_html_is_read_as_a_reader_sees_it(html: str, name: str) -> 
         ("some day", ""),
     ],
 )
-def test_dates_are_read_as_far_as_they_go(text: str, day: str) -> None:
+def test_dates_are_parsed_to_their_precision(text: str, day: str) -> None:
     assert taken_on(text) == day
 
 
-def test_registrations_are_told_from_types_and_flight_numbers() -> None:
+def test_registrations_are_distinguished_from_types_and_flight_numbers() -> None:
     real = "D-AIQT EI-DCL N12345 N747PA N1KE JA801A HL7530 9V-SKA VT-ANB B-2447 B-18006 B-LRA A6-EDF A4O-BA RA-89001"
     real += " CU-T1250 VN-A321 HP-1730CMP EK-32009 UK32018 HK-4549 C-GITU F-GKXS G-EUUU HB-JHA 4K-AZ01 RP-C8765"
     assert registrations_in(real.replace(" ", ", ")) == set(real.split())
-    none = "A320-214 737-8AS B-52H C-130 F-16 EK-202 MD-11 A21N N737-800 N5 E-190 D-AIQTX CC-BY SA-3 LH-400 SU-27 7T"
-    assert registrations_in(none) == set()
+    other = "A320-214 737-8AS B-52H C-130 F-16 EK-202 MD-11 A21N N737-800 N5 E-190 D-AIQTX CC-BY SA-3 LH-400 SU-27 7T"
+    assert registrations_in(other) == set()
 
 
-def test_airlines_are_read_where_the_form_shows_them() -> None:
-    assert operator_of("Boeing 737-800 of Ryanair by registration") == ("Ryanair", True)
-    assert operator_of("Airbus A220-300 of airBaltic") == ("airBaltic", True)
-    assert operator_of("Airbus A320 of Air Berlin in old livery") == ("Air Berlin", True)
-    assert operator_of("Aircraft of Ireland") == ("Ireland", False)
-    assert operator_of("Ryanair aircraft") == ("Ryanair", False)
+def test_airlines_are_recognized_by_the_form_of_the_text() -> None:
+    assert airline_of_category("Boeing 737-800 of Ryanair by registration") == ("Ryanair", True)
+    assert airline_of_category("Airbus A220-300 of airBaltic") == ("airBaltic", True)
+    assert airline_of_category("Airbus A320 of Air Berlin in old livery") == ("Air Berlin", True)
+    assert airline_of_category("Aircraft of Ireland") == ("Ireland", False)
+    assert airline_of_category("Ryanair aircraft") == ("Ryanair", False)
     for category in ("Landing aircraft", "Airbus aircraft", "Sunsets", "Frankfurt Airport", "Boeing 737 of 1998"):
-        assert operator_of(category) == ("", False)
-    assert operator_in("Lufthansa, Airbus A320-214, D-AIQT (12345)") == "Lufthansa"
-    assert operator_in("Airbus A320-214, Vueling Airlines AN1824341") == "Vueling Airlines"
+        assert airline_of_category(category) == ("", False)
+    assert airline_of_title("Lufthansa, Airbus A320-214, D-AIQT (12345)") == "Lufthansa"
+    assert airline_of_title("Airbus A320-214, Vueling Airlines AN1824341") == "Vueling Airlines"
     for title in ("Landing Airbus A320", "Airbus A320, Frankfurt", "Frankfurt Airport, Airbus A320, D-AIQT", "IMG 12"):
-        assert operator_in(title) == ""
+        assert airline_of_title(title) == ""
 
 
 ERRORS = [
@@ -237,24 +238,24 @@ ERRORS = [
 
 
 @pytest.mark.parametrize(("content", "busy", "seconds"), ERRORS)
-def test_errors_in_answers_are_sentences_and_some_pass(content: object, busy: bool, seconds: float) -> None:
-    said = read(content)
-    assert said.error.endswith(".")
-    assert (said.busy, said.seconds) == (busy, seconds)
+def test_api_errors_are_sentences_and_some_are_temporary(content: object, busy: bool, seconds: float) -> None:
+    response = read_response(content)
+    assert response.error.endswith(".")
+    assert (response.busy, response.retry_seconds) == (busy, seconds)
 
 
-def test_warnings_are_passed_on() -> None:
+def test_api_warnings_are_returned() -> None:
     content = {"batchcomplete": True, "warnings": {"main": {"warnings": "Unrecognized parameter: foo.\nAnd bar."}}}
-    assert read(content).notes == ("main: Unrecognized parameter: foo.", "main: And bar.")
-    assert read({"warnings": [{"code": "x", "text": "Old."}]}).notes == ("Old.",)
+    assert read_response(content).warnings == ("main: Unrecognized parameter: foo.", "main: And bar.")
+    assert read_response({"warnings": [{"code": "x", "text": "Old."}]}).warnings == ("Old.",)
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("\ud800\x00 A320-214")
 JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3))
 
 
-def odd(**parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Objects with some of these parts, each of which may be anything else as well."""
+def fuzzed(**parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Return JSON objects with some of these parts, each of which may be any other JSON as well."""
     return JSON | st.fixed_dictionaries({}, optional={name: JSON | part for name, part in parts.items()})
 
 
@@ -262,30 +263,30 @@ TEXTS = st.text() | st.sampled_from(
     ["File:Lufthansa, Airbus A320-214, D-AIQT.jpg", "Category:Boeing 737-800 of Ryanair", "//[", "https://x.test/\ud800",
      "CC BY 2.0", "<a href='[", "<![foo[", "<p" * 50, "2019-02-31", "Category:", "A320/A321", "image/jpeg", ":"]
 )  # fmt: skip
-METADATA = odd(**{name: odd(value=TEXTS) for name in commons.METADATA})
-INFO = odd(
+METADATA = fuzzed(**{name: fuzzed(value=TEXTS) for name in commons.METADATA})
+INFO = fuzzed(
     url=TEXTS, thumburl=TEXTS, descriptionurl=TEXTS, mime=TEXTS, sha1=TEXTS, width=st.integers(), extmetadata=METADATA
 )
-PAGE = odd(
+PAGE = fuzzed(
     pageid=st.integers(),
     ns=st.sampled_from([6, 14]),
     title=TEXTS,
     imageinfo=st.lists(INFO, max_size=2),
-    categories=st.lists(odd(title=TEXTS), max_size=3),
+    categories=st.lists(fuzzed(title=TEXTS), max_size=3),
 )
-CONTENT = odd(
-    query=odd(pages=st.lists(PAGE, max_size=3) | st.dictionaries(st.text(), PAGE, max_size=2)),
-    error=odd(code=TEXTS, info=TEXTS, lag=st.floats()),
-    warnings=odd(main=odd(warnings=TEXTS)),
+CONTENT = fuzzed(
+    query=fuzzed(pages=st.lists(PAGE, max_size=3) | st.dictionaries(st.text(), PAGE, max_size=2)),
+    error=fuzzed(code=TEXTS, info=TEXTS, lag=st.floats()),
+    warnings=fuzzed(main=fuzzed(warnings=TEXTS)),
     batchcomplete=st.booleans(),
-) | st.fixed_dictionaries({"continue": odd(gcmcontinue=TEXTS)})
+) | st.fixed_dictionaries({"continue": fuzzed(gcmcontinue=TEXTS)})
 
 
 @given(st.lists(CONTENT, max_size=2), st.lists(TEXTS, max_size=3))
-def test_any_json_is_read_without_an_error(contents: list[object], chain: list[str]) -> None:
+def test_any_json_is_parsed_without_an_error(contents: list[object], path: list[str]) -> None:
     for content in contents:
-        read(content)
-    members = parse(contents, URL, chain)
+        read_response(content)
+    members = parse(contents, URL, path)
     for photo in members.photos:
         assert set(photo) == set(FIELDS)
         assert catalog.PHOTO_ID.fullmatch(photo["photo_id"])
@@ -295,22 +296,22 @@ def test_any_json_is_read_without_an_error(contents: list[object], chain: list[s
 
 
 @given(st.permutations(["Airbus A320-214 of Lufthansa", "D-AIQT (aircraft)", "Lufthansa aircraft", "Airbus A320"]))
-def test_the_order_of_categories_means_nothing(categories: list[str]) -> None:
+def test_order_of_categories_does_not_matter(categories: list[str]) -> None:
     title = "Airbus A320 Lufthansa.jpg"
-    expected = parsed(File(1, title, sorted(categories)), chain=("Frankfurt",)).photos
-    assert parsed(File(1, title, categories), chain=("Frankfurt",)).photos == expected
+    expected = parsed(File(1, title, sorted(categories)), path=("Frankfurt",)).photos
+    assert parsed(File(1, title, categories), path=("Frankfurt",)).photos == expected
 
 
-# The walk.
+# Crawls of the test wiki.
 
 
 @pytest.fixture(autouse=True)
-def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_rate_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(crawl.SITES, "commons", replace(commons.SITE, requests_per_minute=float("inf")))
 
 
-def walked(base: str, out: Path, *categories: str, **limits: int) -> CrawlResult:
-    plan = Plan(categories, **limits)
+def crawled(base: str, out: Path, *categories: str, **limits: int) -> CrawlResult:
+    plan = CategoryPlan(categories, **limits)
     return scrape("commons", out, url=base, contact=CONTACT, plan=plan)
 
 
@@ -319,199 +320,204 @@ TREE = {A320: [f"{A320} by airline", "Airbus A320 cockpits"], f"{A320} by airlin
 
 
 @pytest.mark.slow
-def test_a_walk_stores_what_is_in_a_category_and_below_it_once(tmp_path: Path) -> None:
+def test_crawl_stores_each_photo_of_a_category_tree_once(tmp_path: Path) -> None:
     wiki = Wiki(
-        {**TREE, f"{A320} of Lufthansa": [A320]},  # round in circles, twice
+        {**TREE, f"{A320} of Lufthansa": [A320]},  # two cycles
         [*fleet(5, A320), *fleet(30, f"{A320} of Lufthansa", first=100), File(7, "Seat.jpg", ["Airbus A320 cockpits"])],
     )
     wiki.files[0].categories.append(f"{A320} by airline")
     with serve(wiki) as base:
-        outcome = walked(base, tmp_path, f"Category:{A320.replace(' ', '_')}")
+        result = crawled(base, tmp_path, f"Category:{A320.replace(' ', '_')}")
         frame = catalog.read(tmp_path)
         catalog.check(tmp_path, frame, hashes=True)
-        assert outcome.stored == len(frame) == 35
+        assert result.stored == len(frame) == 35
         assert set(frame["photo_id"]) == {f"commons-{n}" for n in (*range(1, 6), *range(100, 130))}
         assert set(frame["model"]) == {A320.removeprefix("Airbus ")}
-        assert outcome.skipped_categories == {"cockpits": 1}
+        assert result.skipped_categories == {"cockpits": 1}
         assert "Tenzin \\& W. 129" in (tmp_path / "ATTRIBUTION.md").read_text(encoding="utf-8")
 
-        again = walked(base, tmp_path, A320)
-        assert (again.stored, again.known, len(wiki.fetched)) == (0, 35, 35)
+        again = crawled(base, tmp_path, A320)
+        assert (again.stored, again.known, len(wiki.image_paths)) == (0, 35, 35)
         assert catalog.read(tmp_path).equals(frame)
-    assert wiki.most_at_once == 1
+    assert wiki.max_active == 1
     assert wiki.agents == {f"planespotter/0.1 (+{CONTACT})"}
-    first = wiki.asked[0]
+    first = wiki.queries[0]
     assert (first["maxlag"], first["formatversion"], first["iiurlwidth"]) == ("5", "2", "1280")
-    assert all("/1280px.jpg" in path for path in wiki.fetched)
+    assert all("/1280px.jpg" in path for path in wiki.image_paths)
 
 
 @pytest.mark.slow
-def test_answers_in_parts_are_put_together(tmp_path: Path) -> None:
+def test_batch_in_several_parts_is_merged(tmp_path: Path) -> None:
     wiki = Wiki({}, fleet(20, A320), batch=8, part_size=3)
     for file in wiki.files:
-        file.title = f"{file.pageid}.jpg"  # so that only the categories tell what it is
+        file.title = f"{file.pageid}.jpg"  # so that only the categories have labels
         file.categories += [f"D-AI{chr(65 + file.pageid // 26)}{chr(65 + file.pageid % 26)} (aircraft)"]
     with serve(wiki) as base:
-        outcome = walked(base, tmp_path, A320)
+        result = crawled(base, tmp_path, A320)
     frame = catalog.read(tmp_path)
-    assert (len(frame), outcome.pages) == (20, 3)
+    assert (len(frame), result.pages) == (20, 3)
     assert frame["registration"].nunique() == 20
 
 
 @pytest.mark.slow
-def test_the_site_is_asked_again_when_it_is_ready(tmp_path: Path) -> None:
+def test_busy_api_and_images_are_retried(tmp_path: Path) -> None:
     wiki = Wiki({}, fleet(3, A320))
     lagged = {"error": {"code": "maxlag", "info": "Waiting for db1: 6 seconds lagged.", "lag": 6}}
-    wiki.trouble = [
+    wiki.api_faults = [
         (200, {"Retry-After": "0"}, lagged),
         (429, {"Retry-After": "1"}, "Too many requests"),
         (503, {"Retry-After": "0"}, "Later"),
         (500, {}, "Oh"),
     ]
-    wiki.image_trouble = {2: [(429, {"Retry-After": "0"}, "Too many requests")]}
-    told: list[str] = []
+    wiki.image_faults = {2: [(429, {"Retry-After": "0"}, "Too many requests")]}
+    notices: list[str] = []
     with serve(wiki) as base:
-        plan = Plan((A320,))
-        outcome = scrape(
-            "commons", tmp_path, url=base, contact=CONTACT, plan=plan, progress=lambda now: told.append(now.wait_notice)
+        plan = CategoryPlan((A320,))
+        result = scrape(
+            "commons",
+            tmp_path,
+            url=base,
+            contact=CONTACT,
+            plan=plan,
+            progress=lambda now: notices.append(now.wait_notice),
         )
-    assert (outcome.stored, len(wiki.asked)) == (3, 5)
-    assert any("wait" in text for text in told)
-    assert (outcome.max_photos, outcome.category) == (200, A320)
-    outcome.stored, outcome.known = 40, 60
-    assert crawl_status(outcome, None, 20) == f"40 photos (120 per minute), at most 50 s left, {A320}"
+    assert (result.stored, len(wiki.queries)) == (3, 5)
+    assert any("wait" in text for text in notices)
+    assert (result.max_photos, result.category) == (200, A320)
+    result.stored, result.known = 40, 60
+    assert crawl_status(result, None, 20) == f"40 photos (120 per minute), at most 50 s left, {A320}"
 
 
-STOPS: list[tuple[list[tuple[int, dict[str, str], object]], str, int]] = [
-    ([(403, {}, "Please set a user agent")], "answered 403: 'Please set a user agent'", 1),
-    ([(404, {}, "<h1>Not found</h1>")], "answered 404", 1),
-    ([(200, {}, "<html>A page</html>")], "something else than JSON: '<html>A page", 1),
-    ([(200, {}, "[" * 100_000)], "something else than JSON", 1),
-    ([(429, {"Retry-After": "86400"}, "")], "run the same command again later", 1),
-    ([(500, {}, "")] * 3, "answered 500.*Run the same command again later", 3),
+FATAL_RESPONSES: list[tuple[list[tuple[int, dict[str, str], object]], str, int]] = [
+    ([(403, {}, "Please set a user agent")], "responded with 403: 'Please set a user agent'", 1),
+    ([(404, {}, "<h1>Not found</h1>")], "responded with 404", 1),
+    ([(200, {}, "<html>A page</html>")], "is not JSON: '<html>A page", 1),
+    ([(200, {}, "[" * 100_000)], "is not JSON", 1),
+    ([(429, {"Retry-After": "86400"}, "")], "Run the same command again later", 1),
+    ([(500, {}, "")] * 3, "responded with 500.*Run the same command again later", 3),
     ([(200, {}, {"error": {"code": "invalidtitle", "info": "Bad title."}})], r"Bad title \(invalidtitle\)", 1),
 ]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("trouble", "words", "asked"), STOPS)
-def test_a_site_that_says_no_is_left_alone(
-    tmp_path: Path, trouble: list[tuple[int, dict[str, str], object]], words: str, asked: int
+@pytest.mark.parametrize(("faults", "words", "queries"), FATAL_RESPONSES)
+def test_fatal_api_response_stops_the_crawl(
+    tmp_path: Path, faults: list[tuple[int, dict[str, str], object]], words: str, queries: int
 ) -> None:
-    wiki = Wiki({}, fleet(3, A320), trouble=list(trouble))
+    wiki = Wiki({}, fleet(3, A320), api_faults=list(faults))
     with serve(wiki) as base, pytest.raises(ScrapeError, match=words):
-        walked(base, tmp_path, A320)
-    assert len(wiki.asked) == asked
-    assert not wiki.fetched
+        crawled(base, tmp_path, A320)
+    assert len(wiki.queries) == queries
+    assert not wiki.image_paths
 
 
 @pytest.mark.slow
-def test_a_site_that_is_not_there_is_told_of(tmp_path: Path) -> None:
+def test_unreachable_site_is_reported(tmp_path: Path) -> None:
     with serve(Wiki({}, [])) as base:
         pass
-    with pytest.raises(ScrapeError, match=r"did not answer \(ConnectError\)"):
-        walked(base, tmp_path, A320)
+    with pytest.raises(ScrapeError, match=r"did not respond \(ConnectError\)"):
+        crawled(base, tmp_path, A320)
 
 
-def test_images_that_are_none_are_counted_and_redirects_followed(tmp_path: Path) -> None:
+def test_invalid_images_are_counted_and_redirects_followed(tmp_path: Path) -> None:
     wiki = Wiki({}, fleet(4, A320))
-    wiki.image_trouble = {
+    wiki.image_faults = {
         1: [(200, {"Content-Type": "text/html"}, "<html>Thumbnail not ready")],
         2: [(302, {"Location": "/original/2/moved.jpg"}, "")],
-        3: [(404, {}, "gone")],
+        3: [(404, {}, "not found")],
     }
     with serve(wiki) as base:
-        outcome = walked(base, tmp_path, A320)
-        assert outcome.stored == 2
-        assert "not an image" in outcome.bad_images["commons-1"]
-        assert "404" in outcome.bad_images["commons-3"]
-        assert walked(base, tmp_path, A320).stored == 2  # a later time, they come
+        result = crawled(base, tmp_path, A320)
+        assert result.stored == 2
+        assert "not an image" in result.bad_images["commons-1"]
+        assert "404" in result.bad_images["commons-3"]
+        assert crawled(base, tmp_path, A320).stored == 2  # the next crawl gets them
 
 
-def test_when_no_image_comes_the_walk_ends(tmp_path: Path) -> None:
+def test_failed_images_in_a_row_stop_the_crawl(tmp_path: Path) -> None:
     wiki = Wiki({}, fleet(30, A320))
-    wiki.image_trouble = {file.pageid: [(404, {}, "gone")] for file in wiki.files}
-    with serve(wiki) as base, pytest.raises(ScrapeError, match="5 images in a row could not be had"):
-        walked(base, tmp_path, A320)
-    assert len(wiki.fetched) == 5
+    wiki.image_faults = {file.pageid: [(404, {}, "not found")] for file in wiki.files}
+    with serve(wiki) as base, pytest.raises(ScrapeError, match="5 images in a row failed"):
+        crawled(base, tmp_path, A320)
+    assert len(wiki.image_paths) == 5
 
 
-def test_images_are_fetched_only_where_robots_txt_allows_it(tmp_path: Path) -> None:
+def test_disallowed_images_are_not_downloaded(tmp_path: Path) -> None:
     wiki = Wiki({}, fleet(9, A320), robots="User-agent: *\nDisallow: /thumb/\n")
-    with serve(wiki) as base, pytest.raises(ScrapeError, match="keeps programs away"):
-        walked(base, tmp_path, A320)
-    assert not wiki.fetched
+    with serve(wiki) as base, pytest.raises(ScrapeError, match=r"robots\.txt disallows"):
+        crawled(base, tmp_path, A320)
+    assert not wiki.image_paths
 
 
 @pytest.mark.slow
-def test_limits_are_shared_out_among_categories_and_count_what_is_there(tmp_path: Path) -> None:
+def test_limits_are_shared_among_categories_and_include_known_photos(tmp_path: Path) -> None:
     names = [f"{A320} of Airline {letter}" for letter in "ABC"]
-    files = [file for place, name in enumerate(names) for file in fleet(20, name, first=1000 * (place + 1))]
+    files = [file for number, name in enumerate(names, 1) for file in fleet(20, name, first=1000 * number)]
     wiki = Wiki({A320: names}, [*files, *fleet(30, "Boeing 737-800", 9000, "Boeing 737-8AS")])
     with serve(wiki) as base:
-        outcome = walked(base, tmp_path, A320, "Boeing 737-800", per_category=13)
+        result = crawled(base, tmp_path, A320, "Boeing 737-800", per_category=13)
         frame = catalog.read(tmp_path)
         assert Counter(frame["model"]) == {"A320-200": 13, "737-800": 13}
         assert sorted(Counter(frame[frame["model"] == "A320-200"]["airline"]).values()) == [3, 10]
-        assert outcome.notes == {"2 categories have more photos: --per-category says how many of each to take.": 1}
-        assert walked(base, tmp_path, A320, "Boeing 737-800", per_category=13).stored == 0
-        assert walked(base, tmp_path, A320, "Boeing 737-800", per_category=15, photos=28).stored == 2
+        assert result.notes == {"2 categories have more photos. Raise --per-category to get them.": 1}
+        assert crawled(base, tmp_path, A320, "Boeing 737-800", per_category=13).stored == 0
+        assert crawled(base, tmp_path, A320, "Boeing 737-800", per_category=15, photos=28).stored == 2
 
 
-def test_what_the_site_warns_of_is_shown_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    warned = Wiki({}, fleet(1, A320), warnings={"main": {"warnings": "Unrecognized parameter: [/foo].\x1b[2J"}})
-    with serve(warned) as base:
+def test_api_warnings_are_printed_without_control_characters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wiki = Wiki({}, fleet(1, A320), warnings={"main": {"warnings": "Unrecognized parameter: [/foo].\x1b[2J"}})
+    with serve(wiki) as base:
         options = ["--site", "commons", "--contact", CONTACT, "--category", A320]
         app(["scrape", "--url", base, "--out", str(tmp_path), *options], standalone_mode=False)
     assert "main: Unrecognized parameter: [/foo].[2J\n" in capsys.readouterr().out
 
 
-def test_depth_says_how_far_down_to_look(tmp_path: Path) -> None:
+def test_depth_limits_the_levels_of_subcategories(tmp_path: Path) -> None:
     wiki = Wiki(TREE, [*fleet(2, A320), *fleet(2, f"{A320} by airline", 10), *fleet(2, f"{A320} of Lufthansa", 20)])
     with serve(wiki) as base:
         for depth, count in ((0, 2), (1, 4), (2, 6)):
-            walked(base, tmp_path, A320, depth=depth)
+            crawled(base, tmp_path, A320, depth=depth)
             assert len(catalog.photo_ids(tmp_path)) == count
 
 
-def test_a_category_that_does_not_exist_is_named(tmp_path: Path) -> None:
+def test_missing_category_is_named(tmp_path: Path) -> None:
     with serve(Wiki({}, fleet(2, A320))) as base:
-        with pytest.raises(ScrapeError, match=r"There is nothing in the category of http.*: Airbus a320"):
-            walked(base, tmp_path, "Airbus a320")
-        outcome = walked(base, tmp_path, A320, "Airbus a320")
-    assert outcome.stored == 2
-    assert list(outcome.notes) == ["The category Airbus a320 is empty or does not exist."]
+        with pytest.raises(ScrapeError, match=r"The category is empty or missing at http.*: Airbus a320"):
+            crawled(base, tmp_path, "Airbus a320")
+        result = crawled(base, tmp_path, A320, "Airbus a320")
+    assert result.stored == 2
+    assert list(result.notes) == ["The category Airbus a320 is empty or does not exist."]
 
 
 @pytest.mark.slow
-def test_without_categories_the_usual_ones_are_walked(tmp_path: Path) -> None:
+def test_default_categories_are_crawled(tmp_path: Path) -> None:
     with serve(wiki := Wiki({}, fleet(2, A320))) as base:
-        assert walked(base, tmp_path).stored == 2
-    assert {asked["gcmtitle"].removeprefix("Category:") for asked in wiki.asked} == set(commons.SITE.categories)
+        assert crawled(base, tmp_path).stored == 2
+    assert {query["gcmtitle"].removeprefix("Category:") for query in wiki.queries} == set(commons.SITE.categories)
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--site", "commons"], "is a live one.*--contact"),
+        (["--site", "commons"], "is live.*--contact"),
         (["--site", "commons", "--contact", "a@b.test", "--pages", "3"], "--pages cannot apply"),
         (["--site", "commons", "--contact", "a@b.test", "--width", "800"], "no images 800 pixels wide.*960, 1280"),
-        (["--site", "commons", "--contact", "a@b.test", "--category", " "], "A category has no name"),
+        (["--site", "commons", "--contact", "a@b.test", "--category", " "], "--category is empty"),
         (["--site", "sample", "--category", "Airbus A320"], "has no categories"),
     ],
 )
-def test_what_does_not_fit_is_refused_before_anything_is_asked(
-    tmp_path: Path, arguments: list[str], words: str
-) -> None:
+def test_unsuitable_options_are_rejected_before_any_request(tmp_path: Path, arguments: list[str], words: str) -> None:
     with serve(wiki := Wiki({}, [])) as base:
         result = CliRunner().invoke(app, ["scrape", "--url", base, "--out", str(tmp_path), *arguments])
     assert isinstance(result.exception, ScrapeError)
     assert re.search(words, str(result.exception))
-    assert not wiki.asked
+    assert not wiki.queries
 
 
 def start(base: str, out: Path) -> subprocess.Popen[bytes]:
-    hurried = (
+    script = (
         "from dataclasses import replace; from planespotter_scraping.crawling import crawl; "
         "crawl.SITES['commons'] = replace(crawl.SITES['commons'], requests_per_minute=1500); "
         "from planespotter_scraping.cli import app; app()"
@@ -530,7 +536,7 @@ def start(base: str, out: Path) -> subprocess.Popen[bytes]:
         A320,
     ]
     return subprocess.Popen(
-        [sys.executable, "-c", hurried, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", script, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
 
 
@@ -544,19 +550,19 @@ def wait_for_photos(out: Path, count: int, process: subprocess.Popen[bytes]) -> 
         time.sleep(0.02)
 
 
-def test_authors_whom_a_kill_has_kept_from_being_named_are_named_when_the_walk_begins(tmp_path: Path) -> None:
+def test_attribution_that_a_kill_left_incomplete_is_written_at_the_start(tmp_path: Path) -> None:
     catalog.append(tmp_path, {"photo_id": "commons-9", "photographer": "Tenzin", "licence": "CC0"}, b"an image")
     page = tmp_path / "ATTRIBUTION.md"
-    named: list[bool] = []
+    attributed: list[bool] = []
     with serve(Wiki({}, fleet(1, A320))) as base:
-        told = lambda outcome: named.append("Tenzin, CC0" in page.read_text(encoding="utf-8"))  # noqa: E731
-        scrape("commons", tmp_path, url=base, contact=CONTACT, plan=Plan((A320,)), progress=told)
-    assert named[0]
+        record = lambda result: attributed.append("Tenzin, CC0" in page.read_text(encoding="utf-8"))  # noqa: E731
+        scrape("commons", tmp_path, url=base, contact=CONTACT, plan=CategoryPlan((A320,)), progress=record)
+    assert attributed[0]
 
 
 @pytest.mark.slow
-def test_ctrl_c_and_kills_lose_nothing_and_fetch_nothing_twice(tmp_path: Path) -> None:
-    wiki = Wiki(TREE, [*fleet(30, A320), *fleet(30, f"{A320} of Lufthansa", 100)], batch=20, most=12)
+def test_ctrl_c_and_kills_lose_no_photo_and_download_none_twice(tmp_path: Path) -> None:
+    wiki = Wiki(TREE, [*fleet(30, A320), *fleet(30, f"{A320} of Lufthansa", 100)], batch=20, max_images=12)
     page = tmp_path / "ATTRIBUTION.md"
     with serve(wiki) as base:
         process = start(base, tmp_path)
@@ -566,18 +572,18 @@ def test_ctrl_c_and_kills_lose_nothing_and_fetch_nothing_twice(tmp_path: Path) -
         assert 8 <= len(catalog.photo_ids(tmp_path)) < 60
         assert page.read_text(encoding="utf-8").count("\n- ") == len(catalog.photo_ids(tmp_path))
 
-        wiki.most = 45
+        wiki.max_images = 45
         process = start(base, tmp_path)
         wait_for_photos(tmp_path, 29, process)
         process.kill()
         process.wait()
         wiki.more.set()
         assert 29 <= len(catalog.photo_ids(tmp_path)) < 60
-        walked(base, tmp_path, A320)
+        crawled(base, tmp_path, A320)
     frame = catalog.read(tmp_path)
     catalog.check(tmp_path, frame, hashes=True)
     assert len(frame) == frame["photo_id"].nunique() == 60
-    assert len(wiki.fetched) <= 60 + 2  # the one in flight, each time
+    assert len(wiki.image_paths) <= 60 + 2  # the one in flight, each time
     files = {path.relative_to(tmp_path).as_posix() for path in (tmp_path / "images").rglob("*") if path.is_file()}
     assert files == set(frame["file"])
     assert page.read_text(encoding="utf-8").count("\n- ") == 60

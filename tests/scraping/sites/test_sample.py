@@ -1,4 +1,4 @@
-"""Reading the sample site's cards: each fact by what its link means, and none invented."""
+"""Parser of the sample site: each field by its link, never by position."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,8 +7,8 @@ from planespotter_scraping.sites.sample import FIELDS, parse
 
 URL = "http://127.0.0.1:8000/photos/latest?page=2"
 
-# A page as the browser shows it after the site's script has run: the first card has all facts, the second has
-# no airline and its picture has been loaded, the third has neither airline nor type.
+# A page after the site's script has run: the first card has all fields, the second lacks the airline and its image has
+# been loaded, the third lacks airline and type.
 PAGE = """<!doctype html><html><body><header><a class="brand" href="/photos/latest">Apron</a></header>
 <main id="content" aria-busy="false">
 <article class="plate" id="1003597" data-photo-url="/photo/1003597/hs-oixr-orchid-pacific-airbus-a330-302">
@@ -31,7 +31,7 @@ PAGE = """<!doctype html><html><body><header><a class="brand" href="/photos/late
 <a href="/photos/latest?page=3" rel="next">Older</a></nav></body></html>"""
 
 
-def test_a_full_card_gives_all_its_facts() -> None:
+def test_complete_card_gives_all_fields() -> None:
     assert parse(PAGE, URL).photos[0] == {
         "photo_id": "1003597",
         "page_url": "http://127.0.0.1:8000/photo/1003597/hs-oixr-orchid-pacific-airbus-a330-302",
@@ -45,24 +45,24 @@ def test_a_full_card_gives_all_its_facts() -> None:
     }
 
 
-def test_a_card_without_an_airline_shifts_no_other_fact() -> None:
+def test_missing_airline_shifts_no_other_field() -> None:
     photo = parse(PAGE, URL).photos[1]
     assert (photo["airline"], photo["constructor"], photo["aircraft_type"]) == ("", "Boeing", "737-8AS")
     assert photo["image_url"] == "http://127.0.0.1:8000/images/1003592.jpg"
     assert photo["photographer"] == "C. & E. Lindqvist"
 
 
-def test_what_a_card_does_not_say_is_empty() -> None:
+def test_missing_fields_are_empty() -> None:
     photo = parse(PAGE, URL).photos[2]
     assert {name for name, value in photo.items() if value} == {"photo_id", "page_url", "constructor"}
 
 
-def test_the_next_page_is_the_one_that_the_page_links_to() -> None:
+def test_next_page_is_the_linked_one() -> None:
     assert parse(PAGE, URL).next_url == "http://127.0.0.1:8000/photos/latest?page=3"
     assert parse(PAGE.replace('rel="next"', ""), URL).next_url is None
 
 
-def test_a_card_whose_id_is_no_number_is_left_out() -> None:
+def test_card_without_a_numeric_id_is_skipped() -> None:
     assert len(parse(PAGE.replace('id="1003592"', 'id="advert"'), URL).photos) == 2
 
 
@@ -72,6 +72,6 @@ TAGS = ["<article data-photo-url='/photo/1' id=1>", "</article>", "<a href='/air
 @given(
     st.lists(st.sampled_from([*TAGS, "<a rel=next href=b>", "text", "<", "&", "<article>"])).map("".join) | st.text()
 )
-def test_any_text_is_read_without_an_error(html: str) -> None:
+def test_any_text_is_parsed_without_an_error(html: str) -> None:
     for photo in parse(html, URL).photos:
         assert set(photo) == set(FIELDS)

@@ -1,10 +1,10 @@
-"""The second reading of a photo's labels, from the last part of its address."""
+"""Slug parser: labels from the last segment of a photo's URL."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planespotter_scraping.sites.slugs import CONSTRUCTORS, read_slug, squash
+from planespotter_scraping.sites.slugs import CONSTRUCTORS, parse_slug, squash
 
 
 @pytest.mark.parametrize(
@@ -25,37 +25,37 @@ from planespotter_scraping.sites.slugs import CONSTRUCTORS, read_slug, squash
         ("n1-faa-mcdonnell-douglas-dc-9-15", ("N1", "Faa", "McDonnell Douglas", "DC-9-15")),
     ],
 )
-def test_a_slug_says_all_four_labels(slug: str, labels: tuple[str, ...]) -> None:
-    assert tuple(read_slug(slug, CONSTRUCTORS).values()) == labels
+def test_slug_gives_all_four_labels(slug: str, labels: tuple[str, ...]) -> None:
+    assert tuple(parse_slug(slug, CONSTRUCTORS).values()) == labels
 
 
-def test_an_airline_may_be_called_after_a_constructor() -> None:
-    read = read_slug("f-wwba-airbus-transport-international-airbus-a300b4-608st", CONSTRUCTORS)
-    assert (read["airline"], read["aircraft_type"]) == ("Airbus Transport International", "A300B4-608ST")
+def test_airline_may_be_named_after_a_constructor() -> None:
+    labels = parse_slug("f-wwba-airbus-transport-international-airbus-a300b4-608st", CONSTRUCTORS)
+    assert (labels["airline"], labels["aircraft_type"]) == ("Airbus Transport International", "A300B4-608ST")
 
 
-def test_what_is_known_tells_where_the_registration_ends() -> None:
+def test_known_registration_or_airline_locates_the_boundary() -> None:
     slug = "tc-99-x-red-sea-boeing-737-8as"
-    assert read_slug(slug, CONSTRUCTORS, registration="TC-99-X")["airline"] == "Red Sea"
-    assert read_slug(slug, CONSTRUCTORS, airline="Red Sea")["registration"] == "TC-99-X"
-    assert read_slug(slug, CONSTRUCTORS, registration="D-AIQT") == read_slug(slug, CONSTRUCTORS)
+    assert parse_slug(slug, CONSTRUCTORS, registration="TC-99-X")["airline"] == "Red Sea"
+    assert parse_slug(slug, CONSTRUCTORS, airline="Red Sea")["registration"] == "TC-99-X"
+    assert parse_slug(slug, CONSTRUCTORS, registration="D-AIQT") == parse_slug(slug, CONSTRUCTORS)
 
 
-def test_without_a_constructor_a_slug_says_nothing() -> None:
-    assert set(read_slug("n935at-delta-air-lines", CONSTRUCTORS).values()) == {""}
-    assert set(read_slug("n935at-delta-boeing-717", ()).values()) == {""}
+def test_slug_without_a_constructor_gives_no_labels() -> None:
+    assert set(parse_slug("n935at-delta-air-lines", CONSTRUCTORS).values()) == {""}
+    assert set(parse_slug("n935at-delta-boeing-717", ()).values()) == {""}
 
 
 @given(st.text() | st.lists(st.sampled_from(["boeing", "airbus", "n1", "oe", "lax", "737", "", "ß"])).map("-".join))
-def test_any_slug_is_read_and_nothing_is_added(slug: str) -> None:
-    read = read_slug(slug, CONSTRUCTORS)
-    assert set(read) == {"registration", "airline", "constructor", "aircraft_type"}
-    together = "".join(map(squash, read.values()))
-    assert together in ("", squash("".join(part for part in slug.split("-"))))
+def test_any_slug_is_parsed_without_adding_characters(slug: str) -> None:
+    labels = parse_slug(slug, CONSTRUCTORS)
+    assert set(labels) == {"registration", "airline", "constructor", "aircraft_type"}
+    characters = "".join(map(squash, labels.values()))
+    assert characters in ("", squash("".join(part for part in slug.split("-"))))
 
 
 @given(st.sampled_from(CONSTRUCTORS), st.sampled_from(["Air Test", "Été", "Q"]))
-def test_each_constructor_is_found_in_its_own_spelling(constructor: str, airline: str) -> None:
+def test_each_constructor_keeps_its_spelling(constructor: str, airline: str) -> None:
     words = squash(airline), *map(squash, constructor.replace("-", " ").split())
-    read = read_slug("-".join(["d-aiqt", *words, "x99"]), CONSTRUCTORS)
-    assert (read["constructor"], squash(read["airline"])) == (constructor, squash(airline))
+    labels = parse_slug("-".join(["d-aiqt", *words, "x99"]), CONSTRUCTORS)
+    assert (labels["constructor"], squash(labels["airline"])) == (constructor, squash(airline))
