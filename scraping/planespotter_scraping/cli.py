@@ -108,15 +108,17 @@ def scrape(
 ) -> None:
     """Collect photos with their labels from a site into a catalog.
 
-    A headless Chromium reads the pages of the site; each photo becomes an image and a row of OUT/catalog.csv. Stop
-    with Ctrl-C at any time: the same command resumes, and downloads nothing twice.
+    A headless Chromium reads the pages of the site; each photo becomes an image
+    and a row of OUT/catalog.csv. Stop with Ctrl-C at any time: the same command
+    resumes, and downloads nothing twice.
 
-    robots.txt and Retry-After are obeyed. If the site denies access, or its markup has drifted (a field or all photos
-    disappeared), the crawl stops, saves a snapshot of the page in OUT/snapshots, and names the line of the parser to
-    check.
+    robots.txt and Retry-After are obeyed. If the site denies access, or its
+    markup has drifted (a field or all photos disappeared), the crawl stops,
+    saves a snapshot of the page in OUT/snapshots, and names the line of the
+    parser to check.
 
-    Wikimedia Commons (--site commons) is read through its API. Its photos may be reused with attribution, which is in
-    OUT/ATTRIBUTION.md.
+    Wikimedia Commons (--site commons) is read through its API. Its photos may
+    be reused with attribution, which is in OUT/ATTRIBUTION.md.
 
     Example: planespotter scrape --site sample --out photos
 
@@ -188,8 +190,9 @@ def label(
 ) -> None:
     """Parse types into label tree paths, with an explanation.
 
-    Prints the path from the constructor to the model as deep as the text is unambiguous, the ICAO designator, the
-    roles (freighter, bizjet, military, special), and how the text was parsed.
+    Prints the path from the constructor to the model as deep as the text is
+    unambiguous, the ICAO designator, the roles (freighter, bizjet, military,
+    special), and how the text was parsed.
 
     Example: planespotter label "737-8AS" "A321-271NX" --json
     """
@@ -221,9 +224,10 @@ def explore(
 ) -> None:
     """Write a report on a catalog: charts, contact sheets, and what to do next.
 
-    The report is a single HTML file with embedded pictures (at most 15 MB) that needs no network: open it in any
-    browser. Image scans are cached in CATALOG/.phash_cache.csv, so that the next report is faster. The photographers
-    keep the rights to the photos.
+    The report is a single HTML file with embedded pictures (at most 15 MB) that
+    needs no network: open it in any browser. Image scans are cached in
+    CATALOG/.phash_cache.csv, so that the next report is faster. The
+    photographers keep the rights to the photos.
 
     Example: planespotter explore photos --out report.html
     """
@@ -266,8 +270,9 @@ def sample_site(
 def install_browser() -> None:
     """Find a Chromium for scraping, or install one.
 
-    Uses an installed one, else downloads Playwright's, else installs the distribution's package where that is allowed.
-    Set PLANESPOTTER_CHROMIUM to use a specific program.
+    Uses an installed one, else downloads Playwright's, else installs the
+    distribution's package where that is allowed. Set PLANESPOTTER_CHROMIUM to
+    use a specific program.
 
     Example: planespotter install-browser
     """

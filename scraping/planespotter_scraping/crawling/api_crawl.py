@@ -289,7 +289,7 @@ class _CategoryCrawl:
                     continue
                 if code < 500:
                     raise CrawlAbortedError(
-                        f"{self.api_url} {reason}: {_excerpt(response)}. The crawl stopped. Check the address, and "
+                        f"{self.api_url} {reason}: {_excerpt(response)}. The crawl stopped. Check the URL, and "
                         "the site's rules for programs."
                     )
             tries += 1

@@ -87,7 +87,7 @@ async def crawl_pages(
         Number of finished pages, those of interrupted runs included.
 
     Raises:
-        CrawlAbortedError: The site must not be asked further.
+        CrawlAbortedError: The site denies access or asks to wait for too long, or its markup has drifted.
         CatalogError: The catalog cannot be written.
         KeyboardInterrupt: After Ctrl-C.
     """
@@ -121,7 +121,7 @@ async def crawl_pages(
             raise KeyboardInterrupt  # Crawlee has handled the signal and shut down
     finally:
         tempfile.tempdir = previous_tempdir
-        # Else Crawlee would pass the same open queue to the next crawl of this process.
+        # Otherwise Crawlee would pass the same open queue to the next crawl of this process.
         service_locator.storage_instance_manager.remove_from_cache(queue)
     shutil.rmtree(queues, ignore_errors=True)
     return metadata.handled_request_count

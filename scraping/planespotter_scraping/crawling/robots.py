@@ -59,10 +59,10 @@ class Robots:
 
     async def rules(self, url: str) -> RobotsRules:
         """Return the rules of the host of `url`."""
-        address = urljoin(url, "/robots.txt")
-        if address not in self._cache:
-            self._cache[address] = await _fetch_rules(self.client, address)
-        return self._cache[address]
+        robots_url = urljoin(url, "/robots.txt")
+        if robots_url not in self._cache:
+            self._cache[robots_url] = await _fetch_rules(self.client, robots_url)
+        return self._cache[robots_url]
 
     async def check_page(self, url: str) -> None:
         """Check that a page may be opened.
@@ -74,7 +74,7 @@ class Robots:
         if rules.unavailable:
             raise CrawlAbortedError(
                 f"{rules.url} {rules.unavailable}, so what the site allows is unknown and no page was opened. "
-                "Check the address and try again later, or ask the site's operators."
+                "Check the URL and try again later, or ask the site's operators."
             )
         if rule := rules.disallow_rule(url):
             raise CrawlAbortedError(

@@ -1,4 +1,4 @@
-"""HTML trees: thin helper functions over selectolax, so that readers accept malformed HTML.
+"""HTML trees: thin helper functions over selectolax, so that parsers accept malformed HTML.
 
 The tree is the one that a browser would build (HTML5 parsing, by the Lexbor engine). Comments, and the text of scripts
 and style sheets, count as absent.

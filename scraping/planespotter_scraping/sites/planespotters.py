@@ -2,7 +2,7 @@
 
 Three generations of the markup are known, the latest first in GENERATIONS. They differ in what a card is and where its
 parts are; each is a function that finds the cards of a page, and the first one that finds any applies. A new generation
-is one more function, and a selector for its cards in CARDS. Links, addresses and images are parsed in the same way in
+is one more function, and a selector for its cards in CARDS. Links, URLs and images are parsed in the same way in
 all of them: a link by its URL, never by its position.
 
 Most labels can be read twice, from the card and from the slug in the photo's URL. Where they differ, the card counts

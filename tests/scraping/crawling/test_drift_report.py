@@ -276,7 +276,7 @@ async def check_scrolling(chromium: Browser, site: Site, card: Callable[[int, bo
             if len(photos) == 48:  # other tests cover the end of the list, with shorter timeouts
                 break
         await page.close()
-    numbers = [str(10_000 - batch * 12 + place) for batch in range(1, 5) for place in range(12)]
+    numbers = [str(10_000 - batch * 12 + card) for batch in range(1, 5) for card in range(12)]
     assert [photo["photo_id"] for photo in photos] == numbers
     for photo in photos:
         assert (photo["constructor"], photo["aircraft_type"]) == ("Boeing", "737-8AS")

@@ -231,7 +231,7 @@ def test_disallowed_or_unavailable_robots_txt_opens_no_page(tmp_path: Path, repl
 
 def test_unreachable_site_is_reported(tmp_path: Path) -> None:
     with pytest.raises(
-        CrawlAbortedError, match=r"http://127.0.0.1:9/robots.txt did not respond \(ConnectError\).*Check the address"
+        CrawlAbortedError, match=r"http://127.0.0.1:9/robots.txt did not respond \(ConnectError\).*Check the URL"
     ):
         scrape("sample", tmp_path / "new" / "photos", url="http://127.0.0.1:9")
     assert not (tmp_path / "new").exists(), "nothing was stored"
