@@ -405,9 +405,10 @@ def main() -> int:
         growth = asyncio.run(work)
     events = [json.loads(line)["event"] for line in logs.read_text().splitlines() if line.startswith("{")]
     other_lines = [line for line in logs.read_text().splitlines() if not line.startswith("{")]
-    if "bug" in events or other_lines:
+    if "unhandled_exception" in events or other_lines:
         findings.failures.append(
-            f"see the log {logs}: {Counter(events)['bug']} bugs, {len(other_lines)} lines that are not JSON"
+            f"see the log {logs}: {Counter(events)['unhandled_exception']} unhandled exceptions, "
+            f"{len(other_lines)} lines that are not JSON"
         )
     return 0 if report("messages", findings, growth, time.monotonic() - decoded) and photos_passed else 1
 

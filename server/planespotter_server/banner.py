@@ -1,4 +1,4 @@
-"""What `planespotter serve` shows once it is ready: one screen, narrow enough for any terminal."""
+"""Startup banner: what `planespotter serve` prints once it is ready, at most 80 columns wide."""
 
 import textwrap
 from collections.abc import Sequence
@@ -8,52 +8,60 @@ from planespotter_server.settings import Settings
 
 WIDTH = 80
 INDENT = " " * 11
-MODELS_SHOWN = 8
+MAX_MODELS = 8
 
 
-def screen(
+def startup_banner(
     address: str,
     models: Sequence[ServedModel],
     default: str,
     settings: Settings,
     metrics_address: str = "",
 ) -> str:
-    """Return the lines, of which the first ends with the address, which other programs read from there.
+    """Describe the server.
 
-    `metrics_address` is "" if metrics are not shown.
+    Args:
+        address: HOST:PORT.
+        models: The served models.
+        default: Name of the default model.
+        settings: The settings.
+        metrics_address: HOST:PORT of the metrics; empty if they are off.
+
+    Returns:
+        Lines, of which the first ends with the address: other programs parse it.
     """
     first = models[0].bundle
-    what = f"{first.name} {first.version}" if len(models) == 1 else f"{len(models)} models"
+    title = f"{first.name} {first.version}" if len(models) == 1 else f"{len(models)} models"
     sizes = ", ".join(map(str, settings.batch_sizes))
     engines = " or ".join(dict.fromkeys(model.engine.description for model in models))
     rows = [
-        ("callers", _callers(settings)),
-        ("device", f"{engines}; photos go to it in batches of {sizes}"),
+        ("access", _access(settings)),
+        ("device", f"{engines}; batch sizes {sizes}"),
         (
             "photos",
             f"JPEG, PNG or WebP; at most {_bytes(settings.max_photo_bytes)} and "
             f"{settings.max_photo_pixels / 1e6:g} megapixels; {settings.max_batch_photos:,} in a batch",
         ),
         (
-            "at a time",
+            "in flight",
             f"{settings.max_in_flight_photos:,} photos, {_bytes(settings.max_in_flight_bytes)}, "
             f"{settings.max_queue_wait:g} s of queueing; {settings.max_streams:,} streams of "
             f"{settings.max_in_flight_per_stream:,} photos; "
             f"{settings.max_concurrent_calls_per_client:,} calls per client",
         ),
-        ("stop", f"Ctrl-C or SIGTERM; photos in work have {settings.grace_seconds:g} s to finish"),
+        ("stop", f"Ctrl-C or SIGTERM; photos in flight have {settings.grace_seconds:g} s to finish"),
     ]
-    lines = [f"Serving {what} on {address}", ""]
-    for row, model in enumerate(models[:MODELS_SHOWN]):
+    lines = [f"Serving {title} on {address}", ""]
+    for row, model in enumerate(models[:MAX_MODELS]):
         lines += _row("" if row else "models" if len(models) > 1 else "model", _describe(model, len(models), default))
-    if len(models) > MODELS_SHOWN:
-        lines += _row("", f"and {len(models) - MODELS_SHOWN} more")
+    if len(models) > MAX_MODELS:
+        lines += _row("", f"and {len(models) - MAX_MODELS} more")
     if metrics_address:
         rows.append(("metrics", f"http://{metrics_address}/metrics"))
     for name, text in rows:
         lines += _row(name, text)
     if settings.model_repository is not None:
-        lines += _row("new ones", f"looked for in {settings.model_repository} every {settings.poll_seconds:g} s")
+        lines += _row("updates", f"{settings.model_repository} is scanned every {settings.poll_seconds:g} s")
     return "\n".join([*lines, ""])
 
 
@@ -72,13 +80,13 @@ def _describe(model: ServedModel, models: int, default: str) -> str:
     )
 
 
-def _callers(settings: Settings) -> str:
-    who = "anybody" if settings.tokens is None else f"who has a token of {settings.tokens}"
+def _access(settings: Settings) -> str:
+    clients = "anyone" if settings.tokens is None else f"clients with a token of {settings.tokens}"
     if settings.tls_client_ca is not None:
-        who += f" and a certificate by {settings.tls_client_ca}"
+        clients += f" and a certificate signed by {settings.tls_client_ca}"
     if settings.tls_cert is not None:
-        return f"{who}; over TLS"
-    return f"{who}; not encrypted" + (", though others can listen (--insecure)" if settings.insecure else "")
+        return f"{clients}; over TLS"
+    return f"{clients}; unencrypted" + (", readable for others on the way (--insecure)" if settings.insecure else "")
 
 
 def _bytes(size: int) -> str:

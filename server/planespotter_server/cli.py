@@ -90,11 +90,11 @@ def serve(
     # The imports below take seconds, and the first process of a container ignores SIGTERM unless it handles it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
-    from planespotter_server.observability.logging import configure_logs
+    from planespotter_server.observability.logging import configure_logging
     from planespotter_server.server import event_loop, serve
 
     settings = load_settings(config, **options)
-    configure_logs()
+    configure_logging()
     with asyncio.Runner(loop_factory=event_loop) as runner:
         raise typer.Exit(runner.run(serve(settings, typer.echo)))
 
@@ -136,12 +136,12 @@ def new(
     The client reads it from a file (planespotter classify --token-file archive.token) or from the variable
     PLANESPOTTER_TOKEN. A running server accepts it within a second.
     """
-    from planespotter_server.auth.tokens import add_token, secret_file
+    from planespotter_server.auth.tokens import add_token, create_secret_file
 
     if out is None:
         typer.echo(add_token(tokens, name, max_calls, photos_per_second))
         return
-    with secret_file(out) as file:
+    with create_secret_file(out) as file:
         file.write(add_token(tokens, name, max_calls, photos_per_second) + "\n")
     typer.echo(f"The token of {name} is in {out}.", err=True)
 

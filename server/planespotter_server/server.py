@@ -1,4 +1,4 @@
-"""The life of the server: listen, warm up, serve, and stop without losing a photo."""
+"""Server lifecycle: listen, load and warm up models, serve, drain and stop without losing a photo."""
 
 import asyncio
 import os
@@ -19,13 +19,13 @@ import planespotter_models
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_models import Bundle, Engine, EngineChoice, EngineMode, load_engine, read_bundle
-from planespotter_server.auth.authentication import Clients
-from planespotter_server.auth.tls import credentials
-from planespotter_server.auth.tokens import Tokens
-from planespotter_server.auth.transport_policy import check_exposure
-from planespotter_server.banner import screen
-from planespotter_server.models.repository import Library
-from planespotter_server.observability.metrics import Metrics, Page
+from planespotter_server.auth.authentication import Authenticator
+from planespotter_server.auth.tls import server_credentials
+from planespotter_server.auth.tokens import TokenFile
+from planespotter_server.auth.transport_policy import check_transport_policy
+from planespotter_server.banner import startup_banner
+from planespotter_server.models.repository import ModelRepository
+from planespotter_server.observability.metrics import Metrics, MetricsServer
 from planespotter_server.rpc.interceptor import Outermost
 from planespotter_server.rpc.service import ClassifierService
 from planespotter_server.serving.concurrency import ConcurrencyLimiter
@@ -38,61 +38,62 @@ if TYPE_CHECKING:
 
 SERVICE = pb.DESCRIPTOR.services_by_name["ClassifierService"].full_name
 
-# A connection that is closed while its client still sends is reset, and what the client has not read yet is gone: the
-# last answers. So leave clients this long to read them and to stop sending.
+# If a connection is closed while its client still sends, it is reset, and the client loses the last responses that it
+# has not read yet. So clients get this long to read them and to stop sending.
 LINGER_SECONDS = 0.5
-# However late it is, what is answered already gets this long to reach its caller.
-LAST_ANSWERS_SECONDS = 1.0
+# Minimum time to send the last responses, even if the grace period is over.
+MIN_FLUSH_SECONDS = 1.0
+# Maximum time that a change of health waits for clients that watch it.
+HEALTH_WATCH_SECONDS = 1.0
 
-# How long a change of health waits for those who watch it.
-WATCHERS_SECONDS = 1.0
-
-# Exit codes. That of a failed device is EX_TEMPFAIL of sysexits.h: start the server again, on this machine or another.
-EXIT_DONE, EXIT_DROPPED, EXIT_DEVICE_FAILED = 0, 1, 75
+# Exit codes. That of a failed device is EX_TEMPFAIL of sysexits.h: restart the server, on this machine or another.
+EXIT_DRAINED, EXIT_DROPPED, EXIT_DEVICE_FAILED = 0, 1, 75
 
 log = structlog.get_logger()
 
 
 class Server:
-    """One gRPC server: `start`, then `serve` models, then `drain`, then `stop`. Health says where it stands.
+    """A gRPC server: `start`, then `serve` models, then `drain`, then `stop`. Create it inside a running event loop.
 
-    Make it inside a running event loop. `broken` is set if the device fails again and again; health then says
-    NOT_SERVING, and all that is left to do is to stop. Raises ServerError for files of tokens and TLS that are no good.
+    The health service reports its state. `device_failed` is set when the device has failed; health then reports
+    NOT_SERVING, and the server must be stopped.
+
+    Raises:
+        ServerError: The token file or the TLS files are invalid.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.broken = asyncio.Event()
+        self.device_failed = asyncio.Event()
         self.metrics = Metrics()
         self.service = ClassifierService(settings, self.metrics)
         self._settings = settings
-        self._stopping = False
         self._background: set[asyncio.Task[None]] = set()
         self._health = health.aio.HealthServicer()
-        self._page: Page | None = None
+        self._metrics_server: MetricsServer | None = None
         self._tls: grpc.ServerCredentials | None = None
         if settings.tls_cert is not None and settings.tls_key is not None:
-            self._tls = credentials(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+            self._tls = server_credentials(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
         self._tracing: Tracing | None = None
         if settings.otlp_endpoint:
-            from planespotter_server.observability import tracing  # what it needs is an extra
+            from planespotter_server.observability import tracing  # its dependencies are an extra
 
             self._tracing = tracing.Tracing(settings.otlp_endpoint)
-        self._outermost = Outermost(
-            Clients(None if settings.tokens is None else Tokens(settings.tokens)),
+        self._interceptor = Outermost(
+            Authenticator(None if settings.tokens is None else TokenFile(settings.tokens)),
             ConcurrencyLimiter(settings.max_streams, settings.max_concurrent_calls_per_client),
             self.metrics,
             access_log=settings.access_log,
             tracing=self._tracing,
         )
         self._server = grpc.aio.server(
-            interceptors=[self._outermost],
+            interceptors=[self._interceptor],
             options=[
-                ("grpc.so_reuseport", 0),  # else a second server would share the port without a word
+                ("grpc.so_reuseport", 0),  # otherwise a second server would silently share the port
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
-                ("grpc.max_send_message_length", -1),  # an answer is as long as its photo_id and the model's names
-                # The default closes the connection of a client that pings more often than once in five minutes while
-                # nothing is sent to it. Ours ask twice a minute whether the server is still there, and gRPC itself
-                # pings to find out how much the network holds: those pings of a slow client come in a bunch.
+                ("grpc.max_send_message_length", -1),  # a response is as long as its photo id and the model's names
+                # The default closes the connection of a client that pings more than once in five minutes while it
+                # receives nothing. Ours send keepalive pings twice a minute, and gRPC itself pings to measure the
+                # bandwidth-delay product: those pings of a slow client arrive in bursts.
                 ("grpc.http2.max_ping_strikes", 0),
             ],
         )
@@ -101,35 +102,49 @@ class Server:
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
 
     async def start(self) -> int:
-        """Listen, and answer that it is not ready yet. Returns the port. Raises ServerError."""
-        await asyncio.to_thread(check_exposure, self._settings)
+        """Listen, and reject RPCs with WARMING_UP until `serve`.
+
+        Returns:
+            The port.
+
+        Raises:
+            ServerError: The address cannot be listened on, or the transport policy forbids it.
+        """
+        await asyncio.to_thread(check_transport_policy, self._settings)
         address = join_address(self._settings.host, self._settings.port)
         try:
-            # First by ourselves: the system says why not, and gRPC would log lines of its own.
+            # Try the port first: the system's error is better than gRPC's, which also writes its own log lines.
             await asyncio.to_thread(_try_port, self._settings.host, self._settings.port)
             if self._tls is None:
                 bound = self._server.add_insecure_port(address)
             else:
                 bound = self._server.add_secure_port(address, self._tls)
-        except (OSError, RuntimeError, UnicodeError) as error:  # UnicodeError: of a host that is no name at all
+        except (OSError, RuntimeError, UnicodeError) as error:  # UnicodeError: the host is not a valid name
             raise ServerError(
-                f"The server cannot listen on {address}: {getattr(error, 'strerror', None) or error}. The port must be "
-                "free and the host an address of this machine. Choose others with --host and --port (0 takes any free "
-                "port)."
+                f"The server cannot listen on {address}: {getattr(error, 'strerror', None) or error}. Choose a free "
+                "port and an address of this machine with --host and --port (0 picks a free port)."
             ) from error
         if self._settings.metrics_port is not None:
-            self._page = Page(self.metrics, self._settings.metrics_host, self._settings.metrics_port)
+            self._metrics_server = MetricsServer(self.metrics, self._settings.metrics_host, self._settings.metrics_port)
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         await self._server.start()
         return bound
 
     @property
     def metrics_address(self) -> str:
-        """Where the metrics are shown; "" if they are not."""
-        return "" if self._page is None else join_address(self._settings.metrics_host, self._page.port)
+        """HOST:PORT of the metrics; empty if they are off."""
+        if self._metrics_server is None:
+            return ""
+        return join_address(self._settings.metrics_host, self._metrics_server.port)
 
-    def classifier(self, bundle: Bundle, engine: Engine, max_in_flight: int = 1) -> ServedModel:
-        """Return a classifier whose broken device is this server's end."""
+    def create_model(self, bundle: Bundle, engine: Engine, max_in_flight: int = 1) -> ServedModel:
+        """Create a served model whose failed device makes this server fail.
+
+        Args:
+            bundle: The bundle.
+            engine: Runs the bundle's network.
+            max_in_flight: Maximum number of batches on the device at a time.
+        """
         return ServedModel(
             bundle,
             engine,
@@ -141,39 +156,38 @@ class Server:
         )
 
     async def serve(self) -> None:
-        """Answer from now on: all models are there."""
+        """Accept photos from now on: the models are loaded."""
         self.service.ready = True
-        if not self.broken.is_set():
+        if not self.device_failed.is_set():
             await self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
-    async def drain(self, pause: float = 0.0) -> None:
-        """Take no more photos, and return when those that were taken are answered.
+    async def drain(self, delay: float = 0.0) -> None:
+        """Stop accepting photos, and wait until those in flight have their results.
 
-        In this order: health says NOT_SERVING; for `pause` seconds all goes on, so that those who watch health can turn
-        away; streams hear that the server goes away and what it has read of each; new calls are refused; the queue is
-        worked off.
+        In this order: health reports NOT_SERVING; the server still accepts photos for `delay` seconds, so that load
+        balancers can react; each stream gets a drain notice with its number of accepted photos; new RPCs are rejected;
+        the photos in flight finish.
         """
-        self._stopping = True
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-        await asyncio.sleep(pause)
+        await asyncio.sleep(delay)
         self.service.stop_reading()
         await self.service.admission.wait_until_idle()
         await asyncio.sleep(LINGER_SECONDS)
 
     async def stop(self, grace: float | None = None) -> None:
-        """End: calls that are still open have `grace` seconds to finish, None for none."""
+        """Stop; RPCs that are still open have `grace` seconds to finish, None for none."""
         stopping = asyncio.create_task(self._server.stop(grace))
-        await asyncio.sleep(0)  # first it tells its clients that it goes, so that they do not call again
-        self._outermost.dismiss()
+        await asyncio.sleep(0)  # first it sends GOAWAY, so that clients do not call again
+        self._interceptor.dismiss()
         await stopping
         await self.service.close()
         if self._tracing is not None:
             await asyncio.to_thread(self._tracing.close)
-        if self._page is not None:
-            await asyncio.to_thread(self._page.close)
+        if self._metrics_server is not None:
+            await asyncio.to_thread(self._metrics_server.close)
 
     def _fail_device(self) -> None:
-        self.broken.set()
+        self.device_failed.set()
         task = asyncio.create_task(self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
@@ -181,15 +195,15 @@ class Server:
     async def _set_health(self, status: int) -> None:
         for service in ("", SERVICE):
             try:
-                async with asyncio.timeout(WATCHERS_SECONDS):
+                async with asyncio.timeout(HEALTH_WATCH_SECONDS):
                     await self._health.set(service, status)
-            except TimeoutError:  # somebody watches and takes nothing, and health waits for that
-                self._outermost.dismiss()
+            except TimeoutError:  # a client watches health and reads nothing, which blocks the health service
+                self._interceptor.dismiss()
                 await self._health.set(service, status)
 
 
 def event_loop() -> asyncio.AbstractEventLoop:
-    """Return the loop for `serve`: uvloop's, which spends less on each call than asyncio's own, where there is one."""
+    """Create the event loop for `serve`: uvloop's where available, which spends less on each RPC than asyncio's."""
     if sys.platform == "win32":
         return asyncio.new_event_loop()
     import uvloop
@@ -198,14 +212,24 @@ def event_loop() -> asyncio.AbstractEventLoop:
 
 
 async def serve(settings: Settings, announce: Callable[[str], None]) -> int:
-    """Serve what `settings` name until SIGTERM or SIGINT; return the exit code of the process.
+    """Serve until SIGTERM or SIGINT.
 
-    `announce` is called once the server is ready, with what to show. The first signal lets photos in work finish, 0; a
-    second one, or the end of the grace period, drops them, 1. A signal before it is ready ends the process, with 0. If
-    the device fails, clients are sent away and the process ends with 75. Raises ServerError and bundle.BundleError.
+    The first signal drains: photos in flight finish. A second one, or the end of the grace period, drops them. A signal
+    during startup ends the process at once. If the device fails, streams get a drain notice and the server ends.
+
+    Args:
+        settings: What to serve, and how.
+        announce: Called with the startup banner once the server is ready.
+
+    Returns:
+        The exit code: 0 drained, 1 photos dropped, 75 device failed.
+
+    Raises:
+        ServerError: The server cannot start.
+        BundleError: The bundle of --model is invalid.
     """
-    signals = _listen_to_signals()
-    first = asyncio.ensure_future(signals.get())
+    signals = _signal_queue()
+    first_signal = asyncio.ensure_future(signals.get())
     if settings.model is not None and settings.model_repository is not None:
         raise ServerError(
             "Both --model and --model-repository are set. Choose one: --model serves a single bundle, "
@@ -220,62 +244,58 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> int:
     except BaseException:
         await server.stop()
         raise
-    log.info(
-        "warming_up",
-        model=str(settings.model or settings.model_repository),
-        batch_sizes=settings.batch_sizes,
-        port=port,
-    )
-    warming = asyncio.ensure_future(_load(server, settings, bundle))
-    await asyncio.wait([warming, first], return_when=asyncio.FIRST_COMPLETED)
-    if not warming.done():
+    source = str(settings.model or settings.model_repository)
+    log.info("warming_up", model=source, batch_sizes=settings.batch_sizes, port=port)
+    loading = asyncio.ensure_future(_load_models(server, settings, bundle))
+    await asyncio.wait([loading, first_signal], return_when=asyncio.FIRST_COMPLETED)
+    if not loading.done():
         await server.stop()
-        log.info("stopped", signal=first.result(), all_answered=True)
-        # The compiler cannot be interrupted: Python would wait for it, minutes perhaps, before it ended the process.
-        os._exit(EXIT_DONE)
+        log.info("stopped", signal=first_signal.result(), drained=True)
+        # The compiler cannot be interrupted: Python would wait for it, perhaps for minutes, before the process ends.
+        os._exit(EXIT_DRAINED)
     try:
-        library = await warming
+        repository = await loading
     except BaseException:
         await server.stop()
         raise
     await server.serve()
-    served = server.service.models.all()
+    models = server.service.models.all()
     address, default = join_address(settings.host, port), server.service.models.default
-    announce(screen(address, served, default, settings, server.metrics_address))
-    for classifier in served:
-        log.info("serving", model=classifier.bundle.name, version=classifier.bundle.version, port=port)
+    announce(startup_banner(address, models, default, settings, server.metrics_address))
+    for model in models:
+        log.info("serving", model=model.bundle.name, version=model.bundle.version, port=port)
 
-    watching = None if library is None else asyncio.create_task(library.watch(settings.poll_seconds))
-    broken = asyncio.ensure_future(server.broken.wait())
-    await asyncio.wait([first, broken], return_when=asyncio.FIRST_COMPLETED)
+    watching = None if repository is None else asyncio.create_task(repository.watch(settings.poll_seconds))
+    failed = asyncio.ensure_future(server.device_failed.wait())
+    await asyncio.wait([first_signal, failed], return_when=asyncio.FIRST_COMPLETED)
     if watching is not None:
         watching.cancel()
-    device_failed = broken.done()
+    device_failed = failed.done()
     if device_failed:
-        log.error("device_failed", then="the server ends", exit_code=EXIT_DEVICE_FAILED)
+        log.error("device_failed", then="stop the server", exit_code=EXIT_DEVICE_FAILED)
     else:
-        log.info("draining", signal=first.result())
-    all_answered = await _stop(server, settings, signals, 0.0 if device_failed else settings.drain_seconds)
-    log.info("stopped", all_answered=all_answered and not device_failed)
-    code = EXIT_DEVICE_FAILED if device_failed else EXIT_DONE if all_answered else EXIT_DROPPED
-    if code != EXIT_DONE or (library is not None and library.loading):
+        log.info("draining", signal=first_signal.result())
+    drained = await _drain_and_stop(server, settings, signals, 0.0 if device_failed else settings.drain_seconds)
+    log.info("stopped", drained=drained and not device_failed)
+    code = EXIT_DEVICE_FAILED if device_failed else EXIT_DRAINED if drained else EXIT_DROPPED
+    if code != EXIT_DRAINED or (repository is not None and repository.loading):
         sys.stdout.flush()
         os._exit(code)  # Python would wait for a thread that is stuck in the device, or that compiles
-    for task in (first, broken):
+    for task in (first_signal, failed):
         task.cancel()
     return code
 
 
-async def _load(server: Server, settings: Settings, bundle: Bundle | None) -> Library | None:
-    """Compile and warm what shall be served."""
-    loading = ThreadPoolExecutor(1, thread_name_prefix="load", initializer=lower_priority)
+async def _load_models(server: Server, settings: Settings, bundle: Bundle | None) -> ModelRepository | None:
+    """Load, compile and warm up `bundle`, or the model repository if that is None."""
+    loader = ThreadPoolExecutor(1, thread_name_prefix="load", initializer=lower_priority)
 
     async def load(folder: Path) -> ServedModel:
         return await prepare(await asyncio.to_thread(read_bundle, folder))
 
     async def prepare(bundle: Bundle) -> ServedModel:
         engine = await asyncio.get_running_loop().run_in_executor(
-            loading,
+            loader,
             load_engine,
             bundle,
             settings.batch_sizes,
@@ -284,44 +304,44 @@ async def _load(server: Server, settings: Settings, bundle: Bundle | None) -> Li
             settings.engine_threads,
             settings.engine_cache,
         )
-        classifier = server.classifier(bundle, engine, settings.max_batches_in_flight or engine.in_flight)
-        await asyncio.get_running_loop().run_in_executor(loading, classifier.warm_up)
-        return classifier
+        model = server.create_model(bundle, engine, settings.max_batches_in_flight or engine.in_flight)
+        await asyncio.get_running_loop().run_in_executor(loader, model.warm_up)
+        return model
 
-    models = server.service.models
-    library = None
+    registry = server.service.models
+    repository = None
     if settings.model_repository is not None:
-        library = Library(settings.model_repository, models, load, settings.max_versions_per_model)
-        await library.start()
+        repository = ModelRepository(settings.model_repository, registry, load, settings.max_versions_per_model)
+        await repository.start()
     elif bundle is not None:
-        models.put(bundle.name, {bundle.version: await prepare(bundle)})
-    if settings.default_model not in ("", models.default):
-        served = ", ".join(dict.fromkeys(repr(model.bundle.name) for model in models.all()))
+        registry.put(bundle.name, {bundle.version: await prepare(bundle)})
+    if settings.default_model not in ("", registry.default):
+        names = ", ".join(dict.fromkeys(repr(model.bundle.name) for model in registry.all()))
         raise ServerError(
-            f"The setting default_model names {settings.default_model!r}, but what can be served is {served}. Name one "
-            "of these, or leave it out."
+            f"default_model is unknown: {settings.default_model!r}; the server has {names}. Choose one of these, or "
+            "omit it."
         )
-    return library
+    return repository
 
 
-async def _stop(server: Server, settings: Settings, signals: asyncio.Queue[str], pause: float) -> bool:
-    """Drain and stop within the grace period, or at once upon one more signal; return whether all was answered."""
+async def _drain_and_stop(server: Server, settings: Settings, signals: asyncio.Queue[str], delay: float) -> bool:
+    """Drain and stop within the grace period, or at once on a second signal; return whether every photo finished."""
     end = asyncio.get_running_loop().time() + settings.grace_seconds
-    draining = asyncio.ensure_future(server.drain(pause))
-    second = asyncio.ensure_future(signals.get())
-    await asyncio.wait([draining, second], timeout=settings.grace_seconds, return_when=asyncio.FIRST_COMPLETED)
-    finished = draining.done()
-    # The answers are ready, but the last of them may still be on their way through the connection.
-    left = max(LAST_ANSWERS_SECONDS, end - asyncio.get_running_loop().time())
-    stopping = asyncio.ensure_future(server.stop(left if finished else None))
-    await asyncio.wait([stopping, second], return_when=asyncio.FIRST_COMPLETED)
+    draining = asyncio.ensure_future(server.drain(delay))
+    second_signal = asyncio.ensure_future(signals.get())
+    await asyncio.wait([draining, second_signal], timeout=settings.grace_seconds, return_when=asyncio.FIRST_COMPLETED)
+    drained = draining.done()
+    # The results are ready, but the last of them may still be on their way to the clients.
+    time_left = max(MIN_FLUSH_SECONDS, end - asyncio.get_running_loop().time())
+    stopping = asyncio.ensure_future(server.stop(time_left if drained else None))
+    await asyncio.wait([stopping, second_signal], return_when=asyncio.FIRST_COMPLETED)
     if not stopping.done():
-        finished = False
+        drained = False
         await server.stop(None)
     await stopping
-    for task in (draining, second):
+    for task in (draining, second_signal):
         task.cancel()
-    return finished
+    return drained
 
 
 def join_address(host: str, port: int) -> str:
@@ -331,21 +351,23 @@ def join_address(host: str, port: int) -> str:
 
 def _try_port(host: str, port: int) -> None:
     """Raise OSError if no address of `host` can be listened on at `port`."""
-    refused: OSError | None = None
+    failure: OSError | None = None
     for family, kind, _, _, address in socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM):
         try:
             with socket.socket(family, kind) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gRPC does: closed connections linger
+                # As gRPC does: sockets in TIME_WAIT do not block the port.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(address)
                 probe.listen(1)
             return
         except OSError as error:
-            refused = error
-    if refused is not None:
-        raise refused
+            failure = error
+    if failure is not None:
+        raise failure
 
 
-def _listen_to_signals() -> asyncio.Queue[str]:
+def _signal_queue() -> asyncio.Queue[str]:
+    """Return a queue that receives the names of SIGTERM and SIGINT as they arrive."""
     signals: asyncio.Queue[str] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number.name)

@@ -206,7 +206,7 @@ async def test_a_photo_beyond_the_limit_is_not_even_sent(spotter: Any) -> None:
 
 
 async def test_an_unknown_model_is_not_found(spotter: Any, paint: Paint) -> None:
-    with pytest.raises(NotFoundError, match="no model 'other'"):
+    with pytest.raises(NotFoundError, match="The model is unknown: 'other'"):
         await spotter.classify(paint("747"), model="other")
 
 
@@ -731,7 +731,7 @@ async def test_a_stream_outlives_its_server(connect: Any, tiny_bundle: Path, pai
     async def start(port: int) -> tuple[Server, int]:
         server = Server(Settings(port=port))
         port = await server.start()
-        server.service.models.put("tiny", {"1": server.classifier(read, engine)})
+        server.service.models.put("tiny", {"1": server.create_model(read, engine)})
         await server.serve()
         return server, port
 
@@ -1131,7 +1131,7 @@ async def test_when_one_of_two_servers_goes_calls_and_streams_go_on(
     for _ in range(2):
         server = Server(Settings(port=0))
         addresses.append(f"127.0.0.1:{await server.start()}")
-        server.service.models.put("tiny", {"1": server.classifier(read, engine)})
+        server.service.models.put("tiny", {"1": server.create_model(read, engine)})
         await server.serve()
         servers.append(server)
     spotter = await connect(addresses)

@@ -73,8 +73,8 @@ async def test_who_has_all_that_is_asked_for_gets_answers(secure: Secure, connec
 @pytest.mark.parametrize(
     ("changed", "error", "sentence"),
     [
-        ({"token": ""}, AuthenticationError, "answers only callers with a token"),
-        ({"token": "pst_other"}, AuthenticationError, "does not know the token"),
+        ({"token": ""}, AuthenticationError, "The call has no token"),
+        ({"token": "pst_other"}, AuthenticationError, "The token is unknown"),
         ({"tls_ca": "other.pem"}, ProtocolError, "not signed by an authority that is trusted here"),
         ({"tls_ca": None, "tls": True}, ProtocolError, "not signed by an authority that is trusted here"),
         ({"tls_cert": None, "tls_key": None}, UnavailableError, "hung up .* Perhaps it wants TLS"),
@@ -186,7 +186,7 @@ def test_the_command_takes_files(
     with pytest.raises(SystemExit) as ended:
         main(command)
     assert ended.value.code == 1
-    assert "answers only callers with a token" in capsys.readouterr().err
+    assert "The call has no token" in capsys.readouterr().err
     load = [*command, "--token-file", str(tmp_path / "token"), "--mode", "stream", "--photos", "5"]
     arguments = [sys.executable, "-m", "planespotter_client.commands.main", "bench", *load[1:]]
     assert subprocess.run(arguments, stdout=subprocess.DEVNULL, check=False).returncode == 0

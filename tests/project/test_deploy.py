@@ -19,7 +19,7 @@ import typer.main
 import yaml  # type: ignore[import-untyped]
 
 from planespotter_client.commands.main import build_app
-from planespotter_models import Level
+from planespotter_models import Label, Level, Prediction
 from planespotter_server.observability.metrics import Metrics
 from planespotter_server.rpc.status import CODES
 from planespotter_server.settings import PREFIX, Settings, load_settings
@@ -223,40 +223,41 @@ def test_selectors_match_the_pods_and_mounts_have_volumes() -> None:
 def exposed() -> dict[str, set[str]]:
     """Return the labels of every time series that the server exposes, by name."""
     metrics = Metrics()
-    metrics.watch(lambda: 0, lambda: 0)
+    metrics.add_gauges(lambda: 0, lambda: 0)
     series: dict[str, set[str]] = {}
     for family in metrics.registry.collect():
         suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}.get(family.type, [""])
         for suffix in suffixes:
             series[family.name + suffix] = {"le"} if suffix == "_bucket" else set()
-    for labels, names in (
-        (("rpc", "code"), "requests"),
-        (("outcome", "reason"), "photos"),
-        (("constructor", "level"), "answers"),
-    ):
-        series[f"planespotter_{names}_total"] |= set(labels)
+    for name in series:
+        if name.startswith("grpc_server"):
+            series[name] |= {"grpc_type", "grpc_service", "grpc_method"}
+    series["grpc_server_handled_total"] |= {"grpc_code"}
+    series["planespotter_photos_total"] |= {"outcome", "reason"}
+    series["planespotter_predictions_total"] |= {"constructor", "level"}
     return series
 
 
 def test_assumed_labels_are_those_of_the_server() -> None:
     metrics = Metrics()
-    metrics.called("Classify", "OK")
-    photo = metrics.photo()
-    photo.refused("QUEUE_FULL")
+    metrics.start_rpc("/planespotter.v1.ClassifierService/Classify")
+    metrics.end_rpc("/planespotter.v1.ClassifierService/Classify", "OK", 0.1)
+    metrics.start_photo().rejected("QUEUE_FULL")
+    metrics.start_photo().predicted(Prediction(Level.FAMILY, Label("Boeing", "747", ""), (0.9, 0.9, 0.0)))
+    metrics.add_gauges(lambda: 0, lambda: 0)
     seen = {
         sample.name: set(sample.labels) - {"le"} for family in metrics.registry.collect() for sample in family.samples
     }
-    assert seen["planespotter_requests_total"] == {"rpc", "code"}
-    assert seen["planespotter_photos_total"] == {"outcome", "reason"}
+    assert seen == {name: labels - {"le"} for name, labels in exposed().items()}
     assert metrics.registry.get_sample_value(
-        "planespotter_photos_total", {"outcome": "refused", "reason": "QUEUE_FULL"}
+        "planespotter_photos_total", {"outcome": "rejected", "reason": "QUEUE_FULL"}
     )
 
 
 def check_query(query: str) -> None:
     """Fail unless the time series and labels of a PromQL expression exist."""
     series = exposed()
-    names = set(re.findall(r"planespotter_\w+", query))
+    names = set(re.findall(r"(?:planespotter|grpc_server)_\w+", query))
     assert names, query
     assert names <= set(series), f"{names - set(series)} in {query}"
     labels = set().union(*(series[name] for name in names)) | {"job", "instance", "namespace", "pod"}
@@ -303,7 +304,7 @@ def test_dashboard_panels_query_existing_metrics_and_cover_all() -> None:
     assert len(queries) > 10
     for query in queries:
         check_query(query.replace("$__rate_interval", "1m"))
-    shown = {name for query in queries for name in re.findall(r"planespotter_[a-z_]+", query)}
+    shown = {name for query in queries for name in re.findall(r"(?:planespotter|grpc_server)_[a-z_]+", query)}
     families = {re.sub(r"_(bucket|sum|count)$", "", name) for name in shown}
     assert families == {re.sub(r"_(bucket|sum|count)$", "", name) for name in exposed()}, "the dashboard lacks a metric"
     assert Level.MODEL.value in json.dumps(dashboard())

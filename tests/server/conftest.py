@@ -16,9 +16,9 @@ Until = Callable[[Callable[[], object]], Awaitable[None]]
 
 @pytest.fixture(scope="session")
 def loaded(tiny_bundle: Path) -> tuple[Bundle, Engine]:
-    """The tiny bundle and its engine, compiled once for all tests of this room."""
-    read = read_bundle(tiny_bundle)
-    return read, load_engine(read, (1, 2, 4, 8))
+    """The tiny bundle and its engine, compiled once for all tests of the server."""
+    bundle = read_bundle(tiny_bundle)
+    return bundle, load_engine(bundle, (1, 2, 4, 8))
 
 
 @pytest.fixture
@@ -31,8 +31,10 @@ async def serve(loaded: tuple[Bundle, Engine]) -> AsyncIterator[Serve]:
             port = await server.start()
             stack.push_async_callback(server.stop)
             if ready:
-                read = loaded[0]
-                server.service.models.put(read.name, {read.version: server.classifier(read, engine or loaded[1])})
+                bundle = loaded[0]
+                server.service.models.put(
+                    bundle.name, {bundle.version: server.create_model(bundle, engine or loaded[1])}
+                )
                 await server.serve()
             channel = grpc.aio.insecure_channel(
                 f"127.0.0.1:{port}", options=[("grpc.max_send_message_length", -1), ("grpc.enable_retries", 0)]
@@ -46,11 +48,11 @@ async def serve(loaded: tuple[Bundle, Engine]) -> AsyncIterator[Serve]:
 
 @pytest.fixture
 def until() -> Until:
-    """Return once something has happened; waits long, as machines may be slow."""
+    """Wait until a condition holds, for a long time: machines may be slow."""
 
-    async def until(happened: Callable[[], object]) -> None:
+    async def until(condition: Callable[[], object]) -> None:
         async with asyncio.timeout(60):
-            while not happened():  # noqa: ASYNC110  (what happens here sets no event)
+            while not condition():  # noqa: ASYNC110  (conditions of the tests set no event)
                 await asyncio.sleep(0.01)
 
     return until

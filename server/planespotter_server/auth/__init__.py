@@ -1,1 +1,1 @@
-"""Authentication: tokens, TLS, rate limits and where the server may listen."""
+"""Access: tokens, rate limits, TLS and the transport policy."""

@@ -1,31 +1,35 @@
-"""Notice when files change."""
+"""File watcher: detect changed files by polling inode, size and modification time."""
 
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-# How often the files are looked at, at most.
-SECONDS = 1.0
+POLL_INTERVAL = 1.0  # seconds between two looks at the files
 
 
-class Watched:
-    """Some files, of which it is asked now and then whether one has changed. `clock` returns seconds."""
+class FileWatcher:
+    """Watches files for changes.
+
+    Args:
+        paths: The files; they may come and go.
+        clock: Returns seconds.
+    """
 
     def __init__(self, paths: Sequence[Path], clock: Callable[[], float] = time.monotonic) -> None:
         self._paths = paths
         self._clock = clock
-        self._seen = self._look()
-        self._looked = clock()
+        self._fingerprints = self._read()
+        self._polled_at = clock()
 
     def changed(self) -> bool:
-        """Return whether a file changed since this was last true; the answer may be a second old."""
-        if self._clock() < self._looked + SECONDS:
+        """Return whether a file changed since this was last true; a change may be noticed a second later."""
+        if self._clock() < self._polled_at + POLL_INTERVAL:
             return False
-        self._looked = self._clock()
-        before, self._seen = self._seen, self._look()
-        return self._seen != before
+        self._polled_at = self._clock()
+        previous, self._fingerprints = self._fingerprints, self._read()
+        return self._fingerprints != previous
 
-    def _look(self) -> list[tuple[int, int, int] | None]:
+    def _read(self) -> list[tuple[int, int, int] | None]:
         return [_fingerprint(path) for path in self._paths]
 
 

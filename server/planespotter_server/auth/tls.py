@@ -1,4 +1,4 @@
-"""TLS from files, which are read again when they change, so that a certificate is renewed without a restart."""
+"""TLS: server credentials from files that are reloaded when they change, without a restart."""
 
 import ssl
 import threading
@@ -7,72 +7,83 @@ from pathlib import Path
 import grpc
 import structlog
 
-from planespotter_server.auth.file_watcher import Watched
+from planespotter_server.auth.file_watcher import FileWatcher
 from planespotter_server.settings import ServerError
 
 log = structlog.get_logger()
 
 
-def credentials(certificate: Path, key: Path, client_authority: Path | None = None) -> grpc.ServerCredentials:
-    """Return credentials that show `certificate` (PEM: the server's, then those of the authorities in between).
+def server_credentials(certificate: Path, key: Path, client_ca: Path | None = None) -> grpc.ServerCredentials:
+    """Load TLS credentials that follow their files.
 
-    With `client_authority` (PEM) only clients are let in that show a certificate which it has signed. New connections
-    use what the files hold then; if that is broken, or a certificate is there and its key not yet, what was good
-    before. Raises ServerError if the files are no good now.
+    New connections use the current content of the files. If that is invalid, or a new certificate is there before its
+    key, they use the last valid content.
+
+    Args:
+        certificate: PEM file: the server's certificate, then the intermediates.
+        key: PEM file of its private key, without a password.
+        client_ca: PEM file of the authority that must have signed the certificates of clients; None to require none.
+
+    Raises:
+        ServerError: The files are missing or invalid.
     """
-    files = _Files(certificate, key, client_authority)
+    files = _CertificateFiles(certificate, key, client_ca)
     return grpc.dynamic_ssl_server_credentials(
-        files.read(),
-        files.if_changed,  # type: ignore[arg-type]  # None, for no change, is not in the types
-        require_client_authentication=client_authority is not None,
+        files.load(),
+        files.load_if_changed,  # type: ignore[arg-type]  # the types lack None, for "unchanged"
+        require_client_authentication=client_ca is not None,
     )
 
 
-class _Files:
-    def __init__(self, certificate: Path, key: Path, client_authority: Path | None) -> None:
-        self._certificate, self._key, self._client_authority = certificate, key, client_authority
-        self._watched = Watched([path for path in (certificate, key, client_authority) if path is not None])
-        self._trouble = ""
-        self._lock = threading.Lock()  # connections are made in several threads
+class _CertificateFiles:
+    def __init__(self, certificate: Path, key: Path, client_ca: Path | None) -> None:
+        self._certificate, self._key, self._client_ca = certificate, key, client_ca
+        self._watcher = FileWatcher([path for path in (certificate, key, client_ca) if path is not None])
+        self._error = ""
+        self._lock = threading.Lock()  # gRPC makes connections in several threads
 
-    def if_changed(self) -> grpc.ServerCertificateConfiguration | None:
-        """Return what the files hold if that is new and good. gRPC calls this for every connection."""
+    def load_if_changed(self) -> grpc.ServerCertificateConfiguration | None:
+        """Return the new configuration; None if it is unchanged or invalid. gRPC calls this for every connection."""
         with self._lock:
-            # Files that were found halfway through being replaced are looked at again, changed or not.
-            if not (self._watched.changed() or self._trouble):
+            # After an error the files are read again even if unchanged: they may have been read half replaced.
+            if not (self._watcher.changed() or self._error):
                 return None
             try:
-                found = self.read()
-            except Exception as error:  # of whatever kind: connections go on with what was good
-                if str(error) != self._trouble:
-                    log.error("certificate_not_read", error=str(error), then="the last good one stays")
-                self._trouble = str(error)
+                configuration = self.load()
+            except Exception as error:  # of any kind: new connections use the last valid files
+                if str(error) != self._error:
+                    log.error("certificate_reload_failed", error=str(error), then="use the last valid certificate")
+                self._error = str(error)
                 return None
-            self._trouble = ""
-            log.info("certificate_read", file=str(self._certificate))
-            return found
+            self._error = ""
+            log.info("certificate_reloaded", file=str(self._certificate))
+            return configuration
 
-    def read(self) -> grpc.ServerCertificateConfiguration:
-        """Return what the files hold. Raises ServerError unless it is a certificate with its key."""
-        paths = [path for path in (self._key, self._certificate, self._client_authority) if path is not None]
+    def load(self) -> grpc.ServerCertificateConfiguration:
+        """Read and validate the files.
+
+        Raises:
+            ServerError: They are not a certificate and its private key.
+        """
+        paths = [path for path in (self._key, self._certificate, self._client_ca) if path is not None]
         contents = [_read(path) for path in paths]
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
-            context.load_cert_chain(self._certificate, self._key, password="")  # else it would ask the terminal
+            context.load_cert_chain(self._certificate, self._key, password="")  # without it, OpenSSL asks the terminal
         except (OSError, ValueError) as error:
             raise ServerError(
-                f"{self._certificate} and {self._key} are no certificate and its private key, both as PEM and the key "
-                f"without a password ({_why(error)})."
+                f"{self._certificate} and {self._key} are not a certificate and its private key ({_reason(error)}). "
+                "Both must be PEM files, the key without a password."
             ) from error
-        if self._client_authority is not None:
+        if self._client_ca is not None:
             try:
-                context.load_verify_locations(self._client_authority)
+                context.load_verify_locations(self._client_ca)
             except (OSError, ValueError) as error:
                 raise ServerError(
-                    f"{self._client_authority} holds no certificate of an authority as PEM ({_why(error)})."
+                    f"{self._client_ca} is not a certificate of an authority ({_reason(error)}). It must be a PEM file."
                 ) from error
         if contents != [_read(path) for path in paths]:
-            raise ServerError(f"{self._certificate} and the files that belong to it are just being replaced.")
+            raise ServerError(f"{self._certificate} and its related files are being replaced right now. Try again.")
         key, chain, *authority = contents
         return grpc.ssl_server_certificate_configuration([(key, chain)], authority[0] if authority else None)
 
@@ -81,8 +92,8 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ServerError(f"The file {path} for TLS cannot be read: {error.strerror}.") from error
+        raise ServerError(f"The TLS file {path} cannot be read: {error.strerror}. Check its path.") from error
 
 
-def _why(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)

@@ -1,10 +1,10 @@
-"""A folder of bundles by name and version: find them, load what is new, put it to work, let the old one go.
+"""Model repository: load new versions from a folder while serving; drain and unload old ones.
 
     FOLDER/NAME/VERSION/bundle.json
 
-Of each name the highest versions are served. A bundle that cannot be used is refused with its sentence in the log, and
-what was served stays; it is tried again once its files change. A model of which nothing is left in the folder stays
-too, so that no slip of a hand stops the service.
+The highest versions of each name are served. A bundle that cannot be loaded is logged once, and the versions that were
+served stay; it is retried when its files change. A model whose folder is emptied stays too, so that an accidental
+deletion does not stop the service.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from pathlib import Path
 import structlog
 
 from planespotter_models import BundleError
-from planespotter_server.models.registry import Models, natural_order
+from planespotter_server.models.registry import ModelRegistry, natural_order
 from planespotter_server.serving.served_model import ServedModel
 from planespotter_server.settings import ServerError
 
@@ -26,147 +26,168 @@ Fingerprint = tuple[tuple[str, int, int], ...]
 
 
 @dataclass(frozen=True)
-class Found:
-    """A bundle in the folder; `fingerprint` changes whenever one of its files does."""
+class BundleFolder:
+    """A bundle in the repository; `fingerprint` changes whenever one of its files does."""
 
     name: str
     version: str
-    folder: Path
+    path: Path
     fingerprint: Fingerprint
 
 
-def find(folder: Path) -> dict[str, list[Found]]:
-    """Return the bundles in `folder` by name, the highest version first. Raises ServerError if it cannot be read."""
-    found: dict[str, list[Found]] = {}
+def scan(repository: Path) -> dict[str, list[BundleFolder]]:
+    """Find the bundles in a repository.
+
+    Returns:
+        The bundles by name, the highest version first.
+
+    Raises:
+        ServerError: The folder cannot be read.
+    """
+    bundles: dict[str, list[BundleFolder]] = {}
     try:
-        next(folder.iterdir(), None)  # glob would find nothing, and not say why
+        next(repository.iterdir(), None)  # glob would find nothing, and not report why
     except OSError as error:
         raise ServerError(
-            f"The folder of models {folder} cannot be read: {error.strerror}. It must hold NAME/VERSION/bundle.json "
-            "for each model."
+            f"The model repository {repository} cannot be read: {error.strerror}. It must contain "
+            "NAME/VERSION/bundle.json for each model."
         ) from error
-    for description in folder.glob("*/*/bundle.json"):
-        bundle = description.parent
-        if bundle.name.startswith(".") or bundle.parent.name.startswith("."):  # it is being written
+    for description in repository.glob("*/*/bundle.json"):
+        path = description.parent
+        if path.name.startswith(".") or path.parent.name.startswith("."):  # it is being written
             continue
         with contextlib.suppress(OSError):  # it is being moved or deleted
-            files = sorted((file.name, file.stat()) for file in bundle.iterdir())
+            files = sorted((file.name, file.stat()) for file in path.iterdir())
             fingerprint = tuple((name, status.st_size, status.st_mtime_ns) for name, status in files)
-            one = Found(bundle.parent.name, bundle.name, bundle, fingerprint)
-            found.setdefault(one.name, []).append(one)
-    for versions in found.values():
-        versions.sort(key=lambda one: natural_order(one.version), reverse=True)
-    return found
+            bundle = BundleFolder(path.parent.name, path.name, path, fingerprint)
+            bundles.setdefault(bundle.name, []).append(bundle)
+    for versions in bundles.values():
+        versions.sort(key=lambda bundle: natural_order(bundle.version), reverse=True)
+    return bundles
 
 
-class Library:
-    """Keeps `models` in step with `folder`. `load` makes a classifier, compiled and warmed, of a bundle's folder."""
+class ModelRepository:
+    """Keeps a registry in step with a folder of bundles.
+
+    Args:
+        folder: The repository.
+        registry: Receives the models.
+        load: Loads, compiles and warms up the model of a bundle's folder.
+        max_versions: Maximum number of versions served per model.
+    """
 
     def __init__(
-        self, folder: Path, models: Models, load: Callable[[Path], Awaitable[ServedModel]], versions: int = 1
+        self,
+        folder: Path,
+        registry: ModelRegistry,
+        load: Callable[[Path], Awaitable[ServedModel]],
+        max_versions: int = 1,
     ) -> None:
         self._folder = folder
-        self._models = models
+        self._registry = registry
         self._load = load
-        self._versions = versions
-        self._loaded: dict[Found, ServedModel] = {}
-        self._refused: set[Found] = set()
-        self._retiring: set[asyncio.Task[None]] = set()
-        self._troubled = False
+        self._max_versions = max_versions
+        self._loaded: dict[BundleFolder, ServedModel] = {}
+        self._failed: set[BundleFolder] = set()
+        self._unloading: set[asyncio.Task[None]] = set()
+        self._scan_failed = False
         self.loading = False
         """Whether a thread is compiling, which cannot be interrupted."""
 
     async def start(self) -> None:
-        """Load what is there. Raises ServerError if nothing can be served."""
-        found = await asyncio.to_thread(find, self._folder)
-        refusals = [refusal for versions in found.values() for refusal in await self._update(versions)]
-        if not self._models:
-            why = refusals[0] if refusals else "It must hold NAME/VERSION/bundle.json for each model."
-            raise ServerError(f"There is no model to serve in {self._folder}. {why}")
+        """Load the models.
 
-    async def watch(self, seconds: float) -> None:
-        """Look for changes every so many seconds, for ever."""
+        Raises:
+            ServerError: No model can be served.
+        """
+        bundles = await asyncio.to_thread(scan, self._folder)
+        errors = [error for versions in bundles.values() for error in await self._update(versions)]
+        if not self._registry:
+            reason = errors[0] if errors else "It must contain NAME/VERSION/bundle.json for each model."
+            raise ServerError(f"The model repository {self._folder} has no usable model. {reason}")
+
+    async def watch(self, interval: float) -> None:
+        """Look for changes every `interval` seconds, until cancelled."""
         while True:
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(interval)
             try:
                 await self.refresh()
-                self._troubled = False
-            except Exception as error:  # whatever it is, what is served stays
-                if not self._troubled:
-                    sentence = str(error) if isinstance(error, ServerError) else None
-                    log.error("models_not_read", error=sentence, exc_info=None if sentence else error)
-                self._troubled = True
+                self._scan_failed = False
+            except Exception as error:  # of any kind: the loaded models stay
+                if not self._scan_failed:
+                    message = str(error) if isinstance(error, ServerError) else None
+                    log.error("repository_scan_failed", error=message, exc_info=None if message else error)
+                self._scan_failed = True
 
     async def refresh(self) -> None:
-        """Bring `models` in step with the folder."""
-        found = await asyncio.to_thread(find, self._folder)
-        self._refused &= {one for versions in found.values() for one in versions}
-        for versions in found.values():
+        """Update the registry to the current content of the folder."""
+        bundles = await asyncio.to_thread(scan, self._folder)
+        self._failed &= {bundle for versions in bundles.values() for bundle in versions}
+        for versions in bundles.values():
             await self._update(versions)
 
-    async def _update(self, versions: list[Found]) -> list[str]:
-        """Serve the highest usable ones of `versions` of one model; return why others were refused just now."""
-        wanted: dict[Found, ServedModel] = {}
-        refusals: list[str] = []
-        for found in versions:
-            if len(wanted) == self._versions:
+    async def _update(self, versions: list[BundleFolder]) -> list[str]:
+        """Serve the highest usable `versions` of a model; return the errors of those that failed to load just now."""
+        wanted: dict[BundleFolder, ServedModel] = {}
+        errors: list[str] = []
+        for bundle in versions:
+            if len(wanted) == self._max_versions:
                 break
-            classifier = self._loaded.get(found)
-            if classifier is None and found not in self._refused:
-                classifier = await self._try(found, refusals)
-            if classifier is None:  # it may have been replaced by something broken: then the good one stays
-                found = self._before(found) or found
-                classifier = self._loaded.get(found)
-            if classifier is not None:
-                wanted[found] = classifier
+            model = self._loaded.get(bundle)
+            if model is None and bundle not in self._failed:
+                model = await self._try_load(bundle, errors)
+            if model is None:  # if a good version was overwritten by a broken one, the loaded one stays
+                bundle = self._loaded_from(bundle.path) or bundle
+                model = self._loaded.get(bundle)
+            if model is not None:
+                wanted[bundle] = model
         if wanted:
             self._switch(versions[0].name, wanted)
-        return refusals
+        return errors
 
-    def _before(self, found: Found) -> Found | None:
-        """Return the bundle that was loaded from the same place."""
-        return next((one for one in self._loaded if one.folder == found.folder), None)
+    def _loaded_from(self, path: Path) -> BundleFolder | None:
+        return next((bundle for bundle in self._loaded if bundle.path == path), None)
 
-    async def _try(self, found: Found, refusals: list[str]) -> ServedModel | None:
-        log.info("model_loading", model=found.name, version=found.version)
+    async def _try_load(self, bundle: BundleFolder, errors: list[str]) -> ServedModel | None:
+        log.info("model_loading", model=bundle.name, version=bundle.version)
         try:
             self.loading = True
-            classifier = await self._load(found.folder)
+            model = await self._load(bundle.path)
             self.loading = False
-            bundle = classifier.bundle
-            if (bundle.name, bundle.version) != (found.name, found.version):
-                await classifier.close()
+            name, version = model.bundle.name, model.bundle.version
+            if (name, version) != (bundle.name, bundle.version):
+                await model.close()
                 raise ServerError(
-                    f"The bundle in {found.folder} calls itself {bundle.name} {bundle.version}. Move it to "
-                    f"{bundle.name}/{bundle.version}, or export it again with --name {found.name} "
-                    f"--version {found.version}."
+                    f"The bundle in {bundle.path} has another name and version: {name} {version}. Move it to "
+                    f"{name}/{version}, or export it again with --name {bundle.name} --version {bundle.version}."
                 )
-        except Exception as error:  # a network may fail in any way when it is compiled or run
+        except Exception as error:  # a network can fail in any way when it is compiled or run
             self.loading = False
             known = isinstance(error, ServerError | BundleError)
-            sentence = str(error) if known else f"The bundle in {found.folder} failed: {type(error).__name__}."
-            log.error("model_refused", error=sentence, exc_info=None if known else error)
-            self._refused.add(found)
-            refusals.append(sentence)
+            message = str(error) if known else f"The bundle in {bundle.path} failed: {type(error).__name__}."
+            log.error("model_load_failed", error=message, exc_info=None if known else error)
+            self._failed.add(bundle)
+            errors.append(message)
             return None
-        self._loaded[found] = classifier
-        return classifier
+        self._loaded[bundle] = model
+        return model
 
-    def _switch(self, name: str, wanted: dict[Found, ServedModel]) -> None:
-        before = {classifier for one, classifier in self._loaded.items() if one.name == name and one not in wanted}
-        new = [one for one, classifier in wanted.items() if classifier not in self._models.all()]
-        self._models.put(name, {one.version: classifier for one, classifier in wanted.items()})
+    def _switch(self, name: str, wanted: dict[BundleFolder, ServedModel]) -> None:
+        """Serve exactly `wanted` of the model `name`; drain and unload its other versions."""
+        old = {model for bundle, model in self._loaded.items() if bundle.name == name and bundle not in wanted}
+        new = [bundle for bundle, model in wanted.items() if model not in self._registry.all()]
+        self._registry.put(name, {bundle.version: model for bundle, model in wanted.items()})
         self._loaded = {
-            one: classifier for one, classifier in self._loaded.items() if one.name != name or one in wanted
+            bundle: model for bundle, model in self._loaded.items() if bundle.name != name or bundle in wanted
         }
-        for one in new:
-            log.info("model_ready", model=one.name, version=one.version)
-        for classifier in before:
-            task = asyncio.create_task(_retire(classifier))
-            self._retiring.add(task)
-            task.add_done_callback(self._retiring.discard)
+        for bundle in new:
+            log.info("model_loaded", model=bundle.name, version=bundle.version)
+        for model in old:
+            task = asyncio.create_task(_drain_and_unload(model))
+            self._unloading.add(task)
+            task.add_done_callback(self._unloading.discard)
 
 
-async def _retire(classifier: ServedModel) -> None:
-    await classifier.drain_and_close()
-    log.info("model_retired", model=classifier.bundle.name, version=classifier.bundle.version)
+async def _drain_and_unload(model: ServedModel) -> None:
+    await model.drain_and_close()
+    log.info("model_unloaded", model=model.bundle.name, version=model.bundle.version)

@@ -1,1 +1,1 @@
-"""Observability: metrics, traces and structured logs."""
+"""Observability: metrics for Prometheus, traces for OpenTelemetry, structured logs."""

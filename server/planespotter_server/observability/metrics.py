@@ -1,14 +1,16 @@
-"""What Prometheus reads: counts and times of calls and photos.
+"""Prometheus metrics: counters and durations of RPCs, photos and batches.
 
-Labels take only values that this server knows (methods, codes, reasons, constructors of its models), never what a
-caller sent, so the number of series is bounded.
+Labels only have values that this server knows (methods, codes, reasons, constructors of its models), never text that a
+client sent, so that the number of time series is bounded.
 """
 
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 from wsgiref.simple_server import WSGIServer
 
+from grpc_reflection.v1alpha import reflection_pb2
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, start_http_server
 
 from planespotter.v1 import classifier_pb2 as pb
@@ -16,13 +18,33 @@ from planespotter_models import Level, Prediction
 from planespotter_server.serving.batcher import BatchObserver
 from planespotter_server.settings import ServerError
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # else each series has a twin that says since when it is counted
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series per series, with its creation time
 
-METHODS = {method.name for method in pb.DESCRIPTOR.services_by_name["ClassifierService"].methods}
+RPC_LABELS = ("grpc_type", "grpc_service", "grpc_method")
+UNKNOWN_RPC = ("unknown", "unknown", "unknown")
 
-# From one photo on a GPU to a queue that is full, in seconds.
+# Buckets in seconds, from one photo on a GPU to a full queue; and in photos.
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+def _rpcs(*services: Any) -> dict[str, tuple[str, str, str]]:
+    """Return the values of RPC_LABELS by path, for each method of the service descriptors."""
+    types = {(False, False): "unary", (True, False): "client_stream", (False, True): "server_stream"}
+    return {
+        f"/{service.full_name}/{method.name}": (
+            types.get((method.client_streaming, method.server_streaming), "bidi_stream"),
+            service.full_name,
+            method.name,
+        )
+        for service in services
+        for method in service.methods
+    }
+
+
+RPCS = _rpcs(
+    pb.DESCRIPTOR.services_by_name["ClassifierService"], reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
+)
 
 
 class Metrics(BatchObserver):
@@ -30,79 +52,99 @@ class Metrics(BatchObserver):
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        # How often which method ended with which code.
-        self._requests = self._counter("requests", "Calls that ended, by method and gRPC code.", "rpc", "code")
-        self._photos = self._counter("photos", "Photos, by what became of them and why.", "outcome", "reason")
-        self._answers = self._counter(
-            "answers",
-            "Answers, by constructor (empty if unknown) and by how deep they are sure.",
+        # The names and labels that gRPC servers in other languages use too.
+        self._rpcs_started = self._counter("grpc_server_started", "RPCs started.", *RPC_LABELS)
+        self._rpcs_handled = self._counter("grpc_server_handled", "RPCs completed, by code.", *RPC_LABELS, "grpc_code")
+        self._rpc_seconds = self._histogram(
+            "grpc_server_handling_seconds", "Duration of RPCs, in seconds.", SECONDS, *RPC_LABELS
+        )
+        self._photos = self._counter("planespotter_photos", "Photos, by outcome and reason.", "outcome", "reason")
+        self._predictions = self._counter(
+            "planespotter_predictions",
+            "Predictions, by constructor (empty if unknown) and confidence level.",
             "constructor",
             "level",
         )
-        self._rows = self._counter("device_rows", "Photos that the device was given, each as often as it was.")
-        self._wait = self._histogram("queue_wait_seconds", "From decoded to given to the device.", SECONDS)
-        self._batch = self._histogram("batch_size", "Photos given to the device at a time.", SIZES)
-        self._decode = self._histogram("decode_seconds", "Decoding of one photo.", SECONDS)
-        self._device = self._histogram("device_seconds", "One batch on the device.", SECONDS)
-        self._photo = self._histogram("photo_seconds", "From a photo's arrival to its answer or refusal.", SECONDS)
+        self._examples = self._counter(
+            "planespotter_inference_examples", "Photos passed to the device, each as often as it was."
+        )
+        self._batch_size = self._histogram("planespotter_inference_batch_size", "Photos per batch.", SIZES)
+        self._queue_wait = self._histogram(
+            "planespotter_queue_wait_seconds", "Time from decoded to passed to the device, in seconds.", SECONDS
+        )
+        self._decode_seconds = self._histogram(
+            "planespotter_decode_duration_seconds", "Time to decode a photo, in seconds.", SECONDS
+        )
+        self._inference_seconds = self._histogram(
+            "planespotter_inference_duration_seconds", "Time of a batch on the device, in seconds.", SECONDS
+        )
+        self._photo_seconds = self._histogram(
+            "planespotter_photo_duration_seconds", "Time from a photo's arrival to its result, in seconds.", SECONDS
+        )
 
-    def watch(self, queue_depth: Callable[[], int], photos_in_work: Callable[[], int]) -> None:
-        """Read these two whenever Prometheus asks."""
+    def add_gauges(self, queue_depth: Callable[[], int], photos_in_flight: Callable[[], int]) -> None:
+        """Add gauges whose values are read at each scrape."""
         for name, text, read in (
-            ("queue_depth", "Decoded photos that wait for the device.", queue_depth),
-            ("photos_in_work", "Photos between arrival and answer.", photos_in_work),
+            ("planespotter_queue_depth", "Decoded photos that wait for the device.", queue_depth),
+            ("planespotter_photos_in_flight", "Photos between arrival and result.", photos_in_flight),
         ):
-            Gauge(f"planespotter_{name}", text, registry=self.registry).set_function(read)
+            Gauge(name, text, registry=self.registry).set_function(read)
 
     def observe_queue_wait(self, seconds: float) -> None:
-        """Take note of how long a photo waited for the device."""
-        self._wait.observe(seconds)
+        """Record how long a photo waited for the device."""
+        self._queue_wait.observe(seconds)
 
     def observe_batch(self, size: int, seconds: float) -> None:
-        """Take note of a batch on the device."""
-        self._rows.inc(size)
-        self._batch.observe(size)
-        self._device.observe(seconds)
+        """Record a batch on the device."""
+        self._examples.inc(size)
+        self._batch_size.observe(size)
+        self._inference_seconds.observe(seconds)
 
-    def decoded(self, seconds: float) -> None:
-        """Take note of how long the decoding of a photo took."""
-        self._decode.observe(seconds)
+    def observe_decode(self, seconds: float) -> None:
+        """Record how long it took to decode a photo."""
+        self._decode_seconds.observe(seconds)
 
-    def called(self, rpc: str, code: str) -> None:
-        """Take note of a call that ended with a gRPC code; a method that is not of this contract counts as other."""
-        self._requests.labels(rpc if rpc in METHODS else "other", code).inc()
+    def start_rpc(self, path: str) -> None:
+        """Record that an RPC has started; `path` is /SERVICE/METHOD as the client sent it."""
+        self._rpcs_started.labels(*RPCS.get(path, UNKNOWN_RPC)).inc()
 
-    def photo(self) -> "Photo":
-        """Take note that a photo has come; say what became of it when that is known."""
-        return Photo(self)
+    def end_rpc(self, path: str, code: str, seconds: float) -> None:
+        """Record that an RPC has ended with a gRPC code, such as "OK"."""
+        labels = RPCS.get(path, UNKNOWN_RPC)
+        self._rpcs_handled.labels(*labels, code).inc()
+        self._rpc_seconds.labels(*labels).observe(seconds)
+
+    def start_photo(self) -> "PhotoRecord":
+        """Record that a photo has arrived; its outcome is recorded later."""
+        return PhotoRecord(self)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"planespotter_{name}", text, labels, registry=self.registry)
+        return Counter(name, text, labels, registry=self.registry)
 
-    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(f"planespotter_{name}", text, registry=self.registry, buckets=buckets)
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(name, text, labels, registry=self.registry, buckets=buckets)
 
 
-class Photo:
-    """A photo from its arrival on. The first that is said of its end counts."""
+class PhotoRecord:
+    """Records the outcome of one photo; the first outcome counts."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._arrived = time.perf_counter()
+        self._arrived_at = time.perf_counter()
         self._ended = False
 
-    def answered(self, answer: Prediction) -> None:
-        """Take note of its answer."""
-        if self._end("answered", ""):
-            constructor = "" if answer.level is Level.UNKNOWN else answer.label.constructor
-            self._metrics._answers.labels(constructor, answer.level.value).inc()
+    def predicted(self, prediction: Prediction) -> None:
+        """Record that it has a prediction."""
+        if self._end("predicted", ""):
+            constructor = "" if prediction.level is Level.UNKNOWN else prediction.label.constructor
+            self._metrics._predictions.labels(constructor, prediction.level.value).inc()
 
-    def refused(self, reason: str) -> None:
-        """Take note that it has a status with this reason instead."""
-        self._end("refused", reason)
+    def rejected(self, reason: str) -> None:
+        """Record that it has an error with this reason."""
+        self._end("rejected", reason)
 
-    def left(self) -> None:
-        """Take note that its caller has gone."""
+    def cancelled(self) -> None:
+        """Record that its caller cancelled or disconnected."""
         self._end("cancelled", "")
 
     def _end(self, outcome: str, reason: str) -> bool:
@@ -110,12 +152,16 @@ class Photo:
             return False
         self._ended = True
         self._metrics._photos.labels(outcome, reason).inc()
-        self._metrics._photo.observe(time.perf_counter() - self._arrived)
+        self._metrics._photo_seconds.observe(time.perf_counter() - self._arrived_at)
         return True
 
 
-class Page:
-    """A page of metrics over HTTP, in a thread of its own. Raises ServerError if it cannot listen there."""
+class MetricsServer:
+    """Serves the metrics over HTTP, in a separate thread.
+
+    Raises:
+        ServerError: The address cannot be listened on.
+    """
 
     def __init__(self, metrics: Metrics, host: str, port: int) -> None:
         self._server: WSGIServer
@@ -124,13 +170,13 @@ class Page:
             self._server, self._thread = start_http_server(port, host, metrics.registry)
         except OSError as error:
             raise ServerError(
-                f"The metrics cannot be shown on {host}:{port}: {error.strerror}. The port must be free and the host "
-                "an address of this machine. Choose others with --metrics-host and --metrics-port."
+                f"The metrics cannot be served on {host}:{port}: {error.strerror}. Choose a free port and an address "
+                "of this machine with --metrics-port and --metrics-host."
             ) from error
         self.port: int = self._server.server_port
 
     def close(self) -> None:
-        """Show it no longer."""
+        """Stop serving."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

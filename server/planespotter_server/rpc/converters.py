@@ -129,7 +129,7 @@ def _limits(settings: Settings, client: Client) -> pb.Limits:
         max_in_flight_bytes=settings.max_in_flight_bytes,
         max_concurrent_calls=settings.max_concurrent_calls_per_client if client.max_calls is None else client.max_calls,
         max_queue_wait=_duration(settings.max_queue_wait),
-        max_photos_per_second=None if client.pace is None else client.pace.per_second,
+        max_photos_per_second=None if client.rate_limit is None else client.rate_limit.photos_per_second,
     )
 
 

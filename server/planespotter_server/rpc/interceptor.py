@@ -12,7 +12,7 @@ import grpc
 import structlog
 from grpc_status import rpc_status
 
-from planespotter_server.auth.authentication import Clients
+from planespotter_server.auth.authentication import Authenticator
 from planespotter_server.observability.metrics import Metrics
 from planespotter_server.rejections import RequestRejected
 from planespotter_server.rpc import call_context
@@ -44,14 +44,14 @@ class Outermost(grpc.aio.ServerInterceptor):
 
     def __init__(
         self,
-        clients: Clients,
+        authenticator: Authenticator,
         limiter: ConcurrencyLimiter,
         metrics: Metrics,
         *,
         access_log: bool = False,
         tracing: "Tracing | None" = None,
     ) -> None:
-        self._clients = clients
+        self._authenticator = authenticator
         self._limiter = limiter
         self._metrics = metrics
         self._access_log = access_log
@@ -147,14 +147,16 @@ class Outermost(grpc.aio.ServerInterceptor):
         call_context.current.set(call)
         structlog.contextvars.bind_contextvars(request_id=call.request_id)
         counted = not method.startswith(HEALTH)
-        traced = self._tracing.begin_call(method, metadata, call.request_id) if self._tracing and counted else None
+        traced = self._tracing.start_rpc(method, metadata, call.request_id) if self._tracing and counted else None
         last_word = (call_context.REQUEST_ID, call.request_id)
+        if counted:
+            self._metrics.start_rpc(method)
         started, code, allowed = time.perf_counter(), grpc.StatusCode.OK, context.time_remaining() or 0.0
         try:
             context.set_trailing_metadata((last_word,))
             if not counted:
                 return await answer()
-            call.client = self._clients.identify(metadata, context.peer())
+            call.client = self._authenticator.authenticate(metadata, context.peer())
             with self._limiter.acquire(call.client.key, stream, call.client.max_calls):
                 answered = await answer()
             if stream:
@@ -174,15 +176,14 @@ class Outermost(grpc.aio.ServerInterceptor):
             await context.abort(status.code, status.details, (*status.trailing_metadata, last_word))
         finally:
             if self._tracing is not None and traced is not None:
-                self._tracing.end_call(traced, code)
+                self._tracing.end_rpc(traced, code)
             if counted:
-                ours = method.startswith(OURS)
-                self._metrics.called(call.rpc if ours else "other", code.name)
+                seconds = round(time.perf_counter() - started, 6)
+                self._metrics.end_rpc(method, code.name, seconds)
                 if self._access_log:
-                    seconds = round(time.perf_counter() - started, 6)
                     log.info(
-                        "call",
-                        rpc=call.rpc[:64],
+                        "rpc",
+                        method=call.rpc[:64],
                         code=code.name,
                         client=call.client.key,
                         photos=call.photos,

@@ -12,15 +12,15 @@ from google.rpc.status_pb2 import Status
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
-from planespotter_server.models.registry import Models
-from planespotter_server.observability.metrics import Metrics, Photo
+from planespotter_server.models.registry import ModelRegistry
+from planespotter_server.observability.metrics import Metrics, PhotoRecord
 from planespotter_server.rejections import RequestRejected, shutting_down, warming_up
 from planespotter_server.rpc import call_context, converters, pagination
 from planespotter_server.rpc.converters import Classified
 from planespotter_server.rpc.status import reason_of, to_status
 from planespotter_server.serving.admission import AdmissionController, Permit
 from planespotter_server.serving.served_model import Caller, DecoderPool, ServedModel
-from planespotter_server.serving.stream import Parts, Window, answer_stream
+from planespotter_server.serving.stream import StreamHandlers, Window, serve_stream
 from planespotter_server.settings import Settings
 
 MAX_PHOTO_ID_BYTES = 256
@@ -33,13 +33,13 @@ class AdmittedPhoto:
     """A photo of a stream and its admission permit."""
 
     photo: pb.Photo
-    record: Photo
+    record: PhotoRecord
     permit: Permit
 
     def abandon(self) -> None:
         """Release the permit: the stream was cancelled."""
         self.permit.release()
-        self.record.left()
+        self.record.cancelled()
 
 
 class StreamReader:
@@ -49,8 +49,8 @@ class StreamReader:
         self.config = pb.StreamConfig()
         self._service = service
         self._context = context
-        self._rate_limit = call_context.current.get().client.pace
-        self._begun = False
+        self._rate_limit = call_context.current.get().client.rate_limit
+        self._started = False
 
     async def next_photo(self) -> AdmittedPhoto | None:
         """Return the next photo, None at the end of the stream.
@@ -61,10 +61,10 @@ class StreamReader:
         admission = self._service.admission
         await admission.wait_for_capacity()
         if self._rate_limit is not None:
-            await self._rate_limit.until_next()
+            await self._rate_limit.wait()
         message = await self._context.read()
-        if not self._begun:
-            self._begun = True
+        if not self._started:
+            self._started = True
             if message is not grpc.aio.EOF and message.HasField("config"):
                 self._service.check_config(message.config)
                 self.config = message.config
@@ -74,7 +74,7 @@ class StreamReader:
         if not message.HasField("photo"):
             raise _protocol_violation(message)
         if self._rate_limit is not None:
-            self._rate_limit.spend()
+            self._rate_limit.take()
         with self._service.record_photo() as record:
             return AdmittedPhoto(message.photo, record, await admission.admit(len(message.photo.content)))
 
@@ -87,7 +87,7 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.ready = False
-        self.models = Models(settings.default_model)
+        self.models = ModelRegistry(settings.default_model)
         self.admission = AdmissionController(
             settings.max_in_flight_photos,
             settings.max_in_flight_bytes,
@@ -96,9 +96,11 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
         )
         self._settings = settings
         self._metrics = metrics
-        self._decoders = DecoderPool(settings.decode_threads, metrics.decoded)
+        self._decoders = DecoderPool(settings.decode_threads, metrics.observe_decode)
         self._stream_readers: set[asyncio.Task[None]] = set()
-        metrics.watch(lambda: sum(model.queue_depth for model in self.models.all()), lambda: self.admission.in_flight)
+        metrics.add_gauges(
+            lambda: sum(model.queue_depth for model in self.models.all()), lambda: self.admission.in_flight
+        )
 
     async def Classify(self, request: pb.ClassifyRequest, context: Context) -> pb.ClassifyResponse:  # noqa: N802
         """Classify one photo."""
@@ -110,7 +112,7 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
             call_context.current.get().client.take_photo()
             with self._admit(photo, options, context):
                 classified = await self._classify(photo, options, _caller(context))
-            record.answered(classified.prediction)
+            record.predicted(classified.prediction)
         return pb.ClassifyResponse(prediction=converters.prediction(classified))
 
     async def BatchClassify(self, request: pb.BatchClassifyRequest, context: Context) -> pb.BatchClassifyResponse:  # noqa: N802
@@ -128,7 +130,7 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
                     call_context.current.get().client.take_photo()
                     with self._admit(photo, request.options, context):
                         outcome = await self._classify(photo, request.options, caller)
-                    record.answered(outcome.prediction)
+                    record.predicted(outcome.prediction)
             except Exception as error:
                 outcome = to_status(error, f"photos[{index}]")
             return converters.photo_result(photo.id, outcome)
@@ -143,21 +145,21 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
         caller = _caller(context)
         reader = StreamReader(self, context)
 
-        async def answer(admitted: AdmittedPhoto) -> pb.StreamClassifyResponse:
+        async def process(admitted: AdmittedPhoto) -> pb.StreamClassifyResponse:
             photo = admitted.photo
             outcome: Classified | Status
             try:
                 with admitted.permit, self.record_photo(admitted.record):
                     _check_photo_id(photo.id)
                     outcome = await self._classify(photo, reader.config.options, caller)
-                    admitted.record.answered(outcome.prediction)
+                    admitted.record.predicted(outcome.prediction)
             except Exception as error:
                 outcome = to_status(error)
             return pb.StreamClassifyResponse(result=converters.photo_result(photo.id, outcome))
 
-        parts = Parts(
+        handlers = StreamHandlers(
             read=reader.next_photo,
-            answer=answer,
+            process=process,
             write=context.write,
             size=lambda admitted: len(admitted.photo.content),
             in_order=lambda: reader.config.ordering == pb.ORDERING_IN_ORDER,
@@ -165,7 +167,7 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
             abandon=lambda admitted: admitted.abandon(),
         )
         window = Window(self._settings.max_in_flight_per_stream, self._settings.max_in_flight_per_stream_bytes)
-        await answer_stream(parts, window, self._stream_readers)
+        await serve_stream(handlers, window, self._stream_readers)
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:  # noqa: N802
         """Describe a model."""
@@ -192,23 +194,23 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
     async def close(self) -> None:
         """Stop at once; photos in flight are rejected."""
         self.stop_reading()
-        for classifier in self.models.all():
-            await classifier.close()
+        for model in self.models.all():
+            await model.close()
         self._decoders.close()
 
     @contextmanager
-    def record_photo(self, record: Photo | None = None) -> Iterator[Photo]:
+    def record_photo(self, record: PhotoRecord | None = None) -> Iterator[PhotoRecord]:
         """Record the outcome of the photo that the block processes; it is a new one unless `record` is given."""
         if record is None:
-            record = self._metrics.photo()
+            record = self._metrics.start_photo()
             call_context.current.get().photos += 1
         try:
             yield record
         except asyncio.CancelledError:
-            record.left()
+            record.cancelled()
             raise
         except Exception as error:
-            record.refused(reason_of(error))
+            record.rejected(reason_of(error))
             raise
 
     def check_config(self, config: pb.StreamConfig) -> None:
@@ -230,15 +232,15 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
         return self.admission.try_admit(len(photo.content), context.time_remaining(), measured=not options.heat_map)
 
     async def _classify(self, photo: pb.Photo, options: pb.ClassifyOptions, caller: Caller) -> Classified:
-        call_context.current.get().client.check()
-        classifier = self._choose(options)
-        predicted = await classifier.classify(
+        call_context.current.get().client.check_token()
+        model = self._choose(options)
+        predicted = await model.classify(
             photo.content, options.top_k, caller, self._decoders, heat_map=options.heat_map
         )
-        return Classified(predicted, classifier.bundle)
+        return Classified(predicted, model.bundle)
 
-    def _describe(self, classifier: ServedModel) -> pb.Model:
-        return converters.model(classifier.bundle, self.models.is_default(classifier))
+    def _describe(self, model: ServedModel) -> pb.Model:
+        return converters.model(model.bundle, self.models.is_default(model))
 
     def _check_open(self) -> None:
         if self.admission.closed:

@@ -100,7 +100,7 @@ def _rejection(error: Exception, photo_field: str) -> RequestRejected:
     if isinstance(error, DecodeError):
         return request_malformed()
     logged_as = request_id()
-    log.error("bug", request_id=logged_as, exc_info=error)
+    log.error("unhandled_exception", request_id=logged_as, exc_info=error)
     return RequestRejected(
         "INTERNAL",
         f"Internal error. The server's log has the details under the request id {logged_as}.",

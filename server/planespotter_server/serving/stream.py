@@ -1,4 +1,4 @@
-"""Answer a stream: read ahead only so far, write answers as they are ready or in order. Knows nothing of gRPC."""
+"""Stream processing: backpressure by a window of in-flight requests, responses as completed or in order."""
 
 import asyncio
 import functools
@@ -11,106 +11,123 @@ Response = TypeVar("Response")
 
 
 @dataclass(frozen=True)
-class Parts(Generic[Request, Response]):
-    """What a stream is made of."""
+class StreamHandlers(Generic[Request, Response]):
+    """The functions that a stream consists of."""
 
     read: Callable[[], Awaitable[Request | None]]
-    """Returns the next request, None when there are no more."""
-    answer: Callable[[Request], Awaitable[Response]]
+    """Returns the next request; None at the end of the stream."""
+    process: Callable[[Request], Awaitable[Response]]
+    """Returns the response to a request."""
     write: Callable[[Response], Awaitable[None]]
+    """Sends a response."""
     size: Callable[[Request], int]
-    """Bytes that a request holds until it is answered."""
+    """Returns the bytes that a request occupies until its response is sent."""
     in_order: Callable[[], bool]
-    """Whether responses keep the order of the requests; called once the first request is read."""
+    """Returns whether responses keep the order of the requests; called once the first request is read."""
     drain_notice: Callable[[int], Response]
-    """Makes the notice that reading has ended, with the number of requests that were read."""
+    """Returns the notice that reading has ended, given the number of accepted requests."""
     abandon: Callable[[Request], None]
-    """Called with each request whose answering was cut off, because the stream broke."""
+    """Called with each request whose processing was cancelled, because the stream was."""
 
 
 class Window:
-    """How many requests of one stream, and of how many bytes together, may be without a written answer."""
+    """Limits the requests of one stream that are in flight: read, but without a sent response.
 
-    def __init__(self, requests: int, size: int) -> None:
-        self._requests = requests
-        self._size = size
+    Args:
+        max_requests: Maximum number of requests in flight.
+        max_bytes: Maximum total size of these requests.
+    """
+
+    def __init__(self, max_requests: int, max_bytes: int) -> None:
+        self._requests_left = max_requests
+        self._bytes_left = max_bytes
         self._changed = asyncio.Event()
 
-    async def until_open(self) -> None:
-        """Return once another request may be read. What it holds is not known before, so it may go over the bytes."""
-        while self._requests <= 0 or self._size <= 0:
+    async def wait_until_open(self) -> None:
+        """Wait until another request may be read. Its size is unknown before, so it may exceed the bytes."""
+        while self._requests_left <= 0 or self._bytes_left <= 0:
             self._changed.clear()
             await self._changed.wait()
 
-    def enter(self, size: int) -> None:
-        """Take note of a request that was read."""
-        self._requests -= 1
-        self._size -= size
+    def add(self, size: int) -> None:
+        """Count a request that was read."""
+        self._requests_left -= 1
+        self._bytes_left -= size
 
-    def leave(self, size: int) -> None:
-        """Take note that its answer was written."""
-        self._requests += 1
-        self._size += size
+    def remove(self, size: int) -> None:
+        """Remove a request whose response was sent."""
+        self._requests_left += 1
+        self._bytes_left += size
         self._changed.set()
 
 
-async def answer_stream(parts: Parts[Request, Response], window: Window, readers: set[asyncio.Task[None]]) -> None:
-    """Answer every request that is read, until there are no more.
+async def serve_stream(
+    handlers: StreamHandlers[Request, Response], window: Window, readers: set[asyncio.Task[None]]
+) -> None:
+    """Process all requests of a stream.
 
-    A request is read only while `window` is open, so a caller who does not take its answers cannot make the server
-    hold more. While it reads, the reading task is in `readers`: whoever cancels it ends the reading; the caller is told
-    by a drain notice, and what was read is still answered. So it is if reading fails, before that is raised: a stream
-    must not end while one of its answers is being written, which would leave gRPC's caller waiting for ever.
+    A request is read only while the window is open: a client that does not read its responses cannot make the server
+    buffer more, and HTTP/2 flow control makes it wait.
+
+    Args:
+        handlers: The functions that the stream consists of.
+        window: Limits the requests in flight.
+        readers: Contains the reading task while it reads. Cancel that task to drain the stream: the client gets a drain
+            notice, and the accepted requests finish.
+
+    Raises:
+        Exception: What `read` raised, after the accepted requests have finished: if a stream ended during a write, gRPC
+            would leave the client waiting forever.
     """
     writing = asyncio.Lock()
-    read_count = 0
-    failure: Exception | None = None
+    accepted_count = 0
+    read_error: Exception | None = None
 
-    async def answer_one(request: Request, before: asyncio.Event, written: asyncio.Event) -> None:
-        response = await parts.answer(request)
-        await before.wait()
+    async def respond(request: Request, predecessor_sent: asyncio.Event, sent: asyncio.Event) -> None:
+        response = await handlers.process(request)
+        await predecessor_sent.wait()
         async with writing:
-            await parts.write(response)
-        written.set()
-        window.leave(parts.size(request))
+            await handlers.write(response)
+        sent.set()
+        window.remove(handlers.size(request))
 
     async def read_all() -> None:
-        nonlocal read_count
-        in_order, free = False, asyncio.Event()
-        free.set()
-        last = free
+        nonlocal accepted_count
+        in_order, no_predecessor = False, asyncio.Event()
+        no_predecessor.set()
+        last_sent = no_predecessor
         while True:
-            await window.until_open()
-            request = await parts.read()
+            await window.wait_until_open()
+            request = await handlers.read()
             if request is None:
                 return
-            if not read_count:
-                in_order = parts.in_order()
-            read_count += 1
-            window.enter(parts.size(request))
-            written = asyncio.Event()
-            task = answers.create_task(answer_one(request, last if in_order else free, written))
-            task.add_done_callback(functools.partial(end, request))
-            last = written
+            if not accepted_count:
+                in_order = handlers.in_order()
+            accepted_count += 1
+            window.add(handlers.size(request))
+            sent = asyncio.Event()
+            task = responses.create_task(respond(request, last_sent if in_order else no_predecessor, sent))
+            task.add_done_callback(functools.partial(abandon_if_cancelled, request))
+            last_sent = sent
 
-    async def read_while_it_goes_well() -> None:
-        nonlocal failure
+    async def read_until_error() -> None:
+        nonlocal read_error
         try:
             await read_all()
         except Exception as error:
-            failure = error
+            read_error = error
 
-    def end(request: Request, task: asyncio.Task[None]) -> None:
-        if task.cancelled():  # perhaps before its first step, so no `finally` of its own could have seen to it
-            parts.abandon(request)
+    def abandon_if_cancelled(request: Request, task: asyncio.Task[None]) -> None:
+        if task.cancelled():  # perhaps before its first step, where a `finally` in the task would not run
+            handlers.abandon(request)
 
-    async with asyncio.TaskGroup() as answers:
-        reader = answers.create_task(read_while_it_goes_well())
+    async with asyncio.TaskGroup() as responses:
+        reader = responses.create_task(read_until_error())
         readers.add(reader)
         reader.add_done_callback(readers.discard)
         await asyncio.wait([reader])
         if reader.cancelled():
             async with writing:
-                await parts.write(parts.drain_notice(read_count))
-    if failure is not None:
-        raise failure
+                await handlers.write(handlers.drain_notice(accepted_count))
+    if read_error is not None:
+        raise read_error

@@ -1,4 +1,4 @@
-"""A folder of models: the highest usable version is served, a broken one never takes the place of a good one."""
+"""Model repository: the highest usable version is served, and a broken one never replaces a good one."""
 
 import asyncio
 import functools
@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from planespotter_models import Bundle, Engine, read_bundle, write_bundle
-from planespotter_server.models.registry import Models
-from planespotter_server.models.repository import Library
+from planespotter_server.models.registry import ModelRegistry
+from planespotter_server.models.repository import ModelRepository
 from planespotter_server.serving.served_model import Caller, DecoderPool, ServedModel
 from planespotter_server.settings import ServerError, Settings
 
 Write = Callable[..., Path]
-Open = Callable[..., Library]
+Open = Callable[..., ModelRepository]
 Until = Callable[[Callable[[], object]], Awaitable[None]]
 
 
@@ -25,9 +25,9 @@ Until = Callable[[Callable[[], object]], Awaitable[None]]
 def write(tmp_path: Path, loaded: tuple[Bundle, Engine]) -> Write:
     """Write a bundle to the folder `models`: `write("small", "2")`."""
 
-    def write(name: str, version: str, calls_itself: str | None = None) -> Path:
+    def write(name: str, version: str, bundle_version: str | None = None) -> Path:
         folder = tmp_path / "models" / name / version
-        write_bundle(replace(loaded[0], name=name, version=calls_itself or version), folder)
+        write_bundle(replace(loaded[0], name=name, version=bundle_version or version), folder)
         return folder
 
     return write
@@ -40,135 +40,139 @@ def damage(folder: Path) -> None:
 
 
 @pytest.fixture
-async def models() -> Models:
-    return Models()
+async def models() -> ModelRegistry:
+    return ModelRegistry()
 
 
 @pytest.fixture
-def library(tmp_path: Path, loaded: tuple[Bundle, Engine], models: Models) -> Open:
-    """A library of that folder; all its bundles share one compiled engine."""
+def repository(tmp_path: Path, loaded: tuple[Bundle, Engine], models: ModelRegistry) -> Open:
+    """A repository in that folder; all its bundles share one compiled engine."""
 
     async def load(folder: Path) -> ServedModel:
         return ServedModel(read_bundle(folder), loaded[1], Settings())
 
-    def open_library(load: Callable[[Path], Awaitable[ServedModel]] = load, versions: int = 1) -> Library:
-        return Library(tmp_path / "models", models, load, versions)
+    def open_repository(
+        load: Callable[[Path], Awaitable[ServedModel]] = load, max_versions: int = 1
+    ) -> ModelRepository:
+        return ModelRepository(tmp_path / "models", models, load, max_versions)
 
-    return open_library
+    return open_repository
 
 
-def served(models: Models) -> list[str]:
+def served(models: ModelRegistry) -> list[str]:
     return [f"{model.bundle.name} {model.bundle.version}" for model in models.all()]
 
 
-async def test_of_each_model_the_highest_version_is_served(library: Open, write: Write, models: Models) -> None:
+async def test_highest_version_of_each_model_is_served(repository: Open, write: Write, models: ModelRegistry) -> None:
     for version in ("2", "10", "9"):
         write("small", version)
     write("large", "1")
-    await library().start()
+    await repository().start()
     assert served(models) == ["large 1", "small 10"]
 
 
-async def test_several_versions_are_served_if_asked_for(library: Open, write: Write, models: Models) -> None:
+async def test_max_versions_are_served(repository: Open, write: Write, models: ModelRegistry) -> None:
     for version in ("1", "2", "3"):
         write("small", version)
-    kept = library(versions=2)
-    await kept.start()
+    opened = repository(max_versions=2)
+    await opened.start()
     assert served(models) == ["small 3", "small 2"]
     write("small", "4")
-    await kept.refresh()
+    await opened.refresh()
     assert served(models) == ["small 4", "small 3"]
 
 
-async def test_a_new_version_takes_over_and_a_new_model_joins(library: Open, write: Write, models: Models) -> None:
+async def test_new_versions_and_new_models_are_loaded(repository: Open, write: Write, models: ModelRegistry) -> None:
     write("small", "1")
-    kept = library()
-    await kept.start()
+    opened = repository()
+    await opened.start()
     first = models.find("small")
     write("small", "2")
     write("tall", "1")
-    await kept.refresh()
+    await opened.refresh()
     assert served(models) == ["small 2", "tall 1"]
     second = models.find("small")
-    await kept.refresh()
-    assert models.find("small") is second is not first, "what has not changed is not loaded again"
+    await opened.refresh()
+    assert models.find("small") is second is not first, "unchanged bundles are not loaded again"
 
 
-async def test_a_broken_version_is_refused_and_the_old_one_stays(
-    library: Open, write: Write, models: Models, capsys: pytest.CaptureFixture[str]
+async def test_broken_version_fails_to_load_and_the_old_one_stays(
+    repository: Open, write: Write, models: ModelRegistry, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write("small", "1")
-    kept = library()
-    await kept.start()
+    opened = repository()
+    await opened.start()
     good = models.find()
     broken = write("small", "2")
     damage(broken)
-    await kept.refresh()
-    await kept.refresh()
+    await opened.refresh()
+    await opened.refresh()
     assert models.find() is good
-    assert capsys.readouterr().out.count("weights.safetensors is damaged or was modified") == 1, "told once"
+    assert capsys.readouterr().out.count("weights.safetensors is damaged or was modified") == 1, "logged once"
     shutil.rmtree(broken)
     write("small", "2")
-    await kept.refresh()
-    assert served(models) == ["small 2"], "once it is whole it is taken"
+    await opened.refresh()
+    assert served(models) == ["small 2"], "once it is complete it is loaded"
 
 
-async def test_a_version_that_is_replaced_by_a_broken_one_stays_as_it_was(
-    library: Open, write: Write, models: Models
+async def test_loaded_version_stays_if_its_files_are_overwritten_by_a_broken_bundle(
+    repository: Open, write: Write, models: ModelRegistry
 ) -> None:
     write("small", "1")
     folder = write("small", "2")
-    kept = library()
-    await kept.start()
+    opened = repository()
+    await opened.start()
     good = models.find()
     damage(folder)
-    await kept.refresh()
+    await opened.refresh()
     assert models.find() is good
 
 
-async def test_a_version_that_is_replaced_in_its_place_is_loaded_anew(
-    library: Open, write: Write, models: Models
-) -> None:
+async def test_changed_files_reload_a_version(repository: Open, write: Write, models: ModelRegistry) -> None:
     folder = write("small", "1")
-    kept = library()
-    await kept.start()
-    before = models.find()
+    opened = repository()
+    await opened.start()
+    previous = models.find()
     os.utime(folder / "bundle.json", ns=(1, 1))
-    await kept.refresh()
+    await opened.refresh()
     assert served(models) == ["small 1"]
-    assert models.find() is not before
+    assert models.find() is not previous
 
 
-async def test_deleting_the_highest_goes_back_to_the_one_below_and_deleting_all_changes_nothing(
-    library: Open, write: Write, models: Models, tmp_path: Path
+async def test_deleting_the_highest_version_falls_back_and_deleting_all_changes_nothing(
+    repository: Open, write: Write, models: ModelRegistry, tmp_path: Path
 ) -> None:
     write("small", "1")
     second = write("small", "2")
-    kept = library()
-    await kept.start()
+    opened = repository()
+    await opened.start()
     shutil.rmtree(second)
-    await kept.refresh()
+    await opened.refresh()
     assert served(models) == ["small 1"]
     shutil.rmtree(tmp_path / "models" / "small")
-    await kept.refresh()
+    await opened.refresh()
     assert served(models) == ["small 1"]
 
 
-async def test_a_bundle_in_the_place_of_another_is_refused(library: Open, write: Write, models: Models) -> None:
-    write("small", "2", calls_itself="1")
-    with pytest.raises(ServerError, match=r"calls itself small 1\. Move it to small/1, or export it again"):
-        await library().start()
+async def test_bundle_in_the_folder_of_another_fails_to_load(
+    repository: Open, write: Write, models: ModelRegistry
+) -> None:
+    write("small", "2", bundle_version="1")
+    with pytest.raises(
+        ServerError, match=r"has another name and version: small 1\. Move it to small/1, or export it again"
+    ):
+        await repository().start()
 
 
-async def test_what_is_still_being_written_is_not_looked_at(library: Open, write: Write, models: Models) -> None:
+async def test_hidden_folders_are_ignored(repository: Open, write: Write, models: ModelRegistry) -> None:
     write("small", "1")
     write("small", ".2.new.17")
-    await library().start()
+    await repository().start()
     assert served(models) == ["small 1"]
 
 
-async def test_a_network_that_cannot_be_compiled_is_refused_whatever_it_raises(
-    library: Open, write: Write, models: Models, loaded: tuple[Bundle, Engine]
+async def test_network_that_does_not_compile_fails_to_load(
+    repository: Open, write: Write, models: ModelRegistry, loaded: tuple[Bundle, Engine]
 ) -> None:
     async def load(folder: Path) -> ServedModel:
         if folder.name == "2":
@@ -177,33 +181,33 @@ async def test_a_network_that_cannot_be_compiled_is_refused_whatever_it_raises(
 
     write("small", "1")
     write("small", "2")
-    await library(load).start()
+    await repository(load).start()
     assert served(models) == ["small 1"]
 
 
 @pytest.mark.parametrize(
-    ("make", "sentence"),
+    ("make", "message"),
     [
         (lambda _: None, "cannot be read: No such file"),
         (lambda folder: folder.write_text(""), "cannot be read: Not a directory"),
-        (lambda folder: folder.mkdir(), "no model to serve in .* NAME/VERSION/bundle.json"),
+        (lambda folder: folder.mkdir(), "has no usable model.* NAME/VERSION/bundle.json"),
     ],
 )
-async def test_a_folder_without_models_gets_a_sentence(
-    library: Open, tmp_path: Path, make: Callable[[Path], None], sentence: str
+async def test_repository_without_models_is_an_error(
+    repository: Open, tmp_path: Path, make: Callable[[Path], None], message: str
 ) -> None:
     make(tmp_path / "models")
-    with pytest.raises(ServerError, match=sentence):
-        await library().start()
+    with pytest.raises(ServerError, match=message):
+        await repository().start()
 
 
-async def test_the_watch_survives_a_folder_that_goes_away(
-    library: Open, write: Write, models: Models, tmp_path: Path, until: Until
+async def test_watch_survives_a_missing_folder(
+    repository: Open, write: Write, models: ModelRegistry, tmp_path: Path, until: Until
 ) -> None:
     write("small", "1")
-    kept = library()
-    await kept.start()
-    watching = asyncio.create_task(kept.watch(0.01))
+    opened = repository()
+    await opened.start()
+    watching = asyncio.create_task(opened.watch(0.01))
     (tmp_path / "models").rename(tmp_path / "elsewhere")
     await asyncio.sleep(0.1)
     (tmp_path / "elsewhere").rename(tmp_path / "models")
@@ -212,21 +216,21 @@ async def test_the_watch_survives_a_folder_that_goes_away(
     watching.cancel()
 
 
-async def test_switching_fails_no_photo(
-    library: Open, write: Write, models: Models, paint: Callable[..., bytes], until: Until
+async def test_switching_versions_fails_no_photo(
+    repository: Open, write: Write, models: ModelRegistry, paint: Callable[..., bytes], until: Until
 ) -> None:
-    """Callers take whatever model there is, while versions come one after another."""
+    """Callers use the current model while new versions are loaded."""
     write("small", "1")
-    kept = library()
-    await kept.start()
+    opened = repository()
+    await opened.start()
     photo, decoders, seen = paint("747"), DecoderPool(2), set[str]()
     done = False
 
     async def call() -> None:
         while not done:
             model = models.find()
-            answer = await model.classify(photo, 0, Caller(), decoders)
-            assert answer.label.family == "747"
+            prediction = await model.classify(photo, 0, Caller(), decoders)
+            assert prediction.label.family == "747"
             seen.add(model.bundle.version)
 
     async with asyncio.TaskGroup() as callers:
@@ -234,7 +238,7 @@ async def test_switching_fails_no_photo(
             callers.create_task(call())
         for version in map(str, range(2, 6)):
             write("small", version)
-            await kept.refresh()
+            await opened.refresh()
             await until(functools.partial(seen.__contains__, version))
         done = True
     assert seen == set("12345")

@@ -1,4 +1,4 @@
-"""Traces: what OpenTelemetry hears of a call, at a collector over loopback."""
+"""Tracing: the spans that an OpenTelemetry collector receives."""
 
 import asyncio
 import threading
@@ -20,7 +20,7 @@ CALLER_TRACE, CALLER_SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b716920333
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer):
-    """Keeps the spans that it gets; `address` is where."""
+    """A collector that stores the spans it receives at `address`."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
@@ -32,7 +32,9 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
     ) -> trace_service_pb2.ExportTraceServiceResponse:
         for resource in request.resource_spans:
             self.services |= {
-                one.value.string_value for one in resource.resource.attributes if one.key == "service.name"
+                attribute.value.string_value
+                for attribute in resource.resource.attributes
+                if attribute.key == "service.name"
             }
             for scope in resource.scope_spans:
                 self.spans += scope.spans
@@ -48,20 +50,20 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
 
 @pytest.fixture
 async def collector() -> AsyncIterator[Collector]:
-    collecting = Collector()
+    collector = Collector()
     server = grpc.aio.server()
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collecting, server)  # type: ignore[no-untyped-call]
-    collecting.address = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)  # type: ignore[no-untyped-call]
+    collector.address = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
-    yield collecting
+    yield collector
     await server.stop(None)
 
 
 def attributes(span: Span) -> dict[str, str | int]:
-    return {one.key: one.value.string_value or one.value.int_value for one in span.attributes}
+    return {item.key: item.value.string_value or item.value.int_value for item in span.attributes}
 
 
-async def test_a_call_is_a_span_of_its_callers_trace_and_has_one_for_each_step_of_its_photo(
+async def test_rpc_continues_the_trace_of_its_client_with_a_span_per_step_of_its_photo(
     serve: Serve, paint: Paint, collector: Collector
 ) -> None:
     channel = await serve(otlp_endpoint=collector.address)
@@ -69,23 +71,23 @@ async def test_a_call_is_a_span_of_its_callers_trace_and_has_one_for_each_step_o
     await pb_grpc.ClassifierServiceStub(channel).Classify(
         pb.ClassifyRequest(photo=pb.Photo(content=paint("747"))), metadata=metadata
     )
-    await channel.server.stop()  # type: ignore[attr-defined]  # it sends what it has before it ends
+    await channel.server.stop()  # type: ignore[attr-defined]  # it sends the remaining spans
 
-    [call] = collector.named("planespotter.v1.ClassifierService/Classify")
-    assert (call.trace_id.hex(), call.parent_span_id.hex()) == (CALLER_TRACE, CALLER_SPAN)
-    assert attributes(call)["planespotter.request_id"] == "job-7"
-    assert attributes(call)["rpc.grpc.status_code"] == 0
-    [photo] = collector.below(call)
+    [rpc] = collector.named("planespotter.v1.ClassifierService/Classify")
+    assert (rpc.trace_id.hex(), rpc.parent_span_id.hex()) == (CALLER_TRACE, CALLER_SPAN)
+    assert attributes(rpc)["planespotter.request_id"] == "job-7"
+    assert attributes(rpc)["rpc.grpc.status_code"] == 0
+    [photo] = collector.below(rpc)
     assert photo.name == "photo"
     steps = collector.below(photo)
     assert [step.name for step in steps] == ["decode", "queue", "inference"]
-    assert all(step.trace_id == call.trace_id for step in steps)
-    moments = [moment for step in steps for moment in (step.start_time_unix_nano, step.end_time_unix_nano)]
-    assert moments == sorted(moments)
+    assert all(step.trace_id == rpc.trace_id for step in steps)
+    times = [time for step in steps for time in (step.start_time_unix_nano, step.end_time_unix_nano)]
+    assert times == sorted(times)
     assert collector.services == {"planespotter"}
 
 
-async def test_each_photo_of_a_stream_has_its_own_span_also_one_that_fails(
+async def test_each_photo_of_a_stream_has_a_span_even_if_it_fails(
     serve: Serve, paint: Paint, collector: Collector
 ) -> None:
     channel = await serve(otlp_endpoint=collector.address)
@@ -96,16 +98,16 @@ async def test_each_photo_of_a_stream_has_its_own_span_also_one_that_fails(
     assert len([answer async for answer in stub.StreamClassify(iter(requests))]) == 3
     await channel.server.stop()  # type: ignore[attr-defined]
 
-    [call] = collector.named("planespotter.v1.ClassifierService/StreamClassify")
-    photos = collector.below(call)
+    [rpc] = collector.named("planespotter.v1.ClassifierService/StreamClassify")
+    photos = collector.below(rpc)
     assert [photo.name for photo in photos] == ["photo"] * 3
     assert sorted(len(collector.below(photo)) for photo in photos) == [0, 3, 3]
     [failed] = [photo for photo in photos if not collector.below(photo)]
-    assert "no photo" not in str(failed), "what went wrong is not told to the collector"
+    assert "no photo" not in str(failed), "errors are not exported"
 
 
 @pytest.mark.slow
-async def test_a_collector_that_is_not_there_costs_no_answer(serve: Serve, paint: Paint) -> None:
+async def test_unreachable_collector_fails_no_request(serve: Serve, paint: Paint) -> None:
     channel = await serve(otlp_endpoint="http://127.0.0.1:1")
     stub = pb_grpc.ClassifierServiceStub(channel)
     assert (await stub.Classify(pb.ClassifyRequest(photo=pb.Photo(content=paint("747"))))).HasField("prediction")
@@ -114,7 +116,7 @@ async def test_a_collector_that_is_not_there_costs_no_answer(serve: Serve, paint
     assert not [thread.name for thread in threading.enumerate() if "Otel" in thread.name]
 
 
-def test_without_the_extra_the_command_says_which_one_to_install() -> None:
+def test_missing_extra_is_named_in_the_error() -> None:
     code = compile("import not_installed", "tracing.py", "exec")
     with pytest.raises(ModuleNotFoundError) as missing:
         exec(code, {"__name__": "planespotter_server.observability.tracing"})

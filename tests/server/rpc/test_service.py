@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_models import Bundle, Engine
-from planespotter_server.observability.logging import configure_logs
+from planespotter_server.observability.logging import configure_logging
 from planespotter_server.serving import served_model
 
 Serve = Callable[..., Awaitable[grpc.aio.Channel]]
@@ -272,7 +272,7 @@ async def test_a_level_that_is_never_confident_has_no_threshold(serve: Serve, lo
     calibration = replace(bundle.calibration, thresholds=replace(bundle.calibration.thresholds, model=1.1))
     channel = await serve()
     server = channel.server  # type: ignore[attr-defined]
-    server.service.models.put("tiny", {"1": server.classifier(replace(bundle, calibration=calibration), engine)})
+    server.service.models.put("tiny", {"1": server.create_model(replace(bundle, calibration=calibration), engine)})
     thresholds = (await service(channel).GetModel(pb.GetModelRequest())).model.thresholds
     assert thresholds.HasField("min_family_probability")
     assert not thresholds.HasField("min_model_probability")
@@ -477,7 +477,7 @@ NO_PHOTO_ID = {"Classify": b"\x0a\x04\x12\x02\xc3\x28", "StreamClassify": b"\x12
 async def test_bytes_that_are_no_message_are_a_bad_request_and_no_bug(
     serve: Serve, capsys: pytest.CaptureFixture[str], restored_logs: None, method: str, content: bytes
 ) -> None:
-    configure_logs()
+    configure_logging()
     channel = await serve()
     path = f"/planespotter.v1.ClassifierService/{method}"
     if method == "StreamClassify":
@@ -513,7 +513,7 @@ async def test_a_batch_of_too_many_photos_is_refused(serve: Serve, paint: Paint)
 async def test_a_method_that_health_only_names_is_no_bug(
     serve: Serve, capsys: pytest.CaptureFixture[str], restored_logs: None
 ) -> None:
-    configure_logs()
+    configure_logging()
     channel = await serve()
     ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/grpc.health.v1.Health/List")
     status = await status_of(ask(b""))
@@ -552,12 +552,12 @@ async def test_what_came_before_a_malformed_message_is_answered_before_the_strea
 async def test_the_log_of_a_bug_holds_no_photo(
     serve: Serve, paint: Paint, capsys: pytest.CaptureFixture[str], restored_logs: None
 ) -> None:
-    configure_logs()
+    configure_logging()
     channel = await serve(engine=Broken(), max_consecutive_failures=100)
     await failure(service(channel).Classify(pb.ClassifyRequest(photo=pb.Photo(content=paint("747")))))
     [line] = capsys.readouterr().err.splitlines()
     logged = json.loads(line)
-    assert (logged["event"], len(logged["request_id"])) == ("bug", 32)
+    assert (logged["event"], len(logged["request_id"])) == ("unhandled_exception", 32)
     assert "not where it was" in line
     assert "JFIF" not in line
 
@@ -669,7 +669,7 @@ async def test_a_device_that_only_fails_ends_the_service(serve: Serve, paint: Pa
     request = pb.ClassifyRequest(photo=pb.Photo(content=paint("747")))
     codes = [(await status_of(service(channel).Classify(request))).code for _ in range(3)]
     assert codes == [code_pb2.INTERNAL, code_pb2.INTERNAL, code_pb2.UNAVAILABLE]
-    assert channel.server.broken.is_set()  # type: ignore[attr-defined]
+    assert channel.server.device_failed.is_set()  # type: ignore[attr-defined]
     assert await health(channel) == health_pb2.HealthCheckResponse.NOT_SERVING
     status = await status_of(service(channel).Classify(request))
     assert reason(status) == "DEVICE_FAILED"
@@ -687,7 +687,7 @@ async def library(serve: Serve, loaded: tuple[Bundle, Engine]) -> grpc.aio.Chann
     server.service.models.put("tiny", {})
     for name, versions in {"a": ["1"], "b": ["2", "10"], "c": ["1"]}.items():
         made = {version: replace(loaded[0], name=name, version=version) for version in versions}
-        server.service.models.put(name, {version: server.classifier(one, loaded[1]) for version, one in made.items()})
+        server.service.models.put(name, {version: server.create_model(one, loaded[1]) for version, one in made.items()})
     return channel
 
 
@@ -717,7 +717,7 @@ async def test_a_version_that_is_not_served_is_not_found(library: grpc.aio.Chann
         service(library).Classify(pb.ClassifyRequest(photo=pb.Photo(content=paint("747")), options=options))
     )
     assert (status.code, reason(status)) == (code_pb2.NOT_FOUND, "MODEL_NOT_FOUND")
-    assert "no version '2' of the model 'c' here; this server serves '1'" in status.message
+    assert "The model 'c' has no version '2'; this server has '1'" in status.message
 
 
 async def test_a_version_that_the_default_model_lacks_is_told_with_its_name(
@@ -840,7 +840,7 @@ async def test_a_watcher_that_takes_nothing_keeps_health_from_nothing(serve: Ser
     _, writer = await asyncio.open_connection("127.0.0.1", untyped.port)
     writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"\0\4" + bytes(4)))  # a window of 0 bytes
     writer.write(frame(1, 4, 1, b"".join(header(*one) for one in headers.items())) + frame(0, 1, 1, bytes(5)))
-    await until(lambda: server._outermost._onlookers)
+    await until(lambda: server._interceptor._onlookers)
     await server.drain()
     assert (await check(health_pb2.HealthCheckRequest())).status == health_pb2.HealthCheckResponse.NOT_SERVING
     writer.close()

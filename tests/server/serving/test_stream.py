@@ -1,4 +1,4 @@
-"""The stream's own logic: reads ahead only so far, answers everything that it read, says what it read when it ends."""
+"""Stream processing: a bounded window, a response to every accepted request, and a drain notice."""
 
 import asyncio
 import itertools
@@ -11,26 +11,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.tasks import start
 
-from planespotter_server.serving.stream import Parts, Window, answer_stream
+from planespotter_server.serving.stream import StreamHandlers, Window, serve_stream
 
-Answer = Callable[[int], Awaitable[Any]]
+Process = Callable[[int], Awaitable[Any]]
 
 
-class Caller:
-    """A client that sends numbers, then either ends or goes idle; records every response."""
+class Client:
+    """Sends numbers, then either ends the stream or stays_open idle; records every response."""
 
-    def __init__(self, numbers: list[int], stays: bool = False) -> None:
+    def __init__(self, numbers: list[int], stays_open: bool = False) -> None:
         self.numbers = iter(numbers)
-        self.stays = stays
+        self.stays_open = stays_open
         self.read_count = 0
         self.idle = asyncio.Event()
-        self.got: list[Any] = []
+        self.responses: list[Any] = []
         self.abandoned: list[int] = []
         self._changed = asyncio.Event()
 
     async def read(self) -> int | None:
         number = next(self.numbers, None)
-        if number is None and self.stays:
+        if number is None and self.stays_open:
             self.idle.set()
             self.change()
             await asyncio.Event().wait()
@@ -40,11 +40,11 @@ class Caller:
 
     async def write(self, response: Any) -> None:
         await asyncio.sleep(0)  # as writing to a connection may suspend
-        self.got.append(response)
+        self.responses.append(response)
         self.change()
 
     def change(self) -> None:
-        """Let all who wait in `until` check their condition again."""
+        """Make `until` check its condition again."""
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -54,150 +54,149 @@ class Caller:
             while not condition():
                 await self._changed.wait()
 
-    def parts(self, answer: Answer, in_order: bool = False) -> Parts[int, Any]:
-        return Parts(
+    def handlers(self, process: Process, in_order: bool = False) -> StreamHandlers[int, Any]:
+        return StreamHandlers(
             read=self.read,
-            answer=answer,
+            process=process,
             write=self.write,
             size=lambda number: number,
             in_order=lambda: in_order,
-            drain_notice=lambda count: f"read {count}",
+            drain_notice=lambda count: f"accepted {count}",
             abandon=self.abandoned.append,
         )
 
 
-class WatchedWindow(Window):
-    """A window that tells when the reader waits for it to open."""
+class ObservedWindow(Window):
+    """A window that sets `full` when the reader waits for it."""
 
-    def __init__(self, requests: int, size: int) -> None:
-        super().__init__(requests, size)
+    def __init__(self, max_requests: int, max_bytes: int) -> None:
+        super().__init__(max_requests, max_bytes)
         self.full = asyncio.Event()
 
-    async def until_open(self) -> None:
-        if self._requests <= 0 or self._size <= 0:
+    async def wait_until_open(self) -> None:
+        if self._requests_left <= 0 or self._bytes_left <= 0:
             self.full.set()
-        await super().until_open()
+        await super().wait_until_open()
 
 
-async def test_it_never_holds_more_than_its_window() -> None:
-    caller, most = Caller([1] * 50), 0
+async def test_requests_in_flight_never_exceed_the_window() -> None:
+    client, max_in_flight = Client([1] * 50), 0
 
-    async def answer(request: int) -> int:
-        nonlocal most
-        held = caller.read_count - len(caller.got)
-        most = max(most, held)
-        await caller.until(lambda: caller.read_count - len(caller.got) == 5 or caller.read_count == 50)
+    async def process(request: int) -> int:
+        nonlocal max_in_flight
+        max_in_flight = max(max_in_flight, client.read_count - len(client.responses))
+        await client.until(lambda: client.read_count - len(client.responses) == 5 or client.read_count == 50)
         return request
 
-    await answer_stream(caller.parts(answer), Window(5, 10**6), set())
-    assert len(caller.got) == 50
-    assert most == 5
+    await serve_stream(client.handlers(process), Window(5, 10**6), set())
+    assert len(client.responses) == 50
+    assert max_in_flight == 5
 
 
-async def test_it_holds_only_so_many_bytes_and_the_one_that_goes_over() -> None:
+async def test_bytes_in_flight_exceed_the_window_by_at_most_one_request() -> None:
     gate = asyncio.Event()
-    caller = Caller([400, 700, 1, 1])
+    client = Client([400, 700, 1, 1])
 
-    async def answer(request: int) -> int:
+    async def process(request: int) -> int:
         await gate.wait()
         return request
 
-    window = WatchedWindow(100, 1000)
-    stream = asyncio.create_task(answer_stream(caller.parts(answer), window, set()))
+    window = ObservedWindow(100, 1000)
+    stream = asyncio.create_task(serve_stream(client.handlers(process), window, set()))
     async with asyncio.timeout(60):
         await window.full.wait()
-    assert caller.read_count == 2
+    assert client.read_count == 2
     gate.set()
     await stream
-    assert sorted(caller.got) == [1, 1, 400, 700]
+    assert sorted(client.responses) == [1, 1, 400, 700]
 
 
-async def test_a_quick_answer_overtakes_a_slow_one() -> None:
-    caller = Caller([50, 1])
+async def test_fast_response_overtakes_a_slow_one() -> None:
+    client = Client([50, 1])
 
-    async def answer(request: int) -> int:
-        await caller.until(lambda: request == 1 or caller.got == [1])
+    async def process(request: int) -> int:
+        await client.until(lambda: request == 1 or client.responses == [1])
         return request
 
-    await answer_stream(caller.parts(answer), Window(5, 10**6), set())
-    assert caller.got == [1, 50]
+    await serve_stream(client.handlers(process), Window(5, 10**6), set())
+    assert client.responses == [1, 50]
 
 
-async def test_in_order_it_does_not() -> None:
-    caller, numbers = Caller([50, 1, 20, 1]), itertools.count()
-    answered: list[int] = []
+async def test_responses_in_order_do_not_overtake() -> None:
+    client, numbers = Client([50, 1, 20, 1]), itertools.count()
+    finished: list[int] = []
 
-    async def answer(request: int) -> int:
+    async def process(request: int) -> int:
         number = next(numbers)
-        await caller.until(lambda: len(answered) == 3 - number)  # the last one is answered first
-        answered.append(number)
-        caller.change()
+        await client.until(lambda: len(finished) == 3 - number)  # the last finishes first
+        finished.append(number)
+        client.change()
         return request
 
-    await answer_stream(caller.parts(answer, in_order=True), Window(5, 10**6), set())
-    assert answered == [3, 2, 1, 0]
-    assert caller.got == [50, 1, 20, 1]
+    await serve_stream(client.handlers(process, in_order=True), Window(5, 10**6), set())
+    assert finished == [3, 2, 1, 0]
+    assert client.responses == [50, 1, 20, 1]
 
 
 @pytest.mark.parametrize("in_order", [False, True])
-async def test_when_reading_is_ended_it_says_what_was_read_and_answers_it(in_order: bool) -> None:
+async def test_drained_stream_sends_a_notice_and_finishes_accepted_requests(in_order: bool) -> None:
     readers: set[asyncio.Task[None]] = set()
-    caller, gate = Caller([1, 2], stays=True), asyncio.Event()
+    client, gate = Client([1, 2], stays_open=True), asyncio.Event()
 
-    async def answer(request: int) -> int:
+    async def process(request: int) -> int:
         await gate.wait()
         return request
 
-    stream = asyncio.create_task(answer_stream(caller.parts(answer, in_order), Window(5, 10**6), readers))
-    await caller.until(caller.idle.is_set)
+    stream = asyncio.create_task(serve_stream(client.handlers(process, in_order), Window(5, 10**6), readers))
+    await client.until(client.idle.is_set)
     for reader in readers:
         reader.cancel()
-    await caller.until(lambda: bool(caller.got))
-    assert caller.got == ["read 2"], "the word does not wait for the answers"
+    await client.until(lambda: bool(client.responses))
+    assert client.responses == ["accepted 2"], "the notice does not wait for responses"
     gate.set()
     await stream
-    assert caller.got == ["read 2", 1, 2]
+    assert client.responses == ["accepted 2", 1, 2]
     assert not readers
 
 
-async def test_a_stream_that_breaks_abandons_what_it_had_read() -> None:
-    caller = Caller([1, 2, 3], stays=True)
+async def test_cancelled_stream_abandons_accepted_requests() -> None:
+    client = Client([1, 2, 3], stays_open=True)
 
     started: list[int] = []
 
-    async def answer(request: int) -> int:
+    async def process(request: int) -> int:
         started.append(request)
-        caller.change()
+        client.change()
         await asyncio.Event().wait()
         return request
 
-    stream = asyncio.create_task(answer_stream(caller.parts(answer), Window(5, 10**6), set()))
-    await caller.until(lambda: started == [1, 2, 3])
+    stream = asyncio.create_task(serve_stream(client.handlers(process), Window(5, 10**6), set()))
+    await client.until(lambda: started == [1, 2, 3])
     stream.cancel()
     with pytest.raises(asyncio.CancelledError):
         await stream
-    assert sorted(caller.abandoned) == [1, 2, 3]
-    assert caller.got == []
+    assert sorted(client.abandoned) == [1, 2, 3]
+    assert client.responses == []
 
 
-async def test_requests_before_a_failed_read_are_answered_before_the_failure_is_raised() -> None:
-    caller = Caller([3, 1])
+async def test_requests_before_a_failed_read_finish_before_its_error_is_raised() -> None:
+    client = Client([3, 1])
 
-    async def answer(request: int) -> int:
+    async def process(request: int) -> int:
         return request
 
-    parts = caller.parts(answer)
+    handlers = client.handlers(process)
 
     async def read() -> int:
-        number = await caller.read()
+        number = await client.read()
         if number is None:
             raise LookupError("a config after the first message")
         return number
 
     with pytest.raises(LookupError):
-        await answer_stream(replace(parts, read=read), Window(5, 10**6), set())
-    assert sorted(caller.got) == [1, 3]
-    assert caller.abandoned == []
+        await serve_stream(replace(handlers, read=read), Window(5, 10**6), set())
+    assert sorted(client.responses) == [1, 3]
+    assert client.abandoned == []
 
 
 @given(
@@ -206,55 +205,55 @@ async def test_requests_before_a_failed_read_are_answered_before_the_failure_is_
     window_bytes=st.integers(1, 30),
     in_order=st.booleans(),
     steps=st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=30),
-    ends_at=st.integers(0, 30),
+    drained_at=st.integers(0, 30),
 )
-def test_whenever_it_is_ended_exactly_what_was_read_is_answered(
+def test_accepted_requests_get_exactly_one_response_whenever_the_stream_is_drained(
     numbers: list[int],
     window: int,
     window_bytes: int,
     in_order: bool,
     steps: list[tuple[int, bool]],
-    ends_at: int,
+    drained_at: int,
 ) -> None:
-    """Each step completes one of the open requests, and may wait until it is about to be written."""
+    """Each step finishes one of the open requests, and may wait until its response is about to be sent."""
 
     async def scenario() -> None:
-        caller, readers = Caller(numbers, stays=True), set[asyncio.Task[None]]()
+        client, readers = Client(numbers, stays_open=True), set[asyncio.Task[None]]()
         open_requests: list[tuple[asyncio.Event, asyncio.Event]] = []
 
-        async def answer(request: int) -> int:
-            gate, passed = asyncio.Event(), asyncio.Event()
-            open_requests.append((gate, passed))
-            caller.change()
+        async def process(request: int) -> int:
+            gate, finished = asyncio.Event(), asyncio.Event()
+            open_requests.append((gate, finished))
+            client.change()
             await gate.wait()
-            passed.set()
+            finished.set()
             return request
 
-        [stream] = await start(answer_stream(caller.parts(answer, in_order), Window(window, window_bytes), readers))
-        stream.add_done_callback(lambda _: caller.change())
+        [stream] = await start(serve_stream(client.handlers(process, in_order), Window(window, window_bytes), readers))
+        stream.add_done_callback(lambda _: client.change())
         for number, (index, waits) in enumerate(steps):
-            if number == ends_at:
+            if number == drained_at:
                 break
-            await caller.until(lambda: bool(open_requests) or caller.idle.is_set())
+            await client.until(lambda: bool(open_requests) or client.idle.is_set())
             if open_requests:
-                gate, passed = open_requests.pop(index % len(open_requests))
+                gate, finished = open_requests.pop(index % len(open_requests))
                 gate.set()
                 if waits:
-                    await passed.wait()
+                    await finished.wait()
         for reader in readers:
             reader.cancel()
         while not stream.done():
             for gate, _ in open_requests:
                 gate.set()
             open_requests.clear()
-            await caller.until(lambda: bool(open_requests) or stream.done())
+            await client.until(lambda: bool(open_requests) or stream.done())
         await stream
-        [word] = [response for response in caller.got if isinstance(response, str)]
-        answered = [response for response in caller.got if not isinstance(response, str)]
-        assert word == f"read {len(answered)}"
+        [notice] = [response for response in client.responses if isinstance(response, str)]
+        results = [response for response in client.responses if not isinstance(response, str)]
+        assert notice == f"accepted {len(results)}"
         if in_order:
-            assert answered == numbers[: len(answered)]
+            assert results == numbers[: len(results)]
         else:
-            assert sorted(answered) == sorted(numbers[: len(answered)])
+            assert sorted(results) == sorted(numbers[: len(results)])
 
     asyncio.run(scenario())
