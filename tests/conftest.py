@@ -32,29 +32,6 @@ atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_e
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
-# One process works on all of a file. These take longest and come first, so that none is left alone with one at the end.
-LONGEST = (
-    "training/test_train.py",
-    "scraping/test_robust.py",
-    "training/test_loop.py",
-    "project/test_demo.py",
-    "scraping/test_redesign.py",
-    "training/test_augment.py",
-    "scraping/test_polite.py",
-    "training/test_network.py",
-    "client/test_web_page.py",
-    "training/test_compare.py",
-    "server/test_serve.py",
-    "training/test_explain.py",
-    "project/test_package.py",
-)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    places = {f"tests/{file}": place for place, file in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(LONGEST)))
-
-
 HEIGHT, WIDTH = 32, 48
 TINY_TREE = {
     "Airbus": {"A320": ["A320-200", "A320neo"], "A380": []},

@@ -26,6 +26,7 @@ def test_quantization_error_is_at_most_half_a_step_of_the_channel(weight: np.nda
     np.testing.assert_allclose(dequantize(quantize(restored))["kernel"], restored["kernel"], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_quantized_bundle_has_a_quarter_of_the_size_and_nearly_the_same_outputs(tmp_path: Path) -> None:
     network = Classifier({"constructor": 2, "Airbus": 2, "Boeing": 2}, width=1 / 4, norm=False, seed=3)
     for layer in network.heads.values():  # random features would give extreme probabilities

@@ -10,6 +10,8 @@ from scripts import build_docs
 import planespotter_client
 from planespotter.v1 import classifier_pb2 as pb
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 SERVICE, *_ = pb.DESCRIPTOR.services_by_name.values()
 

@@ -180,6 +180,8 @@ def test_glob_patterns_are_expanded_without_a_shell(
     assert files_in(capsys.readouterr().out) == files
 
 
+@pytest.mark.slow
+@pytest.mark.e2e
 @pytest.mark.parametrize("end", ["\n", "\0"])
 def test_paths_are_read_from_standard_input(address: str, here: Path, end: str) -> None:
     null = ["--null"] if end == "\0" else []
@@ -348,6 +350,8 @@ def test_local_server_is_started_if_there_is_none_and_stopped_at_the_end(
     assert f"serve --port 0 --model {tiny_bundle}" not in running
 
 
+@pytest.mark.slow
+@pytest.mark.e2e
 def test_invalid_bundle_is_reported_and_excludes_a_server(
     folder: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:

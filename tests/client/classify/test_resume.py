@@ -36,6 +36,7 @@ def test_second_run_sends_only_photos_without_a_result(
     assert "5 photos in" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_output_is_resumed_only_with_the_model_and_settings_of_its_manifest(
     address: str, here: Path, capsys: pytest.CaptureFixture[str], suffix: str

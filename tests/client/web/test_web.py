@@ -187,6 +187,8 @@ def test_unavailable_server_is_a_retryable_error(kept_port: int) -> None:
         assert process.wait(60) == 0
 
 
+@pytest.mark.slow
+@pytest.mark.e2e
 def test_sigterm_ends_the_command_with_exit_code_0(page: str) -> None:
     with web("--server", "127.0.0.1:1") as (_, process):
         process.terminate()

@@ -53,6 +53,7 @@ def test_what_lies_before_the_first_layer_that_is_trained_does_not_move(weights:
     assert still == {layer for layer in LAYERS if layer < "block3"}
 
 
+@pytest.mark.slow
 def test_earlier_blocks_learn_more_slowly_and_later(weights: Any) -> None:
     recipe = recipes.load("small", ["layer_decay=0.5", "unfreeze_epochs=2"])
     shares = optimizer.shares(recipe, 10, weights)

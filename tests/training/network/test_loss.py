@@ -64,6 +64,7 @@ def test_a_photo_known_only_by_its_constructor_does_not_move_the_model_heads() -
     assert np.abs(gradients["Boeing"]).max() == 0
 
 
+@pytest.mark.slow
 def test_a_photo_of_a_source_with_one_constructor_does_not_move_the_constructor_head() -> None:
     outputs = {head: jnp.full((1, classes), -np.log(classes)) for head, classes in TREE.heads.items()}
     masks = jnp.asarray(leaf_mask(TREE, Label("Boeing", "737", "737-800")))[None]
@@ -72,6 +73,7 @@ def test_a_photo_of_a_source_with_one_constructor_does_not_move_the_constructor_
     assert np.abs(gradients["Boeing"]).max() > 0.01
 
 
+@pytest.mark.slow
 def test_smoothing_asks_the_heads_that_a_photo_teaches_for_equal_probabilities() -> None:
     outputs = random_outputs(len(NODES))
     masks = jnp.asarray(np.stack([leaf_mask(TREE, node) for node in NODES]))
