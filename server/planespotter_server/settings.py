@@ -222,7 +222,11 @@ class Settings(BaseModel):
     ] = Field(default_factory=_cores)
     max_consecutive_failures: Annotated[
         Count,
-        Option("Maximum number of consecutive batches that fail before the device counts as failed.", INFERENCE),
+        Option(
+            "Maximum number of consecutive batches that fail before the device counts as failed.",
+            INFERENCE,
+            "<batches>",
+        ),
     ] = 5
     inference_timeout: Annotated[
         PositiveSeconds,

@@ -22,7 +22,7 @@ from planespotter_server.rejections import RequestRejected, shutting_down
 THROUGHPUT_WINDOW = 256
 MIN_LOAD = 8
 MIN_SAMPLES = 16
-# Bounds of the retry delay, in seconds: no retry storm, and no client that never returns.
+# Bounds of the retry delay, in seconds: long enough to prevent a retry storm, short enough to be useful.
 MIN_RETRY_DELAY, MAX_RETRY_DELAY = 0.05, 30.0
 DEFAULT_RETRY_DELAY = 1.0
 
