@@ -1,1 +1,1 @@
-"""The server: answers over gRPC with the network of a bundle."""
+"""The server: classifies photos over gRPC, with dynamic batching, admission control and model updates."""

@@ -76,7 +76,7 @@ async def test_rpcs_photos_and_predictions_are_counted(serve: Serve, paint: Pain
         pb.StreamClassifyRequest(photo=pb.Photo(content=photo))
         for photo in (paint("nothing known"), b"", paint("737-800"))
     ]
-    assert len([answer async for answer in service(channel).StreamClassify(iter(requests))]) == 3
+    assert len([response async for response in service(channel).StreamClassify(iter(requests))]) == 3
     await service(channel).GetModel(pb.GetModelRequest())
     await service(channel).ListModels(pb.ListModelsRequest())
     await service(channel).GetServerInfo(pb.GetServerInfoRequest())

@@ -95,7 +95,7 @@ async def test_each_photo_of_a_stream_has_a_span_even_if_it_fails(
         pb.StreamClassifyRequest(photo=pb.Photo(content=photo)) for photo in (paint("747"), b"no photo", paint("A380"))
     ]
     stub = pb_grpc.ClassifierServiceStub(channel)
-    assert len([answer async for answer in stub.StreamClassify(iter(requests))]) == 3
+    assert len([response async for response in stub.StreamClassify(iter(requests))]) == 3
     await channel.server.stop()  # type: ignore[attr-defined]
 
     [rpc] = collector.named("planespotter.v1.ClassifierService/StreamClassify")
