@@ -1,12 +1,12 @@
-"""Measure what each part of a recipe gains: train it as it is with several seeds, then once without each part.
+"""Ablation of a recipe: train it with several seeds, then once without each of its parts.
 
     python -m scripts.bench.ablation CATALOG --out DIR [--recipe best] [--set NAME=VALUE ...]
         [--seeds 3] [--only NAME ...]
 
-Each training is a run in DIR, named for what it leaves out; a run that is complete is kept, so Ctrl-C loses nothing.
-`--only` trains just the runs named, so that several machines or cores can share the work in one DIR, once the first
-run, whose data set the others share, is there. The table is printed from whatever is complete. A gain that is smaller
-than the range of the seeds says nothing.
+Each training is a run in DIR, named after the part that it removes; complete runs are kept, so Ctrl-C loses nothing.
+`--only` trains only the runs named, so that several machines or cores can share the work in one DIR, once the first
+run, whose dataset the others share, exists. The table shows the runs that are complete. A difference within the range
+of the seeds is not significant.
 """
 
 import argparse
@@ -16,31 +16,32 @@ from pathlib import Path
 
 from rich.console import Console
 
-from planespotter_training import recipes
+from planespotter_training import recipes, run_folder
 from planespotter_training.errors import TrainingError
 from planespotter_training.loop import devices
+from planespotter_training.loop.job import TrainJob
 from planespotter_training.loop.train import train
 from planespotter_training.network import pretrained
 
 PARTS: Mapping[str, Sequence[str]] = {
-    "the largest value of each feature, and its mean": ("pooling=average",),
+    "maximum next to average pooling": ("pooling=average",),
     "label smoothing": ("label_smoothing=0",),
-    "RandAugment": ("random_ops=0",),
-    "recolouring": ("colour=0",),
-    "the average of the weights": ("ema=0",),
-    "slower rates for earlier blocks": ("layer_decay=1",),
-    "heads first, then block after block": ("unfreeze_epochs=0",),
-    "rare types drawn more often": ("type_balance=1",),
-    "the mirrored photo at answer time": ("mirror=false",),
-    "batch normalisation": ("norm=false",),
+    "RandAugment": ("randaugment_ops=0",),
+    "channel mixing": ("channel_mixing=0",),
+    "moving average of the weights": ("ema_decay=0",),
+    "layer-wise learning rate decay": ("layer_decay=1",),
+    "gradual unfreezing": ("unfreeze_epochs=0",),
+    "rare types sampled more often": ("type_balance=1",),
+    "flip TTA": ("flip_tta=false",),
+    "batch normalisation": ("batch_norm=false",),
 }
-"""What a recipe may hold, and the settings that take it away."""
+"""The parts of a recipe, and the settings that remove each."""
 
-FIGURES = ("constructor_accuracy", "path_accuracy")
+METRICS = ("constructor_accuracy", "path_accuracy")
 
 
 def main() -> None:
-    """Train what is missing, then print the table."""
+    """Train the missing runs, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("catalog", type=Path)
     parser.add_argument("--out", type=Path, required=True)
@@ -50,69 +51,75 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=None, metavar="RUN")
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--init", type=Path)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     console = Console(stderr=True)
     try:
-        runs = plan(asked.recipe, asked.settings, asked.seeds)
-        devices.initialise()
+        runs = plan(options.recipe, options.settings, options.seeds)
+        devices.initialize()
         for name, changes in runs.items():
-            if asked.only is None or name in asked.only:
+            if options.only is None or name in options.only:
                 console.rule(name)
-                recipe = recipes.load(asked.recipe, changes)
-                start = pretrained.choose(recipe, asked.weights, asked.init, console)
-                first = asked.out / next(iter(runs))
-                like = first if asked.out / name != first else None
-                constructors = ["Airbus", "Boeing"]
-                if not train(
-                    asked.catalog, asked.recipe, recipe, asked.out / name, constructors, console, start=start, like=like
-                ):
+                recipe = recipes.load(options.recipe, changes)
+                first = options.out / next(iter(runs))
+                job = TrainJob(
+                    catalog=options.catalog,
+                    recipe_name=options.recipe,
+                    recipe=recipe,
+                    out=options.out / name,
+                    constructors=["Airbus", "Boeing"],
+                    initial=pretrained.choose(recipe, options.weights, options.init, console),
+                    shared_dataset=first if options.out / name != first else None,
+                )
+                if not train(job, console):
                     raise SystemExit(130)
     except TrainingError as error:
         raise SystemExit(str(error)) from error
-    Console(width=200).print(table(asked.out, runs), highlight=False, markup=False)
+    Console(width=200).print(table(options.out, runs), highlight=False, markup=False)
 
 
 def plan(recipe_name: str, settings: Sequence[str], seeds: int) -> dict[str, list[str]]:
-    """Return the settings of each run by its name: the whole with each seed, and without each part that it holds."""
-    whole = recipes.load(recipe_name, settings)
+    """Return the overrides of each run by its name: all parts with each seed, and without each part that it has."""
+    full = recipes.load(recipe_name, settings)
     runs = {f"seed-{seed}": [*settings, f"seed={seed}"] for seed in range(seeds)}
     for changes in PARTS.values():
-        if recipes.load(recipe_name, [*settings, *changes]) != whole:
+        if recipes.load(recipe_name, [*settings, *changes]) != full:
             runs[changes[0].replace("=", "-")] = [*settings, *changes, "seed=0"]
     return runs
 
 
 def table(out: Path, runs: Mapping[str, Sequence[str]]) -> str:
-    """Return a table in Markdown of the complete runs in `out`: per cent of the validation and test photos."""
-    found = {name: read(out / name) for name in runs if (out / name / "measured.json").is_file()}
-    seeds = [figures for name, figures in found.items() if name.startswith("seed-")]
-    whole = found.get("seed-0")
+    """Return a Markdown table of the complete runs in `out`: per cent of the validation and test photos."""
+    results = {name: read(out / name) for name in runs if (out / name / run_folder.FINAL_METRICS).is_file()}
+    seeds = [metrics for name, metrics in results.items() if name.startswith("seed-")]
+    full = results.get("seed-0")
     rows = ["| without | constructor | gain | path | gain |", "|---|---|---|---|---|"]
-    spread = []
-    for figure in FIGURES:
-        values = [figures[figure] for figures in seeds]
-        spread += [f"{min(values):.1f} to {max(values):.1f} %" if values else "-", ""]
-    rows.append(f"| nothing, {len(seeds)} seeds | {' | '.join(spread)} |")
+    ranges = []
+    for metric in METRICS:
+        values = [metrics[metric] for metrics in seeds]
+        ranges += [f"{min(values):.1f} to {max(values):.1f} %" if values else "-", ""]
+    rows.append(f"| all parts, {len(seeds)} seeds | {' | '.join(ranges)} |")
     names = {changes[0].replace("=", "-"): part for part, changes in PARTS.items()}
-    for name, figures in found.items():
+    for name, metrics in results.items():
         if name in names:
             cells = []
-            for figure in FIGURES:
-                cells += [f"{figures[figure]:.1f} %", f"{whole[figure] - figures[figure]:+.1f}" if whole else "-"]
+            for metric in METRICS:
+                cells += [f"{metrics[metric]:.1f} %", f"{full[metric] - metrics[metric]:+.1f}" if full else "-"]
             rows.append(f"| {names[name]} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
 def read(run: Path) -> dict[str, float]:
-    """Return the accuracies of the run on all its validation and test photos together, in per cent."""
-    measured = json.loads((run / "measured.json").read_text(encoding="utf-8"))
-    sides = [
-        {metric["name"]: (metric["value"], metric["photos"]) for metric in side["chain"] if metric["source"] == ""}
-        for side in measured.values()
+    """Return the accuracies of a run on all its validation and test photos together, in per cent."""
+    final = json.loads((run / run_folder.FINAL_METRICS).read_text(encoding="utf-8"))
+    splits = [
+        {metric["name"]: metric for metric in split["hierarchical"] if metric["source"] == ""}
+        for split in final.values()
     ]
     return {
-        figure: 100 * sum(side[figure][0] * side[figure][1] for side in sides) / sum(side[figure][1] for side in sides)
-        for figure in FIGURES
+        name: 100
+        * sum(split[name]["value"] * split[name]["photos"] for split in splits)
+        / sum(split[name]["photos"] for split in splits)
+        for name in METRICS
     }
 
 

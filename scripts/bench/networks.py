@@ -24,7 +24,7 @@ def from_recipe(name: str) -> Bundle:
     from planespotter_training import recipes
 
     recipe = recipes.load(name)
-    return random_bundle(recipe.height, recipe.width, recipe.channels)
+    return random_bundle(recipe.height, recipe.width, recipe.channel_multiplier)
 
 
 def random_bundle(height: int, width: int, channels: float) -> Bundle:
@@ -32,11 +32,11 @@ def random_bundle(height: int, width: int, channels: float) -> Bundle:
     # Imported here: the worker processes of the load generator import this module, too, and must start fast.
     import jax
 
-    from planespotter_training.export.export import as_function, serialise
-    from planespotter_training.export.int8_calibration import choose_ranges
-    from planespotter_training.network.model import Classifier
+    from planespotter_training.export.int8_calibration import calibrate_ranges
+    from planespotter_training.export.serialize import as_function, serialize
+    from planespotter_training.network.model import Classifier, NetworkConfig
 
-    function, weights = as_function(Classifier(TREE.heads, width=channels, norm=False))
+    function, weights = as_function(Classifier(TREE.heads, NetworkConfig(channels, batch_norm=False)))
     bundle = Bundle(
         name="random",
         version="0",
@@ -47,12 +47,12 @@ def random_bundle(height: int, width: int, channels: float) -> Bundle:
         metrics=(),
         training={},
         jax_version=jax.__version__,
-        network=serialise(function, weights, height, width),
+        network=serialize(function, weights, height, width),
         weights=weights,
         architecture=Architecture("average", flip_tta=False),
     )
     photos = pixels(bundle, 8)
-    return replace(bundle, int8_calibration=choose_ranges(bundle, photos.__getitem__, len(photos)))
+    return replace(bundle, int8_calibration=calibrate_ranges(bundle, photos.__getitem__, len(photos)))
 
 
 def operations(model: Bundle) -> float:

@@ -10,8 +10,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from planespotter_models import Bundle, Calibration, LabelTree, Thresholds, load_engine, read_bundle, write_bundle
 from planespotter_models.weight_quantization import MIN_CHANNEL_MAX, dequantize, quantize
-from planespotter_training.export.export import as_function, serialise
-from planespotter_training.network.model import Classifier
+from planespotter_training.export.serialize import as_function, serialize
+from planespotter_training.network.model import Classifier, NetworkConfig
 
 
 @given(
@@ -28,13 +28,13 @@ def test_quantization_error_is_at_most_half_a_step_of_the_channel(weight: np.nda
 
 @pytest.mark.slow
 def test_quantized_bundle_has_a_quarter_of_the_size_and_nearly_the_same_outputs(tmp_path: Path) -> None:
-    network = Classifier({"constructor": 2, "Airbus": 2, "Boeing": 2}, width=1 / 4, norm=False, seed=3)
+    network = Classifier({"constructor": 2, "Airbus": 2, "Boeing": 2}, NetworkConfig(1 / 4, batch_norm=False), seed=3)
     for layer in network.heads.values():  # random features would give extreme probabilities
         layer.kernel[...] = layer.kernel[...] / 10
     function, weights = as_function(network)
     tree = LabelTree({"Airbus": {"A320": [], "A380": []}, "Boeing": {"737": [], "747": []}})
     calibration = Calibration(dict.fromkeys(tree.heads, 1.0), Thresholds(0.5, 0.5, 0.5))
-    network_file = serialise(function, weights, 32, 48)
+    network_file = serialize(function, weights, 32, 48)
     exact = Bundle("a", "1", tree, 32, 48, calibration, (), {}, "", network_file, weights)
     write_bundle(exact, tmp_path / "exact")
     write_bundle(exact, tmp_path / "quantized", quantize_weights=True)

@@ -1,4 +1,4 @@
-"""Catalogs to train on; JAX is strict in these tests."""
+"""Fixtures: catalogs to train on, and strict JAX."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ SHAPES = {("Airbus", "A320-214"): 0, ("Airbus", "A380-841"): 1, ("Boeing", "737-
 
 @pytest.fixture(scope="session")
 def paint_catalog() -> Callable[[Path, int], Path]:
-    """Write a catalog of n pictures, in which the colour of a bar on a noisy ground tells the type."""
+    """Write a catalog of n images of a coloured bar on noise; the colour determines the type."""
 
     def write(folder: Path, n: int) -> Path:
         random = np.random.default_rng(7)

@@ -1,5 +1,6 @@
-"""The commands of the training room: train, recipes, export, evaluate, compare."""
+"""Commands of the training package: train, recipes, export, evaluate, compare."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,121 +10,110 @@ from planespotter_training import recipes
 
 app = typer.Typer()
 
-Constructors = Annotated[str, typer.Option(help="Constructors to tell apart, separated by commas.")]
-
 
 @app.command()
 def train(
     catalog: Annotated[Path, typer.Argument(help="Folder of the catalog: catalog.csv and its images.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run. If it holds this run already, training goes on.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run. If it holds this run already, training resumes.")],
     recipe: Annotated[
         str | None,
         typer.Option(
-            help=f"How to train. Recipes: {', '.join(recipes.names())}.",
+            help=f"Training configuration: {', '.join(recipes.names())}.",
             autocompletion=recipes.names,
             show_default="small",
         ),
     ] = None,
-    constructors: Constructors = "Airbus,Boeing",
+    constructors: Annotated[str, typer.Option(help="Constructors to classify, separated by commas.")] = "Airbus,Boeing",
     settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
-            help="Change a setting of the recipe, such as epochs=5. Repeatable. "
+            help="Override a setting of the recipe, such as epochs=5. Repeatable. "
             "`planespotter recipes NAME` lists and explains them.",
         ),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Begin with the VGG16 weights in this HDF5 file of Keras.")
+        Path | None, typer.Option(help="Keras HDF5 file of VGG16 to take the initial weights from.")
     ] = None,
-    init: Annotated[Path | None, typer.Option(help="Begin with the trunk of this run or bundle.")] = None,
+    init: Annotated[Path | None, typer.Option(help="Run or bundle whose trunk gives the initial weights.")] = None,
     seed: Annotated[
         int | None,
-        typer.Option(help="Decides all that is drawn at random. `compare` gives mean and range over seeds.", min=0),
+        typer.Option(help="Random seed. `compare` reports mean and range over seeds.", min=0),
     ] = None,
-    ladder: Annotated[
-        bool, typer.Option("--ladder", help="Train the original's four recipes, one after another, and draw them.")
+    baseline_ladder: Annotated[
+        bool,
+        typer.Option("--baseline-ladder", help="Train the original's four recipes one after another, and chart them."),
     ] = False,
-    leave_source_out: Annotated[
+    hold_out_source: Annotated[
         list[str] | None,
-        typer.Option(help="Keep all photos of this source for the test, and what looks like them. Repeatable."),
+        typer.Option(help="Source whose photos, and near duplicates of them, all go to the test split. Repeatable."),
     ] = None,
-    leave_airlines_out: Annotated[
-        str, typer.Option(help="Keep all photos of these airlines, separated by commas, for the test.")
-    ] = "",
-    memory: Annotated[
+    hold_out_airline: Annotated[
+        list[str] | None, typer.Option(help="Airline whose photos all go to the test split. Repeatable.")
+    ] = None,
+    device_cache_gib: Annotated[
         float | None,
         typer.Option(
-            help="GiB of photos that may stay on the device; more than that streams from disk. "
-            "A quarter of the device's memory if not given.",
+            help="Maximum size in GiB of photos cached on the device; larger data sets are streamed from disk.",
+            show_default="a quarter of the device's memory",
             min=0,
         ),
     ] = None,
 ) -> None:
     """Train a network on the photos of a catalog.
 
-    Photos are split by airframe into training, validation and test. Ctrl-C saves a checkpoint; the same command goes on
-    from there. Recipes that begin with the ImageNet weights fetch them once (59 MB).
+    Photos are split by airframe into train, validation and test. Ctrl-C saves a checkpoint; the same command resumes
+    from it. Recipes that start from the ImageNet weights download them once (59 MB).
 
     All devices of this machine share each batch. To train on several machines, start the same command on each with
-    JAX_COORDINATOR_ADDRESS (HOST:PORT of the first), JAX_NUM_PROCESSES and JAX_PROCESS_ID set; they need one disk.
+    JAX_COORDINATOR_ADDRESS (HOST:PORT of the first), JAX_NUM_PROCESSES and JAX_PROCESS_ID set; they need a shared disk.
 
     Example: planespotter train photos --recipe small --out runs/first
 
-    Example: planespotter train photos --ladder --out runs/ladder --set epochs=10
+    Example: planespotter train photos --baseline-ladder --out runs/baseline-ladder --set epochs=10
 
-    Example: planespotter train photos --leave-source-out spotters --out runs/without-spotters
+    Example: planespotter train photos --hold-out-source spotters --out runs/without-spotters
     """
-    if ladder and recipe is not None:
-        raise typer.BadParameter("--ladder has four recipes of its own: leave --recipe out.", param_hint="--recipe")
+    if baseline_ladder and recipe is not None:
+        raise typer.BadParameter("--baseline-ladder trains its own four recipes: omit --recipe.", param_hint="--recipe")
     from rich.console import Console
 
     from planespotter_training.loop import devices
     from planespotter_training.loop import train as training
+    from planespotter_training.loop.job import TrainJob
     from planespotter_training.network import pretrained
 
     console = Console(stderr=True)
-    names = _listed(constructors)
     changes = [*(settings or ()), *([] if seed is None else [f"seed={seed}"])]
-    left_out = {"sources": leave_source_out or [], "airlines": _listed(leave_airlines_out)}
-    limit = None if memory is None else int(memory * 2**30)
-    devices.initialise()
-    if ladder:
-        from planespotter_training.reports.baseline_ladder import climb
+    recipe = recipe or "small"
+    job = TrainJob(
+        catalog=catalog,
+        recipe_name=recipe,
+        recipe=recipes.load(recipe, changes),
+        out=out,
+        constructors=[name.strip() for name in constructors.split(",") if name.strip()],
+        held_out={"sources": hold_out_source or [], "airlines": hold_out_airline or []},
+        cache_bytes=None if device_cache_gib is None else int(device_cache_gib * 2**30),
+    )
+    devices.initialize()
+    if baseline_ladder:
+        from planespotter_training.reports.baseline_ladder import InitialSource, train_baseline_ladder
 
-        complete = climb(
-            catalog,
-            changes,
-            out,
-            names,
-            console,
-            weights=weights,
-            init=init,
-            left_out=left_out,
-            memory=limit,
-        )
-        done = f"Trained all four. Look at {out / 'ladder.html'}"
+        complete = train_baseline_ladder(job, changes, InitialSource(weights, init), console)
+        done = f"Trained all four. See {out / 'baseline_ladder.html'}"
     else:
-        recipe = recipe or "small"
-        chosen = recipes.load(recipe, changes)
-        start = pretrained.choose(chosen, weights, init, console)
-        complete = training.train(
-            catalog, recipe, chosen, out, names, console, start=start, left_out=left_out, memory=limit
-        )
+        job = replace(job, initial=pretrained.choose(job.recipe, weights, init, console))
+        complete = training.train(job, console)
         done = f"Trained. Next: planespotter export {out} --out BUNDLE"
     if not complete:
-        typer.echo(f"Stopped early; a checkpoint is in {out}. The same command goes on from there.", err=True)
+        typer.echo(f"Stopped early; a checkpoint is in {out}. The same command resumes from it.", err=True)
         raise typer.Exit(130)
     typer.echo(done, err=True)
 
 
-def _listed(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
 @app.command(name="recipes")
 def show_recipes(
-    name: Annotated[str, typer.Argument(help="Recipe to show; all of them in a line each if not given.")] = "",
+    name: Annotated[str, typer.Argument(help="Recipe to show.", show_default="one line for each recipe")] = "",
 ) -> None:
     """List the recipes, or show the lab notebook of one and each of its settings.
 
@@ -133,17 +123,17 @@ def show_recipes(
     from rich.markup import escape
     from rich.table import Table
 
-    from planespotter_training.recipes.config import described
+    from planespotter_training.recipes.config import descriptions
 
     table = Table.grid(padding=(0, 2))
     if not name:
-        for one in recipes.names():
-            table.add_row(one, recipes.notebook(one).splitlines()[0])
+        for recipe_name in recipes.names():
+            table.add_row(recipe_name, recipes.notebook(recipe_name).splitlines()[0])
         Console().print(table)
         return
     recipe = recipes.load(name)
     typer.echo(recipes.notebook(name))
-    for setting, meaning in described().items():
+    for setting, meaning in descriptions().items():
         table.add_row(f"{setting}={escape(str(getattr(recipe, setting)))}", escape(meaning))
     Console().print(table)
 
@@ -152,39 +142,42 @@ def show_recipes(
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of the run.")],
     out: Annotated[Path, typer.Option(help="Folder of the bundle to write.")],
-    name: Annotated[str, typer.Option(help="Name of the model; the bundle's folder name if not given.")] = "",
+    name: Annotated[str, typer.Option(help="Name of the model.", show_default="name of the bundle's folder")] = "",
     version: Annotated[str, typer.Option(help="Version of the model.")] = "1",
-    weights_8bit: Annotated[
-        bool, typer.Option("--weights-8bit", help="Store the weights in 8 bits: a quarter of the size.")
+    quantize_weights: Annotated[
+        bool, typer.Option("--quantize-weights", help="Store the weights as int8: a quarter of the size.")
     ] = False,
     bf16: Annotated[
-        bool, typer.Option("--bf16", help="Let convolutions compute in bfloat16 on a GPU; on a CPU nothing changes.")
+        bool, typer.Option("--bf16", help="Compute convolutions in bfloat16 on a GPU; a CPU is not affected.")
     ] = False,
     int8: Annotated[
         bool,
         typer.Option(
             "--int8",
-            help="Prepare it to compute in 8 bits on a CPU, several times as fast, and compare that with float32.",
+            help="Calibrate for int8 inference on a CPU, several times as fast, and compare it with float32.",
         ),
     ] = False,
-    calibrate: Annotated[
+    int8_calibration: Annotated[
         Path | None,
-        typer.Option(help="Catalog on whose photos 8 bits are prepared; the run's validation photos if not given."),
+        typer.Option(
+            help="Catalog whose photos the int8 ranges are calibrated on.", show_default="the run's validation photos"
+        ),
     ] = None,
-    max_loss: Annotated[
-        float, typer.Option(help="Most points of accuracy that 8 bits may lose; else nothing is written.", min=0)
-    ] = 0.5,
-    precision: Annotated[
+    max_accuracy_drop: Annotated[
         float,
         typer.Option(
-            help="Share of the answers that shall be right at the level at which they are given.", min=0.5, max=0.999
+            help="Maximum accuracy that int8 may lose, in percentage points; above it nothing is written.", min=0
         ),
+    ] = 0.5,
+    target_precision: Annotated[
+        float,
+        typer.Option(help="Share of predictions at each confidence level that must be correct.", min=0.5, max=0.999),
     ] = 0.95,
 ) -> None:
-    """Turn a run into a bundle that can be served: calibrated, measured on its test photos, checked by hashes.
+    """Export a run as a model bundle that can be served: calibrated, measured on its test photos, verified by hashes.
 
-    Each level's threshold is chosen on the validation photos, so that of the answers that end there, at least as many
-    as --precision says are right. A higher precision gives fewer answers.
+    The threshold of each confidence level is chosen on the validation photos, so that at least --target-precision of
+    the predictions with that level are correct. A higher target leaves more predictions unknown.
 
     Example: planespotter export runs/first --out bundles/first
     """
@@ -193,23 +186,18 @@ def export(
     from planespotter_training.evaluation.evaluate import table
     from planespotter_training.export import export as exporting
 
-    if calibrate is not None and not int8:
-        raise typer.BadParameter("Photos are needed for 8 bits only: add --int8.", param_hint="--calibrate")
-    console = Console(stderr=True)
-    made = exporting.export(
-        run,
-        out,
-        name or out.resolve().name,
-        version,
-        console,
-        precision,
-        quantize_weights=weights_8bit,
+    if int8_calibration is not None and not int8:
+        raise typer.BadParameter("It is used for int8 inference only: add --int8.", param_hint="--int8-calibration")
+    options = exporting.ExportOptions(
+        target_precision=target_precision,
+        quantize_weights=quantize_weights,
         bf16=bf16,
         int8=int8,
-        calibrate_on=calibrate,
-        max_loss=max_loss,
+        int8_calibration=int8_calibration,
+        max_accuracy_drop=max_accuracy_drop,
     )
-    Console().print(table(made.metrics))
+    bundle = exporting.export(run, out, name or out.resolve().name, version, Console(stderr=True), options)
+    Console().print(table(bundle.metrics))
     typer.echo(f"Wrote {out}. Next: planespotter serve --model {out}", err=True)
 
 
@@ -218,29 +206,27 @@ def evaluate(
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
     catalog: Annotated[Path, typer.Argument(help="Folder of the catalog.")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write report.html, metrics.json and answers.csv to.")
+        Path | None, typer.Option(help="Folder to write report.html, metrics.json and predictions.csv to.")
     ] = None,
     split: Annotated[
-        str, typer.Option(help="Which photos: train, validation, test (neither of these) or all.")
+        str, typer.Option(help="Photos to evaluate: train, validation, test (in neither of these) or all.")
     ] = "test",
     only_source: Annotated[list[str] | None, typer.Option(help="Only photos of this source. Repeatable.")] = None,
     airline: Annotated[list[str] | None, typer.Option(help="Only photos of this airline. Repeatable.")] = None,
     engine: Annotated[
-        str, typer.Option(help="What runs the network, as in serve: auto, jax, openvino or openvino-float32.")
+        str, typer.Option(help="Inference engine, as in serve: auto, jax, openvino or openvino-float32.")
     ] = "auto",
-    control: Annotated[
+    baseline: Annotated[
         list[Path] | None,
-        typer.Option(
-            help="Hold beside it the flat softmax of this run (trained with a control), or this bundle. Repeatable."
-        ),
+        typer.Option(help="Baseline to compare with: a run with a baseline head, or a bundle. Repeatable."),
     ] = None,
 ) -> None:
-    """Measure a bundle on the photos of a catalog, by source, with the code that serves it.
+    """Evaluate a bundle on the photos of a catalog, by source, with the code that serves it.
 
-    Photos that the bundle was trained or calibrated on are left aside, and with them all photos of the same airframes
-    and all that look like them, whichever catalog they are in. Sources and airlines that training left out by name have
-    a table of their own. With --out, the report shows every figure with its 95 % interval, what is taken for what, and
-    the worst mistakes with what the network looked at.
+    Photos that the bundle was trained or calibrated on are excluded, in any catalog, with all photos of the same
+    airframes and all near duplicates. Sources and airlines that were held out of training by name have a separate
+    table. With --out, the report shows every metric with its 95 % interval, confusion matrices, and the worst mistakes
+    with heat maps.
 
     Example: planespotter evaluate bundles/first photos --out reports/first
     """
@@ -251,44 +237,44 @@ def evaluate(
     from planespotter_training.evaluation import evaluate as evaluation
 
     if split not in (*SPLITS, "all"):
-        raise typer.BadParameter(f"{split!r} is none of {', '.join(SPLITS)}, all.", param_hint="--split")
+        raise typer.BadParameter(f"{split!r} is not one of {', '.join(SPLITS)}, all.", param_hint="--split")
     if engine not in list(EngineChoice):
-        raise typer.BadParameter(f"{engine!r} is none of {', '.join(EngineChoice)}.", param_hint="--engine")
-    if control and out is None:
-        raise typer.BadParameter("A control is shown in the report: give a folder with --out.", param_hint="--control")
+        raise typer.BadParameter(f"{engine!r} is not one of {', '.join(EngineChoice)}.", param_hint="--engine")
+    if baseline and out is None:
+        raise typer.BadParameter("Baselines are in the report: name a folder with --out.", param_hint="--baseline")
     console = Console(stderr=True)
     if out is not None:
         from planespotter_training.evaluation import output_files
-        from planespotter_training.evaluation.baseline import check_control
+        from planespotter_training.evaluation.baseline import check_baseline
         from planespotter_training.reports import evaluation_report
 
         output_files.check_free(out)
-        for path in control or ():
-            check_control(path, read_bundle(bundle))
-    found = evaluation.evaluate(bundle, catalog, split, console, only_source or (), airline or (), engine)
-    Console().print(evaluation.table(found.metrics))
-    left_out = evaluation.table_of_left_out(found)
-    if left_out is not None:
-        Console().print(left_out)
-    for line in evaluation.remarks(found):
+        for path in baseline or ():
+            check_baseline(path, read_bundle(bundle))
+    result = evaluation.evaluate(bundle, catalog, split, console, only_source or (), airline or (), engine)
+    Console().print(evaluation.table(result.metrics))
+    held_out = evaluation.held_out_table(result)
+    if held_out is not None:
+        Console().print(held_out)
+    for line in evaluation.remarks(result):
         typer.echo(line, err=True)
     if out is not None:
-        evaluation_report.write(found, control or (), out, console)
-        typer.echo(f"Wrote {out / 'report.html'}, metrics.json and answers.csv.", err=True)
+        evaluation_report.write(result, baseline or (), out, console)
+        typer.echo(f"Wrote {out / 'report.html'}, metrics.json and predictions.csv.", err=True)
 
 
 @app.command()
 def compare(
     folders: Annotated[
-        list[Path], typer.Argument(help="Two or more: runs, bundles or folders that `evaluate --out` wrote.")
+        list[Path], typer.Argument(help="Two or more runs, bundles or folders that `evaluate --out` wrote.")
     ],
-    out: Annotated[Path | None, typer.Option(help="Write the comparison as a page to this file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="HTML file to write the comparison to.")] = None,
 ) -> None:
-    """Put trainings side by side: which settings differ, how the epochs went, how well they name aircraft.
+    """Compare trainings: settings that differ, loss and accuracy by epoch, metrics.
 
-    Runs are measured on their test photos. Of those that differ in nothing but the seed, mean and range are given.
-    Where two answered the same photos, the difference is given with its 95 % interval, which is much narrower than
-    those of the two figures.
+    Runs are measured on their test photos. Trainings that differ only in the seed are summarised by mean and range.
+    Where two predicted the same photos, the paired difference has a 95 % interval that is much narrower than those of
+    the two metrics.
 
     Example: planespotter compare runs/first runs/second --out comparison.html
 

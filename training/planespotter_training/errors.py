@@ -1,5 +1,5 @@
-"""What the commands of this room tell a user."""
+"""The error that the commands of this package show to a user."""
 
 
 class TrainingError(Exception):
-    """Training, evaluation or export cannot go on; the text says why and what to do."""
+    """Training, evaluation or export cannot continue; the text says what is wrong and how to fix it."""

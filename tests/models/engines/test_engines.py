@@ -33,8 +33,8 @@ from planespotter_models.engines.base import EngineChoice
 from planespotter_models.engines.load import choose_engine
 from planespotter_scraping.sample_site.drawing import draw
 from planespotter_scraping.sample_site.photos import collection
-from planespotter_training.export.export import as_function, by_platform, in_bfloat16, serialise
-from planespotter_training.network.model import Classifier
+from planespotter_training.export.serialize import as_function, by_platform, in_bfloat16, serialize
+from planespotter_training.network.model import Classifier, NetworkConfig
 
 TREE = LabelTree({"Airbus": {"A320": [], "A380": []}, "Boeing": {"737": ["737-700", "737-800"], "747": []}})
 HEIGHT, WIDTH = 64, 96
@@ -42,20 +42,19 @@ SIZES = (1, 4)
 
 
 def random_bundle(pooling: str, hidden: int, *, flip_tta: bool) -> Bundle:
-    network = Classifier(
-        TREE.heads,
-        width=1 / 16,
-        norm=False,
-        seed=1,
+    config = NetworkConfig(
+        channel_multiplier=1 / 16,
+        batch_norm=False,
         pooling=pooling,
         size=(HEIGHT, WIDTH),
-        hidden=hidden,
-        mirror=flip_tta,
+        hidden_units=hidden,
+        flip_tta=flip_tta,
     )
+    network = Classifier(TREE.heads, config, seed=1)
     for layer in network.heads.values():  # random features would give extreme probabilities
         layer.kernel[...] = layer.kernel[...] / 3
     function, weights = as_function(network)
-    exported = serialise(function, weights, HEIGHT, WIDTH)
+    exported = serialize(function, weights, HEIGHT, WIDTH)
     calibration = Calibration(dict.fromkeys(TREE.heads, 1.0), Thresholds(0.5, 0.5, 0.5))
     architecture = Architecture(pooling, flip_tta)
     return Bundle("r", "1", TREE, HEIGHT, WIDTH, calibration, (), {}, jax.__version__, exported, weights, architecture)
@@ -124,10 +123,10 @@ def test_outputs_of_a_photo_do_not_depend_on_batch_or_thread(
 
 @pytest.mark.slow
 def test_bfloat16_is_used_on_a_gpu_and_not_on_a_cpu(model: Bundle, drawings: NDArray[np.uint8]) -> None:
-    network = Classifier(TREE.heads, width=1 / 16, norm=False, seed=1)
+    network = Classifier(TREE.heads, NetworkConfig(1 / 16, batch_norm=False), seed=1)
     function, weights = as_function(network)
     rounded = in_bfloat16(network)
-    exported = serialise(by_platform(function, rounded), weights, HEIGHT, WIDTH)
+    exported = serialize(by_platform(function, rounded), weights, HEIGHT, WIDTH)
     assert "bf16" in jax.export.deserialize(bytearray(exported)).mlir_module()
     expected, in_bf16 = (jax.jit(network)(weights, drawings) for network in (function, rounded))
     engine = load_engine(replace(model, network=exported, weights=weights), (12,), EngineChoice.JAX)

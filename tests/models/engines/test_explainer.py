@@ -13,8 +13,8 @@ from flax import nnx
 from planespotter_models import Bundle, BundleError, Label, read_bundle, write_bundle
 from planespotter_models.architecture import BGR_MEAN
 from planespotter_models.engines.explainer import HeatMapExplainer
-from planespotter_training.export import export
-from planespotter_training.network.model import BLOCKS, Classifier
+from planespotter_training.export import serialize
+from planespotter_training.network.model import BLOCKS, Classifier, NetworkConfig
 
 HEIGHT, WIDTH = 32, 64
 
@@ -23,9 +23,8 @@ HEIGHT, WIDTH = 32, 64
 def network(tiny_bundle: Path) -> Classifier:
     """A network with random weights and the label tree of the tiny bundle."""
     heads = read_bundle(tiny_bundle).tree.heads
-    classifier = Classifier(
-        heads, width=1 / 64, norm=False, seed=3, pooling="flatten", size=(HEIGHT, WIDTH), mirror=True
-    )
+    config = NetworkConfig(1 / 64, batch_norm=False, pooling="flatten", size=(HEIGHT, WIDTH), flip_tta=True)
+    classifier = Classifier(heads, config, seed=3)
     for head in classifier.heads.values():
         head.kernel[...] = head.kernel[...] * 100  # some predictions become confident
     return classifier
@@ -34,15 +33,15 @@ def network(tiny_bundle: Path) -> Classifier:
 @pytest.fixture(scope="module")
 def bundle(tiny_bundle: Path, network: Classifier, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The network as a bundle with a heat map function, written and read."""
-    function, weights = export.as_function(network)
+    function, weights = serialize.as_function(network)
     tiny = read_bundle(tiny_bundle)
     bundle = replace(
         tiny,
         height=HEIGHT,
         width=WIDTH,
-        network=export.serialise(function, weights, HEIGHT, WIDTH),
+        network=serialize.serialize(function, weights, HEIGHT, WIDTH),
         weights=weights,
-        heat_map=export.serialise_heat(network, tiny.tree, weights, HEIGHT, WIDTH),
+        heat_map=serialize.serialize_heat_map(network, tiny.tree, weights, HEIGHT, WIDTH),
     )
     folder = tmp_path_factory.mktemp("heat_map") / "bundle"
     write_bundle(bundle, folder)
@@ -63,7 +62,7 @@ def last_maps(network: Classifier, photo: Any) -> jax.Array:
 @pytest.mark.slow
 def test_heat_map_equals_grad_cam_as_published(bundle: Bundle, network: Classifier) -> None:
     explainer = HeatMapExplainer(bundle)
-    build, weights = export.by_weights(network)
+    build, weights = serialize.by_weights(network)
     arrays = {name: jnp.asarray(weight) for name, weight in weights.items()}
     photo = np.random.default_rng(1).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
     tree, non_zero_maps = bundle.tree, 0
@@ -71,7 +70,7 @@ def test_heat_map_equals_grad_cam_as_published(bundle: Bundle, network: Classifi
 
         def score(bias: jax.Array, leaf: Label = leaf) -> jax.Array:
             classifier = build({**arrays, "trunk.layers.block5_conv3.bias": bias})
-            classifier.mirror = False
+            classifier.flip_tta = False
             outputs = classifier(jnp.asarray(photo[None]))
             column = tree.leaves[leaf.constructor].index(leaf)
             first = outputs["constructor"][0, tree.constructors.index(leaf.constructor)]

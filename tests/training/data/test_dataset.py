@@ -1,4 +1,4 @@
-"""From catalog rows to examples and batches."""
+"""Dataset and sampler: from catalog rows to examples and balanced batches."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -34,19 +34,19 @@ def splits(tmp_path_factory: pytest.TempPathFactory, paint_catalog: Callable[[Pa
     return photos, dataset.reopen(folder.parent / "out"), skipped
 
 
-def test_every_photo_is_in_the_data_set_once_on_its_side(splits) -> None:  # type: ignore[no-untyped-def]
-    photos, made, _ = splits
-    for split, source in made.items():
+def test_every_photo_is_in_the_dataset_once_in_its_split(splits) -> None:  # type: ignore[no-untyped-def]
+    photos, dataset_splits, _ = splits
+    for split, source in dataset_splits.items():
         expected = set(photos[photos["split"] == split]["photo_id"]) - {"p5"}
         assert Counter(row["photo_id"].decode() for row in source) == Counter(expected)
 
 
-def test_a_photo_that_cannot_be_decoded_is_named_and_left_out(splits) -> None:  # type: ignore[no-untyped-def]
-    (file, error), *others = splits[2]
-    assert (file, error.reason, others) == ("images/5.png", "PHOTO_UNDECODABLE", [])
+def test_a_photo_that_cannot_be_decoded_is_reported_and_skipped(splits) -> None:  # type: ignore[no-untyped-def]
+    (file, error), *rest = splits[2]
+    assert (file, error.reason, rest) == ("images/5.png", "PHOTO_UNDECODABLE", [])
 
 
-def test_examples_have_their_pixels_and_the_leaves_below_their_label(splits) -> None:  # type: ignore[no-untyped-def]
+def test_examples_have_pixels_and_a_mask_of_the_leaves_below_their_label(splits) -> None:  # type: ignore[no-untyped-def]
     examples = dataset.load(splits[1]["train"], TREE, RECIPE, {})
     assert examples.pixels(0).shape == (32, 48, 3)
     leaves = [leaf for leaves in TREE.leaves.values() for leaf in leaves]
@@ -54,51 +54,53 @@ def test_examples_have_their_pixels_and_the_leaves_below_their_label(splits) -> 
         assert [leaf for leaf, below in zip(leaves, mask, strict=True) if below] == [TREE.clip(label)]
 
 
-def test_within_a_source_the_constructors_weigh_the_same() -> None:
+def test_constructors_have_the_same_total_weight_within_a_source() -> None:
     labels = [Label("Airbus")] * 6 + [Label("Boeing")] * 3
     weights = dataset.constructor_weights(["x"] * 9, labels, {"x": {"Airbus": 6, "Boeing": 3}}, 0)
     assert weights[:6].sum() == pytest.approx(weights[6:].sum())
     assert weights.mean() == pytest.approx(1)
 
 
-def test_a_photo_of_a_source_with_one_constructor_weighs_what_the_recipe_says() -> None:
+def test_a_photo_of_a_single_constructor_source_has_the_weight_of_the_recipe() -> None:
     labels = [Label("Airbus"), Label("Boeing"), Label("Boeing"), Label("ATR")]
     counts = {"x": {"Airbus": 1, "Boeing": 1}, "only Boeing": {"Boeing": 1}}
     weights = dataset.constructor_weights(["x", "x", "only Boeing", "only Boeing"], labels, counts, 0.25)
     assert weights.tolist() == [1, 1, 0.25, 0]
 
 
-def test_a_single_odd_photo_does_not_outshout_the_rest() -> None:
+def test_the_weight_of_a_single_rare_photo_is_capped() -> None:
     labels = [Label("Airbus")] * 999 + [Label("Boeing")]
     weights = dataset.constructor_weights(["x"] * 1000, labels, {"x": {"Airbus": 999, "Boeing": 1}}, 0)
-    assert weights.max() == dataset.LARGEST_WEIGHT
+    assert weights.max() == dataset.MAX_WEIGHT
 
 
-@pytest.mark.parametrize(("sides", "lacking"), [(["test"], "train"), (["train", "test"], "validation"), ([], "train")])
-def test_a_catalog_without_photos_on_a_side_is_refused(tmp_path: Path, sides: list[str], lacking: str) -> None:
-    with pytest.raises(TrainingError, match=f"photos that can be used falls to the {lacking} side"):
-        dataset.prepare(pd.DataFrame({"split": sides}), tmp_path, tmp_path / "out")
+@pytest.mark.parametrize(
+    ("present", "missing"), [(["test"], "train"), (["train", "test"], "validation"), ([], "train")]
+)
+def test_a_catalog_with_an_empty_split_is_rejected(tmp_path: Path, present: list[str], missing: str) -> None:
+    with pytest.raises(TrainingError, match=f"The {missing} split has none of the"):
+        dataset.prepare(pd.DataFrame({"split": present}), tmp_path, tmp_path / "out")
 
 
-def test_the_position_in_the_data_can_be_saved_and_restored(splits) -> None:  # type: ignore[no-untyped-def]
+def test_the_position_of_the_sampler_can_be_saved_and_restored(splits) -> None:  # type: ignore[no-untyped-def]
     examples = dataset.load(splits[1]["train"], TREE, RECIPE, {})
 
-    def begin() -> Any:
+    def start() -> Any:
         return batches(examples, batch_size=8, source_balance=0.5, seed=1)
 
-    first = begin()
+    first = start()
     for _ in range(5):
         next(first)
     state = first.get_state()
     expected = [next(first)["index"].tolist() for _ in range(4)]
-    second = begin()
+    second = start()
     second.set_state(state)
     assert [next(second)["index"].tolist() for _ in range(4)] == expected
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("balance", "share"), [(0.0, 0.5), (1.0, 0.9), (0.5, 0.75)])
-def test_sources_are_drawn_by_their_share(balance: float, share: float) -> None:
+def test_sources_are_sampled_by_their_balance(balance: float, share: float) -> None:
     n = 200
     examples = dataset.Examples(
         photo_ids=[""] * n,
@@ -107,14 +109,14 @@ def test_sources_are_drawn_by_their_share(balance: float, share: float) -> None:
         masks=np.zeros((n, 4), bool),
         constructor_weights=np.zeros(n, np.float32),
         pixels=lambda _: np.zeros((1, 1, 3), np.uint8),
-        held=None,
+        cache=None,
     )
     drawn = batches(examples, batch_size=400, source_balance=balance, seed=0)
     assert np.mean(next(drawn)["index"] < 180) == pytest.approx(share, abs=0.02)
 
 
 @pytest.mark.parametrize(("balance", "share"), [(0.0, 0.5), (1.0, 0.9), (0.5, 0.75)])
-def test_types_are_drawn_by_their_share_of_their_source(balance: float, share: float) -> None:
+def test_types_are_sampled_by_their_balance_within_a_source(balance: float, share: float) -> None:
     n = 400
     examples = dataset.Examples(
         photo_ids=[""] * n,
@@ -123,14 +125,14 @@ def test_types_are_drawn_by_their_share_of_their_source(balance: float, share: f
         masks=np.zeros((n, 4), bool),
         constructor_weights=np.zeros(n, np.float32),
         pixels=lambda _: np.zeros((1, 1, 3), np.uint8),
-        held=None,
+        cache=None,
     )
     drawn = next(batches(examples, batch_size=800, source_balance=1, type_balance=balance, seed=0))["index"]
     assert np.mean(drawn % 200 < 180) == pytest.approx(share, abs=0.02)
     assert np.mean(drawn < 200) == pytest.approx(0.5, abs=0.02)
 
 
-def test_only_a_few_batches_are_read_ahead() -> None:
+def test_the_sampler_prefetches_only_a_few_batches() -> None:
     read = []
 
     def pixels(index: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The network: VGG16 at any width and size, and the same after its normalisation was folded away."""
+"""Network: VGG16 at any width and input size, with and without folded batch normalisation."""
 
 from typing import Any
 
@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from planespotter_training.network.model import Classifier, flops, fold_norms
+from planespotter_training.network.model import Classifier, NetworkConfig, flops, fold_norms
 
 pytestmark = pytest.mark.slow
 
 HEADS = {"constructor": 2, "Airbus": 5, "Boeing": 3}
 
 
-def build(width: float, *, norm: bool = False, dropout: float = 0.0) -> Classifier:
-    return Classifier(HEADS, width=width, norm=norm, dropout=dropout)
+def build(multiplier: float, *, batch_norm: bool = False, **settings: Any) -> Classifier:
+    return Classifier(HEADS, NetworkConfig(multiplier, batch_norm, **settings))
 
 
 def photos(n: int, height: int, width: int) -> jax.Array:
@@ -31,67 +31,67 @@ def test_at_full_width_the_convolutions_are_those_of_vgg16() -> None:
     assert shapes["block5_conv3"] == (3, 3, 512, 512)
 
 
-@pytest.mark.parametrize(("width", "height", "across"), [(1 / 16, 32, 32), (3 / 32, 40, 100)])
-def test_any_width_and_size_gives_log_probabilities_for_every_head(width: float, height: int, across: int) -> None:
-    outputs = build(width)(photos(2, height, across))
+@pytest.mark.parametrize(("multiplier", "height", "width"), [(1 / 16, 32, 32), (3 / 32, 40, 100)])
+def test_every_head_returns_log_probabilities_at_any_size(multiplier: float, height: int, width: int) -> None:
+    outputs = build(multiplier)(photos(2, height, width))
     assert {head: output.shape for head, output in outputs.items()} == {h: (2, n) for h, n in HEADS.items()}
     for output in outputs.values():
         np.testing.assert_allclose(np.exp(output).sum(axis=1), 1, rtol=1e-5)
 
 
-def test_the_network_sees_blue_green_red_less_their_means() -> None:
+def test_the_input_is_bgr_less_the_channel_means() -> None:
     network = build(1 / 16)
-    seen: list[jax.Array] = []
+    inputs: list[jax.Array] = []
     first = network.trunk.layers["block1_conv1"]
 
     class Spy(nnx.Module):
         def __call__(self, x: jax.Array) -> jax.Array:
-            seen.append(x)
+            inputs.append(x)
             return first(x)
 
     network.trunk.layers["block1_conv1"] = Spy()
     network(np.full((1, 32, 32, 3), (124, 117, 104), np.uint8))  # type: ignore[arg-type]
-    np.testing.assert_allclose(seen[0][0, 0, 0], (104 - 103.939, 117 - 116.779, 124 - 123.68), atol=1e-4)
+    np.testing.assert_allclose(inputs[0][0, 0, 0], (104 - 103.939, 117 - 116.779, 124 - 123.68), atol=1e-4)
 
 
-def test_folding_the_normalisation_away_changes_no_answer() -> None:
-    network = build(1 / 16, norm=True)
-    for step in range(3):  # give the running statistics something to hold
+def test_folding_batch_normalisation_does_not_change_predictions() -> None:
+    network = build(1 / 16, batch_norm=True)
+    for step in range(3):  # so that the running statistics are not the initial ones
         network(photos(8, 32, 48) // (step + 1), dropout_key=jax.random.key(step))
-    before = network(photos(4, 32, 48))
+    unfolded = network(photos(4, 32, 48))
     fold_norms(network)
-    after = network(photos(4, 32, 48))
+    folded = network(photos(4, 32, 48))
     assert not network.trunk.norms
     for head in HEADS:
-        np.testing.assert_allclose(after[head], before[head], atol=1e-4)
+        np.testing.assert_allclose(folded[head], unfolded[head], atol=1e-4)
 
 
-def test_dropout_is_on_in_training_only() -> None:
+def test_dropout_is_active_in_training_only() -> None:
     network = build(1 / 16, dropout=0.5)
     batch = photos(2, 32, 48)
-    calm = [network(batch)["Airbus"] for _ in range(2)]
-    moved = [network(batch, dropout_key=jax.random.key(key))["Airbus"] for key in range(2)]
-    np.testing.assert_array_equal(calm[0], calm[1])
-    assert not np.array_equal(moved[0], moved[1])
+    inference = [network(batch)["Airbus"] for _ in range(2)]
+    training = [network(batch, dropout_key=jax.random.key(key))["Airbus"] for key in range(2)]
+    np.testing.assert_array_equal(inference[0], inference[1])
+    assert not np.array_equal(training[0], training[1])
 
 
-def test_in_training_the_maxima_of_the_trunk_and_their_gradients_are_the_same() -> None:
+def test_max_pooling_in_training_has_the_same_values_and_gradients() -> None:
     graph, weights, rest = nnx.split(build(1 / 16), nnx.Param, ...)  # type: ignore[misc]
     batch = photos(2, 40, 100)  # 40 and 100 leave odd numbers on the way down
 
     def total(weights: Any, *, training: bool) -> Any:
         return nnx.merge(graph, weights, rest).trunk.maps(batch, training=training).sum()
 
-    one, other = (jax.value_and_grad(total)(weights, training=training) for training in (True, False))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3 * np.abs(b).max()), one, other)
+    fast, plain = (jax.value_and_grad(total)(weights, training=training) for training in (True, False))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3 * np.abs(b).max()), fast, plain)
 
 
 @pytest.mark.parametrize(("pooling", "features"), [("average", 32), ("average+max", 64), ("flatten", 32 * 2 * 3)])
-def test_the_picture_is_pooled_as_the_recipe_says(pooling: str, features: int) -> None:
-    network = Classifier({"constructor": 2}, width=1 / 16, norm=False, pooling=pooling, size=(64, 100))
+def test_feature_maps_are_pooled_as_the_recipe_says(pooling: str, features: int) -> None:
+    network = build(1 / 16, pooling=pooling, size=(64, 100))
     batch = photos(2, 64, 100)
-    found = np.asarray(network.features(batch))
-    assert found.shape == (2, features)
+    pooled = np.asarray(network.features(batch))
+    assert pooled.shape == (2, features)
     maps = np.asarray(network.trunk.maps(batch))
     assert maps.shape == (2, 2, 3, 32)
     expected = {
@@ -99,25 +99,25 @@ def test_the_picture_is_pooled_as_the_recipe_says(pooling: str, features: int) -
         "average+max": np.concatenate([maps.mean(axis=(1, 2)), maps.max(axis=(1, 2))], axis=1),
         "flatten": maps.reshape(2, -1),
     }
-    np.testing.assert_allclose(found, expected[pooling], rtol=1e-5)
+    np.testing.assert_allclose(pooled, expected[pooling], rtol=1e-5)
 
 
-def test_with_the_mirror_a_photo_and_its_mirror_image_get_one_answer_the_mean_of_both() -> None:
-    plain, mirrored = (Classifier(HEADS, width=1 / 16, norm=False, mirror=mirror) for mirror in (False, True))
+def test_flip_tta_averages_the_probabilities_of_a_photo_and_its_flip() -> None:
+    plain, averaging = (build(1 / 16, flip_tta=flip_tta) for flip_tta in (False, True))
     batch = photos(2, 32, 48)
-    one, other = plain(batch), plain(batch[:, :, ::-1])
-    found, again = mirrored(batch), mirrored(batch[:, :, ::-1])
+    photo, flip = plain(batch), plain(batch[:, :, ::-1])
+    mean, of_flip = averaging(batch), averaging(batch[:, :, ::-1])
     for head in HEADS:
-        np.testing.assert_allclose(np.exp(found[head]), (np.exp(one[head]) + np.exp(other[head])) / 2, rtol=1e-4)
-        np.testing.assert_allclose(again[head], found[head], rtol=1e-4)
-        assert not np.allclose(one[head], other[head], rtol=1e-3)
+        np.testing.assert_allclose(np.exp(mean[head]), (np.exp(photo[head]) + np.exp(flip[head])) / 2, rtol=1e-4)
+        np.testing.assert_allclose(of_flip[head], mean[head], rtol=1e-4)
+        assert not np.allclose(photo[head], flip[head], rtol=1e-3)
 
 
 @pytest.mark.parametrize("joint", [False, True])
-def test_the_control_changes_no_head_and_trains_the_features_only_if_asked_to(joint: bool) -> None:
+def test_the_baseline_head_changes_no_other_head_and_trains_the_features_only_if_joint(joint: bool) -> None:
     batch = photos(2, 32, 48)
-    network = Classifier(HEADS, width=1 / 32, norm=False, hidden=4, control=8, control_trains_trunk=joint)
-    without = Classifier(HEADS, width=1 / 32, norm=False, hidden=4)
+    network = build(1 / 32, hidden_units=4, baseline_classes=8, joint_baseline=joint)
+    without = build(1 / 32, hidden_units=4)
     for head in HEADS:
         np.testing.assert_array_equal(network(batch)[head], without(batch)[head])
     graph, weights = nnx.split(network)
@@ -128,13 +128,13 @@ def test_the_control_changes_no_head_and_trains_the_features_only_if_asked_to(jo
         merged = nnx.merge(graph, weights)
         return merged.flat(merged.features(batch))[:, 0].sum()
 
-    found = nnx.to_pure_dict(gradient(weights))
-    assert np.abs(found["control"]["kernel"]).max() > 0
-    assert bool(np.abs(found["trunk"]["layers"]["block5_conv3"]["kernel"]).max() > 0) is joint
+    gradients = nnx.to_pure_dict(gradient(weights))
+    assert np.abs(gradients["baseline_head"]["kernel"]).max() > 0
+    assert bool(np.abs(gradients["trunk"]["layers"]["block5_conv3"]["kernel"]).max() > 0) is joint
 
 
-def test_what_is_frozen_gets_no_gradient_and_keeps_its_statistics() -> None:
-    network = Classifier(HEADS, width=1 / 32, norm=True, train_from="block3_conv1")
+def test_frozen_layers_get_no_gradient_and_keep_their_statistics() -> None:
+    network = build(1 / 32, batch_norm=True, train_from="block3_conv1")
     graph, weights, statistics = nnx.split(network, nnx.Param, ...)  # type: ignore[misc]
 
     @jax.jit
@@ -147,20 +147,18 @@ def test_what_is_frozen_gets_no_gradient_and_keeps_its_statistics() -> None:
         return jax.grad(loss, has_aux=True)(weights)
 
     gradients, after = map(nnx.to_pure_dict, gradient(weights))
-    before = nnx.to_pure_dict(statistics)
+    initial = nnx.to_pure_dict(statistics)
     for name, layer in gradients["trunk"]["layers"].items():
-        learns = name >= "block3"
-        assert bool(np.abs(layer["kernel"]).max() > 0) is learns
-        norms = before["trunk"]["norms"][name]["mean"], after["trunk"]["norms"][name]["mean"]
-        assert bool((norms[0] != norms[1]).any()) is learns
+        is_trained = name >= "block3"
+        assert bool(np.abs(layer["kernel"]).max() > 0) is is_trained
+        norms = initial["trunk"]["norms"][name]["mean"], after["trunk"]["norms"][name]["mean"]
+        assert bool((norms[0] != norms[1]).any()) is is_trained
 
 
-def test_a_photo_of_224_pixels_costs_vgg16_what_is_known_of_it() -> None:
+def test_the_flops_of_vgg16_at_224_pixels_are_those_of_the_literature() -> None:
     network = nnx.eval_shape(lambda: build(1))
-    answering, training = flops(network, 224, 224)
-    assert answering == pytest.approx(2 * 15.35e9, rel=0.01)
-    assert answering * 2.9 < training < answering * 3  # three times, but for what is before the first layer
-    assert flops(nnx.eval_shape(lambda: Classifier(HEADS, width=1, norm=False, train_from="heads")), 224, 224) == (
-        answering,
-        answering,
-    )
+    inference, training = flops(network, 224, 224)
+    assert inference == pytest.approx(2 * 15.35e9, rel=0.01)
+    assert inference * 2.9 < training < inference * 3  # three times, but for the input of the first layer
+    frozen = nnx.eval_shape(lambda: build(1, train_from="heads"))
+    assert flops(frozen, 224, 224) == (inference, inference)

@@ -1,4 +1,4 @@
-"""Recipes: found by name, changed by name, checked."""
+"""Recipes: loaded by name, overridden by name, validated."""
 
 from dataclasses import fields
 from itertools import pairwise
@@ -7,7 +7,7 @@ import pytest
 
 from planespotter_training import recipes
 from planespotter_training.errors import TrainingError
-from planespotter_training.recipes.config import Recipe, described
+from planespotter_training.recipes.config import Recipe, descriptions
 
 
 @pytest.mark.parametrize("name", recipes.names())
@@ -16,33 +16,33 @@ def test_every_recipe_can_be_loaded_and_has_a_notebook(name: str) -> None:
     assert f"--recipe {name} " in recipes.notebook(name)
 
 
-def test_the_ladder_is_made_of_recipes_each_a_step_from_the_one_before() -> None:
-    steps = [recipes.load(name) for name in recipes.LADDER]
+def test_each_step_of_the_baseline_ladder_changes_the_previous_recipe() -> None:
+    steps = [recipes.load(name) for name in recipes.BASELINE_LADDER]
     changed = [
-        {field.name for field in fields(Recipe) if getattr(one, field.name) != getattr(next_, field.name)}
-        for one, next_ in pairwise(steps)
+        {field.name for field in fields(Recipe) if getattr(step, field.name) != getattr(next_, field.name)}
+        for step, next_ in pairwise(steps)
     ]
     assert changed == [
         {"rotation", "shift", "shear", "zoom", "flip", "fill"},
-        {"pretrained", "norm", "train_from"},
+        {"pretrained", "batch_norm", "train_from"},
         {"train_from"},
     ]
 
 
-def test_every_setting_is_explained() -> None:
-    assert list(described()) == recipes.settings()
-    assert all(meaning.endswith((".", "is none.")) for meaning in described().values())
+def test_every_setting_has_a_description() -> None:
+    assert list(descriptions()) == recipes.settings()
+    assert all(meaning.endswith(".") for meaning in descriptions().values())
 
 
-def test_a_setting_can_be_changed_and_keeps_its_kind() -> None:
-    recipe = recipes.load("small", ["epochs=3", "learning_rate=0.5", "mirror=yes", "norm=0", "pooling=flatten"])
+def test_a_setting_can_be_overridden_and_keeps_its_type() -> None:
+    recipe = recipes.load("small", ["epochs=3", "learning_rate=0.5", "flip_tta=yes", "batch_norm=0", "pooling=flatten"])
     assert (recipe.epochs, recipe.learning_rate) == (3, 0.5)
-    assert (recipe.mirror, recipe.norm, recipe.pooling) == (True, False, "flatten")
-    assert recipes.load("best", ["channels=0.125"]).channels == 1 / 8
+    assert (recipe.flip_tta, recipe.batch_norm, recipe.pooling) == (True, False, "flatten")
+    assert recipes.load("best", ["channel_multiplier=0.125"]).channel_multiplier == 1 / 8
 
 
 @pytest.mark.parametrize(
-    ("name", "changes", "says"),
+    ("name", "changes", "message"),
     [
         ("huge", [], "There is no recipe 'huge'; choose one of: .*small"),
         ("small", ["epoch=3"], "is not NAME=VALUE with a NAME among: .*epochs"),
@@ -53,12 +53,12 @@ def test_a_setting_can_be_changed_and_keeps_its_kind() -> None:
         ("small", ["height=16"], "at least 32 pixels"),
         ("small", ["dropout=1"], "up to below 1, not 1"),
         ("small", ["weight_decay=-1"], "must not be below 0"),
-        ("small", ["mirror=perhaps"], "mirror must be true or false, not 'perhaps'"),
+        ("small", ["flip_tta=perhaps"], "flip_tta must be true or false, not 'perhaps'"),
         ("small", ["pooling=largest"], r"pooling must be one of average, average\+max, flatten, not 'largest'"),
         ("small", ["train_from=block9"], "train_from must be one of block1_conv1, .*, heads"),
-        ("small", ["random_ops=11"], "random_ops must not be above 10, but is 11"),
+        ("small", ["randaugment_ops=11"], "randaugment_ops must not be above 10, but is 11"),
     ],
 )
-def test_a_wrong_name_or_value_is_refused_with_what_would_be_right(name: str, changes: list[str], says: str) -> None:
-    with pytest.raises(TrainingError, match=says):
+def test_an_invalid_name_or_value_is_rejected_with_the_valid_ones(name: str, changes: list[str], message: str) -> None:
+    with pytest.raises(TrainingError, match=message):
         recipes.load(name, changes)

@@ -1,4 +1,4 @@
-"""Trainings side by side, and what needs a network that was really trained: Grad-CAM and the flat softmax."""
+"""Comparison of trainings, and reports that need a trained network: heat maps and the flat softmax baseline."""
 
 import dataclasses
 import json
@@ -18,31 +18,40 @@ from planespotter_training.errors import TrainingError
 from planespotter_training.evaluation import confidence_intervals, output_files
 from planespotter_training.evaluation.evaluate import evaluate
 from planespotter_training.export.export import export
+from planespotter_training.loop.job import TrainJob
 from planespotter_training.loop.train import train
-from planespotter_training.network import gradcam
 from planespotter_training.reports import evaluation_report
-from planespotter_training.reports.charts import epochs_chart
+from planespotter_training.reports.charts import epochs_chart, epochs_grid
 from planespotter_training.reports.compare_runs import (
     Comparison,
-    Side,
+    Subject,
     changed_settings,
     compare,
     over_seeds,
-    paired,
-    seeds,
+    paired_difference,
+    seed_groups,
     tables,
     write,
 )
+from planespotter_training.reports.heat_maps import heat_maps
 
 pytestmark = pytest.mark.slow
 
 QUIET = Console(quiet=True)
-QUICK = ("height=32", "width=48", "channels=0.0625", "batch_size=8", "min_photos=5", "warmup_epochs=0", "colour=0.1")
+QUICK = (
+    "height=32",
+    "width=48",
+    "channel_multiplier=0.0625",
+    "batch_size=8",
+    "min_photos=5",
+    "warmup_epochs=0",
+    "channel_mixing=0.1",
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def few_draws() -> Iterator[None]:
-    """Intervals are tested elsewhere; here they are drawn from fewer samples, for speed."""
+    """Bootstrap fewer samples, for speed; intervals are tested elsewhere."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(confidence_intervals, "DRAWS", 0)
         yield
@@ -55,10 +64,11 @@ def catalog(tmp_path_factory: pytest.TempPathFactory, paint_catalog: Callable[[P
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory, catalog: Path) -> tuple[Path, Path]:
-    """Return a run, and the same as it was an epoch earlier."""
+    """Return a run as it was after its first epoch, and the complete run."""
     folder = tmp_path_factory.mktemp("runs")
-    recipe = recipes.load("small", [*QUICK, "epochs=2", "control=joint"])
-    assert train(catalog, "small", recipe, folder / "long", ("Airbus", "Boeing"), QUIET)
+    recipe = recipes.load("small", [*QUICK, "epochs=2", "baseline_head=joint"])
+    job = TrainJob(catalog, "small", recipe, folder / "long", ("Airbus", "Boeing"))
+    assert train(job, QUIET)
     shutil.copytree(folder / "long", folder / "short")
     steps = sorted((int(path.name), path) for path in (folder / "short" / "checkpoints").iterdir())
     shutil.rmtree(steps[-1][1])
@@ -78,74 +88,78 @@ def exported(runs: tuple[Path, Path]) -> Path:
 
 def test_runs_are_compared_on_the_same_test_photos(runs: tuple[Path, Path], tmp_path: Path) -> None:
     comparison = compare(runs, QUIET)
-    short, long = comparison.sides
-    assert changed_settings(comparison.sides) == {"learning_rate": ["0.5", "0.002"]}
+    short, long = comparison.subjects
+    assert changed_settings(comparison.subjects) == {"learning_rate": ["0.5", "0.002"]}
     assert len(short.epochs) == 1
     assert len(long.epochs) == 2
-    for one in comparison.differences:
-        assert one.value == pytest.approx((long.figures[one.figure] or 0) - (short.figures[one.figure] or 0))
-        assert one.value == pytest.approx((one.gained - one.lost) / one.photos)
-        assert one.interval[0] <= one.value <= one.interval[1]
+    for difference in comparison.differences:
+        change = (long.metrics[difference.metric] or 0) - (short.metrics[difference.metric] or 0)
+        assert difference.value == pytest.approx(change)
+        assert difference.value == pytest.approx((difference.gained - difference.lost) / difference.photos)
+        assert difference.interval[0] <= difference.value <= difference.interval[1]
     write(comparison, tmp_path / "comparison.html")
     text = (tmp_path / "comparison.html").read_text(encoding="utf-8")
-    assert "<h1>short and long side by side</h1>" in text
+    assert "<h1>Comparison of short and long</h1>" in text
     assert text.count("<svg") == 4
     assert "://" not in text
     assert len(tables(comparison)) == 3
 
 
-def test_a_bundle_and_an_evaluation_of_a_run_say_what_the_run_says(
+def test_a_bundle_and_an_evaluation_of_a_run_have_the_metrics_of_the_run(
     runs: tuple[Path, Path], exported: Path, catalog: Path, tmp_path: Path
 ) -> None:
-    arguments = ["evaluate", exported, catalog, "--out", tmp_path / "evaluation", "--control", runs[1]]
+    arguments = ["evaluate", exported, catalog, "--out", tmp_path / "evaluation", "--baseline", runs[1]]
     with pytest.raises(SystemExit) as ended:
         main([str(argument) for argument in arguments])
     assert not ended.value.code
     comparison = compare([runs[1], exported, tmp_path / "evaluation"], QUIET)
-    of_run, of_bundle, of_evaluation = (side.figures for side in comparison.sides)
-    for name in ("constructor_accuracy", "path_accuracy", "nll_before_temperature"):
+    of_run, of_bundle, of_evaluation = (subject.metrics for subject in comparison.subjects)
+    for name in ("constructor_accuracy", "path_accuracy", "uncalibrated_nll"):
         assert of_evaluation[name] == pytest.approx(of_run[name], abs=1e-4)
         assert of_bundle[name] in (None, pytest.approx(of_run[name], abs=1e-4))
-    assert {one.value for one in comparison.differences} == {0}
-    assert {one.chance for one in comparison.differences} == {1}
+    assert {difference.value for difference in comparison.differences} == {0}
+    assert {difference.p_value for difference in comparison.differences} == {1}
 
-    found = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
-    flat = found["control"]["flat softmax of long"]
-    assert flat["n"] == found["overall"]["n"]
-    measured = json.loads((runs[1] / "measured.json").read_text())["test"]["control"]
-    said = {metric["name"]: metric["value"] for metric in measured if not metric["source"]}
-    assert flat["constructor_accuracy"] == pytest.approx(said["constructor_accuracy"])
-    assert flat["path_accuracy"] == pytest.approx(said["path_accuracy"])
-    assert "what spoke for the answer" in (tmp_path / "evaluation" / "report.html").read_text()
+    content = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
+    flat = content["baselines"]["flat softmax of long"]
+    assert flat["n"] == content["overall"]["n"]
+    final = json.loads((runs[1] / "final_metrics.json").read_text())["test"]["flat"]
+    of_run = {metric["name"]: metric["value"] for metric in final if not metric["source"]}
+    assert flat["constructor_accuracy"] == pytest.approx(of_run["constructor_accuracy"])
+    assert flat["path_accuracy"] == pytest.approx(of_run["path_accuracy"])
+    assert "the evidence for the prediction" in (tmp_path / "evaluation" / "report.html").read_text()
 
 
-def test_the_report_says_what_the_bundle_was_trained_on_and_how_the_control_did(
+def test_the_report_describes_the_training_and_the_baseline(
     runs: tuple[Path, Path], exported: Path, catalog: Path
 ) -> None:
     evaluation = evaluate(exported, catalog, "test", QUIET)
-    text = evaluation_report.render(evaluation, output_files.metrics(evaluation, {}))
-    described = run_folder.read(runs[1])
-    assert f"{described.photos['train']:,} photos taught it" in text
-    assert described.notes
-    assert all(f"<li>{note}</li>" in text for note in described.notes)
-    for source, counts in described.sources.items():
+    text = evaluation_report.render(evaluation, output_files.metrics_content(evaluation, {}))
+    run = run_folder.read(runs[1])
+    assert f"on {run.photos['train']:,} photos; calibrated on" in text
+    assert run.notes
+    assert all(f"<li>{note}</li>" in text for note in run.notes)
+    for source, counts in run.sources.items():
         assert f"<th>{source}</th><td>{counts['Airbus']}</td><td>{counts['Boeing']}</td>" in text
-    measured = json.loads((runs[1] / "measured.json").read_text())["test"]
-    right = {part: {one["name"]: one["value"] for one in measured[part] if not one["source"]} for part in measured}
-    chain, flat = (f"{right[part]['path_accuracy']:.1%}" for part in ("chain", "control"))
-    assert f"path accuracy {chain} of the chain and {flat} of the flat softmax" in text
+    final = json.loads((runs[1] / "final_metrics.json").read_text())["test"]
+    accuracy = {
+        heads: next(row["value"] for row in rows if row["name"] == "path_accuracy" and not row["source"])
+        for heads, rows in final.items()
+    }
+    hierarchical, flat = f"{accuracy['hierarchical']:.1%}", f"{accuracy['flat']:.1%}"
+    assert f"path accuracy {hierarchical} of the hierarchical heads and {flat} of the flat softmax" in text
 
 
-def test_what_was_left_out_is_told_beside_the_figures(runs: tuple[Path, Path], tmp_path: Path) -> None:
+def test_the_comparison_shows_what_was_held_out(runs: tuple[Path, Path], tmp_path: Path) -> None:
     shutil.copytree(runs[1], tmp_path / "without")
     described = json.loads((tmp_path / "without" / "run.json").read_text())
-    described["left_out"] = {"sources": ["left"], "airlines": ["Blue Air"]}
+    described["held_out"] = {"sources": ["left"], "airlines": ["Blue Air"]}
     (tmp_path / "without" / "run.json").write_text(json.dumps(described))
-    sides = compare([runs[1], tmp_path / "without"], QUIET).sides
-    assert [side.facts["left out of training"] for side in sides] == ["nothing", "left, Blue Air"]
+    subjects = compare([runs[1], tmp_path / "without"], QUIET).subjects
+    assert [subject.facts["held out of training"] for subject in subjects] == ["nothing", "left, Blue Air"]
 
 
-def test_a_run_without_a_flat_softmax_cannot_be_the_control(
+def test_a_run_without_a_baseline_head_cannot_be_the_baseline(
     runs: tuple[Path, Path],
     exported: Path,
     catalog: Path,
@@ -153,95 +167,105 @@ def test_a_run_without_a_flat_softmax_cannot_be_the_control(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    described = run_folder.read(runs[1])
-    described = dataclasses.replace(described, recipe=dataclasses.replace(described.recipe, control="off"))
-    monkeypatch.setattr(run_folder, "read", lambda _: described)
+    run = run_folder.read(runs[1])
+    run = dataclasses.replace(run, recipe=dataclasses.replace(run.recipe, baseline_head="off"))
+    monkeypatch.setattr(run_folder, "read", lambda _: run)
     with pytest.raises(SystemExit):
-        main(["evaluate", str(exported), str(catalog), "--out", str(tmp_path), "--control", str(runs[1])])
-    said = capsys.readouterr()
-    assert "was trained without a flat softmax" in said.err
-    assert not said.out  # told before any photo is answered
+        main(["evaluate", str(exported), str(catalog), "--out", str(tmp_path), "--baseline", str(runs[1])])
+    output = capsys.readouterr()
+    assert "was trained without a baseline head" in output.err
+    assert not output.out  # rejected before any photo is evaluated
 
 
-def test_grad_cam_is_of_the_very_network_that_the_bundle_serves(exported: Path) -> None:
+def test_grad_cam_is_that_of_the_served_network(exported: Path) -> None:
     model = read_bundle(exported)
     engine = load_engine(model, (4,))
     photos = np.random.default_rng(0).integers(0, 255, (4, model.height, model.width, 3), np.uint8)
     outputs = engine.run(photos)
     leaves = np.array([outputs[model.tree.constructors[0]][i].argmax() for i in range(4)])
-    heats, how = gradcam.heat(model, engine, photos, leaves)
-    assert how == "grad-cam"
-    assert heats.shape[0] == 4
-    assert heats.min() >= 0
-    assert heats.max() <= 1
+    maps, method = heat_maps(model, engine, photos, leaves)
+    assert method == "grad-cam"
+    assert maps.shape[0] == 4
+    assert maps.min() >= 0
+    assert maps.max() <= 1
 
 
-def test_covering_finds_the_part_that_the_answer_needs(tiny_bundle: Path) -> None:
+def test_occlusion_locates_the_evidence(tiny_bundle: Path) -> None:
     model = read_bundle(tiny_bundle)
     engine = load_engine(model, (1,))
     photo = np.full((1, model.height, model.width, 3), 124, np.uint8)
-    photo[:, 6:12, 36:42] = (255, 0, 0)  # the only red: covering it takes away what says Airbus
-    heats, how = gradcam.heat(model, engine, photo, np.array([0]))
-    assert how == "occlusion"
-    row, column = np.unravel_index(heats[0].argmax(), heats[0].shape)
+    photo[:, 6:12, 36:42] = (255, 0, 0)  # the only red, the evidence for Airbus
+    maps, method = heat_maps(model, engine, photo, np.array([0]))
+    assert method == "occlusion"
+    row, column = np.unravel_index(maps[0].argmax(), maps[0].shape)
     assert (row, column) == (1, 6)
 
 
-def side(name: str, rights: list[int], airframes: list[str]) -> Side:
-    rows = {"photo_id": [f"p{i}" for i in range(len(rights))], "airframe": airframes, "path_right": rights}
-    answers = pd.DataFrame(rows).assign(constructor="Boeing", family="737", model="737-800")
-    answers["constructor_right"] = answers["family_right"] = 1
-    return Side(name, {}, {}, {}, answers=answers)
+def subject(name: str, correct: list[int], airframes: list[str]) -> Subject:
+    rows = {"photo_id": [f"p{i}" for i in range(len(correct))], "airframe": airframes, "path_correct": correct}
+    predictions = pd.DataFrame(rows).assign(constructor="Boeing", family="737", model="737-800")
+    predictions["constructor_correct"] = predictions["family_correct"] = 1
+    return Subject(name, {}, {}, {}, predictions=predictions)
 
 
-def test_photos_of_one_airframe_count_as_one_witness() -> None:
-    before, after = [0] * 40, [1] * 20 + [0] * 20
-    one_by_one, together = (
-        paired(side("a", before, frames), side("b", after, frames), "path_right")
+def test_photos_of_one_airframe_are_not_independent() -> None:
+    first, second = [0] * 40, [1] * 20 + [0] * 20
+    independent, grouped = (
+        paired_difference(subject("a", first, frames), subject("b", second, frames), "path_correct")
         for frames in ([f"N{i}" for i in range(40)], [f"N{i // 10}" for i in range(40)])
     )
-    assert one_by_one is not None
-    assert together is not None
-    assert one_by_one.value == together.value == 0.5
-    assert together.interval[0] < one_by_one.interval[0]
-    assert one_by_one.chance == pytest.approx(2 / 2**20)
+    assert independent is not None
+    assert grouped is not None
+    assert independent.value == grouped.value == 0.5
+    assert grouped.interval[0] < independent.interval[0]
+    assert independent.p_value == pytest.approx(2 / 2**20)
 
 
-def seeded(name: str, seed: int, accuracy: float, rate: float = 0.1) -> Side:
-    return Side(name, {"seed": seed, "learning_rate": rate}, {"recipe": "small"}, {"path_accuracy": accuracy})
+def seeded(name: str, seed: int, accuracy: float, rate: float = 0.1) -> Subject:
+    return Subject(name, {"seed": seed, "learning_rate": rate}, {"recipe": "small"}, {"path_accuracy": accuracy})
 
 
-def test_trainings_that_differ_in_the_seed_alone_have_a_mean_and_a_range(tmp_path: Path) -> None:
-    sides = [seeded("a", 0, 0.5), seeded("b", 1, 0.6), seeded("c", 2, 0.7), seeded("other", 3, 0.9, rate=0.2)]
-    assert {names: [one.name for one in group] for names, group in seeds(sides).items()} == {"a, b, c": ["a", "b", "c"]}
-    assert over_seeds(sides[:3])["path_accuracy"] == pytest.approx((0.6, 0.5, 0.7))
-    assert seeds([seeded("a", 0, 0.5), seeded("its bundle", 0, 0.5)]) == {}
-    write(Comparison(sides, []), tmp_path / "comparison.html")
+def test_trainings_that_differ_only_in_the_seed_have_a_mean_and_a_range(tmp_path: Path) -> None:
+    subjects = [seeded("a", 0, 0.5), seeded("b", 1, 0.6), seeded("c", 2, 0.7), seeded("other", 3, 0.9, rate=0.2)]
+    assert {names: [member.name for member in group] for names, group in seed_groups(subjects).items()} == {
+        "a, b, c": ["a", "b", "c"]
+    }
+    assert over_seeds(subjects[:3])["path_accuracy"] == pytest.approx((0.6, 0.5, 0.7))
+    assert seed_groups([seeded("a", 0, 0.5), seeded("its bundle", 0, 0.5)]) == {}
+    write(Comparison(subjects, []), tmp_path / "comparison.html")
     page = (tmp_path / "comparison.html").read_text(encoding="utf-8")
-    assert tables(Comparison(sides, []))[2].columns[0].header == "3 seeds: a, b, c"
+    assert tables(Comparison(subjects, []))[2].columns[0].header == "3 seeds: a, b, c"
     assert "<td>60.0%</td><td>50.0\N{EN DASH}70.0</td>" in page
 
 
-def test_only_photos_with_the_same_label_on_both_sides_are_paired() -> None:
-    first, second = side("a", [1, 1], ["x", "y"]), side("b", [1, 0], ["x", "y"])
-    assert second.answers is not None
-    second.answers.loc[1, "model"] = "737-700"
-    found = paired(first, second, "path_right")
-    assert found is not None
-    assert found.photos == 1
+def test_only_photos_with_the_same_label_are_paired() -> None:
+    first, second = subject("a", [1, 1], ["x", "y"]), subject("b", [1, 0], ["x", "y"])
+    assert second.predictions is not None
+    second.predictions.loc[1, "model"] = "737-700"
+    difference = paired_difference(first, second, "path_correct")
+    assert difference is not None
+    assert difference.photos == 1
 
 
-def test_a_folder_of_something_else_cannot_be_compared(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="is no run, no bundle and no evaluation"):
+def test_a_folder_with_other_files_cannot_be_compared(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="is not a run, a bundle or an evaluation"):
         compare([tmp_path, tmp_path], QUIET)
-    (tmp_path / output_files.METRICS).write_text("{}")
+    (tmp_path / output_files.METRICS_FILE).write_text("{}")
     with pytest.raises(TrainingError, match="Evaluate again"):
         compare([tmp_path, tmp_path], QUIET)
 
 
-def test_a_chart_takes_its_colours_from_the_page() -> None:
+def test_a_chart_takes_its_colours_from_its_page() -> None:
     chart = epochs_chart({'a "quoted" <name>': ([1, 2], [0.5, 0.7])}, "accuracy", share=True)
     assert "var(--series-1)" in chart
     assert "#0a0b01" not in chart
     assert "<name>" not in chart
     assert 'aria-label="accuracy by epoch. a &quot;quoted&quot; &lt;name&gt;: 0.5 to 0.7."' in chart
+
+
+def test_a_stand_alone_chart_has_its_own_colours() -> None:
+    chart = epochs_grid({"first": {"accuracy": {"training": ([1, 2], [0.5, 0.7]), "validation": ([1, 2], [0.4, 0.6])}}})
+    assert "var(--" in chart.page_svg
+    assert "var(--" not in chart.svg
+    assert "#0a0b01" not in chart.svg
+    assert chart.png.startswith(b"\x89PNG")

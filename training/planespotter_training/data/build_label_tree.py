@@ -1,4 +1,4 @@
-"""Grow the label tree from the labels of the training photos: what has too few photos is no leaf of its own."""
+"""Build the label tree from training labels: what has too few photos falls back to its parent."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -6,12 +6,17 @@ from collections.abc import Iterable, Sequence
 from planespotter_models.label_tree import Label, LabelTree
 
 
-def grow(labels: Iterable[Label], constructors: Sequence[str], min_photos: int) -> tuple[LabelTree, list[str]]:
-    """Return the tree of the families and models with at least `min_photos` photos, and notes on what fell back.
+def build_label_tree(
+    labels: Iterable[Label], constructors: Sequence[str], min_photos: int
+) -> tuple[LabelTree, list[str]]:
+    """Build the tree of the families and models with at least `min_photos` photos.
 
-    A model that is the only one of its family with enough photos becomes no leaf if other photos of that family are
-    labelled otherwise: with one model only, all 737s would be called 737-800. The same goes for the only family of a
-    constructor.
+    A model that is the only one of its family with enough photos does not become a leaf if other photos of that family
+    have other labels: with one model only, all 737s would be predicted as 737-800. The same holds for the only family
+    of a constructor.
+
+    Returns:
+        The tree, and a note for each family or model that falls back to its parent.
     """
     counts = Counter(label for label in labels if label.constructor in constructors)
     branches: dict[str, dict[str, list[str]]] = {}
@@ -39,9 +44,9 @@ def grow(labels: Iterable[Label], constructors: Sequence[str], min_photos: int) 
                     if model and n < min_photos
                 )
             branches[constructor][family] = enough
-        (only, *others) = branches[constructor] or [""]
+        (only, *more) = branches[constructor] or [""]
         elsewhere = sum(n for label, n in counts.items() if label.constructor == constructor and label.family != only)
-        if only and not others and len(branches[constructor][only]) < 2 and elsewhere:
+        if only and not more and len(branches[constructor][only]) < 2 and elsewhere:
             notes.append(
                 f"{constructor} {only}: the only family of {constructor} with {min_photos} photos or more, while "
                 f"{elsewhere} are of other or unnamed families; counts as {constructor}"

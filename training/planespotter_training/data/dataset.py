@@ -1,6 +1,6 @@
-"""The photos of a catalog as a TensorFlow Datasets data set in array_record files, which needs no TensorFlow.
+"""Dataset: the photos of a catalog as TensorFlow Datasets in array_record files, read without TensorFlow.
 
-RUN/dataset/catalog_photos/1.0.0/   train, validation and test: the image files as they were, with their labels
+RUN/dataset/catalog_photos/1.0.0/   train, validation and test: the original image files, with their labels
 """
 
 import contextlib
@@ -27,15 +27,15 @@ from planespotter_training.recipes.config import Recipe
 
 TEXTS = ("photo_id", "source", "constructor", "family", "model")
 
-# Up to this size in bytes, decoded photos are held in memory; beyond it they are decoded each time they are drawn.
-MEMORY = 4 * 2**30
+CACHE_BYTES = 4 * 2**30
+"""Up to this size in bytes, decoded photos are cached in memory; larger data sets are decoded on each access."""
 
-# A few photos of a constructor that a source hardly shows must not outshout all others.
-LARGEST_WEIGHT = 4.0
+MAX_WEIGHT = 4.0
+"""Maximum weight of a photo, so that a few photos of a constructor that is rare in its source do not dominate."""
 
 
 class CatalogPhotos(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
-    """Builds the data set from the rows of a catalog, with a column `split`; a side without photos is left out."""
+    """Builds the dataset from the rows of a catalog with a column `split`; an empty split is not written."""
 
     VERSION = tfds.core.Version("1.0.0")
 
@@ -49,8 +49,8 @@ class CatalogPhotos(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
         return tfds.core.DatasetInfo(builder=self, features=features)
 
     def _split_generators(self, _: object) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
-        sides = {split: self._photos[self._photos["split"] == split] for split in SPLITS}
-        return {split: self._generate_examples(photos) for split, photos in sides.items() if len(photos)}
+        parts = {split: self._photos[self._photos["split"] == split] for split in SPLITS}
+        return {split: self._generate_examples(photos) for split, photos in parts.items() if len(photos)}
 
     def _generate_examples(self, photos: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
         for row in photos.to_dict("records"):
@@ -59,7 +59,7 @@ class CatalogPhotos(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
 
 
 def readable(photos: pd.DataFrame, folder: Path, skip: Callable[[str, Exception], None]) -> pd.DataFrame:
-    """Return the rows of `photos`, of the catalog in `folder`, whose images can be decoded; `skip` hears of others."""
+    """Select the rows of the catalog in `folder` whose images can be decoded; call `skip` with each other file."""
 
     def fault(file: str) -> PhotoError | OSError | None:
         try:
@@ -77,43 +77,52 @@ def readable(photos: pd.DataFrame, folder: Path, skip: Callable[[str, Exception]
 
 
 def prepare(photos: pd.DataFrame, folder: Path, out: Path) -> None:
-    """Write the data set below `out`, in place of one that is there.
+    """Write the dataset below `out`, replacing an existing one.
 
-    `photos` are readable rows of the catalog in `folder` with a column `split`. Raises TrainingError if there are too
-    few to train on.
+    Args:
+        photos: Readable rows of the catalog, with a column `split`.
+        folder: Folder of the catalog.
+        out: Folder of the dataset.
+
+    Raises:
+        TrainingError: The train or validation split is empty.
     """
     for split in ("train", "validation"):
         if not (photos["split"] == split).any():
             raise TrainingError(
-                f"None of the {len(photos)} photos that can be used falls to the {split} side. Collect more photos."
+                f"The {split} split has none of the {len(photos)} photos that can be used. Collect more photos."
             )
     shutil.rmtree(out, ignore_errors=True)
     tfds.disable_progress_bar()
-    with contextlib.redirect_stdout(io.StringIO()):  # it would print where it wrote
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints where it writes
         CatalogPhotos(photos, folder, data_dir=out, file_format="array_record").download_and_prepare()
 
 
-def share(of: Path, out: Path) -> None:
-    """Make the data set below `out` from the files of the one below `of`, which take no room a second time.
+def share(source: Path, out: Path) -> None:
+    """Create the dataset below `out` from the files of the one below `source`, without using more disk space.
 
-    They are hard links, so either folder may go; where the disk knows none, copies.
+    The files are hard links, so either folder may be deleted; on a disk without hard links they are copies.
     """
     shutil.rmtree(out, ignore_errors=True)
     try:
-        shutil.copytree(of, out, copy_function=os.link)
+        shutil.copytree(source, out, copy_function=os.link)
     except (OSError, shutil.Error):
         shutil.rmtree(out, ignore_errors=True)
-        shutil.copytree(of, out)
+        shutil.copytree(source, out)
 
 
 def reopen(out: Path) -> dict[str, Sequence[dict[str, Any]]]:
-    """Return the sides of the data set that `prepare` wrote below `out`, as sequences of examples.
+    """Open the dataset that `prepare` wrote below `out`.
 
-    An example holds `photo`, the bytes of the file, and TEXTS. Raises TrainingError if there is no data set.
+    Returns:
+        A sequence of examples for each split. An example holds `photo`, the bytes of the file, and TEXTS.
+
+    Raises:
+        TrainingError: There is no dataset.
     """
     folder = out / "catalog_photos" / str(CatalogPhotos.VERSION)
     if not folder.is_dir():
-        raise TrainingError(f"There is no data set at {folder}. `planespotter train` writes it; train again.")
+        raise TrainingError(f"There is no dataset at {folder}. `planespotter train` writes it; train again.")
     builder = tfds.builder_from_directory(folder)
     decoders = {"photo": tfds.decode.SkipDecoding()}
     return {
@@ -124,19 +133,19 @@ def reopen(out: Path) -> dict[str, Sequence[dict[str, Any]]]:
 
 @dataclass(frozen=True)
 class Examples:
-    """The examples of one split, in a fixed order; arrays have one entry for each photo."""
+    """The examples of one split, in a fixed order; arrays have one entry per photo."""
 
     photo_ids: list[str]
     sources: list[str]
     labels: list[Label]
     masks: NDArray[np.bool_]
-    """Which leaves lie at or below each label: [n, leaves]."""
+    """Leaves at or below each label: [n, leaves]."""
     constructor_weights: NDArray[np.float32]
-    """How much each photo counts for the constructor head: see `constructor_weights`."""
+    """Weight of each photo in the constructor head: see `constructor_weights`."""
     pixels: Callable[[int], NDArray[np.uint8]]
     """The photo at an index as uint8 RGB [height, width, 3]."""
-    held: NDArray[np.uint8] | None
-    """All photos [n, height, width, 3], unless they are too many for the memory."""
+    cache: NDArray[np.uint8] | None
+    """All photos [n, height, width, 3], unless they are larger than the limit."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -147,19 +156,24 @@ def load(
     tree: LabelTree,
     recipe: Recipe,
     counts: Mapping[str, Mapping[str, int]],
-    memory: int = MEMORY,
+    cache_bytes: int = CACHE_BYTES,
 ) -> Examples:
-    """Return the examples of `source`, labelled for `tree` and sized by `recipe`.
+    """Load the examples of a split.
 
-    `counts` says how many training photos each source has of each constructor, `memory` how many bytes photos may take.
+    Args:
+        source: From `reopen`.
+        tree: Label tree of the network.
+        recipe: For the input size and the weight of single-constructor sources.
+        counts: Number of training photos of each constructor, by source.
+        cache_bytes: Maximum size of decoded photos in bytes up to which they are cached.
     """
     shape = (len(source), recipe.height, recipe.width, 3)
-    held = np.empty(shape, np.uint8) if math.prod(shape) <= memory else None
+    cache = np.empty(shape, np.uint8) if math.prod(shape) <= cache_bytes else None
 
     def read(index: int) -> dict[str, str]:
         row = source[index]
-        if held is not None:
-            held[index] = decode_photo(row["photo"], recipe.height, recipe.width)
+        if cache is not None:
+            cache[index] = decode_photo(row["photo"], recipe.height, recipe.width)
         return {name: row[name].decode() for name in TEXTS}
 
     def fetch(index: int) -> NDArray[np.uint8]:
@@ -168,35 +182,41 @@ def load(
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         texts = list(pool.map(read, range(len(source))))
     labels = [Label(row["constructor"], row["family"], row["model"]) for row in texts]
-    leaves = sum(len(of_one) for of_one in tree.leaves.values())
-    masks = np.zeros((len(labels), leaves), bool)
+    masks = np.zeros((len(labels), len(tree.all_leaves)), bool)
     for index, label in enumerate(labels):
         if tree.clip(label).constructor:
             masks[index] = leaf_mask(tree, tree.clip(label))
+    sources = [row["source"] for row in texts]
     return Examples(
         photo_ids=[row["photo_id"] for row in texts],
-        sources=[row["source"] for row in texts],
+        sources=sources,
         labels=labels,
         masks=masks,
-        constructor_weights=constructor_weights([row["source"] for row in texts], labels, counts, recipe.lone_weight),
-        pixels=fetch if held is None else held.__getitem__,
-        held=held,
+        constructor_weights=constructor_weights(sources, labels, counts, recipe.single_constructor_weight),
+        pixels=fetch if cache is None else cache.__getitem__,
+        cache=cache,
     )
 
 
 def constructor_weights(
-    sources: Sequence[str], labels: Sequence[Label], counts: Mapping[str, Mapping[str, int]], lone_weight: float
+    sources: Sequence[str],
+    labels: Sequence[Label],
+    counts: Mapping[str, Mapping[str, int]],
+    single_constructor_weight: float,
 ) -> NDArray[np.float32]:
-    """Return how much each photo counts for the constructor head: [n], 0 where the constructor is not in `counts`.
+    """Compute the weight of each photo in the constructor head.
 
-    Within each source, all constructors weigh the same together, up to LARGEST_WEIGHT for a photo; the mean
-    is about 1. Photos of a source with one constructor weigh `lone_weight`. With full weight, they would teach the head
-    how the photos of that source look, and not the aircraft; with none, it never sees that constructor in that setting.
+    Within a source, each constructor has the same total weight, up to MAX_WEIGHT per photo; the mean is about 1. Photos
+    of a source with a single constructor get `single_constructor_weight`. At full weight, they would teach the head to
+    recognise the source instead of the aircraft; at 0, it would never see that constructor in that setting.
+
+    Returns:
+        Weights [n], 0 where the constructor is not in `counts`.
     """
     weights = np.zeros(len(labels), np.float32)
     for index, (source, label) in enumerate(zip(sources, labels, strict=True)):
         of_source = counts.get(source, {})
         if label.constructor in of_source:
             balance = sum(of_source.values()) / len(of_source) / of_source[label.constructor]
-            weights[index] = min(LARGEST_WEIGHT, balance) if len(of_source) > 1 else lone_weight
+            weights[index] = min(MAX_WEIGHT, balance) if len(of_source) > 1 else single_constructor_weight
     return weights

@@ -1,4 +1,4 @@
-"""The order in which training photos are drawn: a grain pipeline whose position can be saved and restored."""
+"""Sampler: a grain pipeline of class-balanced training batches, whose position can be saved and restored."""
 
 import os
 from collections.abc import Sequence
@@ -19,12 +19,20 @@ def batches(
     seed: int,
     own: slice | None = slice(None),
 ) -> Any:
-    """Return a grain DatasetIterator over endless batches, drawn from each source and type by its share.
+    """Sample endless batches, balanced over sources and types.
 
-    A source with n photos is drawn in proportion to n ** source_balance: 1 is in proportion to its photos, 0 is all
-    sources alike. Within it, a type with n photos is drawn in proportion to n ** type_balance. A batch is a dict of
-    `masks`, `constructor_weights` and `index` [batch], and of `photos` uint8 [own part of the batch, height, width, 3]:
-    decoded here, for the part that this process computes, or left out if `own` is None.
+    Args:
+        examples: The training split.
+        batch_size: Photos per batch, over all processes.
+        source_balance: A source with n photos is sampled in proportion to n ** source_balance: 1 in proportion to its
+            photos, 0 all sources equally.
+        type_balance: The same for the types within a source.
+        seed: Random seed of the order.
+        own: The part of each batch that this process decodes; None leaves `photos` out of the batch.
+
+    Returns:
+        A grain DatasetIterator over dicts of `masks`, `constructor_weights` and `index` [batch], and `photos` uint8
+        [own part, height, width, 3].
     """
     groups: dict[tuple[str, ...], list[int]] = {}
     for index, (source, label) in enumerate(zip(examples.sources, examples.labels, strict=True)):
@@ -38,7 +46,7 @@ def batches(
             "constructor_weights": examples.constructor_weights[index],
         }
         if own is not None:
-            batch["photos"] = np.stack([examples.pixels(int(one)) for one in index[own]])
+            batch["photos"] = np.stack([examples.pixels(int(number)) for number in index[own]])
         return batch
 
     def draw(indices: Sequence[int], number: int) -> Any:
@@ -53,7 +61,7 @@ def batches(
 def _weight(
     groups: dict[tuple[str, ...], list[int]], key: tuple[str, ...], source_balance: float, type_balance: float
 ) -> float:
-    """Return how often the group `key` is drawn: its source's weight, times the group's share in its source."""
+    """Return the sampling weight of the group `key`: its source's weight, times the group's share in its source."""
     of_source = [len(indices) for other, indices in groups.items() if other[0] == key[0]]
     share = len(groups[key]) ** type_balance / sum(n**type_balance for n in of_source)
     return float(sum(of_source) ** source_balance * share)

@@ -1,4 +1,4 @@
-"""Split photos into training, validation and test: those of one airframe together, and those that look alike."""
+"""Data split: train, validation and test, by airframe and near duplicate, so that no split leaks into another."""
 
 import hashlib
 
@@ -10,56 +10,68 @@ from scipy.sparse.csgraph import connected_components
 SPLITS = ("train", "validation", "test")
 
 
-def assign(photos: pd.DataFrame, looks: pd.Series | None = None) -> pd.Series:
-    """Return "train", "validation" or "test" for each row: 80, 10 and 10 % of the airframes.
+def assign(photos: pd.DataFrame, near_duplicates: pd.Series | None = None) -> pd.Series:
+    """Assign each photo to a split: 80, 10 and 10 % of the airframes.
 
-    The side is taken from a hash of the airframe's name, so it stays the same when the catalog grows, and in any other
-    catalog with the same aircraft. `looks` numbers groups of near duplicates, as catalog.near_duplicate_groups does:
-    where such a group (or a chain of groups and airframes) would come to lie on several sides, all of it goes to
-    the first of them in the order of SPLITS. So a photo may leave the test when more are collected, but one that was
-    trained on never enters it.
+    The split is derived from a hash of the airframe's name, so it is stable when the catalog grows, and the same in any
+    other catalog with the same aircraft.
+
+    Args:
+        photos: Rows of a catalog.
+        near_duplicates: Group number of near duplicates for each row, as from the catalog. Photos that are connected by
+            airframes and groups all go to the first of their splits, in the order of SPLITS. So a photo may leave the
+            test split when more are collected, but one that was trained on never enters it.
+
+    Returns:
+        "train", "validation" or "test" for each row.
     """
-    sides = airframes(photos).map(_side)
-    return (sides if looks is None else spread(sides, photos, looks)).rename("split")
+    splits = airframes(photos).map(_split_of)
+    return (splits if near_duplicates is None else unify(splits, photos, near_duplicates)).rename("split")
 
 
-def spread(sides: pd.Series, photos: pd.DataFrame, looks: pd.Series) -> pd.Series:
-    """Return `sides` with all photos that airframes and `looks` tie together on the first of their sides."""
-    order = sides.map(SPLITS.index)
-    return order.groupby(_joined(airframes(photos), looks)).transform("min").map(dict(enumerate(SPLITS)))
+def unify(splits: pd.Series, photos: pd.DataFrame, near_duplicates: pd.Series) -> pd.Series:
+    """Move all photos that airframes and near duplicates connect to the first of their `splits`."""
+    order = splits.map(SPLITS.index)
+    return order.groupby(_connected(airframes(photos), near_duplicates)).transform("min").map(dict(enumerate(SPLITS)))
 
 
-def keep_out(sides: pd.Series, photos: pd.DataFrame, looks: pd.Series, chosen: pd.Series) -> pd.Series:
-    """Return `sides` with the photos `chosen` [n, bool] in the test, and all that airframes and `looks` tie to them.
+def hold_out(splits: pd.Series, photos: pd.DataFrame, near_duplicates: pd.Series, selected: pd.Series) -> pd.Series:
+    """Move the photos `selected` [n, bool] to the test split, and all photos of the same airframes or near duplicates.
 
-    Without these, training would have seen the very aircraft that it is tested on, in other photos.
+    Without these, training would see the aircraft that it is tested on, in other photos.
     """
-    return sides.mask(chosen.groupby(_joined(airframes(photos), looks)).transform("any"), "test")
+    groups = _connected(airframes(photos), near_duplicates)
+    return splits.mask(selected.groupby(groups).transform("any"), "test")
 
 
 def airframes(photos: pd.DataFrame) -> pd.Series:
-    """Return a name of the airframe for each row: its registration; a photo without one stands for itself."""
+    """Return the airframe of each row: its registration, or for a photo without one a name unique to the photo."""
     registration = photos["registration"].str.upper().str.replace(r"[^A-Z0-9]", "", regex=True)
     return registration.where(registration != "", "photo " + photos["photo_id"]).rename("airframe")
 
 
-def sides_by_source(photos: pd.DataFrame, looks: pd.Series) -> pd.DataFrame:
-    """Return how the `split` of `photos` came out for each source, and for all: one row each.
+def splits_by_source(photos: pd.DataFrame, near_duplicates: pd.Series) -> pd.DataFrame:
+    """Count the photos of each source in each split.
 
-    The columns are the photos on each side, and then how many airframes, and groups of `looks`, lie on several sides.
+    Returns:
+        A row for each source and one for "all". The columns are the splits, and the number of airframes and of groups
+        of near duplicates that leak over several splits.
     """
-    marked = photos.assign(airframe=airframes(photos), look=looks.loc[photos.index])
-    spread = {name: marked.groupby(name)["split"].nunique() for name in ("airframe", "look")}
+    marked = photos.assign(airframe=airframes(photos), group=near_duplicates.loc[photos.index])
+    kinds = {"airframe": "airframes", "group": "near duplicates"}
+    spread = {column: marked.groupby(column)["split"].nunique() for column in kinds}
     rows = {}
     for source, part in [*marked.groupby("source"), ("all", marked)]:
-        several = {name: int((sides[part[name].unique()] > 1).sum()) for name, sides in spread.items()}
-        counts = {side: int((part["split"] == side).sum()) for side in SPLITS}
-        rows[str(source)] = counts | {f"{name}s on several sides": count for name, count in several.items()}
+        leaks = {
+            f"{kinds[column]} in several splits": int((splits[part[column].unique()] > 1).sum())
+            for column, splits in spread.items()
+        }
+        rows[str(source)] = {split: int((part["split"] == split).sum()) for split in SPLITS} | leaks
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def _joined(*groupings: pd.Series) -> np.ndarray:
-    """Return the number of the group of each row, where rows that share a group in any of `groupings` are together."""
+def _connected(*groupings: pd.Series) -> np.ndarray:
+    """Return a component number for each row; rows that share a group in any of `groupings` are connected."""
     rows = len(groupings[0])
     codes = [pd.factorize(grouping)[0] for grouping in groupings]
     starts = np.cumsum([rows, *(code.max(initial=-1) + 1 for code in codes)])
@@ -71,6 +83,6 @@ def _joined(*groupings: pd.Series) -> np.ndarray:
     return groups[:rows]
 
 
-def _side(group: str) -> str:
-    share = int.from_bytes(hashlib.sha256(group.encode()).digest()[:8]) / 2**64
+def _split_of(airframe: str) -> str:
+    share = int.from_bytes(hashlib.sha256(airframe.encode()).digest()[:8]) / 2**64
     return "train" if share < 0.8 else "validation" if share < 0.9 else "test"

@@ -1,7 +1,7 @@
-"""What a bundle remembers of the photos it was made with, so that nobody measures it on them unawares.
+"""Training fingerprint: hashes in a bundle of the photos it was made with, so that evaluation can exclude them.
 
-Airframes, image files and the sources' own names of photos are kept as hashes of 6 bytes: enough to know one again, too
-short to list what was there. The file changes when a photo is cropped or saved anew, the name does not.
+Airframes, image files and the sources' own photo ids are stored as hashes of 6 bytes: enough to recognise one, too
+short to list what was there. The file hash changes when a photo is cropped or saved again; the id does not.
 """
 
 import base64
@@ -13,44 +13,62 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from planespotter_training.data.split import airframes, assign, spread
+from planespotter_training.data.split import airframes, assign, unify
 
 SIZE = 6
 USED = ("train", "validation")
-"""The sides that a bundle is made with: it was trained on the first and calibrated on the second."""
+"""The splits that a bundle is made with: trained on the first, calibrated on the second."""
 
 
-def remember(photos: pd.DataFrame) -> dict[str, Any] | None:
-    """Return what `recall` takes, as JSON: `photos` are the rows of a run's split.csv. None for one of an older run."""
+def make_fingerprint(photos: pd.DataFrame) -> dict[str, Any] | None:
+    """Compute the training fingerprint of a run.
+
+    Args:
+        photos: The rows of its split.csv.
+
+    Returns:
+        JSON for `match_splits`; None if the columns airline and sha256 are missing.
+    """
     if not {"airline", "sha256"} <= set(photos.columns):
         return None
-    remembered: dict[str, Any] = {
-        side: base64.b64encode(b"".join(sorted(set(_all_keys(photos[photos["split"] == side]))))).decode()
-        for side in USED
+    fingerprint: dict[str, Any] = {
+        split: base64.b64encode(b"".join(sorted(set(_all_keys(photos[photos["split"] == split]))))).decode()
+        for split in USED
     }
     train = photos[photos["split"] == "train"]
-    remembered["airlines"] = {str(name): int(n) for name, n in train["airline"].value_counts().items() if name}
-    return remembered
+    fingerprint["airlines"] = {str(name): int(n) for name, n in train["airline"].value_counts().items() if name}
+    return fingerprint
 
 
-def recall(
-    remembered: Mapping[str, Any] | None, photos: pd.DataFrame, folder: Path, looks: pd.Series | None = None
+def match_splits(
+    fingerprint: Mapping[str, Any] | None,
+    photos: pd.DataFrame,
+    folder: Path,
+    near_duplicates: pd.Series | None = None,
 ) -> pd.Series:
-    """Return the side of each row of the catalog in `folder`: "train", "validation", or "test" if on neither.
+    """Find the split that each photo of a catalog had in training.
 
-    It is on a side if its airframe, file or name is, or if it looks like a photo of the catalog that is: `looks` gives
-    groups of near duplicates, as catalog.near_duplicate_groups does. If the bundle remembers nothing, the side is what
-    the split gives, which is the same for every catalog but for the looks.
+    A photo matches a split if its airframe, file or id does, or if it is a near duplicate of a photo that does.
+
+    Args:
+        fingerprint: From `make_fingerprint`. Without one, the split is that of `split.assign`, which depends on the
+            catalog only through near duplicates.
+        photos: Rows of the catalog.
+        folder: Folder of the catalog.
+        near_duplicates: Group number of near duplicates for each row.
+
+    Returns:
+        "train", "validation", or "test" if it was in neither.
     """
-    if not remembered:
-        return assign(photos, looks)
-    sides = pd.Series("test", index=photos.index, name="split")
+    if not fingerprint:
+        return assign(photos, near_duplicates)
+    splits = pd.Series("test", index=photos.index, name="split")
     keys = [set(_keys(*row, folder=folder)) for row in _identities(photos)]
-    for side in reversed(USED):
-        packed = base64.b64decode(remembered[side])
+    for split in reversed(USED):
+        packed = base64.b64decode(fingerprint[split])
         known = {packed[start : start + SIZE] for start in range(0, len(packed), SIZE)}
-        sides[np.array([bool(mine & known) for mine in keys], bool)] = side
-    return sides if looks is None else spread(sides, photos, looks).rename("split")
+        splits[np.array([bool(of_photo & known) for of_photo in keys], bool)] = split
+    return splits if near_duplicates is None else unify(splits, photos, near_duplicates).rename("split")
 
 
 def _identities(photos: pd.DataFrame) -> Iterable[tuple[str, str, str, str, str]]:
@@ -61,7 +79,7 @@ def _identities(photos: pd.DataFrame) -> Iterable[tuple[str, str, str, str, str]
 def _all_keys(photos: pd.DataFrame) -> Iterator[bytes]:
     for identity in _identities(photos):
         keys = list(_keys(*identity))
-        # Ids of photos without their source are only unique in one catalog: they serve where nothing better is known.
+        # A photo id without its source is unique in one catalog only: used where nothing better is known.
         yield from keys[1:] or keys
 
 

@@ -1,14 +1,14 @@
-"""Choose temperatures and thresholds on validation photos.
+"""Calibration: fit temperatures and choose confidence thresholds on validation photos.
 
-The promise is about answers as they are given: of those that end at a level (the constructor alone, the family, the
-model), at least a share of `precision` is right. It holds for each of these groups on its own, so it also holds for all
-that names a constructor, or a family, at all. The leftovers of the deeper level are the harder photos: a threshold for
-all together would let them be wrong far more often.
+Target precision: of the predictions whose confidence level is exactly constructor, family or model, at least this share
+is correct. It holds for each of these groups separately, and so also for all predictions that are confident of a
+constructor, or of a family. The photos that do not reach the deeper level are harder: one threshold for all photos
+together would let them be wrong far more often.
 
-The share of a few photos says little about the next ones, and a threshold is picked because it looked good. So the
-share counts less one standard error, as the lower end of Wilson's interval with z = 1: without a single mistake, 19
-photos are enough for 95 %. In simulations with 500 to 2,000 validation photos, two thirds or more of the thresholds
-then kept the promise on new photos of the same kind, and the others missed it by a point or two.
+The precision of a few photos says little about the next ones, and a threshold is picked because it looked good. So one
+standard error is subtracted, as the lower end of Wilson's interval with z = 1: without a mistake, 19 photos are enough
+for 95 %. In simulations with 500 to 2,000 validation photos, two thirds or more of the thresholds then reached the
+target on new photos of the same kind, and the others missed it by a point or two.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,17 +21,17 @@ from scipy.special import log_softmax, logsumexp
 from planespotter_models import CONSTRUCTOR_HEAD, Calibration, Label, LabelTree, Thresholds, decode_prediction
 from planespotter_training.evaluation.confidence_intervals import wilson
 
-# Share of the answers that shall be right at the level at which they are given.
-PRECISION = 0.95
+TARGET_PRECISION = 0.95
+"""Share of the predictions at each confidence level that must be correct."""
 
-# Fewer photos than this say nothing about a head: it keeps temperature 1.
 MIN_PHOTOS = 20
+"""A head with fewer labelled photos keeps temperature 1."""
 
 NEVER = 1.01
 """A threshold that no probability reaches."""
 
-# What is less likely than not is never sure, even if all validation photos were right.
-LEAST = 0.5
+MIN_THRESHOLD = 0.5
+"""A level that is less likely than not is never confident, even if all validation photos were correct."""
 
 
 def calibrate(
@@ -39,30 +39,41 @@ def calibrate(
     outputs: Mapping[str, NDArray[np.floating]],
     labels: Sequence[Label],
     constructor_weights: NDArray[np.floating],
-    precision: float = PRECISION,
+    target_precision: float = TARGET_PRECISION,
 ) -> Calibration:
-    """Return the calibration for photos with log-probabilities `outputs` [n, classes] per head and these labels.
+    """Fit temperatures and thresholds.
 
     Each head's temperature minimises the negative log-likelihood of the labels that it decides. Each level's threshold
-    is the lowest with which `precision` of the answers given at that level are right. For the constructor, photos count
-    by `constructor_weights` [n], as in training.
+    is the lowest that reaches the target precision at exactly that confidence level.
+
+    Args:
+        tree: Label tree of the network.
+        outputs: Log-probabilities [n, classes] per head.
+        labels: Ground truth of each photo.
+        constructor_weights: Weight [n] of each photo for the constructor, as in training.
+        target_precision: Share from 0 to 1.
+
+    Returns:
+        The calibration, with the default decode rule.
     """
-    truths = [tree.clip(label) for label in labels]
+    clipped = [tree.clip(label) for label in labels]
     temperatures = {CONSTRUCTOR_HEAD: 1.0, **dict.fromkeys(tree.constructors, 1.0)}
-    speaks = [i for i, truth in enumerate(truths) if truth.constructor and constructor_weights[i]]
-    if speaks:
-        masks = np.array([[name == truths[i].constructor for name in tree.constructors] for i in speaks])
+    weighted = [i for i, label in enumerate(clipped) if label.constructor and constructor_weights[i]]
+    if weighted:
+        masks = np.array([[name == clipped[i].constructor for name in tree.constructors] for i in weighted])
         temperatures[CONSTRUCTOR_HEAD] = _temperature(
-            outputs[CONSTRUCTOR_HEAD][speaks], masks, constructor_weights[speaks]
+            outputs[CONSTRUCTOR_HEAD][weighted], masks, constructor_weights[weighted]
         )
     for constructor, leaves in tree.leaves.items():
-        mine = [i for i, truth in enumerate(truths) if truth.constructor == constructor and truth.family]
-        if mine and len(leaves) > 1:
-            masks = np.zeros((len(mine), len(leaves)), bool)
-            for row, i in enumerate(mine):
-                masks[row, list(tree.leaves_below(truths[i]))] = True
-            temperatures[constructor] = _temperature(outputs[constructor][mine], masks, np.ones(len(mine)))
-    return Calibration(temperatures, _thresholds(tree, temperatures, outputs, labels, constructor_weights, precision))
+        of_constructor = [i for i, label in enumerate(clipped) if label.constructor == constructor and label.family]
+        if of_constructor and len(leaves) > 1:
+            masks = np.zeros((len(of_constructor), len(leaves)), bool)
+            for row, i in enumerate(of_constructor):
+                masks[row, list(tree.leaves_below(clipped[i]))] = True
+            weights = np.ones(len(of_constructor))
+            temperatures[constructor] = _temperature(outputs[constructor][of_constructor], masks, weights)
+    thresholds = _thresholds(tree, temperatures, outputs, labels, constructor_weights, target_precision)
+    return Calibration(temperatures, thresholds)
 
 
 def _temperature(
@@ -85,51 +96,55 @@ def _thresholds(
     outputs: Mapping[str, NDArray[np.floating]],
     labels: Sequence[Label],
     constructor_weights: NDArray[np.floating],
-    precision: float,
+    target_precision: float,
 ) -> Thresholds:
-    # With all thresholds at 0, every answer is "sure" down to its leaf.
-    answers = decode_prediction(tree, Calibration(temperatures, Thresholds(0, 0, 0)), outputs)
+    # With all thresholds at 0, every prediction is confident down to its leaf.
+    predictions = decode_prediction(tree, Calibration(temperatures, Thresholds(0, 0, 0)), outputs)
     known = np.array([label.constructor in tree.constructors for label in labels], bool)
-    found = {"model": NEVER, "family": NEVER, "constructor": NEVER}
-    deeper = np.zeros(len(labels), bool)  # answered below the level at hand
+    thresholds = {"model": NEVER, "family": NEVER, "constructor": NEVER}
+    deeper = np.zeros(len(labels), bool)  # confident below the current level
     for depth, level in ((2, "model"), (1, "family"), (0, "constructor")):
-        probabilities = np.array([one.probabilities[depth] if one.label[depth] else 0.0 for one in answers])
-        right = np.array([a.label[: depth + 1] == b[: depth + 1] for a, b in zip(answers, labels, strict=True)], bool)
-        judged = known & np.array([bool(label[depth]) for label in labels], bool) & (probabilities > 0)
-        weights = np.where(judged, constructor_weights if depth == 0 else 1.0, 0.0)
-        found[level] = _threshold(probabilities, right, weights, deeper, precision)
-        deeper = probabilities >= found[level]
-    return Thresholds(**found)
+        probabilities = np.array(
+            [prediction.probabilities[depth] if prediction.label[depth] else 0.0 for prediction in predictions]
+        )
+        correct = np.array(
+            [a.label[: depth + 1] == b[: depth + 1] for a, b in zip(predictions, labels, strict=True)], bool
+        )
+        scored = known & np.array([bool(label[depth]) for label in labels], bool) & (probabilities > 0)
+        weights = np.where(scored, constructor_weights if depth == 0 else 1.0, 0.0)
+        thresholds[level] = _threshold(probabilities, correct, weights, deeper, target_precision)
+        deeper = probabilities >= thresholds[level]
+    return Thresholds(**thresholds)
 
 
 def _threshold(
     probabilities: NDArray[np.floating],
-    right: NDArray[np.bool_],
+    correct: NDArray[np.bool_],
     weights: NDArray[np.floating],
     deeper: NDArray[np.bool_],
-    precision: float,
+    target_precision: float,
 ) -> float:
-    """Return the lowest threshold with which the answers given at this level keep the promise; NEVER if there is none.
+    """Return the lowest threshold at which the predictions of exactly this level reach the target precision, or NEVER.
 
-    `deeper` says which photos are answered below this level if they pass here: they are not given at it. Where too few
-    are left to speak for themselves, they are judged together with the deeper ones.
+    `deeper` marks the photos whose confidence level is deeper if they pass here. Where too few others are left to
+    measure, they are measured together with the deeper ones.
     """
     order = np.argsort(-probabilities, kind="stable")
 
-    def lowest_share(of: NDArray[np.bool_]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-        """Return the lower end of the share that is right, and of the best share, for the first k photos among `of`."""
-        weight = np.where(of, weights, 0.0)[order]
+    def lower_bounds(mask: NDArray[np.bool_]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Return lower bounds of the precision, and of a perfect one, of the first k photos in `mask`, for all k."""
+        weight = np.where(mask, weights, 0.0)[order]
         total, squares = np.cumsum(weight), np.cumsum(weight**2)
-        share = np.cumsum(weight * right[order]) / np.maximum(total, 1e-9)
-        photos = total**2 / np.maximum(squares, 1e-9)  # Kish's effective number of weighted photos
+        share = np.cumsum(weight * correct[order]) / np.maximum(total, 1e-9)
+        photos = total**2 / np.maximum(squares, 1e-9)  # Kish's effective sample size
         return (
             np.array([wilson(min(s, 1.0), n, z=1.0)[0] if n else 0.0 for s, n in zip(share, photos, strict=True)]),
             np.array([wilson(1.0, n, z=1.0)[0] if n else 0.0 for n in photos]),
         )
 
-    here, here_at_best = lowest_share(~deeper)
-    together, _ = lowest_share(np.ones(len(order), bool))
-    kept = (here >= precision) | ((here_at_best < precision) & (together >= precision))
-    last_of_equals = np.diff(probabilities[order], append=-np.inf) != 0  # equal ones lie above it together
-    enough = np.flatnonzero(kept & last_of_equals)
-    return max(LEAST, float(probabilities[order[enough[-1]]])) if len(enough) else NEVER
+    here, here_if_perfect = lower_bounds(~deeper)
+    together, _ = lower_bounds(np.ones(len(order), bool))
+    reached = (here >= target_precision) | ((here_if_perfect < target_precision) & (together >= target_precision))
+    last_of_equals = np.diff(probabilities[order], append=-np.inf) != 0  # equal probabilities pass together
+    passing = np.flatnonzero(reached & last_of_equals)
+    return max(MIN_THRESHOLD, float(probabilities[order[passing[-1]]])) if len(passing) else NEVER

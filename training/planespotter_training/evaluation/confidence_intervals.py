@@ -1,46 +1,52 @@
-"""95 % intervals: Wilson's for shares of photos, resampled airframes for all other figures."""
+"""95 % confidence intervals: Wilson's for proportions, bootstrap over airframes for all other metrics."""
 
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planespotter_training.evaluation.metrics import FIGURES, Figure, figures
+from planespotter_training.evaluation.metric_functions import Value
+from planespotter_training.evaluation.metrics import METRICS, Kind, compute
 from planespotter_training.evaluation.scoring import Nodes, Rows
 
 Z = 1.959963984540054
 """Standard deviations on either side of the mean that hold 95 % of a normal distribution."""
 
-SHARES = frozenset(name for name in FIGURES if name.endswith(("accuracy", "_share", "given_constructor")))
-
-# About how many photos are drawn in all: enough resamples for an interval, and a bounded time.
 DRAWS = 2_000_000
+"""Approximate number of photos drawn in total: enough resamples for an interval, in bounded time."""
 
 
-def intervals(nodes: Nodes, rows: Rows, found: Mapping[str, Figure | None]) -> dict[str, tuple[float, float] | None]:
-    """Return lower and upper end of the 95 % interval of each of the figures `found` of `rows`, or None.
+def intervals(nodes: Nodes, rows: Rows, values: Mapping[str, Value | None]) -> dict[str, tuple[float, float] | None]:
+    """Compute the 95 % confidence interval of each metric.
 
-    The seed is fixed: the same rows have the same intervals.
+    Args:
+        nodes: The numbered nodes of the label tree.
+        rows: The scored photos.
+        values: The metrics of `rows` by name.
+
+    Returns:
+        Lower and upper end by name; None where the metric is None. The seed is fixed, so that the same rows have the
+        same intervals.
     """
-    ends: dict[str, tuple[float, float] | None] = dict.fromkeys(found)
-    for name, figure in found.items():
-        if name in SHARES and figure is not None:
-            ends[name] = wilson(figure.value, figure.photos)
-    others = [name for name, figure in found.items() if name not in SHARES and figure is not None]
-    if others:
-        ends.update(_bootstrap(nodes, rows, {name: found[name] for name in others}))
+    ends: dict[str, tuple[float, float] | None] = dict.fromkeys(values)
+    measured = {name: value for name, value in values.items() if value is not None}
+    for name, value in measured.items():
+        if METRICS[name].kind is Kind.PROPORTION:
+            ends[name] = wilson(value.value, value.photos)
+    if resampled := {name: value for name, value in measured.items() if METRICS[name].kind is not Kind.PROPORTION}:
+        ends.update(_bootstrap(nodes, rows, resampled))
     return ends
 
 
 def wilson(share: float, photos: float, z: float = Z) -> tuple[float, float]:
-    """Return the interval of Wilson (1927) for `share` of so many photos, which stays sound near 0 and 1."""
+    """Compute the interval of Wilson (1927) for a share of that many photos, which holds near 0 and 1 too."""
     centre = (share + z**2 / (2 * photos)) / (1 + z**2 / photos)
     half = z / (1 + z**2 / photos) * np.sqrt(share * (1 - share) / photos + z**2 / (4 * photos**2))
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
 
 def resamples(rows: Rows, seed: int = 0) -> list[NDArray[np.int64]]:
-    """Return index arrays that draw as many airframes as `rows` has, with repeats, each with all photos."""
+    """Draw bootstrap samples: index arrays of as many airframes as `rows` has, with repeats, each with all photos."""
     _, group = np.unique(rows["airframe"].astype(str), return_inverse=True)
     order = np.argsort(group, kind="stable")
     photos = np.bincount(group)
@@ -55,21 +61,21 @@ def resamples(rows: Rows, seed: int = 0) -> list[NDArray[np.int64]]:
     return drawn
 
 
-def _bootstrap(nodes: Nodes, rows: Rows, found: Mapping[str, Figure | None]) -> dict[str, tuple[float, float] | None]:
-    values: dict[str, list[float]] = {name: [] for name in found}
+def _bootstrap(nodes: Nodes, rows: Rows, values: Mapping[str, Value]) -> dict[str, tuple[float, float] | None]:
+    drawn: dict[str, list[float]] = {name: [] for name in values}
     for index in resamples(rows):
-        for name, figure in figures(nodes, rows[index], list(found)).items():
-            if figure is not None:
-                values[name].append(figure.value)
-    return {name: _ends(found[name], np.array(drawn)) for name, drawn in values.items()}
+        for name, value in compute(nodes, rows[index], list(values)).items():
+            if value is not None:
+                drawn[name].append(value.value)
+    return {name: _ends(value, np.array(drawn[name])) for name, value in values.items()}
 
 
-def _ends(figure: Figure | None, drawn: NDArray[np.floating]) -> tuple[float, float] | None:
-    """Return the middle 95 % of `drawn`, moved so that its median lies on the figure itself.
+def _ends(value: Value, drawn: NDArray[np.floating]) -> tuple[float, float] | None:
+    """Return the middle 95 % of `drawn`, shifted so that its median is the value itself.
 
-    Repeats make calibration errors come out higher than they are; unmoved, the interval may miss the figure.
+    Repeats bias calibration errors upwards; without the shift, the interval may miss the value.
     """
-    if figure is None or not len(drawn):
+    if not len(drawn):
         return None
     low, middle, high = np.percentile(drawn, (2.5, 50, 97.5))
-    return max(0.0, float(figure.value + low - middle)), float(figure.value + high - middle)
+    return max(0.0, float(value.value + low - middle)), float(value.value + high - middle)

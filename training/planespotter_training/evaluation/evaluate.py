@@ -1,4 +1,4 @@
-"""Answer the photos of a catalog with a bundle, by the very code that serves it, and judge the answers."""
+"""Evaluation of a bundle on the photos of a catalog, with the code that serves it."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -27,39 +27,39 @@ from planespotter_models import (
 )
 from planespotter_scraping import catalog
 from planespotter_training.data.split import airframes
-from planespotter_training.data.training_fingerprint import USED, recall
+from planespotter_training.data.training_fingerprint import USED, match_splits
 from planespotter_training.errors import TrainingError
-from planespotter_training.evaluation.metrics import summary
-from planespotter_training.evaluation.scoring import Nodes, Rows, judge, number
+from planespotter_training.evaluation.metrics import METRICS, summarize
+from planespotter_training.evaluation.scoring import Nodes, Rows, number_nodes, score
 
 BATCH = 32
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A bundle and how it answered the photos of a catalog, each of them once."""
+    """A bundle and its scored predictions for the photos of a catalog, each photo once."""
 
     bundle: Bundle
     engine: Engine
     folder: Path
-    """Of the catalog."""
+    """The catalog's."""
     split: str
     photos: pd.DataFrame
-    """The rows of the catalog that were answered, with a column `split` for how the bundle knows them."""
+    """The rows of the catalog that were evaluated; column `split` is the split they have in the bundle's training."""
     nodes: Nodes
     rows: Rows
-    """One for each of `photos`, in the same order."""
-    left_out: Sequence[tuple[str, str]]
+    """One per photo in `photos`, in the same order."""
+    skipped: Sequence[tuple[str, str]]
     """Files that cannot be decoded, each with the reason."""
-    sides: dict[str, int]
-    """How many photos of the catalog, before any choice, the bundle was made with: by side."""
+    split_sizes: dict[str, int]
+    """Photos of the whole catalog in each split of the bundle's training."""
     unlabelled: int
-    """How many photos that were chosen name no constructor, and so were not answered."""
+    """Selected photos without a constructor, which were not evaluated."""
 
     @property
     def metrics(self) -> list[Metric]:
-        """The summary by source, as a bundle has it."""
-        return summary(self.nodes, self.rows)
+        """The summary of all photos and of each source, as in a bundle."""
+        return summarize(self.nodes, self.rows)
 
 
 def evaluate(
@@ -71,49 +71,62 @@ def evaluate(
     airlines: Sequence[str] = (),
     engine_name: str = EngineChoice.AUTO,
 ) -> Evaluation:
-    """Answer the photos of the catalog that are, for the bundle, on the side `split`, or all of them if it is "all".
+    """Evaluate a bundle.
 
-    The side "test" is what the bundle was made without: see `seen.recall`. With `sources` or `airlines`, only their
-    photos. A photo that cannot be decoded is named and left out. Raises BundleError, CatalogError or TrainingError.
+    Args:
+        bundle_folder: Folder of the bundle.
+        catalog_folder: Folder of the catalog.
+        split: "train", "validation" or "test" of the bundle's training, by its training fingerprint; or "all". "test"
+            is everything that the bundle was not made with.
+        console: For progress and photos that are skipped because they cannot be decoded.
+        sources: Only photos of these sources; all if empty.
+        airlines: Only photos of these airlines; all if empty.
+        engine_name: An EngineChoice.
+
+    Raises:
+        BundleError: The bundle cannot be read.
+        CatalogError: The catalog cannot be read, or an image is missing or altered.
+        TrainingError: No photos are left to evaluate.
     """
     model = read_bundle(bundle_folder)
     photos = catalog.read(catalog_folder)
     catalog.check(catalog_folder, photos)
-    with console.status("Looking for photos that look alike"):
-        looks = catalog.near_duplicate_groups(catalog_folder, photos)
-    photos["split"] = recall(model.training.get("training_fingerprint"), photos, catalog_folder, looks)
-    sides = {str(side): int(n) for side, n in photos["split"].value_counts().items()}
-    chosen = _choose(photos, catalog_folder, split, sources, airlines)
-    photos = chosen[chosen["constructor"] != ""]
+    with console.status("Searching for near duplicates"):
+        near_duplicates = catalog.near_duplicate_groups(catalog_folder, photos)
+    fingerprint = model.training.get("training_fingerprint")
+    photos["split"] = match_splits(fingerprint, photos, catalog_folder, near_duplicates)
+    split_sizes = {str(name): int(n) for name, n in photos["split"].value_counts().items()}
+    selected = _select(photos, catalog_folder, split, sources, airlines)
+    photos = selected[selected["constructor"] != ""]
     catalog.check(catalog_folder, photos, hashes=True)
     if photos.empty:
         raise TrainingError(
-            f"None of the {len(chosen):,} photos of {catalog_folder} that were chosen names its constructor, so there "
-            "is nothing to hold the answers against. Fill in the column constructor, or choose others."
+            f"None of the {len(selected):,} selected photos of {catalog_folder} has a constructor, so there is no "
+            "ground truth. Fill in the column constructor, or select others."
         )
     engine = load_engine(model, (BATCH,), engine_name)
-    outputs, photos, left_out = answer_photos(
+    outputs, photos, skipped = predict_photos(
         model.tree, (model.height, model.width), engine.run, catalog_folder, photos, console
     )
     if photos.empty:
-        raise TrainingError(f"None of the {len(left_out)} photos could be decoded. Check the catalog {catalog_folder}.")
+        raise TrainingError(f"None of the {len(skipped)} photos could be decoded. Check the catalog {catalog_folder}.")
     labels = [Label(*row) for row in photos[["constructor", "family", "model"]].itertuples(index=False)]
-    rows = judge(model.tree, model.calibration, outputs, labels, list(photos["source"]), list(airframes(photos)))
+    rows = score(model.tree, model.calibration, outputs, labels, list(photos["source"]), list(airframes(photos)))
     return Evaluation(
         bundle=model,
         engine=engine,
         folder=catalog_folder,
         split=split,
         photos=photos.reset_index(drop=True),
-        nodes=number(model.tree),
+        nodes=number_nodes(model.tree),
         rows=rows,
-        left_out=left_out,
-        sides=sides,
-        unlabelled=int((chosen["constructor"] == "").sum()),
+        skipped=skipped,
+        split_sizes=split_sizes,
+        unlabelled=int((selected["constructor"] == "").sum()),
     )
 
 
-def _choose(
+def _select(
     photos: pd.DataFrame, folder: Path, split: str, sources: Sequence[str], airlines: Sequence[str]
 ) -> pd.DataFrame:
     for column, names in (("source", sources), ("airline", airlines)):
@@ -124,16 +137,16 @@ def _choose(
                 raise TrainingError(f"{folder} has no photo of the {column} {name!r}. It has: {some}.")
         if names:
             photos = photos[photos[column].str.lower().isin([name.lower() for name in names])]
-    found = photos if split == "all" else photos[photos["split"] == split]
-    if found.empty:
+    selected = photos if split == "all" else photos[photos["split"] == split]
+    if selected.empty:
         raise TrainingError(
-            f"None of the {len(photos):,} photos of {folder} that were chosen is on the side {split!r} for this "
-            "bundle. Try --split all."
+            f"None of the {len(photos):,} selected photos of {folder} is in the split {split!r} for this bundle. Try "
+            "--split all."
         )
-    return found
+    return selected
 
 
-def answer_photos(
+def predict_photos(
     tree: LabelTree,
     size: tuple[int, int],
     run: Callable[[NDArray[np.uint8]], dict[str, NDArray[np.float32]]],
@@ -141,23 +154,32 @@ def answer_photos(
     photos: pd.DataFrame,
     console: Console,
 ) -> tuple[dict[str, NDArray[np.float32]], pd.DataFrame, list[tuple[str, str]]]:
-    """Return log-probabilities [n, classes] per head, the n rows of `photos` that have them, and what was left out.
+    """Decode and predict photos of a catalog.
 
-    `run` takes at most BATCH photos uint8 [n, *size, 3] and returns log-probabilities [n, classes] for each head of
-    `tree`. What is left out are files that cannot be decoded, each with the reason.
+    Args:
+        tree: Label tree of the network.
+        size: Height and width of its input in pixels.
+        run: Takes at most BATCH photos uint8 [n, *size, 3]; returns log-probabilities [n, classes] per head of `tree`.
+        folder: Folder of the catalog.
+        photos: Rows of the catalog.
+        console: For progress and photos that are skipped.
+
+    Returns:
+        Log-probabilities [n, classes] per head; the n rows of `photos` that have them; and the files that cannot be
+        decoded, each with the reason.
     """
-    left_out: list[tuple[str, str]] = []
+    skipped: list[tuple[str, str]] = []
 
     def decode(file: str) -> NDArray[np.uint8] | None:
         try:
             return decode_photo((folder / file).read_bytes(), *size)
         except (PhotoError, OSError) as error:
-            console.print(f"Left out {file}: {error}", style="yellow", highlight=False, soft_wrap=True)
-            left_out.append((file, str(error)))
+            console.print(f"Skipped {file}: {error}", style="yellow", highlight=False, soft_wrap=True)
+            skipped.append((file, str(error)))
             return None
 
     outputs: list[dict[str, NDArray[np.float32]]] = []
-    kept: list[bool] = []
+    readable: list[bool] = []
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
         Progress(console=console, disable=not console.is_terminal) as progress,
@@ -165,60 +187,62 @@ def answer_photos(
         bar = progress.add_task("evaluating", total=len(photos))
         for start in range(0, len(photos), BATCH):
             decoded = list(pool.map(decode, photos["file"][start : start + BATCH]))
-            kept += [pixels is not None for pixels in decoded]
+            readable += [pixels is not None for pixels in decoded]
             if any(pixels is not None for pixels in decoded):
                 outputs.append(run(np.stack([pixels for pixels in decoded if pixels is not None])))
             progress.advance(bar, len(decoded))
-    together = {head: np.concatenate([part[head] for part in outputs]) for head in tree.heads} if outputs else {}
-    return together, photos[np.array(kept, bool)], left_out
+    joined = {head: np.concatenate([part[head] for part in outputs]) for head in tree.heads} if outputs else {}
+    return joined, photos[np.array(readable, bool)], skipped
 
 
-def left_out_of_training(evaluation: Evaluation) -> dict[str, Rows]:
-    """Return the rows of each source and airline that training left out by name, and of the others; {} if none was."""
-    named = evaluation.bundle.training.get("held_out") or {}
-    photos, others = evaluation.photos, np.ones(len(evaluation.photos), bool)
+def held_out_groups(evaluation: Evaluation) -> dict[str, Rows]:
+    """Group the rows by the sources and airlines that were held out of training, and "others"; {} if none were."""
+    held_out = evaluation.bundle.training.get("held_out") or {}
+    photos, remaining = evaluation.photos, np.ones(len(evaluation.photos), bool)
     groups: dict[str, Rows] = {}
     for column in ("source", "airline"):
-        for name in named.get(f"{column}s", ()):
+        for name in held_out.get(f"{column}s", ()):
             mask = (photos[column].str.lower() == name.lower()).to_numpy()
             if mask.any():
                 groups[f"{column} {name}"] = evaluation.rows[mask]
-            others &= ~mask
-    return groups | ({"others": evaluation.rows[others]} if groups and others.any() else {})
+            remaining &= ~mask
+    return groups | ({"others": evaluation.rows[remaining]} if groups and remaining.any() else {})
 
 
 def remarks(evaluation: Evaluation) -> list[str]:
-    """Return sentences on what the figures were measured on, for whoever reads them."""
-    sides, used = evaluation.sides, evaluation.photos["split"].isin(USED).sum()
-    said = [f"{len(evaluation.rows):,} photos, each counted once, answered by {evaluation.engine.description}."]
+    """Describe in sentences which photos the metrics were measured on."""
+    sizes, used = evaluation.split_sizes, evaluation.photos["split"].isin(USED).sum()
+    sentences = [f"{len(evaluation.rows):,} photos, each counted once, predicted by {evaluation.engine.description}."]
     if used:
-        said.append(f"WARNING: the bundle was trained or calibrated on {used:,} of them: these figures flatter.")
-    elif sides.get("train") or sides.get("validation"):
-        said.append(
-            f"Left aside: {sides.get('train', 0):,} that the bundle was trained on, "
-            f"{sides.get('validation', 0):,} that it was calibrated on."
+        sentences.append(
+            f"WARNING: the bundle was trained or calibrated on {used:,} of them: these metrics are too optimistic."
         )
-    if evaluation.left_out:
-        said.append(f"{len(evaluation.left_out):,} could not be decoded and count nowhere.")
+    elif sizes.get("train") or sizes.get("validation"):
+        sentences.append(
+            f"Excluded: {sizes.get('train', 0):,} that the bundle was trained on, "
+            f"{sizes.get('validation', 0):,} that it was calibrated on."
+        )
+    if evaluation.skipped:
+        sentences.append(f"{len(evaluation.skipped):,} could not be decoded and are not counted.")
     if evaluation.unlabelled:
-        said.append(f"{evaluation.unlabelled:,} name no constructor and were not answered.")
-    return said
+        sentences.append(f"{evaluation.unlabelled:,} have no constructor and were not evaluated.")
+    return sentences
 
 
-def table_of_left_out(evaluation: Evaluation) -> Table | None:
-    """Return what training left out beside the others as a table, or None if nothing was left out by name."""
-    groups = left_out_of_training(evaluation)
-    found = {name: summary(evaluation.nodes, part) for name, part in groups.items()}
-    metrics = [replace(one, source=name) for name, part in found.items() for one in part if not one.source]
-    return table(metrics, "left out of training") if metrics else None
+def held_out_table(evaluation: Evaluation) -> Table | None:
+    """Return a table of the held-out groups next to the other photos; None if nothing was held out by name."""
+    summaries = {name: summarize(evaluation.nodes, part) for name, part in held_out_groups(evaluation).items()}
+    metrics = [replace(metric, source=name) for name, part in summaries.items() for metric in part if not metric.source]
+    return table(metrics, "held out of training") if metrics else None
 
 
-def table(metrics: list[Metric] | tuple[Metric, ...], title: str = "measured (photos)") -> Table:
-    """Return `metrics` as a table: a line for each metric, a column for each source, with the number of photos."""
+def table(metrics: list[Metric] | tuple[Metric, ...], title: str = "metric (photos)") -> Table:
+    """Return a table with a row per metric and a column per source; cells hold value and number of photos."""
     sources = list(dict.fromkeys(metric.source for metric in metrics))
     names = list(dict.fromkeys(metric.name for metric in metrics))
     cells = {(metric.source, metric.name): f"{metric.value:.1%}\n({metric.photos:,})" for metric in metrics}
-    made = Table(title, *(Column(source or "all", no_wrap=True) for source in sources))
+    result = Table(title, *(Column(source or "all", no_wrap=True) for source in sources))
     for name in names:
-        made.add_row(name.replace("_", " "), *(cells.get((source, name), "") for source in sources))
-    return made
+        title = METRICS[name].title if name in METRICS else name.replace("_", " ")
+        result.add_row(title, *(cells.get((source, name), "") for source in sources))
+    return result

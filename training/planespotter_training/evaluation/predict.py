@@ -1,4 +1,4 @@
-"""Run a network in training over examples, in order, every photo once."""
+"""Batched prediction of a network in training: all examples in order, each photo once."""
 
 from collections.abc import Callable, Mapping
 
@@ -13,7 +13,15 @@ BATCH = 64
 def predict(
     step: Callable[[NDArray[np.uint8]], Mapping[str, object]], examples: Examples
 ) -> dict[str, NDArray[np.floating]]:
-    """Return log-probabilities [n, classes] per head; `step` takes photos uint8 [BATCH, height, width, 3]."""
+    """Predict all examples.
+
+    Args:
+        step: Takes photos uint8 [BATCH, height, width, 3] and returns an array [BATCH, ...] per head.
+        examples: The photos; the last batch is padded with zeros.
+
+    Returns:
+        Log-probabilities [n, classes] per head; empty without examples.
+    """
     parts: dict[str, list[NDArray[np.floating]]] = {}
     for start in range(0, len(examples), BATCH):
         photos = np.stack([examples.pixels(i) for i in range(start, min(start + BATCH, len(examples)))])

@@ -1,7 +1,7 @@
-"""Hold answers against labels, photo by photo. Every metric is computed from the rows that this makes.
+"""Scoring: compare predictions with ground truth, photo by photo. Every metric is computed from these rows.
 
-Rows are a NumPy structured array with one row for each photo, so that parts of a set can be judged on their own, joined
-with `np.concatenate`, and chosen or drawn again by an index: nothing is averaged before all are there.
+Rows are a NumPy structured array with one row per photo, so that subsets can be scored on their own, joined with
+`np.concatenate`, and selected or resampled by index. Nothing is averaged before all rows are there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,27 +23,27 @@ from planespotter_models import (
 
 DEPTH = {Level.UNKNOWN: 0, Level.CONSTRUCTOR: 1, Level.FAMILY: 2, Level.MODEL: 3}
 
-# NaN stands for what the label does not allow to say, -1 for a node or leaf that is not named or not in the tree.
+# NaN: the label does not determine the value. -1: a node or leaf that the label does not name or the tree lacks.
 ROW = np.dtype(
     [
         ("source", object),
         ("airframe", object),  # photos of the same airframe are not independent
         ("named", bool, 3),  # whether the label names anything at each level, in the tree or not
-        ("truth", np.int64, 3),  # the label's node at each level, as far as both the label and the tree reach
+        ("true_nodes", np.int64, 3),  # the label's node at each level, as far as both the label and the tree reach
         ("true_leaf", np.int64),
-        ("level", np.int64),  # how deep the answer is sure: DEPTH
-        ("contradicted", bool),  # whether a level that the answer is sure of is not what the label names there
-        ("leaf", np.int64),  # where the bundle's rule of decoding ends
+        ("level", np.int64),  # the confidence level of the prediction, as DEPTH
+        ("contradicted", bool),  # whether a level down to the confidence level differs from what the label names
+        ("leaf", np.int64),  # where the bundle's decode rule ends
         ("greedy_leaf", np.int64),
         ("best_path_leaf", np.int64),
         ("leaf_given_constructor", np.int64),  # the most probable leaf of the true constructor
-        ("uncalibrated_leaf", np.int64),  # where the bundle's rule would end with all temperatures at 1
+        ("uncalibrated_leaf", np.int64),  # where the bundle's decode rule would end with all temperatures at 1
         *(
-            (f"{calibrated}{level}_{figure}", np.float64)
+            (f"{calibrated}{level}_{value}", np.float64)
             for calibrated in ("", "uncalibrated_")
             for level in ("constructor", "path")
-            # The probability of the path's constructor or leaf; -log p and Brier score of the label's.
-            for figure in ("probability", "nll", "brier")
+            # The probability of the predicted constructor or leaf; -log p and Brier score of the label's.
+            for value in ("probability", "nll", "brier")
         ),
     ]
 )
@@ -52,17 +52,17 @@ Rows = NDArray[Any]
 
 @dataclass(frozen=True)
 class Nodes:
-    """The nodes of a label tree by number, from 0."""
+    """The nodes of a label tree, numbered from 0."""
 
     names: tuple[Label, ...]
     leaves: tuple[Label, ...]
     """The leaves, in the order of the heads of the network."""
     paths: NDArray[np.int64]
-    """The nodes on the path to each leaf: [leaves, 3], -1 where the tree goes no deeper."""
+    """The nodes on the path to each leaf: [leaves, 3], -1 below the end of a branch."""
 
 
-def number(tree: LabelTree) -> Nodes:
-    """Return the nodes of `tree` by number."""
+def number_nodes(tree: LabelTree) -> Nodes:
+    """Assign a number to each node of `tree`."""
     leaves = tree.all_leaves
     names = tuple(dict.fromkeys(Label(*leaf[:depth]) for leaf in leaves for depth in (1, 2, 3) if leaf[depth - 1]))
     return Nodes(names, leaves, np.array([_path(names, leaf) for leaf in leaves], np.int64))
@@ -72,7 +72,7 @@ def _path(names: Sequence[Label], label: Label) -> list[int]:
     return [names.index(Label(*label[:depth])) if label[depth - 1] else -1 for depth in (1, 2, 3)]
 
 
-def judge(
+def score(
     tree: LabelTree,
     calibration: Calibration,
     outputs: Mapping[str, NDArray[np.floating]],
@@ -80,57 +80,104 @@ def judge(
     sources: Sequence[str],
     airframes: Sequence[str] | None = None,
 ) -> Rows:
-    """Return rows for n photos: `outputs` are log-probabilities [n, classes] per head; the rest are lists of n.
+    """Score the predictions for n photos.
 
-    Without `airframes`, each photo counts as one of its own.
+    Args:
+        tree: Label tree of the network.
+        calibration: Temperatures, thresholds and decode rule to predict with.
+        outputs: Log-probabilities [n, classes] per head.
+        labels: Ground truth of each photo.
+        sources: Source of each photo, "" if unknown.
+        airframes: Name of each photo's airframe; None counts each photo as a separate airframe.
+
+    Returns:
+        Structured array [n] of dtype ROW.
     """
-    nodes = number(tree)
-    leaf_number = {leaf: index for index, leaf in enumerate(nodes.leaves)}
+    nodes = number_nodes(tree)
     clipped = [tree.clip(label) for label in labels]
-    answers = decode_prediction(tree, calibration, outputs)
+    uncalibrated = replace(calibration, temperatures=dict.fromkeys(tree.heads, 1.0))
     rows = np.zeros(len(labels), ROW)
     rows["source"] = np.array(sources, object)
     rows["airframe"] = np.array(range(len(labels)) if airframes is None else airframes, object)
     rows["named"] = np.array([[bool(name) for name in label] for label in labels]).reshape(-1, 3)
-    rows["truth"] = np.array([_path(nodes.names, truth) for truth in clipped], np.int64).reshape(-1, 3)
-    # A constructor whose types are not told apart is a leaf, but names no type.
-    rows["true_leaf"] = [leaf_number.get(truth, -1) if truth.family else -1 for truth in clipped]
-    rows["level"] = [DEPTH[one.level] for one in answers]
-    rows["contradicted"] = [
-        any(mine != theirs for mine, theirs in zip(one.label[: DEPTH[one.level]], label, strict=False) if theirs)
-        for one, label in zip(answers, labels, strict=True)
+    rows["true_nodes"] = np.array([_path(nodes.names, label) for label in clipped], np.int64).reshape(-1, 3)
+    leaf_numbers = {leaf: index for index, leaf in enumerate(nodes.leaves)}
+    # A constructor whose types are not distinguished is a leaf, but names no type.
+    rows["true_leaf"] = [leaf_numbers.get(label, -1) if label.family else -1 for label in clipped]
+    _fill_leaves(rows, nodes, tree, calibration, outputs, labels)
+    rows["uncalibrated_leaf"] = [
+        leaf_numbers[prediction.label] for prediction in decode_prediction(tree, uncalibrated, outputs)
     ]
-    rows["leaf"] = [leaf_number[one.label] for one in answers]
+    _fill_leaf_given_constructor(rows, tree, outputs, clipped)
+    for prefix, used in (("", calibration), ("uncalibrated_", uncalibrated)):
+        _fill_probabilities(rows, prefix, tree, used, outputs, clipped)
+    return rows
+
+
+def _fill_leaves(
+    rows: Rows,
+    nodes: Nodes,
+    tree: LabelTree,
+    calibration: Calibration,
+    outputs: Mapping[str, NDArray[np.floating]],
+    labels: Sequence[Label],
+) -> None:
+    """Fill in the predicted leaves of each decode rule, the confidence level, and whether the label contradicts it."""
+    leaf_numbers = {leaf: index for index, leaf in enumerate(nodes.leaves)}
+    predictions = decode_prediction(tree, calibration, outputs)
+    rows["level"] = [DEPTH[prediction.level] for prediction in predictions]
+    rows["contradicted"] = [
+        any(
+            predicted != true
+            for predicted, true in zip(prediction.label[: DEPTH[prediction.level]], label, strict=False)
+            if true
+        )
+        for prediction, label in zip(predictions, labels, strict=True)
+    ]
+    rows["leaf"] = [leaf_numbers[prediction.label] for prediction in predictions]
     for rule in DecodeRule:
         decoded = decode_prediction(tree, replace(calibration, decode_rule=rule), outputs)
-        rows[f"{rule.value}_leaf"] = [leaf_number[one.label] for one in decoded]
-    plain = replace(calibration, temperatures=dict.fromkeys(tree.heads, 1.0))
-    rows["uncalibrated_leaf"] = [leaf_number[one.label] for one in decode_prediction(tree, plain, outputs)]
-    first = np.cumsum([0, *(len(tree.leaves[name]) for name in tree.constructors)])
-    for number_, name in enumerate(tree.constructors):
-        best = first[number_] + outputs[name].argmax(axis=1)
-        mine = np.array([truth.constructor == name for truth in clipped], bool)
-        rows["leaf_given_constructor"] = np.where(mine, best, rows["leaf_given_constructor"])
-    rows["leaf_given_constructor"][rows["truth"][:, 0] < 0] = -1
-    constructor_of = np.repeat(np.arange(len(tree.constructors)), np.diff(first))
-    true_constructor = np.array(
-        [tree.constructors.index(truth.constructor) if truth.constructor else -1 for truth in clipped], np.int64
+        rows[f"{rule.value}_leaf"] = [leaf_numbers[prediction.label] for prediction in decoded]
+
+
+def _fill_leaf_given_constructor(
+    rows: Rows, tree: LabelTree, outputs: Mapping[str, NDArray[np.floating]], clipped: Sequence[Label]
+) -> None:
+    starts = np.cumsum([0, *(len(tree.leaves[name]) for name in tree.constructors)])
+    for index, name in enumerate(tree.constructors):
+        best = starts[index] + outputs[name].argmax(axis=1)
+        of_constructor = np.array([label.constructor == name for label in clipped], bool)
+        rows["leaf_given_constructor"] = np.where(of_constructor, best, rows["leaf_given_constructor"])
+    rows["leaf_given_constructor"][rows["true_nodes"][:, 0] < 0] = -1
+
+
+def _fill_probabilities(
+    rows: Rows,
+    prefix: str,
+    tree: LabelTree,
+    calibration: Calibration,
+    outputs: Mapping[str, NDArray[np.floating]],
+    clipped: Sequence[Label],
+) -> None:
+    """Fill in probability, NLL and Brier score at `calibration`, of the constructor and of the whole path."""
+    by_constructor = leaf_probabilities(tree, calibration.temperatures, outputs)
+    leaves = np.concatenate([by_constructor[name] for name in tree.constructors], axis=1)
+    constructors = np.stack([by_constructor[name].sum(axis=1) for name in tree.constructors], axis=1)
+    constructor_of = np.repeat(
+        np.arange(len(tree.constructors)), [len(tree.leaves[name]) for name in tree.constructors]
     )
-    for prefix, used in (("", calibration), ("uncalibrated_", plain)):
-        parts = leaf_probabilities(tree, used.temperatures, outputs)
-        leaves = np.concatenate([parts[name] for name in tree.constructors], axis=1)
-        constructors = np.stack([parts[name].sum(axis=1) for name in tree.constructors], axis=1)
-        ends = rows[f"{prefix}leaf"]
-        for level, table, chosen, true in (
-            ("constructor", constructors, constructor_of[ends], true_constructor),
-            ("path", leaves, ends, rows["true_leaf"]),
-        ):
-            rows[f"{prefix}{level}_probability"] = np.minimum(_pick(table, chosen), 1)
-            known = true >= 0
-            right = np.where(known, _pick(table, np.maximum(true, 0)), np.nan)
-            rows[f"{prefix}{level}_nll"] = -np.log(np.maximum(right, 1e-300))
-            rows[f"{prefix}{level}_brier"] = (table**2).sum(axis=1) - 2 * right + 1
-    return rows
+    true_constructor = np.array(
+        [tree.constructors.index(label.constructor) if label.constructor else -1 for label in clipped], np.int64
+    )
+    predicted = rows[f"{prefix}leaf"]
+    for level, probabilities, chosen, true in (
+        ("constructor", constructors, constructor_of[predicted], true_constructor),
+        ("path", leaves, predicted, rows["true_leaf"]),
+    ):
+        rows[f"{prefix}{level}_probability"] = np.minimum(_pick(probabilities, chosen), 1)
+        of_label = np.where(true >= 0, _pick(probabilities, np.maximum(true, 0)), np.nan)
+        rows[f"{prefix}{level}_nll"] = -np.log(np.maximum(of_label, 1e-300))
+        rows[f"{prefix}{level}_brier"] = (probabilities**2).sum(axis=1) - 2 * of_label + 1
 
 
 def _pick(table: NDArray[np.floating], columns: NDArray[np.int64]) -> NDArray[np.floating]:

@@ -1,18 +1,15 @@
-"""Turn a run into a bundle: fold, calibrate, measure, and serialise the network with jax.export."""
+"""Export a run as a model bundle: fold batch normalisation, calibrate, measure, and serialize the network."""
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.export
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from flax import nnx
 from numpy.typing import NDArray
 from rich.console import Console
 
@@ -30,272 +27,224 @@ from planespotter_models import (
 )
 from planespotter_models.weight_quantization import dequantize, quantize
 from planespotter_scraping import catalog
+from planespotter_training import run_folder
 from planespotter_training.data import dataset
-from planespotter_training.data.training_fingerprint import remember
+from planespotter_training.data.dataset import Examples
+from planespotter_training.data.training_fingerprint import make_fingerprint
 from planespotter_training.errors import TrainingError
-from planespotter_training.evaluation.calibrate import PRECISION, calibrate
+from planespotter_training.evaluation.calibrate import TARGET_PRECISION, calibrate
 from planespotter_training.evaluation.metrics import measure
 from planespotter_training.evaluation.predict import BATCH, predict
 from planespotter_training.export.int8_calibration import (
-    MAX_LOSS,
+    MAX_ACCURACY_DROP,
+    calibrate_ranges,
+    check_accuracy_drop,
     check_installed,
-    check_loss,
-    choose_ranges,
-    compare,
-    describe,
+    compare_outputs,
+    describe_comparison,
 )
+from planespotter_training.export.serialize import as_function, by_platform, in_bfloat16, serialize, serialize_heat_map
 from planespotter_training.network import checkpoint
-from planespotter_training.network.gradcam import grad_cam
-from planespotter_training.network.model import Classifier, fold_norms
-from planespotter_training.run_folder import read as read_run
+from planespotter_training.network.model import fold_norms
 
-PLATFORMS = ("cpu", "cuda")
-
-# Two ways of adding the same numbers up change a probability by less than this.
 SAME = 1e-3
+"""Maximum change of a probability by another order of the same sums."""
+
+Outputs = Mapping[str, NDArray[Any]]
+"""Log-probabilities [n, classes] per head."""
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How to export."""
+
+    target_precision: float = TARGET_PRECISION
+    """Share of predictions at each confidence level that must be correct, from 0 to 1."""
+    quantize_weights: bool = False
+    """Store kernels as int8; the bundle is calibrated and measured with these weights."""
+    bf16: bool = False
+    """Compute convolutions in bfloat16 on a GPU. A CPU, where all metrics are measured, computes in float32."""
+    int8: bool = False
+    """Calibrate for int8 inference on a CPU."""
+    int8_calibration: Path | None = None
+    """Catalog whose photos the int8 ranges are calibrated on; None for the run's validation photos."""
+    max_accuracy_drop: float = MAX_ACCURACY_DROP
+    """Maximum accuracy that int8 inference may lose, in percentage points."""
 
 
 def export(
-    run_folder: Path,
-    out: Path,
-    name: str,
-    version: str,
-    console: Console,
-    precision: float = PRECISION,
-    *,
-    quantize_weights: bool = False,
-    bf16: bool = False,
-    int8: bool = False,
-    calibrate_on: Path | None = None,
-    max_loss: float = MAX_LOSS,
+    run: Path, out: Path, name: str, version: str, console: Console, options: ExportOptions | None = None
 ) -> Bundle:
-    """Write the latest checkpoint of the run in `run_folder` as a bundle to `out`, and return it.
+    """Export the latest checkpoint of a run.
 
-    Temperatures and thresholds are chosen on the validation photos, so that `precision` of the answers given at a level
-    are right; the metrics are of the test photos. With `quantize_weights`, kernels are stored as int8, and all of
-    this is of the network that they make.
+    Temperatures and thresholds are fitted on the validation photos, metrics are measured on the test photos. int8
+    inference is compared with float32 on the test photos, or on the validation photos if there are none.
 
-    With `bf16`, convolutions compute in bfloat16 on a GPU, and as before on a CPU, where all figures are measured; what
-    that changes in the answers is measured too.
+    Args:
+        run: Folder of the run.
+        out: Folder of the bundle to write.
+        name: Name of the model.
+        version: Version of the model.
+        console: For progress and the cost of rounding.
+        options: How to export; None for the defaults.
 
-    With `int8`, the bundle also says how to compute in 8 bits: ranges are chosen on the photos of the catalog
-    `calibrate_on`, or on the validation photos, and compared on the test photos, or on the validation photos if there
-    are none. Raises TrainingError, also if that loses more than `max_loss` points of accuracy, CatalogError or
-    BundleError.
+    Returns:
+        The bundle that was written.
+
+    Raises:
+        TrainingError: The run cannot be exported, or int8 inference loses more than the maximum.
+        CatalogError: The catalog for the int8 calibration cannot be read.
+        BundleError: `out` holds other files.
     """
-    if int8:
+    options = options or ExportOptions()
+    if options.int8:
         check_installed()
-    described = read_run(run_folder)
+    described = run_folder.read(run)
     tree, recipe = described.tree, described.recipe
-    network, steps = checkpoint.load_network(run_folder, recipe, tree)
+    network, steps = checkpoint.load_network(run, recipe, tree)
     fold_norms(network)
-    network.control = None  # it is there to be compared with, and never served
+    network.baseline_head = None  # a baseline to compare with, never served
     function, exact = as_function(network)
-    weights = dequantize(quantize(exact)) if quantize_weights else exact
-    rounded = in_bfloat16(network) if bf16 else function
-    splits = dataset.reopen(run_folder / "dataset")
+    weights = dequantize(quantize(exact)) if options.quantize_weights else exact
+    rounded = in_bfloat16(network) if options.bf16 else function
+    splits = dataset.reopen(run / "dataset")
+    validation, test = (
+        dataset.load(splits[split], tree, recipe, described.sources) for split in ("validation", "test")
+    )
     with console.status("Calibrating on the validation photos"):
-        validation = dataset.load(splits["validation"], tree, recipe, described.sources)
         if not len(validation):
-            raise TrainingError(f"The run {run_folder} has no validation photos to calibrate on. Collect more photos.")
+            raise TrainingError(f"The run {run} has no validation photos to calibrate on. Collect more photos.")
         step = partial(jax.jit(function), weights)
         calibration = calibrate(
-            tree, predict(step, validation), validation.labels, validation.constructor_weights, precision
+            tree,
+            predict(step, validation),
+            validation.labels,
+            validation.constructor_weights,
+            options.target_precision,
         )
     with console.status("Measuring on the test photos"):
-        test = dataset.load(splits["test"], tree, recipe, described.sources)
         outputs = predict(step, test)
-        metrics = measure(tree, calibration, outputs, test.labels, test.sources) if len(test) else []
-        cost: dict[str, Any] = {"weight_quantization": {}, "bfloat16": {}}
-        if quantize_weights and len(test):
-            before = predict(partial(jax.jit(function), exact), test)
-            cost["weight_quantization"] = cost_of_rounding(tree, before, outputs)
-            loss = describe_cost(cost["weight_quantization"])
-            said = f"With weights quantized to int8, of {len(test):,} test photos: {loss}."
-            console.print(said, soft_wrap=True, highlight=False)
-        if bf16 and len(test):
-            cost["bfloat16"] = cost_of_rounding(tree, outputs, predict(partial(jax.jit(rounded), weights), test))
-            said = f"With convolutions in bfloat16, of {len(test):,} test photos: {describe_cost(cost['bfloat16'])}."
-            console.print(said, soft_wrap=True, highlight=False)
-    made = Bundle(
+        costs: dict[str, Any] = {"weight_quantization": {}, "bfloat16": {}}
+        if options.quantize_weights and len(test):
+            unrounded = predict(partial(jax.jit(function), exact), test)
+            costs["weight_quantization"] = _cost("weights quantized to int8", tree, unrounded, outputs, console)
+        if options.bf16 and len(test):
+            in_bf16 = predict(partial(jax.jit(rounded), weights), test)
+            costs["bfloat16"] = _cost("convolutions in bfloat16", tree, outputs, in_bf16, console)
+    size = recipe.height, recipe.width
+    bundle = Bundle(
         name=name,
         version=version,
         tree=tree,
         height=recipe.height,
         width=recipe.width,
         calibration=calibration,
-        metrics=tuple(metrics),
-        training={
-            "recipe": described.recipe_name,
-            "settings": asdict(recipe),
-            "steps": steps,
-            "photos": described.photos,
-            "sources": described.sources,
-            "notes": described.notes,
-            "start": described.start,
-            "held_out": described.left_out,
-            **cost,
-            "baseline": _control(run_folder),
-            "target_precision": precision,
-            "training_fingerprint": remember(pd.read_csv(run_folder / "split.csv", dtype=str, keep_default_na=False)),
-        },
+        metrics=tuple(measure(tree, calibration, outputs, test.labels, test.sources) if len(test) else ()),
+        training=_training_record(run, described, steps) | costs | {"target_precision": options.target_precision},
         jax_version=jax.__version__,
-        network=serialise(by_platform(function, rounded) if bf16 else function, weights, recipe.height, recipe.width),
+        network=serialize(by_platform(function, rounded) if options.bf16 else function, weights, *size),
         weights=weights,
-        architecture=Architecture(recipe.pooling, recipe.mirror),
-        heat_map=serialise_heat(network, tree, weights, recipe.height, recipe.width),
+        architecture=Architecture(recipe.pooling, recipe.flip_tta),
+        heat_map=serialize_heat_map(network, tree, weights, *size),
     )
-    if int8:
+    if options.int8:
         held_out, exact_outputs = (test, outputs) if len(test) else (validation, predict(step, validation))
-        with console.status("Choosing the ranges of 8 bits, and comparing"):
-            made = _in_8_bits(made, validation, held_out, exact_outputs, calibrate_on)
-        assert made.int8_calibration is not None
-        console.print(describe(made.int8_calibration.comparison), soft_wrap=True, highlight=False)
-        check_loss(made.int8_calibration.comparison, max_loss)
-    write_bundle(made, out, quantize_weights=quantize_weights)
-    return made
+        with console.status("Calibrating int8 inference, and comparing it with float32"):
+            bundle = _with_int8(bundle, validation, held_out, exact_outputs, options.int8_calibration)
+        assert bundle.int8_calibration is not None
+        comparison = bundle.int8_calibration.comparison
+        console.print(describe_comparison(comparison), soft_wrap=True, highlight=False)
+        check_accuracy_drop(comparison, options.max_accuracy_drop)
+    write_bundle(bundle, out, quantize_weights=options.quantize_weights)
+    return bundle
 
 
-def _control(run_folder: Path) -> dict[str, Any] | None:
-    """Return how the chain and the flat softmax beside it did on the run's test photos; None if none was trained."""
-    path = run_folder / "measured.json"
-    test = json.loads(path.read_text(encoding="utf-8")).get("test") if path.is_file() else None
-    if not test or not test["control"]:
-        return None
-    chain, flat = (
-        {metric["name"]: metric for metric in test[part] if not metric["source"]} for part in ("chain", "control")
-    )
+def _training_record(run: Path, described: run_folder.Run, steps: int) -> dict[str, Any]:
+    """Return what the bundle records of its training."""
     return {
-        figure: {"photos": metric["photos"], "chain": metric["value"], "flat_softmax": flat[figure]["value"]}
-        for figure, metric in chain.items()
-        if figure in ("constructor_accuracy", "path_accuracy")
+        "recipe": described.recipe_name,
+        "settings": asdict(described.recipe),
+        "steps": steps,
+        "photos": described.photos,
+        "sources": described.sources,
+        "notes": described.notes,
+        "initial_weights": described.initial_weights,
+        "held_out": described.held_out,
+        "baseline": _baseline(run),
+        "training_fingerprint": make_fingerprint(pd.read_csv(run / "split.csv", dtype=str, keep_default_na=False)),
     }
 
 
-def _in_8_bits(
-    made: Bundle,
-    validation: dataset.Examples,
-    held_out: dataset.Examples,
-    exact: Mapping[str, NDArray[Any]],
-    catalog_folder: Path | None,
+def _baseline(run: Path) -> dict[str, Any] | None:
+    """Return the run's test accuracies of the hierarchical heads and the flat baseline; None if it has no baseline."""
+    path = run / run_folder.FINAL_METRICS
+    test = json.loads(path.read_text(encoding="utf-8")).get("test") if path.is_file() else None
+    if not test or not test["flat"]:
+        return None
+    hierarchical, flat = (
+        {metric["name"]: metric for metric in test[heads] if not metric["source"]} for heads in ("hierarchical", "flat")
+    )
+    return {
+        name: {"photos": metric["photos"], "hierarchical": metric["value"], "flat_softmax": flat[name]["value"]}
+        for name, metric in hierarchical.items()
+        if name in ("constructor_accuracy", "path_accuracy")
+    }
+
+
+def _with_int8(
+    bundle: Bundle, validation: Examples, held_out: Examples, exact: Outputs, catalog_folder: Path | None
 ) -> Bundle:
-    """Return `made` with what computing in 8 bits takes; `exact` are the answers of the function to `held_out`."""
+    """Return `bundle` with its int8 calibration; `exact` is the output of the exported function for `held_out`."""
     if catalog_folder is None:
-        ranges = choose_ranges(made, validation.pixels, len(validation))
+        ranges = calibrate_ranges(bundle, validation.pixels, len(validation))
     else:
         files = list(catalog.read(catalog_folder)["file"])
-        ranges = choose_ranges(
-            made,
-            lambda index: decode_photo((catalog_folder / files[index]).read_bytes(), made.height, made.width),
+        ranges = calibrate_ranges(
+            bundle,
+            lambda index: decode_photo((catalog_folder / files[index]).read_bytes(), bundle.height, bundle.width),
             len(files),
         )
-    made = replace(made, int8_calibration=ranges)
-    engines = [load_engine(made, (BATCH,), engine) for engine in (EngineChoice.OPENVINO_FLOAT32, EngineChoice.OPENVINO)]
-    built, rounded = (predict(engine.run, held_out) for engine in engines)
-    apart = max(float(np.abs(np.exp(built[head]) - np.exp(exact[head])).max()) for head in exact)
-    if apart > SAME:
+    bundle = replace(bundle, int8_calibration=ranges)
+    engines = [
+        load_engine(bundle, (BATCH,), engine) for engine in (EngineChoice.OPENVINO_FLOAT32, EngineChoice.OPENVINO)
+    ]
+    rebuilt, rounded = (predict(engine.run, held_out) for engine in engines)
+    difference = max(float(np.abs(np.exp(rebuilt[head]) - np.exp(exact[head])).max()) for head in exact)
+    if difference > SAME:
         raise TrainingError(
-            f"The network built for OpenVINO differs from the exported one by {apart:.3g} in a probability, so it is "
-            "not the same network. Export it without --int8, and report this, please."
+            f"The network rebuilt for OpenVINO differs from the exported one by {difference:.3g} in a probability, so "
+            "it is another network. Export it without --int8, and report this, please."
         )
-    compared = compare(made.tree, made.calibration, exact, rounded, held_out.labels, held_out.sources)
-    return replace(made, int8_calibration=replace(ranges, comparison=compared))
+    comparison = compare_outputs(bundle.tree, bundle.calibration, exact, rounded, held_out.labels, held_out.sources)
+    return replace(bundle, int8_calibration=replace(ranges, comparison=comparison))
 
 
-def cost_of_rounding(
-    tree: LabelTree, before: Mapping[str, NDArray[Any]], after: Mapping[str, NDArray[Any]]
-) -> dict[str, float]:
-    """Return how rounded weights changed the log-probabilities [n, classes] of each head."""
+def _cost(what: str, tree: LabelTree, exact: Outputs, rounded: Outputs, console: Console) -> dict[str, float]:
+    cost = cost_of_rounding(tree, exact, rounded)
+    photos = len(next(iter(rounded.values())))
+    sentence = f"With {what}, of {photos:,} test photos: {describe_cost(cost)}."
+    console.print(sentence, soft_wrap=True, highlight=False)
+    return cost
+
+
+def cost_of_rounding(tree: LabelTree, exact: Outputs, rounded: Outputs) -> dict[str, float]:
+    """Compare predictions before and after rounding: shares of photos that change, and changes of probabilities."""
     uncalibrated = Calibration(dict.fromkeys(tree.heads, 1.0), Thresholds(0, 0, 0))
-    answers = [decode_prediction(tree, uncalibrated, outputs) for outputs in (before, after)]
-    moved = [np.abs(np.exp(after[head]) - np.exp(before[head])).max(axis=1) for head in before]
-    pairs = list(zip(*answers, strict=True))
+    predictions = [decode_prediction(tree, uncalibrated, outputs) for outputs in (exact, rounded)]
+    change = [np.abs(np.exp(rounded[head]) - np.exp(exact[head])).max(axis=1) for head in exact]
+    pairs = list(zip(*predictions, strict=True))
     return {
-        "other_constructor": float(np.mean([a.label.constructor != b.label.constructor for a, b in pairs])),
-        "other_path": float(np.mean([a.label != b.label for a, b in pairs])),
-        "mean_change_of_probability": float(np.mean(moved)),
-        "largest_change_of_probability": float(np.max(moved)),
+        "changed_constructor": float(np.mean([a.label.constructor != b.label.constructor for a, b in pairs])),
+        "changed_path": float(np.mean([a.label != b.label for a, b in pairs])),
+        "mean_probability_change": float(np.mean(change)),
+        "max_probability_change": float(np.max(change)),
     }
 
 
 def describe_cost(cost: Mapping[str, float]) -> str:
-    """Return the result of `cost_of_rounding` in words."""
+    """Describe the result of `cost_of_rounding`."""
     return (
-        f"{cost['other_constructor']:.1%} get another constructor and {cost['other_path']:.1%} another path; "
-        f"probabilities change by {cost['mean_change_of_probability']:.4f} in the mean and "
-        f"{cost['largest_change_of_probability']:.3f} at most"
+        f"the constructor changes for {cost['changed_constructor']:.1%}, the path for {cost['changed_path']:.1%}; "
+        f"probabilities change by {cost['mean_probability_change']:.4f} on average and "
+        f"{cost['max_probability_change']:.3f} at most"
     )
-
-
-def as_function(network: Classifier) -> tuple[Any, dict[str, np.ndarray[Any, Any]]]:
-    """Return a pure function (weights, photos) -> log-probabilities per head, and its weights by their dotted path."""
-    build, weights = by_weights(network)
-
-    def function(weights: dict[str, jax.Array], photos: jax.Array) -> dict[str, jax.Array]:
-        return build(weights)(photos)
-
-    return function, weights
-
-
-def by_weights(
-    network: Classifier,
-) -> tuple[Callable[[dict[str, jax.Array]], Classifier], dict[str, np.ndarray[Any, Any]]]:
-    """Return a function that makes the network of weights by their dotted path, and its own weights."""
-    graph, state = nnx.split(network)
-    flat = dict(nnx.to_flat_state(state))
-    paths = {".".join(map(str, path)): path for path in flat}
-
-    def build(weights: dict[str, jax.Array]) -> Classifier:
-        state = nnx.from_flat_state(
-            [(paths[name], flat[paths[name]].replace(weight)) for name, weight in weights.items()]
-        )
-        made: Classifier = nnx.merge(graph, state)
-        return made
-
-    return build, {name: np.asarray(flat[path][...]) for name, path in paths.items()}
-
-
-def in_bfloat16(network: Classifier) -> Any:
-    """Return the function of `network` with convolutions that compute in bfloat16; weights are as of `as_function`."""
-    graph, state = nnx.split(network)
-    other: Classifier = nnx.merge(graph, state)
-    other.trunk.dtype = jnp.bfloat16
-    for layer in other.trunk.layers.values():
-        layer.dtype = jnp.bfloat16
-    return as_function(other)[0]
-
-
-def by_platform(exact: Any, rounded: Any) -> Any:
-    """Return a function (weights, photos) that is `rounded` on CUDA and `exact` elsewhere."""
-
-    def function(weights: dict[str, jax.Array], photos: jax.Array) -> dict[str, jax.Array]:
-        outputs: dict[str, jax.Array] = jax.lax.platform_dependent(weights, photos, cuda=rounded, default=exact)
-        return outputs
-
-    return function
-
-
-def serialise(function: Any, weights: dict[str, np.ndarray[Any, Any]], height: int, width: int) -> bytes:
-    """Return `function` as jax.export bytes for any number of uint8 photos [n, height, width, 3]."""
-    (n,) = jax.export.symbolic_shape("n")
-    return _serialise(function, weights, jax.ShapeDtypeStruct((n, height, width, 3), np.uint8))
-
-
-def serialise_heat(
-    network: Classifier, tree: LabelTree, weights: dict[str, np.ndarray[Any, Any]], height: int, width: int
-) -> bytes:
-    """Return as jax.export bytes where `network`, with its folded `weights`, looks in one photo for one leaf."""
-    build, _ = by_weights(network)
-
-    def function(weights: dict[str, jax.Array], photos: jax.Array, leaves: jax.Array) -> jax.Array:
-        heat = grad_cam(build(weights), tree, photos, leaves)
-        return jnp.round(255 * heat).astype(jnp.uint8)
-
-    photo = jax.ShapeDtypeStruct((1, height, width, 3), np.uint8)
-    return _serialise(function, weights, photo, jax.ShapeDtypeStruct((1,), np.int32))
-
-
-def _serialise(function: Any, weights: dict[str, np.ndarray[Any, Any]], *inputs: Any) -> bytes:
-    shapes = {name: jax.ShapeDtypeStruct(weight.shape, weight.dtype) for name, weight in weights.items()}
-    exported = jax.export.export(jax.jit(function), platforms=PLATFORMS)(shapes, *inputs)
-    return bytes(exported.serialize())

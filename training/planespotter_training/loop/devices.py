@@ -1,11 +1,12 @@
-"""Where training computes: any number of devices of one host or of several, each with its share of every batch.
+"""Devices: data-parallel training on any number of devices of one or several hosts.
 
 Several hosts find one another by JAX_COORDINATOR_ADDRESS (host:port of the first), JAX_NUM_PROCESSES and
-JAX_PROCESS_ID, which are set for every process; the run folder must be on a disk that all of them see.
+JAX_PROCESS_ID, which are set for every process; the run folder must be on a shared disk.
 """
 
 import os
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -18,8 +19,12 @@ from numpy.typing import NDArray
 from planespotter_training.errors import TrainingError
 
 
-def initialise() -> None:
-    """Join the other hosts if the environment names them. To be called before anything is computed."""
+def initialize() -> None:
+    """Join the other hosts if the environment names them. Call it before any computation.
+
+    Raises:
+        TrainingError: The environment is incomplete.
+    """
     address = os.environ.get("JAX_COORDINATOR_ADDRESS")
     if not address or jax.distributed.is_initialized():
         return
@@ -34,18 +39,18 @@ def initialise() -> None:
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes what is written once."""
+    """Whether this process writes the files of the run."""
     return jax.process_index() == 0
 
 
 def wait_for_all(where: str) -> None:
-    """Go on when every process has come to this point."""
+    """Barrier: wait until every process has reached this point."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(where)
 
 
 def agree(*flags: bool) -> tuple[bool, ...]:
-    """Return for each flag whether any process has raised it."""
+    """Return for each flag whether it is set in any process."""
     if jax.process_count() == 1:
         return flags
     raised = np.asarray(multihost_utils.process_allgather(np.array(flags))).reshape(-1, len(flags))
@@ -53,7 +58,7 @@ def agree(*flags: bool) -> tuple[bool, ...]:
 
 
 class Layout:
-    """How arrays lie on the devices: whole on each (`everywhere`), or along their first axis in shares (`shared`)."""
+    """Shardings of arrays: replicated on each device (`everywhere`), or split along the first axis (`shared`)."""
 
     def __init__(self) -> None:
         mesh = jax.make_mesh((jax.device_count(),), ("photos",), axis_types=(AxisType.Auto,))
@@ -62,37 +67,59 @@ class Layout:
         self.shared = NamedSharding(mesh, PartitionSpec("photos"))
 
     def put(self, tree: Any, sharding: NamedSharding) -> Any:
-        """Return `tree` on the devices; its arrays must be the same in all processes."""
+        """Put `tree` on the devices; its arrays must be the same in all processes."""
         if jax.process_count() == 1:
             return jax.device_put(tree, sharding)
 
-        def put_one(array: Any) -> jax.Array:
-            held = np.asarray(array)
-            return jax.make_array_from_callback(held.shape, sharding, held.__getitem__)
+        def put_array(array: Any) -> jax.Array:
+            local = np.asarray(array)
+            return jax.make_array_from_callback(local.shape, sharding, local.__getitem__)
 
-        return jax.tree.map(put_one, tree)
+        return jax.tree.map(put_array, tree)
 
     def put_own(self, array: NDArray[Any]) -> jax.Array:
-        """Return an array of which each process holds the part along the first axis that its devices compute."""
-        made: jax.Array = jax.make_array_from_process_local_data(self.shared, array)
-        return made
+        """Put an array on the devices of which each process has its own part along the first axis."""
+        result: jax.Array = jax.make_array_from_process_local_data(self.shared, array)
+        return result
+
+    def put_batch(self, batch: Mapping[str, NDArray[Any]]) -> dict[str, jax.Array]:
+        """Put a batch of the sampler on the devices; each process has its own part of the `photos`, if any."""
+        return {
+            name: self.put_own(array) if name == "photos" else self.put(array, self.shared)
+            for name, array in batch.items()
+        }
+
+
+def check_batch_size(batch_size: int, layout: Layout) -> None:
+    """Raise TrainingError unless the devices can share a batch evenly."""
+    if batch_size % layout.devices:
+        raise TrainingError(
+            f"batch_size is {batch_size}, which {layout.devices} devices cannot share evenly. "
+            f"Choose a multiple of {layout.devices} with --set batch_size=..."
+        )
+
+
+def own_part(batch_size: int) -> slice:
+    """Return the part of each batch that this process decodes."""
+    size = batch_size // jax.process_count()
+    return slice(jax.process_index() * size, (jax.process_index() + 1) * size)
 
 
 def compute_type(precision: str) -> Any:
-    """Return what convolutions compute with: see the recipe's `precision`."""
+    """Return the compute type of convolutions for the recipe's `precision`."""
     on_cpu = jax.default_backend() == "cpu"
     return jnp.bfloat16 if precision == "bf16" or (precision == "auto" and not on_cpu) else jnp.float32
 
 
-def memory_for_photos() -> int:
-    """Return how many bytes of photos may stay on a device: a quarter of its memory, or of the host's for a CPU."""
+def default_cache_bytes() -> int:
+    """Return the default size of the device cache in bytes: a quarter of the device's memory, or of a CPU's host."""
     stats = jax.local_devices()[0].memory_stats() or {}
     total = stats.get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return int(total) // 4
 
 
 def measure_peak(dtype: Any) -> float:
-    """Return the operations per second of one device in its largest easy task, a product of square matrices."""
+    """Measure the peak performance of one device: FLOP/s of a product of square matrices."""
     size = 512 if jax.default_backend() == "cpu" else 8192
     matrix = jax.device_put(jnp.ones((size, size), dtype), jax.local_devices()[0])
     multiply = jax.jit(lambda a: a @ a)

@@ -1,6 +1,8 @@
-"""Begin a run: choose and split the photos, grow the label tree, and write down what is trained on."""
+"""Run preparation: assign splits, build the label tree, write the dataset and record what is trained on."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -10,182 +12,210 @@ from rich.table import Column, Table
 from planespotter_models import Label
 from planespotter_scraping import catalog
 from planespotter_training import run_folder
+from planespotter_training.atomic_write import lock, write_text
 from planespotter_training.data import dataset
-from planespotter_training.data.build_label_tree import grow
-from planespotter_training.data.split import SPLITS, assign, keep_out, sides_by_source
+from planespotter_training.data.build_label_tree import build_label_tree
+from planespotter_training.data.split import SPLITS, assign, hold_out, splits_by_source
 from planespotter_training.errors import TrainingError
-from planespotter_training.recipes.config import Recipe
+from planespotter_training.loop.job import TrainJob
 
 HELDOUT_COLUMNS = ("photo_id", "file", "constructor", "family", "model", "source", "registration")
 
 
-def check_same(
-    begun: run_folder.Run,
-    recipe: Recipe,
-    constructors: Sequence[str],
-    catalog_folder: Path,
-    sha256: str,
-    out: Path,
-    start: str = "",
-    left_out: Mapping[str, Sequence[str]] | None = None,
-) -> None:
-    """Raise TrainingError unless the run in `out` was begun with just these."""
-    changed = [name for name, value in vars(begun.recipe).items() if getattr(recipe, name) != value]
-    if Path(begun.catalog) != catalog_folder.resolve():
-        difference = f"of the catalog {begun.catalog}"
+@contextmanager
+def locked_run(job: TrainJob, console: Console) -> Iterator[None]:
+    """Lock the run folder, and create the run unless it exists.
+
+    Raises:
+        TrainingError: Another process trains there, or the folder holds another run or other files.
+        CatalogError: The catalog cannot be read, or an image is missing or altered.
+    """
+    photos = catalog.read(job.catalog)
+    sha256 = hashlib.sha256((job.catalog / "catalog.csv").read_bytes()).hexdigest()
+    if not job.out.exists():
+        job.out.mkdir(parents=True)
+    if not job.out.is_dir():
+        raise TrainingError(f"{job.out} is a file. Name a folder with --out.")
+    with lock(job.out):
+        if (job.out / "run.json").is_file():
+            check_same(job, sha256)
+        else:
+            create_run(job, photos, sha256, console)
+        yield
+
+
+def check_same(job: TrainJob, sha256: str) -> None:
+    """Raise TrainingError unless the run in `job.out` was created with this job and catalog.csv."""
+    run = run_folder.read(job.out)
+    changed = [name for name, value in vars(run.recipe).items() if getattr(job.recipe, name) != value]
+    if Path(run.catalog) != job.catalog.resolve():
+        difference = f"of the catalog {run.catalog}"
     elif changed:
-        settings = ", ".join(f"{name}={getattr(begun.recipe, name)}" for name in changed)
-        difference = f"recipe {begun.recipe_name} with {settings}"
-    elif sorted(map(str.lower, begun.constructors)) != sorted({name.lower() for name in constructors}):
-        difference = f"of the constructors {', '.join(begun.constructors)}"
-    elif begun.catalog_sha256 != sha256:
-        difference = f"of {begun.catalog} as it was before it changed"
-    elif begun.start != start:
-        difference = f"begun with {begun.start or 'random weights'}"
-    elif _folded(begun.left_out) != _folded(left_out or {}):
-        names = ", ".join(name for names in begun.left_out.values() for name in names)
-        difference = f"with {names or 'nothing'} left out of training"
+        settings = ", ".join(f"{name}={getattr(run.recipe, name)}" for name in changed)
+        difference = f"recipe {run.recipe_name} with {settings}"
+    elif sorted(map(str.lower, run.constructors)) != sorted({name.lower() for name in job.constructors}):
+        difference = f"of the constructors {', '.join(run.constructors)}"
+    elif run.catalog_sha256 != sha256:
+        difference = f"of {run.catalog} before it changed"
+    elif run.initial_weights != job.origin:
+        difference = f"with other initial weights: {run.initial_weights or 'random'}"
+    elif _folded(run.held_out) != _folded(job.held_out):
+        names = ", ".join(name for names in run.held_out.values() for name in names)
+        difference = f"with {names or 'nothing'} held out"
     else:
         return
     raise TrainingError(
-        f"{out} holds another run, {difference}. Name another folder with --out, or give what that run was begun with "
-        "to go on with it."
+        f"{job.out} holds another run, {difference}. Name another folder with --out, or repeat the arguments of that "
+        "run to resume it."
     )
 
 
-def begin(
-    photos: pd.DataFrame,
-    catalog_folder: Path,
-    sha256: str,
-    recipe_name: str,
-    recipe: Recipe,
-    out: Path,
-    constructors: Sequence[str],
-    console: Console,
-    start: str = "",
-    left_out: Mapping[str, Sequence[str]] | None = None,
-    like: Path | None = None,
-) -> run_folder.Run:
-    """Split `photos`, grow the tree and write the run folder `out`: run.json last, so a run is whole or not there.
+def create_run(job: TrainJob, photos: pd.DataFrame, sha256: str, console: Console) -> run_folder.Run:
+    """Split the photos, build the label tree and write the run folder.
 
-    `photos` is the catalog in `catalog_folder`, `sha256` that of its catalog.csv. `start` says where the first weights
-    are from. All photos of the "sources" and "airlines" in `left_out` go to the test side, with those of the
-    same airframes and those that look like them. If the run `like` is trained on the very same photos, the two share
-    the files of its data set. Raises TrainingError or CatalogError.
+    run.json is written last, so that a run is complete or does not exist. If `job.shared_dataset` has the same photos,
+    its dataset files are shared.
+
+    Args:
+        job: The training.
+        photos: Rows of the catalog; a column `split` is added.
+        sha256: Hash of catalog.csv.
+        console: For progress and skipped photos.
+
+    Raises:
+        TrainingError: The folder holds other files, or there are too few photos.
+        CatalogError: An image is missing or altered.
     """
-    _check_free(out)
+    _check_free(job.out)
     with console.status("Checking the photos"):
-        catalog.check(catalog_folder, photos, hashes=True)
-    with console.status("Looking for photos that look alike"):
-        looks = catalog.near_duplicate_groups(catalog_folder, photos)
-    photos["split"] = assign(photos, looks)
-    kept_out = {column: list(names) for column, names in (left_out or {}).items() if names}
-    chosen = pd.Series(False, index=photos.index)
-    for column, names in kept_out.items():
-        chosen |= _left_out(photos, column.removesuffix("s"), names)
-    sides = keep_out(photos["split"], photos, looks, chosen)
-    drawn_along = (sides != photos["split"]) & ~chosen
-    photos["split"] = sides
-    constructors = _known_constructors(constructors, photos)
+        catalog.check(job.catalog, photos, hashes=True)
+    with console.status("Searching for near duplicates"):
+        near_duplicates = catalog.near_duplicate_groups(job.catalog, photos)
+    held_out = {column: list(names) for column, names in job.held_out.items() if names}
+    photos["split"], moved_along = _assign_splits(photos, near_duplicates, held_out)
+    constructors = _known_constructors(job.constructors, photos)
     inside = photos["constructor"].isin(constructors)
-    # Aircraft of other constructors are kept for the test: they should be answered with "unknown".
+    # Out-of-taxonomy aircraft stay in the test split only: they should be predicted as unknown.
     outside = ~photos["constructor"].isin(["", *constructors]) & (photos["split"] == "test")
-
     notes = []
 
     def skip(file: str, error: Exception) -> None:
-        console.print(f"Left out {file}: {error}", style="yellow", highlight=False, soft_wrap=True)
-        notes.append(f"{file}: cannot be read; left out")
+        console.print(f"Skipped {file}: {error}", style="yellow", highlight=False, soft_wrap=True)
+        notes.append(f"{file}: cannot be decoded; skipped")
 
     with console.status("Decoding every photo once"):
-        used = dataset.readable(photos[inside | outside], catalog_folder, skip)
+        used = dataset.readable(photos[inside | outside], job.catalog, skip)
     trained = used[used["split"] == "train"]
-    lacking = [name for name in constructors if name not in set(trained["constructor"])]
-    if lacking:
-        less = "leave less out of training" if kept_out else "leave them out with --constructors"
-        raise TrainingError(
-            f"None of the photos of {', '.join(lacking)} falls to the training side. Collect more photos of them, or "
-            f"{less}."
-        )
-    if recipe.batch_size > len(trained):
-        raise TrainingError(
-            f"A batch of {recipe.batch_size} photos is more than the {len(trained)} to train on. "
-            "Choose a smaller one with --set batch_size=..., or collect more photos."
-        )
-    with console.status("Writing the data set"):
-        out.mkdir(parents=True, exist_ok=True)
-        split = used[[*HELDOUT_COLUMNS, "airline", "sha256", "split"]].to_csv(index=False)
-        if like is not None and _text(like / "split.csv") == split:
-            dataset.share(like / "dataset", out / "dataset")
+    _check_enough(job, trained, constructors, held_out)
+    with console.status("Writing the dataset"):
+        job.out.mkdir(parents=True, exist_ok=True)
+        split_csv = used[[*HELDOUT_COLUMNS, "airline", "sha256", "split"]].to_csv(index=False)
+        if job.shared_dataset is not None and _text(job.shared_dataset / "split.csv") == split_csv:
+            dataset.share(job.shared_dataset / "dataset", job.out / "dataset")
         else:
-            dataset.prepare(used, catalog_folder, out / "dataset")
-
+            dataset.prepare(used, job.catalog, job.out / "dataset")
     labels = [Label(*row) for row in trained[["constructor", "family", "model"]].itertuples(index=False)]
-    tree, fallen_back = grow(labels, constructors, recipe.min_photos)
-    notes += fallen_back
-    counts = trained.groupby(["source", "constructor"]).size()
-    sources = {
-        str(source): {str(name): int(n) for name, n in counts[source].items()}
-        for source in sorted(set(trained["source"]))
-    }
-    for source, of_source in sources.items():
-        if len(of_source) == 1:
-            notes.append(
-                f"source {source or '(none)'}: shows one constructor only, so a photo of it counts "
-                f"{recipe.lone_weight:g} instead of about 1 for the constructor head"
-            )
-    if drawn_along.any():
-        notes.append(
-            f"{drawn_along.sum():,} more photos are kept for the test: they show the same airframes as those left out "
-            "by name, or look like them"
-        )
-    unregistered = int((used["registration"] == "").sum())
-    if unregistered:
-        notes.append(
-            f"{unregistered:,} of {len(used):,} photos have no registration: each counts as an airframe of its own"
-        )
-    if like is None:
-        _show_sides(used, looks, console)
-    (out / "split.csv").write_text(split, encoding="utf-8", newline="")
+    tree, fallbacks = build_label_tree(labels, constructors, job.recipe.min_photos)
+    sources = _count_sources(trained)
+    notes += [*fallbacks, *_notes(job, used, sources, moved_along)]
+    if job.shared_dataset is None:
+        _show_splits(used, near_duplicates, console)
+    write_text(job.out / "split.csv", split_csv)
     heldout = used[used["split"] == "test"][list(HELDOUT_COLUMNS)].copy()
-    heldout["file"] = [str((catalog_folder / file).resolve()) for file in heldout["file"]]
-    heldout.to_csv(out / "heldout.csv", index=False)
-    begun = run_folder.Run(
-        recipe_name=recipe_name,
-        recipe=recipe,
-        catalog=str(catalog_folder.resolve()),
+    heldout["file"] = [str((job.catalog / file).resolve()) for file in heldout["file"]]
+    write_text(job.out / "heldout.csv", heldout.to_csv(index=False))
+    run = run_folder.Run(
+        recipe_name=job.recipe_name,
+        recipe=job.recipe,
+        catalog=str(job.catalog.resolve()),
         catalog_sha256=sha256,
         constructors=constructors,
         tree=tree,
         photos={split: int((used["split"] == split).sum()) for split in SPLITS},
         sources=sources,
         notes=notes,
-        start=start,
-        left_out=kept_out,
+        initial_weights=job.origin,
+        held_out=held_out,
     )
-    run_folder.write(begun, out)
-    return begun
+    run_folder.write(run, job.out)
+    return run
+
+
+def _assign_splits(
+    photos: pd.DataFrame, near_duplicates: pd.Series, held_out: Mapping[str, Sequence[str]]
+) -> tuple[pd.Series, int]:
+    """Return the split of each photo, and how many photos were held out along with those named by `held_out`."""
+    splits = assign(photos, near_duplicates)
+    selected = pd.Series(False, index=photos.index)
+    for column, names in held_out.items():
+        selected |= _select(photos, column.removesuffix("s"), names)
+    after = hold_out(splits, photos, near_duplicates, selected)
+    return after, int(((after != splits) & ~selected).sum())
+
+
+def _check_enough(
+    job: TrainJob, trained: pd.DataFrame, constructors: Sequence[str], held_out: Mapping[str, Sequence[str]]
+) -> None:
+    missing = [name for name in constructors if name not in set(trained["constructor"])]
+    if missing:
+        fix = "hold out less" if held_out else "exclude them with --constructors"
+        raise TrainingError(
+            f"The train split has no photos of {', '.join(missing)}. Collect more photos of them, or {fix}."
+        )
+    if job.recipe.batch_size > len(trained):
+        raise TrainingError(
+            f"batch_size is {job.recipe.batch_size}, but the train split has only {len(trained)} photos. "
+            "Choose a smaller one with --set batch_size=..., or collect more photos."
+        )
+
+
+def _count_sources(trained: pd.DataFrame) -> dict[str, dict[str, int]]:
+    counts = trained.groupby(["source", "constructor"]).size()
+    return {
+        str(source): {str(name): int(n) for name, n in counts[source].items()}
+        for source in sorted(set(trained["source"]))
+    }
+
+
+def _notes(
+    job: TrainJob, used: pd.DataFrame, sources: Mapping[str, Mapping[str, int]], moved_along: int
+) -> Iterator[str]:
+    """Yield what a reader of the results must know about the photos."""
+    for source, counts in sources.items():
+        if len(counts) == 1:
+            yield (
+                f"source {source or '(none)'}: shows one constructor only, so a photo of it weighs "
+                f"{job.recipe.single_constructor_weight:g} instead of about 1 in the constructor head"
+            )
+    if moved_along:
+        yield (
+            f"{moved_along:,} more photos are held out: they show the same airframes as those held out by name, or are "
+            "near duplicates of them"
+        )
+    unregistered = int((used["registration"] == "").sum())
+    if unregistered:
+        yield f"{unregistered:,} of {len(used):,} photos have no registration: each counts as a separate airframe"
 
 
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
-def _show_sides(used: pd.DataFrame, looks: pd.Series, console: Console) -> None:
-    """Print how many photos of each source are on which side, and that no aircraft or look is on several."""
-    sides = sides_by_source(used, looks)
-    table = Table("source", *(Column(name, justify="right") for name in sides.columns), box=None)
-    for source, counts in sides.iterrows():
+def _show_splits(used: pd.DataFrame, near_duplicates: pd.Series, console: Console) -> None:
+    """Print the number of photos of each source in each split, and that nothing leaks between splits."""
+    splits = splits_by_source(used, near_duplicates)
+    table = Table("source", *(Column(name, justify="right") for name in splits.columns), box=None)
+    for source, counts in splits.iterrows():
         table.add_row(str(source) or "(none)", *(f"{count:,}" for count in counts))
     console.print(table)
 
 
-def _folded(left_out: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    return {column: sorted(map(str.lower, names)) for column, names in left_out.items() if names}
+def _folded(held_out: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    return {column: sorted(map(str.lower, names)) for column, names in held_out.items() if names}
 
 
-def _left_out(photos: pd.DataFrame, column: str, names: Sequence[str]) -> pd.Series:
-    """Return which photos have one of `names` in `column`. Raises TrainingError for a name that no photo has."""
+def _select(photos: pd.DataFrame, column: str, names: Sequence[str]) -> pd.Series:
+    """Return a mask of the photos with one of `names` in `column`. Raises TrainingError for a name without photos."""
     folded = photos[column].str.lower()
     for name in names:
         if name.lower() not in set(folded):
@@ -198,33 +228,29 @@ def _left_out(photos: pd.DataFrame, column: str, names: Sequence[str]) -> pd.Ser
 
 
 def _check_free(out: Path) -> None:
-    """Raise TrainingError unless `out` is not there, is empty, or holds only what a run leaves that was not begun."""
+    """Raise TrainingError unless `out` does not exist, is empty, or holds only what an interrupted preparation left."""
     if out.exists() and not out.is_dir():
         raise TrainingError(f"{out} is a file. Name a folder with --out.")
-    known = ("split.csv", "heldout.csv", "dataset/catalog_photos", "dataset/downloads")
-    held = [path for path in out.iterdir() if path.name != "dataset"] if out.exists() else []
-    held += (out / "dataset").iterdir() if (out / "dataset").is_dir() else []
-    strangers = [
-        str(path.relative_to(out)) for path in held if not str(path.relative_to(out)).startswith((*known, ".run"))
-    ]
-    if strangers:
-        raise TrainingError(
-            f"{out} holds what is no part of a run ({strangers[0]}), so it is left alone. "
-            "Name another folder with --out."
-        )
+    names = ("split.csv", "heldout.csv", "run.json", ".run")
+    known = (*names, *(f".{name}" for name in names), "dataset/catalog_photos", "dataset/downloads")
+    present = [path for path in out.iterdir() if path.name != "dataset"] if out.exists() else []
+    present += (out / "dataset").iterdir() if (out / "dataset").is_dir() else []
+    unknown = [str(path.relative_to(out)) for path in present if not str(path.relative_to(out)).startswith(known)]
+    if unknown:
+        raise TrainingError(f"{out} holds other files than a run ({unknown[0]}). Name another folder with --out.")
 
 
 def _known_constructors(names: Sequence[str], photos: pd.DataFrame) -> list[str]:
-    """Return `names` as the catalog spells them, each once. Raises TrainingError unless it has two or more of them."""
+    """Return unique `names` as the catalog spells them. Raises TrainingError if it has fewer than two."""
     counts = photos["constructor"].value_counts()
     spelling = {str(name).lower(): str(name) for name in counts.index if name}
     missing = [name for name in names if name.lower() not in spelling]
-    found = list(dict.fromkeys(spelling[name.lower()] for name in names if name.lower() in spelling))
-    if missing or len(found) < 2:
-        known = ", ".join(f"{name} ({counts[name]})" for name in spelling.values())
-        lacking = f"the catalog has none of {', '.join(missing)}" if missing else f"only {', '.join(found)} was named"
+    known = list(dict.fromkeys(spelling[name.lower()] for name in names if name.lower() in spelling))
+    if missing or len(known) < 2:
+        available = ", ".join(f"{name} ({counts[name]})" for name in spelling.values())
+        fault = f"the catalog has none of {', '.join(missing)}" if missing else f"only {', '.join(known)} was named"
         raise TrainingError(
-            f"Training needs photos of two constructors or more; {lacking}. "
-            f"The catalog has: {known or 'no photos'}. Choose with --constructors."
+            f"Training needs photos of two constructors or more; {fault}. "
+            f"The catalog has: {available or 'no photos'}. Choose with --constructors."
         )
-    return found
+    return known

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: the network, the optimiser and the position in the data."""
+"""Checkpoints of a run: network, optimizer state and position in the data."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ from flax import nnx
 
 from planespotter_models import LabelTree
 from planespotter_training.errors import TrainingError
-from planespotter_training.network.model import Classifier
+from planespotter_training.network.model import Classifier, NetworkConfig
 from planespotter_training.recipes.config import Recipe
 
 
@@ -23,11 +23,14 @@ def manager(run: Path, *, create: bool = True) -> Any:
 
 
 def save(checkpoints: Any, step: int, state: Mapping[str, Any], iterator: Any) -> None:
-    """Save the state after `step` steps, and the position of a grain iterator.
+    """Save a checkpoint unless there is one of this step.
 
-    `state` holds pytrees of arrays: "weights", "statistics", "optimiser" and, if one is kept, the "average" of the
-    first two. The network that is saved is the one to be used, made of the average if there is one; what training goes
-    on with is then beside it.
+    Args:
+        checkpoints: From `manager`.
+        step: Number of completed steps.
+        state: Pytrees of arrays: "weights", "statistics", "optimizer" and, with EMA, the "average" of the first two.
+            The average is saved as the "network" to be used, and the weights to resume from as "learning".
+        iterator: A grain iterator, whose position is saved.
     """
     if checkpoints.latest_step() == step:
         return
@@ -36,24 +39,24 @@ def save(checkpoints: Any, step: int, state: Mapping[str, Any], iterator: Any) -
 
 
 def restore(checkpoints: Any, state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the state and the iterator's position of the latest step; the state is shaped and placed like `state`."""
+    """Return state and iterator position of the latest step; the arrays get the shape and sharding of `state`."""
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _parts(state))
     wanted = {name: ocp.args.StandardRestore(part) for name, part in abstract.items()}
     restored = checkpoints.restore(
         checkpoints.latest_step(), args=ocp.args.Composite(**wanted, iterator=ocp.args.JsonRestore())
     )
-    made = {**_divide(restored.get("learning", restored["network"])), "optimiser": restored["optimiser"]}
+    result = {**_divide(restored.get("learning", restored["network"])), "optimizer": restored["optimizer"]}
     if "average" in state:
-        made["average"] = _divide(restored["network"])
-    return made, restored["iterator"]
+        result["average"] = _divide(restored["network"])
+    return result, restored["iterator"]
 
 
 def _parts(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is saved of `state`, by name."""
+    """Return the items of a checkpoint by name."""
     networks = {"network": state["average"], "learning": state} if "average" in state else {"network": state}
     return {
-        **{name: nnx.merge_state(held["weights"], held["statistics"]) for name, held in networks.items()},
-        "optimiser": state["optimiser"],
+        **{name: nnx.merge_state(part["weights"], part["statistics"]) for name, part in networks.items()},
+        "optimizer": state["optimizer"],
     }
 
 
@@ -63,15 +66,22 @@ def _divide(network: Any) -> dict[str, Any]:
 
 
 def load_network(run: Path, recipe: Recipe, tree: LabelTree) -> tuple[Classifier, int]:
-    """Return the network of the latest checkpoint of `run` and its step. Raises TrainingError if there is none."""
-    nothing = TrainingError(f"The run {run} has no checkpoint yet. Let `planespotter train` finish an epoch first.")
+    """Load the network of the latest checkpoint of `run`.
+
+    Returns:
+        The network and its step.
+
+    Raises:
+        TrainingError: There is no checkpoint yet.
+    """
+    missing = TrainingError(f"The run {run} has no checkpoint yet. Let `planespotter train` finish an epoch first.")
     if not (run / "checkpoints").is_dir():
-        raise nothing
+        raise missing
     network = build(recipe, tree)
     with manager(run, create=False) as checkpoints:
         step = checkpoints.latest_step()
         if step is None:
-            raise nothing
+            raise missing
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, nnx.state(network))
         restored = checkpoints.restore(step, args=ocp.args.Composite(network=ocp.args.StandardRestore(abstract)))
     nnx.update(network, restored["network"])
@@ -79,19 +89,21 @@ def load_network(run: Path, recipe: Recipe, tree: LabelTree) -> tuple[Classifier
 
 
 def build(recipe: Recipe, tree: LabelTree, dtype: Any = np.float32) -> Classifier:
-    """Return the network of `recipe` with fresh weights; its convolutions compute in `dtype`."""
-    return Classifier(
-        tree.heads,
-        width=recipe.channels,
-        norm=recipe.norm,
+    """Build the network of `recipe` with initial weights; its convolutions compute in `dtype`."""
+    return Classifier(tree.heads, network_config(recipe, tree), seed=recipe.seed, dtype=dtype)
+
+
+def network_config(recipe: Recipe, tree: LabelTree) -> NetworkConfig:
+    """Return the configuration of a recipe's network for a label tree."""
+    return NetworkConfig(
+        channel_multiplier=recipe.channel_multiplier,
+        batch_norm=recipe.batch_norm,
         dropout=recipe.dropout,
-        seed=recipe.seed,
         pooling=recipe.pooling,
         size=(recipe.height, recipe.width),
-        hidden=recipe.hidden,
-        mirror=recipe.mirror,
-        control=0 if recipe.control == "off" else sum(map(len, tree.leaves.values())),
-        control_trains_trunk=recipe.control == "joint",
+        hidden_units=recipe.hidden_units,
+        flip_tta=recipe.flip_tta,
+        baseline_classes=0 if recipe.baseline_head == "off" else sum(map(len, tree.leaves.values())),
+        joint_baseline=recipe.baseline_head == "joint",
         train_from=recipe.train_from,
-        dtype=dtype,
     )

@@ -1,4 +1,4 @@
-"""The loss of photos that are labelled only part of the way."""
+"""Loss for partial labels: the negative log-likelihood of a node of the label tree, at any level."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from planespotter_models.label_tree import CONSTRUCTOR_HEAD, Label, LabelTree
 
 
 def leaf_mask(tree: LabelTree, label: Label) -> NDArray[np.bool_]:
-    """Return which leaves of `tree` lie at or below the node `label`: bool [leaves], all constructors in order."""
+    """Return a mask [leaves] of the leaves at or below the node `label`, over all constructors in order."""
     mask = [np.zeros(len(tree.leaves[constructor]), bool) for constructor in tree.constructors]
     mask[tree.constructors.index(label.constructor)][list(tree.leaves_below(label))] = True
     return np.concatenate(mask)
@@ -25,15 +25,21 @@ def node_loss(
     *,
     smoothing: float = 0.0,
 ) -> jax.Array:
-    """Return for each photo -log p(node), the node being the one that it is labelled with, at whichever level.
+    """Compute -log p(node) for each photo, where the node is the one that it is labelled with, at any level.
 
     A node's probability is the sum of its leaves', and a leaf's is p(constructor) · p(leaf | constructor).
 
-    `outputs`: log-probabilities [n, classes] for each head. `mask`: the leaves of each photo's node, bool [n, leaves],
-    from `leaf_mask`. `constructor_weights`: float [n], 1 for the formula above; the part -log p(constructor) of the
-    loss is multiplied by it, so that a photo with 0 teaches the model heads only. `smoothing` is the share of the loss
-    that is, instead, the mean of -log p over all classes of the heads that the photo teaches (Szegedy et al., 2016).
-    Returns float [n].
+    Args:
+        tree: Label tree of the network.
+        outputs: Log-probabilities [n, classes] per head.
+        mask: Leaves of each photo's node, bool [n, leaves], from `leaf_mask`.
+        constructor_weights: Factor [n] on the part -log p(constructor), 1 for the formula above; a photo with 0 trains
+            only the type heads.
+        smoothing: Label smoothing (Szegedy et al. 2016): share of the loss that is the mean of -log p over all classes
+            of the heads that the photo trains.
+
+    Returns:
+        Losses [n].
     """
     constructor = outputs[CONSTRUCTOR_HEAD] * constructor_weights[:, None]
     joint = jnp.concatenate(
@@ -46,18 +52,23 @@ def node_loss(
     start = 0
     for name in tree.constructors:
         classes = outputs[name].shape[1]
-        mine = mask[:, start : start + classes]
+        of_head = mask[:, start : start + classes]
         start += classes
-        # A photo labelled with the constructor alone says nothing to the head of its models.
-        uniform += jnp.where(mine.any(axis=1) & ~mine.all(axis=1), -outputs[name].mean(axis=1), 0.0)
+        # A photo labelled with the constructor only does not train the head of its types.
+        uniform += jnp.where(of_head.any(axis=1) & ~of_head.all(axis=1), -outputs[name].mean(axis=1), 0.0)
     return (1 - smoothing) * loss + smoothing * uniform
 
 
-def as_chain(tree: LabelTree, flat: jax.Array) -> dict[str, jax.Array]:
-    """Return what the heads of the chain would say if they agreed with the flat log-probabilities [n, leaves].
+def split_flat(tree: LabelTree, flat: jax.Array) -> dict[str, jax.Array]:
+    """Convert a flat softmax to equivalent hierarchical heads, so that loss, decoding and metrics apply to both.
 
-    So loss, decoding and metrics of the chain serve for the flat softmax as well: p(constructor) is the sum over its
-    leaves, and p(leaf | constructor) the leaf's share of it.
+    Args:
+        tree: Label tree of the network.
+        flat: Log-probabilities [n, leaves].
+
+    Returns:
+        Log-probabilities [n, classes] per head: p(constructor) is the sum over its leaves, and p(leaf | constructor)
+        the leaf's share of it.
     """
     parts, start = {}, 0
     for name in tree.constructors:

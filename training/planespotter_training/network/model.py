@@ -1,12 +1,13 @@
-"""VGG16 with one head for the constructor and one for each constructor's models, in Flax NNX.
+"""VGG16 with hierarchical heads, in Flax NNX: one for the constructor, and one per constructor for its types.
 
 The trunk is configuration D of Simonyan and Zisserman (2014), "Very Deep Convolutional Networks for Large-Scale Image
-Recognition", up to its last pooling; the layers keep the names of the Keras file with its ImageNet weights. What
-follows it is the recipe's: by default the mean over the picture feeds the heads, so that any input size will do.
+Recognition", up to its last pooling; the layers keep the names of the Keras file with its ImageNet weights. The rest is
+the recipe's: by default global average pooling feeds the heads, so that any input size works.
 """
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -21,37 +22,47 @@ BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512
 """Channels of the convolutions in each block, at full width."""
 
 
+@dataclass(frozen=True)
+class NetworkConfig:
+    """What a network is built of; the settings of the same names are those of the recipe."""
+
+    channel_multiplier: float
+    batch_norm: bool
+    dropout: float = 0.0
+    pooling: str = "average"
+    size: tuple[int, int] = (0, 0)
+    """Height and width of photos in pixels; only pooling "flatten" needs it."""
+    hidden_units: int = 0
+    flip_tta: bool = False
+    baseline_classes: int = 0
+    """Classes of the flat baseline head, 0 for none."""
+    joint_baseline: bool = False
+    """Whether the baseline head's gradient trains the features too."""
+    train_from: str = LAYERS[0]
+
+
 class Trunk(nnx.Module):
     """The convolutions: uint8 RGB [n, height, width, 3] to feature maps; preprocessing is inside.
 
-    `width` scales the number of channels (1 is VGG16). `norm` adds batch normalisation after each convolution, which
-    training from scratch needs; it is folded into the convolutions at export. Layers before `train_from` get no
-    gradient, and their batch normalisation uses its running statistics. Convolutions compute in `dtype`.
+    Layers before `train_from` get no gradient, and their batch normalisation uses its running statistics. Convolutions
+    compute in `dtype`.
     """
 
-    def __init__(
-        self,
-        *,
-        width: float,
-        norm: bool,
-        random: np.random.Generator,
-        train_from: str = LAYERS[0],
-        dtype: Any = jnp.float32,
-    ) -> None:
+    def __init__(self, config: NetworkConfig, random: np.random.Generator, dtype: Any = jnp.float32) -> None:
         self.layers: nnx.Dict[nnx.Conv] = nnx.Dict()
         self.norms: nnx.Dict[nnx.BatchNorm] = nnx.Dict()
         self.dtype = dtype
-        self.frozen = LAYERS[: (*LAYERS, "heads").index(train_from)]
+        self.frozen = LAYERS[: (*LAYERS, "heads").index(config.train_from)]
         channels = 3
         for block, widths in enumerate(BLOCKS, start=1):
             for conv, full in enumerate(widths, start=1):
-                name, out = f"block{block}_conv{conv}", max(1, round(full * width))
+                name, out = f"block{block}_conv{conv}", max(1, round(full * config.channel_multiplier))
                 # He et al. (2015): the variance of the features stays the same from layer to layer.
                 kernel = _normal(random, np.sqrt(2 / (9 * channels)))
                 self.layers[name] = nnx.Conv(
                     channels, out, (3, 3), kernel_init=kernel, dtype=dtype, param_dtype=jnp.float32, rngs=nnx.Rngs(0)
                 )
-                if norm:
+                if config.batch_norm:
                     self.norms[name] = nnx.BatchNorm(out, momentum=0.9, dtype=dtype, rngs=nnx.Rngs(0))
                 channels = out
         self.features = channels
@@ -68,70 +79,65 @@ class Trunk(nnx.Module):
                     x = self.norms[name](x, use_running_average=not training or name in self.frozen)
                 x = nnx.relu(x)
                 if self.frozen and name == self.frozen[-1]:
-                    x = jax.lax.stop_gradient(x)  # so that the compiler leaves out the way back through what is frozen
-            x = _halve(x) if training else nnx.max_pool(x, window_shape=(2, 2), strides=(2, 2))
+                    x = jax.lax.stop_gradient(x)  # so that no backward pass is compiled for frozen layers
+            x = _max_pool(x) if training else nnx.max_pool(x, window_shape=(2, 2), strides=(2, 2))
         return x
 
     def __call__(self, photos: jax.Array, *, training: bool = False) -> jax.Array:
-        """Return features float32 [n, channels], the mean over the picture."""
+        """Return features float32 [n, channels]: global average pooling of the feature maps."""
         return self.maps(photos, training=training).astype(jnp.float32).mean(axis=(1, 2))
 
 
 class Classifier(nnx.Module):
-    """The trunk and a linear head for each of `heads` (name → number of classes); `seed` decides the first weights.
+    """The trunk and a linear head for each of `heads`.
 
-    `pooling`, `hidden`, `train_from` and `mirror` are as in the recipe; "flatten" needs the `size` of photos (height,
-    width). `control` is the number of classes of the flat softmax beside the heads, 0 for none; unless
-    `control_trains_trunk`, its gradient stops before the features.
+    Args:
+        heads: Number of classes by name of the head.
+        config: What the network is built of.
+        seed: Random seed of the initial weights.
+        dtype: Compute type of the convolutions.
     """
 
     def __init__(
-        self,
-        heads: Mapping[str, int],
-        *,
-        width: float,
-        norm: bool,
-        dropout: float = 0.0,
-        seed: int = 0,
-        pooling: str = "average",
-        size: tuple[int, int] = (0, 0),
-        hidden: int = 0,
-        mirror: bool = False,
-        control: int = 0,
-        control_trains_trunk: bool = False,
-        train_from: str = LAYERS[0],
-        dtype: Any = jnp.float32,
+        self, heads: Mapping[str, int], config: NetworkConfig, *, seed: int = 0, dtype: Any = jnp.float32
     ) -> None:
         random = np.random.default_rng(seed)
-        self.trunk = Trunk(width=width, norm=norm, random=random, train_from=train_from, dtype=dtype)
-        self.dropout = nnx.Dropout(dropout)
-        self.pooling, self.mirror, self.control_trains_trunk = pooling, mirror, control_trains_trunk
-        cells = (size[0] // 32) * (size[1] // 32)
-        features = self.trunk.features * {"average": 1, "average+max": 2, "flatten": cells}[pooling]
+        self.trunk = Trunk(config, random, dtype)
+        self.dropout = nnx.Dropout(config.dropout)
+        self.pooling, self.flip_tta = config.pooling, config.flip_tta
+        self.joint_baseline = config.joint_baseline
+        height, width = config.size
+        cells = (height // 32) * (width // 32)
+        features = self.trunk.features * {"average": 1, "average+max": 2, "flatten": cells}[config.pooling]
 
         def dense(inputs: int, outputs: int, deviation: float) -> nnx.Linear:
             return nnx.Linear(inputs, outputs, kernel_init=_normal(random, deviation), rngs=nnx.Rngs(0))
 
+        hidden, baseline = config.hidden_units, config.baseline_classes
         self.hidden = dense(features, hidden, np.sqrt(2 / features)) if hidden else None
         inputs = hidden or features
         self.heads = nnx.Dict({name: dense(inputs, classes, 0.01) for name, classes in heads.items()})
-        self.control = dense(inputs, control, 0.01) if control else None
+        self.baseline_head = dense(inputs, baseline, 0.01) if baseline else None
 
     def __call__(self, photos: jax.Array, *, dropout_key: jax.Array | None = None) -> dict[str, jax.Array]:
-        """Return log-probabilities float32 [n, classes] for each head, for uint8 RGB photos [n, height, width, 3].
+        """Predict photos.
 
-        With a `dropout_key` the network is in training: dropout is on, batch statistics are of this batch, and no photo
-        is mirrored.
+        Args:
+            photos: uint8 RGB [n, height, width, 3].
+            dropout_key: Turns training mode on: dropout, batch statistics of this batch, no flip TTA.
+
+        Returns:
+            Log-probabilities float32 [n, classes] per head.
         """
         features = self.features(photos, dropout_key=dropout_key)
-        if not self.mirror or dropout_key is not None:
-            return self.chain(features)
-        both = self.chain(features), self.chain(self.features(photos[:, :, ::-1]))
-        # Of two probabilities, the logarithm of the mean.
+        if not self.flip_tta or dropout_key is not None:
+            return self.hierarchical(features)
+        both = self.hierarchical(features), self.hierarchical(self.features(photos[:, :, ::-1]))
+        # The logarithm of the mean of two probabilities.
         return {name: jnp.logaddexp(both[0][name], both[1][name]) - np.log(2).astype(np.float32) for name in both[0]}
 
     def features(self, photos: jax.Array, *, dropout_key: jax.Array | None = None) -> jax.Array:
-        """Return what the heads see: float32 [n, features]."""
+        """Return the input of the heads: float32 [n, features]."""
         training = dropout_key is not None
         maps = self.trunk.maps(photos, training=training).astype(jnp.float32)
         if self.pooling == "average":
@@ -139,29 +145,29 @@ class Classifier(nnx.Module):
         elif self.pooling == "average+max":
             features = jnp.concatenate([maps.mean(axis=(1, 2)), maps.max(axis=(1, 2))], axis=1)
         else:
-            features = maps.reshape(maps.shape[0], math.prod(maps.shape[1:]))  # any n, also one not known yet
+            features = maps.reshape(maps.shape[0], math.prod(maps.shape[1:]))  # n may be symbolic
         if self.hidden is not None:
             features = nnx.relu(self.hidden(features))
         return self.dropout(
             features, deterministic=not training, rngs=None if dropout_key is None else nnx.Rngs(dropout=dropout_key)
         )
 
-    def chain(self, features: jax.Array) -> dict[str, jax.Array]:
-        """Return log-probabilities [n, classes] for each head from `features` [n, features]."""
+    def hierarchical(self, features: jax.Array) -> dict[str, jax.Array]:
+        """Return log-probabilities [n, classes] per head from `features` [n, features]."""
         return {name: jax.nn.log_softmax(head(features)) for name, head in self.heads.items()}
 
     def flat(self, features: jax.Array) -> jax.Array:
-        """Return the log-probabilities [n, leaves] of the control from `features` [n, features]."""
-        assert self.control is not None, "this network was built without a control"
+        """Return log-probabilities [n, leaves] of the baseline head from `features` [n, features]."""
+        assert self.baseline_head is not None, "this network was built without a baseline head"
         return jax.nn.log_softmax(
-            self.control(features if self.control_trains_trunk else jax.lax.stop_gradient(features))
+            self.baseline_head(features if self.joint_baseline else jax.lax.stop_gradient(features))
         )
 
 
-def _halve(x: jax.Array) -> jax.Array:
-    """Return what max-pooling of 2 x 2 does, [n, height / 2, width / 2, channels], with a quicker way back on a CPU.
+def _max_pool(x: jax.Array) -> jax.Array:
+    """Max pooling of 2 x 2: [n, height / 2, width / 2, channels], with a faster gradient on a CPU.
 
-    The gradient of XLA's pooling scatters, value by value; that of a maximum of four is a comparison.
+    The gradient of XLA's pooling scatters value by value; that of a maximum of four is a comparison.
     """
     x = x[:, : x.shape[1] // 2 * 2, : x.shape[2] // 2 * 2]
     upper, lower = (jnp.maximum(x[:, row::2, ::2], x[:, row::2, 1::2]) for row in (0, 1))
@@ -169,7 +175,7 @@ def _halve(x: jax.Array) -> jax.Array:
 
 
 def _normal(random: np.random.Generator, deviation: float) -> Callable[[object, tuple[int, ...], object], jax.Array]:
-    """Return an initialiser that draws from NumPy: JAX would first compile each shape, for half a second or so."""
+    """Return an initializer that draws from NumPy: JAX would compile each shape first, half a second each."""
     return lambda _, shape, dtype: jnp.asarray(random.normal(0, deviation, shape), dtype)  # type: ignore[arg-type]
 
 
@@ -191,19 +197,22 @@ def fold_norms(network: Classifier) -> None:
 
 
 def flops(network: Classifier, height: int, width: int) -> tuple[float, float]:
-    """Return the floating-point operations of the convolutions for one photo: answering, and one step of training.
+    """Count the floating-point operations of the convolutions for one photo.
 
-    A training step is the way there, and twice as much back for each layer that learns: for its weights, and for what
-    came into it, unless nothing before it learns. A multiplication and an addition are two operations.
+    A multiplication and an addition are two operations. The backward pass costs one forward pass per layer that is
+    trained, for its weights, and one more for its input unless nothing before it is trained.
+
+    Returns:
+        Operations of inference, and of a training step.
     """
     forward = backward = 0.0
-    learns_before = False
+    trains_before = False
     for name, conv in network.trunk.layers.items():
         halvings = int(name[5]) - 1
         rows, columns = height >> halvings, width >> halvings
-        one = 2.0 * conv.kernel.size * rows * columns
-        forward += one
+        layer = 2.0 * conv.kernel.size * rows * columns
+        forward += layer
         if name not in network.trunk.frozen:
-            backward += one * (1 + learns_before)
-            learns_before = True
+            backward += layer * (1 + trains_before)
+            trains_before = True
     return forward, forward + backward

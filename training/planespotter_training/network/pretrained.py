@@ -1,8 +1,8 @@
-"""Weights to begin with: those of VGG16 from ImageNet, or the trunk of an earlier run or bundle.
+"""Initial weights: VGG16 from ImageNet, or the trunk of an earlier run or bundle (transfer learning).
 
 The ImageNet weights are those of Karen Simonyan and Andrew Zisserman, Visual Geometry Group, University of Oxford,
-under the Creative Commons Attribution licence (CC BY 4.0), in the file that Keras made of them. They expect blue,
-green, red less the mean of each, which is how the network's trunk takes its photos.
+under the Creative Commons Attribution licence (CC BY 4.0), in the file that Keras made of them. They expect BGR less
+the channel means, which is the preprocessing of the network's trunk.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from planespotter_models.bundle_format import DESCRIPTION
 from planespotter_training import run_folder
 from planespotter_training.errors import TrainingError
 from planespotter_training.network import checkpoint
-from planespotter_training.network.model import Classifier, fold_norms
+from planespotter_training.network.model import Classifier, NetworkConfig, fold_norms
 from planespotter_training.recipes.config import Recipe
 
 FILE = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
@@ -36,8 +36,8 @@ CONVOLUTION = re.compile(r"block\d_conv\d")
 
 
 @dataclass(frozen=True)
-class Start:
-    """Weights for a trunk to begin with, by name: "block1_conv1.kernel" [3, 3, in, out], "block1_conv1.bias" [out].
+class InitialWeights:
+    """Weights to initialise a trunk with, by name: "block1_conv1.kernel" [3, 3, in, out], "block1_conv1.bias" [out].
 
     A trunk with batch normalisation has "block1_conv1.scale", ".shift", ".mean" and ".var" [out] as well.
     """
@@ -47,59 +47,74 @@ class Start:
     weights: Mapping[str, NDArray[Any]] = field(repr=False)
 
 
-def choose(recipe: Recipe, weights: Path | None, init: Path | None, console: Console) -> Start | None:
-    """Return what a run of `recipe` begins with: the file `weights`, the trunk of `init`, ImageNet's, or nothing.
+def choose(recipe: Recipe, weights: Path | None, init: Path | None, console: Console) -> InitialWeights | None:
+    """Choose the initial weights of a run.
 
-    Raises TrainingError, also if the recipe's trunk cannot take these weights.
+    Args:
+        recipe: Its recipe; `pretrained` asks for the ImageNet weights if neither `weights` nor `init` is given.
+        weights: A Keras HDF5 file of VGG16.
+        init: A run or bundle.
+        console: For the progress of a download.
+
+    Returns:
+        The weights, or None for random ones.
+
+    Raises:
+        TrainingError: Both are given, or the weights cannot be read or do not fit the recipe's trunk.
     """
     if weights is not None and init is not None:
-        raise TrainingError("--weights and --init both say what to begin with. Give one of them.")
+        raise TrainingError("--weights and --init both name initial weights. Pass one of them.")
     if weights is not None:
-        start = from_keras(weights)
+        initial = from_keras(weights)
     elif init is not None:
-        start = from_trained(init, norm=recipe.norm)
+        initial = from_trained(init, batch_norm=recipe.batch_norm)
     elif recipe.pretrained:
-        if recipe.channels != 1 or recipe.norm:
+        if recipe.channel_multiplier != 1 or recipe.batch_norm:
             raise TrainingError(
-                "The ImageNet weights are those of the whole VGG16 without batch normalisation, but this recipe has "
-                f"channels={recipe.channels:g} and norm={str(recipe.norm).lower()}. Set channels=1 and norm=false, or "
-                "begin with the trunk of a run like it with --init RUN, or with nothing by --set pretrained=false."
+                "The ImageNet weights are those of the full VGG16 without batch normalisation, but this recipe has "
+                f"{_shape_settings(recipe)}. Set channel_multiplier=1 and batch_norm=false, or start from the trunk "
+                "of a run with the same settings with --init RUN, or from random weights with --set pretrained=false."
             )
-        start = from_keras(fetch(console))
+        initial = from_keras(download(console))
     else:
         return None
-    check(start, recipe)
-    return start
+    check(initial, recipe)
+    return initial
 
 
-def fetch(console: Console) -> Path:
-    """Return the ImageNet weights in the user's cache, fetched and checked if they are not there.
+def _shape_settings(recipe: Recipe) -> str:
+    return f"channel_multiplier={recipe.channel_multiplier:g} and batch_norm={str(recipe.batch_norm).lower()}"
 
-    Raises TrainingError, which says what to do without them.
+
+def download(console: Console) -> Path:
+    """Return the ImageNet weights in the user's cache; download and verify them if they are not there.
+
+    Raises:
+        TrainingError: They cannot be downloaded; the text says what to do instead.
     """
     import pooch
     import requests
 
     cache = Path(pooch.os_cache("planespotter"))
-    columns = ("Fetching the ImageNet weights", BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = ("Downloading the ImageNet weights", BarColumn(), DownloadColumn(), TransferSpeedColumn())
     pooch.get_logger().setLevel("ERROR")
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress:
         downloader = pooch.HTTPDownloader(progressbar=_Bar(progress), timeout=30, chunk_size=2**16)
         try:
-            found = pooch.retrieve(URL, f"md5:{MD5}", fname=FILE, path=cache, downloader=downloader)
+            path = pooch.retrieve(URL, f"md5:{MD5}", fname=FILE, path=cache, downloader=downloader)
         except (requests.RequestException, OSError, ValueError) as error:
-            what = "is not what it should be" if isinstance(error, ValueError) else "cannot be fetched"
+            what = "has the wrong hash" if isinstance(error, ValueError) else "cannot be downloaded"
             raise TrainingError(
                 f"The file with the ImageNet weights {what} ({type(error).__name__}), and there is no copy in {cache}. "
-                f"Fetch {URL} ({SIZE:,} bytes) with a machine that reaches it and name the copy with --weights FILE; "
-                "or begin with the trunk of an earlier run with --init RUN; or train without: --recipe small, "
-                "--recipe scratch-augmented, or --set pretrained=false --set norm=true."
+                f"Download {URL} ({SIZE:,} bytes) on a machine that reaches it and name the copy with --weights FILE; "
+                "or start from the trunk of an earlier run with --init RUN; or train without: --recipe small, "
+                "--recipe scratch-augmented, or --set pretrained=false --set batch_norm=true."
             ) from error
-    return Path(found)
+    return Path(path)
 
 
 class _Bar:
-    """What pooch tells of a download, shown by rich. The names are pooch's."""
+    """Adapter that shows pooch's progress with rich. The names are pooch's."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress, self._task = progress, progress.add_task("", total=SIZE)
@@ -115,59 +130,68 @@ class _Bar:
         pass
 
 
-def from_keras(path: Path) -> Start:
-    """Return the convolutions in a Keras HDF5 file of VGG16, with its top or without. Raises TrainingError.
+def from_keras(path: Path) -> InitialWeights:
+    """Read the convolutions from a Keras HDF5 file of VGG16, with or without its top.
 
-    A file other than the known one is taken for what it holds, and named by its hash.
+    A file other than the known one is identified by its hash.
+
+    Raises:
+        TrainingError: The file cannot be read as HDF5.
     """
     import h5py
 
     try:
         md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-        found: dict[str, NDArray[Any]] = {}
+        arrays: dict[str, NDArray[Any]] = {}
         with h5py.File(path) as file:
-            file.visititems(lambda name, item: _collect(found, name, item))
+            file.visititems(lambda name, item: _collect(arrays, name, item))
     except OSError as error:
-        reason = error.strerror or "it is no HDF5 file"
+        reason = error.strerror or "it is not an HDF5 file"
         raise TrainingError(
             f"{path} cannot be read as weights of Keras: {reason}. Name a copy of {FILE} with --weights."
         ) from error
-    return Start(CREDIT if md5 == MD5 else f"the weights file {path.name} with md5 {md5}", found)
+    return InitialWeights(CREDIT if md5 == MD5 else f"the weights file {path.name} with md5 {md5}", arrays)
 
 
-def _collect(found: dict[str, NDArray[Any]], name: str, item: Any) -> None:
-    """Add a data set of a Keras file, such as block1_conv1/block1_conv1_W_1:0, to what was found."""
+def _collect(arrays: dict[str, NDArray[Any]], name: str, item: Any) -> None:
+    """Add a data set of a Keras file, such as block1_conv1/block1_conv1_W_1:0, to `arrays`."""
     if not hasattr(item, "shape"):
         return
     layer = CONVOLUTION.search(name)
     kind = {4: "kernel", 1: "bias"}.get(len(item.shape))
-    # What is no convolution keeps its own name, so that it can be named if it matches nothing.
-    found[f"{layer[0]}.{kind}" if layer and kind else name] = np.asarray(item, np.float32)
+    # Anything but a convolution keeps its name, so that an error can name what does not fit.
+    arrays[f"{layer[0]}.{kind}" if layer and kind else name] = np.asarray(item, np.float32)
 
 
-def from_trained(folder: Path, *, norm: bool) -> Start:
-    """Return the trunk of the run or the bundle in `folder`; without `norm`, with its batch normalisation folded away.
+def from_trained(folder: Path, *, batch_norm: bool) -> InitialWeights:
+    """Read the trunk of a run or bundle.
 
-    Raises TrainingError or BundleError.
+    Args:
+        folder: Folder of the run or bundle.
+        batch_norm: Keep the batch normalisation of a run; otherwise it is folded into the convolutions.
+
+    Raises:
+        TrainingError: It is a run that cannot be read.
+        BundleError: It is a bundle that cannot be read.
     """
     if (folder / DESCRIPTION).is_file():
-        made = read_bundle(folder)
+        bundle = read_bundle(folder)
         flat = {
             name.removeprefix("trunk.layers."): weight
-            for name, weight in made.weights.items()
+            for name, weight in bundle.weights.items()
             if name.startswith("trunk.layers.")
         }
-        return Start(f"the trunk of the bundle {made.name} {made.version} ({_digest(flat)})", flat)
-    described = run_folder.read(folder)
-    network, step = checkpoint.load_network(folder, described.recipe, described.tree)
-    if not norm:
+        return InitialWeights(f"the trunk of the bundle {bundle.name} {bundle.version} ({_digest(flat)})", flat)
+    run = run_folder.read(folder)
+    network, step = checkpoint.load_network(folder, run.recipe, run.tree)
+    if not batch_norm:
         fold_norms(network)
     flat = {name: np.asarray(variable[...]) for name, variable in _trunk(network).items()}
-    return Start(f"the trunk of the run {folder.name} after {step} steps ({_digest(flat)})", flat)
+    return InitialWeights(f"the trunk of the run {folder.name} after {step} steps ({_digest(flat)})", flat)
 
 
 def _digest(weights: Mapping[str, NDArray[Any]]) -> str:
-    """Return a short hash of the weights, which tells two starts apart."""
+    """Return a short hash of the weights."""
     digest = hashlib.sha256()
     for name in sorted(weights):
         digest.update(name.encode() + np.ascontiguousarray(weights[name]).tobytes())
@@ -175,50 +199,52 @@ def _digest(weights: Mapping[str, NDArray[Any]]) -> str:
 
 
 def _trunk(network: Classifier) -> dict[str, Any]:
-    """Return the variables of the trunk of `network` by the names of `Start`."""
-    found: dict[str, Any] = {}
+    """Return the variables of the trunk of `network` by the names of `InitialWeights`."""
+    variables: dict[str, Any] = {}
     for name, layer in network.trunk.layers.items():
-        found |= {f"{name}.kernel": layer.kernel, f"{name}.bias": layer.bias}
+        variables |= {f"{name}.kernel": layer.kernel, f"{name}.bias": layer.bias}
     for name, norm in network.trunk.norms.items():
-        found |= {f"{name}.scale": norm.scale, f"{name}.shift": norm.bias}
-        found |= {f"{name}.mean": norm.mean, f"{name}.var": norm.var}
-    return found
+        variables |= {f"{name}.scale": norm.scale, f"{name}.shift": norm.bias}
+        variables |= {f"{name}.mean": norm.mean, f"{name}.var": norm.var}
+    return variables
 
 
-def check(start: Start, recipe: Recipe) -> None:
-    """Raise TrainingError unless `start` has just what the trunk of `recipe` needs, each of the right shape."""
-    bare = nnx.eval_shape(lambda: Classifier({}, width=recipe.channels, norm=recipe.norm))
-    needed = {name: tuple(variable.shape) for name, variable in _trunk(bare).items()}
-    # The top of the whole VGG16 is not used, and may be there.
-    given = {name: weight.shape for name, weight in start.weights.items() if not name.startswith(("fc", "predictions"))}
-    lacking = sorted(needed.keys() - given.keys())
-    left_over = sorted(given.keys() - needed.keys())
-    unlike = sorted(name for name in needed.keys() & given.keys() if needed[name] != given[name])
-    if lacking or left_over or unlike:
+def check(initial: InitialWeights, recipe: Recipe) -> None:
+    """Raise TrainingError unless `initial` has exactly the arrays of the recipe's trunk, each of the right shape."""
+    config = NetworkConfig(recipe.channel_multiplier, recipe.batch_norm)
+    bare = nnx.eval_shape(lambda: Classifier({}, config))
+    expected = {name: tuple(variable.shape) for name, variable in _trunk(bare).items()}
+    # A file may hold the top of VGG16, which is not used.
+    present = {
+        name: array.shape for name, array in initial.weights.items() if not name.startswith(("fc", "predictions"))
+    }
+    missing = sorted(expected.keys() - present.keys())
+    unused = sorted(present.keys() - expected.keys())
+    misshapen = sorted(name for name in expected.keys() & present.keys() if expected[name] != present[name])
+    if missing or unused or misshapen:
         faults = [
-            f"it lacks {_some(lacking)}" if lacking else "",
-            f"nothing takes its {_some(left_over)}" if left_over else "",
-            f"{unlike[0]} is {_shape(given[unlike[0]])} and should be {_shape(needed[unlike[0]])}" if unlike else "",
+            f"it lacks {_some(missing)}" if missing else "",
+            f"the trunk has no {_some(unused)}" if unused else "",
+            f"{misshapen[0]} is {_shape(present[misshapen[0]])} and should be {_shape(expected[misshapen[0]])}"
+            if misshapen
+            else "",
         ]
         raise TrainingError(
-            f"The network of this recipe (channels={recipe.channels:g}, norm={str(recipe.norm).lower()}) cannot begin "
-            f"with {start.origin}: {'; '.join(filter(None, faults))}. Change the recipe with --set channels=... or "
-            "--set norm=..., or begin with other weights."
+            f"The network of this recipe ({_shape_settings(recipe)}) cannot start from {initial.origin}: "
+            f"{'; '.join(filter(None, faults))}. Change the recipe with --set channel_multiplier=... or "
+            "--set batch_norm=..., or start from other weights."
         )
 
 
-def apply(start: Start, network: Classifier, console: Console) -> None:
-    """Put the weights of `start` into the trunk of `network`, and say what was used and what was not.
-
-    Both must fit: see `check`.
-    """
+def apply(initial: InitialWeights, network: Classifier, console: Console) -> None:
+    """Copy `initial` into the trunk of `network`, which it must fit (see `check`), and print what was used."""
     variables = _trunk(network)
     for name, variable in variables.items():
-        variable[...] = start.weights[name].astype(np.float32)
-    unused = sorted(start.weights.keys() - variables.keys())
+        variable[...] = initial.weights[name].astype(np.float32)
+    unused = sorted(initial.weights.keys() - variables.keys())
     console.print(
-        f"Begins with {start.origin}: {len(variables)} of its {len(start.weights)} arrays"
-        f"{f', without {_some(unused)}' if unused else ''}; new: the heads.",
+        f"Initial weights: {initial.origin}; {len(variables)} of its {len(initial.weights)} arrays"
+        f"{f', without {_some(unused)}' if unused else ''}. The heads start from random weights.",
         highlight=False,
         soft_wrap=True,
     )

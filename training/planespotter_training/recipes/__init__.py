@@ -1,15 +1,17 @@
-"""Recipes: how to train. Each is a file of its own, whose docstring is its lab notebook."""
+"""Recipes: training configurations. Each is a module whose docstring is its lab notebook."""
 
 import importlib
 import pkgutil
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from planespotter_training.errors import TrainingError
-from planespotter_training.recipes.config import Recipe
 
-LADDER = ("scratch", "scratch-augmented", "frozen", "fine-tuned")
+if TYPE_CHECKING:  # config imports NumPy through planespotter_models, which `planespotter --help` must not wait for
+    from planespotter_training.recipes.config import Recipe
+
+BASELINE_LADDER = ("scratch", "scratch-augmented", "frozen", "fine-tuned")
 """The steps of the original project, in its order."""
 
 YES = ("1", "true", "yes", "on")
@@ -22,7 +24,9 @@ def names() -> list[str]:
 
 
 def settings() -> list[str]:
-    """Return the names of what a recipe decides."""
+    """Return the names of all settings of a recipe."""
+    from planespotter_training.recipes.config import Recipe
+
     return [field.name for field in fields(Recipe)]
 
 
@@ -31,8 +35,18 @@ def notebook(name: str) -> str:
     return _module(name).__doc__ or ""
 
 
-def load(name: str, changes: Sequence[str] = ()) -> Recipe:
-    """Return the recipe called `name` with `changes` such as "epochs=5" made to it. Raises TrainingError."""
+def load(name: str, changes: Sequence[str] = ()) -> "Recipe":
+    """Load a recipe and override settings.
+
+    Args:
+        name: Name of the recipe.
+        changes: Overrides such as "epochs=5".
+
+    Raises:
+        TrainingError: The recipe or setting does not exist, or a value is invalid.
+    """
+    from planespotter_training.recipes.config import Recipe
+
     if name not in names():
         raise TrainingError(f"There is no recipe {name!r}; choose one of: {', '.join(names())}.")
     recipe: Recipe = _module(name).RECIPE
@@ -42,7 +56,7 @@ def load(name: str, changes: Sequence[str] = ()) -> Recipe:
         if key not in kinds or not value:
             raise TrainingError(f"--set {change!r} is not NAME=VALUE with a NAME among: {', '.join(kinds)}.")
         try:
-            converted: Any = _truth(value) if kinds[key] is bool else kinds[key](value)
+            converted: Any = _boolean(value) if kinds[key] is bool else kinds[key](value)
         except ValueError as error:
             what = {int: "a whole number", bool: "true or false"}.get(kinds[key], "a number")
             raise TrainingError(f"--set {change!r}: {key} must be {what}, not {value!r}.") from error
@@ -57,7 +71,7 @@ def _module(name: str) -> Any:
     return importlib.import_module(f"planespotter_training.recipes.{name.replace('-', '_')}")
 
 
-def _truth(value: str) -> bool:
+def _boolean(value: str) -> bool:
     if value.lower() not in (*YES, *NO):
         raise ValueError(value)
     return value.lower() in YES

@@ -1,4 +1,4 @@
-"""The original project's fourth step: as `frozen`, and the convolutions from block3_conv1 on learn as well.
+"""Baseline ladder, step 4: as `frozen`, with the convolutions from block3_conv1 on fine-tuned.
 
 Command: planespotter train CATALOG --recipe fine-tuned --out RUN
          add --weights FILE for a copy of the ImageNet weights on disk, or --init RUN for the trunk of another run
@@ -6,8 +6,8 @@ Device:  one GPU
 Minutes: not yet measured
 Score:   not yet measured; the original's was 88 % of validation photos, Airbus against Boeing
 
-Begins with the weights of ImageNet and new dense layers, not with what `frozen` has learnt. What differs from the
-original is told at scratch.
+Starts from the ImageNet weights and new dense layers, not from the weights of `frozen`. `scratch` lists the differences
+from the original.
 """
 
 from dataclasses import replace

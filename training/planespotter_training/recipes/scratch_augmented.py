@@ -1,13 +1,13 @@
-"""The original project's second step: `scratch`, with its augmentation.
+"""Baseline ladder, step 2: `scratch`, with its augmentation.
 
 Command: planespotter train CATALOG --recipe scratch-augmented --out RUN
 Device:  as for scratch
 Minutes: not yet measured
 Score:   not yet measured
 
-As in the original: turned by up to 40 degrees; shifted, sheared and scaled by up to 0.2; half of the photos mirrored;
-what comes in from outside is the nearest pixel. Its shear was in radians or in degrees, depending on the version
-of Keras; here it is in radians. What else differs is told at scratch.
+As in the original: rotation up to 40 degrees; shift, shear and zoom up to 0.2; horizontal flip; nearest fill. Keras
+takes the shear in radians or in degrees, depending on its version; here it is in radians. `scratch` lists the other
+differences.
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Put trainings side by side: runs, bundles, or folders that an evaluation wrote."""
+"""Compare trainings: runs, bundles or evaluations, by settings, epochs, metrics and paired differences."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,112 +18,116 @@ from planespotter_training import run_folder
 from planespotter_training.errors import TrainingError
 from planespotter_training.evaluation import output_files
 from planespotter_training.evaluation.confidence_intervals import intervals
-from planespotter_training.evaluation.metric_definitions import DEFINITIONS, shown, shown_interval
-from planespotter_training.evaluation.metrics import figures
-from planespotter_training.evaluation.scoring import judge, number
+from planespotter_training.evaluation.metrics import METRICS, compute, format_interval, format_value
+from planespotter_training.evaluation.scoring import number_nodes, score
 from planespotter_training.reports.charts import epochs_chart
-from planespotter_training.reports.evaluation_report import page
+from planespotter_training.reports.pages import page
 
-# What is the same before and after calibration, so that runs and bundles can stand beside each other.
-FIGURES = (
+COMPARED = (
     "constructor_accuracy",
     "constructor_macro_f1",
     "family_accuracy",
     "model_accuracy_given_constructor",
     "path_accuracy",
     "path_macro_f1",
-    "hierarchical_f",
-    "severity",
-    "severity_of_mistakes",
-    "nll_before_temperature",
-    "ece_before_temperature",
-    "path_nll_before_temperature",
+    "hierarchical_f1",
+    "hierarchical_distance",
+    "mistake_severity",
+    "uncalibrated_nll",
+    "uncalibrated_ece",
+    "uncalibrated_path_nll",
 )
+"""Metrics that do not depend on calibration, so that runs and bundles can be compared."""
 PAIRED = {
-    "constructor_right": "constructor_accuracy",
-    "family_right": "family_accuracy",
-    "path_right": "path_accuracy",
+    "constructor_correct": "constructor_accuracy",
+    "family_correct": "family_accuracy",
+    "path_correct": "path_accuracy",
 }
 LABEL = ["photo_id", "constructor", "family", "model"]
+SAME_IN_SEEDS = ("recipe", "initial weights", "held out of training", "photos trained on", "test photos")
 RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
-class Side:
+class Subject:
     """One of the trainings that are compared."""
 
     name: str
     settings: Mapping[str, Any]
     facts: Mapping[str, str]
-    """What else there is to say of it: how long it took, what it was measured on."""
-    figures: Mapping[str, float | None]
+    """What else describes it: how long it took, what it was measured on."""
+    metrics: Mapping[str, float | None]
     intervals: Mapping[str, tuple[float, float] | None] = field(default_factory=dict)
     epochs: Sequence[Mapping[str, Any]] = ()
     """The lines of the run's log."""
-    answers: pd.DataFrame | None = None
-    """One row for each photo: LABEL, `airframe` and the columns of PAIRED, NaN where a label does not say."""
+    predictions: pd.DataFrame | None = None
+    """One row per photo: LABEL, `airframe` and the columns of PAIRED, NaN where the label does not determine it."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How a side differs from the first one on the photos that both answered."""
+    """How a subject differs from the first one on the photos that both predicted."""
 
-    side: str
-    figure: str
+    subject: str
+    metric: str
     photos: int
     value: float
-    """The share that is right here, less the share that is right at the first side."""
+    """Accuracy here minus accuracy of the first subject."""
     interval: tuple[float, float]
     gained: int
-    """Photos right here only."""
+    """Photos that are correct here only."""
     lost: int
-    """Photos right at the first side only."""
-    chance: float
-    """McNemar's exact test: how often a difference as large would come about if there were none."""
+    """Photos that are correct at the first subject only."""
+    p_value: float
+    """McNemar's exact test."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The sides, and what their answers to the same photos say."""
+    """The subjects, and their differences on the same photos."""
 
-    sides: Sequence[Side]
+    subjects: Sequence[Subject]
     differences: Sequence[Difference]
 
 
 def compare(folders: Sequence[Path], console: Console) -> Comparison:
-    """Compare what is in `folders`; the first is what the others are held against. Raises TrainingError."""
+    """Compare the runs, bundles or evaluations in `folders` with the first of them.
+
+    Raises:
+        TrainingError: A folder is none of these, or is damaged.
+    """
     names = [folder.resolve().name for folder in folders]
     if len(set(names)) < len(names):
         names = [str(folder) for folder in folders]
-    sides = [_read(folder, name, console) for folder, name in zip(folders, names, strict=True)]
+    subjects = [_read(folder, name, console) for folder, name in zip(folders, names, strict=True)]
     differences = [
         difference
-        for side in sides[1:]
+        for subject in subjects[1:]
         for column in PAIRED
-        for difference in [paired(sides[0], side, column)]
+        for difference in [paired_difference(subjects[0], subject, column)]
         if difference is not None
     ]
-    return Comparison(sides, differences)
+    return Comparison(subjects, differences)
 
 
 # ---------------------------------------------------------------- reading
 
 
-def _read(folder: Path, name: str, console: Console) -> Side:
+def _read(folder: Path, name: str, console: Console) -> Subject:
     if (folder / "run.json").is_file():
         with console.status(f"Measuring {name} on its test photos"):
             return _read_run(folder, name)
-    if (folder / output_files.METRICS).is_file():
+    if (folder / output_files.METRICS_FILE).is_file():
         return _read_evaluation(folder, name)
     if (folder / "bundle.json").is_file():
         return _read_bundle(folder, name)
     raise TrainingError(
-        f"{folder} is no run, no bundle and no evaluation: it holds no run.json, bundle.json or metrics.json. "
+        f"{folder} is not a run, a bundle or an evaluation: it has no run.json, bundle.json or metrics.json. "
         "Name a folder that `planespotter train`, `export` or `evaluate --out` wrote."
     )
 
 
-def _read_run(folder: Path, name: str) -> Side:
+def _read_run(folder: Path, name: str) -> Subject:
     import jax
 
     from planespotter_training.data import dataset
@@ -131,49 +135,51 @@ def _read_run(folder: Path, name: str) -> Side:
     from planespotter_training.evaluation.predict import predict
     from planespotter_training.network import checkpoint
 
-    described = run_folder.read(folder)
-    network, step = checkpoint.load_network(folder, described.recipe, described.tree)
-    test = dataset.load(dataset.reopen(folder / "dataset")["test"], described.tree, described.recipe, described.sources)
+    run = run_folder.read(folder)
+    network, step = checkpoint.load_network(folder, run.recipe, run.tree)
+    test = dataset.load(dataset.reopen(folder / "dataset")["test"], run.tree, run.recipe, run.sources)
     log = []
     for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines():
-        with suppress(ValueError):  # a line that was cut short
+        with suppress(ValueError):  # a truncated line
             log.append(json.loads(line))
-    settings = asdict(described.recipe)
+    settings = asdict(run.recipe)
     facts = {
-        "recipe": described.recipe_name,
-        "photos trained on": f"{described.photos.get('train', 0):,}",
-        "begun with": described.start or "random weights",
-        "left out of training": _names(described.left_out),
+        "recipe": run.recipe_name,
+        "photos trained on": f"{run.photos.get('train', 0):,}",
+        "initial weights": run.initial_weights or "random",
+        "held out of training": _names(run.held_out),
         "epochs trained": f"{log[-1]['epoch']:.3g}" if log else "0",
-        **_speed(log, described.recipe.batch_size),
-        "types": str(sum(map(len, described.tree.leaves.values()))),
+        **_speed(log, run.recipe.batch_size),
+        "types": str(len(run.tree.all_leaves)),
         "test photos": f"{len(test):,}",
     }
     if not len(test):
-        return Side(name, settings, facts, {}, epochs=log)
+        return Subject(name, settings, facts, {}, epochs=log)
     outputs = predict(jax.jit(lambda photos: network(photos)), test)
-    calibration = Calibration(dict.fromkeys(described.tree.heads, 1.0), Thresholds(0, 0, 0))
-    rows = judge(described.tree, calibration, outputs, test.labels, test.sources)
-    nodes = number(described.tree)
+    calibration = Calibration(dict.fromkeys(run.tree.heads, 1.0), Thresholds(0, 0, 0))
+    rows = score(run.tree, calibration, outputs, test.labels, test.sources)
+    nodes = number_nodes(run.tree)
     split = pd.read_csv(folder / "split.csv", dtype=str, keep_default_na=False)
-    known = dict(zip(split["photo_id"], airframes(split), strict=True))
-    rows["airframe"] = [known.get(photo_id, photo_id) for photo_id in test.photo_ids]
-    answers = pd.DataFrame(test.labels, columns=LABEL[1:]).assign(photo_id=test.photo_ids, airframe=rows["airframe"])
-    found = figures(nodes, rows, FIGURES)
-    return Side(
+    airframe_of = dict(zip(split["photo_id"], airframes(split), strict=True))
+    rows["airframe"] = [airframe_of.get(photo_id, photo_id) for photo_id in test.photo_ids]
+    predictions = pd.DataFrame(test.labels, columns=LABEL[1:]).assign(
+        photo_id=test.photo_ids, airframe=rows["airframe"], **output_files.correct(nodes, rows)
+    )
+    values = compute(nodes, rows, COMPARED)
+    return Subject(
         name,
         settings,
         facts | {"step": f"{step:,}"},
-        {figure: None if one is None else one.value for figure, one in found.items()},
-        intervals(nodes, rows, found),
+        {metric: None if measured is None else measured.value for metric, measured in values.items()},
+        intervals(nodes, rows, values),
         log,
-        _numbers(answers.assign(**output_files.rights(nodes, rows))),
+        _numeric(predictions),
     )
 
 
-def _names(left_out: Mapping[str, Sequence[str]] | None) -> str:
-    """Return sources and airlines that training left out, as text."""
-    return ", ".join(name for names in (left_out or {}).values() for name in names) or "nothing"
+def _names(held_out: Mapping[str, Sequence[str]] | None) -> str:
+    """Return held-out sources and airlines as text."""
+    return ", ".join(name for names in (held_out or {}).values() for name in names) or "nothing"
 
 
 def _speed(log: Sequence[Mapping[str, Any]], batch_size: int) -> dict[str, str]:
@@ -190,23 +196,23 @@ def _speed(log: Sequence[Mapping[str, Any]], batch_size: int) -> dict[str, str]:
     return facts
 
 
-def _read_evaluation(folder: Path, name: str) -> Side:
+def _read_evaluation(folder: Path, name: str) -> Subject:
     try:
-        content = json.loads((folder / output_files.METRICS).read_text(encoding="utf-8"))
-        answers = pd.read_csv(folder / output_files.ANSWERS, dtype=str, keep_default_na=False)
-        overall, described = content["overall"], content["bundle"]
-        return Side(
+        content = json.loads((folder / output_files.METRICS_FILE).read_text(encoding="utf-8"))
+        predictions = pd.read_csv(folder / output_files.PREDICTIONS_FILE, dtype=str, keep_default_na=False)
+        overall, bundle = content["overall"], content["bundle"]
+        return Subject(
             name,
-            described["settings"] or {},
+            bundle["settings"] or {},
             {
-                "recipe": str(described["recipe"] or ""),
-                "bundle": f"{described['name']} {described['version']}",
-                "left out of training": _names(described.get("left_out")),
+                "recipe": str(bundle["recipe"] or ""),
+                "bundle": f"{bundle['name']} {bundle['version']}",
+                "held out of training": _names(bundle.get("held_out")),
                 "test photos": f"{overall['n']:,}",
             },
-            {figure: overall[figure] for figure in FIGURES},
-            {figure: overall["intervals"][figure] for figure in FIGURES},
-            answers=_numbers(answers[[*LABEL, "airframe", *PAIRED]]),
+            {metric: overall[metric] for metric in COMPARED},
+            {metric: overall["intervals"][metric] for metric in COMPARED},
+            predictions=_numeric(predictions[[*LABEL, "airframe", *PAIRED]]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(
@@ -215,39 +221,40 @@ def _read_evaluation(folder: Path, name: str) -> Side:
         ) from error
 
 
-def _read_bundle(folder: Path, name: str) -> Side:
+def _read_bundle(folder: Path, name: str) -> Subject:
     model = read_bundle(folder)
     overall = {metric.name: metric for metric in model.metrics if not metric.source}
-    return Side(
+    return Subject(
         name,
         model.training.get("settings") or {},
         {
             "recipe": str(model.training.get("recipe") or ""),
             "bundle": f"{model.name} {model.version}",
-            "left out of training": _names(model.training.get("held_out")),
+            "held out of training": _names(model.training.get("held_out")),
             "test photos": f"{max((metric.photos for metric in overall.values()), default=0):,}",
         },
-        {figure: overall[figure].value if figure in overall else None for figure in FIGURES},
+        {metric: overall[metric].value if metric in overall else None for metric in COMPARED},
     )
 
 
-def _numbers(answers: pd.DataFrame) -> pd.DataFrame:
+def _numeric(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return `predictions` with the columns of PAIRED as numbers."""
     for column in PAIRED:
-        answers = answers.assign(**{column: pd.to_numeric(answers[column].replace("", np.nan))})
-    return answers
+        predictions = predictions.assign(**{column: pd.to_numeric(predictions[column].replace("", np.nan))})
+    return predictions
 
 
 # ---------------------------------------------------------------- comparing
 
 
-def paired(first: Side, other: Side, column: str) -> Difference | None:
-    """Return how often `column` of PAIRED is right at `other` and not at `first`; None without photos in common.
+def paired_difference(first: Subject, other: Subject, column: str) -> Difference | None:
+    """Compare a column of PAIRED on the photos that both subjects predicted; None if they share no photos.
 
-    The interval is from drawing airframes again, the same for both sides: what is hard for both cancels out.
+    The interval is a paired bootstrap over airframes: what is hard for both cancels out.
     """
-    if first.answers is None or other.answers is None:
+    if first.predictions is None or other.predictions is None:
         return None
-    both = first.answers.merge(other.answers, on=LABEL, suffixes=("", "_other"))
+    both = first.predictions.merge(other.predictions, on=LABEL, suffixes=("", "_other"))
     both = both[both[column].notna() & both[f"{column}_other"].notna()]
     if both.empty:
         return None
@@ -258,144 +265,150 @@ def paired(first: Side, other: Side, column: str) -> Difference | None:
     low, high = np.percentile(sums[drawn].sum(axis=1) / photos[drawn].sum(axis=1), (2.5, 97.5))
     gained, lost = int((change > 0).sum()), int((change < 0).sum())
     return Difference(
-        side=other.name,
-        figure=PAIRED[column],
+        subject=other.name,
+        metric=PAIRED[column],
         photos=len(both),
         value=float(change.mean()),
         interval=(float(low), float(high)),
         gained=gained,
         lost=lost,
-        chance=float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0,
+        p_value=float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0,
     )
 
 
-def changed_settings(sides: Sequence[Side]) -> dict[str, list[str]]:
-    """Return the settings that are not the same on all sides, as text for each."""
-    names = dict.fromkeys(name for side in sides for name in side.settings)
-    values = {name: [str(side.settings.get(name, "")) for side in sides] for name in names}
+def changed_settings(subjects: Sequence[Subject]) -> dict[str, list[str]]:
+    """Return the settings that differ between subjects, as a text for each subject."""
+    names = dict.fromkeys(name for subject in subjects for name in subject.settings)
+    values = {name: [str(subject.settings.get(name, "")) for subject in subjects] for name in names}
     return {name: texts for name, texts in values.items() if len(set(texts)) > 1}
 
 
-def changed_facts(sides: Sequence[Side]) -> dict[str, list[str]]:
-    """Return the facts of all sides, as text for each."""
-    names = dict.fromkeys(name for side in sides for name in side.facts)
-    return {name: [side.facts.get(name, "") for side in sides] for name in names}
+def facts_by_name(subjects: Sequence[Subject]) -> dict[str, list[str]]:
+    """Return the facts of all subjects, as a text for each subject."""
+    names = dict.fromkeys(name for subject in subjects for name in subject.facts)
+    return {name: [subject.facts.get(name, "") for subject in subjects] for name in names}
 
 
-def seeds(sides: Sequence[Side]) -> dict[str, list[Side]]:
-    """Return the sides that differ in nothing but the seed, by their names: each with the figures of one seed."""
-    groups: dict[str, list[Side]] = {}
-    for side in sides:
-        alike = ("recipe", "begun with", "left out of training", "photos trained on", "test photos")
-        told = {name: side.facts.get(name) for name in alike}
-        same = {name: value for name, value in side.settings.items() if name != "seed"}
-        groups.setdefault(json.dumps([told, same], sort_keys=True, default=str), []).append(side)
+def seed_groups(subjects: Sequence[Subject]) -> dict[str, list[Subject]]:
+    """Group subjects that differ only in the seed, by their joined names; each has the metrics of one seed."""
+    groups: dict[str, list[Subject]] = {}
+    for subject in subjects:
+        facts = {name: subject.facts.get(name) for name in SAME_IN_SEEDS}
+        settings = {name: value for name, value in subject.settings.items() if name != "seed"}
+        groups.setdefault(json.dumps([facts, settings], sort_keys=True, default=str), []).append(subject)
     return {
-        ", ".join(side.name for side in group): group
+        ", ".join(subject.name for subject in group): group
         for group in groups.values()
-        if len(group) > 1 and len({side.settings.get("seed") for side in group}) == len(group)
+        if len(group) > 1 and len({subject.settings.get("seed") for subject in group}) == len(group)
     }
 
 
-def over_seeds(sides: Sequence[Side]) -> dict[str, tuple[float, float, float]]:
-    """Return mean, lowest and highest of each figure that all `sides` have."""
-    values = {name: [side.figures.get(name) for side in sides] for name in FIGURES}
-    known = {name: [one for one in of_all if one is not None] for name, of_all in values.items()}
-    return {
-        name: (float(np.mean(found)), min(found), max(found))
-        for name, found in known.items()
-        if len(found) == len(sides)
-    }
+def over_seeds(subjects: Sequence[Subject]) -> dict[str, tuple[float, float, float]]:
+    """Return mean, minimum and maximum of each metric that all `subjects` have."""
+    values = {name: [subject.metrics.get(name) for subject in subjects] for name in COMPARED}
+    known = {name: [value for value in row if value is not None] for name, row in values.items()}
+    return {name: (float(np.mean(row)), min(row), max(row)) for name, row in known.items() if len(row) == len(subjects)}
+
+
+# ---------------------------------------------------------------- output
 
 
 def tables(comparison: Comparison) -> list[Table]:
     """Return the comparison as tables for a terminal."""
-    sides = comparison.sides
-    about = Table("", *(Column(side.name, justify="right", overflow="fold") for side in sides))
-    for name, texts in changed_facts(sides).items():
+    subjects = comparison.subjects
+    about = Table("", *(Column(subject.name, justify="right", overflow="fold") for subject in subjects))
+    for name, texts in facts_by_name(subjects).items():
         about.add_row(name, *texts)
     about.add_section()
-    for name, texts in changed_settings(sides).items():
+    for name, texts in changed_settings(subjects).items():
         about.add_row(name, *texts)
-    measured = Table("", *(Column(side.name, justify="right", overflow="fold") for side in sides))
-    for name in FIGURES:
-        if any(side.figures.get(name) is not None for side in sides):
-            measured.add_row(
-                DEFINITIONS[name].words,
-                *(
-                    f"{shown(name, side.figures.get(name))}\n{shown_interval(name, side.intervals.get(name))}".strip()
-                    for side in sides
-                ),
-            )
-    made = [about, measured]
-    for names, group in seeds(sides).items():
-        heads = (Column("mean", justify="right"), Column("lowest to highest", justify="right"))
+    results = [about, _metrics_table(subjects)]
+    for names, group in seed_groups(subjects).items():
+        heads = (Column("mean", justify="right"), Column("min to max", justify="right"))
         of_group = Table(f"{len(group)} seeds: {names}", *heads)
         for name, (mean, low, high) in over_seeds(group).items():
-            of_group.add_row(DEFINITIONS[name].words, shown(name, mean), shown_interval(name, (low, high)))
-        made.append(of_group)
+            of_group.add_row(METRICS[name].title, format_value(name, mean), format_interval(name, (low, high)))
+        results.append(of_group)
     if comparison.differences:
-        made.append(_differences(comparison))
-    return made
+        results.append(_differences_table(comparison))
+    return results
 
 
-def _differences(comparison: Comparison) -> Table:
-    made = Table(
-        f"against {comparison.sides[0].name}",
+def _metrics_table(subjects: Sequence[Subject]) -> Table:
+    table = Table("", *(Column(subject.name, justify="right", overflow="fold") for subject in subjects))
+    for name in _measured(subjects):
+        cells = [
+            f"{format_value(name, subject.metrics.get(name))}\n{format_interval(name, subject.intervals.get(name))}"
+            for subject in subjects
+        ]
+        table.add_row(METRICS[name].title, *(cell.strip() for cell in cells))
+    return table
+
+
+def _differences_table(comparison: Comparison) -> Table:
+    table = Table(
+        f"compared with {comparison.subjects[0].name}",
         "",
         Column("difference", justify="right"),
         Column("photos", justify="right"),
-        Column("won, lost", justify="right"),
+        Column("gained, lost", justify="right"),
         Column("p", justify="right"),
     )
-    for one in comparison.differences:
-        made.add_row(
-            one.side,
-            DEFINITIONS[one.figure].words,
-            f"{points(one.value)}\n{points(one.interval[0])} to {points(one.interval[1])}",
-            f"{one.photos:,}",
-            f"{one.gained}, {one.lost}",
-            f"{one.chance:.2g}",
+    for difference in comparison.differences:
+        low, high = difference.interval
+        table.add_row(
+            difference.subject,
+            METRICS[difference.metric].title,
+            f"{points(difference.value)}\n{points(low)} to {points(high)}",
+            f"{difference.photos:,}",
+            f"{difference.gained}, {difference.lost}",
+            f"{difference.p_value:.2g}",
         )
-    return made
+    return table
 
 
 def points(value: float) -> str:
-    """Return a difference of shares as text, in percentage points with their sign."""
+    """Format a difference of proportions in percentage points, with its sign."""
     return f"{100 * value:+.1f}"
 
 
 def write(comparison: Comparison, out: Path) -> None:
-    """Write the comparison to the file `out`, as a page that needs nothing else."""
+    """Write the comparison to the file `out`, as a self-contained page."""
+    subjects = comparison.subjects
     text = page(
         "comparison.html",
-        sides=comparison.sides,
+        subjects=subjects,
         differences=comparison.differences,
-        settings=changed_settings(comparison.sides),
-        facts=changed_facts(comparison.sides),
-        figures=[name for name in FIGURES if any(side.figures.get(name) is not None for side in comparison.sides)],
-        seeds={names: over_seeds(group) for names, group in seeds(comparison.sides).items()},
-        charts=_charts(comparison.sides),
+        settings=changed_settings(subjects),
+        facts=facts_by_name(subjects),
+        measured=_measured(subjects),
+        seeds={names: over_seeds(group) for names, group in seed_groups(subjects).items()},
+        charts=_charts(subjects),
         points=points,
     )
     output_files.write(out.parent, {out.name: text})
 
 
-def _charts(sides: Sequence[Side]) -> list[tuple[str, str]]:
+def _measured(subjects: Sequence[Subject]) -> list[str]:
+    """Return the names of the metrics that any subject has."""
+    return [name for name in COMPARED if any(subject.metrics.get(name) is not None for subject in subjects)]
+
+
+def _charts(subjects: Sequence[Subject]) -> list[tuple[str, str]]:
     wanted = (
         ("Loss, training", "loss", None, False),
         ("Loss, validation", "loss", "validation", False),
         ("Constructor accuracy, validation", "all/constructor_accuracy", "validation", True),
         ("Path accuracy, validation", "all/path_accuracy", "validation", True),
     )
-    made = []
+    charts = []
     for title, key, part, share in wanted:
         curves = {}
-        for side in sides:
-            rows = [(row["epoch"], row.get(part, {}) if part else row) for row in side.epochs]
-            found = [(epoch, row[key]) for epoch, row in rows if row.get(key) is not None]
-            if found:
-                curves[side.name] = ([epoch for epoch, _ in found], [value for _, value in found])
+        for subject in subjects:
+            rows = [(row["epoch"], row.get(part, {}) if part else row) for row in subject.epochs]
+            points_ = [(epoch, row[key]) for epoch, row in rows if row.get(key) is not None]
+            if points_:
+                curves[subject.name] = ([epoch for epoch, _ in points_], [value for _, value in points_])
         if curves:
-            made.append((title, epochs_chart(curves, title.lower(), share=share)))
-    return made
+            charts.append((title, epochs_chart(curves, title.lower(), share=share)))
+    return charts

@@ -1,13 +1,11 @@
-"""The page that shows an evaluation: one file that needs nothing else, in light and in dark."""
+"""Evaluation report: a self-contained HTML page with metrics, charts, confusion matrices and the worst mistakes."""
 
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -15,45 +13,48 @@ from rich.console import Console
 
 from planespotter_models import Label, decode_photo
 from planespotter_training.evaluation import output_files
-from planespotter_training.evaluation.baseline import answer_again
+from planespotter_training.evaluation.baseline import evaluate_baseline
 from planespotter_training.evaluation.confidence_intervals import wilson
 from planespotter_training.evaluation.evaluate import Evaluation
-from planespotter_training.evaluation.metric_definitions import DEFINITIONS, shown, shown_interval
-from planespotter_training.evaluation.metrics import judged, reliability, risk_coverage
+from planespotter_training.evaluation.metric_functions import confidences, reliability, risk_coverage
 from planespotter_training.evaluation.scoring import Rows
-from planespotter_training.network.gradcam import heat, overlay
 from planespotter_training.reports.charts import reliability_chart, risk_coverage_chart
+from planespotter_training.reports.heat_maps import heat_maps, overlay
+from planespotter_training.reports.pages import page
 
-# Of the figures by source: what fits beside each other.
 COLUMNS = (
     "constructor_accuracy",
     "family_accuracy",
     "model_accuracy_given_constructor",
     "path_accuracy",
-    "sure_share",
-    "sure_accuracy",
+    "confident_share",
+    "confident_accuracy",
     "unknown_share",
     "ece",
 )
+"""Metrics in the table by source."""
+
+OTHERS = "out of taxonomy"
+"""Row of a confusion matrix."""
 
 PHOTO_WIDTH = 336
-SHOWN = 6
+GALLERY_PHOTOS = 6
 """Photos in each part of the gallery."""
 CONFUSIONS = 15
 
 
-def write(evaluation: Evaluation, controls: Sequence[Path], out: Path, console: Console) -> None:
-    """Write report.html, metrics.json and answers.csv to `out`; `controls` are runs or bundles to hold beside it."""
-    rows = dict(answer_again(path, evaluation, console) for path in controls)
-    with console.status("Drawing airframes again for the intervals"):
-        content = output_files.metrics(evaluation, rows)
-    with console.status("Drawing charts, and looking at what the network looked at"):
+def write(evaluation: Evaluation, baselines: Sequence[Path], out: Path, console: Console) -> None:
+    """Write report.html, metrics.json and predictions.csv to `out`; `baselines` are runs or bundles to compare with."""
+    rows = dict(evaluate_baseline(path, evaluation, console) for path in baselines)
+    with console.status("Bootstrapping confidence intervals"):
+        content = output_files.metrics_content(evaluation, rows)
+    with console.status("Drawing charts and heat maps"):
         text = render(evaluation, content)
-    answers = output_files.answers(evaluation.nodes, evaluation.rows, evaluation.photos)
+    predictions = output_files.predictions(evaluation.nodes, evaluation.rows, evaluation.photos)
     files = {
-        output_files.METRICS: output_files.as_json(content),
-        output_files.ANSWERS: answers.to_csv(index=False),
-        output_files.REPORT: text,
+        output_files.METRICS_FILE: output_files.as_json(content),
+        output_files.PREDICTIONS_FILE: predictions.to_csv(index=False),
+        output_files.REPORT_FILE: text,
     }
     output_files.write(out, files)
 
@@ -79,75 +80,62 @@ def render(evaluation: Evaluation, content: Mapping[str, Any]) -> str:
 
 
 def _training(evaluation: Evaluation) -> dict[str, Any]:
-    """Return what the bundle says of its training; what an older one does not say is empty."""
-    said = evaluation.bundle.training
-    names = ("recipe", "steps", "start", "sources", "notes", "control")
-    sides = said["photos"] if isinstance(said.get("photos"), dict) else {}
-    return {name: said.get(name) for name in names} | {"sides": sides}
+    """Return the bundle's training record; missing parts are None."""
+    record = evaluation.bundle.training
+    names = ("recipe", "steps", "initial_weights", "sources", "notes", "baseline")
+    photos = record["photos"] if isinstance(record.get("photos"), dict) else {}
+    return {name: record.get(name) for name in names} | {"photos": photos}
 
 
-def page(template: str, **values: Any) -> str:
-    """Return the page made from the template of that name; all text in it is escaped."""
-    return _templates().get_template(template).render(definitions=DEFINITIONS, **values)
-
-
-@cache
-def _templates() -> jinja2.Environment:
-    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"shown": lambda value, name: shown(name, value)}
-    environment.globals |= {"interval": shown_interval}
-    return environment
-
-
-def spoken(label: Label) -> str:
-    """Return the name of a node as people say it: "Airbus A320-200", "Boeing 747", "Airbus"."""
+def display_name(label: Label) -> str:
+    """Return the name of a node as people use it: "Airbus A320-200", "Boeing 747", "Airbus"."""
     return " ".join(part for part in (label.constructor, label.model or label.family) if part)
 
 
 def _charts(evaluation: Evaluation) -> list[tuple[str, str]]:
     nodes, rows = evaluation.nodes, evaluation.rows
-    made, risks = [], {}
+    charts, risks = [], {}
     for level, what in (("constructor", "constructor"), ("path", "whole path")):
-        probabilities, right = judged(nodes, rows, level)
-        if not len(right):
+        probabilities, correct = confidences(nodes, rows, level)
+        if not len(correct):
             continue
-        before = reliability(*judged(nodes, rows, level, "uncalibrated_"))
-        curves = {"before temperature": before, "calibrated": reliability(probabilities, right)}
-        made.append((f"Reliability of the {what}", reliability_chart(curves, what)))
-        risks[what] = risk_coverage(probabilities, right)
-    return [*made, ("Risk and coverage", risk_coverage_chart(risks))] if risks else []
+        curves = {
+            "uncalibrated": reliability(*confidences(nodes, rows, level, "uncalibrated_")),
+            "calibrated": reliability(probabilities, correct),
+        }
+        charts.append((f"Reliability of the {what}", reliability_chart(curves, what)))
+        risks[what] = risk_coverage(probabilities, correct)
+    return [*charts, ("Risk and coverage", risk_coverage_chart(risks))] if risks else []
 
 
-# ---------------------------------------------------------------- what is taken for what
+# ---------------------------------------------------------------- confusion
 
 
 def _matrices(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Return a confusion matrix for each head: the constructor's, and each constructor's types if it is known."""
+    """Return a confusion matrix per head: of constructors, and of each constructor's types given the constructor."""
     nodes, rows, tree = evaluation.nodes, evaluation.rows, evaluation.bundle.tree
-    names = [*tree.constructors, "others"]
+    names = [*tree.constructors, OTHERS]
     named = rows[rows["named"][:, 0]]
     leaf_constructor = np.array([tree.constructors.index(leaf.constructor) for leaf in nodes.leaves])
     of_node = {nodes.names.index(Label(name)): index for index, name in enumerate(tree.constructors)}
-    true = np.array([of_node.get(node, len(names) - 1) for node in named["truth"][:, 0]], int)
-    made = [_matrix("Constructor", names, true, leaf_constructor[named["leaf"]])]
+    true = np.array([of_node.get(node, len(names) - 1) for node in named["true_nodes"][:, 0]], int)
+    matrices = [_matrix("Constructor", names, true, leaf_constructor[named["leaf"]])]
     for constructor, leaves in tree.leaves.items():
         first = nodes.leaves.index(leaves[0])
-        mine = (rows["true_leaf"] >= first) & (rows["true_leaf"] < first + len(leaves))
-        if mine.any() and len(leaves) > 1:
+        of_constructor = (rows["true_leaf"] >= first) & (rows["true_leaf"] < first + len(leaves))
+        if of_constructor.any() and len(leaves) > 1:
             types = [leaf.model or leaf.family for leaf in leaves]
-            said = rows["leaf_given_constructor"][mine] - first
-            made.append(_matrix(f"Types of {constructor}", types, rows["true_leaf"][mine] - first, said))
-    return [matrix for matrix in made if matrix["rows"]]
+            true = rows["true_leaf"][of_constructor] - first
+            predicted = rows["leaf_given_constructor"][of_constructor] - first
+            matrices.append(_matrix(f"Types of {constructor}", types, true, predicted))
+    return [matrix for matrix in matrices if matrix["rows"]]
 
 
-def _matrix(title: str, names: Sequence[str], true: NDArray[Any], said: NDArray[Any]) -> dict[str, Any]:
+def _matrix(title: str, names: Sequence[str], true: NDArray[Any], predicted: NDArray[Any]) -> dict[str, Any]:
     counts = np.zeros((len(names), len(names)), int)
-    np.add.at(counts, (true, said), 1)
+    np.add.at(counts, (true, predicted), 1)
     used = [index for index in range(len(names)) if counts[index].any() or counts[:, index].any()]
-    columns = [index for index in used if names[index] != "others"]
+    columns = [index for index in used if names[index] != OTHERS]
     return {
         "title": title,
         "columns": [names[index] for index in columns],
@@ -159,7 +147,7 @@ def _matrix(title: str, names: Sequence[str], true: NDArray[Any], said: NDArray[
                     {
                         "count": int(counts[index, column]),
                         "share": float(counts[index, column] / max(1, counts[index].sum())),
-                        "right": index == column,
+                        "correct": index == column,
                     }
                     for column in columns
                 ],
@@ -170,7 +158,7 @@ def _matrix(title: str, names: Sequence[str], true: NDArray[Any], said: NDArray[
 
 
 def _confusions(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Return the most frequent mistakes of the chain."""
+    """Return the most frequent confusions of types."""
     nodes, rows = evaluation.nodes, evaluation.rows
     rows = rows[rows["true_leaf"] >= 0]
     totals = np.bincount(rows["true_leaf"], minlength=len(nodes.leaves))
@@ -179,121 +167,122 @@ def _confusions(evaluation: Evaluation) -> list[dict[str, Any]]:
     order = np.argsort(-counts, kind="stable")[:CONFUSIONS]
     return [
         {
-            "true": spoken(nodes.leaves[true]),
-            "said": spoken(nodes.leaves[said]),
+            "true": display_name(nodes.leaves[true]),
+            "predicted": display_name(nodes.leaves[predicted]),
             "photos": int(count),
             "share": float(count / totals[true]),
         }
-        for (true, said), count in zip(pairs[order], counts[order], strict=True)
+        for (true, predicted), count in zip(pairs[order], counts[order], strict=True)
     ]
 
 
 def _classes(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Return recall and precision of each constructor and of each type."""
     nodes, rows, tree = evaluation.nodes, evaluation.rows, evaluation.bundle.tree
-    known = rows[rows["truth"][:, 0] >= 0]
-    made = [
-        _class(name, known["truth"][:, 0] == node, nodes.paths[known["leaf"]][:, 0] == node)
+    known = rows[rows["true_nodes"][:, 0] >= 0]
+    classes = [
+        _class(name, known["true_nodes"][:, 0] == node, nodes.paths[known["leaf"]][:, 0] == node)
         for name in tree.constructors
         for node in [nodes.names.index(Label(name))]
     ]
     typed = rows[rows["true_leaf"] >= 0]
-    made += [
-        _class(spoken(leaf), typed["true_leaf"] == index, typed["leaf"] == index)
+    classes += [
+        _class(display_name(leaf), typed["true_leaf"] == index, typed["leaf"] == index)
         for index, leaf in enumerate(nodes.leaves)
         if leaf.family
     ]
-    return [one for one in made if one["n"] or one["said"]]
+    return [row for row in classes if row["n"] or row["predicted"]]
 
 
-def _class(name: str, true: NDArray[np.bool_], said: NDArray[np.bool_]) -> dict[str, Any]:
-    both = int((true & said).sum())
-    n, answered = int(true.sum()), int(said.sum())
+def _class(name: str, true: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> dict[str, Any]:
+    both, n, n_predicted = int((true & predicted).sum()), int(true.sum()), int(predicted.sum())
     return {
         "name": name,
         "n": n,
-        "said": answered,
+        "predicted": n_predicted,
         "recall": both / n if n else None,
         "recall_interval": wilson(both / n, n) if n else None,
-        "precision": both / answered if answered else None,
-        "precision_interval": wilson(both / answered, answered) if answered else None,
+        "precision": both / n_predicted if n_predicted else None,
+        "precision_interval": wilson(both / n_predicted, n_predicted) if n_predicted else None,
     }
 
 
 def _airlines(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Return accuracies by airline, of those with the most photos; with how often each was trained on, if known."""
+    """Return accuracies of the airlines with the most photos, and their number of training photos if it is recorded."""
     photos, rows, nodes = evaluation.photos, evaluation.rows, evaluation.nodes
     trained_on = (evaluation.bundle.training.get("training_fingerprint") or {}).get("airlines")
-    made = []
+    airlines = []
     for name, n in photos["airline"][photos["airline"] != ""].value_counts().head(20).items():
         part = rows[(photos["airline"] == name).to_numpy()]
-        known, typed = part[part["truth"][:, 0] >= 0], part[part["true_leaf"] >= 0]
-        right = nodes.paths[known["leaf"]][:, 0] == known["truth"][:, 0]
-        made.append(
+        known, typed = part[part["true_nodes"][:, 0] >= 0], part[part["true_leaf"] >= 0]
+        correct = nodes.paths[known["leaf"]][:, 0] == known["true_nodes"][:, 0]
+        airlines.append(
             {
                 "name": str(name),
                 "n": int(n),
                 "trained_on": None if trained_on is None else trained_on.get(str(name), 0),
-                "constructor": float(right.mean()) if len(known) else None,
+                "constructor": float(correct.mean()) if len(known) else None,
                 "path": float((typed["leaf"] == typed["true_leaf"]).mean()) if len(typed) else None,
             }
         )
-    return made
+    return airlines
 
 
 # ---------------------------------------------------------------- photos
 
 
 def _gallery(evaluation: Evaluation) -> dict[str, Any]:
-    """Return the parts of the gallery, and how the network's attention was found."""
+    """Return the parts of the gallery, and the method of its heat maps."""
     nodes, rows, model = evaluation.nodes, evaluation.rows, evaluation.bundle
     path = nodes.paths[rows["leaf"]]
-    known = rows["truth"][:, 0] >= 0
-    wrong_constructor = known & (path[:, 0] != rows["truth"][:, 0])
+    known = rows["true_nodes"][:, 0] >= 0
+    wrong_constructor = known & (path[:, 0] != rows["true_nodes"][:, 0])
     wrong_type = (rows["true_leaf"] >= 0) & ~wrong_constructor & (rows["leaf"] != rows["true_leaf"])
-    others = rows["named"][:, 0] & ~known
-    right = np.where(rows["true_leaf"] >= 0, rows["leaf"] == rows["true_leaf"], known & ~wrong_constructor)
+    outside = rows["named"][:, 0] & ~known
+    correct = np.where(rows["true_leaf"] >= 0, rows["leaf"] == rows["true_leaf"], known & ~wrong_constructor)
+    random = np.random.default_rng(0)
     parts = {
-        "The wrong constructor, and surest of it": _surest(wrong_constructor, rows, "constructor"),
-        "The right constructor, the wrong type, and surest of it": _surest(wrong_type, rows, "path"),
-        "Built by others, and surest of one that it knows": _surest(others, rows, "constructor"),
-        "Right, drawn at random": np.random.default_rng(0).permutation(np.flatnonzero(right.astype(bool)))[:SHOWN],
+        "Wrong constructor, the most confident": _most_confident(wrong_constructor, rows, "constructor"),
+        "Correct constructor, wrong type, the most confident": _most_confident(wrong_type, rows, "path"),
+        "Out of taxonomy, the most confident": _most_confident(outside, rows, "constructor"),
+        "Correct, a random sample": random.permutation(np.flatnonzero(correct.astype(bool)))[:GALLERY_PHOTOS],
     }
     chosen = np.concatenate(list(parts.values())).astype(int)
     if not len(chosen):
-        return {"gallery": {}, "how": ""}
+        return {"gallery": {}, "method": ""}
     files = [(evaluation.folder / file).read_bytes() for file in evaluation.photos["file"].iloc[chosen]]
     pixels = np.stack([decode_photo(file, model.height, model.width) for file in files])
-    heats, how = heat(model, evaluation.engine, pixels, rows["leaf"][chosen])
-    figures = {
-        index: _figure(evaluation, index, file, heat_)
-        for index, file, heat_ in zip(chosen.tolist(), files, heats, strict=True)
+    maps, method = heat_maps(model, evaluation.engine, pixels, rows["leaf"][chosen])
+    entries = {
+        index: _entry(evaluation, index, file, heat_map)
+        for index, file, heat_map in zip(chosen.tolist(), files, maps, strict=True)
     }
-    return {"gallery": {title: [figures[i] for i in part.tolist()] for title, part in parts.items()}, "how": how}
+    return {"gallery": {title: [entries[i] for i in part.tolist()] for title, part in parts.items()}, "method": method}
 
 
 def _photo_height(evaluation: Evaluation) -> int:
     return round(PHOTO_WIDTH * evaluation.bundle.height / evaluation.bundle.width)
 
 
-def _surest(which: NDArray[np.bool_], rows: Rows, level: str) -> NDArray[np.int64]:
-    found = np.flatnonzero(which)
-    return np.asarray(found[np.argsort(-rows[f"{level}_probability"][found], kind="stable")][:SHOWN])
+def _most_confident(mask: NDArray[np.bool_], rows: Rows, level: str) -> NDArray[np.int64]:
+    indices = np.flatnonzero(mask)
+    order = np.argsort(-rows[f"{level}_probability"][indices], kind="stable")
+    return np.asarray(indices[order][:GALLERY_PHOTOS])
 
 
-def _figure(evaluation: Evaluation, index: int, file: bytes, heat_: NDArray[np.floating]) -> dict[str, str]:
+def _entry(evaluation: Evaluation, index: int, file: bytes, heat_map: NDArray[np.floating]) -> dict[str, str]:
     row, photo = evaluation.rows[index], evaluation.photos.iloc[index]
     height = _photo_height(evaluation)
     picture = Image.fromarray(decode_photo(file, height, PHOTO_WIDTH))
     leaf = evaluation.nodes.leaves[row["leaf"]]
-    names_type = row["true_leaf"] >= 0
-    level = "path" if names_type else "constructor"
+    has_type = row["true_leaf"] >= 0
+    level = "path" if has_type else "constructor"
     return {
         "photo": _data_uri(picture, "JPEG", quality=72),
-        "heat": _data_uri(overlay(heat_, height // 2, PHOTO_WIDTH // 2), "PNG"),
-        "said": spoken(leaf if names_type else Label(leaf.constructor)),
+        "heat_map": _data_uri(overlay(heat_map, height // 2, PHOTO_WIDTH // 2), "PNG"),
+        "predicted": display_name(leaf if has_type else Label(leaf.constructor)),
         "probability": f"{row[f'{level}_probability']:.0%}",
-        "true": spoken(Label(photo["constructor"], photo["family"], photo["model"])),
+        "true": display_name(Label(photo["constructor"], photo["family"], photo["model"])),
         "photo_id": photo["photo_id"],
         "source": photo["source"],
         "credit": ", ".join(text for text in (photo["photographer"], photo["licence"]) if text),

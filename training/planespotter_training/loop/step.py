@@ -1,0 +1,155 @@
+"""The pure functions of training: loss, train step and eval step. The state is a plain pytree.
+
+State: "weights" (what is trained), "statistics" (of batch normalisation), "optimizer" and, with EMA, the "average" of
+weights and statistics.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from planespotter_models import CONSTRUCTOR_HEAD, LabelTree
+from planespotter_training.data.augment import Augmentation, augment
+from planespotter_training.loop.devices import Layout
+from planespotter_training.loop.optimizer import Plan, optimizer, update_scale
+from planespotter_training.network.loss import node_loss, split_flat
+from planespotter_training.recipes.config import Recipe
+
+FLAT = "flat "
+"""Prefix of the names of heads that the flat baseline amounts to, in the output of `eval_step`."""
+
+State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Model:
+    """The constants of a training that its steps are functions of."""
+
+    graph: Any
+    """The NNX graph of the network, without its state."""
+    tree: LabelTree
+    recipe: Recipe
+    optimizer: Any
+    """An optax gradient transformation."""
+    scale_updates: Callable[[Any, Any], Any]
+    """(updates, step) -> updates: layer-wise learning rate decay and gradual unfreezing."""
+    batch_sharding: Any
+    """How the photos of a batch are spread over the devices."""
+
+
+def build(network: nnx.Module, recipe: Recipe, tree: LabelTree, plan: Plan, layout: Layout) -> tuple[Model, State]:
+    """Split a network into the constants of its training and the initial state, replicated on all devices."""
+    graph, weights, statistics = split_network(network)
+    transform = optimizer(recipe, plan.rate, weights)
+    state = {"weights": weights, "statistics": statistics, "optimizer": transform.init(weights)}
+    if recipe.ema_decay:
+        state["average"] = jax.tree.map(jnp.copy, {"weights": weights, "statistics": statistics})
+    scale_updates = update_scale(recipe, plan.steps_per_epoch, weights)
+    model = Model(graph, tree, recipe, transform, scale_updates, layout.shared)
+    return model, layout.put(state, layout.everywhere)
+
+
+def split_network(network: nnx.Module) -> tuple[Any, Any, Any]:
+    """Split `network` into graph, weights, and the rest: the running statistics of batch normalisation."""
+    graph, weights, statistics = nnx.split(network, nnx.Param, ...)  # type: ignore[misc] # as many as asked for
+    return graph, weights, statistics
+
+
+def loss(
+    model: Model, weights: Any, statistics: Any, photos: jax.Array, batch: Mapping[str, jax.Array], key: jax.Array
+) -> tuple[jax.Array, tuple[dict[str, jax.Array], Any]]:
+    """Compute the loss of a batch.
+
+    Args:
+        model: The constants.
+        weights: What the gradient is taken of.
+        statistics: Running statistics of batch normalisation.
+        photos: Augmented, uint8 RGB [n, height, width, 3].
+        batch: `masks` [n, leaves] and `constructor_weights` [n].
+        key: Random key of dropout.
+
+    Returns:
+        The loss; then per photo "losses" and "correct" [n], of the constructor, and the new statistics.
+    """
+    recipe, tree = model.recipe, model.tree
+    network = nnx.merge(model.graph, weights, statistics, copy=True)
+    features = network.features(photos, dropout_key=key)
+    outputs = network.hierarchical(features)
+    targets = batch["masks"], batch["constructor_weights"]
+    losses = node_loss(tree, outputs, *targets, smoothing=recipe.label_smoothing)
+    total = losses.mean()
+    if recipe.baseline_head != "off":
+        flat = split_flat(tree, network.flat(features))
+        total += node_loss(tree, flat, *targets, smoothing=recipe.label_smoothing).mean()
+    if recipe.l2:
+        dense = [*network.heads.values(), *([network.hidden] if network.hidden else [])]
+        total += recipe.l2 * sum((layer.kernel[...] ** 2).sum() for layer in dense)
+    per_photo = {"losses": losses, "correct": _correct_constructor(tree, outputs, batch["masks"])}
+    return total, (per_photo, split_network(network)[2])
+
+
+def train_step(
+    model: Model, state: State, cache: jax.Array | None, batch: Mapping[str, jax.Array], step: jax.Array
+) -> tuple[State, dict[str, jax.Array]]:
+    """Augment a batch, take a step of the optimizer and update the moving average.
+
+    Args:
+        model: The constants.
+        state: The state before the step.
+        cache: All training photos uint8 [photos, height, width, 3], or None if `batch` holds its `photos`.
+        batch: `index`, `masks` and `constructor_weights` [n, ...], and `photos` [n, height, width, 3] without a cache.
+        step: Number of completed steps; together with the recipe's seed it determines all randomness.
+
+    Returns:
+        The state after the step; and "losses" and "correct" [n], "gradient_norm" and "weight_norm".
+    """
+    recipe = model.recipe
+    augment_key, dropout_key = jax.random.split(jax.random.fold_in(jax.random.key(recipe.seed), step))
+    photos = batch["photos"] if cache is None else cache[batch["index"]]
+    photos = jax.lax.with_sharding_constraint(photos, model.batch_sharding)
+    photos = augment(photos, augment_key, Augmentation.of(recipe))
+
+    def loss_of(weights: Any) -> Any:
+        return loss(model, weights, state["statistics"], photos, batch, dropout_key)
+
+    (_, (per_photo, statistics)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state["weights"])
+    updates, optimizer_state = model.optimizer.update(gradients, state["optimizer"], state["weights"])
+    weights = optax.apply_updates(state["weights"], model.scale_updates(updates, step))
+    new = {"weights": weights, "statistics": statistics, "optimizer": optimizer_state}
+    if recipe.ema_decay:
+        # A young average decays faster, or the initial weights would dominate it for long. The batch statistics are
+        # averaged too: those of the last weights do not fit the average of many.
+        share = 1 - jnp.minimum(recipe.ema_decay, (1 + step) / (10 + step))
+        new["average"] = jax.tree.map(
+            lambda mean, value: mean + (value - mean) * share,  # in this form, a constant value stays exactly constant
+            state["average"],
+            {"weights": weights, "statistics": statistics},
+        )
+    return new, per_photo | {"gradient_norm": optax.tree.norm(gradients), "weight_norm": optax.tree.norm(weights)}
+
+
+def eval_step(model: Model, weights: Any, statistics: Any, photos: jax.Array) -> dict[str, jax.Array]:
+    """Predict photos uint8 [n, height, width, 3]: log-probabilities [n, classes] per head.
+
+    With a baseline head, the heads that it amounts to are included, with the prefix FLAT.
+    """
+    network = nnx.merge(model.graph, weights, statistics)
+    outputs: dict[str, jax.Array] = network(photos)
+    if model.recipe.baseline_head != "off":
+        flat = split_flat(model.tree, network.flat(network.features(photos)))
+        outputs |= {FLAT + head: output for head, output in flat.items()}
+    return outputs
+
+
+def _correct_constructor(tree: LabelTree, outputs: Mapping[str, jax.Array], masks: jax.Array) -> jax.Array:
+    """Return for each photo whether the constructor head predicts the constructor of its label: bool [n]."""
+    sizes = [len(tree.leaves[name]) for name in tree.constructors]
+    ends = np.cumsum(sizes)
+    true = jnp.stack([masks[:, end - n : end].any(axis=1) for n, end in zip(sizes, ends, strict=True)], axis=1)
+    return jnp.argmax(outputs[CONSTRUCTOR_HEAD], axis=1) == jnp.argmax(true, axis=1)
