@@ -67,7 +67,7 @@ def test_held_out_photos_take_their_airframes_and_near_duplicates_to_the_test_sp
         assert list(photos["split"]) == list(assigned)
 
 
-def test_photos_without_near_duplicates_have_the_split_of_their_aircatalog_rows() -> None:
+def test_photos_without_near_duplicates_have_the_split_of_their_airframe() -> None:
     photos = catalog_rows([(f"p{i}", f"N{i // 3}") for i in range(500)])
     assert list(assign(photos, pd.Series(range(500)))) == list(assign(photos))
 

@@ -197,13 +197,13 @@ _TABLE = (
         NUMBER, "lower",
     ),
     MetricSpec(
-        "confident_share", f.confident_share, "confident",
+        "confident_share", f.confident_share, "confident share",
         "Coverage: the confidence level is constructor or deeper, of photos whose constructor is in the "
         "label tree.",
         PROPORTION, "higher",
     ),
     MetricSpec(
-        "confident_accuracy", f.confident_accuracy, "confident and correct",
+        "confident_accuracy", f.confident_accuracy, "accuracy when confident",
         "Selective accuracy: no level down to the confidence level is wrong, of confident predictions.",
         PROPORTION, "higher",
     ),
@@ -213,8 +213,8 @@ _TABLE = (
         PROPORTION, "",
     ),
     MetricSpec(
-        "level_constructor_accuracy", f.accuracy_at_level(1), "confidence level constructor, correct",
-        "Of these, where the label names the constructor.",
+        "level_constructor_accuracy", f.accuracy_at_level(1), "accuracy at confidence level constructor",
+        "Share of these that is correct down to the constructor, where the label names it.",
         PROPORTION, "higher",
     ),
     MetricSpec(
@@ -223,8 +223,8 @@ _TABLE = (
         PROPORTION, "",
     ),
     MetricSpec(
-        "level_family_accuracy", f.accuracy_at_level(2), "confidence level family, correct",
-        "Of these, where the label names the family.",
+        "level_family_accuracy", f.accuracy_at_level(2), "accuracy at confidence level family",
+        "Share of these that is correct down to the family, where the label names it.",
         PROPORTION, "higher",
     ),
     MetricSpec(
@@ -233,12 +233,12 @@ _TABLE = (
         PROPORTION, "",
     ),
     MetricSpec(
-        "level_model_accuracy", f.accuracy_at_level(3), "confidence level model, correct",
-        "Of these, where the label names the model.",
+        "level_model_accuracy", f.accuracy_at_level(3), "accuracy at confidence level model",
+        "Share of these that is correct down to the model, where the label names it.",
         PROPORTION, "higher",
     ),
     MetricSpec(
-        "unknown_share", f.unknown_share, "unknown, out of taxonomy",
+        "unknown_share", f.unknown_share, "out of taxonomy, predicted unknown",
         "The confidence level is unknown, of out-of-taxonomy aircraft.",
         PROPORTION, "higher",
     ),
