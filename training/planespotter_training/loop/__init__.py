@@ -1,1 +1,1 @@
-"""The training loop: optimizer, devices, train step and run preparation."""
+"""Training loop: train, step, validation, optimizer, devices, logs and run preparation."""

@@ -6,6 +6,7 @@ weights and statistics.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -28,8 +29,8 @@ State = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Model:
-    """The constants of a training that its steps are functions of."""
+class Constants:
+    """What does not change during a training: the steps are functions of it."""
 
     graph: Any
     """The NNX graph of the network, without its state."""
@@ -43,16 +44,16 @@ class Model:
     """How the photos of a batch are spread over the devices."""
 
 
-def build(network: nnx.Module, recipe: Recipe, tree: LabelTree, plan: Plan, layout: Layout) -> tuple[Model, State]:
-    """Split a network into the constants of its training and the initial state, replicated on all devices."""
+def build(network: nnx.Module, recipe: Recipe, tree: LabelTree, plan: Plan, layout: Layout) -> tuple[Constants, State]:
+    """Split a network into constants and initial state, replicated on all devices."""
     graph, weights, statistics = split_network(network)
     transform = optimizer(recipe, plan.rate, weights)
     state = {"weights": weights, "statistics": statistics, "optimizer": transform.init(weights)}
     if recipe.ema_decay:
         state["average"] = jax.tree.map(jnp.copy, {"weights": weights, "statistics": statistics})
     scale_updates = update_scale(recipe, plan.steps_per_epoch, weights)
-    model = Model(graph, tree, recipe, transform, scale_updates, layout.shared)
-    return model, layout.put(state, layout.everywhere)
+    constants = Constants(graph, tree, recipe, transform, scale_updates, layout.shared)
+    return constants, layout.put(state, layout.everywhere)
 
 
 def split_network(network: nnx.Module) -> tuple[Any, Any, Any]:
@@ -62,12 +63,17 @@ def split_network(network: nnx.Module) -> tuple[Any, Any, Any]:
 
 
 def loss(
-    model: Model, weights: Any, statistics: Any, photos: jax.Array, batch: Mapping[str, jax.Array], key: jax.Array
+    constants: Constants,
+    weights: Any,
+    statistics: Any,
+    photos: jax.Array,
+    batch: Mapping[str, jax.Array],
+    key: jax.Array,
 ) -> tuple[jax.Array, tuple[dict[str, jax.Array], Any]]:
     """Compute the loss of a batch.
 
     Args:
-        model: The constants.
+        constants: What does not change during a training.
         weights: What the gradient is taken of.
         statistics: Running statistics of batch normalisation.
         photos: Augmented, uint8 RGB [n, height, width, 3].
@@ -77,8 +83,8 @@ def loss(
     Returns:
         The loss; then per photo "losses" and "correct" [n], of the constructor, and the new statistics.
     """
-    recipe, tree = model.recipe, model.tree
-    network = nnx.merge(model.graph, weights, statistics, copy=True)
+    recipe, tree = constants.recipe, constants.tree
+    network = nnx.merge(constants.graph, weights, statistics, copy=True)
     features = network.features(photos, dropout_key=key)
     outputs = network.hierarchical(features)
     targets = batch["masks"], batch["constructor_weights"]
@@ -95,12 +101,12 @@ def loss(
 
 
 def train_step(
-    model: Model, state: State, cache: jax.Array | None, batch: Mapping[str, jax.Array], step: jax.Array
+    constants: Constants, state: State, cache: jax.Array | None, batch: Mapping[str, jax.Array], step: jax.Array
 ) -> tuple[State, dict[str, jax.Array]]:
     """Augment a batch, take a step of the optimizer and update the moving average.
 
     Args:
-        model: The constants.
+        constants: What does not change during a training.
         state: The state before the step.
         cache: All training photos uint8 [photos, height, width, 3], or None if `batch` holds its `photos`.
         batch: `index`, `masks` and `constructor_weights` [n, ...], and `photos` [n, height, width, 3] without a cache.
@@ -109,18 +115,18 @@ def train_step(
     Returns:
         The state after the step; and "losses" and "correct" [n], "gradient_norm" and "weight_norm".
     """
-    recipe = model.recipe
+    recipe = constants.recipe
     augment_key, dropout_key = jax.random.split(jax.random.fold_in(jax.random.key(recipe.seed), step))
     photos = batch["photos"] if cache is None else cache[batch["index"]]
-    photos = jax.lax.with_sharding_constraint(photos, model.batch_sharding)
+    photos = jax.lax.with_sharding_constraint(photos, constants.batch_sharding)
     photos = augment(photos, augment_key, Augmentation.of(recipe))
 
     def loss_of(weights: Any) -> Any:
-        return loss(model, weights, state["statistics"], photos, batch, dropout_key)
+        return loss(constants, weights, state["statistics"], photos, batch, dropout_key)
 
     (_, (per_photo, statistics)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state["weights"])
-    updates, optimizer_state = model.optimizer.update(gradients, state["optimizer"], state["weights"])
-    weights = optax.apply_updates(state["weights"], model.scale_updates(updates, step))
+    updates, optimizer_state = constants.optimizer.update(gradients, state["optimizer"], state["weights"])
+    weights = optax.apply_updates(state["weights"], constants.scale_updates(updates, step))
     new = {"weights": weights, "statistics": statistics, "optimizer": optimizer_state}
     if recipe.ema_decay:
         # A young average decays faster, or the initial weights would dominate it for long. The batch statistics are
@@ -134,15 +140,20 @@ def train_step(
     return new, per_photo | {"gradient_norm": optax.tree.norm(gradients), "weight_norm": optax.tree.norm(weights)}
 
 
-def eval_step(model: Model, weights: Any, statistics: Any, photos: jax.Array) -> dict[str, jax.Array]:
+def compile_train_step(constants: Constants, layout: Layout) -> Any:
+    """Compile `train_step` for the devices; it overwrites the state that it is called with (donation)."""
+    return jax.jit(partial(train_step, constants), out_shardings=layout.everywhere, donate_argnames="state")
+
+
+def eval_step(constants: Constants, weights: Any, statistics: Any, photos: jax.Array) -> dict[str, jax.Array]:
     """Predict photos uint8 [n, height, width, 3]: log-probabilities [n, classes] per head.
 
     With a baseline head, the heads that it amounts to are included, with the prefix FLAT.
     """
-    network = nnx.merge(model.graph, weights, statistics)
+    network = nnx.merge(constants.graph, weights, statistics)
     outputs: dict[str, jax.Array] = network(photos)
-    if model.recipe.baseline_head != "off":
-        flat = split_flat(model.tree, network.flat(network.features(photos)))
+    if constants.recipe.baseline_head != "off":
+        flat = split_flat(constants.tree, network.flat(network.features(photos)))
         outputs |= {FLAT + head: output for head, output in flat.items()}
     return outputs
 

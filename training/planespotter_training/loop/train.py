@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from rich.console import Console
 
@@ -78,9 +77,9 @@ def train(job: TrainJob, console: Console) -> bool:
         network = checkpoint.build(recipe, run.tree, dtype)
         if job.initial is not None and checkpoints.latest_step() is None:
             pretrained.apply(job.initial, network, console)
-        model, state = step.build(network, recipe, run.tree, length, layout)
-        train_step = jax.jit(partial(step.train_step, model), out_shardings=layout.everywhere, donate_argnames="state")
-        predict = validate.compile_predict(model, layout)
+        constants, state = step.build(network, recipe, run.tree, length, layout)
+        train_step = step.compile_train_step(constants, layout)
+        predict = validate.compile_predict(constants, layout)
 
         # ------------------------------------------------------------ resume
         done = checkpoints.latest_step() or 0

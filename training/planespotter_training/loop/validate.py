@@ -13,20 +13,20 @@ from planespotter_training.data.dataset import Examples
 from planespotter_training.evaluation.metrics import measure
 from planespotter_training.evaluation.predict import BATCH, predict
 from planespotter_training.loop.devices import Layout
-from planespotter_training.loop.step import FLAT, Model, State, eval_step
+from planespotter_training.loop.step import FLAT, Constants, State, eval_step
 from planespotter_training.network.loss import node_loss
 
 Outputs = dict[str, Any]
 Predict = Callable[[State, Examples], tuple[Outputs, Outputs]]
 
 
-def compile_predict(model: Model, layout: Layout) -> Predict:
+def compile_predict(constants: Constants, layout: Layout) -> Predict:
     """Return a function (state, examples) that predicts with the network to be used, the average if there is one.
 
     It returns log-probabilities [n, classes] per head: of the hierarchical heads, and of the flat baseline, {} if there
     is none.
     """
-    compiled = jax.jit(partial(eval_step, model), out_shardings=layout.everywhere)
+    compiled = jax.jit(partial(eval_step, constants), out_shardings=layout.everywhere)
     sharding = layout.everywhere if BATCH % layout.devices else layout.shared
 
     def predict_both(state: State, examples: Examples) -> tuple[Outputs, Outputs]:

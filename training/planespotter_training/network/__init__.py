@@ -1,1 +1,1 @@
-"""Network: VGG16 with one head per constructor, its loss, checkpoints and pretrained weights."""
+"""Network: VGG16 with hierarchical heads, its loss, checkpoints, initial weights and Grad-CAM."""
