@@ -1,16 +1,17 @@
-"""Name the aircraft in photos with a planespotter server.
+"""Client of planespotter: classify the aircraft in photos with a planespotter server.
 
     from planespotter_client import PlaneSpotter
 
     with PlaneSpotter("127.0.0.1:50051") as spotter:
         print(spotter.classify("photo.jpg"))  # Boeing 737-800 (94 %)
 
-PlaneSpotter is the client, AsyncPlaneSpotter its twin for asyncio; PlaneSpotterError is what can go wrong.
+PlaneSpotter is the synchronous client, AsyncPlaneSpotter the one for asyncio. Every error derives from
+PlaneSpotterError.
 """
 
 import os
 
-# gRPC reads it as it is imported; without it, each failed handshake is lines on stderr in gRPC's own words.
+# gRPC reads it on import; without it, each failed handshake prints lines to stderr.
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 from planespotter_client._async_client import AsyncPlaneSpotter
@@ -46,33 +47,37 @@ from planespotter_client._types import (
     Thresholds,
 )
 
-__all__ = [
-    "DEFAULT_ADDRESS",
-    "AsyncPlaneSpotter",
-    "AuthenticationError",
-    "Candidate",
-    "CertificateError",
-    "DeadlineExceededError",
-    "HeatMap",
-    "InternalServerError",
-    "InvalidRequestError",
-    "Level",
-    "Limits",
-    "Metric",
-    "MissingDependencyError",
-    "Model",
-    "NotFoundError",
-    "OverloadedError",
-    "PathNode",
-    "Photo",
-    "PhotoReadError",
-    "PhotoResult",
+__all__ = [  # noqa: RUF022  (a table of contents)
+    # Clients
     "PlaneSpotter",
-    "PlaneSpotterError",
+    "AsyncPlaneSpotter",
+    "DEFAULT_ADDRESS",
+    "Photo",
+    # Results
     "Prediction",
-    "ProtocolError",
-    "ServerInfo",
-    "Thresholds",
-    "UnavailableError",
+    "PathNode",
+    "Level",
+    "Candidate",
+    "HeatMap",
+    "PhotoResult",
     "to_dataframe",
+    # Models and servers
+    "Model",
+    "Metric",
+    "Thresholds",
+    "ServerInfo",
+    "Limits",
+    # Errors
+    "PlaneSpotterError",
+    "PhotoReadError",
+    "InvalidRequestError",
+    "NotFoundError",
+    "AuthenticationError",
+    "OverloadedError",
+    "UnavailableError",
+    "DeadlineExceededError",
+    "MissingDependencyError",
+    "CertificateError",
+    "ProtocolError",
+    "InternalServerError",
 ]

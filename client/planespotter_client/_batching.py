@@ -1,82 +1,119 @@
-"""Photos cut into batches, each of which is one call."""
+"""Batching: split photos into BatchClassify calls within the server's limits, and retry rejected photos."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from planespotter.v1 import classifier_pb2 as pb
-from planespotter_client._converters import outcome
+from planespotter_client._converters import batch_request, outcome
 from planespotter_client._errors import PlaneSpotterError, ProtocolError
-from planespotter_client._image_inputs import ENVELOPE_BYTES, ENVELOPE_BYTES_PER_PHOTO, Photo, read_photo, several
-from planespotter_client._retry import jittered
+from planespotter_client._image_inputs import (
+    ENVELOPE_BYTES,
+    ENVELOPE_BYTES_PER_PHOTO,
+    Photo,
+    check_is_collection,
+    read_photo,
+)
+from planespotter_client._retry import with_jitter
 from planespotter_client._stream_state import Pending, pending
 from planespotter_client._types import Limits, PhotoResult
 
 
 @dataclass
 class Batch:
-    """Photos that go in one BatchClassify call."""
+    """Photos of one BatchClassify call, and their encoded contents."""
 
-    waiting: list[Pending]
-    photos: list[bytes]
+    pending: list[Pending]
+    contents: list[bytes]
 
 
 def batches(
-    photos: Sequence[Photo], limits: Limits, shrink_to: tuple[int, int] | None
+    photos: Sequence[Photo], limits: Limits, downscale_to: tuple[int, int] | None
 ) -> Iterator[Batch | PhotoResult]:
-    """Read `photos` and cut them into batches within `limits`; a photo that cannot be sent comes as its answer."""
+    """Read photos and split them into batches; yield a photo that cannot be sent as its result.
+
+    Args:
+        photos: Photos in order.
+        limits: Limits of the server.
+        downscale_to: (height, width) to downscale to; None to send photos unchanged.
+    """
     batch, size = Batch([], []), ENVELOPE_BYTES
-    for index, photo in enumerate(several(photos)):
-        waiting = pending(photo, index)
+    for index, photo in enumerate(check_is_collection(photos)):
+        unanswered = pending(photo, index)
         try:
-            data = read_photo(photo, limits, waiting.photo_id, shrink_to)
+            content = read_photo(photo, limits, unanswered.photo_id, downscale_to)
         except PlaneSpotterError as error:
-            yield waiting.answered(error)
+            yield unanswered.to_result(error)
             continue
-        full = len(batch.photos) >= limits.max_batch_photos
-        if batch.photos and (full or size + len(data) + ENVELOPE_BYTES_PER_PHOTO > limits.max_message_bytes):
+        full = len(batch.contents) >= limits.max_batch_photos
+        if batch.contents and (full or size + len(content) + ENVELOPE_BYTES_PER_PHOTO > limits.max_message_bytes):
             yield batch
             batch, size = Batch([], []), ENVELOPE_BYTES
-        batch.waiting.append(waiting)
-        batch.photos.append(data)
-        size += len(data) + ENVELOPE_BYTES_PER_PHOTO
-    if batch.photos:
+        batch.pending.append(unanswered)
+        batch.contents.append(content)
+        size += len(content) + ENVELOPE_BYTES_PER_PHOTO
+    if batch.contents:
         yield batch
 
 
-def batch_failed(batch: Batch, error: PlaneSpotterError) -> list[PhotoResult]:
-    """Return the answers to a `batch` whose call failed: its error for each."""
-    return [waiting.answered(error.about(waiting.photo_id)) for waiting in batch.waiting]
+class BatchCall:
+    """The state of one batch over all its attempts.
 
-
-def batch_answers(batch: Batch, response: pb.BatchClassifyResponse, address: str) -> list[PhotoResult]:
-    """Return the answers of the server at `address` to `batch`, in its order. Raises ProtocolError."""
-    if len(response.results) != len(batch.waiting):
-        raise ProtocolError(
-            f"What answers at {address} is no planespotter server: it gave {len(response.results):,} results for "
-            f"{len(batch.waiting):,} photos.",
-            reason="PROTOCOL_VIOLATION",
-        )
-    return [
-        waiting.answered(outcome(result, waiting.photo_id))
-        for waiting, result in zip(batch.waiting, response.results, strict=True)
-    ]
-
-
-def to_send_again(
-    batch: Batch, answers: Sequence[PhotoResult], retries: int, end: float, now: float
-) -> tuple[Batch, float] | None:
-    """Return the photos of `batch` that a busy server wants to get again, and after how many seconds.
-
-    None if there are none, no `retries` are left, or that would be after `end`; it is `now`.
+    Args:
+        batch: Photos to classify.
+        address: Address of the server, for error messages.
+        retries: Maximum number of retries of photos that a busy server rejects.
+        end: Deadline, on the clock of `handle_response`.
     """
-    refused = [
-        (waiting, photo, answer.error.retry_after)
-        for waiting, photo, answer in zip(batch.waiting, batch.photos, answers, strict=True)
-        if answer.error is not None and answer.error.retry_after is not None
-    ]
-    if not refused or not retries:
-        return None
-    pause = jittered(max(retry_after for _, _, retry_after in refused))
-    if now + pause >= end:
-        return None
-    return Batch([waiting for waiting, _, _ in refused], [photo for _, photo, _ in refused]), pause
+
+    def __init__(self, batch: Batch, address: str, retries: int, end: float) -> None:
+        self.retries = retries
+        self.results: list[PhotoResult] = []
+        self._batch = batch
+        self._address = address
+        self._end = end
+
+    def request(self, options: pb.ClassifyOptions) -> pb.BatchClassifyRequest:
+        """Return the request for the photos that have no result yet."""
+        return batch_request(self._batch.contents, options)
+
+    def time_left(self, now: float) -> float:
+        """Return the seconds until the deadline."""
+        return self._end - now
+
+    def handle_response(self, response: pb.BatchClassifyResponse, now: float) -> float | None:
+        """Collect the results of a response.
+
+        Returns:
+            Seconds until the photos that a busy server rejected are retried; None if the batch is complete.
+
+        Raises:
+            ProtocolError: The number of results differs from the number of photos.
+        """
+        batch = self._batch
+        if len(response.results) != len(batch.pending):
+            raise ProtocolError(
+                f"The server at {self._address} violated the protocol: it sent {len(response.results):,} results for "
+                f"{len(batch.pending):,} photos.",
+                reason="PROTOCOL_VIOLATION",
+            )
+        results = [
+            photo.to_result(outcome(result, photo.photo_id))
+            for photo, result in zip(batch.pending, response.results, strict=True)
+        ]
+        delays = [None if result.error is None else result.error.retry_after for result in results]
+        pause = with_jitter(max((delay for delay in delays if delay is not None), default=0.0))
+        retried = [delay is not None for delay in delays]
+        if not any(retried) or not self.retries or now + pause >= self._end:
+            self.results += results
+            return None
+        self.results += [result for result, retry in zip(results, retried, strict=True) if not retry]
+        self._batch = Batch(
+            [photo for photo, retry in zip(batch.pending, retried, strict=True) if retry],
+            [content for content, retry in zip(batch.contents, retried, strict=True) if retry],
+        )
+        self.retries -= 1
+        return pause
+
+    def handle_failure(self, error: PlaneSpotterError) -> None:
+        """Give `error` to each photo that has no result yet."""
+        self.results += [photo.to_result(error.about(photo.photo_id)) for photo in self._batch.pending]

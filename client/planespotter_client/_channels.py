@@ -1,4 +1,4 @@
-"""Which servers there are, how to reach each, and whose turn it is."""
+"""Channels: addresses of servers, channel options, and client-side load balancing (round robin with failover)."""
 
 import ipaddress
 import json
@@ -7,56 +7,54 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from planespotter_client._errors import InvalidRequestError, shortened
+from planespotter_client._errors import InvalidRequestError, truncated
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 SERVICE = "planespotter.v1.ClassifierService"
 
-# HOST:PORT, or what gRPC calls a target: a scheme and what it needs.
+# HOST:PORT, or a gRPC target: a scheme and what it needs.
 _HOST_AND_PORT = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\s:/\[\],]+):(?P<port>[0-9]{1,5})")
 _TARGET = re.compile(r"(?:dns|unix|unix-abstract|vsock|xds):\S+|(?:ipv4|ipv6):\S+:[0-9]{1,5}")
-_SEVERAL_IN_ONE = ("ipv4:", "ipv6:")  # these targets have commas of their own
+_TARGETS_WITH_COMMAS = ("ipv4:", "ipv6:")
 
-RETRIED = (
-    "Classify",
-    "BatchClassify",
-    "GetModel",
-    "ListModels",
-    "GetServerInfo",
-)  # a broken stream is not resumed by gRPC
+RETRIED_METHODS = ("Classify", "BatchClassify", "GetModel", "ListModels", "GetServerInfo")
+"""Unary methods; gRPC cannot resume a broken stream."""
 
-# How long a server that did not answer is left out, in seconds: its turn costs a call a moment, no more.
-REST_SECONDS = 1.0
+COOLDOWN_SECONDS = 1.0
+"""How long a server that did not respond is skipped; probing it again costs a call a moment, not more."""
 
 
-def addresses(given: str | Sequence[str]) -> tuple[str, ...]:
-    """Return the addresses of servers that `given` holds: one, several with commas between, or a sequence.
+def parse_addresses(address: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the addresses in `address`: one, several separated by commas, or a sequence.
 
-    Raises InvalidRequestError, and TypeError for what is no text.
+    Raises:
+        InvalidRequestError: An address is invalid.
+        TypeError: `address` is not a string or a sequence of strings.
     """
-    if isinstance(given, str):
-        one = given.startswith(_SEVERAL_IN_ONE)
-        given = [given] if one else [address.strip() for address in given.split(",")]
-    if not isinstance(given, Sequence) or not all(isinstance(address, str) for address in given):
-        raise TypeError(f"address is {shortened(repr(given))}, but must be HOST:PORT as a text, or several in a list.")
-    if not given:
-        raise InvalidRequestError(
-            "There is no address of a server. Write one HOST:PORT, or several.", reason="ADDRESS_MALFORMED"
-        )
-    return tuple(check_address(address) for address in given)
+    if isinstance(address, str):
+        is_single = address.startswith(_TARGETS_WITH_COMMAS)
+        address = [address] if is_single else [part.strip() for part in address.split(",")]
+    if not isinstance(address, Sequence) or not all(isinstance(part, str) for part in address):
+        raise TypeError(f"address is invalid: {truncated(repr(address))}. Give HOST:PORT as a string, or a list.")
+    if not address:
+        raise InvalidRequestError("address is empty. Give HOST:PORT, or several.", reason="ADDRESS_MALFORMED")
+    return tuple(check_address(part) for part in address)
 
 
 def check_address(address: str) -> str:
-    """Return `address` if a server can be looked for there. Raises InvalidRequestError.
+    """Return `address` if it is valid.
 
-    gRPC itself takes anything, and port 443 where none is given, and only says that nothing answers.
+    gRPC itself accepts anything, adds port 443 where there is none, and reports only that nothing responds.
+
+    Raises:
+        InvalidRequestError: `address` is neither HOST:PORT nor a gRPC target.
     """
-    found = _HOST_AND_PORT.fullmatch(address)
-    if _TARGET.fullmatch(address) or (found and 0 < int(found["port"]) < 2**16):
+    match = _HOST_AND_PORT.fullmatch(address)
+    if _TARGET.fullmatch(address) or (match and 0 < int(match["port"]) < 2**16):
         return address
     raise InvalidRequestError(
-        f"{shortened(repr(address))} is no address of a server. Write HOST:PORT, such as {DEFAULT_ADDRESS} or "
+        f"The address is invalid: {truncated(repr(address))}. Give HOST:PORT, such as {DEFAULT_ADDRESS} or "
         "[::1]:50051, or a gRPC target such as dns:///planes.example:50051 or unix:/run/planes.sock.",
         reason="ADDRESS_MALFORMED",
     )
@@ -65,11 +63,13 @@ def check_address(address: str) -> str:
 def channel_options(health: bool = False, retry: bool = True) -> list[tuple[str, Any]]:
     """Return the options of a channel.
 
-    With `health` it asks servers whether they are well, and avoids those that are not; one that cannot say counts as
-    well. With `retry` gRPC makes calls again that find no server, for about a second.
+    Args:
+        health: Whether to health-check the servers and avoid unhealthy ones. One without a health service counts as
+            healthy.
+        retry: Whether gRPC retries calls that reach no server, for about a second.
     """
     policy = {
-        "name": [{"service": SERVICE, "method": method} for method in RETRIED],
+        "name": [{"service": SERVICE, "method": method} for method in RETRIED_METHODS],
         "retryPolicy": {
             "maxAttempts": 4,
             "initialBackoff": "0.1s",
@@ -85,9 +85,9 @@ def channel_options(health: bool = False, retry: bool = True) -> list[tuple[str,
     }
     return [
         ("grpc.service_config", json.dumps(service_config)),
-        ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),  # calls beyond it (256 KiB) are never retried
+        ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),  # larger calls (default: 256 KiB) are never retried
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-        ("grpc.max_send_message_length", -1),  # the server's limits count; they are checked before sending
+        ("grpc.max_send_message_length", -1),  # the server's limits apply; they are checked before sending
         ("grpc.initial_reconnect_backoff_ms", 200),
         ("grpc.max_reconnect_backoff_ms", 5_000),
         ("grpc.keepalive_time_ms", 30_000),
@@ -97,54 +97,54 @@ def channel_options(health: bool = False, retry: bool = True) -> list[tuple[str,
     ]
 
 
-def options_of(address: str, addresses: Sequence[str]) -> list[tuple[str, Any]]:
+def options_for(address: str, addresses: Sequence[str]) -> list[tuple[str, Any]]:
     """Return the options of the channel to `address`, one of `addresses`."""
-    if len(addresses) > 1:  # a call that fails is not for the same server again but for another one
+    if len(addresses) > 1:  # a failed call is retried on another server, not by gRPC on the same
         return channel_options(health=True, retry=False)
-    return channel_options(health=not is_one_server(address))
+    return channel_options(health=not is_single_server(address))
 
 
-def is_one_server(address: str) -> bool:
-    """Return whether there can be but one server at `address`, so that its own word is better than no call at all."""
-    found = _HOST_AND_PORT.fullmatch(address)
-    if not found:
+def is_single_server(address: str) -> bool:
+    """Return whether `address` is one server: then even an unhealthy one is better than no call at all."""
+    match = _HOST_AND_PORT.fullmatch(address)
+    if not match:
         return address.startswith(("unix:", "unix-abstract:", "vsock:"))
     try:
-        ipaddress.ip_address(found["host"].strip("[]"))
+        ipaddress.ip_address(match["host"].strip("[]"))
     except ValueError:
-        return found["host"] == "localhost"
+        return match["host"] == "localhost"
     return True
 
 
 @dataclass
 class Server:
-    """One address, the channel to it, and its methods."""
+    """An address, its channel and its stub."""
 
     address: str
     channel: Any
     stub: Any
-    rests_until: float = 0.0
+    available_at: float = 0.0
 
 
-class Rotation:
-    """Servers by turns; one that did not answer is left out for a moment.
+class RoundRobin:
+    """Picks servers round robin; one that did not respond is skipped for COOLDOWN_SECONDS.
 
-    A server may be a name that stands for several, among which its channel changes by itself. May be used by several
-    threads: the worst that they can do to each other is to ask one server twice in a row.
+    A server may be a name with several backends, which its channel balances itself. Used by several threads without a
+    lock: at worst, one server is picked twice in a row.
     """
 
     def __init__(self, servers: Sequence[Server]) -> None:
         self.servers = tuple(servers)
-        self._turn = 0
+        self._next = 0
 
-    def next(self, now: float) -> Server:
-        """Return the server whose turn it is at the time `now`, in seconds."""
+    def pick(self, now: float) -> Server:
+        """Return the next server at the time `now`, in seconds."""
         count = len(self.servers)
-        turn, self._turn = self._turn, self._turn + 1
-        row = [self.servers[(turn + step) % count] for step in range(count)]
-        # Where all rest, the first that has rested: min() takes the first of equals.
-        return min(row, key=lambda server: max(0.0, server.rests_until - now))
+        start, self._next = self._next, self._next + 1
+        rotated = [self.servers[(start + step) % count] for step in range(count)]
+        # If all are cooling down, the first that is available again: min() takes the first of equals.
+        return min(rotated, key=lambda server: max(0.0, server.available_at - now))
 
-    def failed(self, server: Server, now: float) -> None:
-        """Leave `server` out for a moment."""
-        server.rests_until = now + REST_SECONDS
+    def mark_failed(self, server: Server, now: float) -> None:
+        """Skip `server` for COOLDOWN_SECONDS."""
+        server.available_at = now + COOLDOWN_SECONDS

@@ -33,7 +33,7 @@ def options(model: str, model_version: str, top_k: int, heat_map: bool, limits: 
         InvalidRequestError: `top_k` is out of range.
         TypeError: `top_k` is not an integer.
     """
-    _validation.whole("top_k", top_k)
+    _validation.check_integer("top_k", top_k)
     if not 0 <= top_k <= limits.max_top_k:
         raise InvalidRequestError(
             f"top_k is out of range: {top_k}. Give a number from 0 to {limits.max_top_k}.",

@@ -1,4 +1,4 @@
-"""How a client shows who it is and makes sure of the server: TLS, certificates and a token."""
+"""Credentials: TLS, client certificates and bearer tokens."""
 
 import ipaddress
 import os
@@ -12,7 +12,7 @@ from planespotter_client._errors import InvalidRequestError
 
 TOKEN_VARIABLE = "PLANESPOTTER_TOKEN"
 
-# What may stand behind "Bearer" in a header: RFC 6750.
+# What may follow "Bearer" in a header: RFC 6750.
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 File = str | os.PathLike[str]
@@ -20,15 +20,15 @@ File = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class Security:
-    """What a connection needs: `credentials`, None for none; `metadata`, which goes with each call; channel options."""
+    """The security of a connection: TLS `credentials` (None: no TLS), metadata of each call, and channel options."""
 
     credentials: grpc.ChannelCredentials | None = None
     metadata: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     options: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
-        over = "without TLS" if self.credentials is None else "over TLS"
-        return f"{over}, with a token" if self.metadata else over
+        tls = "without TLS" if self.credentials is None else "over TLS"
+        return f"{tls}, with a token" if self.metadata else tls
 
 
 def security(
@@ -41,18 +41,21 @@ def security(
     tls_name: str | None = None,
     insecure: bool = False,
 ) -> Security:
-    """Return what connections to `addresses` need; see PlaneSpotter for the parameters. Raises InvalidRequestError."""
+    """Validate the security parameters of PlaneSpotter, and return what connections to `addresses` need.
+
+    Raises:
+        InvalidRequestError: The parameters contradict each other, or would send a token in plain text.
+    """
     if (tls_cert is None) != (tls_key is None):
         raise InvalidRequestError(
-            "A certificate of the client goes with its private key, but only one of them is given: give tls_cert and "
-            "tls_key (--tls-cert, --tls-key).",
+            "A client certificate needs its private key, and vice versa. Give tls_cert and tls_key (--tls-cert, "
+            "--tls-key).",
             reason="TLS_INCOMPLETE",
         )
     encrypted = tls or tls_ca is not None or tls_cert is not None
     if tls_name and not encrypted:
         raise InvalidRequestError(
-            f"{tls_name!r} is to stand in the server's certificate, but without TLS a server shows none. Give tls or "
-            "tls_ca too (--tls, --tls-ca).",
+            f"tls_name needs TLS: {tls_name!r}. Give tls or tls_ca too (--tls, --tls-ca).",
             reason="TLS_INCOMPLETE",
         )
     if token is None:
@@ -60,28 +63,27 @@ def security(
     token = token.strip()
     if token and not _TOKEN.fullmatch(token):
         raise InvalidRequestError(
-            "The token holds what no token has, such as a space or a line break in the middle. Give the line that "
-            "`planespotter token new` has shown.",
+            "The token is malformed: it has a space, a line break or another invalid character. Give the line that "
+            "`planespotter token new` printed.",
             reason="TOKEN_MALFORMED",
         )
     exposed = [address for address in addresses if not is_loopback(address)]
     if token and not encrypted and not insecure and exposed:
         raise InvalidRequestError(
-            f"The token would go to {exposed[0]} without TLS, and anybody in between could read it. Use TLS (tls=True, "
-            "--tls; or tls_ca, --tls-ca, with the certificate of the server's authority), or insecure=True "
-            "(--insecure) if nobody can be in between.",
+            f"The token would be sent to {exposed[0]} in plain text. Use TLS (tls=True, --tls; or tls_ca, --tls-ca, "
+            "with the certificate of the server's authority), or insecure=True (--insecure) on a trusted network.",
             reason="TOKEN_NOT_ENCRYPTED",
         )
     metadata = (("authorization", f"Bearer {token}"),) if token else ()
     if not encrypted:
         return Security(None, metadata)
-    root, key, certificate = (None if file is None else _read(Path(file)) for file in (tls_ca, tls_key, tls_cert))
+    root, key, certificate = (None if file is None else _read_pem(Path(file)) for file in (tls_ca, tls_key, tls_cert))
     options = (("grpc.ssl_target_name_override", tls_name),) if tls_name else ()
     return Security(grpc.ssl_channel_credentials(root, key, certificate), metadata, options)
 
 
 def is_loopback(address: str) -> bool:
-    """Return whether what is sent to `address` stays on this machine."""
+    """Return whether traffic to `address` stays on this machine."""
     scheme, _, rest = address.partition(":")
     if scheme in ("unix", "unix-abstract", "vsock"):
         return True
@@ -94,16 +96,16 @@ def is_loopback(address: str) -> bool:
         return host == "localhost"
 
 
-def _read(path: Path) -> bytes:
+def _read_pem(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
         raise InvalidRequestError(
-            f"The file {path} for TLS cannot be read: {error.strerror}.", reason="TLS_FILE_UNREADABLE"
+            f"The TLS file {path} cannot be read: {error.strerror}.", reason="TLS_FILE_UNREADABLE"
         ) from error
     if b"-----BEGIN " not in content:
         raise InvalidRequestError(
-            f"The file {path} for TLS is not PEM, which begins with -----BEGIN. Convert it, or name another.",
+            f"The TLS file {path} is not PEM, which starts with -----BEGIN. Convert it, or give another file.",
             reason="TLS_FILE_UNREADABLE",
         )
     return content

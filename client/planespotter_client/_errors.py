@@ -1,4 +1,4 @@
-"""What can go wrong, as exceptions.
+"""Exceptions, and the mapping from gRPC statuses to them.
 
     PlaneSpotterError
     ├── PhotoReadError          the photo could not be read from disk
@@ -13,7 +13,7 @@
     ├── ProtocolError           the server does not speak this protocol, or violates it
     └── InternalServerError     a bug or failure of the server; `metadata` may have the request id for its log
 
-The text of each is a sentence for people. The one table from gRPC's codes to these classes is CODES.
+The text of each is for people. CODES maps gRPC status codes to these classes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,19 +29,21 @@ Detail = TypeVar("Detail")
 
 
 class PlaneSpotterError(Exception):
-    """Anything that can go wrong with a call.
-
-    `reason` is a fixed word such as PHOTO_UNDECODABLE, or the name of gRPC's code where the server gave none;
-    `metadata` holds the figures (the value found, the limit); `photo_id` names the photo where the error is about one,
-    else ""; `retry_after` is how many seconds to wait before trying again, None where that would not help or is not
-    known.
+    """Base class of all errors of a call.
 
         try:
-            answer = spotter.classify("photo.jpg")
+            prediction = spotter.classify("photo.jpg")
         except OverloadedError as busy:
             time.sleep(busy.retry_after or 1)
         except PlaneSpotterError as error:
             print(error, error.reason, error.metadata)
+
+    Args:
+        message: What is wrong, and the fix.
+        reason: A constant such as PHOTO_UNDECODABLE; the name of the gRPC code if the server sent no reason.
+        metadata: The value and the limit, by name.
+        photo_id: The photo that the error is about; empty if there is none.
+        retry_after: Seconds to wait before a retry; None if a retry is useless or the delay is unknown.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class PlaneSpotterError(Exception):
         self.retry_after = retry_after
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what is known of the error as plain values."""
+        """Return the error as plain values."""
         return {
             "message": str(self),
             "reason": self.reason,
@@ -70,7 +72,7 @@ class PlaneSpotterError(Exception):
         }
 
     def about(self, photo_id: str) -> Self:
-        """Return the same error as that of one photo."""
+        """Return a copy of the error that is about one photo."""
         return type(self)(
             str(self),
             reason=self.reason,
@@ -81,11 +83,11 @@ class PlaneSpotterError(Exception):
 
 
 class PhotoReadError(PlaneSpotterError):
-    """The photo could not be read from this machine's disk."""
+    """The photo could not be read from disk, or the image could not be encoded."""
 
 
 class InvalidRequestError(PlaneSpotterError):
-    """The photo, an option or the address is not acceptable."""
+    """The photo, an option or the address is invalid."""
 
 
 class NotFoundError(PlaneSpotterError):
@@ -93,7 +95,7 @@ class NotFoundError(PlaneSpotterError):
 
 
 class AuthenticationError(PlaneSpotterError):
-    """The server does not know the caller, or does not let it."""
+    """The token is missing or invalid, or the caller lacks permission."""
 
 
 class OverloadedError(PlaneSpotterError):
@@ -101,11 +103,15 @@ class OverloadedError(PlaneSpotterError):
 
 
 class UnavailableError(PlaneSpotterError):
-    """No server answers, or it is starting or stopping."""
+    """No server responds, or it is starting or shutting down."""
 
 
 class DeadlineExceededError(PlaneSpotterError):
-    """No answer in the time allowed."""
+    """No response within the timeout."""
+
+
+class MissingDependencyError(PlaneSpotterError):
+    """An optional package is not installed."""
 
 
 class CertificateError(PlaneSpotterError):
@@ -116,16 +122,12 @@ class ProtocolError(PlaneSpotterError):
     """The server does not speak this protocol, or violates it."""
 
 
-class MissingDependencyError(PlaneSpotterError):
-    """What was asked for needs a package that is not installed."""
-
-
 class InternalServerError(PlaneSpotterError):
-    """A fault of the server."""
+    """A bug or failure of the server."""
 
 
 CODES: Mapping[grpc.StatusCode, type[PlaneSpotterError]] = {
-    grpc.StatusCode.OK: InternalServerError,  # an "error" without an error
+    grpc.StatusCode.OK: InternalServerError,  # an error status must not be OK
     grpc.StatusCode.CANCELLED: UnavailableError,
     grpc.StatusCode.UNKNOWN: InternalServerError,
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
@@ -145,10 +147,10 @@ CODES: Mapping[grpc.StatusCode, type[PlaneSpotterError]] = {
 }
 _BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 
-# What grpc.aio reports when the server ends a stream while a photo is being written to it: how it ended is not told.
-_STREAM_ABORTED = "Internal error from Core"
-# How the details begin of a call that never left, and what stands in those of one whose connection was lost.
-_NOT_REACHED = (
+# What grpc.aio reports if the server ends a stream while a photo is being written to it; the server's status is lost.
+_WRITE_FAILED = "Internal error from Core"
+# Prefixes of the details of a call that never left this machine, and parts of those of a lost connection.
+_NOT_CONNECTED = (
     "failed to connect",
     "connections to all backends failing",
     "DNS resolution failed",
@@ -158,13 +160,13 @@ _NOT_REACHED = (
 _LOST = ("Socket closed", "Connection reset", "Broken pipe", "Stream removed", "GOAWAY", "keepalive", "ping timeout")
 
 STREAM_ABORTED = "STREAM_ABORTED"
-LOST_ON_THE_WAY = ("CONNECTION_LOST", "UNAVAILABLE", STREAM_ABORTED)
-"""Reasons of the UnavailableErrors of calls that may have reached a server, which then did not say why it ends them."""
+CONNECTION_LOST_REASONS = ("CONNECTION_LOST", "UNAVAILABLE", STREAM_ABORTED)
+"""Reasons of an UnavailableError whose call may have reached a server, without a status that says why it ended."""
 
 
 @contextmanager
 def about(photo_id: str) -> Iterator[None]:
-    """Let every PlaneSpotterError that is raised inside say that it is about the photo `photo_id`."""
+    """Set the photo of every PlaneSpotterError that the block raises."""
     try:
         yield
     except PlaneSpotterError as error:
@@ -187,88 +189,103 @@ def from_status(status: Status, photo_id: str = "") -> PlaneSpotterError:
 
 
 def from_call(call: Any, address: str) -> PlaneSpotterError:
-    """Return the exception for a failed gRPC call (a grpc.RpcError) to `address`."""
+    """Return the exception for a failed call (a grpc.RpcError) to `address`."""
     try:
         status = rpc_status.from_call(call)
-    except ValueError:  # the details contradict the code: whoever answered is no planespotter server
+    except ValueError:  # the details contradict the code: another kind of server
         status = None
     if status is not None and status.details:
         return from_status(status)
-    code, whole = call.code(), call.details() or "no details"
-    details = shortened(whole)
-    reason = code.name
+    details = call.details() or "no details"
+    if call.code() is grpc.StatusCode.UNAVAILABLE:
+        return _tls_failure(address, details) or _unavailable(address, details)
+    return _without_status(call.code(), details, address)
+
+
+def _tls_failure(address: str, details: str) -> PlaneSpotterError | None:
+    """Return the exception for a TLS handshake that failed; None for any other failure."""
+    if "CERTIFICATE_VERIFY_FAILED" in details:
+        return CertificateError(
+            f"The certificate of the server at {address} is not signed by a trusted authority: it may be another "
+            "server. Give the certificate of the right authority as tls_ca (--tls-ca).",
+            reason="CERTIFICATE_NOT_TRUSTED",
+        )
+    if "Hostname Verification Check failed" in details:
+        return CertificateError(
+            f"The certificate of the server at {address} is for another name. Use a name that is in the certificate "
+            "as the address, or as tls_name (--tls-name).",
+            reason="CERTIFICATE_FOR_ANOTHER_NAME",
+        )
+    if "WRONG_VERSION_NUMBER" in details:
+        return ProtocolError(
+            f"The server at {address} does not speak TLS. Omit tls and tls_ca (--tls, --tls-ca), or use another "
+            "address.",
+            reason="NOT_TLS",
+        )
+    return None
+
+
+def _unavailable(address: str, details: str) -> UnavailableError:
+    """Return the exception for a call that reached no server or lost its connection."""
+    shown = truncated(details)
+    if "Socket closed" in details or "Connection reset" in details:
+        return UnavailableError(
+            f"The server at {address} closed the connection ({shown}). It may require TLS (tls_ca, --tls-ca) or a "
+            "client certificate (tls_cert and tls_key), or it is shutting down: then retry.",
+            reason="CONNECTION_LOST",
+        )
+    reason = "UNAVAILABLE"
+    if details.startswith(_NOT_CONNECTED):
+        reason = "NO_SERVER"
+    elif any(part in details for part in _LOST):
+        reason = "CONNECTION_LOST"
+    return UnavailableError(
+        f"No planespotter server responds at {address} ({shown}). Start one with `planespotter serve`, or use another "
+        "address.",
+        reason=reason,
+    )
+
+
+def _without_status(code: grpc.StatusCode, details: str, address: str) -> PlaneSpotterError:
+    """Return the exception for a call that ended with a bare code."""
+    shown, reason = truncated(details), code.name
     match code:
-        case grpc.StatusCode.UNAVAILABLE if "CERTIFICATE_VERIFY_FAILED" in whole:
-            return CertificateError(
-                f"The certificate of the server at {address} is not signed by an authority that is trusted here, so it "
-                "may be another server. Give the right authority's certificate as tls_ca (--tls-ca).",
-                reason="CERTIFICATE_NOT_TRUSTED",
-            )
-        case grpc.StatusCode.UNAVAILABLE if "Hostname Verification Check failed" in whole:
-            return CertificateError(
-                f"The certificate of the server at {address} is for another name. Call the server by a name that "
-                "stands in its certificate, or say which one does with tls_name (--tls-name).",
-                reason="CERTIFICATE_FOR_ANOTHER_NAME",
-            )
-        case grpc.StatusCode.UNAVAILABLE if "WRONG_VERSION_NUMBER" in whole:
-            return ProtocolError(
-                f"What answers at {address} does not speak TLS. Leave TLS out (tls, tls_ca; --tls, --tls-ca), or give "
-                "the address of a server that does.",
-                reason="NOT_TLS",
-            )
-        case grpc.StatusCode.UNAVAILABLE if "Socket closed" in whole or "Connection reset" in whole:
-            reason = "CONNECTION_LOST"
-            message = (
-                f"What answers at {address} hung up ({details}). Perhaps it wants TLS (tls_ca, --tls-ca) or a "
-                "certificate (tls_cert and tls_key), or it is just stopping: then try again."
-            )
-        case grpc.StatusCode.UNAVAILABLE:
-            if whole.startswith(_NOT_REACHED):
-                reason = "NO_SERVER"
-            elif any(words in whole for words in _LOST):
-                reason = "CONNECTION_LOST"
-            message = (
-                f"No planespotter server answers at {address} ({details}). Start one with "
-                "`planespotter serve`, or give the address of another."
-            )
-        case grpc.StatusCode.INTERNAL if whole == _STREAM_ABORTED or "RST_STREAM" in whole:
-            code, reason = (
-                grpc.StatusCode.UNAVAILABLE,
-                STREAM_ABORTED if whole == _STREAM_ABORTED else "CONNECTION_LOST",
-            )
-            message = f"The server at {address} broke off the call ({details}). Send the photos again."
+        case grpc.StatusCode.INTERNAL if details == _WRITE_FAILED or "RST_STREAM" in details:
+            code = grpc.StatusCode.UNAVAILABLE
+            reason = STREAM_ABORTED if details == _WRITE_FAILED else "CONNECTION_LOST"
+            message = f"The server at {address} aborted the call ({shown}). Send the photos again."
         case grpc.StatusCode.CANCELLED:
-            message = f"The call to {address} was cancelled ({details}). Try again."
+            message = f"The call to {address} was cancelled ({shown}). Retry."
         case grpc.StatusCode.DEADLINE_EXCEEDED:
-            message = f"The server at {address} did not answer in the time allowed. Allow more, or try again later."
+            message = f"The server at {address} did not respond within the timeout. Use a longer one, or retry later."
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             reason = "MESSAGE_TOO_LARGE"
-            message = f"The message is too large for the server at {address} ({details}). Send a smaller photo."
+            message = f"The message is too large for the server at {address} ({shown}). Send a smaller photo."
         case grpc.StatusCode.UNIMPLEMENTED:
-            message = f"What answers at {address} is no planespotter server of this version ({details})."
+            message = f"The server at {address} is not a planespotter server of this version ({shown})."
         case _:
-            message = f"The server at {address} failed with {code.name} ({details})."
+            message = f"The server at {address} failed with {code.name} ({shown})."
     return CODES[code](message, reason=reason)
 
 
-def shortened(text: str, limit: int = 200) -> str:
-    """Return `text` with at most `limit` characters: what others chose may be of any length."""
+def truncated(text: str, limit: int = 200) -> str:
+    """Truncate `text`, which comes from a server or a caller, to `limit` characters."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def not_ready(address: str, timeout: float, last: PlaneSpotterError) -> UnavailableError:
-    """Return the exception for a server that was waited for in vain; `last` is how the last attempt ended."""
+    """Return the exception for a server that was not ready in time; `last` is the error of the last attempt."""
     return UnavailableError(
         f"No planespotter server was ready at {address} within {timeout:g} s. Start one with `planespotter "
-        f"serve`, or wait longer. The last attempt ended so: {last}",
+        f"serve`, or wait longer. The last attempt failed: {last}",
         reason=last.reason,
     )
 
 
-def none_answers(addresses: str, last: UnavailableError) -> UnavailableError:
-    """Return the exception for several servers of which none answered; `last` is how the last attempt ended."""
+def no_server_responds(addresses: str, last: UnavailableError) -> UnavailableError:
+    """Return the exception for several servers that are all unavailable; `last` is the error of the last attempt."""
     return UnavailableError(
-        f"None of the servers at {addresses} answers. The last attempt ended so: {last}",
+        f"None of the servers at {addresses} responds. The last attempt failed: {last}",
         reason=last.reason,
         metadata=last.metadata,
         photo_id=last.photo_id,
@@ -276,9 +293,9 @@ def none_answers(addresses: str, last: UnavailableError) -> UnavailableError:
     )
 
 
-def closed(address: str) -> UnavailableError:
-    """Return the exception for a client of the server at `address` that was closed with calls under way."""
-    return UnavailableError(f"The client of {address} was closed. Make another.", reason="CLIENT_CLOSED")
+def client_closed(address: str) -> UnavailableError:
+    """Return the exception for calls of a closed client."""
+    return UnavailableError(f"The client of {address} was closed. Create another.", reason="CLIENT_CLOSED")
 
 
 def _detail(status: Status, kind: type[Detail]) -> Detail | None:

@@ -1,4 +1,4 @@
-"""From whatever a photo is given as to the bytes that are sent."""
+"""Image inputs: read, encode and downscale photos given as paths, bytes, files, PIL images or NumPy arrays."""
 
 import io
 import os
@@ -16,43 +16,43 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Photo = Union[str, os.PathLike[str], bytes, BinaryIO, "Image.Image", "npt.NDArray[np.uint8]"]
-"""What a photo can be given as:
+"""A photo:
 
-- a path, as text or as a pathlib.Path,
+- a path, as a string or a pathlib.Path,
 - the bytes of a JPEG, PNG or WebP file, or such a file opened in binary mode,
 - a PIL image,
-- a NumPy array of uint8: [height, width, 3] in the order red, green, blue, or [height, width] for grey.
+- a NumPy array of uint8: [height, width, 3] in RGB order, or [height, width] for grayscale.
 
-PIL images and arrays are sent as JPEG, for which Pillow must be installed: pip install "planespotter[images]".
+PIL images and arrays are sent as JPEG, which needs Pillow: pip install "planespotter[images]".
 """
 
-Several = TypeVar("Several")
+Collection = TypeVar("Collection")
 
-# What a message needs beside its photos: names, options, lengths.
 ENVELOPE_BYTES = 1024
+"""Upper bound of what a message has in addition to its photos: names, options, lengths."""
 ENVELOPE_BYTES_PER_PHOTO = 16
 
 JPEG_QUALITY = 92
-# A photo is scaled down to so many times the size that the network looks at, and only if it is yet larger by half: then
-# the server, which scales by averaging, sees nearly what it would have seen.
-SHRUNK_TIMES = 2
-WORTH_SHRINKING = 1.5
-# More bytes than any photo has, and no trouble to hold: what is scaled down may be larger than what may be sent.
-MAX_BYTES_TO_SHRINK = 256 * 1024 * 1024
+DOWNSCALE_FACTOR = 2
+"""Photos are downscaled to this multiple of the network's input, so that the server's resize sees nearly the same."""
+MIN_DOWNSCALE = 1.5
+"""A photo is downscaled only if it is larger than the target by this factor."""
+MAX_BYTES_TO_DOWNSCALE = 256 * 1024 * 1024
+"""Maximum size of a file to downscale, which may exceed the limit of the server; more than any photo has."""
 
 
-def size_to_send(input_size: tuple[int, int]) -> tuple[int, int] | None:
-    """Return the size to scale photos down to for a network that looks at `input_size`; both are (height, width).
+def downscale_target(input_size: tuple[int, int]) -> tuple[int, int] | None:
+    """Return the size to downscale to for a network with `input_size`; both are (height, width).
 
-    None if the server does not say what the network looks at.
+    None if the server does not report an input size.
     """
     if min(input_size) < 1:
         return None
-    return (SHRUNK_TIMES * input_size[0], SHRUNK_TIMES * input_size[1])
+    return (DOWNSCALE_FACTOR * input_size[0], DOWNSCALE_FACTOR * input_size[1])
 
 
 def photo_id(photo: Photo, index: int | None = None) -> str:
-    """Return what to call `photo` towards the user: its path, else its index among many, else ""."""
+    """Return the id of `photo` for the user: its path, else its index, else an empty string."""
     if isinstance(photo, str | os.PathLike):
         return os.fspath(photo)
     name = getattr(photo, "name", None)
@@ -61,41 +61,51 @@ def photo_id(photo: Photo, index: int | None = None) -> str:
     return "" if index is None else str(index)
 
 
-def several(photos: Several) -> Several:
-    """Return `photos`. Raises TypeError for one path or the bytes of one file: their parts are no photos."""
+def check_is_collection(photos: Collection) -> Collection:
+    """Return `photos`. Raises TypeError for a single path or file, whose parts are not photos."""
     if isinstance(photos, str | bytes | bytearray | memoryview | os.PathLike):
-        raise TypeError(f"Give several photos, such as [photo]; one {type(photos).__name__} is for classify().")
+        kind = type(photos).__name__
+        raise TypeError(f"photos is a single {kind}. Give several, such as [photo], or use classify().")
     return photos
 
 
-def read_photo(photo: Photo, limits: Limits, name: str = "", shrink_to: tuple[int, int] | None = None) -> bytes:
-    """Return the bytes to send for `photo`, scaled down if it is much larger than `shrink_to` (height, width).
+def read_photo(photo: Photo, limits: Limits, name: str = "", downscale_to: tuple[int, int] | None = None) -> bytes:
+    """Return the encoded photo to send.
 
-    Raises PhotoReadError, and InvalidRequestError for what is too large or an array that is no photo.
+    Args:
+        photo: The photo.
+        limits: Limits of the server.
+        name: Id of the photo, for errors.
+        downscale_to: (height, width) to downscale a much larger photo to; None to send it unchanged.
+
+    Raises:
+        PhotoReadError: The file cannot be read, or the image cannot be encoded.
+        InvalidRequestError: The photo is too large, or the array is not a photo.
+        TypeError: `photo` is not a photo.
     """
-    limit = limits.max_photo_bytes if shrink_to is None else max(limits.max_photo_bytes, MAX_BYTES_TO_SHRINK)
+    limit = limits.max_photo_bytes if downscale_to is None else max(limits.max_photo_bytes, MAX_BYTES_TO_DOWNSCALE)
     if _is_image(photo):
-        data = _encoded(photo, name, shrink_to)
+        data = _encode(photo, name, downscale_to)
     elif _is_array(photo):
-        data = _encoded(_image_of(photo, name), name, shrink_to)
+        data = _encode(_image_of(photo, name), name, downscale_to)
     else:
         data = _content(photo, limit, limits, name)
-        if shrink_to is not None:
-            data = shrunk(data, shrink_to)
+        if downscale_to is not None:
+            data = downscaled(data, downscale_to)
     _check_size(len(data), limits, name)
     return data
 
 
 def _content(photo: Any, limit: int, limits: Limits, name: str) -> bytes:
-    """Return the bytes of a path, a file or bytes; one more than `limit` is enough to know that there are too many."""
+    """Return the bytes of a path, a file or bytes; at most one more than `limit`, which shows that it is too large."""
     if isinstance(photo, bytes | bytearray | memoryview):
         return bytes(photo)
     if isinstance(photo, str | os.PathLike):
         try:
             if not os.fspath(photo):  # a Path makes "." of it
-                raise ValueError("its path is empty")
+                raise ValueError("the path is empty")
             data, size = _read_file(Path(photo), limit)
-        except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
+        except (OSError, ValueError) as error:  # ValueError: a null byte in the path
             path, why = os.fspath(photo) or "''", getattr(error, "strerror", None) or error
             raise PhotoReadError(
                 f"The photo {path} cannot be read: {why}.",
@@ -111,7 +121,7 @@ def _content(photo: Any, limit: int, limits: Limits, name: str) -> bytes:
         except UnicodeDecodeError:
             content = ""
         if not isinstance(content, bytes):
-            raise TypeError("A photo given as a file must be opened in binary mode: open(path, 'rb').")
+            raise TypeError("The photo is a file in text mode. Open it in binary mode: open(path, 'rb').")
         return content
     raise TypeError(
         "A photo is a path, bytes, a file opened in binary mode, a PIL image or a NumPy array, not "
@@ -120,13 +130,13 @@ def _content(photo: Any, limit: int, limits: Limits, name: str) -> bytes:
 
 
 def _read_file(path: Path, limit: int) -> tuple[bytes, int]:
-    """Return what is in the file, at most one byte more than `limit`, and its size. Raises OSError and ValueError."""
+    """Return the content of a file, at most `limit` + 1 bytes, and its size. Raises OSError or ValueError."""
     status = path.stat()
-    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, and a device may never end
-        raise ValueError("it is no file with a content of its own but a folder, a pipe, a socket or a device")
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe would block, and a device may be infinite
+        raise ValueError("it is a folder, a pipe, a socket or a device, not a regular file")
     if status.st_size > limit:
         return b"", status.st_size
-    with path.open("rb") as file:  # it may grow meanwhile, and files of the kernel have no size at all
+    with path.open("rb") as file:  # it may grow meanwhile, and files of the kernel report no size
         data = file.read(limit + 1)
     return data, len(data)
 
@@ -135,16 +145,16 @@ def _check_size(size: int, limits: Limits, name: str) -> None:
     limit = min(limits.max_photo_bytes, limits.max_message_bytes - ENVELOPE_BYTES)
     if size > limit:
         raise InvalidRequestError(
-            f"The photo{f' {name}' if name else ''} has at least {size:,} bytes; the server's limit is {limit:,}. "
-            "Scale it down, or let the client do so: downscale=True.",
+            f"The photo{f' {name}' if name else ''} is too large: at least {size:,} bytes; the server's limit is "
+            f"{limit:,}. Downscale it, or let the client do so: downscale=True.",
             reason="PHOTO_TOO_LARGE",
             metadata={"bytes": str(size), "limit": str(limit)},
             photo_id=name,
         )
 
 
-# Pillow and NumPy are looked for among the modules that the program has imported: where they are not, nothing is an
-# image or an array, and importing them would be the longest part of this package's own import.
+# Pillow and NumPy are looked up among the imported modules. If the program has not imported them, nothing can be an
+# image or an array, and importing them would dominate the import time of this package.
 
 
 def _is_image(photo: Any) -> bool:
@@ -158,7 +168,7 @@ def _is_array(photo: Any) -> bool:
 
 
 def _image_of(array: Any, name: str) -> "Image.Image":
-    images = pillow("A photo given as a NumPy array is sent as JPEG")
+    images = import_pillow("A NumPy array is sent as JPEG")
     shape = array.shape[:2] if array.ndim == 3 and array.shape[2] == 1 else array.shape
     is_photo = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
     if array.dtype != "uint8" or not is_photo or 0 in shape:
@@ -166,10 +176,10 @@ def _image_of(array: Any, name: str) -> "Image.Image":
         if array.dtype.kind == "f":
             hint = " For values from 0 to 1: (255 * array).round().astype('uint8')."
         elif len(shape) == 3 and shape[2] == 4:
-            hint = " To leave out what is transparent: array[..., :3]."
+            hint = " To drop the alpha channel: array[..., :3]."
         raise InvalidRequestError(
-            "A photo given as an array is of uint8 and of shape [height, width, 3] (red, green, blue) or [height, "
-            f"width] (grey), not of {array.dtype} and {list(array.shape)}.{hint}",
+            f"The array is not a photo: {array.dtype} of shape {list(array.shape)}. It must be uint8 of shape [height, "
+            f"width, 3] (RGB) or [height, width] (grayscale).{hint}",
             reason="ARRAY_UNSUPPORTED",
             metadata={"dtype": str(array.dtype), "shape": str(list(array.shape))},
             photo_id=name,
@@ -178,10 +188,10 @@ def _image_of(array: Any, name: str) -> "Image.Image":
     return image
 
 
-def _encoded(image: Any, name: str, shrink_to: tuple[int, int] | None) -> bytes:
+def _encode(image: Any, name: str, downscale_to: tuple[int, int] | None) -> bytes:
     try:
-        return _file(_upright(image), shrink_to)
-    except Exception as error:  # Pillow raises many kinds for a file that it finds damaged only now
+        return _to_file(_upright(image), downscale_to)
+    except Exception as error:  # Pillow decodes lazily, and raises many types for a damaged file
         raise PhotoReadError(
             f"The PIL image{f' {name}' if name else ''} cannot be encoded as JPEG: {error}.",
             reason="PHOTO_UNREADABLE",
@@ -189,51 +199,55 @@ def _encoded(image: Any, name: str, shrink_to: tuple[int, int] | None) -> bytes:
         ) from error
 
 
-def shrunk(data: bytes, shrink_to: tuple[int, int]) -> bytes:
-    """Return the photo in `data` scaled down, or `data` itself where that saves nothing or Pillow cannot read it.
+def downscaled(data: bytes, downscale_to: tuple[int, int]) -> bytes:
+    """Return the photo in `data` downscaled, or `data` itself if that saves nothing or Pillow cannot read it.
 
-    `shrink_to` is (height, width). The server says better than Pillow what is wrong with a file.
+    A damaged file is left to the server, whose errors are more precise.
+
+    Args:
+        data: A JPEG, PNG or WebP file.
+        downscale_to: Target (height, width).
     """
-    images = pillow("Photos are to be scaled down before they are sent")
+    images = import_pillow("Photos are downscaled before they are sent")
     try:
         with images.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as image:
-            lies = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-            if _scale(image.size[::-1] if lies else image.size, shrink_to) is None:
+            is_rotated = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+            if _scale(image.size[::-1] if is_rotated else image.size, downscale_to) is None:
                 return data
-            side = 2 * max(shrink_to)  # a JPEG can be decoded at a half, a quarter or an eighth of its size
+            side = 2 * max(downscale_to)  # a JPEG can be decoded at 1/2, 1/4 or 1/8 of its size
             image.draft("RGB", (side, side))
-            smaller = _file(_upright(image), shrink_to)
-    except Exception:  # see _encoded
+            smaller = _to_file(_upright(image), downscale_to)
+    except Exception:  # see _encode
         return data
     return smaller if len(smaller) < len(data) else data
 
 
-_ORIENTATION = 0x0112  # EXIF's number for how the camera was held
+_ORIENTATION = 0x0112  # the EXIF tag
 
 
 def _upright(image: Any) -> Any:
     from PIL import ImageOps
 
-    # The JPEG that is made of it tells nothing of how the camera was held.
+    # The JPEG that is encoded has no EXIF orientation.
     return ImageOps.exif_transpose(image)
 
 
-def _scale(size: tuple[int, int], shrink_to: tuple[int, int]) -> float | None:
-    """Return by how much to scale an image of `size` (width, height); None if that is not worth it."""
-    height, width = shrink_to
-    scale = min(width / size[0], height / size[1])  # the whole photo then fits into these, as the server has it
-    return scale if scale < 1 / WORTH_SHRINKING else None
+def _scale(size: tuple[int, int], downscale_to: tuple[int, int]) -> float | None:
+    """Return the factor to scale an image of `size` (width, height) by; None if it is not worth it."""
+    height, width = downscale_to
+    scale = min(width / size[0], height / size[1])  # the server also fits the whole photo into its input
+    return scale if scale < 1 / MIN_DOWNSCALE else None
 
 
-def _file(image: Any, shrink_to: tuple[int, int] | None) -> bytes:
-    """Return `image` as a JPEG file, or as PNG if parts of it are transparent, which the server fills as it likes."""
-    images = pillow("A PIL image is sent as JPEG")
-    if image.mode.startswith("I"):  # 16 bits a pixel: Pillow would cut off all that is brighter than 255
+def _to_file(image: Any, downscale_to: tuple[int, int] | None) -> bytes:
+    """Encode as JPEG, or as PNG if the image has transparency, whose background the server chooses."""
+    images = import_pillow("A PIL image is sent as JPEG")
+    if image.mode.startswith("I"):  # deeper than 255 levels: Pillow would clip everything above 255
         image = image.point(lambda value: value / 256).convert("L")
     transparent = image.has_transparency_data
     if transparent or image.mode != "L":
         image = image.convert("RGBA" if transparent else "RGB")
-    scale = None if shrink_to is None else _scale(image.size, shrink_to)
+    scale = None if downscale_to is None else _scale(image.size, downscale_to)
     if scale is not None:
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         image = image.resize(size, images.Resampling.LANCZOS, reducing_gap=2.0)
@@ -242,8 +256,15 @@ def _file(image: Any, shrink_to: tuple[int, int] | None) -> bytes:
     return file.getvalue()
 
 
-def pillow(purpose: str) -> Any:
-    """Return the module PIL.Image. Raises MissingDependencyError, whose text begins with `purpose`."""
+def import_pillow(purpose: str) -> Any:
+    """Return the module PIL.Image.
+
+    Args:
+        purpose: Start of the error message: what needs Pillow.
+
+    Raises:
+        MissingDependencyError: Pillow is not installed.
+    """
     try:
         from PIL import Image
     except ModuleNotFoundError as error:

@@ -1,88 +1,106 @@
-"""When something that failed is tried again."""
+"""Retries: backoff with jitter for calls, and reconnection of streams."""
 
 import random
 from dataclasses import dataclass
 
 from planespotter_client._errors import DeadlineExceededError, OverloadedError, PlaneSpotterError, UnavailableError
 
-# How long to wait before a stream is opened again, in seconds: the first time, and at most.
-REOPEN_FIRST, REOPEN_MOST = 0.1, 2.0
+INITIAL_BACKOFF, MAX_BACKOFF = 0.1, 2.0
+"""Bounds of the exponential backoff, in seconds."""
 
 
-def jittered(seconds: float) -> float:
-    """Return `seconds` or up to half as much again: those who were sent away together do not all come back at once."""
+def with_jitter(seconds: float) -> float:
+    """Return `seconds` plus up to 50 % jitter, so that rejected clients do not return all at once."""
     return seconds * random.uniform(1.0, 1.5)
 
 
-class Attempts:
-    """When a call that failed is made again.
+class CallRetries:
+    """The retry policy of one call.
 
-    At once on a server that was not asked yet, if there are several and another may do better. After all were asked,
-    and where there is but one, `retries` times at most and not beyond the time `end`: after as long as a busy server
-    says, or soon if none of several answered; with some jitter. One server that does not answer is gRPC's to try again.
+    The call fails over at once to a server that it has not tried. After all servers were tried, and with only one, it
+    is retried after the server's retry delay, or with exponential backoff if none of several servers responded. A
+    single server that does not respond is retried by gRPC itself.
+
+    Args:
+        servers: Number of servers.
+        retries: Maximum number of rounds after the first.
+        end: Deadline of the call, on the clock of `pause`.
     """
 
     def __init__(self, servers: int, retries: int, end: float) -> None:
         self._servers = servers
         self._retries = retries
         self._end = end
-        self._unasked = servers - 1
-        self._soon = REOPEN_FIRST
+        self._untried = servers - 1
+        self._backoff = INITIAL_BACKOFF
 
     def pause(self, error: PlaneSpotterError, now: float) -> float | None:
-        """Return how many seconds to wait after `error` at the time `now` before the next attempt; None for no more."""
+        """Return the seconds to wait before the next attempt.
+
+        Args:
+            error: Why the last attempt failed.
+            now: Current time in seconds.
+
+        Returns:
+            0 or more; None if the call fails with `error`.
+        """
         busy = isinstance(error, OverloadedError | UnavailableError) and error.retry_after is not None
         if not (busy or (self._servers > 1 and isinstance(error, UnavailableError))) or now >= self._end:
             return None
-        if self._unasked:
-            self._unasked -= 1
+        if self._untried:
+            self._untried -= 1
             return 0.0
-        pause = jittered(self._soon if error.retry_after is None else error.retry_after)
+        pause = with_jitter(self._backoff if error.retry_after is None else error.retry_after)
         if not self._retries or now + pause >= self._end:
             return None
         self._retries -= 1
-        self._unasked, self._soon = self._servers - 1, 2 * self._soon
+        self._untried, self._backoff = self._servers - 1, 2 * self._backoff
         return pause
 
 
 @dataclass
-class Reopening:
-    """When a stream that ended is opened again: soon, as long as no more than `patience` seconds bring no answer."""
+class StreamReconnect:
+    """The reconnect policy of a stream: exponential backoff, until `timeout` seconds pass without a result."""
 
-    patience: float
-    busy_too: bool
-    """Whether a server that asks to come back later is asked again."""
+    timeout: float
+    retry_overloaded: bool
+    """Whether a server that rejects the stream as overloaded is retried."""
     opens_at: float = 0.0
-    """When the next stream may be opened."""
-    again: bool = False
-    """Whether a stream ended since the last answer."""
-    _until: float | None = None
-    _delay: float = REOPEN_FIRST
+    """Earliest time of the next attempt."""
+    reconnecting: bool = False
+    """Whether a stream has ended since the last result."""
+    _end: float | None = None
+    _backoff: float = INITIAL_BACKOFF
 
-    def answered(self) -> None:
-        """Take note that a server answers photos."""
-        self._until, self._delay, self.again = None, REOPEN_FIRST, False
+    def reset(self) -> None:
+        """Reset the policy: a result has arrived."""
+        self._end, self._backoff, self.reconnecting = None, INITIAL_BACKOFF, False
 
     def idle(self) -> None:
-        """Take note that no photo waits for an answer, so that none is late."""
-        self._until = None
+        """Stop the timeout: no photo is unanswered."""
+        self._end = None
 
-    def ended(self, now: float, error: PlaneSpotterError | None = None) -> None:
-        """Take note that a stream ended at the time `now`, with `error` or because the server goes away.
+    def handle_end(self, now: float, error: PlaneSpotterError | None = None) -> None:
+        """Schedule the next attempt after a stream has ended.
 
-        Raises `error` if another stream would fare no better, or there was no answer for too long.
+        Args:
+            now: Current time in seconds.
+            error: Why the stream failed; None if the server drained it.
+
+        Raises:
+            PlaneSpotterError: `error`, if it cannot be retried or the timeout has passed.
         """
-        if self._until is None:
-            self._until = now + self.patience
-        wait = random.uniform(0.5, 1.0) * self._delay
-        if isinstance(error, DeadlineExceededError):  # of the probe before the stream
+        if self._end is None:
+            self._end = now + self.timeout
+        pause = random.uniform(0.5, 1.0) * self._backoff
+        if isinstance(error, DeadlineExceededError):  # of the probe before the stream; a stream has no deadline
             error = UnavailableError(str(error), reason=error.reason)
         if error is not None:
-            busy = isinstance(error, OverloadedError) and error.retry_after is not None and self.busy_too
-            if not (busy or isinstance(error, UnavailableError)) or now >= self._until:
+            busy = isinstance(error, OverloadedError) and error.retry_after is not None and self.retry_overloaded
+            if not (busy or isinstance(error, UnavailableError)) or now >= self._end:
                 raise error
             if error.retry_after is not None:
-                wait = max(wait, jittered(error.retry_after))
-        self._delay = min(REOPEN_MOST, 2 * self._delay)
-        self.again = True
-        self.opens_at = now + wait
+                pause = max(pause, with_jitter(error.retry_after))
+        self._backoff = min(MAX_BACKOFF, 2 * self._backoff)
+        self.reconnecting = True
+        self.opens_at = now + pause

@@ -1,4 +1,4 @@
-"""Which photos of a stream have no answer yet, what to send next, and whose answer comes next."""
+"""State of a stream across reconnects: which photos are unanswered, and what to send next."""
 
 import heapq
 from collections import deque
@@ -7,257 +7,218 @@ from dataclasses import dataclass
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_client._converters import outcome, stream_photo
 from planespotter_client._errors import (
-    LOST_ON_THE_WAY,
+    CONNECTION_LOST_REASONS,
     STREAM_ABORTED,
     InternalServerError,
     PlaneSpotterError,
     ProtocolError,
     UnavailableError,
-    shortened,
+    truncated,
 )
 from planespotter_client._image_inputs import Photo, photo_id
-from planespotter_client._retry import jittered
+from planespotter_client._retry import with_jitter
 from planespotter_client._types import PhotoResult, Prediction
 
-# How often a connection may be lost while a photo is with the server, before that photo is taken for the cause.
-MOST_BREAKS = 3
-# What a stream holds of photos that have no answer yet, if not told otherwise; a server reads as much ahead.
-WINDOW_BYTES = 64 * 1024 * 1024
+MAX_LOST_CONNECTIONS = 3
+"""Number of connections that are lost while a photo is in flight, after which it is treated as a poison photo."""
 
 
 @dataclass
 class Pending:
-    """A photo that waits for its answer."""
+    """A photo without a result."""
 
     index: int
     photo_id: str
     photo: Photo
     request: pb.StreamClassifyRequest | None = None
-    """What was sent on a stream, until it is answered: it may have to be sent again."""
-    place: int = -1
-    """How many photos were sent before it on the same stream; -1 while it was not sent on this one."""
-    breaks: int = 0
-    """How many streams broke off between its sending and its answer."""
-    refusals: int = 0
-    """How often a server asked to send it again later."""
+    """The message of a stream, kept until the photo is answered: it may have to be sent again."""
+    position: int = -1
+    """Number of photos sent before it on the current stream; -1 if it was not sent on this one."""
+    lost_connections: int = 0
+    """Number of streams that broke while it was in flight."""
+    rejections: int = 0
+    """Number of times that a server asked to retry it later."""
 
-    def answered(self, outcome: Prediction | PlaneSpotterError) -> PhotoResult:
-        """Return what became of it."""
+    def to_result(self, outcome: Prediction | PlaneSpotterError) -> PhotoResult:
+        """Return the result of the photo."""
         if isinstance(outcome, Prediction):
             return PhotoResult(self.index, self.photo_id, self.photo, prediction=outcome)
         return PhotoResult(self.index, self.photo_id, self.photo, error=outcome)
 
 
 def pending(photo: Photo, index: int) -> Pending:
-    """Return `photo` as one that waits."""
+    """Return the `index`-th photo as a pending one."""
     return Pending(index, photo_id(photo, index), photo)
 
 
-class Ledger:
-    """Which photos still have no answer, and which to send next, over as many streams as it takes.
+class StreamState:
+    """The unanswered photos of a stream, over as many connections as it takes. Exactly one result per photo.
 
-    Whatever ends a stream, all that then has no answer is sent again on the next one, in the order in which it was
-    given; so is a photo that a busy server asks to send again later, after as long as it says, at most `retries`
-    times. Each photo leaves the ledger once, so it has exactly one answer.
+    However a connection ends, all unanswered photos are sent again on the next one, in order. A photo that a busy
+    server rejects is sent again after the server's retry delay, at most `retries` times.
 
-    A photo may be what makes servers break. One that was with the server when all but the last of MOST_BREAKS
-    connections were lost is sent alone, so that no other is taken for the cause; if it is the first photo of a
-    connection that is lost again, it gets an error for an answer.
+    A poison photo may crash every server that it reaches. A photo that was in flight when MAX_LOST_CONNECTIONS - 1
+    connections were lost is sent alone, so that no other photo is blamed. If that connection is lost too, the photo
+    gets an error.
 
-    Times are in seconds of any clock. Not for several threads at once.
+    Times are in seconds of any clock. Not thread-safe.
     """
 
     def __init__(self, address: str, retries: int = 0) -> None:
-        self.all_given = False
+        self.source_exhausted = False
         """Whether no more photos will be added."""
         self._address = address
         self._retries = retries
-        self._waiting: dict[str, Pending] = {}
+        self._unanswered: dict[str, Pending] = {}
         self._to_send: deque[Pending] = deque()
-        self._later: list[tuple[float, int, Pending]] = []  # a heap: when to send which again
-        self._sent = 0  # on this stream, as are the following
-        self._unanswered = 0
-        self._alone = False  # whether the one that is unanswered shall have the stream for itself
-        self._read_count: int | None = None
+        self._delayed: list[tuple[float, int, Pending]] = []  # a heap by due time
+        # The rest is about the current connection.
+        self._sent = 0
+        self._in_flight = 0
+        self._isolated = False  # whether the photo in flight must be the only one
+        self._accepted_count: int | None = None  # of the server's drain notice
 
-    def add(self, one: Pending, data: bytes) -> None:
-        """Add a photo, which is to be sent."""
-        one.request = stream_photo(str(one.index), data)
-        self._waiting[str(one.index)] = one
-        self._to_send.append(one)
+    def add(self, photo: Pending, content: bytes) -> None:
+        """Add a photo to send."""
+        photo.request = stream_photo(str(photo.index), content)
+        self._unanswered[str(photo.index)] = photo
+        self._to_send.append(photo)
 
     @property
-    def waits(self) -> bool:
-        """Whether any photo has no answer."""
-        return bool(self._waiting)
+    def has_unanswered(self) -> bool:
+        """Whether any photo is unanswered."""
+        return bool(self._unanswered)
 
     @property
     def done(self) -> bool:
-        """Whether each photo has its answer, and no more will come."""
-        return self.all_given and not self._waiting
+        """Whether every photo is answered and no more will come."""
+        return self.source_exhausted and not self._unanswered
 
     @property
     def all_sent(self) -> bool:
-        """Whether this stream has nothing more to send, ever."""
-        return self._read_count is not None or (self.all_given and not self._to_send and not self._later)
+        """Whether this connection has nothing more to send, now or later."""
+        if self._accepted_count is not None:
+            return True
+        return self.source_exhausted and not self._to_send and not self._delayed
 
-    def has_more(self, now: float) -> bool:
-        """Return whether there is something to send at the time `now`."""
-        while self._later and self._later[0][0] <= now:
-            self._to_send.append(heapq.heappop(self._later)[2])
-        if self._read_count is not None or not self._to_send or self._alone:
+    def can_send(self, now: float) -> bool:
+        """Return whether a photo can be sent at the time `now`."""
+        while self._delayed and self._delayed[0][0] <= now:
+            self._to_send.append(heapq.heappop(self._delayed)[2])
+        if self._accepted_count is not None or not self._to_send or self._isolated:
             return False
-        return not (self._unanswered and _suspect(self._to_send[0]))
+        return not (self._in_flight and _is_suspect(self._to_send[0]))
 
-    def next_time(self) -> float | None:
-        """Return when a photo is to be sent that must wait until then; None if there is none."""
-        return self._later[0][0] if self._later else None
+    def next_due(self) -> float | None:
+        """Return when the next delayed photo is due; None if there is none."""
+        return self._delayed[0][0] if self._delayed else None
 
     def next_request(self) -> pb.StreamClassifyRequest:
-        """Return what to send next, if `has_more`."""
-        one = self._to_send.popleft()
-        one.place = self._sent
+        """Return the next message to send. Call it only if `can_send`."""
+        photo = self._to_send.popleft()
+        photo.position = self._sent
         self._sent += 1
-        self._unanswered += 1
-        self._alone = _suspect(one)
-        assert one.request is not None
-        return one.request
+        self._in_flight += 1
+        self._isolated = _is_suspect(photo)
+        assert photo.request is not None
+        return photo.request
 
-    def note(self, response: pb.StreamClassifyResponse, now: float) -> PhotoResult | None:
-        """Return the answer that `response` holds; None if it is word that the server goes away, or to try again later.
+    def handle_response(self, response: pb.StreamClassifyResponse, now: float) -> PhotoResult | None:
+        """Process a message of the server.
 
-        Raises ProtocolError for an answer to no photo that waits for one.
+        Returns:
+            The result in it; None for a drain notice, or if the photo will be retried.
+
+        Raises:
+            ProtocolError: The result is for a photo that is not in flight.
         """
         if response.HasField("drain_notice"):
-            self._read_count = response.drain_notice.accepted_count
+            self._accepted_count = response.drain_notice.accepted_count
             return None
         result = response.result
-        one = self._waiting.get(result.id)
-        if one is None or one.place < 0:
+        photo = self._unanswered.get(result.id)
+        if photo is None or photo.position < 0:
             raise ProtocolError(
-                f"What answers at {self._address} is no planespotter server: it answered a photo "
-                f"{shortened(repr(result.id))} that was not sent or was answered before.",
+                f"The server at {self._address} violated the protocol: it sent a result for the photo "
+                f"{truncated(repr(result.id))}, which was not sent or was already answered.",
                 reason="PROTOCOL_VIOLATION",
             )
-        self._unanswered -= 1
-        self._alone = False
-        said = outcome(result, one.photo_id)
-        if isinstance(said, PlaneSpotterError) and said.retry_after is not None and one.refusals < self._retries:
-            one.refusals += 1
-            one.place = -1
-            heapq.heappush(self._later, (now + jittered(said.retry_after), one.index, one))
+        self._in_flight -= 1
+        self._isolated = False
+        outcome_ = outcome(result, photo.photo_id)
+        if (
+            isinstance(outcome_, PlaneSpotterError)
+            and outcome_.retry_after is not None
+            and photo.rejections < self._retries
+        ):
+            photo.rejections += 1
+            photo.position = -1
+            heapq.heappush(self._delayed, (now + with_jitter(outcome_.retry_after), photo.index, photo))
             return None
-        return self._settle(one, said)
+        return self._settle(photo, outcome_)
 
-    def ended(self) -> None:
-        """Take note that the server ended the stream well; what has no answer is for the next one.
+    def handle_end(self) -> None:
+        """Process the end of the connection with OK; unanswered photos are sent on the next one.
 
-        Raises ProtocolError if photos that it should have answered have no answer.
+        Raises:
+            ProtocolError: The server has not answered every photo that it accepted.
         """
-        promised = self._read_count
-        owed = any(one.place >= 0 and (promised is None or one.place < promised) for one in self._waiting.values())
-        if owed or (promised is None and (self._to_send or not self.all_given)):
+        accepted = self._accepted_count
+        unkept = any(
+            photo.position >= 0 and (accepted is None or photo.position < accepted)
+            for photo in self._unanswered.values()
+        )
+        if unkept or (accepted is None and (self._to_send or not self.source_exhausted)):
             raise ProtocolError(
-                f"What answers at {self._address} is no planespotter server: it ended the stream before it had "
-                "answered all photos.",
+                f"The server at {self._address} violated the protocol: it ended the stream before it had answered all "
+                "photos.",
                 reason="PROTOCOL_VIOLATION",
             )
-        self._begin()
+        self._reset_connection()
 
-    def broke(self, error: PlaneSpotterError) -> list[PhotoResult]:
-        """Take note that the stream ended with `error`; what has no answer is for the next one.
+    def handle_failure(self, error: PlaneSpotterError) -> list[PhotoResult]:
+        """Process a connection that failed with `error`; unanswered photos are sent on the next one.
 
-        Returns the answers of the photos that were with a server that broke once too often.
+        Returns:
+            The errors of poison photos.
         """
-        given_up = []
-        if isinstance(error, UnavailableError) and error.reason in LOST_ON_THE_WAY:
-            read_count = self._sent if self._read_count is None else self._read_count
-            for one in self._waiting.values():
-                alone = one.place == 0 and error.reason != STREAM_ABORTED
-                if 0 <= one.place < read_count and (alone or not _suspect(one)):
-                    one.breaks += 1
-            given_up = [one for one in self._waiting.values() if one.breaks >= MOST_BREAKS]
-        answers = [
+        poison = []
+        if isinstance(error, UnavailableError) and error.reason in CONNECTION_LOST_REASONS:
+            accepted = self._sent if self._accepted_count is None else self._accepted_count
+            for photo in self._unanswered.values():
+                first = photo.position == 0 and error.reason != STREAM_ABORTED
+                if 0 <= photo.position < accepted and (first or not _is_suspect(photo)):
+                    photo.lost_connections += 1
+            poison = [photo for photo in self._unanswered.values() if photo.lost_connections >= MAX_LOST_CONNECTIONS]
+        results = [
             self._settle(
-                one,
+                photo,
                 InternalServerError(
-                    f"The connection to {self._address} was lost {MOST_BREAKS} times while this photo was with the "
-                    "server, so perhaps the photo makes it fail. Look at the photo and at the server's log.",
+                    f"The connection to {self._address} was lost {MAX_LOST_CONNECTIONS} times while this photo was in "
+                    "flight: it may crash the server. Check the photo and the server's log.",
                     reason="POISON_PHOTO",
-                    metadata={"times": str(MOST_BREAKS)},
-                    photo_id=one.photo_id,
+                    metadata={"lost_connections": str(MAX_LOST_CONNECTIONS)},
+                    photo_id=photo.photo_id,
                 ),
             )
-            for one in given_up
+            for photo in poison
         ]
-        self._begin()
-        return answers
+        self._reset_connection()
+        return results
 
-    def _begin(self) -> None:
-        later = {one.index for _, _, one in self._later}
-        self._to_send = deque(one for one in self._waiting.values() if one.index not in later)
-        self._sent = self._unanswered = 0
-        self._alone, self._read_count = False, None
-        for one in self._waiting.values():
-            one.place = -1
+    def _reset_connection(self) -> None:
+        delayed = {photo.index for _, _, photo in self._delayed}
+        self._to_send = deque(photo for photo in self._unanswered.values() if photo.index not in delayed)
+        self._sent = self._in_flight = 0
+        self._isolated, self._accepted_count = False, None
+        for photo in self._unanswered.values():
+            photo.position = -1
 
-    def _settle(self, one: Pending, said: Prediction | PlaneSpotterError) -> PhotoResult:
-        del self._waiting[str(one.index)]
-        one.request = None
-        return one.answered(said)
-
-
-def _suspect(one: Pending) -> bool:
-    return one.breaks >= MOST_BREAKS - 1
+    def _settle(self, photo: Pending, outcome: Prediction | PlaneSpotterError) -> PhotoResult:
+        del self._unanswered[str(photo.index)]
+        photo.request = None
+        return photo.to_result(outcome)
 
 
-class Window:
-    """Room for photos that are taken from their source while their answers are not: so many, and so many bytes.
-
-    One photo always fits, whatever it weighs. Not for several threads at once.
-    """
-
-    def __init__(self, photos: int, most_bytes: int) -> None:
-        self._photos = photos
-        self._most_bytes = most_bytes
-        self._sizes: dict[int, int] = {}
-        self._bytes = 0
-
-    def take(self, index: int, size: int = 0) -> bool:
-        """Take a place for the photo number `index`; once it has one, the room for its `size` bytes.
-
-        Returns whether there was so much room.
-        """
-        if index in self._sizes:
-            room = not self._bytes or self._bytes + size <= self._most_bytes
-        else:
-            room = len(self._sizes) < self._photos
-        if room:
-            self._sizes[index] = size
-            self._bytes += size
-        return room
-
-    def free(self, index: int) -> None:
-        """Give back what was taken for the photo number `index`."""
-        self._bytes -= self._sizes.pop(index)
-
-
-class InOrder:
-    """Holds answers back until those of the photos given before are there."""
-
-    def __init__(self) -> None:
-        self._next = 0
-        self._held: dict[int, PhotoResult] = {}
-
-    def add(self, answer: PhotoResult) -> list[PhotoResult]:
-        """Return the answers whose turn it is now that `answer` is there."""
-        self._held[answer.index] = answer
-        ready = []
-        while (following := self._held.pop(self._next, None)) is not None:
-            ready.append(following)
-            self._next += 1
-        return ready
-
-    def rest(self) -> list[PhotoResult]:
-        """Return all that is held back, for a stream that ends without the others."""
-        return [self._held[index] for index in sorted(self._held)]
+def _is_suspect(photo: Pending) -> bool:
+    return photo.lost_connections >= MAX_LOST_CONNECTIONS - 1

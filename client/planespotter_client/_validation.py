@@ -1,37 +1,45 @@
-"""Numbers that a caller gives, checked before anything is done with them. What is wrong with one is said in a sentence.
+"""Parameter validation: TypeError and ValueError with the value, before anything is sent.
 
-A number of the wrong kind is a TypeError, one that is too small a ValueError: both are mistakes in the program that
-calls, and nothing for `except PlaneSpotterError`.
+An invalid parameter is a bug in the calling program, so it is not a PlaneSpotterError.
 """
 
 import math
 from numbers import Integral, Real
 
 
-def seconds(name: str, given: object) -> None:
-    """Check a time, which is 0 or more; `name` is that of the parameter. Raises TypeError and ValueError."""
-    text = f"{name} is {given!r}, but must be a finite number of seconds, 0 or more."
-    if not isinstance(given, Real) or isinstance(given, bool):
-        raise TypeError(text)
-    if not (math.isfinite(given) and float(given) >= 0):  # to gRPC, infinity is over at once
-        raise ValueError(text)
+def check_seconds(name: str, value: object) -> None:
+    """Check a duration: a finite number of seconds, 0 or more.
+
+    Args:
+        name: Name of the parameter.
+        value: Its value.
+
+    Raises:
+        TypeError: `value` is not a number.
+        ValueError: `value` is negative, infinite or NaN.
+    """
+    message = f"{name} is invalid: {value!r}. Give a finite number of seconds, 0 or more."
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(message)
+    if not (math.isfinite(value) and float(value) >= 0):  # gRPC takes infinity for a deadline in the past
+        raise ValueError(message)
 
 
-def seconds_if_given(**given: object) -> None:
-    """Check times by the names of their parameters; None stands for one that was not given."""
-    for name, value in given.items():
+def check_optional_seconds(**values: object) -> None:
+    """Check durations by the names of their parameters; None is valid."""
+    for name, value in values.items():
         if value is not None:
-            seconds(name, value)
+            check_seconds(name, value)
 
 
-def whole(name: str, given: object) -> None:
-    """Check a number that is to be whole. Raises TypeError."""
-    if not isinstance(given, Integral) or isinstance(given, bool):
-        raise TypeError(f"{name} is {given!r}, but must be a whole number.")
+def check_integer(name: str, value: object) -> None:
+    """Raise TypeError unless `value` is an integer."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} is invalid: {value!r}. Give an integer.")
 
 
-def count(name: str, given: int, least: int) -> None:
-    """Check a whole number, which is `least` or more. Raises TypeError and ValueError."""
-    whole(name, given)
-    if given < least:
-        raise ValueError(f"{name} is {given!r}, but must be {least} or more.")
+def check_count(name: str, value: int, minimum: int) -> None:
+    """Check an integer of at least `minimum`. Raises TypeError or ValueError."""
+    check_integer(name, value)
+    if value < minimum:
+        raise ValueError(f"{name} is invalid: {value!r}. Give an integer of at least {minimum}.")

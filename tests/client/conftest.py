@@ -17,20 +17,20 @@ Process = subprocess.Popen[str]
 
 @contextmanager
 def serving(bundle: Path, port: int = 0, **settings: object) -> Iterator[tuple[str, Process]]:
-    """Run `planespotter serve` with `bundle`; yields its address and its process."""
+    """Run `planespotter serve` with `bundle`; yield its address and its process."""
     flags = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", str(value))]
     command = [sys.executable, "-m", "planespotter_client.commands.main", "serve", "--model", str(bundle)]
     with subprocess.Popen([*command, "--port", str(port), *flags], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        found = re.fullmatch(r"Serving \S+ \S+ on (\S+)\n", process.stdout.readline())
-        assert found
-        yield found[1], process
+        match = re.fullmatch(r"Serving \S+ \S+ on (\S+)\n", process.stdout.readline())
+        assert match
+        yield match[1], process
         process.terminate()
 
 
 @pytest.fixture
 async def server_process(tiny_bundle: Path) -> AsyncIterator[Callable[[int], Awaitable[tuple[str, Process]]]]:
-    """Start a server of the tiny bundle at a port, 0 for any; all are stopped at the end."""
+    """Start servers of the tiny bundle at a port, 0 for any free one; stop them at the end."""
     with ExitStack() as running:
 
         async def start(port: int = 0) -> tuple[str, Process]:
@@ -41,19 +41,19 @@ async def server_process(tiny_bundle: Path) -> AsyncIterator[Callable[[int], Awa
 
 @pytest.fixture(scope="session")
 def address(tiny_bundle: Path) -> Iterator[str]:
-    """A server of the tiny bundle with small limits, as a process of its own."""
+    """The address of a server process of the tiny bundle with small limits."""
     limits = {
         "max_photo_bytes": 100_000,
         "max_batch_photos": 5,
         "max_message_bytes": 120_000,
         "max_in_flight_per_stream": 4,
     }
-    with serving(tiny_bundle, batch_sizes="1,4", **limits) as (found, _):
-        yield found
+    with serving(tiny_bundle, batch_sizes="1,4", **limits) as (server_address, _):
+        yield server_address
 
 
-class Twin:
-    """Either client behind the same asynchronous methods, so that one suite specifies both."""
+class Client:
+    """Either client behind the same async methods, so that one test suite covers both."""
 
     def __init__(self, client: PlaneSpotter | AsyncPlaneSpotter) -> None:
         self.client = client
@@ -70,14 +70,14 @@ class Twin:
 
     async def stream(self, photos: Iterable[Any] | AsyncIterable[Any], **options: Any) -> AsyncIterator[PhotoResult]:
         if isinstance(self.client, AsyncPlaneSpotter):
-            async for answer in self.client.stream(photos, **options):
-                yield answer
+            async for result in self.client.stream(photos, **options):
+                yield result
             return
         assert isinstance(photos, Iterable)
-        answers = self.client.stream(photos, **options)
-        following = functools.partial(next, answers, None)
-        while (one := await asyncio.to_thread(following)) is not None:
-            yield one
+        results = self.client.stream(photos, **options)
+        following = functools.partial(next, results, None)
+        while (result := await asyncio.to_thread(following)) is not None:
+            yield result
 
     async def get_model(self, name: str = "", **options: Any) -> Model:
         if isinstance(self.client, AsyncPlaneSpotter):
@@ -109,27 +109,27 @@ class Twin:
 
 @pytest.fixture(params=[PlaneSpotter, AsyncPlaneSpotter])
 async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
-    """Make a client of either kind for an address."""
-    twins: list[Twin] = []
+    """Create a client of either kind for an address."""
+    clients: list[Client] = []
 
-    async def connect(address: str, **options: Any) -> Twin:
-        twins.append(Twin(request.param(address, **options)))
-        return twins[-1]
+    async def connect(address: str, **options: Any) -> Client:
+        clients.append(Client(request.param(address, **options)))
+        return clients[-1]
 
     yield connect
-    for twin in twins:
-        await twin.close()
+    for client in clients:
+        await client.close()
 
 
 @pytest.fixture
-async def spotter(connect: Any, address: str) -> Twin:
-    """A client of either kind, connected to the server of the tiny bundle."""
-    twin: Twin = await connect(address)
-    return twin
+async def spotter(connect: Any, address: str) -> Client:
+    """A client of either kind of the server of the tiny bundle."""
+    client: Client = await connect(address)
+    return client
 
 
 @pytest.fixture
-def both_twins() -> Callable[[str], list[Twin]]:
-    """Make a client of each kind for an address."""
-    patience = 600.0  # a server may take its time to start
-    return lambda address: [Twin(kind(address, timeout=patience)) for kind in (PlaneSpotter, AsyncPlaneSpotter)]
+def both_clients() -> Callable[[str], list[Client]]:
+    """Create a client of each kind for an address."""
+    timeout = 600.0  # a server may start slowly
+    return lambda address: [Client(kind(address, timeout=timeout)) for kind in (PlaneSpotter, AsyncPlaneSpotter)]

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 import trustme
 
-from planespotter_client import AuthenticationError, InvalidRequestError, PlaneSpotter, ProtocolError, UnavailableError
+from planespotter_client import (
+    AuthenticationError,
+    CertificateError,
+    InvalidRequestError,
+    PlaneSpotter,
+    ProtocolError,
+    UnavailableError,
+)
 from planespotter_client._credentials import is_loopback, security
 from planespotter_client.commands.main import main
 from planespotter_server.auth.tokens import add_token
@@ -18,14 +25,14 @@ Paint = Callable[..., bytes]
 
 
 class Secure:
-    """A server that asks for all, and what a client needs to be let in."""
+    """A server that requires TLS, a client certificate and a token, and the client's parameters."""
 
     def __init__(self, folder: Path) -> None:
         authority = trustme.CA()
-        for name, who in (("server", "127.0.0.1"), ("client", "camera.example")):
-            made = authority.issue_cert(who)
-            made.cert_chain_pems[0].write_to_path(folder / f"{name}.pem")
-            made.private_key_pem.write_to_path(folder / f"{name}.key")
+        for name, host in (("server", "127.0.0.1"), ("client", "camera.example")):
+            certificate = authority.issue_cert(host)
+            certificate.cert_chain_pems[0].write_to_path(folder / f"{name}.pem")
+            certificate.private_key_pem.write_to_path(folder / f"{name}.key")
         authority.cert_pem.write_to_path(folder / "ca.pem")
         trustme.CA().cert_pem.write_to_path(folder / "other.pem")
         self.folder = folder
@@ -42,31 +49,31 @@ class Secure:
 
 @pytest.fixture(scope="module")
 def secure(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
-    made = Secure(tmp_path_factory.mktemp("secure"))
+    server = Secure(tmp_path_factory.mktemp("secure"))
     flags = {
         "--model": tiny_bundle,
         "--port": 0,
         "--batch-sizes": "1,4",
-        "--tls-cert": made.folder / "server.pem",
-        "--tls-key": made.folder / "server.key",
-        "--tls-client-ca": made.folder / "ca.pem",
-        "--tokens": made.folder / "tokens.txt",
+        "--tls-cert": server.folder / "server.pem",
+        "--tls-key": server.folder / "server.key",
+        "--tls-client-ca": server.folder / "ca.pem",
+        "--tokens": server.folder / "tokens.txt",
     }
     command = [sys.executable, "-m", "planespotter_client.commands.main", "serve"]
     arguments = [str(part) for flag in flags.items() for part in flag]
     with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        made.address = process.stdout.readline().split()[-1]
-        yield made
+        server.address = process.stdout.readline().split()[-1]
+        yield server
         process.terminate()
 
 
-async def test_who_has_all_that_is_asked_for_gets_answers(secure: Secure, connect: Any, paint: Paint) -> None:
+async def test_client_with_all_credentials_gets_predictions(secure: Secure, connect: Any, paint: Paint) -> None:
     spotter = await connect(secure.address, **secure.options)
     assert (await spotter.classify(paint("747"))).family.name == "747"
     [many] = await spotter.classify_batch([paint("A380")])
     assert many.result().family.name == "A380"
-    assert [answer.result().family.name async for answer in spotter.stream([paint("A380")])] == ["A380"]
+    assert [result.result().family.name async for result in spotter.stream([paint("A380")])] == ["A380"]
 
 
 @pytest.mark.slow
@@ -75,13 +82,13 @@ async def test_who_has_all_that_is_asked_for_gets_answers(secure: Secure, connec
     [
         ({"token": ""}, AuthenticationError, "The call has no token"),
         ({"token": "pst_other"}, AuthenticationError, "The token is unknown"),
-        ({"tls_ca": "other.pem"}, ProtocolError, "not signed by an authority that is trusted here"),
-        ({"tls_ca": None, "tls": True}, ProtocolError, "not signed by an authority that is trusted here"),
-        ({"tls_cert": None, "tls_key": None}, UnavailableError, "hung up .* Perhaps it wants TLS"),
-        ({"tls_ca": None, "tls_cert": None, "tls_key": None}, UnavailableError, "Perhaps it wants TLS"),
+        ({"tls_ca": "other.pem"}, CertificateError, "not signed by a trusted authority"),
+        ({"tls_ca": None, "tls": True}, CertificateError, "not signed by a trusted authority"),
+        ({"tls_cert": None, "tls_key": None}, UnavailableError, "closed the connection .* It may require TLS"),
+        ({"tls_ca": None, "tls_cert": None, "tls_key": None}, UnavailableError, "It may require TLS"),
     ],
 )
-async def test_who_lacks_something_hears_what(
+async def test_missing_or_invalid_credentials_are_reported(
     secure: Secure, connect: Any, paint: Paint, changed: dict[str, Any], error: type[Exception], sentence: str
 ) -> None:
     if isinstance(changed.get("tls_ca"), str):
@@ -92,22 +99,20 @@ async def test_who_lacks_something_hears_what(
 
 
 @pytest.mark.slow
-async def test_the_name_in_the_certificate_is_the_one_in_the_address_or_the_one_that_is_given(
-    secure: Secure, connect: Any, paint: Paint
-) -> None:
+async def test_certificate_name_is_the_address_or_tls_name(secure: Secure, connect: Any, paint: Paint) -> None:
     by_another_name = secure.address.replace("127.0.0.1", "localhost")
     spotter = await connect(by_another_name, **secure.options)
-    with pytest.raises((ProtocolError, UnavailableError)):  # where that is ::1 too, nobody listens there
+    with pytest.raises((CertificateError, UnavailableError)):  # unavailable where localhost is ::1, too
         await spotter.classify(paint("747"))
     for name, address in {"127.0.0.1": by_another_name, "": secure.address}.items():
         spotter = await connect(address, **secure.options, tls_name=name)
         assert (await spotter.classify(paint("747"))).family.name == "747"
     spotter = await connect(secure.address, **secure.options, tls_name="planes.example")
-    with pytest.raises(ProtocolError, match="is for another name"):
+    with pytest.raises(CertificateError, match="is for another name"):
         await spotter.classify(paint("747"))
 
 
-async def test_tls_is_not_spoken_by_every_server(secure: Secure, address: str, connect: Any, paint: Paint) -> None:
+async def test_server_without_tls_is_a_protocol_error(secure: Secure, address: str, connect: Any, paint: Paint) -> None:
     spotter = await connect(address, **secure.options)
     with pytest.raises(ProtocolError, match="does not speak TLS"):
         await spotter.classify(paint("747"))
@@ -116,33 +121,33 @@ async def test_tls_is_not_spoken_by_every_server(secure: Secure, address: str, c
 @pytest.mark.parametrize(
     ("address", "options", "sentence"),
     [
-        ("planes.example:50051", {"token": "x"}, r"The token would go to planes\.example:50051 without TLS"),
-        ("127.0.0.1:50051", {"token": "two words"}, "holds what no token has"),
-        ("127.0.0.1:50051", {"tls_cert": "client.pem"}, "only one of them is given"),
-        ("127.0.0.1:50051", {"tls_name": "planes.example"}, "without TLS a server shows none"),
-        ("127.0.0.1:50051", {"tls_ca": "nowhere.pem"}, r"nowhere\.pem for TLS cannot be read: No such file"),
+        ("planes.example:50051", {"token": "x"}, r"The token would be sent to planes\.example:50051 in plain text"),
+        ("127.0.0.1:50051", {"token": "two words"}, "The token is malformed"),
+        ("127.0.0.1:50051", {"tls_cert": "client.pem"}, "A client certificate needs its private key"),
+        ("127.0.0.1:50051", {"tls_name": "planes.example"}, "tls_name needs TLS"),
+        ("127.0.0.1:50051", {"tls_ca": "nowhere.pem"}, r"The TLS file nowhere\.pem cannot be read: No such file"),
         ("127.0.0.1:50051", {"tls_ca": __file__}, "is not PEM"),
     ],
 )
-def test_what_cannot_be_used_gets_a_sentence(address: str, options: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(InvalidRequestError, match=sentence) as refused:
+def test_contradictory_security_parameters_are_rejected(address: str, options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InvalidRequestError, match=sentence) as raised:
         PlaneSpotter(address, **options)
-    assert options.get("token", "-") == "x" or "two words" not in str(refused.value), "a token is never shown"
+    assert options.get("token", "-") == "x" or "two words" not in str(raised.value), "a token is never shown"
 
 
-def test_a_token_goes_in_the_open_only_where_that_is_said() -> None:
+def test_token_is_sent_in_plain_text_only_with_insecure() -> None:
     assert security("planes.example:1", token="x", insecure=True).credentials is None
     assert security("127.0.0.1:1", token="x\n").metadata == (("authorization", "Bearer x"),)
     assert "Bearer" not in repr(security("127.0.0.1:1", token="x"))
 
 
-def test_the_token_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_token_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLANESPOTTER_TOKEN", "pst_x")
     assert security("127.0.0.1:1").metadata == (("authorization", "Bearer pst_x"),)
     assert security("127.0.0.1:1", token="").metadata == ()
 
 
-async def test_a_client_shows_where_it_connects_and_how_but_never_its_token(secure: Secure, connect: Any) -> None:
+async def test_repr_of_a_client_has_its_address_and_never_its_token(secure: Secure, connect: Any) -> None:
     plain = await connect("127.0.0.1:1,127.0.0.1:2", token="")
     kind = type(plain.client).__name__
     assert repr(plain.client) == f"<{kind} of 127.0.0.1:1,127.0.0.1:2 without TLS>"
@@ -166,19 +171,19 @@ async def test_a_client_shows_where_it_connects_and_how_but_never_its_token(secu
         ("dns:///planes.example:1", False),
     ],
 )
-def test_what_stays_on_this_machine_is_known(address: str, stays: bool) -> None:
+def test_loopback_addresses_are_detected(address: str, stays: bool) -> None:
     assert is_loopback(address) == stays
 
 
-def test_the_command_takes_files(
+def test_commands_read_tls_files_and_the_token_file(
     secure: Secure, paint: Paint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "photo.jpg").write_bytes(paint("747"))
     (tmp_path / "token").write_text(f"{secure.token}\n")
     files = {"--tls-ca": "ca.pem", "--tls-cert": "client.pem", "--tls-key": "client.key"}
     flags = [str(part) for name, file in files.items() for part in (name, secure.folder / file)]
-    server = secure.address.replace("127.0.0.1", "localhost")
-    command = ["classify", str(tmp_path / "photo.jpg"), "--server", server, *flags, "--tls-name", "127.0.0.1"]
+    address = secure.address.replace("127.0.0.1", "localhost")
+    command = ["classify", str(tmp_path / "photo.jpg"), "--server", address, *flags, "--tls-name", "127.0.0.1"]
     with pytest.raises(SystemExit) as ended:
         main([*command, "--token-file", str(tmp_path / "token")])
     assert ended.value.code == 0
@@ -193,16 +198,14 @@ def test_the_command_takes_files(
 
 
 @pytest.mark.parametrize("name", ["", "127.0.0.1", "planes.example"])
-def test_health_is_asked_over_tls_by_the_name_in_the_certificate(
-    secure: Secure, capsys: pytest.CaptureFixture[str], name: str
-) -> None:
+def test_health_command_uses_tls_and_tls_name(secure: Secure, capsys: pytest.CaptureFixture[str], name: str) -> None:
     files = {"--tls-ca": "ca.pem", "--tls-cert": "client.pem", "--tls-key": "client.key"}
     flags = [str(part) for flag, file in files.items() for part in (flag, secure.folder / file)]
     with pytest.raises(SystemExit) as ended:
         main(["health", "--server", secure.address, *flags, *(["--tls-name", name] if name else [])])
-    said = capsys.readouterr()
+    output = capsys.readouterr()
     if name == "planes.example":
         assert ended.value.code == 1
-        assert "is for another name" in said.err
+        assert "is for another name" in output.err
     else:
-        assert (ended.value.code, said.out) == (0, "SERVING\n")
+        assert (ended.value.code, output.out) == (0, "SERVING\n")

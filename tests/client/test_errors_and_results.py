@@ -1,4 +1,4 @@
-"""Exceptions and results: the table is complete, the values print well."""
+"""Exceptions and result types."""
 
 import dataclasses
 import inspect
@@ -27,7 +27,7 @@ from planespotter_client import (
 )
 
 
-def test_the_package_exports_just_what_it_lists() -> None:
+def test_package_exports_exactly_its_public_names() -> None:
     public = {
         name
         for name, value in vars(planespotter_client).items()
@@ -36,11 +36,11 @@ def test_the_package_exports_just_what_it_lists() -> None:
     assert public == set(planespotter_client.__all__)
 
 
-def test_every_status_code_has_its_exception() -> None:
+def test_every_status_code_has_an_exception() -> None:
     assert set(_errors.CODES) == set(grpc.StatusCode)
 
 
-def test_every_exception_is_drawn_in_the_tree_and_exported() -> None:
+def test_every_exception_is_documented_and_exported() -> None:
     classes = {
         name for name, value in vars(_errors).items() if inspect.isclass(value) and issubclass(value, PlaneSpotterError)
     }
@@ -65,26 +65,26 @@ def test_levels_that_the_label_tree_does_not_have_are_none() -> None:
         (Level.UNKNOWN, "unknown (perhaps Boeing, > 99 %)"),
     ],
 )
-def test_an_answer_prints_as_what_is_sure(level: Level, printed: str) -> None:
-    answer = Prediction(path_of(("Boeing", 0.9991), ("737", 0.97), ("737-800", 0.94)), level)
-    assert str(answer) == printed
+def test_prediction_prints_as_its_confident_part(level: Level, printed: str) -> None:
+    result = Prediction(path_of(("Boeing", 0.9991), ("737", 0.97), ("737-800", 0.94)), level)
+    assert str(result) == printed
 
 
-def test_levels_compare_by_their_depth() -> None:
+def test_levels_compare_by_depth() -> None:
     by_depth = [Level.UNKNOWN, Level.CONSTRUCTOR, Level.FAMILY, Level.MODEL]
-    for one, other in itertools.product(by_depth, repeat=2):
-        places = by_depth.index(one), by_depth.index(other)
+    for first, second in itertools.product(by_depth, repeat=2):
+        depths = by_depth.index(first), by_depth.index(second)
         for compare in (operator.lt, operator.le, operator.gt, operator.ge, operator.eq):
-            for text in (other, other.value):
-                assert compare(one, text) is compare(*places)
-                assert compare(text, one) is compare(*reversed(places))
+            for text in (second, second.value):
+                assert compare(first, text) is compare(*depths)
+                assert compare(text, first) is compare(*reversed(depths))
     assert max(Level.FAMILY, Level.UNKNOWN) is Level.FAMILY
 
 
-def test_an_answer_turns_into_plain_values() -> None:
+def test_prediction_converts_to_plain_values() -> None:
     leaf = Candidate("Boeing", "747", None, 0.5)
-    answer = Prediction(path_of(("Boeing", 1.0), ("747", 0.5)), Level.FAMILY, (leaf,))
-    assert answer.to_dict() == {
+    result = Prediction(path_of(("Boeing", 1.0), ("747", 0.5)), Level.FAMILY, (leaf,))
+    assert result.to_dict() == {
         "path": [
             {"level": "constructor", "name": "Boeing", "probability": 1.0},
             {"level": "family", "name": "747", "probability": 0.5},
@@ -97,24 +97,24 @@ def test_an_answer_turns_into_plain_values() -> None:
         "model_version": "",
         "heat_map": None,
     }
-    assert json.loads(answer.to_json()) == answer.to_dict()
-    assert answer == answer.__class__(**vars(answer))
+    assert json.loads(result.to_json()) == result.to_dict()
+    assert result == result.__class__(**vars(result))
 
 
-SURE = Prediction(path_of(("Boeing", 0.99), ("737", 0.97), ("737-800", 0.94)), Level.MODEL, (), "first", "1.0")
-ANSWERS = [
+PREDICTION = Prediction(path_of(("Boeing", 0.99), ("737", 0.97), ("737-800", 0.94)), Level.MODEL, (), "first", "1.0")
+RESULTS = [
     PhotoResult(1, "b.jpg", b"", error=InvalidRequestError("It is empty.", reason="PHOTO_EMPTY", photo_id="b.jpg")),
-    PhotoResult(0, "a.jpg", b"", prediction=SURE),
+    PhotoResult(0, "a.jpg", b"", prediction=PREDICTION),
 ]
 
 
-def test_an_answer_among_many_prints_with_its_photo() -> None:
-    assert [str(answer) for answer in ANSWERS] == ["b.jpg: It is empty.", "a.jpg: Boeing 737-800 (94 %)"]
+def test_photo_result_prints_with_its_photo_id() -> None:
+    assert [str(result) for result in RESULTS] == ["b.jpg: It is empty.", "a.jpg: Boeing 737-800 (94 %)"]
     assert str(Candidate("Airbus", "A380", None, 0.001)) == "Airbus A380 (< 1 %)"
 
 
-def test_an_answer_among_many_turns_into_json_without_the_photo_itself() -> None:
-    failed, sure = (json.loads(answer.to_json()) for answer in ANSWERS)
+def test_photo_result_converts_to_json_without_the_photo() -> None:
+    failed, succeeded = (json.loads(result.to_json()) for result in RESULTS)
     assert failed["error"] == {
         "message": "It is empty.",
         "reason": "PHOTO_EMPTY",
@@ -122,51 +122,53 @@ def test_an_answer_among_many_turns_into_json_without_the_photo_itself() -> None
         "photo_id": "b.jpg",
         "retry_after": None,
     }
-    assert sure == {"index": 0, "photo_id": "a.jpg", "prediction": SURE.to_dict(), "error": None}
+    assert succeeded == {"index": 0, "photo_id": "a.jpg", "prediction": PREDICTION.to_dict(), "error": None}
 
 
-def test_answers_compare_by_what_they_say() -> None:
-    assert PhotoResult(0, "a.jpg", b"", prediction=SURE) == PhotoResult(0, "a.jpg", b"other", prediction=SURE)
-    assert dataclasses.replace(SURE, model_version="1.1") != SURE
-    assert len({SURE, dataclasses.replace(SURE)}) == 1
+def test_results_compare_by_value() -> None:
+    assert PhotoResult(0, "a.jpg", b"", prediction=PREDICTION) == PhotoResult(
+        0, "a.jpg", b"other", prediction=PREDICTION
+    )
+    assert dataclasses.replace(PREDICTION, model_version="1.1") != PREDICTION
+    assert len({PREDICTION, dataclasses.replace(PREDICTION)}) == 1
     with pytest.raises(dataclasses.FrozenInstanceError):
-        SURE.level = Level.UNKNOWN  # type: ignore[misc]
+        PREDICTION.level = Level.UNKNOWN  # type: ignore[misc]
 
 
-def test_answers_make_a_table() -> None:
-    table = to_dataframe(iter(ANSWERS))
+def test_to_dataframe_has_one_row_per_photo() -> None:
+    table = to_dataframe(iter(RESULTS))
     assert list(table.index) == [0, 1]
-    sure, failed = table.to_dict("records")
-    assert (sure["photo_id"], sure["level"], sure["name"]) == ("a.jpg", "model", "Boeing 737-800")
-    assert (sure["model_probability"], sure["model_version"]) == (0.94, "1.0")
+    succeeded, failed = table.to_dict("records")
+    assert (succeeded["photo_id"], succeeded["level"], succeeded["name"]) == ("a.jpg", "model", "Boeing 737-800")
+    assert (succeeded["model_probability"], succeeded["model_version"]) == (0.94, "1.0")
     assert (failed["error"], failed["reason"]) == ("It is empty.", "PHOTO_EMPTY")
-    assert list(to_dataframe([]).columns) == list(table.columns), "no answers make a table without rows"
+    assert list(to_dataframe([]).columns) == list(table.columns), "no results make a table without rows"
 
 
-def test_in_a_table_a_level_that_the_tree_does_not_have_is_empty_and_alternatives_are_lists() -> None:
+def test_to_dataframe_leaves_levels_below_a_leaf_empty_and_lists_candidates() -> None:
     leaf = Candidate("Boeing", "747", None, 0.5)
-    ends_at_family = dataclasses.replace(SURE, path=SURE.path[:2], level=Level.FAMILY, candidates=(leaf,))
-    table = to_dataframe([PhotoResult(0, "a.jpg", b"", prediction=ends_at_family), *ANSWERS[:1]])
+    ends_at_family = dataclasses.replace(PREDICTION, path=PREDICTION.path[:2], level=Level.FAMILY, candidates=(leaf,))
+    table = to_dataframe([PhotoResult(0, "a.jpg", b"", prediction=ends_at_family), *RESULTS[:1]])
     assert list(table["model"].isna()) == [True, True]
     assert list(table["model_probability"].isna()) == [True, True]
     assert table["family_probability"][0] == 0.97
     assert table["candidates"][0] == [leaf.to_dict()]
 
 
-def test_answers_of_single_photos_make_a_table_too() -> None:
-    table = to_dataframe([SURE, dataclasses.replace(SURE, level=Level.FAMILY)])
+def test_to_dataframe_accepts_predictions() -> None:
+    table = to_dataframe([PREDICTION, dataclasses.replace(PREDICTION, level=Level.FAMILY)])
     assert list(table.index) == [0, 1]
     assert list(table["name"]) == ["Boeing 737-800", "Boeing 737"]
     assert table["photo_id"].isna().all()
 
 
-def test_without_pandas_a_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_pandas_is_a_missing_dependency_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(MissingDependencyError, match="pip install pandas"):
-        to_dataframe(ANSWERS)
+        to_dataframe(RESULTS)
 
 
-def test_importing_the_client_imports_nothing_heavy() -> None:
+def test_import_of_the_client_loads_no_heavy_package() -> None:
     heavy = {"jax", "pandas", "numpy", "PIL", "playwright", "rich", "typer"}
     code = f"import sys, planespotter_client; print({heavy} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout == "set()\n"

@@ -1,4 +1,4 @@
-"""When something that failed is tried again: the rules, without a server and without a clock."""
+"""Retry policies and load balancing, without a server and without a clock."""
 
 import pytest
 
@@ -11,30 +11,30 @@ from planespotter_client import (
     ProtocolError,
     UnavailableError,
 )
-from planespotter_client._channels import Rotation, Server, addresses, is_one_server
-from planespotter_client._retry import Attempts, Reopening
+from planespotter_client._channels import RoundRobin, Server, is_single_server, parse_addresses
+from planespotter_client._retry import CallRetries, StreamReconnect
 
 BUSY = OverloadedError("full", retry_after=2.0)
 GONE = UnavailableError("gone")
 
 
-def pauses(attempts: Attempts, error: PlaneSpotterError) -> list[float]:
-    """The waits between attempts that all fail with `error`, with time standing still."""
+def pauses(attempts: CallRetries, error: PlaneSpotterError) -> list[float]:
+    """Return the pauses between attempts that all fail with `error`."""
     return list(iter(lambda: attempts.pause(error, 0.0), None))
 
 
-def test_a_busy_server_is_asked_again_after_as_long_as_it_says_and_up_to_half_as_much_more() -> None:
-    waited = pauses(Attempts(servers=1, retries=3, end=60), BUSY)
+def test_overloaded_call_is_retried_after_the_delay_plus_up_to_half_jitter() -> None:
+    waited = pauses(CallRetries(servers=1, retries=3, end=60), BUSY)
     assert len(waited) == 3
     assert all(2 <= pause <= 3 for pause in waited)
-    assert pauses(Attempts(servers=1, retries=0, end=60), BUSY) == []
-    assert pauses(Attempts(servers=1, retries=3, end=1.9), BUSY) == [], "not beyond the deadline"
+    assert pauses(CallRetries(servers=1, retries=0, end=60), BUSY) == []
+    assert pauses(CallRetries(servers=1, retries=3, end=1.9), BUSY) == [], "not beyond the deadline"
 
 
-def test_another_server_is_asked_at_once() -> None:
-    waited = pauses(Attempts(servers=3, retries=1, end=60), BUSY)
+def test_call_fails_over_to_another_server_at_once() -> None:
+    waited = pauses(CallRetries(servers=3, retries=1, end=60), BUSY)
     assert [pause == 0 for pause in waited] == [True, True, False, True, True]
-    waited = pauses(Attempts(servers=2, retries=2, end=60), GONE)
+    waited = pauses(CallRetries(servers=2, retries=2, end=60), GONE)
     assert [pause == 0 for pause in waited] == [True, False, True, False, True]
     assert waited[1] < waited[3] < 1
 
@@ -49,57 +49,57 @@ def test_another_server_is_asked_at_once() -> None:
         OverloadedError("too large"),
     ],
 )
-def test_what_another_attempt_would_not_help_is_not_tried_again(error: PlaneSpotterError) -> None:
-    assert pauses(Attempts(servers=3, retries=3, end=60), error) == []
+def test_permanent_errors_are_not_retried(error: PlaneSpotterError) -> None:
+    assert pauses(CallRetries(servers=3, retries=3, end=60), error) == []
 
 
-def test_a_single_server_that_does_not_answer_is_left_to_grpc() -> None:
-    assert pauses(Attempts(servers=1, retries=3, end=60), GONE) == []
+def test_single_unavailable_server_is_retried_by_grpc_alone() -> None:
+    assert pauses(CallRetries(servers=1, retries=3, end=60), GONE) == []
 
 
-def test_a_stream_is_opened_again_until_no_answer_has_come_for_too_long() -> None:
-    reopening = Reopening(patience=10.0, busy_too=True)
+def test_stream_reconnects_until_the_timeout_without_a_result() -> None:
+    reconnect = StreamReconnect(timeout=10.0, retry_overloaded=True)
     for now in (100.0, 105.0, 109.9):
-        reopening.ended(now, GONE)
-        assert now < reopening.opens_at <= now + 2
-    reopening.answered()
-    reopening.ended(120.0, GONE)
+        reconnect.handle_end(now, GONE)
+        assert now < reconnect.opens_at <= now + 2
+    reconnect.reset()
+    reconnect.handle_end(120.0, GONE)
     with pytest.raises(UnavailableError, match="late"):
-        reopening.ended(130.0, DeadlineExceededError("late"))
+        reconnect.handle_end(130.0, DeadlineExceededError("late"))
 
 
-def test_a_stream_without_photos_to_answer_is_never_late() -> None:
-    reopening = Reopening(patience=10.0, busy_too=True)
-    reopening.ended(100.0, GONE)
-    reopening.idle()
-    reopening.ended(1000.0, GONE)
-    assert reopening.again, "before photos are sent, the server is asked a smaller question"
+def test_idle_stream_has_no_timeout() -> None:
+    reconnect = StreamReconnect(timeout=10.0, retry_overloaded=True)
+    reconnect.handle_end(100.0, GONE)
+    reconnect.idle()
+    reconnect.handle_end(1000.0, GONE)
+    assert reconnect.reconnecting, "the server is probed before photos are sent"
 
 
-def test_a_stream_comes_back_to_a_busy_server_when_it_says() -> None:
-    reopening = Reopening(patience=10.0, busy_too=True)
-    reopening.ended(100.0, BUSY)
-    assert 102 <= reopening.opens_at <= 103
+def test_stream_reconnects_after_the_retry_delay() -> None:
+    reconnect = StreamReconnect(timeout=10.0, retry_overloaded=True)
+    reconnect.handle_end(100.0, BUSY)
+    assert 102 <= reconnect.opens_at <= 103
     with pytest.raises(OverloadedError):
-        Reopening(patience=10.0, busy_too=False).ended(100.0, BUSY)
+        StreamReconnect(timeout=10.0, retry_overloaded=False).handle_end(100.0, BUSY)
     with pytest.raises(ProtocolError):
-        reopening.ended(100.0, ProtocolError("other"))
+        reconnect.handle_end(100.0, ProtocolError("other"))
 
 
-def test_servers_take_turns_but_for_those_that_rest() -> None:
+def test_balancertake_turns_but_for_those_that_rest() -> None:
     servers = [Server(name, None, None) for name in "abc"]
-    rotation = Rotation(servers)
-    assert "".join(rotation.next(0.0).address for _ in range(6)) == "abcabc"
-    rotation.failed(servers[1], 0.0)
-    assert "b" not in {rotation.next(0.5).address for _ in range(9)}
-    assert {rotation.next(1.5).address for _ in range(9)} == {"a", "b", "c"}
+    balancer = RoundRobin(servers)
+    assert "".join(balancer.pick(0.0).address for _ in range(6)) == "abcabc"
+    balancer.mark_failed(servers[1], 0.0)
+    assert "b" not in {balancer.pick(0.5).address for _ in range(9)}
+    assert {balancer.pick(1.5).address for _ in range(9)} == {"a", "b", "c"}
     for server in servers:
-        rotation.failed(server, 2.0)
-    assert rotation.next(2.1) in servers, "if all rest, one is asked all the same"
+        balancer.mark_failed(server, 2.0)
+    assert balancer.pick(2.1) in servers, "if all are cooling down, one is picked anyway"
 
 
 @pytest.mark.parametrize(
-    ("given", "found"),
+    ("address", "expected"),
     [
         ("a:1", ("a:1",)),
         ("a:1, b:2", ("a:1", "b:2")),
@@ -108,12 +108,12 @@ def test_servers_take_turns_but_for_those_that_rest() -> None:
         ("ipv4:127.0.0.1:1,127.0.0.1:2", ("ipv4:127.0.0.1:1,127.0.0.1:2",)),
     ],
 )
-def test_addresses_are_one_or_many(given: str | list[str], found: tuple[str, ...]) -> None:
-    assert addresses(given) == found
+def test_addresses_are_parsed(address: str | list[str], expected: tuple[str, ...]) -> None:
+    assert parse_addresses(address) == expected
 
 
-def test_a_name_may_stand_for_several_servers() -> None:
-    assert [is_one_server(address) for address in ("127.0.0.1:1", "[::1]:1", "localhost:1", "unix:/run/a")] == [
-        True
-    ] * 4
-    assert not any(is_one_server(address) for address in ("planes.example:1", "dns:///a:1", "ipv4:1.2.3.4:1,1.2.3.5:1"))
+def test_name_may_have_several_backends() -> None:
+    single = ("127.0.0.1:1", "[::1]:1", "localhost:1", "unix:/run/a")
+    several = ("planes.example:1", "dns:///a:1", "ipv4:1.2.3.4:1,1.2.3.5:1")
+    assert all(is_single_server(address) for address in single)
+    assert not any(is_single_server(address) for address in several)

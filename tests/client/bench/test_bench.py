@@ -195,7 +195,7 @@ def test_missing_photos_process_and_server_are_reported(
     assert "The memory of process 999999999 cannot be read" in capsys.readouterr().err
     done = call("bench", photos, "--server", "127.0.0.1:1", "--photos", "1")
     assert done.returncode == 1
-    assert "No planespotter server answers at 127.0.0.1:1" in done.stderr
+    assert "No planespotter server responds at 127.0.0.1:1" in done.stderr
 
 
 @pytest.mark.parametrize(

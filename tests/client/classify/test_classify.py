@@ -247,7 +247,7 @@ def test_pipe_and_device_are_failed_photos_among_others(
     output = capsys.readouterr()
     assert len(output.out.splitlines()) == 1 + 5
     for name in ("pipe.jpg", "endless.jpg"):
-        assert f"{name} cannot be read: it is no file with a content of its own" in output.err
+        assert f"{name} cannot be read: it is a folder, a pipe, a socket or a device" in output.err
     assert "2 of 5 photos failed" in output.err
 
 
@@ -275,13 +275,13 @@ def test_unreachable_server_is_reported(folder: Path, capsys: pytest.CaptureFixt
     assert run(folder, "--server", "127.0.0.1:1") == 1
     output = capsys.readouterr()
     assert output.out == ""
-    assert "No planespotter server answers at 127.0.0.1:1" in output.err
+    assert "No planespotter server responds at 127.0.0.1:1" in output.err
 
 
 @pytest.mark.parametrize("server", ["", "127.0.0.1", "http://127.0.0.1:50051", "127.0.0.1:99999"])
 def test_invalid_address_is_reported(server: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(folder, "--server", server) == 1
-    assert "is no address of a server. Write HOST:PORT" in capsys.readouterr().err
+    assert "The address is invalid" in capsys.readouterr().err
 
 
 @pytest.mark.slow

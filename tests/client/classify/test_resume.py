@@ -96,5 +96,5 @@ def test_run_without_a_server_is_resumed_by_the_same_command(
     address: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("photos", "--server", "127.0.0.1:1", "--out", "answers.parquet") == 1
-    assert "No planespotter server answers at 127.0.0.1:1" in capsys.readouterr().err
+    assert "No planespotter server responds at 127.0.0.1:1" in capsys.readouterr().err
     assert run("photos", "--server", address, "--out", "answers.parquet") == 0

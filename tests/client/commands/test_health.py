@@ -20,4 +20,4 @@ def test_exit_code_is_0_if_the_server_is_serving(address: str, capsys: pytest.Ca
     assert capsys.readouterr().out == "SERVING\n"
     assert health("--server", address, "--service", "planespotter.v1.ClassifierService") == 0
     assert health("--server", "127.0.0.1:1", "--timeout", "60") == 1
-    assert "No planespotter server answers" in capsys.readouterr().err
+    assert "No planespotter server responds" in capsys.readouterr().err

@@ -365,7 +365,7 @@ def test_photo_above_the_limit_is_reported_and_can_be_downscaled(open_page: Any,
 def test_photos_are_kept_while_the_server_is_lost_and_sent_when_it_is_back(
     open_page: Any, folder: Path, tiny_bundle: Path, kept_port: int
 ) -> None:
-    error = f"No planespotter server answers at 127.0.0.1:{kept_port}"
+    error = f"No planespotter server responds at 127.0.0.1:{kept_port}"
     with web("--server", f"127.0.0.1:{kept_port}") as (url, _):
         tab = open_page(url)
         expect(tab.get_by_role("alert")).to_contain_text(error)

@@ -181,7 +181,7 @@ def test_unavailable_server_is_a_retryable_error(kept_port: int) -> None:
     with web("--server", f"127.0.0.1:{kept_port}") as (url, process):
         for response in (send(url, "model"), upload(url, multipart([("1", b"x")]))):
             assert response.status_code == 503
-            assert f"No planespotter server answers at 127.0.0.1:{kept_port}" in response.json()["error"]
+            assert f"No planespotter server responds at 127.0.0.1:{kept_port}" in response.json()["error"]
             assert response.json()["retryable"] is True
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0

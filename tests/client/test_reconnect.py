@@ -1,0 +1,195 @@
+"""Streams survive drained, lost and killed servers: exactly one result per photo."""
+
+import asyncio
+import itertools
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from tests.client.fake_servers import FakeServer, collect, model_names, photos_of, running
+
+from planespotter.v1 import classifier_pb2 as pb
+from planespotter_client import (
+    InternalServerError,
+    PhotoResult,
+    UnavailableError,
+)
+from planespotter_models import load_engine, read_bundle
+from planespotter_server.server import Server
+from planespotter_server.settings import Settings
+
+Paint = Callable[..., bytes]
+
+
+async def test_broken_stream_continues_on_a_new_connection(connect: Any) -> None:
+    with running(FakeServer()) as address:  # which results one photo of each stream
+        results = await collect((await connect(address)).stream(b"photo" for _ in range(5)))
+    assert [(result.index, result.error) for result in results] == [(index, None) for index in range(5)]
+
+
+class CrashingServer(FakeServer):
+    """A server that a certain photo breaks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.breaks = 0
+
+    def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
+        for photo in photos_of(requests):
+            if photo.content == b"poison":
+                self.breaks += 1
+                context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+            yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo.id))
+
+
+async def test_poison_photo_gets_an_error_and_the_rest_get_predictions(connect: Any) -> None:
+    servicer = CrashingServer()
+    photos = [b"poison" if index == 3 else b"photo" for index in range(12)]
+    with running(servicer) as address:
+        results = await collect((await connect(address)).stream(photos, max_in_flight=6))
+    assert [result.index for result in results] == list(range(12))
+    assert [result.index for result in results if result.error] == [3]
+    error = results[3].error
+    assert isinstance(error, InternalServerError)
+    assert (error.reason, error.photo_id) == ("POISON_PHOTO", "3")
+    assert servicer.breaks >= 3
+
+
+class DrainingServer(FakeServer):
+    """A server that goes away again and again: of each stream it reads a number of photos, and results just those."""
+
+    def __init__(self, read_counts: list[int]) -> None:
+        super().__init__()
+        self.read_counts = read_counts
+        self.answered: list[str] = []
+
+    def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
+        read_count = self.read_counts.pop(0) if self.read_counts else 10**9
+        held_back: list[str] = []
+        for number, photo in enumerate(itertools.islice(photos_of(requests), read_count)):
+            if read_count - number <= 2:
+                held_back.append(photo.id)  # answered only after the word
+            else:
+                self.answered.append(photo.id)
+                yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo.id))
+        if read_count < 10**9:
+            yield pb.StreamClassifyResponse(drain_notice=pb.DrainNotice(accepted_count=read_count))
+        for photo_id in held_back:
+            self.answered.append(photo_id)
+            yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo_id))
+
+
+@pytest.mark.parametrize("read_counts", [[3], [0], [1, 0, 4, 2], [19, 1]])
+async def test_stream_continues_after_a_drain_notice(connect: Any, read_counts: list[int]) -> None:
+    servicer = DrainingServer(list(read_counts))
+    with running(servicer) as address:
+        results = await collect((await connect(address)).stream(b"photo" for _ in range(20)))
+    assert [result.index for result in results] == list(range(20))
+    assert all(result.error is None for result in results)
+    assert {int(photo_id) for photo_id in servicer.answered} == set(range(20))
+    assert servicer.read_counts == []
+
+
+@pytest.mark.slow
+async def test_stream_without_a_server_raises_after_its_results(connect: Any) -> None:
+    class Leaving(DrainingServer):
+        def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
+            if not self.read_counts:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "gone away")
+            return super().StreamClassify(requests, context)
+
+        def GetServerInfo(self, request: Any, context: Any) -> pb.GetServerInfoResponse:  # noqa: N802
+            if not self.read_counts:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "gone away")
+            return super().GetServerInfo(request, context)
+
+    results: list[PhotoResult] = []
+
+    async def gather(spotter: Any) -> None:
+        async for result in spotter.stream(b"photo" for _ in range(20)):
+            results.append(result)  # noqa: PERF401  (what came before the end counts)
+
+    with running(Leaving([5])) as address:
+        spotter = await connect(address)
+        await spotter.get_server_info()
+        spotter.client.timeout = 1.0  # how long it looks for another server
+        with pytest.raises(UnavailableError):
+            await gather(spotter)
+    assert sorted(result.index for result in results) == list(range(5))
+
+
+@pytest.mark.slow
+async def test_stream_survives_a_restarted_server(
+    connect: Any, tiny_bundle: Path, paint: Paint, kept_port: int
+) -> None:
+    """The real server goes under load, and another takes its place."""
+    read = read_bundle(tiny_bundle)
+    engine = load_engine(read, (1, 4))
+
+    async def start(port: int) -> tuple[Server, int]:
+        server = Server(Settings(port=port))
+        port = await server.start()
+        server.service.models.put("tiny", {"1": server.create_model(read, engine)})
+        await server.serve()
+        return server, port
+
+    port = kept_port
+    first, _ = await start(port)
+    spotter = await connect(f"127.0.0.1:{port}")
+    await spotter.get_server_info()  # the sync client would ask for limits in this thread, which is the server's
+    names = ["737-800", "A320neo", "A320-200"] * 100
+    results: list[PhotoResult] = []
+
+    async def gather() -> None:
+        async for result in spotter.stream(paint(name) for name in names):
+            results.append(result)  # noqa: PERF401  (the test watches it grow)
+
+    gathering = asyncio.create_task(gather())
+    while len(results) < 50 and not gathering.done():  # noqa: ASYNC110  (a list sets no event)
+        await asyncio.sleep(0.01)
+    await first.drain()
+    await first.stop(5)
+    second, _ = await start(port)
+    await gathering
+    await second.stop()
+    assert model_names(sorted(results, key=lambda result: result.index)) == names
+
+
+@pytest.mark.slow
+async def test_no_photo_is_lost_or_duplicated_when_the_server_is_killed(
+    server_process: Any, both_clients: Any, paint: Paint, kept_port: int
+) -> None:
+    """A server process is killed with photos of both clients in flight, and another takes its place."""
+    names = ["737-800", "A320neo", "A320-200"] * 40
+    stopped = threading.Event()
+
+    def photos() -> Iterator[bytes]:
+        for index, name in enumerate(names):
+            if index == 60:
+                stopped.wait(60)
+            yield paint(name)
+
+    async def gather(client: Any, results: list[PhotoResult]) -> None:
+        async for result in client.stream(photos()):
+            results.append(result)  # noqa: PERF401  (the test watches it grow)
+
+    address, process = await server_process(kept_port)
+    clients = both_clients(address)
+    collected: list[list[PhotoResult]] = [[], []]
+    gathering = [asyncio.create_task(gather(*pair)) for pair in zip(clients, collected, strict=True)]
+    while min(map(len, collected)) < 30 and not any(task.done() for task in gathering):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    process.send_signal(signal.SIGSTOP)  # from now on it results nothing, but photos are still sent to it
+    stopped.set()
+    process.kill()
+    process.wait()
+    await server_process(kept_port)
+    await asyncio.gather(*gathering)
+    for client, results in zip(clients, collected, strict=True):
+        await client.close()
+        assert sorted(result.index for result in results) == list(range(len(names)))
+        assert model_names(sorted(results, key=lambda result: result.index)) == names

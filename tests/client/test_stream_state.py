@@ -1,0 +1,118 @@
+"""The stream state: exactly one result per photo, for any behavior of the servers."""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+
+from google.rpc import code_pb2
+from google.rpc.error_details_pb2 import RetryInfo
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planespotter.v1 import classifier_pb2 as pb
+from planespotter_client import (
+    PhotoResult,
+    UnavailableError,
+)
+from planespotter_client._stream_state import Pending, StreamState
+
+Paint = Callable[..., bytes]
+
+
+# Connections that a server drains: photos that are added, photos that it accepts, the order of its results, and the
+# position of its drain notice among them.
+DRAINS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 8), st.randoms(), st.integers(0, 8)), max_size=6)
+
+
+@given(photos=st.integers(0, 20), drains=DRAINS)
+def test_one_result_per_photo_over_any_number_of_drains(
+    photos: int, drains: list[tuple[int, int, random.Random, int]]
+) -> None:
+    state = StreamState("somewhere")
+    added = 0
+    answered: list[int] = []
+
+    def add(count: int) -> None:
+        nonlocal added
+        for _ in range(min(count, photos - added)):
+            state.add(Pending(added, "", b""), b"")
+            added += 1
+        state.source_exhausted = added == photos
+
+    def answer(photo_id: str) -> None:
+        response = state.handle_response(pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo_id)), 0.0)
+        assert response is not None
+        answered.append(response.index)
+
+    for new, accepted_count, chance, notice_position in drains:
+        add(new)
+        sent = [state.next_request().photo.id for _ in range(accepted_count + 2) if state.can_send(0.0)]
+        read = sent[:accepted_count]
+        notice = pb.StreamClassifyResponse(drain_notice=pb.DrainNotice(accepted_count=len(read)))
+        for position, photo_id in enumerate(chance.sample(read, len(read))):
+            if position == notice_position:
+                assert state.handle_response(notice, 0.0) is None
+                assert not state.can_send(0.0), "nothing is sent to a server that will not read it"
+            answer(photo_id)
+        if notice_position >= len(read):
+            state.handle_response(notice, 0.0)
+        state.handle_end()
+        if state.done:
+            break
+    else:
+        add(photos)
+        while state.can_send(0.0):
+            answer(state.next_request().photo.id)
+        assert state.all_sent
+        state.handle_end()
+        assert state.done
+    assert sorted(answered) == list(range(photos))
+
+
+# Connections that fail: photos that are added, photos that are sent, the positions of those that are answered, and
+# whether the answer asks to retry later.
+FAILURES = st.tuples(st.integers(0, 5), st.integers(0, 8), st.sets(st.integers(0, 8)), st.booleans())
+
+
+@given(photos=st.integers(0, 20), failures=st.lists(FAILURES, max_size=9))
+def test_one_result_per_photo_over_any_number_of_failures(
+    photos: int, failures: list[tuple[int, int, set[int], bool]]
+) -> None:
+    state = StreamState("somewhere", retries=2)
+    lost = UnavailableError("gone", reason="CONNECTION_LOST")
+    added = 0
+    answered: list[int] = []
+    poison: list[PhotoResult] = []
+    firsts: Counter[str] = Counter()  # failed connections by their first photo
+
+    def add(count: int) -> None:
+        nonlocal added
+        for _ in range(min(count, photos - added)):
+            state.add(Pending(added, "", b""), b"")
+            added += 1
+        state.source_exhausted = added == photos
+
+    def answer(photo_id: str, later: bool = False) -> None:
+        response = pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo_id))
+        if later:
+            response.result.error.code = code_pb2.RESOURCE_EXHAUSTED
+            response.result.error.details.add().Pack(RetryInfo())
+        result = state.handle_response(response, 0.0)
+        if result is not None:
+            answered.append(result.index)
+
+    for new, to_send, to_answer, later in failures:
+        add(new)
+        sent = [state.next_request().photo.id for _ in range(to_send) if state.can_send(0.0)]
+        for position, photo_id in enumerate(sent):
+            if position in to_answer:
+                answer(photo_id, later)
+        firsts.update(sent[:1])
+        poison += state.handle_failure(lost)
+    add(photos)
+    while state.can_send(1.0):
+        answer(state.next_request().photo.id)
+    assert state.done
+    assert sorted([*answered, *(result.index for result in poison)]) == list(range(photos))
+    assert len(poison) <= max(0, len(failures) - 2)
+    assert all(firsts[str(result.index)] for result in poison), "only a photo that was sent alone is poison"
