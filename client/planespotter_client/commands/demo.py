@@ -104,7 +104,7 @@ def _next_steps(out: Path) -> str:
   planespotter serve --model {model} --port 50051 &
   planespotter classify {folder} --format csv
   grpcurl -plaintext 127.0.0.1:50051 planespotter.v1.ClassifierService/GetModel
-  base64 -w0 {shlex.quote(photo)} | sed 's/.*/{{"photo": "&"}}/' |
+  base64 -w0 {shlex.quote(photo)} | sed 's/.*/{{"photo": {{"content": "&"}}}}/' |
     grpcurl -plaintext -d @ 127.0.0.1:50051 planespotter.v1.ClassifierService/Classify
 
 Then use your photos:
