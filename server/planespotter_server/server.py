@@ -26,7 +26,7 @@ from planespotter_server.auth.transport_policy import check_transport_policy
 from planespotter_server.banner import startup_banner
 from planespotter_server.models.repository import ModelRepository
 from planespotter_server.observability.metrics import Metrics, MetricsServer
-from planespotter_server.rpc.interceptor import Outermost
+from planespotter_server.rpc.interceptor import CallInterceptor
 from planespotter_server.rpc.service import ClassifierService
 from planespotter_server.serving.concurrency import ConcurrencyLimiter
 from planespotter_server.serving.served_model import ServedModel, no_tracing
@@ -78,7 +78,7 @@ class Server:
             from planespotter_server.observability import tracing  # its dependencies are an extra
 
             self._tracing = tracing.Tracing(settings.otlp_endpoint)
-        self._interceptor = Outermost(
+        self._interceptor = CallInterceptor(
             Authenticator(None if settings.tokens is None else TokenFile(settings.tokens)),
             ConcurrencyLimiter(settings.max_streams, settings.max_concurrent_calls_per_client),
             self.metrics,
@@ -178,7 +178,7 @@ class Server:
         """Stop; RPCs that are still open have `grace` seconds to finish, None for none."""
         stopping = asyncio.create_task(self._server.stop(grace))
         await asyncio.sleep(0)  # first it sends GOAWAY, so that clients do not call again
-        self._interceptor.dismiss()
+        self._interceptor.end_watches()
         await stopping
         await self.service.close()
         if self._tracing is not None:
@@ -198,7 +198,7 @@ class Server:
                 async with asyncio.timeout(HEALTH_WATCH_SECONDS):
                     await self._health.set(service, status)
             except TimeoutError:  # a client watches health and reads nothing, which blocks the health service
-                self._interceptor.dismiss()
+                self._interceptor.end_watches()
                 await self._health.set(service, status)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def address(tiny_bundle: Path) -> Iterator[str]:
-    """A server of the tiny bundle, as a process of its own."""
+    """The address of a server process of the tiny bundle."""
     command = [
         sys.executable,
         "-m",
@@ -27,10 +27,10 @@ def address(tiny_bundle: Path) -> Iterator[str]:
 
 @pytest.fixture
 def photos(paint: Callable[..., bytes], tmp_path: Path) -> Path:
-    """A folder with a Boeing, an Airbus, and a file that is no photo."""
+    """A folder with a Boeing, an Airbus and a file that is not a photo."""
     folder = tmp_path / "photos"
     folder.mkdir()
     (folder / "boeing.jpg").write_bytes(paint("737-800"))
     (folder / "airbus.jpg").write_bytes(paint("A320neo"))
-    (folder / "no photo.jpg").write_bytes(b"This is no photo.")
+    (folder / "no photo.jpg").write_bytes(b"This is not a photo.")
     return folder

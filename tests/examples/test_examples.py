@@ -1,4 +1,4 @@
-"""Each program in examples/ runs as it stands."""
+"""Each program in examples/ runs unchanged."""
 
 import csv
 import signal
@@ -27,7 +27,7 @@ def run(name: str, *arguments: object) -> str:
     return done.stdout
 
 
-def test_classify_photo_prints_the_answer_its_path_and_what_else_it_could_be(address: str, photos: Path) -> None:
+def test_classify_photo_prints_the_prediction_its_path_and_the_candidates(address: str, photos: Path) -> None:
     first, constructor, *_, last = run("classify_photo.py", photos / "boeing.jpg", address).splitlines()
     assert first.startswith("Boeing 737-800 (")
     assert constructor.startswith("  Boeing: ")
@@ -48,14 +48,14 @@ def test_folder_to_csv_writes_a_row_for_each_photo(address: str, photos: Path, t
     assert "JPEG, PNG or WebP" in rows["no photo.jpg"]["error"]
 
 
-def test_asyncio_stream_answers_a_source_that_makes_photos_one_by_one(address: str, photos: Path) -> None:
+def test_asyncio_stream_classifies_an_async_source(address: str, photos: Path) -> None:
     out = run("asyncio_stream.py", address, photos / "boeing.jpg", photos / "airbus.jpg")
     assert f"{photos / 'boeing.jpg'} Boeing 737-800" in out
     assert f"{photos / 'airbus.jpg'} Airbus A320neo" in out
 
 
 @pytest.mark.slow
-def test_watch_folder_answers_what_appears_until_it_is_interrupted(
+def test_watch_folder_classifies_new_photos_until_interrupted(
     address: str, photos: Path, paint: Callable[..., bytes]
 ) -> None:
     command = [sys.executable, str(EXAMPLES / "watch_folder.py"), str(photos), address]
@@ -69,7 +69,7 @@ def test_watch_folder_answers_what_appears_until_it_is_interrupted(
         assert watching.wait(600) == 0
 
 
-def test_several_servers_answer_by_turns_and_one_that_is_gone_fails_no_photo(address: str, photos: Path) -> None:
+def test_several_servers_fail_over_from_a_missing_server(address: str, photos: Path) -> None:
     nobody = "127.0.0.1:1"
     good, bad = photos / "boeing.jpg", photos / "no photo.jpg"
     lines = run("several_servers.py", f"{nobody},{address}", good, bad, good, good).splitlines()
@@ -77,7 +77,7 @@ def test_several_servers_answer_by_turns_and_one_that_is_gone_fails_no_photo(add
     assert lines[1].startswith(f"{bad} failed: ")
 
 
-def test_errors_and_retries_names_the_reason_and_goes_on(address: str, photos: Path) -> None:
+def test_errors_and_retries_prints_the_reason_and_continues(address: str, photos: Path) -> None:
     bad, missing, good = photos / "no photo.jpg", photos / "missing.jpg", photos / "boeing.jpg"
     lines = run("errors_and_retries.py", address, bad, missing, good).splitlines()
     assert lines[0].startswith(f"{bad} PHOTO_FORMAT_UNSUPPORTED ")
@@ -85,21 +85,21 @@ def test_errors_and_retries_names_the_reason_and_goes_on(address: str, photos: P
     assert lines[2].startswith(f"{good} Boeing 737-800 ")
 
 
-def test_pandas_report_counts_what_is_in_a_folder(address: str, photos: Path) -> None:
+def test_pandas_report_summarizes_a_folder(address: str, photos: Path) -> None:
     out = run("pandas_report.py", photos, address)
     assert "Boeing 737-800" in out
     assert "1 of 3 photos failed." in out
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_without_arguments_each_example_says_in_a_line_what_it_needs(file: Path) -> None:
+def test_each_example_prints_its_usage_without_arguments(file: Path) -> None:
     usage = file.read_text(encoding="utf-8").splitlines()[2]
     done = subprocess.run([sys.executable, file], capture_output=True, text=True, timeout=600, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"usage: {usage}\n")
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_each_example_is_short_and_is_tested_and_named_in_the_pages(file: Path) -> None:
+def test_each_example_is_short_tested_and_documented(file: Path) -> None:
     lines = file.read_text(encoding="utf-8").splitlines()
     assert len(lines) <= 40
     assert f"python {file.name} " in lines[2]

@@ -1,4 +1,4 @@
-"""The client in examples/node knows nothing but the .proto files: what it gets holds for every language."""
+"""The Node.js example uses only the .proto files, so what it receives is what any language receives."""
 
 import json
 import shutil
@@ -14,21 +14,21 @@ NODE = Path(__file__).resolve().parents[2] / "examples" / "node"
 
 @pytest.fixture(scope="module")
 def program() -> Path:
-    """The program, with its two packages installed beside it; git ignores them, and they are kept for the next time."""
+    """The program with its two packages installed; git ignores them, and later runs reuse them."""
     for needed in ("node", "npm"):
         if shutil.which(needed) is None:
-            pytest.skip(f"{needed} is not on this machine, so the client in JavaScript is not tried")
-    wanted = json.loads((NODE / "package.json").read_text(encoding="utf-8"))["dependencies"]
+            pytest.skip(f"{needed} is not on this machine, so the Node.js example is not tested")
+    pinned = json.loads((NODE / "package.json").read_text(encoding="utf-8"))["dependencies"]
     installed = {
         name: json.loads(file.read_text(encoding="utf-8"))["version"]
-        for name in wanted
+        for name in pinned
         if (file := NODE / "node_modules" / name / "package.json").is_file()
     }
-    if installed != wanted:
+    if installed != pinned:
         command = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error"]
         done = subprocess.run(command, cwd=NODE, capture_output=True, text=True, timeout=600, check=False)
         if done.returncode != 0:
-            pytest.skip(f"npm could not fetch {', '.join(wanted)}: {done.stderr.strip()[-300:]}")
+            pytest.skip(f"npm could not fetch {', '.join(pinned)}: {done.stderr.strip()[-300:]}")
     return NODE / "classify.js"
 
 
@@ -37,16 +37,16 @@ def run(program: Path, address: str, *photos: Path) -> subprocess.CompletedProce
     return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
 
 
-def test_photos_are_streamed_and_each_gets_an_answer_or_a_reason(program: Path, address: str, photos: Path) -> None:
+def test_each_streamed_photo_gets_a_prediction_or_an_error(program: Path, address: str, photos: Path) -> None:
     done = run(program, address, *sorted(photos.iterdir()))
     assert done.returncode == 0, done.stderr
-    answers = dict(line.split(": ", 1) for line in done.stdout.splitlines())
-    assert answers[str(photos / "boeing.jpg")].startswith("Boeing 737-800 (")
-    assert answers[str(photos / "airbus.jpg")].startswith("Airbus A320neo (")
-    assert "JPEG, PNG or WebP" in answers[str(photos / "no photo.jpg")]
+    results = dict(line.split(": ", 1) for line in done.stdout.splitlines())
+    assert results[str(photos / "boeing.jpg")].startswith("Boeing 737-800 (")
+    assert results[str(photos / "airbus.jpg")].startswith("Airbus A320neo (")
+    assert "JPEG, PNG or WebP" in results[str(photos / "no photo.jpg")]
 
 
-def test_more_photos_than_the_server_reads_ahead_all_get_their_answer(
+def test_more_photos_than_max_in_flight_all_get_results(
     program: Path, address: str, photos: Path, tmp_path: Path
 ) -> None:
     copies = [tmp_path / f"{index}.jpg" for index in range(200)]
@@ -57,20 +57,20 @@ def test_more_photos_than_the_server_reads_ahead_all_get_their_answer(
     assert sorted(line.split(": ")[0] for line in done.stdout.splitlines()) == sorted(map(str, copies))
 
 
-def test_a_server_that_is_not_there_is_a_sentence_and_exit_code_1(program: Path, photos: Path) -> None:
+def test_missing_server_is_an_error_message_and_exit_code_1(program: Path, photos: Path) -> None:
     done = run(program, "127.0.0.1:1", photos / "boeing.jpg")
     assert done.returncode == 1
     assert "UNAVAILABLE" in done.stderr
     assert "at main" not in done.stderr
 
 
-def test_without_photos_it_says_in_a_line_what_it_needs(program: Path) -> None:
+def test_usage_is_printed_without_photos(program: Path) -> None:
     done = run(program, "127.0.0.1:1")
     assert (done.returncode, done.stderr) == (2, "usage: node classify.js HOST:PORT photo.jpg another.jpg\n")
 
 
-def test_its_packages_are_pinned_and_no_lock_file_is_kept() -> None:
-    wanted = json.loads((NODE / "package.json").read_text(encoding="utf-8"))["dependencies"]
-    assert all(version[0].isdigit() for version in wanted.values())
+def test_packages_are_pinned_without_a_lock_file() -> None:
+    pinned = json.loads((NODE / "package.json").read_text(encoding="utf-8"))["dependencies"]
+    assert all(version[0].isdigit() for version in pinned.values())
     assert (NODE / ".npmrc").read_text(encoding="utf-8") == "package-lock=false\n"
     assert not (NODE / "package-lock.json").exists()

@@ -1,4 +1,4 @@
-"""The lines for `buf curl` and `grpcurl` in docs/calling.md, run as they stand against a real server."""
+"""The lines for `buf curl` and `grpcurl` in docs/calling.md, run unchanged against a real server."""
 
 import json
 import os
@@ -32,7 +32,7 @@ LINES = [("buf", line) for line in lines_of("buf curl")] + [("grpcurl", line) fo
 
 @pytest.fixture(scope="module")
 def secured(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path, str]]:
-    """A server that wants TLS and a token: its address, the folder with ca.pem, and the token."""
+    """A server that requires TLS and a token: its address, the folder with ca.pem, and the token."""
     folder = tmp_path_factory.mktemp("secured")
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
@@ -40,8 +40,8 @@ def secured(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     certificate.private_key_pem.write_to_path(str(folder / "key.pem"))
     certificate.cert_chain_pems[0].write_to_path(str(folder / "cert.pem"))
     planespotter = [sys.executable, "-m", "planespotter_client.commands.main"]
-    made = [*planespotter, "token", "new", "archive", "--tokens", str(folder / "tokens.txt")]
-    token = subprocess.run(made, capture_output=True, text=True, check=True).stdout.strip()
+    new_token = [*planespotter, "token", "new", "archive", "--tokens", str(folder / "tokens.txt")]
+    token = subprocess.run(new_token, capture_output=True, text=True, check=True).stdout.strip()
     files = {"--tls-cert": "cert.pem", "--tls-key": "key.pem", "--tokens": "tokens.txt"}
     flags = [word for flag, file in files.items() for word in (flag, str(folder / file))]
     serve = [*planespotter, "serve", "--model", str(tiny_bundle), "--port", "0", "--batch-sizes", "1", *flags]
@@ -54,7 +54,7 @@ def secured(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.mark.parametrize(
     ("program", "line"), LINES, ids=[f"{program}-{METHOD.findall(line)[0]}" for program, line in LINES]
 )
-def test_each_line_gets_an_answer(
+def test_documented_command_succeeds(
     program: str,
     line: str,
     address: str,
@@ -64,7 +64,7 @@ def test_each_line_gets_an_answer(
 ) -> None:
     path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])  # buf comes with the dev group
     if shutil.which(program, path=path) is None:
-        pytest.skip(f"{program} is not on this machine, so its lines are not tried")
+        pytest.skip(f"{program} is not on this machine, so its commands are not tested")
     for name, painted in (("photo.jpg", "737-800"), ("another.jpg", "A320neo")):
         (tmp_path / name).write_bytes(paint(painted))
     shutil.copy(secured[1] / "ca.pem", tmp_path)
@@ -90,7 +90,7 @@ def test_each_line_gets_an_answer(
             assert "planespotter.v1.ClassifierService" in done.stdout
 
 
-def test_the_lines_of_both_programs_call_the_same_methods() -> None:
+def test_both_programs_are_documented_for_the_same_methods() -> None:
     called = [[METHOD.findall(line) for line in lines_of(program)] for program in ("buf curl", "grpcurl")]
     assert called[0] == called[1]
     assert ["StreamClassify"] in called[0]

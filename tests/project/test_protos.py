@@ -1,4 +1,4 @@
-"""The generated code is what the .proto files say, and they keep to buf's rules."""
+"""The generated code matches the .proto files, which pass buf's rules."""
 
 import shutil
 import subprocess
@@ -11,14 +11,14 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = REPOSITORY / "scripts" / "generate_protos.py"
 
 
-def test_generating_again_changes_no_byte_and_the_rules_are_kept() -> None:
+def test_generated_code_is_up_to_date_and_buf_passes() -> None:
     done = subprocess.run([sys.executable, SCRIPT, "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.slow
-def test_a_change_without_generating_is_noticed(tmp_path: Path) -> None:
-    """The check itself is checked, on a copy of what it reads."""
+def test_stale_generated_code_and_missing_comments_are_detected(tmp_path: Path) -> None:
+    """Run the check on a modified copy of its input."""
     for name in ("protos", "scripts", "buf.yaml"):
         source = REPOSITORY / name
         shutil.copytree(source, tmp_path / name) if source.is_dir() else shutil.copy(source, tmp_path / name)

@@ -1,1 +1,1 @@
-"""The contract of planespotter, generated from the .proto files beside it."""
+"""The contract of planespotter, generated from the .proto files next to it."""

@@ -1,4 +1,4 @@
-"""What is known of the call that is being answered: its id, and who makes it."""
+"""Call context: the request id, the client and the photo count of the current call, in a ContextVar."""
 
 import re
 import uuid
@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 
 from planespotter_server.auth.authentication import Client
 
-REQUEST_ID = "x-request-id"  # in the metadata of a call, and at its end in that of the answer
+REQUEST_ID = "x-request-id"
+"""Key of the request id in the metadata of a call, and in the trailing metadata of its response."""
 
-_GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(eq=False)
 class Call:
-    """One call; `photos` counts those that it brought so far."""
+    """A call; `photos` counts those that have arrived so far."""
 
     rpc: str
     request_id: str
@@ -24,16 +25,16 @@ class Call:
 
 
 current: ContextVar[Call] = ContextVar("current")
-"""The call that a task works for; asyncio hands it on to the tasks that it creates."""
+"""The call of the current task; asyncio passes it on to the tasks that it creates."""
 
 
 def request_id() -> str:
-    """Return the id of the call that is being answered; a new one outside of any."""
+    """Return the request id of the current call; a new one outside of a call."""
     call = current.get(None)
     return call.request_id if call is not None else uuid.uuid4().hex
 
 
 def choose_request_id(metadata: Mapping[str, str | bytes]) -> str:
-    """Return the id that the caller has given, if it is one that can safely stand in a log, else a new one."""
-    given = metadata.get(REQUEST_ID)
-    return given if isinstance(given, str) and _GOOD_ID.fullmatch(given) else uuid.uuid4().hex
+    """Return the caller's request id if it is safe to log, else a new one."""
+    sent = metadata.get(REQUEST_ID)
+    return sent if isinstance(sent, str) and _VALID_ID.fullmatch(sent) else uuid.uuid4().hex

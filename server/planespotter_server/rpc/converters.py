@@ -134,5 +134,5 @@ def _limits(settings: Settings, client: Client) -> pb.Limits:
 
 
 def _duration(seconds: float) -> Duration:
-    whole = math.floor(seconds)
-    return Duration(seconds=whole, nanos=min(round((seconds - whole) * 1e9), 999_999_999))
+    full_seconds = math.floor(seconds)
+    return Duration(seconds=full_seconds, nanos=min(round((seconds - full_seconds) * 1e9), 999_999_999))

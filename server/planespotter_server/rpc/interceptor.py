@@ -1,6 +1,6 @@
-"""The outermost layer of every call: who is let in, what is noted of it, and what it lets out.
+"""Interceptor around every call: authentication, concurrency limits, metrics, access log and error mapping.
 
-Nothing but a google.rpc.Status leaves the server for an exception: left alone, gRPC would send its text to the caller.
+An exception leaves the server only as a google.rpc.Status; gRPC itself would send its text to the caller.
 """
 
 import asyncio
@@ -24,22 +24,23 @@ if TYPE_CHECKING:
 
 Context = grpc.aio.ServicerContext[Any, Any]
 OURS = "/planespotter."
-HEALTH = "/grpc.health.v1.Health/"  # for probes and load balancers, which have no token
+HEALTH = "/grpc.health.v1.Health/"
+"""For probes and load balancers, which have no token."""
 
-# The clock of a caller ends a call a little before ours would: gRPC rounds the time that it sends up, by 1 % at most.
-EARLY_SECONDS, EARLY_SHARE = 0.02, 0.01
-# A stream that is cut off looks at first as if its caller had sent all; that it was cut off comes right behind.
-CUT_OFF_SECONDS = 0.001
+# A client's deadline passes slightly before the server's: gRPC rounds the timeout that it sends up, by 1 % at most.
+EARLY_SECONDS, EARLY_FRACTION = 0.02, 0.01
+CANCEL_GRACE_SECONDS = 0.001
+"""A cancelled stream first looks as if the client had sent everything; the cancellation follows within this time."""
 
 log = structlog.get_logger()
 
 
-class Outermost(grpc.aio.ServerInterceptor):
-    """Lets in who may call, counts calls, parses single requests, and turns whatever is raised into a status.
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Authenticates callers, limits and counts calls, parses unary requests, and maps exceptions to statuses.
 
-    Single requests are parsed here so that one that does not parse is refused like any other bad request. What comes on
-    a stream is parsed when it is read, which is inside this layer too. All this holds for reflection as well; health
-    is open to everybody.
+    Unary requests are parsed here, so that a malformed one is rejected like any other invalid request. Messages of a
+    stream are parsed when they are read, which is inside the interceptor too. All this holds for reflection as well;
+    health checks are open to everybody.
     """
 
     def __init__(
@@ -56,124 +57,122 @@ class Outermost(grpc.aio.ServerInterceptor):
         self._metrics = metrics
         self._access_log = access_log
         self._tracing = tracing
-        self._onlookers: set[asyncio.Task[Any]] = set()
+        self._watches: set[asyncio.Task[Any]] = set()
 
-    def dismiss(self) -> None:
-        """End what stays open for ever, health's Watch and reflection: a server that stops would wait for it."""
-        for onlooker in self._onlookers:
-            onlooker.cancel()
+    def end_watches(self) -> None:
+        """End the calls that stay open indefinitely, health Watch and reflection: a stopping server waits for them."""
+        for watch in self._watches:
+            watch.cancel()
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: grpc.HandlerCallDetails
     ) -> Any:
-        """Return the handler of the call within this layer."""
+        """Return the handler of the call, wrapped."""
         handler = await continuation(handler_call_details)
         method = str(handler_call_details.method)
-        if handler is None or method == f"{HEALTH}List":  # which the health service names but does not have
-            return grpc.stream_stream_rpc_method_handler(self._unknown(method))
+        if handler is None or method == f"{HEALTH}List":  # the health service declares it but does not implement it
+            return grpc.stream_stream_rpc_method_handler(self._not_found(method))
         if handler.unary_unary is not None:
-            return self._unary(handler, method)
+            return self._wrap_unary(handler, method)
         if handler.stream_stream is not None:
-            return self._stream(handler, method)
-        return self._watch(handler)  # health's: reflection and we have none of the other kinds
+            return self._wrap_stream(handler, method)
+        return self._wrap_watch(handler)  # of health; no other service has server streaming
 
-    def _watch(self, handler: Any) -> Any:
+    def _wrap_watch(self, handler: Any) -> Any:
         async def call(request: Any, context: Context) -> None:
-            await self._look_on(handler.unary_stream(request, context))
+            await self._until_ended(handler.unary_stream(request, context))
 
         return grpc.unary_stream_rpc_method_handler(
             call, handler.request_deserializer, response_serializer=handler.response_serializer
         )
 
-    async def _look_on(self, looking: Awaitable[None]) -> None:
-        """Await `looking` until it ends or the server dismisses it, which ends the call well."""
-        onlooker = asyncio.ensure_future(looking)
-        self._onlookers.add(onlooker)
-        onlooker.add_done_callback(self._onlookers.discard)
+    async def _until_ended(self, handling: Awaitable[None]) -> None:
+        """Await `handling` until it ends, or until `end_watches` ends the call with OK."""
+        watch = asyncio.ensure_future(handling)
+        self._watches.add(watch)
+        watch.add_done_callback(self._watches.discard)
         try:
-            await onlooker
+            await watch
         except asyncio.CancelledError:
-            if (task := asyncio.current_task()) is None or task.cancelling():  # its caller has gone
+            if (task := asyncio.current_task()) is None or task.cancelling():  # the caller cancelled
                 raise
 
-    def _unary(self, handler: Any, method: str) -> Any:
+    def _wrap_unary(self, handler: Any, method: str) -> Any:
         async def call(request: bytes, context: Context) -> Any:
-            async def answer() -> Any:
+            async def handle() -> Any:
                 return await handler.unary_unary(handler.request_deserializer(request), context)
 
-            return await self._around(method, context, answer, stream=False)
+            return await self._run(method, context, handle, stream=False)
 
         return grpc.unary_unary_rpc_method_handler(call, None, response_serializer=handler.response_serializer)
 
-    def _stream(self, handler: Any, method: str) -> Any:
+    def _wrap_stream(self, handler: Any, method: str) -> Any:
         ours = method.startswith(OURS)
 
         async def call(requests: Any, context: Context) -> None:
-            async def answer() -> None:
+            async def handle() -> None:
                 if ours:
                     await handler.stream_stream(requests, context)
                 else:
-                    await self._look_on(reflect())
+                    await self._until_ended(reflect())
 
             async def reflect() -> None:
                 async for response in handler.stream_stream(requests, context):
                     await context.write(response)
 
-            await self._around(method, context, answer, stream=ours)
+            await self._run(method, context, handle, stream=ours)
 
         return grpc.stream_stream_rpc_method_handler(
             call, handler.request_deserializer, response_serializer=handler.response_serializer
         )
 
-    def _unknown(self, method: str) -> Callable[[Any, Context], Awaitable[None]]:
+    def _not_found(self, method: str) -> Callable[[Any, Context], Awaitable[None]]:
         async def call(_: Any, context: Context) -> None:
-            async def answer() -> None:
+            async def handle() -> None:
                 raise RequestRejected(
                     "METHOD_NOT_FOUND",
-                    "This server has no such method. planespotter/v1/classifier.proto names those that it has, and "
-                    "reflection lists them.",
+                    "The method does not exist. planespotter/v1/classifier.proto has the methods, and reflection lists "
+                    "them.",
                 )
 
-            await self._around(method, context, answer, stream=False)
+            await self._run(method, context, handle, stream=False)
 
         return call
 
-    async def _around(
-        self, method: str, context: Context, answer: Callable[[], Awaitable[Any]], *, stream: bool
-    ) -> Any:
-        """Return what `answer` returns; end the call with a status for whatever it raises."""
+    async def _run(self, method: str, context: Context, handle: Callable[[], Awaitable[Any]], *, stream: bool) -> Any:
+        """Run `handle` and return its response; end the call with a status if it raises."""
         metadata = dict(context.invocation_metadata() or ())
         call = call_context.Call(method.rpartition("/")[2], call_context.choose_request_id(metadata))
         call_context.current.set(call)
         structlog.contextvars.bind_contextvars(request_id=call.request_id)
         counted = not method.startswith(HEALTH)
         traced = self._tracing.start_rpc(method, metadata, call.request_id) if self._tracing and counted else None
-        last_word = (call_context.REQUEST_ID, call.request_id)
+        request_id = (call_context.REQUEST_ID, call.request_id)
         if counted:
             self._metrics.start_rpc(method)
         started, code, allowed = time.perf_counter(), grpc.StatusCode.OK, context.time_remaining() or 0.0
         try:
-            context.set_trailing_metadata((last_word,))
+            context.set_trailing_metadata((request_id,))
             if not counted:
-                return await answer()
+                return await handle()
             call.client = self._authenticator.authenticate(metadata, context.peer())
             with self._limiter.acquire(call.client.key, stream, call.client.max_calls):
-                answered = await answer()
+                response = await handle()
             if stream:
-                await asyncio.sleep(CUT_OFF_SECONDS)
-            return answered
+                await asyncio.sleep(CANCEL_GRACE_SECONDS)
+            return response
         except grpc.aio.AbortError:
-            code = grpc.StatusCode.UNKNOWN  # nothing of ours aborts by itself
+            code = grpc.StatusCode.UNKNOWN  # no code of this project aborts
             raise
-        except asyncio.CancelledError:  # the caller has gone or its time is up, and gRPC must hear of it
+        except asyncio.CancelledError:  # cancelled or past its deadline; gRPC must see it
             remaining = context.time_remaining()
-            late = remaining is not None and remaining <= EARLY_SECONDS + EARLY_SHARE * allowed
+            late = remaining is not None and remaining <= EARLY_SECONDS + EARLY_FRACTION * allowed
             code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
             raise
         except Exception as error:
             status = rpc_status.to_status(to_status(unwrapped(error)))
             code = status.code
-            await context.abort(status.code, status.details, (*status.trailing_metadata, last_word))
+            await context.abort(status.code, status.details, (*status.trailing_metadata, request_id))
         finally:
             if self._tracing is not None and traced is not None:
                 self._tracing.end_rpc(traced, code)

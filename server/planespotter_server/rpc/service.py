@@ -1,4 +1,4 @@
-"""ClassifierService: the RPC methods. interceptor.py turns whatever they raise into a status."""
+"""ClassifierService: the RPC methods. interceptor.py maps what they raise to a status."""
 
 import asyncio
 import math

@@ -1,4 +1,4 @@
-"""The service over a real connection: answers, bad input with good neighbours, limits, overload, shutdown."""
+"""The service over a real connection: predictions, invalid input, limits, overload and shutdown."""
 
 import asyncio
 import importlib.metadata
@@ -54,9 +54,9 @@ async def status_of(call: Awaitable[object]) -> Any:
 
 async def stream(channel: grpc.aio.Channel, requests: list[pb.StreamClassifyRequest]) -> dict[str, Any]:
     call = service(channel).StreamClassify(iter(requests))
-    answers = [answer async for answer in call]
-    assert len(answers) == len(requests)
-    return {answer.result.id: answer.result for answer in answers}
+    results = [result async for result in call]
+    assert len(results) == len(requests)
+    return {result.result.id: result.result for result in results}
 
 
 def configured(options: pb.ClassifyOptions | None = None, ordering: Any = None) -> pb.StreamClassifyRequest:
@@ -70,45 +70,45 @@ def streamed(content: bytes, photo_id: str = "") -> pb.StreamClassifyRequest:
 
 
 async def health(channel: grpc.aio.Channel, name: str = "") -> int:
-    answer = await health_pb2_grpc.HealthStub(channel).Check(  # type: ignore[attr-defined]
+    result = await health_pb2_grpc.HealthStub(channel).Check(  # type: ignore[attr-defined]
         health_pb2.HealthCheckRequest(service=name)
     )
-    return int(answer.status)
+    return int(result.status)
 
 
-def arrived(channel: grpc.aio.Channel) -> int:
-    """Return how many photos the device of the one model that is served was given, or has waiting."""
+def reached_device(channel: grpc.aio.Channel) -> int:
+    """Return the number of photos that reached the device of the only model, or its queue."""
     [served_model] = channel.server.service.models.all()  # type: ignore[attr-defined]
     return int(served_model.queue_depth) + int(served_model.counters.examples)
 
 
 def waiting(channel: grpc.aio.Channel) -> int:
-    """Return how many photos wait for the device of the one model that is served."""
+    """Return the number of photos in the device queue of the only model."""
     [served_model] = channel.server.service.models.all()  # type: ignore[attr-defined]
     return int(served_model.queue_depth)
 
 
-class HeldUp:
-    """An engine that waits for leave before it runs."""
+class BlockedEngine:
+    """An engine that blocks until it is released."""
 
     def __init__(self, engine: Engine) -> None:
-        self.waits = False
+        self.blocked = False
         self.batches: list[NDArray[np.uint8]] = []
         self.engine = engine
         self.batch_sizes = engine.batch_sizes
-        self.leave = threading.Event()
+        self.released = threading.Event()
         self.rows = 0
 
     def run(self, photos: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        self.waits = True
-        assert self.leave.wait(300)
+        self.blocked = True
+        assert self.released.wait(300)
         self.rows += len(photos)
         self.batches.append(photos)
         return self.engine.run(photos)
 
 
-class Broken:
-    """An engine with a bug that would give away a path."""
+class BrokenEngine:
+    """An engine with a bug whose message has a path."""
 
     batch_sizes = (4,)
 
@@ -123,74 +123,74 @@ def restored_logs() -> Iterator[None]:
 
 
 @pytest.fixture
-async def held_up(loaded: tuple[Bundle, Engine]) -> AsyncIterator[HeldUp]:
-    engine = HeldUp(loaded[1])
+async def blocked_engine(loaded: tuple[Bundle, Engine]) -> AsyncIterator[BlockedEngine]:
+    engine = BlockedEngine(loaded[1])
     yield engine
-    engine.leave.set()
+    engine.released.set()
 
 
-# Answers
+# Predictions
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WebP"])
-async def test_a_photo_is_named_from_constructor_to_model(serve: Serve, paint: Paint, file_format: str) -> None:
+async def test_prediction_is_a_path_from_constructor_to_model(serve: Serve, paint: Paint, file_format: str) -> None:
     channel = await serve()
     request = pb.ClassifyRequest(photo=pb.Photo(content=paint("737 MAX 8", file_format)))
-    answer = (await service(channel).Classify(request)).prediction
-    assert answer.level == pb.LEVEL_MODEL
-    assert [(node.level, node.name) for node in answer.path] == [
+    result = (await service(channel).Classify(request)).prediction
+    assert result.level == pb.LEVEL_MODEL
+    assert [(node.level, node.name) for node in result.path] == [
         (pb.LEVEL_CONSTRUCTOR, "Boeing"),
         (pb.LEVEL_FAMILY, "737"),
         (pb.LEVEL_MODEL, "737 MAX 8"),
     ]
-    of_constructor, of_family, of_model = (node.probability for node in answer.path)
+    of_constructor, of_family, of_model = (node.probability for node in result.path)
     assert 0.9 < of_model <= of_family <= of_constructor <= 1
-    assert not answer.candidates
+    assert not result.candidates
 
 
-async def test_where_the_tree_ends_at_the_family_so_does_the_answer(serve: Serve, paint: Paint) -> None:
-    answer = (
+async def test_path_ends_where_the_taxonomy_does(serve: Serve, paint: Paint) -> None:
+    result = (
         await service(await serve()).Classify(pb.ClassifyRequest(photo=pb.Photo(content=paint("A380"))))
     ).prediction
-    assert (answer.level, [node.name for node in answer.path]) == (pb.LEVEL_FAMILY, ["Airbus", "A380"])
+    assert (result.level, [node.name for node in result.path]) == (pb.LEVEL_FAMILY, ["Airbus", "A380"])
 
 
-async def test_an_unsure_answer_says_so(serve: Serve, paint: Paint) -> None:
-    answer = (
+async def test_prediction_without_confidence_has_level_unknown(serve: Serve, paint: Paint) -> None:
+    result = (
         await service(await serve()).Classify(pb.ClassifyRequest(photo=pb.Photo(content=paint("nothing known"))))
     ).prediction
-    assert answer.level == pb.LEVEL_UNKNOWN
+    assert result.level == pb.LEVEL_UNKNOWN
 
 
-async def test_candidates_come_best_first(serve: Serve, paint: Paint) -> None:
+async def test_candidates_are_sorted_by_probability(serve: Serve, paint: Paint) -> None:
     options = pb.ClassifyOptions(top_k=3, model_name="tiny")
     request = pb.ClassifyRequest(photo=pb.Photo(content=paint("A320neo")), options=options)
-    answer = (await service(await serve()).Classify(request)).prediction
-    probabilities = [candidate.probability for candidate in answer.candidates]
-    assert list(answer.candidates[0].path) == ["Airbus", "A320", "A320neo"]
+    result = (await service(await serve()).Classify(request)).prediction
+    probabilities = [candidate.probability for candidate in result.candidates]
+    assert list(result.candidates[0].path) == ["Airbus", "A320", "A320neo"]
     assert len(probabilities) == 3
     assert probabilities == sorted(probabilities, reverse=True)
 
 
-async def test_a_batch_is_answered_in_request_order(serve: Serve, paint: Paint) -> None:
+async def test_batch_results_keep_the_request_order(serve: Serve, paint: Paint) -> None:
     names = ["737-800", "A320neo", "A320-200", "737 MAX 8"] * 4
     request = pb.BatchClassifyRequest(photos=[pb.Photo(content=paint(name)) for name in names])
     results = (await service(await serve()).BatchClassify(request)).results
     assert [result.prediction.path[2].name for result in results] == names
 
 
-async def test_every_photo_of_a_stream_gets_its_own_answer(serve: Serve, paint: Paint) -> None:
+async def test_every_photo_of_a_stream_gets_its_result(serve: Serve, paint: Paint) -> None:
     names = ["737-800", "A320neo", "A320-200", "737 MAX 8"] * 25
     requests = [
         pb.StreamClassifyRequest(photo=pb.Photo(id=f"{i} {name}", content=paint(name))) for i, name in enumerate(names)
     ]
-    answers = await stream(await serve(max_in_flight_per_stream=7), requests)
-    assert {photo_id: answer.prediction.path[2].name for photo_id, answer in answers.items()} == {
+    results = await stream(await serve(max_in_flight_per_stream=7), requests)
+    assert {photo_id: result.prediction.path[2].name for photo_id, result in results.items()} == {
         request.photo.id: name for request, name in zip(requests, names, strict=True)
     }
 
 
-async def test_a_stream_is_answered_in_order_if_its_config_says_so(serve: Serve, paint: Paint) -> None:
+async def test_stream_results_keep_the_order_if_configured(serve: Serve, paint: Paint) -> None:
     names = ["737-800", "A320neo", "A320-200"] * 10
     # Large ones among small ones, so that some take longer than those behind them.
     requests = [
@@ -200,12 +200,12 @@ async def test_a_stream_is_answered_in_order_if_its_config_says_so(serve: Serve,
         for number, name in enumerate(names)
     ]
     call = service(await serve()).StreamClassify(iter([configured(ordering=pb.ORDERING_IN_ORDER), *requests]))
-    answers = [answer.result async for answer in call]
-    assert [int(answer.id) for answer in answers] == list(range(30))
-    assert [answer.prediction.path[2].name for answer in answers] == names
+    results = [result.result async for result in call]
+    assert [int(result.id) for result in results] == list(range(30))
+    assert [result.prediction.path[2].name for result in results] == names
 
 
-async def test_an_unknown_order_is_refused_and_leaves_no_trace(serve: Serve, paint: Paint) -> None:
+async def test_unknown_ordering_is_rejected_and_holds_no_permit(serve: Serve, paint: Paint) -> None:
     channel = await serve()
     call = service(channel).StreamClassify()
     await call.write(configured(ordering=7))
@@ -215,18 +215,18 @@ async def test_an_unknown_order_is_refused_and_leaves_no_trace(serve: Serve, pai
         await channel.server.service.admission.wait_until_idle()  # type: ignore[attr-defined]
 
 
-async def test_an_answer_comes_while_the_stream_is_still_open(serve: Serve, paint: Paint) -> None:
+async def test_result_is_sent_while_the_stream_is_open(serve: Serve, paint: Paint) -> None:
     call = service(await serve()).StreamClassify()
     for name in ("A320neo", "747"):
         await call.write(pb.StreamClassifyRequest(photo=pb.Photo(id=name, content=paint(name))))
-        answer = await call.read()
-        assert isinstance(answer, pb.StreamClassifyResponse)
-        assert answer.result.id == name
+        result = await call.read()
+        assert isinstance(result, pb.StreamClassifyResponse)
+        assert result.result.id == name
     await call.done_writing()
     assert await call.read() is grpc.aio.EOF
 
 
-async def test_the_server_reports_its_version_and_limits(serve: Serve) -> None:
+async def test_server_info_has_version_and_limits(serve: Serve) -> None:
     channel = await serve(
         max_photo_pixels=5,
         max_batch_photos=4,
@@ -250,7 +250,7 @@ async def test_the_server_reports_its_version_and_limits(serve: Serve) -> None:
     assert not limits.HasField("max_photos_per_second")
 
 
-async def test_a_model_has_its_taxonomy_thresholds_and_metrics(serve: Serve, loaded: tuple[Bundle, Engine]) -> None:
+async def test_model_has_taxonomy_thresholds_and_metrics(serve: Serve, loaded: tuple[Bundle, Engine]) -> None:
     model = (await service(await serve()).GetModel(pb.GetModelRequest())).model
     assert model.is_default
     assert (model.name, model.version) == ("tiny", "1")
@@ -267,7 +267,7 @@ async def test_a_model_has_its_taxonomy_thresholds_and_metrics(serve: Serve, loa
     assert not model.metrics[0].HasField("source")
 
 
-async def test_a_level_that_is_never_confident_has_no_threshold(serve: Serve, loaded: tuple[Bundle, Engine]) -> None:
+async def test_level_that_is_never_confident_has_no_threshold(serve: Serve, loaded: tuple[Bundle, Engine]) -> None:
     bundle, engine = loaded
     calibration = replace(bundle.calibration, thresholds=replace(bundle.calibration.thresholds, model=1.1))
     channel = await serve()
@@ -281,15 +281,15 @@ async def test_a_level_that_is_never_confident_has_no_threshold(serve: Serve, lo
 # The messages of a stream
 
 
-async def test_a_stream_without_a_config_uses_the_defaults(serve: Serve, paint: Paint) -> None:
+async def test_stream_without_a_config_uses_the_defaults(serve: Serve, paint: Paint) -> None:
     [result] = (await stream(await serve(), [streamed(paint("A320neo"), "a")])).values()
     assert result.prediction.path[2].name == "A320neo"
     assert not result.prediction.candidates
 
 
-async def test_the_config_of_a_stream_holds_for_all_its_photos_and_gets_no_result(serve: Serve, paint: Paint) -> None:
+async def test_config_applies_to_all_photos_and_gets_no_result(serve: Serve, paint: Paint) -> None:
     requests = [configured(pb.ClassifyOptions(top_k=2)), *(streamed(paint("747"), str(i)) for i in range(3))]
-    results = [answer.result async for answer in service(await serve()).StreamClassify(iter(requests))]
+    results = [result.result async for result in service(await serve()).StreamClassify(iter(requests))]
     assert sorted(result.id for result in results) == ["0", "1", "2"]
     assert [len(result.prediction.candidates) for result in results] == [2, 2, 2]
 
@@ -302,7 +302,7 @@ async def test_the_config_of_a_stream_holds_for_all_its_photos_and_gets_no_resul
         (pb.ClassifyOptions(heat_map=True), "HEAT_MAP_UNSUPPORTED", "config.options.heat_map"),
     ],
 )
-async def test_an_invalid_config_ends_the_stream_with_its_reason(
+async def test_invalid_config_ends_the_stream_with_its_reason(
     serve: Serve, paint: Paint, options: pb.ClassifyOptions, expected: str, field: str | None
 ) -> None:
     call = service(await serve()).StreamClassify()
@@ -316,27 +316,27 @@ async def test_an_invalid_config_ends_the_stream_with_its_reason(
 
 
 @pytest.mark.parametrize("message", [configured(), pb.StreamClassifyRequest()], ids=["late config", "empty message"])
-async def test_a_stream_that_breaks_the_protocol_ends_after_its_photos_are_answered(
+async def test_protocol_violation_ends_the_stream_after_earlier_results(
     serve: Serve, paint: Paint, message: pb.StreamClassifyRequest
 ) -> None:
     call = service(await serve()).StreamClassify(iter([streamed(paint("747"), "a"), message, streamed(paint("747"))]))
-    answer = await call.read()
-    assert isinstance(answer, pb.StreamClassifyResponse)
-    assert (answer.result.id, answer.result.prediction.path[1].name) == ("a", "747")
+    result = await call.read()
+    assert isinstance(result, pb.StreamClassifyResponse)
+    assert (result.result.id, result.result.prediction.path[1].name) == ("a", "747")
     status = await status_of(call.read())
     assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, "PROTOCOL_VIOLATION")
 
 
-async def test_a_second_config_breaks_the_protocol(serve: Serve) -> None:
+async def test_second_config_is_a_protocol_violation(serve: Serve) -> None:
     call = service(await serve()).StreamClassify(iter([configured(), configured()]))
     assert reason(await status_of(call.read())) == "PROTOCOL_VIOLATION"
 
 
-# Bad input
+# Invalid input
 
 
 @pytest.mark.parametrize("kind", ["empty", "text", "truncated", "huge"])
-async def test_a_bad_photo_is_refused_with_its_reason(
+async def test_invalid_photo_is_rejected_with_its_reason(
     serve: Serve, bad_photos: dict[str, tuple[bytes, str]], kind: str
 ) -> None:
     photo, expected = bad_photos[kind]
@@ -344,7 +344,7 @@ async def test_a_bad_photo_is_refused_with_its_reason(
     assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, expected)
 
 
-async def test_bad_photos_of_a_batch_leave_their_neighbours_alone(
+async def test_invalid_photos_do_not_affect_the_rest_of_a_batch(
     serve: Serve, paint: Paint, bad_photos: dict[str, tuple[bytes, str]]
 ) -> None:
     photos = [photo for bad, _ in bad_photos.values() for photo in (bad, paint("747"))]
@@ -360,7 +360,7 @@ async def test_bad_photos_of_a_batch_leave_their_neighbours_alone(
     assert violations.field_violations[0].field == "photos[2].content"
 
 
-async def test_bad_photos_never_end_a_stream(
+async def test_invalid_photos_never_end_a_stream(
     serve: Serve, paint: Paint, bad_photos: dict[str, tuple[bytes, str]]
 ) -> None:
     requests = {
@@ -372,15 +372,15 @@ async def test_bad_photos_never_end_a_stream(
         long_id: pb.StreamClassifyRequest(photo=pb.Photo(id=long_id, content=paint("747"))),
         "good": pb.StreamClassifyRequest(photo=pb.Photo(id="good", content=paint("747"))),
     }
-    answers = await stream(await serve(), list(requests.values()))
-    assert answers.pop("good").prediction.path[1].name == "747"
-    assert {photo_id: reason(answer.error) for photo_id, answer in answers.items()} == {
+    results = await stream(await serve(), list(requests.values()))
+    assert results.pop("good").prediction.path[1].name == "747"
+    assert {photo_id: reason(result.error) for photo_id, result in results.items()} == {
         **{kind: expected for kind, (_, expected) in bad_photos.items()},
         long_id: "PHOTO_ID_TOO_LONG",
     }
 
 
-async def test_a_photo_of_too_many_bytes_is_refused_with_both_numbers(serve: Serve, paint: Paint) -> None:
+async def test_photo_above_the_byte_limit_is_rejected_with_size_and_limit(serve: Serve, paint: Paint) -> None:
     photo = paint("747")
     channel = await serve(max_photo_bytes=100)
     status = await status_of(service(channel).Classify(pb.ClassifyRequest(photo=pb.Photo(content=photo))))
@@ -389,27 +389,27 @@ async def test_a_photo_of_too_many_bytes_is_refused_with_both_numbers(serve: Ser
     assert (info.reason, dict(info.metadata)) == ("PHOTO_TOO_LARGE", {"bytes": str(len(photo)), "limit": "100"})
 
 
-async def test_a_message_over_the_limit_is_refused_and_the_server_goes_on(serve: Serve, paint: Paint) -> None:
+async def test_message_above_the_limit_does_not_affect_other_calls(serve: Serve, paint: Paint) -> None:
     channel = await serve(max_message_bytes=50_000, max_photo_bytes=40_000)
     error = await failure(service(channel).Classify(pb.ClassifyRequest(photo=pb.Photo(content=bytes(60_000)))))
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert await service(channel).Classify(pb.ClassifyRequest(photo=pb.Photo(content=paint("747"))))
 
 
-async def test_a_message_over_the_limit_ends_only_its_own_stream(serve: Serve, paint: Paint) -> None:
+async def test_message_above_the_limit_ends_only_its_stream(serve: Serve, paint: Paint) -> None:
     channel = await serve(max_message_bytes=50_000, max_photo_bytes=40_000)
     good, bad = service(channel).StreamClassify(), service(channel).StreamClassify()
     await bad.write(pb.StreamClassifyRequest(photo=pb.Photo(content=bytes(60_000))))
     assert (await failure(bad.read())).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     await good.write(pb.StreamClassifyRequest(photo=pb.Photo(id="good", content=paint("747"))))
-    answer = await good.read()
-    assert isinstance(answer, pb.StreamClassifyResponse)
-    assert answer.result.prediction.path[1].name == "747"
+    result = await good.read()
+    assert isinstance(result, pb.StreamClassifyResponse)
+    assert result.result.prediction.path[1].name == "747"
     await good.done_writing()
 
 
 @pytest.mark.parametrize("top_k", [-1, 21])
-async def test_a_top_k_out_of_range_is_rejected(serve: Serve, paint: Paint, top_k: int) -> None:
+async def test_top_k_out_of_range_is_rejected(serve: Serve, paint: Paint, top_k: int) -> None:
     options = pb.ClassifyOptions(top_k=top_k)
     stub = service(await serve())
     for call in (
@@ -420,7 +420,7 @@ async def test_a_top_k_out_of_range_is_rejected(serve: Serve, paint: Paint, top_
         assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, "TOP_K_OUT_OF_RANGE")
 
 
-async def test_an_unknown_model_is_not_found(serve: Serve, paint: Paint) -> None:
+async def test_unknown_model_is_not_found(serve: Serve, paint: Paint) -> None:
     options = pb.ClassifyOptions(model_name="other")
     stub = service(await serve())
     for call in (
@@ -436,7 +436,7 @@ async def test_an_unknown_model_is_not_found(serve: Serve, paint: Paint) -> None
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "\U0001f6e9", "\ue000", "\U0010ffff"])
-async def test_a_long_model_name_is_echoed_only_in_part(serve: Serve, paint: Paint, letter: str) -> None:
+async def test_long_model_name_is_truncated_in_the_error(serve: Serve, paint: Paint, letter: str) -> None:
     options = pb.ClassifyOptions(model_name=letter * 100_000)
     channel = await serve()
     stub = service(channel)
@@ -457,8 +457,8 @@ async def test_a_long_model_name_is_echoed_only_in_part(serve: Serve, paint: Pai
         assert len(status.message) == len(resource.description) < 350
 
 
-NO_MESSAGE = {"a field that never ends": b"\xff\xff\xff", "a length beyond the end": b"\x12\x7f"}
-NO_NAME = {"a name that is no UTF-8": b"\x0a\x02\xc3\x28"}
+NO_MESSAGE = {"an unterminated varint": b"\xff\xff\xff", "a length beyond the end": b"\x12\x7f"}
+NO_NAME = {"a name that is not UTF-8": b"\x0a\x02\xc3\x28"}
 NO_PHOTO_ID = {"Classify": b"\x0a\x04\x12\x02\xc3\x28", "StreamClassify": b"\x12\x04\x12\x02\xc3\x28"}
 
 
@@ -474,7 +474,7 @@ NO_PHOTO_ID = {"Classify": b"\x0a\x04\x12\x02\xc3\x28", "StreamClassify": b"\x12
         *NO_PHOTO_ID.items(),
     ],
 )
-async def test_bytes_that_are_no_message_are_a_bad_request_and_no_bug(
+async def test_malformed_request_is_rejected_and_not_logged_as_a_bug(
     serve: Serve, capsys: pytest.CaptureFixture[str], restored_logs: None, method: str, content: bytes
 ) -> None:
     configure_logging()
@@ -492,14 +492,14 @@ async def test_bytes_that_are_no_message_are_a_bad_request_and_no_bug(
     assert capsys.readouterr().err == ""
 
 
-async def test_an_overlong_photo_id_comes_back_whole_however_large_the_answer_gets(serve: Serve, paint: Paint) -> None:
-    long_id = "x" * 49_950  # with the status beside it more than max_message_bytes
+async def test_overlong_photo_id_is_echoed_even_above_the_message_limit(serve: Serve, paint: Paint) -> None:
+    long_id = "x" * 49_950  # with the status more than max_message_bytes
     channel = await serve(max_message_bytes=50_000, max_photo_bytes=40_000)
-    answers = await stream(channel, [pb.StreamClassifyRequest(photo=pb.Photo(id=long_id, content=b""))])
-    assert reason(answers[long_id].error) == "PHOTO_ID_TOO_LONG"
+    results = await stream(channel, [pb.StreamClassifyRequest(photo=pb.Photo(id=long_id, content=b""))])
+    assert reason(results[long_id].error) == "PHOTO_ID_TOO_LONG"
 
 
-async def test_a_batch_of_too_many_photos_is_refused(serve: Serve, paint: Paint) -> None:
+async def test_batch_above_the_photo_limit_is_rejected(serve: Serve, paint: Paint) -> None:
     channel = await serve(max_batch_photos=2)
     status = await status_of(
         service(channel).BatchClassify(pb.BatchClassifyRequest(photos=[pb.Photo(content=paint("747"))] * 3))
@@ -507,10 +507,10 @@ async def test_a_batch_of_too_many_photos_is_refused(serve: Serve, paint: Paint)
     assert reason(status) == "BATCH_TOO_LARGE"
 
 
-# Trouble
+# Failures and overload
 
 
-async def test_a_method_that_health_only_names_is_no_bug(
+async def test_unimplemented_health_method_is_not_found(
     serve: Serve, capsys: pytest.CaptureFixture[str], restored_logs: None
 ) -> None:
     configure_logging()
@@ -522,24 +522,22 @@ async def test_a_method_that_health_only_names_is_no_bug(
 
 
 @pytest.mark.slow
-async def test_no_exception_text_leaves_the_server(serve: Serve, paint: Paint) -> None:
-    channel = await serve(engine=Broken(), max_consecutive_failures=100)
+async def test_exception_text_never_leaves_the_server(serve: Serve, paint: Paint) -> None:
+    channel = await serve(engine=BrokenEngine(), max_consecutive_failures=100)
     status = await status_of(service(channel).Classify(pb.ClassifyRequest(photo=pb.Photo(content=paint("747")))))
     batch = await service(channel).BatchClassify(pb.BatchClassifyRequest(photos=[pb.Photo(content=paint("747"))] * 2))
     streamed = await stream(
         channel, [pb.StreamClassifyRequest(photo=pb.Photo(id=str(i), content=paint("747"))) for i in range(3)]
     )
-    statuses = [status, *(result.error for result in batch.results), *(answer.error for answer in streamed.values())]
+    statuses = [status, *(result.error for result in batch.results), *(result.error for result in streamed.values())]
     assert {(status.code, reason(status)) for status in statuses} == {(code_pb2.INTERNAL, "INTERNAL")}
     assert not any("secret" in str(status) for status in statuses)
 
 
-async def test_what_came_before_a_malformed_message_is_answered_before_the_stream_ends(
-    serve: Serve, paint: Paint
-) -> None:
+async def test_photos_before_a_malformed_message_are_answered(serve: Serve, paint: Paint) -> None:
     channel = await serve()
     good, bad = pb.StreamClassifyRequest(photo=pb.Photo(content=paint("747"))).SerializeToString(), b"\xff"
-    for _ in range(10):  # it was a matter of chance
+    for _ in range(10):  # it was a race
         ask: Any = channel.stream_stream("/planespotter.v1.ClassifierService/StreamClassify")
         call = ask(iter([good, good, bad, good]))
         async with asyncio.timeout(60):
@@ -549,11 +547,11 @@ async def test_what_came_before_a_malformed_message_is_answered_before_the_strea
         assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, "REQUEST_MALFORMED")
 
 
-async def test_the_log_of_a_bug_holds_no_photo(
+async def test_log_of_a_bug_contains_no_photo(
     serve: Serve, paint: Paint, capsys: pytest.CaptureFixture[str], restored_logs: None
 ) -> None:
     configure_logging()
-    channel = await serve(engine=Broken(), max_consecutive_failures=100)
+    channel = await serve(engine=BrokenEngine(), max_consecutive_failures=100)
     await failure(service(channel).Classify(pb.ClassifyRequest(photo=pb.Photo(content=paint("747")))))
     [line] = capsys.readouterr().err.splitlines()
     logged = json.loads(line)
@@ -562,68 +560,68 @@ async def test_the_log_of_a_bug_holds_no_photo(
     assert "JFIF" not in line
 
 
-async def test_a_full_queue_refuses_single_calls_and_says_when_to_return(
-    serve: Serve, paint: Paint, held_up: HeldUp, until: Until
+async def test_unary_request_is_rejected_with_a_retry_delay_when_the_queue_is_full(
+    serve: Serve, paint: Paint, blocked_engine: BlockedEngine, until: Until
 ) -> None:
-    channel = await serve(engine=held_up, max_in_flight_photos=2)
+    channel = await serve(engine=blocked_engine, max_in_flight_photos=2)
     request = pb.ClassifyRequest(photo=pb.Photo(content=paint("747")))
     accepted = [asyncio.ensure_future(_classify(channel, request)) for _ in range(2)]
-    await until(lambda: arrived(channel) == 2)
+    await until(lambda: reached_device(channel) == 2)
     status = await status_of(service(channel).Classify(request))
     assert (status.code, reason(status)) == (code_pb2.RESOURCE_EXHAUSTED, "QUEUE_FULL")
     assert status.details[1].Is(error_details_pb2.RetryInfo.DESCRIPTOR)
-    held_up.leave.set()
-    assert {answer.path[1].name for answer in await asyncio.gather(*accepted)} == {"747"}
+    blocked_engine.released.set()
+    assert {result.path[1].name for result in await asyncio.gather(*accepted)} == {"747"}
 
 
-async def test_a_full_queue_makes_streams_wait_and_loses_nothing(serve: Serve, paint: Paint) -> None:
+async def test_streams_wait_when_the_queue_is_full(serve: Serve, paint: Paint) -> None:
     channel = await serve(max_in_flight_photos=4, max_in_flight_per_stream=32)
     requests = [pb.StreamClassifyRequest(photo=pb.Photo(id=str(i), content=paint("747"))) for i in range(60)]
-    for answers in await asyncio.gather(stream(channel, requests), stream(channel, requests)):
-        assert {answer.prediction.path[1].name for answer in answers.values()} == {"747"}
+    for results in await asyncio.gather(stream(channel, requests), stream(channel, requests)):
+        assert {result.prediction.path[1].name for result in results.values()} == {"747"}
 
 
 @pytest.mark.slow
-async def test_the_device_works_for_nobody_whose_deadline_passed_or_who_left(
-    serve: Serve, paint: Paint, held_up: HeldUp, until: Until
+async def test_expired_and_cancelled_photos_never_reach_the_device(
+    serve: Serve, paint: Paint, blocked_engine: BlockedEngine, until: Until
 ) -> None:
-    channel = await serve(engine=held_up)
+    channel = await serve(engine=blocked_engine)
     request = pb.ClassifyRequest(photo=pb.Photo(content=paint("747")))
     first = asyncio.ensure_future(_classify(channel, request))
-    await until(lambda: held_up.waits)  # the device has taken the first
+    await until(lambda: blocked_engine.blocked)  # the first is on the device
     late = [service(channel).Classify(request, timeout=1) for _ in range(5)]
     leaving = service(channel).StreamClassify()
     for number in range(5):
         await leaving.write(pb.StreamClassifyRequest(photo=pb.Photo(id=str(number), content=paint("747"))))
     for call in late:
         assert (await failure(call)).code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    await until(lambda: waiting(channel) == 5)  # of the stream: those that were late have left
+    await until(lambda: waiting(channel) == 5)  # of the stream: the late ones were dropped
     leaving.cancel()
     await until(lambda: waiting(channel) == 0)
-    held_up.leave.set()
+    blocked_engine.released.set()
     assert (await first).path[1].name == "747"
     await channel.server.drain()  # type: ignore[attr-defined]
-    assert held_up.rows == 1
+    assert blocked_engine.rows == 1
 
 
-async def test_a_bulk_stream_does_not_starve_a_single_call(
-    serve: Serve, paint: Paint, held_up: HeldUp, until: Until
+async def test_streams_do_not_starve_a_unary_request(
+    serve: Serve, paint: Paint, blocked_engine: BlockedEngine, until: Until
 ) -> None:
-    channel = await serve(engine=held_up, max_in_flight_per_stream=64)
+    channel = await serve(engine=blocked_engine, max_in_flight_per_stream=64)
     bulk = [service(channel).StreamClassify() for _ in range(2)]
     for call in bulk:
         for number in range(60):
             await call.write(pb.StreamClassifyRequest(photo=pb.Photo(id=str(number), content=paint("747"))))
-    await until(lambda: arrived(channel) == 120)  # one batch is on the device
+    await until(lambda: reached_device(channel) == 120)  # one batch is on the device
     single = asyncio.ensure_future(_classify(channel, pb.ClassifyRequest(photo=pb.Photo(content=paint("A380")))))
-    await until(lambda: arrived(channel) == 121)
-    held_up.leave.set()
+    await until(lambda: reached_device(channel) == 121)
+    blocked_engine.released.set()
     assert (await single).path[1].name == "A380"
-    reds = [batch[:, 0, 0, 0].max() for batch in held_up.batches]
+    reds = [batch[:, 0, 0, 0].max() for batch in blocked_engine.batches]
     assert max(reds[:2]) > 200, "the A380, which alone is painted with red, was in the next batch"
 
 
-async def test_one_stream_too_many_is_refused_and_single_calls_go_on(serve: Serve, paint: Paint) -> None:
+async def test_stream_above_max_streams_is_rejected_but_unary_requests_are_not(serve: Serve, paint: Paint) -> None:
     channel = await serve(max_streams=1)
     first = service(channel).StreamClassify()
     await first.write(pb.StreamClassifyRequest(photo=pb.Photo(id="1", content=paint("747"))))
@@ -637,35 +635,35 @@ async def test_one_stream_too_many_is_refused_and_single_calls_go_on(serve: Serv
     assert len(await stream(channel, [pb.StreamClassifyRequest(photo=pb.Photo(id="1", content=paint("747")))])) == 1
 
 
-async def test_one_client_can_have_only_so_many_calls_open(
-    serve: Serve, paint: Paint, held_up: HeldUp, until: Until
+async def test_call_above_the_limit_of_its_client_is_rejected(
+    serve: Serve, paint: Paint, blocked_engine: BlockedEngine, until: Until
 ) -> None:
-    channel = await serve(engine=held_up, max_concurrent_calls_per_client=2)
+    channel = await serve(engine=blocked_engine, max_concurrent_calls_per_client=2)
     request = pb.ClassifyRequest(photo=pb.Photo(content=paint("747")))
     accepted = [asyncio.ensure_future(_classify(channel, request)) for _ in range(2)]
-    await until(lambda: arrived(channel) == 2)
+    await until(lambda: reached_device(channel) == 2)
     status = await status_of(service(channel).Classify(request))
     assert (status.code, reason(status)) == (code_pb2.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS")
-    assert await health(channel) == health_pb2.HealthCheckResponse.SERVING, "health is never refused"
-    held_up.leave.set()
+    assert await health(channel) == health_pb2.HealthCheckResponse.SERVING, "health is never rejected"
+    blocked_engine.released.set()
     await asyncio.gather(*accepted)
 
 
-async def test_a_full_queue_refuses_without_looking_at_the_photo(
-    serve: Serve, paint: Paint, held_up: HeldUp, monkeypatch: pytest.MonkeyPatch, until: Until
+async def test_full_queue_rejects_without_decoding(
+    serve: Serve, paint: Paint, blocked_engine: BlockedEngine, monkeypatch: pytest.MonkeyPatch, until: Until
 ) -> None:
-    channel = await serve(engine=held_up, max_in_flight_photos=1)
+    channel = await serve(engine=blocked_engine, max_in_flight_photos=1)
     accepted = asyncio.ensure_future(_classify(channel, pb.ClassifyRequest(photo=pb.Photo(content=paint("747")))))
-    await until(lambda: held_up.waits)
+    await until(lambda: blocked_engine.blocked)
     monkeypatch.setattr(served_model, "decode_photo", lambda *_: pytest.fail("it was decoded"))
     status = await status_of(service(channel).Classify(pb.ClassifyRequest(photo=pb.Photo(content=b"no photo at all"))))
     assert reason(status) == "QUEUE_FULL"
-    held_up.leave.set()
+    blocked_engine.released.set()
     await accepted
 
 
-async def test_a_device_that_only_fails_ends_the_service(serve: Serve, paint: Paint) -> None:
-    channel = await serve(engine=Broken(), max_consecutive_failures=2)
+async def test_failing_device_stops_the_service(serve: Serve, paint: Paint) -> None:
+    channel = await serve(engine=BrokenEngine(), max_consecutive_failures=2)
     request = pb.ClassifyRequest(photo=pb.Photo(content=paint("747")))
     codes = [(await status_of(service(channel).Classify(request))).code for _ in range(3)]
     assert codes == [code_pb2.INTERNAL, code_pb2.INTERNAL, code_pb2.UNAVAILABLE]
@@ -681,22 +679,23 @@ async def test_a_device_that_only_fails_ends_the_service(serve: Serve, paint: Pa
 
 @pytest.fixture
 async def library(serve: Serve, loaded: tuple[Bundle, Engine]) -> grpc.aio.Channel:
-    """A server of the models a 1, b 2, b 10 and c 1."""
+    """A channel to a server of the models a 1, b 2, b 10 and c 1."""
     channel = await serve(default_model="b")
     server = channel.server  # type: ignore[attr-defined]
     server.service.models.put("tiny", {})
     for name, versions in {"a": ["1"], "b": ["2", "10"], "c": ["1"]}.items():
-        made = {version: replace(loaded[0], name=name, version=version) for version in versions}
-        server.service.models.put(name, {version: server.create_model(one, loaded[1]) for version, one in made.items()})
+        bundles = {version: replace(loaded[0], name=name, version=version) for version in versions}
+        models = {version: server.create_model(bundle, loaded[1]) for version, bundle in bundles.items()}
+        server.service.models.put(name, models)
     return channel
 
 
 @pytest.mark.parametrize(
-    ("name", "version", "answers"),
+    ("name", "version", "expected"),
     [("", "", "b 10"), ("", "2", "b 2"), ("b", "", "b 10"), ("b", "10", "b 10"), ("c", "", "c 1")],
 )
-async def test_the_model_that_was_asked_for_answers(
-    library: grpc.aio.Channel, paint: Paint, name: str, version: str, answers: str
+async def test_requested_model_is_used(
+    library: grpc.aio.Channel, paint: Paint, name: str, version: str, expected: str
 ) -> None:
     options = pb.ClassifyOptions(model_name=name, model_version=version)
     single = await _classify(library, pb.ClassifyRequest(photo=pb.Photo(content=paint("747")), options=options))
@@ -706,12 +705,12 @@ async def test_the_model_that_was_asked_for_answers(
     call = service(library).StreamClassify(iter([configured(options), streamed(paint("747"))]))
     [response] = [response async for response in call]
     described = await service(library).GetModel(pb.GetModelRequest(model_name=name, model_version=version))
-    for answer in (single, batch.results[0].prediction, response.result.prediction):
-        assert f"{answer.model_name} {answer.model_version}" == answers
-    assert f"{described.model.name} {described.model.version}" == answers
+    for result in (single, batch.results[0].prediction, response.result.prediction):
+        assert f"{result.model_name} {result.model_version}" == expected
+    assert f"{described.model.name} {described.model.version}" == expected
 
 
-async def test_a_version_that_is_not_served_is_not_found(library: grpc.aio.Channel, paint: Paint) -> None:
+async def test_version_that_is_not_served_is_not_found(library: grpc.aio.Channel, paint: Paint) -> None:
     options = pb.ClassifyOptions(model_name="c", model_version="2")
     status = await status_of(
         service(library).Classify(pb.ClassifyRequest(photo=pb.Photo(content=paint("747")), options=options))
@@ -720,7 +719,7 @@ async def test_a_version_that_is_not_served_is_not_found(library: grpc.aio.Chann
     assert "The model 'c' has no version '2'; this server has '1'" in status.message
 
 
-async def test_a_version_that_the_default_model_lacks_is_told_with_its_name(
+async def test_missing_version_of_the_default_model_is_reported_with_its_name(
     library: grpc.aio.Channel,
 ) -> None:
     status = await status_of(service(library).GetModel(pb.GetModelRequest(model_version="99")))
@@ -733,7 +732,7 @@ async def test_a_version_that_the_default_model_lacks_is_told_with_its_name(
 
 
 @pytest.mark.parametrize("page_size", [0, 1, 2, 3, 4, 10**9])
-async def test_models_are_listed_in_pages(library: grpc.aio.Channel, page_size: int) -> None:
+async def test_models_are_paginated(library: grpc.aio.Channel, page_size: int) -> None:
     listed: list[pb.Model] = []
     token = ""
     while True:
@@ -748,7 +747,7 @@ async def test_models_are_listed_in_pages(library: grpc.aio.Channel, page_size: 
     assert listed[0].input_size.height == 32
 
 
-async def test_a_page_goes_on_behind_a_model_that_is_gone(library: grpc.aio.Channel) -> None:
+async def test_page_token_survives_the_removal_of_its_model(library: grpc.aio.Channel) -> None:
     page = await service(library).ListModels(pb.ListModelsRequest(page_size=2))
     library.server.service.models.put("b", {})  # type: ignore[attr-defined]
     page = await service(library).ListModels(pb.ListModelsRequest(page_token=page.next_page_token))
@@ -756,47 +755,47 @@ async def test_a_page_goes_on_behind_a_model_that_is_gone(library: grpc.aio.Chan
 
 
 @pytest.mark.parametrize("token", ["x", "eA==", "é", "WzFd", "WyJhIiwgMV0="])
-async def test_a_wrong_page_is_refused(library: grpc.aio.Channel, token: str) -> None:
+async def test_invalid_page_is_rejected(library: grpc.aio.Channel, token: str) -> None:
     status = await status_of(service(library).ListModels(pb.ListModelsRequest(page_token=token)))
     assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID")
     status = await status_of(service(library).ListModels(pb.ListModelsRequest(page_size=-1)))
     assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, "PAGE_SIZE_NEGATIVE")
 
 
-# Life
+# Startup and shutdown
 
 
-async def test_while_it_warms_up_it_says_so(serve: Serve, paint: Paint) -> None:
+async def test_server_reports_that_it_is_warming_up(serve: Serve, paint: Paint) -> None:
     channel = await serve(ready=False)
     assert await health(channel) == health_pb2.HealthCheckResponse.NOT_SERVING
     status = await status_of(service(channel).GetModel(pb.GetModelRequest()))
     assert (status.code, reason(status)) == (code_pb2.UNAVAILABLE, "WARMING_UP")
 
 
-async def test_a_drain_answers_all_that_was_taken_and_then_ends_the_streams(
-    serve: Serve, paint: Paint, held_up: HeldUp, until: Until
+async def test_drain_answers_accepted_photos_and_ends_the_streams(
+    serve: Serve, paint: Paint, blocked_engine: BlockedEngine, until: Until
 ) -> None:
-    channel = await serve(engine=held_up)
+    channel = await serve(engine=blocked_engine)
     assert await health(channel, "planespotter.v1.ClassifierService") == health_pb2.HealthCheckResponse.SERVING
     unary = asyncio.ensure_future(_classify(channel, pb.ClassifyRequest(photo=pb.Photo(content=paint("747")))))
     call = service(channel).StreamClassify()
     for number in range(10):
         await call.write(pb.StreamClassifyRequest(photo=pb.Photo(id=str(number), content=paint("747"))))
-    await until(lambda: arrived(channel) == 11)
+    await until(lambda: reached_device(channel) == 11)
     draining = asyncio.ensure_future(channel.server.drain())  # type: ignore[attr-defined]
     async with asyncio.timeout(60):
         while await health(channel) != health_pb2.HealthCheckResponse.NOT_SERVING:
             pass
     status = await status_of(service(channel).Classify(pb.ClassifyRequest(photo=pb.Photo(content=paint("747")))))
     assert (status.code, reason(status)) == (code_pb2.UNAVAILABLE, "SHUTTING_DOWN")
-    word = await call.read()
-    assert isinstance(word, pb.StreamClassifyResponse)
-    assert (word.WhichOneof("event"), word.drain_notice.accepted_count) == ("drain_notice", 10)
-    held_up.leave.set()
+    notice = await call.read()
+    assert isinstance(notice, pb.StreamClassifyResponse)
+    assert (notice.WhichOneof("event"), notice.drain_notice.accepted_count) == ("drain_notice", 10)
+    blocked_engine.released.set()
     await draining
     assert (await unary).path[1].name == "747"
-    answers = [await call.read() for _ in range(10)]
-    assert {answer.result.id for answer in answers if isinstance(answer, pb.StreamClassifyResponse)} == set(
+    results = [await call.read() for _ in range(10)]
+    assert {result.result.id for result in results if isinstance(result, pb.StreamClassifyResponse)} == set(
         map(str, range(10))
     )
     assert await call.read() is grpc.aio.EOF
@@ -807,7 +806,7 @@ async def _classify(channel: grpc.aio.Channel, request: pb.ClassifyRequest) -> p
     return (await service(channel).Classify(request)).prediction
 
 
-async def test_whoever_watches_health_or_reflects_does_not_hold_up_a_stop(serve: Serve) -> None:
+async def test_health_watch_and_reflection_do_not_delay_a_stop(serve: Serve) -> None:
     channel = await serve()
     untyped: Any = channel
     watch = health_pb2_grpc.HealthStub(untyped).Watch(health_pb2.HealthCheckRequest())  # type: ignore[attr-defined]
@@ -823,13 +822,13 @@ async def test_whoever_watches_health_or_reflects_does_not_hold_up_a_stop(serve:
 
 
 @pytest.mark.slow
-async def test_a_watcher_that_takes_nothing_keeps_health_from_nothing(serve: Serve, until: Until) -> None:
+async def test_blocked_health_watch_does_not_block_health_checks(serve: Serve, until: Until) -> None:
     channel = await serve()
     server: Any = channel.server  # type: ignore[attr-defined]
     untyped: Any = channel
     check = health_pb2_grpc.HealthStub(untyped).Check  # type: ignore[attr-defined]
 
-    def frame(kind: int, flags: int, stream: int, content: bytes) -> bytes:
+    def http2_frame(kind: int, flags: int, stream: int, content: bytes) -> bytes:
         return len(content).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + content
 
     def header(name: bytes, value: bytes) -> bytes:
@@ -838,9 +837,11 @@ async def test_a_watcher_that_takes_nothing_keeps_health_from_nothing(serve: Ser
     headers = {b":method": b"POST", b":scheme": b"http", b":path": b"/grpc.health.v1.Health/Watch", b":authority": b"x"}
     headers |= {b"te": b"trailers", b"content-type": b"application/grpc"}
     _, writer = await asyncio.open_connection("127.0.0.1", untyped.port)
-    writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"\0\4" + bytes(4)))  # a window of 0 bytes
-    writer.write(frame(1, 4, 1, b"".join(header(*one) for one in headers.items())) + frame(0, 1, 1, bytes(5)))
-    await until(lambda: server._interceptor._onlookers)
+    writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + http2_frame(4, 0, 0, b"\0\4" + bytes(4)))  # a window of 0 bytes
+    writer.write(
+        http2_frame(1, 4, 1, b"".join(header(*item) for item in headers.items())) + http2_frame(0, 1, 1, bytes(5))
+    )
+    await until(lambda: server._interceptor._watches)
     await server.drain()
     assert (await check(health_pb2.HealthCheckRequest())).status == health_pb2.HealthCheckResponse.NOT_SERVING
     writer.close()

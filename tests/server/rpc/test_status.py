@@ -1,4 +1,4 @@
-"""Errors on the wire: every refusal has its code, its reason and its figures; a bug says nothing of itself."""
+"""Status mapping: code, reason, metadata and details of every rejection; no details of a bug."""
 
 import re
 from pathlib import Path
@@ -19,12 +19,12 @@ PROTOS = Path(pb.__file__).parents[2]
 
 
 def details(status: object) -> dict[str, object]:
-    found = {}
+    unpacked = {}
     for packed in status.details:  # type: ignore[attr-defined]
         detail = getattr(error_details_pb2, packed.TypeName().rpartition(".")[2])()
         assert packed.Unpack(detail)
-        found[type(detail).__name__] = detail
-    return found
+        unpacked[type(detail).__name__] = detail
+    return unpacked
 
 
 def test_every_reason_in_the_code_has_a_status_code() -> None:
@@ -34,42 +34,42 @@ def test_every_reason_in_the_code_has_a_status_code() -> None:
     assert reasons == set(CODES)
 
 
-def test_the_enum_of_the_contract_and_the_rejections_have_the_same_reasons() -> None:
+def test_error_reason_enum_and_rejections_agree() -> None:
     names = [name.removeprefix("ERROR_REASON_") for name, _ in pb.ErrorReason.items()]
     assert names == ["UNSPECIFIED", *get_args(Reason)]
     assert set(CODES) == set(get_args(Reason))
 
 
-def test_the_contract_states_the_code_of_each_reason() -> None:
+def test_contract_states_the_code_of_each_reason() -> None:
     proto = (PROTOS / "planespotter" / "v1" / "classifier.proto").read_text(encoding="utf-8")
     comment = r"// ([A-Z_]+): [^\n]+\n(?:  // [^\n]+\n)*  ERROR_REASON_(\w+) ="
     stated = {reason: code for code, reason in re.findall(comment, proto)}
     assert stated == {reason: Code.Name(code) for reason, code in CODES.items()}
 
 
-def test_a_photo_id_that_is_too_long_names_the_photo_of_the_batch() -> None:
+def test_overlong_photo_id_names_its_photo_in_the_batch() -> None:
     rejection = RequestRejected("PHOTO_ID_TOO_LONG", "Too long.", field="photo.id")
-    found = details(to_status(rejection, "photos[3]"))
-    assert found["BadRequest"].field_violations[0].field == "photos[3].id"  # type: ignore[attr-defined]
+    unpacked = details(to_status(rejection, "photos[3]"))
+    assert unpacked["BadRequest"].field_violations[0].field == "photos[3].id"  # type: ignore[attr-defined]
 
 
-def test_a_bad_photo_names_its_field_and_figures() -> None:
+def test_invalid_photo_has_a_field_violation() -> None:
     with pytest.raises(PhotoError) as caught:
         decode_photo(b"", 32, 48)
     status = to_status(caught.value, "photos[3]")
-    found = details(status)
+    unpacked = details(status)
     assert status.code == code_pb2.INVALID_ARGUMENT
-    assert found["ErrorInfo"].reason == "PHOTO_EMPTY"  # type: ignore[attr-defined]
-    assert found["ErrorInfo"].domain == "planespotter.v1"  # type: ignore[attr-defined]
-    assert found["BadRequest"].field_violations[0].field == "photos[3].content"  # type: ignore[attr-defined]
+    assert unpacked["ErrorInfo"].reason == "PHOTO_EMPTY"  # type: ignore[attr-defined]
+    assert unpacked["ErrorInfo"].domain == "planespotter.v1"  # type: ignore[attr-defined]
+    assert unpacked["BadRequest"].field_violations[0].field == "photos[3].content"  # type: ignore[attr-defined]
 
 
-def test_what_can_be_tried_again_says_when() -> None:
-    found = details(to_status(RequestRejected("QUEUE_FULL", "Full.", retry_after=1.5)))
-    assert found["RetryInfo"].retry_delay.ToMilliseconds() == 1500  # type: ignore[attr-defined]
+def test_retryable_rejection_has_a_retry_delay() -> None:
+    unpacked = details(to_status(RequestRejected("QUEUE_FULL", "Full.", retry_after=1.5)))
+    assert unpacked["RetryInfo"].retry_delay.ToMilliseconds() == 1500  # type: ignore[attr-defined]
 
 
-def test_a_bug_says_nothing_of_itself() -> None:
+def test_bug_is_reported_without_its_text() -> None:
     status = to_status(RuntimeError("/etc/secret"))
     assert status.code == code_pb2.INTERNAL
     assert "secret" not in str(status)
