@@ -5,7 +5,7 @@ from dataclasses import fields
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_client import _validation
-from planespotter_client._errors import InvalidRequestError, PlaneSpotterError, from_status
+from planespotter_client._errors import InvalidRequestError, PlaneSpotterError, ProtocolError, from_status
 from planespotter_client._types import (
     Candidate,
     HeatMap,
@@ -80,15 +80,27 @@ def outcome(result: pb.PhotoResult, name: str) -> Prediction | PlaneSpotterError
     """Return the prediction or the error in the result for the photo called `name`."""
     if result.HasField("error"):
         return from_status(result.error, name)
-    return prediction(result.prediction)
+    try:
+        return prediction(result.prediction)
+    except ProtocolError as error:
+        return error.about(name)
 
 
 def prediction(message: pb.Prediction) -> Prediction:
-    """Return a message as a Prediction."""
+    """Return a message as a Prediction.
+
+    Raises:
+        ProtocolError: The path is empty.
+    """
+    path = tuple(
+        PathNode(LEVELS[node.level], node.name, node.probability) for node in message.path if node.level in LEVELS
+    )
+    if not path:
+        raise ProtocolError(
+            "The server violated the protocol: it sent a prediction without a path.", reason="PROTOCOL_VIOLATION"
+        )
     return Prediction(
-        path=tuple(
-            PathNode(LEVELS[node.level], node.name, node.probability) for node in message.path if node.level in LEVELS
-        ),
+        path=path,
         level=LEVELS.get(message.level, Level.UNKNOWN),
         candidates=tuple(_candidate(candidate) for candidate in message.candidates),
         model_name=message.model_name,

@@ -20,7 +20,9 @@ from planespotter_client import (
 Paint = Callable[..., bytes]
 
 
-PAINTED_A320NEO = (200, 128, 50)  # about what the tiny bundle takes for an A320neo
+PAINTED_A320NEO = (200, 128, 50)
+"""A color that the tiny bundle predicts to be an A320neo."""
+PREDICTION = pb.Prediction(path=[pb.PathNode(level=pb.LEVEL_CONSTRUCTOR, name="Boeing", probability=0.9)])
 
 
 async def collect(results: AsyncIterator[PhotoResult]) -> list[PhotoResult]:
@@ -40,7 +42,7 @@ def photos_of(requests: Iterator[pb.StreamClassifyRequest]) -> Iterator[pb.Photo
 
 
 class FakeServer(pb_grpc.ClassifierServiceServicer):
-    """A server that says what a test wants it to say."""
+    """A server with just enough behavior for a test; subclasses override methods."""
 
     def __init__(self) -> None:
         self.failures = 0
@@ -66,7 +68,7 @@ class FakeServer(pb_grpc.ClassifierServiceServicer):
             self.over.wait(60)
         if self.calls <= self.failures:
             context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
-        return pb.ClassifyResponse()
+        return pb.ClassifyResponse(prediction=PREDICTION)
 
     def BatchClassify(self, request: Any, context: Any) -> pb.BatchClassifyResponse:  # noqa: N802
         error = status_pb2.Status(code=code_pb2.DATA_LOSS, message="Gone.")
@@ -76,12 +78,13 @@ class FakeServer(pb_grpc.ClassifierServiceServicer):
         return pb.ListModelsResponse()
 
     def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
-        yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=next(photos_of(requests)).id))
+        yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=next(photos_of(requests)).id, prediction=PREDICTION))
         context.abort(grpc.StatusCode.UNAVAILABLE, "gone away")
 
 
 @contextmanager
 def running(servicer: FakeServer, checks: health.HealthServicer | None = None) -> Iterator[str]:
+    """Run a fake server, with a health service if `checks` is given; yield its address."""
     server = grpc.server(futures.ThreadPoolExecutor(4))
     pb_grpc.add_ClassifierServiceServicer_to_server(servicer, server)
     if checks is not None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.client.fake_servers import FakeServer, collect, model_names, running
+from tests.client.fake_servers import PREDICTION, FakeServer, collect, model_names, running
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_client import (
@@ -52,7 +52,7 @@ async def test_failed_batch_does_not_affect_the_rest(connect: Any) -> None:
             self.calls += 1
             if self.calls == 2:
                 context.abort(grpc.StatusCode.INTERNAL, "oh")
-            return pb.BatchClassifyResponse(results=[pb.PhotoResult()] * len(request.photos))
+            return pb.BatchClassifyResponse(results=[pb.PhotoResult(prediction=PREDICTION)] * len(request.photos))
 
     with running(Flaky()) as address:
         results = await (await connect(address)).classify_batch([b"photo"] * 20)

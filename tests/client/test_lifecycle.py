@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.client.fake_servers import FakeServer, photos_of, running
+from tests.client.fake_servers import PREDICTION, FakeServer, photos_of, running
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
@@ -52,7 +52,9 @@ async def test_exceeded_deadline_has_a_readable_error(connect: Any) -> None:
 async def test_closed_client_ends_its_calls_with_an_error(connect: Any) -> None:
     class Silent(FakeServer):
         def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
-            yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=next(photos_of(requests)).id))
+            yield pb.StreamClassifyResponse(
+                result=pb.PhotoResult(id=next(photos_of(requests)).id, prediction=PREDICTION)
+            )
             ended = threading.Event()
             context.add_callback(ended.set)
             ended.wait(60)

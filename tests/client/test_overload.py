@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import pytest
 from grpc_status import rpc_status
-from tests.client.fake_servers import FakeServer, collect, photos_of, retry_later, running
+from tests.client.fake_servers import PREDICTION, FakeServer, collect, photos_of, retry_later, running
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_client import (
@@ -39,14 +39,14 @@ class BusyServer(FakeServer):
         self.calls += 1
         if self.calls <= self.rejections:
             self.reject(context)
-        return pb.ClassifyResponse()
+        return pb.ClassifyResponse(prediction=PREDICTION)
 
     def BatchClassify(self, request: Any, context: Any) -> pb.BatchClassifyResponse:  # noqa: N802
         """Accept one photo of each batch, the last."""
         *rejected, _ = request.photos
         self.calls += 1
         return pb.BatchClassifyResponse(
-            results=[pb.PhotoResult(error=self.status) for _ in rejected] + [pb.PhotoResult()]
+            results=[pb.PhotoResult(error=self.status) for _ in rejected] + [pb.PhotoResult(prediction=PREDICTION)]
         )
 
     def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
@@ -56,7 +56,10 @@ class BusyServer(FakeServer):
         for photo in photos_of(requests):
             self.attempts[photo.id] += 1
             busy = self.attempts[photo.id] <= self.rejections
-            yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo.id, error=self.status if busy else None))
+            result = pb.PhotoResult(id=photo.id, prediction=PREDICTION)
+            if busy:
+                result.error.CopyFrom(self.status)
+            yield pb.StreamClassifyResponse(result=result)
 
 
 async def test_short_outage_is_retried(connect: Any) -> None:
@@ -142,7 +145,7 @@ class SlowOnceServer(FakeServer):
         elif self.second:
             self.second_ended.set()
             context.abort(self.second, "no")
-        return pb.ClassifyResponse()
+        return pb.ClassifyResponse(prediction=PREDICTION)
 
 
 async def test_hedged_request_is_sent_after_the_hedge_delay(connect: Any) -> None:

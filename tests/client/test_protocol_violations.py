@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.client.fake_servers import FakeServer, collect, photos_of, running
+from tests.client.fake_servers import PREDICTION, FakeServer, collect, photos_of, running
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_client import (
@@ -45,10 +45,10 @@ class ForeignServer(FakeServer):
     ("results", "sentence"),
     [
         (
-            [pb.StreamClassifyResponse(result=pb.PhotoResult(id="of another"))],
+            [pb.StreamClassifyResponse(result=pb.PhotoResult(id="of another", prediction=PREDICTION))],
             "a result for the photo 'of another', which was not sent",
         ),
-        ([pb.StreamClassifyResponse(result=pb.PhotoResult(id="0"))] * 2, "was already answered"),
+        ([pb.StreamClassifyResponse(result=pb.PhotoResult(id="0", prediction=PREDICTION))] * 2, "was already answered"),
         ([], "ended the stream before it had answered all photos"),
     ],
 )
@@ -74,3 +74,20 @@ async def test_another_kind_of_server_is_a_protocol_error(connect: Any) -> None:
     with pytest.raises(ProtocolError, match="not a planespotter server"):
         await spotter.wait_until_ready(60)
     server.stop(None).wait()
+
+
+async def test_prediction_without_a_path_is_a_protocol_error(connect: Any) -> None:
+    class PathlessServer(FakeServer):
+        def Classify(self, request: Any, context: Any) -> pb.ClassifyResponse:  # noqa: N802
+            return pb.ClassifyResponse()
+
+        def BatchClassify(self, request: Any, context: Any) -> pb.BatchClassifyResponse:  # noqa: N802
+            return pb.BatchClassifyResponse(results=[pb.PhotoResult()])
+
+    with running(PathlessServer()) as address:
+        client = await connect(address)
+        with pytest.raises(ProtocolError, match="a prediction without a path"):
+            await client.classify(b"photo")
+        [result] = await client.classify_batch([b"photo"])
+    assert isinstance(result.error, ProtocolError)
+    assert result.error.photo_id == "0"

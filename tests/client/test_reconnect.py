@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.client.fake_servers import FakeServer, collect, model_names, photos_of, running
+from tests.client.fake_servers import PREDICTION, FakeServer, collect, model_names, photos_of, running
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_client import (
@@ -43,7 +43,7 @@ class CrashingServer(FakeServer):
             if photo.content == b"poison":
                 self.breaks += 1
                 context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
-            yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo.id))
+            yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo.id, prediction=PREDICTION))
 
 
 async def test_poison_photo_gets_an_error_and_the_rest_get_predictions(connect: Any) -> None:
@@ -75,12 +75,12 @@ class DrainingServer(FakeServer):
                 held_back.append(photo.id)  # answered only after the word
             else:
                 self.answered.append(photo.id)
-                yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo.id))
+                yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo.id, prediction=PREDICTION))
         if read_count < 10**9:
             yield pb.StreamClassifyResponse(drain_notice=pb.DrainNotice(accepted_count=read_count))
         for photo_id in held_back:
             self.answered.append(photo_id)
-            yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo_id))
+            yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo_id, prediction=PREDICTION))
 
 
 @pytest.mark.parametrize("read_counts", [[3], [0], [1, 0, 4, 2], [19, 1]])

@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.client.fake_servers import FakeServer, collect, model_names, photos_of, running
+from tests.client.fake_servers import PREDICTION, FakeServer, collect, model_names, photos_of, running
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_client import (
@@ -80,7 +80,7 @@ async def test_stream_holds_at_most_max_in_flight_bytes_but_always_one_photo(con
             threading.Thread(target=receive, daemon=True).start()
             while photo_id := received.get():
                 self.let.acquire(timeout=60)
-                yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo_id))
+                yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo_id, prediction=PREDICTION))
 
     servicer = Holding()
     taken: list[int] = []
@@ -219,8 +219,8 @@ class ReorderingServer(FakeServer):
     def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
         photos = photos_of(requests)
         for first, second in zip(photos, photos, strict=False):
-            yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=second.id))
-            yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=first.id))
+            yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=second.id, prediction=PREDICTION))
+            yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=first.id, prediction=PREDICTION))
 
 
 async def test_preserve_order_reorders_results(connect: Any) -> None:
@@ -235,7 +235,7 @@ async def test_held_results_come_before_the_error(connect: Any) -> None:
     class HalfServer(ReorderingServer):
         def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
             _, second, *_ = itertools.islice(photos_of(requests), 4)  # all: nothing is in flight when the stream ends
-            yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=second.id))
+            yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=second.id, prediction=PREDICTION))
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no more")
 
     results: list[PhotoResult] = []

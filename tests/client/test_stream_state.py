@@ -8,6 +8,7 @@ from google.rpc import code_pb2
 from google.rpc.error_details_pb2 import RetryInfo
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.client.fake_servers import PREDICTION
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_client import (
@@ -40,7 +41,9 @@ def test_one_result_per_photo_over_any_number_of_drains(
         state.source_exhausted = added == photos
 
     def answer(photo_id: str) -> None:
-        response = state.handle_response(pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo_id)), 0.0)
+        response = state.handle_response(
+            pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo_id, prediction=PREDICTION)), 0.0
+        )
         assert response is not None
         answered.append(response.index)
 
@@ -93,7 +96,7 @@ def test_one_result_per_photo_over_any_number_of_failures(
         state.source_exhausted = added == photos
 
     def answer(photo_id: str, later: bool = False) -> None:
-        response = pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo_id))
+        response = pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo_id, prediction=PREDICTION))
         if later:
             response.result.error.code = code_pb2.RESOURCE_EXHAUSTED
             response.result.error.details.add().Pack(RetryInfo())

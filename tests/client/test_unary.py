@@ -10,7 +10,7 @@ import grpc
 import numpy as np
 import pytest
 from PIL import Image
-from tests.client.fake_servers import PAINTED_A320NEO, FakeServer, collect, model_names, running
+from tests.client.fake_servers import PAINTED_A320NEO, PREDICTION, FakeServer, collect, model_names, running
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_client import (
@@ -140,7 +140,7 @@ async def test_heat_map_is_returned_on_request(connect: Any) -> None:
         def Classify(self, request: Any, context: Any) -> pb.ClassifyResponse:  # noqa: N802
             heat_map = pb.HeatMap(rows=2, columns=3, values=bytes(range(0, 120, 20)))
             return pb.ClassifyResponse(
-                prediction=pb.Prediction(heat_map=heat_map if request.options.heat_map else None)
+                prediction=pb.Prediction(path=PREDICTION.path, heat_map=heat_map if request.options.heat_map else None)
             )
 
     with running(HeatMapServer()) as address:
