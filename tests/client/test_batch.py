@@ -17,7 +17,7 @@ Paint = Callable[..., bytes]
 
 
 async def test_batch_results_keep_the_order_of_the_photos(spotter: Any, paint: Paint) -> None:
-    names = ["737-800", "A320neo", "A320-200"] * 6  # more than one batch may hold
+    names = ["737-800", "A320neo", "A320-200"] * 6  # more than one batch
     assert model_names(await spotter.classify_batch([paint(name) for name in names])) == names
 
 
@@ -37,7 +37,7 @@ async def test_invalid_photos_do_not_affect_the_rest_of_a_batch(
 
 
 async def test_batches_stay_below_the_message_limit(spotter: Any, paint: Paint) -> None:
-    photo = paint("A320neo") + bytes(50_000)  # what follows a JPEG's end is ignored
+    photo = paint("A320neo") + bytes(50_000)  # trailing bytes of a JPEG are ignored
     assert model_names(await spotter.classify_batch([photo] * 5)) == ["A320neo"] * 5
 
 

@@ -127,7 +127,7 @@ async def test_stream_retries_a_photo_at_most_retries_times(connect: Any) -> Non
 
 
 class SlowOnceServer(FakeServer):
-    """A server whose first call takes until somebody gives up, or the second has ended."""
+    """A server whose first call lasts until it is cancelled, or until the second has ended."""
 
     def __init__(self, second: grpc.StatusCode | None = None) -> None:
         super().__init__()

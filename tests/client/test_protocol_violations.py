@@ -27,7 +27,7 @@ async def test_drained_server_must_answer_the_accepted_photos(connect: Any) -> N
 
 
 class ForeignServer(FakeServer):
-    """A server that keeps none of the contract's promises."""
+    """A server that violates the protocol."""
 
     def __init__(self, results: list[pb.StreamClassifyResponse]) -> None:
         super().__init__()

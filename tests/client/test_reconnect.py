@@ -26,13 +26,13 @@ Paint = Callable[..., bytes]
 
 
 async def test_broken_stream_continues_on_a_new_connection(connect: Any) -> None:
-    with running(FakeServer()) as address:  # which results one photo of each stream
+    with running(FakeServer()) as address:  # it answers one photo per stream
         results = await collect((await connect(address)).stream(b"photo" for _ in range(5)))
     assert [(result.index, result.error) for result in results] == [(index, None) for index in range(5)]
 
 
 class CrashingServer(FakeServer):
-    """A server that a certain photo breaks."""
+    """A server that one photo crashes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,50 +60,50 @@ async def test_poison_photo_gets_an_error_and_the_rest_get_predictions(connect: 
 
 
 class DrainingServer(FakeServer):
-    """A server that goes away again and again: of each stream it reads a number of photos, and results just those."""
+    """A server that drains again and again: it accepts and answers a number of photos of each stream."""
 
-    def __init__(self, read_counts: list[int]) -> None:
+    def __init__(self, accepted_counts: list[int]) -> None:
         super().__init__()
-        self.read_counts = read_counts
+        self.accepted_counts = accepted_counts
         self.answered: list[str] = []
 
     def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
-        read_count = self.read_counts.pop(0) if self.read_counts else 10**9
+        accepted_count = self.accepted_counts.pop(0) if self.accepted_counts else 10**9
         held_back: list[str] = []
-        for number, photo in enumerate(itertools.islice(photos_of(requests), read_count)):
-            if read_count - number <= 2:
-                held_back.append(photo.id)  # answered only after the word
+        for number, photo in enumerate(itertools.islice(photos_of(requests), accepted_count)):
+            if accepted_count - number <= 2:
+                held_back.append(photo.id)  # answered only after the drain notice
             else:
                 self.answered.append(photo.id)
                 yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo.id, prediction=PREDICTION))
-        if read_count < 10**9:
-            yield pb.StreamClassifyResponse(drain_notice=pb.DrainNotice(accepted_count=read_count))
+        if accepted_count < 10**9:
+            yield pb.StreamClassifyResponse(drain_notice=pb.DrainNotice(accepted_count=accepted_count))
         for photo_id in held_back:
             self.answered.append(photo_id)
             yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo_id, prediction=PREDICTION))
 
 
-@pytest.mark.parametrize("read_counts", [[3], [0], [1, 0, 4, 2], [19, 1]])
-async def test_stream_continues_after_a_drain_notice(connect: Any, read_counts: list[int]) -> None:
-    servicer = DrainingServer(list(read_counts))
+@pytest.mark.parametrize("accepted_counts", [[3], [0], [1, 0, 4, 2], [19, 1]])
+async def test_stream_continues_after_a_drain_notice(connect: Any, accepted_counts: list[int]) -> None:
+    servicer = DrainingServer(list(accepted_counts))
     with running(servicer) as address:
         results = await collect((await connect(address)).stream(b"photo" for _ in range(20)))
     assert [result.index for result in results] == list(range(20))
     assert all(result.error is None for result in results)
     assert {int(photo_id) for photo_id in servicer.answered} == set(range(20))
-    assert servicer.read_counts == []
+    assert servicer.accepted_counts == []
 
 
 @pytest.mark.slow
 async def test_stream_without_a_server_raises_after_its_results(connect: Any) -> None:
-    class Leaving(DrainingServer):
+    class LeavingServer(DrainingServer):
         def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
-            if not self.read_counts:
+            if not self.accepted_counts:
                 context.abort(grpc.StatusCode.UNAVAILABLE, "gone away")
             return super().StreamClassify(requests, context)
 
         def GetServerInfo(self, request: Any, context: Any) -> pb.GetServerInfoResponse:  # noqa: N802
-            if not self.read_counts:
+            if not self.accepted_counts:
                 context.abort(grpc.StatusCode.UNAVAILABLE, "gone away")
             return super().GetServerInfo(request, context)
 
@@ -111,12 +111,12 @@ async def test_stream_without_a_server_raises_after_its_results(connect: Any) ->
 
     async def gather(spotter: Any) -> None:
         async for result in spotter.stream(b"photo" for _ in range(20)):
-            results.append(result)  # noqa: PERF401  (what came before the end counts)
+            results.append(result)  # noqa: PERF401  (keeps what arrived before the error)
 
-    with running(Leaving([5])) as address:
+    with running(LeavingServer([5])) as address:
         spotter = await connect(address)
         await spotter.get_server_info()
-        spotter.client.timeout = 1.0  # how long it looks for another server
+        spotter.client.timeout = 1.0  # how long it tries to reconnect
         with pytest.raises(UnavailableError):
             await gather(spotter)
     assert sorted(result.index for result in results) == list(range(5))
@@ -126,7 +126,7 @@ async def test_stream_without_a_server_raises_after_its_results(connect: Any) ->
 async def test_stream_survives_a_restarted_server(
     connect: Any, tiny_bundle: Path, paint: Paint, kept_port: int
 ) -> None:
-    """The real server goes under load, and another takes its place."""
+    """A real server drains under load, and another replaces it."""
     read = read_bundle(tiny_bundle)
     engine = load_engine(read, (1, 4))
 
@@ -163,7 +163,7 @@ async def test_stream_survives_a_restarted_server(
 async def test_no_photo_is_lost_or_duplicated_when_the_server_is_killed(
     server_process: Any, both_clients: Any, paint: Paint, kept_port: int
 ) -> None:
-    """A server process is killed with photos of both clients in flight, and another takes its place."""
+    """A server process is killed with photos of both clients in flight, and another replaces it."""
     names = ["737-800", "A320neo", "A320-200"] * 40
     stopped = threading.Event()
 
@@ -183,7 +183,7 @@ async def test_no_photo_is_lost_or_duplicated_when_the_server_is_killed(
     gathering = [asyncio.create_task(gather(*pair)) for pair in zip(clients, collected, strict=True)]
     while min(map(len, collected)) < 30 and not any(task.done() for task in gathering):  # noqa: ASYNC110
         await asyncio.sleep(0.01)
-    process.send_signal(signal.SIGSTOP)  # from now on it results nothing, but photos are still sent to it
+    process.send_signal(signal.SIGSTOP)  # it answers no more, but photos are still sent to it
     stopped.set()
     process.kill()
     process.wait()

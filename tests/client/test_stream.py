@@ -34,7 +34,7 @@ async def test_invalid_photos_never_end_the_stream(
     spotter: Any, paint: Paint, bad_photos: dict[str, tuple[bytes, str]]
 ) -> None:
     bad = {**bad_photos, "missing": ("/nowhere.jpg", "PHOTO_UNREADABLE"), "large": (bytes(100_001), "PHOTO_TOO_LARGE")}
-    # More of them than the window holds, and nothing but them for a while.
+    # More of them than fit into the window, without a valid photo in between.
     photos: list[Any] = [photo for photo, _ in bad.values()] * 5 + [paint("A320neo")]
     results = await collect(spotter.stream(photos, max_in_flight=3))
     assert [result.error.reason for result in results[:-1] if result.error] == [r for _, r in bad.values()] * 5
@@ -55,18 +55,18 @@ async def test_stream_reads_at_most_max_in_flight_photos_ahead(spotter: Any, pai
     async for _ in spotter.stream(photos(), max_in_flight=5):
         answered += 1
         await asyncio.sleep(0.005)
-        assert taken <= answered + 5 + 1  # the one beyond has been taken and waits for its place
+        assert taken <= answered + 5 + 1  # one more was read and waits for a slot
     assert answered == 40
 
 
 async def test_stream_holds_at_most_max_in_flight_bytes_but_always_one_photo(connect: Any) -> None:
-    class Holding(FakeServer):
-        """A server that says what it was sent, and results only once it is let."""
+    class SlowServer(FakeServer):
+        """A server that reports the sizes that it received, and answers only once it is released."""
 
         def __init__(self) -> None:
             super().__init__()
             self.sent: queue.SimpleQueue[int] = queue.SimpleQueue()
-            self.let = threading.Semaphore(0)
+            self.released = threading.Semaphore(0)
 
         def StreamClassify(self, requests: Any, context: Any) -> Iterator[pb.StreamClassifyResponse]:  # noqa: N802
             received: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -79,10 +79,10 @@ async def test_stream_holds_at_most_max_in_flight_bytes_but_always_one_photo(con
 
             threading.Thread(target=receive, daemon=True).start()
             while photo_id := received.get():
-                self.let.acquire(timeout=60)
+                self.released.acquire(timeout=60)
                 yield pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo_id, prediction=PREDICTION))
 
-    servicer = Holding()
+    servicer = SlowServer()
     taken: list[int] = []
 
     def photos() -> Iterator[bytes]:
@@ -93,7 +93,7 @@ async def test_stream_holds_at_most_max_in_flight_bytes_but_always_one_photo(con
     async def sent() -> int:
         return await asyncio.to_thread(servicer.sent.get, timeout=60)
 
-    async def sees_no_more(expected: int) -> None:
+    async def stops_reading_at(expected: int) -> None:
         """The photo that does not fit is the last one read from the source."""
         while len(taken) < expected:  # noqa: ASYNC110  (a list sets no event)
             await asyncio.sleep(0.005)
@@ -106,18 +106,18 @@ async def test_stream_holds_at_most_max_in_flight_bytes_but_always_one_photo(con
         results = (await connect(address)).stream(photos(), max_in_flight=6, max_in_flight_bytes=1000)
         first = asyncio.create_task(anext(results))
         assert [await sent(), await sent()] == [400, 500]
-        await sees_no_more(3)  # 200 bytes more would be too many
-        servicer.let.release()
+        await stops_reading_at(3)  # another 200 bytes do not fit
+        servicer.released.release()
         await first
         assert await sent() == 200
-        await sees_no_more(4)
-        servicer.let.release(2)
+        await stops_reading_at(4)
+        servicer.released.release(2)
         await anext(results)
-        await sees_no_more(4)  # 3,000 bytes go, but alone
+        await stops_reading_at(4)  # 3,000 bytes fit, but only alone
         await anext(results)
         assert await sent() == 3000
-        await sees_no_more(5)
-        servicer.let.release(100)
+        await stops_reading_at(5)
+        servicer.released.release(100)
         assert [result.index async for result in results] == [3, 4, 5, 6]
 
 
@@ -172,7 +172,7 @@ async def test_result_arrives_before_the_next_photo_is_sent(spotter: Any, paint:
     def camera() -> Iterator[bytes]:
         for _ in range(3):
             yield paint("747")
-            assert answered.wait(60), "the result did not come while the stream was waiting for photos"
+            assert answered.wait(60), "the result did not arrive while the stream waited for photos"
             answered.clear()
 
     async for _ in spotter.stream(camera()):
@@ -183,17 +183,17 @@ async def test_exception_of_the_source_is_raised_after_the_results(spotter: Any,
     def photos() -> Iterator[bytes]:
         for _ in range(3):
             yield paint("A320neo")
-        raise LookupError("the camera fell off")
+        raise LookupError("the camera disconnected")
 
     results: list[PhotoResult] = []
 
     async def gather() -> None:
         async for result in spotter.stream(photos()):
-            results.append(result)  # noqa: PERF401  (what came before the end counts)
+            results.append(result)  # noqa: PERF401  (keeps what arrived before the error)
 
-    with pytest.raises(LookupError, match="fell off"):
+    with pytest.raises(LookupError, match="disconnected"):
         await gather()
-    assert model_names(results) == ["A320neo"] * 3, "what was given before is answered first"
+    assert model_names(results) == ["A320neo"] * 3, "earlier photos are answered first"
     assert (await spotter.classify(paint("747"))).path[1].name == "747"
 
 
@@ -242,7 +242,7 @@ async def test_held_results_come_before_the_error(connect: Any) -> None:
 
     async def gather(client: Any) -> None:
         async for result in client.stream([b"photo"] * 4, preserve_order=True):
-            results.append(result)  # noqa: PERF401  (what came before the end counts)
+            results.append(result)  # noqa: PERF401  (keeps what arrived before the error)
 
     with running(HalfServer()) as address, pytest.raises(InvalidRequestError):
         await gather(await connect(address))

@@ -55,7 +55,7 @@ def test_one_result_per_photo_over_any_number_of_drains(
         for position, photo_id in enumerate(chance.sample(read, len(read))):
             if position == notice_position:
                 assert state.handle_response(notice, 0.0) is None
-                assert not state.can_send(0.0), "nothing is sent to a server that will not read it"
+                assert not state.can_send(0.0), "nothing is sent to a draining server"
             answer(photo_id)
         if notice_position >= len(read):
             state.handle_response(notice, 0.0)

@@ -131,7 +131,7 @@ async def test_model_is_selected_by_name_and_version(spotter: Any, paint: Paint)
             await call
     [result] = await spotter.classify_batch([photo], model_version="9")
     assert isinstance(result.error, NotFoundError)
-    with pytest.raises(NotFoundError):  # the options of a stream hold for all its photos
+    with pytest.raises(NotFoundError):  # the options of a stream apply to all its photos
         await collect(spotter.stream([photo], model_version="9"))
 
 

@@ -192,7 +192,7 @@ async def test_every_photo_of_a_stream_gets_its_result(serve: Serve, paint: Pain
 
 async def test_stream_results_keep_the_order_if_configured(serve: Serve, paint: Paint) -> None:
     names = ["737-800", "A320neo", "A320-200"] * 10
-    # Large ones among small ones, so that some take longer than those behind them.
+    # Large and small ones, so that some take longer than those behind them.
     requests = [
         pb.StreamClassifyRequest(
             photo=pb.Photo(id=str(number), content=paint(name, "PNG", (900, 600) if number % 4 == 0 else (48, 32))),
@@ -618,7 +618,7 @@ async def test_streams_do_not_starve_a_unary_request(
     blocked_engine.released.set()
     assert (await single).path[1].name == "A380"
     reds = [batch[:, 0, 0, 0].max() for batch in blocked_engine.batches]
-    assert max(reds[:2]) > 200, "the A380, which alone is painted with red, was in the next batch"
+    assert max(reds[:2]) > 200, "the A380, the only red photo, was in the next batch"
 
 
 async def test_stream_above_max_streams_is_rejected_but_unary_requests_are_not(serve: Serve, paint: Paint) -> None:
