@@ -84,6 +84,8 @@ def test_documented_command_succeeds(
         case "StreamClassify":
             assert '"id": "photo.jpg"' in done.stdout
             assert '"id": "another.jpg"' in done.stdout
+        case "GetServerInfo":
+            assert json.loads(done.stdout)["limits"]["maxQueueWait"] == "10s"
         case "GetModel" | "ListModels":
             assert '"name": "tiny"' in done.stdout
         case _:
