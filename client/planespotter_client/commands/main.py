@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 # Modules with an `app`, in the order in which help lists their commands: the pipeline, then what uses a server.
 COMMAND_MODULES = (
     "planespotter_scraping.cli",
+    "planespotter_scraping.render.cli",
     "planespotter_training.cli",
     "planespotter_server.cli",
     "planespotter_client.classify.cli",
@@ -31,6 +32,7 @@ COMMAND_MODULES = (
 # Extra that the code of a package or module needs; a later entry is a part of an earlier one.
 EXTRAS = {
     "planespotter_scraping": "scraping",
+    "planespotter_scraping.render": "render",
     "planespotter_training": "training",
     "planespotter_server": "server",
     "planespotter_server.observability.tracing": "tracing",

@@ -147,7 +147,7 @@ class Aircraft:
 
     def uvs(self, hits: Hits) -> Floats32:
         """Return the texture coordinates at hits; shape (n, 2)."""
-        return np.einsum("nc,ncd->nd", hits.weights, self._uvs[hits.triangle]).astype(np.float32)
+        return np.asarray(np.einsum("nc,ncd->nd", hits.weights, self._uvs[hits.triangle]), np.float32)
 
 
 def load_aircraft(model: AirlinerModel, root: Path, *, gear_down: bool) -> Aircraft:

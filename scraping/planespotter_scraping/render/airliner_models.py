@@ -7,7 +7,7 @@ includes it and names a folder of textures.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from planespotter_scraping.render.errors import ModelError
 from planespotter_scraping.render.flightgear_xml import read_property_list
@@ -177,12 +177,12 @@ def find_models(folder: Path) -> Iterator[AirlinerModel | ModelError]:
         for depth in (2, 3):
             files.setdefault("/".join(path.parts[-depth:]), path)
     for variant in VARIANTS:
-        path = files.get(PurePosixPath(variant.file).as_posix())
-        if path is not None:
+        main = files.get(variant.file)
+        if main is not None:
             try:
-                element = read_property_list(path)
+                element = read_property_list(main)
                 author = " ".join((element.findtext("author") or "").split())
-                yield AirlinerModel(variant, path, author, _liveries(variant, path))
+                yield AirlinerModel(variant, main, author, _liveries(variant, main))
             except ModelError as error:
                 yield error
 

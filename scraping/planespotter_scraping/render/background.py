@@ -31,7 +31,7 @@ def fractal_noise(seed: int, exponent: float = 1.8) -> Floats32:
     spectrum = np.fft.fft2(rng.normal(size=(NOISE_SIDE, NOISE_SIDE))) / power ** (exponent / 2)
     noise = np.real(np.fft.ifft2(spectrum))
     noise = (noise - noise.mean()) / (4 * noise.std()) + 0.5
-    return np.clip(noise, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(noise, 0, 1), np.float32)
 
 
 def sample_noise(noise: Floats32, x: Floats32, y: Floats32) -> Floats32:
@@ -42,7 +42,7 @@ def sample_noise(noise: Floats32, x: Floats32, y: Floats32) -> Floats32:
     rows = [np.mod(top + step, NOISE_SIDE).astype(np.int64) for step in (0, 1)]
     upper = noise[rows[0], columns[0]] * (1 - right_share) + noise[rows[0], columns[1]] * right_share
     lower = noise[rows[1], columns[0]] * (1 - right_share) + noise[rows[1], columns[1]] * right_share
-    return (upper * (1 - bottom_share) + lower * bottom_share).astype(np.float32)
+    return np.asarray(upper * (1 - bottom_share) + lower * bottom_share, np.float32)
 
 
 class Sky:
@@ -104,8 +104,9 @@ class Ground:
         if rng.random() < 0.06:
             grass = np.array([0.85, 0.87, 0.90])  # snow
         grey = rng.uniform(0.28, 0.62) * np.array([1, rng.uniform(0.97, 1.0), rng.uniform(0.93, 1.02)])
+        grass = np.clip(grass * rng.uniform(0.7, 1.2), 0, 1)
         self.line, self.pavement, self.grass = (
-            to_linear(np.asarray(color, np.float32)) for color in (line, grey, np.clip(grass * rng.uniform(0.7, 1.2), 0, 1))
+            to_linear(np.asarray(color, np.float32)) for color in (line, grey, grass)
         )
         self.noise = fractal_noise(10, 1.5)
         self.origin = rng.uniform(0, NOISE_SIDE, 2).astype(np.float32)
@@ -144,7 +145,8 @@ class Ground:
             surface = np.where(marked[:, None], self.line * 0.8 + surface * 0.2, surface)
             color = np.where(on[:, None], surface, color)
         lit = color * light
-        return (self.horizon + (lit - self.horizon) * np.exp(-distance * self.haze)[:, None]).astype(np.float32)
+        clear = np.exp(-distance * self.haze)[:, None]
+        return np.asarray(self.horizon + (lit - self.horizon) * clear, np.float32)
 
     def tree_line(self, directions: Floats32, sky: Floats32) -> Floats32:
         """Draw trees at the horizon over the colour of the sky; shape (n, 3)."""
@@ -188,4 +190,4 @@ def draw_photo(rng: np.random.Generator, photos: Sequence[Path], width: int, hei
     size = max(1, round(photo.width * part)), max(1, round(photo.height * part))
     left, top = (int(rng.integers(full - cut + 1)) for full, cut in zip(photo.size, size, strict=True))
     fitted = ImageOps.fit(photo.crop((left, top, left + size[0], top + size[1])), (width, height))
-    return to_linear(np.asarray(fitted, np.float32) / 255)
+    return to_linear(np.asarray(fitted, np.float32) / np.float32(255))

@@ -51,8 +51,7 @@ class Camera:
             + across[:, None] * self.right.astype(np.float32)
             + upward[:, None] * self.up.astype(np.float32)
         )
-        lengths: Floats32 = np.sqrt(1 + across**2 + upward**2)
-        return rays / lengths[:, None]
+        return np.asarray(rays / np.sqrt(1 + across**2 + upward**2)[:, None], np.float32)
 
 
 def place_camera(points: Floats, scene: Scene, aspect: float) -> Camera:

@@ -16,7 +16,7 @@ SHEET_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 @app.command()
 def render(
-    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder of models, searched recursively.")],
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder of models.")],
     out: Annotated[Path, typer.Option(help="Folder of the catalog. Pictures are added to an existing one.")],
     count: Annotated[int, typer.Option(min=1, max=99_999, help="Pictures per model.")] = 20,
     models: Annotated[str, typer.Option(help='Glob of the names of models to render, such as "a3*" or "738".')] = "*",
@@ -70,7 +70,9 @@ def render(
                 on_picture=sheet.add if contact_sheet else lambda picture: None,
             )
     except KeyboardInterrupt:
-        typer.echo(f"Stopped: {count_noun(stored, 'picture')} stored in {out}. Run the same command to continue.", err=True)
+        typer.echo(
+            f"Stopped: {count_noun(stored, 'picture')} stored in {out}. Run the same command to continue.", err=True
+        )
         raise typer.Exit(130) from None
     if contact_sheet is not None:
         sheet.save(contact_sheet)

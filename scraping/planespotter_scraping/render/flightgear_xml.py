@@ -2,7 +2,7 @@
 
 A model file names geometry (`path`), further models (`model`) with offsets, and animations that depend on properties of
 the simulation. Rotations, translations and selections are evaluated for fixed properties, such as those of a lowered
-landing gear. Cockpits, cabins, lights and effects are skipped by name: they do not show in a photo, or show as glaring shapes.
+landing gear. Cockpits, cabins, lights and effects are skipped by name.
 """
 
 import re
@@ -196,7 +196,7 @@ class _Loader:
         if table is not None:
             entries = sorted((_number(entry, "ind"), _number(entry, "dep")) for entry in table.findall("entry"))
             if entries:
-                amount = float(np.interp(amount, *zip(*entries, strict=True)))
+                amount = float(np.interp(amount, [x for x, _ in entries], [y for _, y in entries]))
         else:
             amount = amount * _number(animation, "factor", 1.0) + _number(animation, f"offset-{unit}")
             low, high = _number(animation, f"min-{unit}", -np.inf), _number(animation, f"max-{unit}", np.inf)

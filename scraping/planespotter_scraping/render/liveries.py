@@ -16,7 +16,10 @@ GIVEN, SHIFTED, REPAINTED = "livery", "shifted colours", "repainted"
 PAINT_SHARES = {GIVEN: 0.42, SHIFTED: 0.18, REPAINTED: 0.40}
 UNPAINTED = 235  # grey of an unpainted fuselage, of 255
 MIN_LIVERIES = 4  # from which the median of their textures is free of paint
-SYLLABLES = "air sky jet fly nor wes pa ci lo ta ro ma al an ka ne tu gol star blu ter na va li do sa ri".split()
+SYLLABLES = (
+    *("air", "sky", "jet", "fly", "nor", "wes", "pa", "ci", "lo", "ta", "ro", "ma", "al", "an"),
+    *("ka", "ne", "tu", "gol", "star", "blu", "ter", "na", "va", "li", "do", "sa", "ri"),
+)
 TITLE_SIZE, EMBLEM_SIZE = (512, 80), 128  # pixels
 
 
@@ -39,9 +42,7 @@ def unpaint(images: Sequence[Pixels]) -> Pixels:
         The texture of the aircraft without paint; shape (height, width, 4).
     """
     height, width = images[0].shape[:2]
-    stack = [
-        np.asarray(Image.fromarray(image[..., :3]).resize((width, height))).astype(np.float32) for image in images
-    ]
+    stack = [np.asarray(Image.fromarray(image[..., :3]).resize((width, height))).astype(np.float32) for image in images]
     details = np.median([_details(image) for image in stack], axis=0)
     plain = np.repeat((details * UNPAINTED)[..., None], 3, axis=2)
     if len(stack) >= MIN_LIVERIES:
@@ -219,7 +220,7 @@ def _title(rng: np.random.Generator) -> Floats32:
     left, top, right, bottom = (round(edge) for edge in font.getbbox(text))
     image = Image.new("L", (right - left, bottom - top))
     ImageDraw.Draw(image).text((-left, -top), text, fill=255, font=font)
-    return np.asarray(image.resize(TITLE_SIZE), np.float32) / 255
+    return np.asarray(image.resize(TITLE_SIZE), np.float32) / np.float32(255)
 
 
 def _emblem(rng: np.random.Generator) -> Floats32:
@@ -241,7 +242,7 @@ def _emblem(rng: np.random.Generator) -> Floats32:
         case _:
             draw.ellipse((8, 8, size - 8, size - 8), fill=255)
             draw.ellipse((36, 20, size + 4, size - 16), fill=0)
-    return np.asarray(image, np.float32) / 255
+    return np.asarray(image, np.float32) / np.float32(255)
 
 
 def _sample_mask(mask: Floats32, x: Floats32, y: Floats32) -> Floats32:
@@ -263,12 +264,12 @@ def _grey(rng: np.random.Generator, low: float, high: float) -> Floats32:
 
 
 def _light(rng: np.random.Generator) -> Floats32:
-    """White for most, else a light grey or any colour."""
+    """Return white for most, else a light grey or any colour."""
     return _pick(rng, [(0.65, _grey(rng, 0.88, 1.0)), (0.2, _grey(rng, 0.65, 0.85)), (0.15, _any_color(rng))])
 
 
 def _strong(rng: np.random.Generator) -> Floats32:
-    """A saturated, rather dark colour for half, mostly blue or red; else any colour."""
+    """Return a saturated, rather dark colour for half, mostly blue or red; else any colour."""
     hue = float(rng.choice([0.6, 0.63, 0.66, 0.0, 0.98, 0.38, 0.55, 0.08, 0.83]))
     return _pick(rng, [(0.5, _hsv(hue, rng.uniform(0.7, 1), rng.uniform(0.25, 0.75))), (0.5, _any_color(rng))])
 

@@ -65,9 +65,7 @@ class ModelRenderer:
         self._textures = lru_cache(maxsize=8)(self._read_textures)
         self._unpainted = cache(self._unpaint)
 
-    def picture(
-        self, seed: int, number: int, size: tuple[int, int], backgrounds: Sequence[Path] = ()
-    ) -> Picture:
+    def picture(self, seed: int, number: int, size: tuple[int, int], backgrounds: Sequence[Path] = ()) -> Picture:
         """Render one picture.
 
         Args:

@@ -141,7 +141,7 @@ def _picture_grid(width: int, height: int) -> tuple[Floats32, Floats32]:
     across = (np.arange(width, dtype=np.float32) + 0.5) / width * 2 - 1
     upward = 1 - (np.arange(height, dtype=np.float32) + 0.5) / height * 2
     x, y = np.meshgrid(across, upward)
-    return x.ravel(), y.ravel()
+    return np.asarray(x.ravel(), np.float32), np.asarray(y.ravel(), np.float32)
 
 
 def _downsample(samples: Floats32, width: int, height: int) -> Floats32:
@@ -231,7 +231,7 @@ def _shade(
     surroundings = light.ground * 0.8 + (light.sky * 1.1 - light.ground * 0.8) * above
     highlight = np.maximum(unit(light.direction - view)[:, :] * normals, -1).sum(axis=1).clip(0) ** 60 * sunlit
     coat = fresnel[:, None] * surroundings + highlight[:, None] * light.sun * 0.25
-    return (color + gloss[:, None] * coat).astype(np.float32)
+    return np.asarray(color + gloss[:, None] * coat, np.float32)
 
 
 def _trace_background(
@@ -287,4 +287,4 @@ def _skylight(aircraft: Aircraft, placement: _Placement, points: Floats32) -> Fl
     across, down = column - left, row - top
     upper = visible[top, left] * (1 - across) + visible[top, left + 1] * across
     lower = visible[top + 1, left] * (1 - across) + visible[top + 1, left + 1] * across
-    return (upper * (1 - down) + lower * down).astype(np.float32)
+    return np.asarray(upper * (1 - down) + lower * down, np.float32)

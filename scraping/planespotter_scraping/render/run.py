@@ -1,6 +1,6 @@
 """Rendering into a catalog: plan the pictures, render them in processes, and append each with its labels.
 
-A picture depends on the seed, the model and its number alone, so the run is resumable: pictures in the catalog are skipped.
+A picture depends on the seed, the model and its number alone. So the run is resumable: it skips the catalog's pictures.
 """
 
 import signal
@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatch
 from functools import lru_cache
-from itertools import batched
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -114,7 +113,8 @@ def render_catalog(
             missing = [number for number, id_ in enumerate(ids) if id_ not in known]
             result.known += count - len(missing)
             result.total += len(missing)
-            tasks += [Task(model, folder, seed, numbers, size, photos) for numbers in batched(missing, BATCH)]
+            batches = (tuple(missing[start : start + BATCH]) for start in range(0, len(missing), BATCH))
+            tasks += [Task(model, folder, seed, numbers, size, photos) for numbers in batches]
         progress(result)
         for task, picture in _render_tasks(tasks, workers):
             if isinstance(picture, ModelError):

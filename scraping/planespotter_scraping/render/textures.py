@@ -66,15 +66,15 @@ class TextureAtlas:
         self.sides = np.array([np.sqrt(image.shape[0] * image.shape[1]) for image in images])
         total = 0
         for number, image in enumerate(images):
-            level = np.empty(image.shape, np.float32)
-            level[..., :3] = LINEAR.astype(np.float32)[image[..., :3]]
-            level[..., 3] = image[..., 3] / np.float32(255)
+            rgb, alpha = LINEAR[image[..., :3]], image[..., 3:] / 255
+            level = np.asarray(np.concatenate([rgb, alpha], axis=2), np.float32)
+            height, width = image.shape[:2]
             for step in range(LEVELS):
-                if step == 0 or level.shape[:2] != (1, 1):
+                if step == 0 or height * width > 1:
                     level = _halve(level) if step else level
                     pieces.append(level.reshape(-1, 4))
                     total += pieces[-1].shape[0]
-                height, width = level.shape[:2]
+                height, width = level.shape[0], level.shape[1]
                 self._offsets[number, step] = total - height * width
                 self._widths[number, step], self._heights[number, step] = width, height
         self._texels = np.concatenate(pieces)
@@ -100,17 +100,21 @@ class TextureAtlas:
         bottom_share = (y - top).astype(np.float32)[:, None]
         columns = (np.mod(left, width), np.mod(left + 1, width))
         rows = (offset + np.mod(top, height) * width, offset + np.mod(top + 1, height) * width)
-        upper = self._texels[rows[0] + columns[0]] * (1 - right_share) + self._texels[rows[0] + columns[1]] * right_share
-        lower = self._texels[rows[1] + columns[0]] * (1 - right_share) + self._texels[rows[1] + columns[1]] * right_share
+        upper = (
+            self._texels[rows[0] + columns[0]] * (1 - right_share) + self._texels[rows[0] + columns[1]] * right_share
+        )
+        lower = (
+            self._texels[rows[1] + columns[0]] * (1 - right_share) + self._texels[rows[1] + columns[1]] * right_share
+        )
         blended: Floats32 = upper * (1 - bottom_share) + lower * bottom_share
         return blended
 
 
 def _halve(image: Floats32) -> Floats32:
     """Average blocks of two by two pixels; an odd last row or column is dropped."""
-    height, width = image.shape[:2]
-    if height > 1:
-        image = (image[0 : height // 2 * 2 : 2] + image[1 : height // 2 * 2 : 2]) / 2
-    if width > 1:
-        image = (image[:, 0 : width // 2 * 2 : 2] + image[:, 1 : width // 2 * 2 : 2]) / 2
+    for axis in (0, 1):
+        even = image.shape[axis] // 2 * 2
+        if even:
+            first, second = (np.take(image, range(start, even, 2), axis) for start in (0, 1))
+            image = np.asarray((first + second) / 2, np.float32)
     return image
