@@ -122,20 +122,20 @@ class Aircraft:
             origins: Starts of the rays; shape (n, 3).
             directions: Unit vectors; shape (n, 3).
         """
-        found = self._scene.run(
+        result = self._scene.run(
             np.ascontiguousarray(origins, np.float32), np.ascontiguousarray(directions, np.float32), output=True
         )
-        ray = np.nonzero(found["primID"] >= 0)[0]
-        second, third = found["u"][ray], found["v"][ray]
+        ray = np.nonzero(result["primID"] >= 0)[0]
+        second, third = result["u"][ray], result["v"][ray]
         weights = np.stack([1 - second - third, second, third], axis=1)
-        return Hits(ray, found["primID"][ray].astype(np.intp), found["tfar"][ray], weights)
+        return Hits(ray, result["primID"][ray].astype(np.intp), result["tfar"][ray], weights)
 
     def occluded(self, origins: Floats32, directions: Floats32) -> NDArray[np.bool_]:
         """Return whether the aircraft blocks each ray; shape (n,)."""
-        found = self._scene.run(
+        result = self._scene.run(
             np.ascontiguousarray(origins, np.float32), np.ascontiguousarray(directions, np.float32), query="OCCLUDED"
         )
-        blocked: NDArray[np.bool_] = found >= 0
+        blocked: NDArray[np.bool_] = result >= 0
         return blocked
 
     def normals(self, hits: Hits) -> tuple[Floats32, Floats32]:

@@ -18,7 +18,7 @@ class Variant:
     """A row of VARIANTS.
 
     Attributes:
-        name: Name of the model in photo ids and in --models.
+        name: Name of the model in photo ids and in --model.
         file: Main file, relative to the folder of AI aircraft.
         constructor: Label of the catalog.
         aircraft_type: Label of the catalog.

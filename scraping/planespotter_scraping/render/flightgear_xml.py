@@ -22,7 +22,7 @@ Properties = Mapping[str, float]
 
 MAX_DEPTH = 20  # files that include each other
 SKIPPED_MODELS = re.compile(
-    r"cockpit|flight-?deck|instrument|interior|cabin|panel|pilot|crew|seat|pax|effects?/|lights?[/.]|light|strobe|beacon"
+    r"cockpit|flight-?deck|instrument|interior|cabin|panel|pilot|seat|pax|effects?/|lights?[/.]|light|strobe|beacon"
     r"|contrail|smoke|vapou?r|particle|shadow|pushback|truck|stairs|jetway|chock|refuel",
     re.IGNORECASE,
 )
@@ -126,9 +126,9 @@ class _Loader:
         if depth > MAX_DEPTH:
             raise ModelError(f"The model {path} includes itself. Remove its include.")
         if path.suffix.lower() == ".ac":
-            objects = [found for found in read_ac3d(path) if not any(map(SKIPPED_OBJECTS.search, found.names))]
+            objects = [item for item in read_ac3d(path) if not any(map(SKIPPED_OBJECTS.search, item.names))]
             search = (*folders, path.parent)
-            return [Part(found.names, found.texture, search, found.mesh) for found in objects]
+            return [Part(item.names, item.texture, search, item.mesh) for item in objects]
         element = read_property_list(path)
         texture_path = _text(element, "texture-path")
         if texture_path:

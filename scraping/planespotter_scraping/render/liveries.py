@@ -47,7 +47,7 @@ def unpaint(images: Sequence[Pixels]) -> Pixels:
     plain = np.repeat((details * UNPAINTED)[..., None], 3, axis=2)
     if len(stack) >= MIN_LIVERIES:
         median = np.median(stack, axis=0)
-        # Where the liveries agree on a grey, it is no paint: wings, engine lips, windows.
+        # Where the liveries agree on a grey, it is not paint: wings, engine lips, windows.
         spread = np.mean(stack, axis=3).std(axis=0) / 255
         saturation = np.ptp(median, axis=2) / 255
         agreed = np.clip(1 - spread / 0.10, 0, 1) * np.clip(1 - saturation / 0.25, 0, 1)

@@ -143,8 +143,8 @@ def smooth_normals(positions: Floats, vertices: NDArray[np.intp], smooth: NDArra
     vertex, face = vertices.ravel()[order], np.repeat(np.arange(len(positions)), 3)[order]
     totals = areas[face]
     limit = np.cos(np.radians(crease))
-    most = int(np.bincount(vertex).max())
-    for shift in range(1, min(most, MAX_SMOOTHED_FACES)):  # compare each corner with the `shift`-th next one
+    max_corners = int(np.bincount(vertex).max())
+    for shift in range(1, min(max_corners, MAX_SMOOTHED_FACES)):  # compare each corner with the `shift`-th next one
         first, second = face[:-shift], face[shift:]
         cosine = np.einsum("ij,ij->i", units[first], units[second])
         # Faces of the opposite winding count with their normal reversed.

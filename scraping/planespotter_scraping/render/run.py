@@ -86,29 +86,29 @@ def render_catalog(
         on_picture: Called with each new picture.
 
     Raises:
-        RenderError: If the folder has no model that can be rendered, or if the background photos cannot be used.
+        RenderError: If the folder has no matching model, or if the background photos cannot be used.
         CatalogError: If the catalog cannot be used.
     """
     folder = folder.resolve()
     result = RenderResult()
-    found = []
+    matching = []
     for number, item in enumerate(find_models(folder)):
         if isinstance(item, ModelError):
             result.skipped[f"file {number}"] = str(item)
         elif fnmatch(item.variant.name, models):
-            found.append(item)
-    result.models = len(found)
-    if not found:
+            matching.append(item)
+    result.models = len(matching)
+    if not matching:
         raise RenderError(
             f"The folder {folder} has no airliner model whose name matches {models!r}. Name a folder with FlightGear's "
-            "AI/Aircraft, such as the unpacked Debian package flightgear-data-ai, and check --models."
+            "AI/Aircraft, such as the unpacked Debian package flightgear-data-ai, and check --model."
         )
     photos = tuple(read_backgrounds(backgrounds)) if backgrounds else ()
     out.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(out):
         known = catalog.photo_ids(out)
         tasks = []
-        for model in found:
+        for model in matching:
             ids = [photo_id(model.variant.name, seed, number) for number in range(count)]
             missing = [number for number, id_ in enumerate(ids) if id_ not in known]
             result.known += count - len(missing)

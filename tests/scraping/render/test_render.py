@@ -137,7 +137,7 @@ def test_run_writes_a_catalog_and_a_second_run_continues(tmp_path: Path, models:
     out = tmp_path / "out"
     result = render_catalog(models, out, count=3, size=SIZE, seed=1)
     assert (result.stored, result.known, result.models, result.skipped) == (3, 0, 1, {})
-    before = (out / "catalog.csv").read_bytes()
+    first_rows = (out / "catalog.csv").read_bytes()
     frame = catalog.read(out)
     catalog.check(out, frame, hashes=True)
     assert set(frame["source"]) == {"render"}
@@ -147,7 +147,7 @@ def test_run_writes_a_catalog_and_a_second_run_continues(tmp_path: Path, models:
     assert set(frame["airline"]) <= {"", "Air Berlin"}
     result = render_catalog(models, out, count=5, size=SIZE, seed=1)
     assert (result.stored, result.known) == (2, 3)
-    assert (out / "catalog.csv").read_bytes().startswith(before)
+    assert (out / "catalog.csv").read_bytes().startswith(first_rows)
     assert len(catalog.read(out)) == 5
 
 
@@ -178,7 +178,7 @@ def test_command_renders_with_photos_and_writes_a_contact_sheet(tmp_path: Path, 
     Image.new("RGB", (120, 90), (90, 120, 40)).save(backgrounds / "field.jpg")
     sheet = tmp_path / "sheet.png"
     arguments = [str(models), "--out", str(tmp_path / "out"), "--count", "4", "--size", "96x64"]
-    arguments += ["--backgrounds", str(backgrounds), "--contact-sheet", str(sheet), "--models", "73*"]
+    arguments += ["--backgrounds", str(backgrounds), "--contact-sheet", str(sheet), "--model", "73*"]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert "4 pictures of 1 model stored, 0 known already, 0 models skipped." in result.output
