@@ -1,15 +1,15 @@
-# Every target sets up what it needs; a second run re-uses what is there.
+# Every target installs what it needs; a second run reuses it.
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 .PHONY: help setup browser demo test test-fast lint protos docs bench fuzz clean
 
-help: ## List these targets
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## Make .venv with the pinned packages
+setup: ## Create .venv with the pinned packages
 	@scripts/setup.sh
 
-browser: setup ## Find a Chromium, or install one
+browser: setup ## Find or install a Chromium
 	@$(BIN)/planespotter install-browser
 
 demo: browser ## Scrape the sample site, train, serve and classify; leaves everything in demo/
@@ -27,10 +27,10 @@ lint: setup ## Check style, types and the .proto files
 	@$(BIN)/mypy
 	@$(BIN)/python scripts/generate_protos.py --check
 
-protos: setup ## Generate the Python code beside the .proto files
+protos: setup ## Generate the Python code from the .proto files
 	@$(BIN)/python scripts/generate_protos.py
 
-docs: setup ## Write the reference of Python code, contract and commands to build/docs
+docs: setup ## Generate the reference of the Python code, the contract and the commands into build/docs
 	@$(BIN)/python -m scripts.build_docs
 
 bench: browser ## Measure engines, decoding, the server and the crawl on this machine
@@ -40,5 +40,5 @@ bench: browser ## Measure engines, decoding, the server and the crawl on this ma
 fuzz: setup ## Feed mutated photos and messages to the server
 	@$(BIN)/python -m scripts.fuzz
 
-clean: ## Remove what the targets made, but not .venv
+clean: ## Remove everything the targets created, except .venv
 	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis examples/node/node_modules

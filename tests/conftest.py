@@ -1,3 +1,5 @@
+"""Fixtures for all tests: a tiny model bundle, photos that it classifies as asked, and a reserved port."""
+
 import atexit
 import dataclasses
 import io
@@ -12,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-# What one test has compiled, the others and the processes that they start need not compile again.
+# A compilation cache that all tests and their subprocesses share.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="compiled-")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 
@@ -23,12 +25,12 @@ from PIL import Image
 
 from planespotter_models import Bundle, Calibration, LabelTree, Metric, Thresholds, read_bundle, write_bundle
 
-# A shell that runs the tests in the background has SIGINT ignored, and so would the commands that tests interrupt.
+# A shell ignores SIGINT for background jobs; the commands that tests interrupt would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
-# Timing is for the benchmarks: a slow moment of the machine is no failure.
+# Speed is measured by the benchmarks: a busy machine must not fail a test.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
@@ -37,7 +39,7 @@ TINY_TREE = {
     "Airbus": {"A320": ["A320-200", "A320neo"], "A380": []},
     "Boeing": {"737": ["737-800", "737 MAX 8"], "747": []},
 }
-# Red says Airbus and blue says Boeing; green tells the three leaves of each apart.
+# Red means Airbus and blue means Boeing; green separates the three leaves of each.
 PAINTS = {
     "A320-200": (240, 10, 10),
     "A320neo": (240, 128, 10),
@@ -60,10 +62,10 @@ def write_tiny_bundle(folder: Path) -> None:
     }
 
     def network(weights: dict[str, jax.Array], photos: jax.Array) -> dict[str, jax.Array]:
-        colour = photos.astype(jnp.float32).mean(axis=(1, 2)) / 255
-        leaves = jax.nn.log_softmax(-60 * (colour[:, 1:2] - weights["greens"][None]) ** 2)
+        color = photos.astype(jnp.float32).mean(axis=(1, 2)) / 255
+        leaves = jax.nn.log_softmax(-60 * (color[:, 1:2] - weights["greens"][None]) ** 2)
         return {
-            "constructor": jax.nn.log_softmax(colour @ weights["constructor"]),
+            "constructor": jax.nn.log_softmax(color @ weights["constructor"]),
             "Airbus": leaves,
             "Boeing": leaves,
         }
@@ -94,7 +96,7 @@ def write_tiny_bundle(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small real bundle whose answer is decided by the mean colour of the photo."""
+    """A small real bundle whose prediction depends on the mean color of the photo."""
     folder = tmp_path_factory.mktemp("bundles") / "tiny"
     write_tiny_bundle(folder)
     return folder
@@ -102,9 +104,9 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def explaining_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with a function that tells where it looked: a map of 2 by 3 cells, each as strong as the photo is red.
+    """The tiny bundle with a heat map function: 2 by 3 cells, each with the mean red of its part of the photo.
 
-    Only its first cell is the number of the leaf.
+    The first cell holds the index of the leaf instead.
     """
     import jax
     import jax.export
@@ -128,7 +130,7 @@ def explaining_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def paint() -> Callable[..., bytes]:
-    """Make a photo file that the tiny bundle names as asked: `paint("737-800")`."""
+    """Return a function that encodes a photo of a given type, as the tiny bundle predicts it: `paint("737-800")`."""
 
     def paint(name: str, file_format: str = "JPEG", size: tuple[int, int] = (3 * WIDTH, 3 * HEIGHT)) -> bytes:
         file = io.BytesIO()
@@ -148,10 +150,10 @@ def huge_png(side: int = 30_000) -> bytes:
 
 @pytest.fixture(scope="session")
 def bad_photos(paint: Callable[..., bytes]) -> dict[str, tuple[bytes, str]]:
-    """Files that cannot be classified, each with the reason that callers get."""
+    """Files that cannot be classified, each with the reason of its error."""
     return {
         "empty": (b"", "PHOTO_EMPTY"),
-        "text": (b"This is no photo.", "PHOTO_FORMAT_UNSUPPORTED"),
+        "text": (b"This is not a photo.", "PHOTO_FORMAT_UNSUPPORTED"),
         "truncated": (paint("747")[:300], "PHOTO_UNDECODABLE"),
         "huge": (huge_png(), "PHOTO_TOO_LARGE"),
     }
@@ -159,8 +161,8 @@ def bad_photos(paint: Callable[..., bytes]) -> dict[str, tuple[bytes, str]]:
 
 @pytest.fixture
 def kept_port() -> Iterator[int]:
-    """A port that no other program is given meanwhile, for one server of ours after the other, or for none."""
-    with socket.socket() as holder:  # which does not listen
+    """A local port that no other program can take during the test; servers of the test may bind it one after another."""
+    with socket.socket() as holder:  # bound, but not listening
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind(("127.0.0.1", 0))
         yield int(holder.getsockname()[1])
