@@ -75,13 +75,13 @@ def serve(
 
     Once ready, it prints its address, models and limits to stdout; the first line ends with the address.
 
-    SIGTERM or Ctrl-C drains: photos in flight finish. A second signal stops immediately.
+    SIGTERM, SIGHUP or Ctrl-C drains: photos in flight finish. A second signal stops immediately.
 
     Each option can also be set in the environment (--max-delay-ms as PLANESPOTTER_MAX_DELAY_MS) and in the TOML file
     of --config (max_delay_ms). Options have precedence over the environment, and the environment over the file.
 
     Exit codes: 0 stopped, all accepted photos have a result; 1 startup failed, or a second signal or the end of the
-    grace period dropped photos; 2 wrong usage; 75 the device failed, restart the server.
+    grace period dropped photos; 2 wrong usage; 75 the device or gRPC's listener failed, restart the server.
     """
     import asyncio
     import signal
@@ -91,12 +91,12 @@ def serve(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
     from planespotter_server.observability.logging import configure_logging
-    from planespotter_server.server import event_loop, serve
+    from planespotter_server.server import event_loop, exit_process, serve
 
     settings = load_settings(config, **options)
     configure_logging()
     with asyncio.Runner(loop_factory=event_loop) as runner:
-        raise typer.Exit(runner.run(serve(settings, typer.echo)))
+        exit_process(runner.run(serve(settings, typer.echo)))  # within the block: its end waits for threads
 
 
 TokensFile = Annotated[

@@ -5,10 +5,10 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 import structlog
@@ -25,6 +25,7 @@ from planespotter_server.auth.tokens import TokenFile
 from planespotter_server.auth.transport_policy import check_transport_policy
 from planespotter_server.banner import startup_banner
 from planespotter_server.models.repository import ModelRepository
+from planespotter_server.observability.logging import flush_logs
 from planespotter_server.observability.metrics import Metrics, MetricsServer
 from planespotter_server.rpc.interceptor import CallInterceptor
 from planespotter_server.rpc.service import ClassifierService
@@ -46,8 +47,8 @@ MIN_FLUSH_SECONDS = 1.0
 # Maximum time that a change of health waits for clients that watch it.
 HEALTH_WATCH_SECONDS = 1.0
 
-# Exit codes. That of a failed device is EX_TEMPFAIL of sysexits.h: restart the server, on this machine or another.
-EXIT_DRAINED, EXIT_DROPPED, EXIT_DEVICE_FAILED = 0, 1, 75
+# Exit codes. EXIT_FAILED is EX_TEMPFAIL of sysexits.h: restart the server, on this machine or another.
+EXIT_DRAINED, EXIT_DROPPED, EXIT_FAILED = 0, 1, 75
 
 log = structlog.get_logger()
 
@@ -56,7 +57,8 @@ class Server:
     """A gRPC server: `start`, then `serve` models, then `drain`, then `stop`. Create it inside a running event loop.
 
     The health service reports its state. `device_failed` is set when the device has failed; health then reports
-    NOT_SERVING, and the server must be stopped.
+    NOT_SERVING, and the server must be stopped. `listener_failed` is set when gRPC ended without `stop`: nobody can
+    connect anymore, and the process must end.
 
     Raises:
         ServerError: The token file or the TLS files are invalid.
@@ -64,9 +66,11 @@ class Server:
 
     def __init__(self, settings: Settings) -> None:
         self.device_failed = asyncio.Event()
+        self.listener_failed = asyncio.Event()
         self.metrics = Metrics()
         self.service = ClassifierService(settings, self.metrics)
         self._settings = settings
+        self._stopping = False
         self._background: set[asyncio.Task[None]] = set()
         self._health = health.aio.HealthServicer()
         self._metrics_server: MetricsServer | None = None
@@ -128,6 +132,7 @@ class Server:
             self._metrics_server = MetricsServer(self.metrics, self._settings.metrics_host, self._settings.metrics_port)
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         await self._server.start()
+        self._run_in_background(self._watch_listener())
         return bound
 
     @property
@@ -176,6 +181,7 @@ class Server:
 
     async def stop(self, grace: float | None = None) -> None:
         """Stop; RPCs that are still open have `grace` seconds to finish, None for none."""
+        self._stopping = True
         stopping = asyncio.create_task(self._server.stop(grace))
         await asyncio.sleep(0)  # first it sends GOAWAY, so that clients do not call again
         self._interceptor.end_watches()
@@ -188,7 +194,21 @@ class Server:
 
     def _fail_device(self) -> None:
         self.device_failed.set()
-        task = asyncio.create_task(self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING))
+        self._run_in_background(self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING))
+
+    async def _watch_listener(self) -> None:
+        """Notice that gRPC's accept loop has ended: an exception in it closes the port, but not the process."""
+        error: BaseException | None = None
+        try:
+            await self._server.wait_for_termination()
+        except Exception as caught:
+            error = caught
+        if not self._stopping:
+            log.error("listener_failed", exc_info=error)
+            self.listener_failed.set()
+
+    def _run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
@@ -212,17 +232,19 @@ def event_loop() -> asyncio.AbstractEventLoop:
 
 
 async def serve(settings: Settings, announce: Callable[[str], None]) -> int:
-    """Serve until SIGTERM or SIGINT.
+    """Serve until SIGTERM, SIGINT or SIGHUP.
 
     The first signal drains: photos in flight finish. A second one, or the end of the grace period, drops them. A signal
-    during startup ends the process at once. If the device fails, streams get a drain notice and the server ends.
+    during startup stops at once. If the device fails, streams get a drain notice and the server stops. If gRPC's accept
+    loop fails, which has closed all connections, the server stops at once.
 
     Args:
         settings: What to serve, and how.
         announce: Called with the startup banner once the server is ready.
 
     Returns:
-        The exit code: 0 drained, 1 photos dropped, 75 device failed.
+        The exit code: 0 drained, 1 photos dropped, 75 device or listener failed. End the process with `exit_process`:
+        threads may still decode or compile.
 
     Raises:
         ServerError: The server cannot start.
@@ -247,12 +269,14 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> int:
     source = str(settings.model or settings.model_repository)
     log.info("warming_up", model=source, batch_sizes=settings.batch_sizes, port=port)
     loading = asyncio.ensure_future(_load_models(server, settings, bundle))
-    await asyncio.wait([loading, first_signal], return_when=asyncio.FIRST_COMPLETED)
+    listener_failed = asyncio.ensure_future(server.listener_failed.wait())
+    await asyncio.wait([loading, first_signal, listener_failed], return_when=asyncio.FIRST_COMPLETED)
+    if listener_failed.done():
+        return EXIT_FAILED
     if not loading.done():
         await server.stop()
         log.info("stopped", signal=first_signal.result(), drained=True)
-        # The compiler cannot be interrupted: Python would wait for it, perhaps for minutes, before the process ends.
-        os._exit(EXIT_DRAINED)
+        return EXIT_DRAINED
     try:
         repository = await loading
     except BaseException:
@@ -266,24 +290,32 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> int:
         log.info("serving", model=model.bundle.name, version=model.bundle.version, port=port)
 
     watching = None if repository is None else asyncio.create_task(repository.watch(settings.poll_seconds))
-    failed = asyncio.ensure_future(server.device_failed.wait())
-    await asyncio.wait([first_signal, failed], return_when=asyncio.FIRST_COMPLETED)
+    device_failed = asyncio.ensure_future(server.device_failed.wait())
+    await asyncio.wait([first_signal, device_failed, listener_failed], return_when=asyncio.FIRST_COMPLETED)
     if watching is not None:
         watching.cancel()
-    device_failed = failed.done()
-    if device_failed:
-        log.error("device_failed", then="stop the server", exit_code=EXIT_DEVICE_FAILED)
+    if listener_failed.done():
+        return EXIT_FAILED  # the event is logged, and no client is connected
+    failed = device_failed.done()
+    if failed:
+        log.error("device_failed", then="stop the server", exit_code=EXIT_FAILED)
     else:
         log.info("draining", signal=first_signal.result())
-    drained = await _drain_and_stop(server, settings, signals, 0.0 if device_failed else settings.drain_seconds)
-    log.info("stopped", drained=drained and not device_failed)
-    code = EXIT_DEVICE_FAILED if device_failed else EXIT_DRAINED if drained else EXIT_DROPPED
-    if code != EXIT_DRAINED or (repository is not None and repository.loading):
-        sys.stdout.flush()
-        os._exit(code)  # Python would wait for a thread that is stuck in the device, or that compiles
-    for task in (first_signal, failed):
+    drained = await _drain_and_stop(server, settings, signals, 0.0 if failed else settings.drain_seconds)
+    log.info("stopped", drained=drained and not failed)
+    for task in (first_signal, device_failed, listener_failed):
         task.cancel()
-    return code
+    return EXIT_FAILED if failed else EXIT_DRAINED if drained else EXIT_DROPPED
+
+
+def exit_process(code: int) -> NoReturn:
+    """End the process at once, once the log is written.
+
+    Python would wait for each thread that still decodes a photo, compiles a network or is stuck in the device: nobody
+    needs their results, and they cannot be interrupted.
+    """
+    flush_logs()
+    os._exit(code)
 
 
 async def _load_models(server: Server, settings: Settings, bundle: Bundle | None) -> ModelRepository | None:
@@ -367,8 +399,14 @@ def _try_port(host: str, port: int) -> None:
 
 
 def _signal_queue() -> asyncio.Queue[str]:
-    """Return a queue that receives the names of SIGTERM and SIGINT as they arrive."""
+    """Return a queue that receives the names of SIGTERM, SIGINT and SIGHUP as they arrive.
+
+    A closed terminal sends SIGHUP. It stays ignored in a process that was started with it ignored, by nohup.
+    """
     signals: asyncio.Queue[str] = asyncio.Queue()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number.name)
     return signals

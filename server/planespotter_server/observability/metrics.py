@@ -6,15 +6,18 @@ client sent, so that the number of time series is bounded.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from wsgiref.simple_server import WSGIServer
 
 from grpc_reflection.v1alpha import reflection_pb2
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, start_http_server
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_models import Level, Prediction
+from planespotter_server.observability.logging import dropped_log_lines
 from planespotter_server.serving.batcher import BatchObserver
 from planespotter_server.settings import ServerError
 
@@ -47,11 +50,24 @@ RPCS = _rpcs(
 )
 
 
+class LogLines(Collector):
+    """Counts the log lines that were dropped, which the log itself cannot say."""
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Return the current count."""
+        yield CounterMetricFamily(
+            "planespotter_log_lines_dropped",
+            "Log lines dropped because the log could not be written fast enough.",
+            value=dropped_log_lines(),
+        )
+
+
 class Metrics(BatchObserver):
     """The metrics of one server."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.registry.register(LogLines())
         # The names and labels that gRPC servers in other languages use too.
         self._rpcs_started = self._counter("grpc_server_started", "RPCs started.", *RPC_LABELS)
         self._rpcs_handled = self._counter("grpc_server_handled", "RPCs completed, by code.", *RPC_LABELS, "grpc_code")

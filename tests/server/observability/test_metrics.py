@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_models import Bundle, Engine
-from planespotter_server.observability.logging import configure_logging
+from planespotter_server.observability.logging import LogWriter, configure_logging, flush_logs
 from planespotter_server.observability.metrics import RPCS
 from planespotter_server.server import Server
 from planespotter_server.settings import ServerError, Settings
@@ -203,7 +203,12 @@ class FailingEngine:
 @pytest.fixture
 def logs(capsys: pytest.CaptureFixture[str]) -> Any:
     """Return a function that reads the log lines; tests call `configure_logging` after stderr is captured."""
-    yield lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+    def read_lines() -> list[dict[str, Any]]:
+        flush_logs()
+        return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+    yield read_lines
     structlog.reset_defaults()
 
 
@@ -284,3 +289,36 @@ async def test_log_that_cannot_be_written_fails_no_request(
         await service(channel).Classify(pb.ClassifyRequest(photo=pb.Photo(content=paint("747"))))
     assert caught.value.code() is grpc.StatusCode.INTERNAL
     assert "secret" not in str(caught.value)
+
+
+class StuckStderr(ClosedStderr):
+    """A stderr whose pipe is full, and that nobody reads."""
+
+    def __init__(self) -> None:
+        self.is_read = threading.Event()
+        self.lines: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.is_read.wait(60)
+        self.lines.append(text)
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+
+async def test_log_that_nobody_reads_blocks_no_request_and_dropped_lines_are_counted(
+    serve: Serve, logs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stderr = StuckStderr()
+    monkeypatch.setattr("sys.stderr", stderr)
+    monkeypatch.setattr(LogWriter.__init__, "__defaults__", (3,))
+    configure_logging()
+    channel = await serve(metrics_port=0, access_log=True)
+    async with asyncio.timeout(30):
+        for _ in range(20):
+            await service(channel).GetModel(pb.GetModelRequest())
+        await until(channel, lambda series: series["log_lines_dropped_total",] >= 10)
+    stderr.is_read.set()
+    assert await asyncio.to_thread(flush_logs, 30)
+    assert any("log_lines_dropped" in line for line in stderr.lines)

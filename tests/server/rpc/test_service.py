@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_models import Bundle, Engine
-from planespotter_server.observability.logging import configure_logging
+from planespotter_server.observability.logging import configure_logging, flush_logs
 from planespotter_server.serving import served_model
 
 Serve = Callable[..., Awaitable[grpc.aio.Channel]]
@@ -489,6 +489,7 @@ async def test_malformed_request_is_rejected_and_not_logged_as_a_bug(
         status = await status_of(ask(content))
     assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, "REQUEST_MALFORMED")
     assert "DecodeError" not in str(status)
+    flush_logs()
     assert capsys.readouterr().err == ""
 
 
@@ -518,6 +519,7 @@ async def test_unimplemented_health_method_is_not_found(
     ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/grpc.health.v1.Health/List")
     status = await status_of(ask(b""))
     assert (status.code, reason(status)) == (code_pb2.UNIMPLEMENTED, "METHOD_NOT_FOUND")
+    flush_logs()
     assert capsys.readouterr().err == ""
 
 
@@ -553,6 +555,7 @@ async def test_log_of_a_bug_contains_no_photo(
     configure_logging()
     channel = await serve(engine=BrokenEngine(), max_consecutive_failures=100)
     await failure(service(channel).Classify(pb.ClassifyRequest(photo=pb.Photo(content=paint("747")))))
+    flush_logs()
     [line] = capsys.readouterr().err.splitlines()
     logged = json.loads(line)
     assert (logged["event"], len(logged["request_id"])) == ("unhandled_exception", 32)

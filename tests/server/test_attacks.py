@@ -1,0 +1,135 @@
+"""Attacks on `planespotter serve` as a separate process, by bytes that no gRPC client would send."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+
+from planespotter.v1 import classifier_pb2 as pb
+from planespotter.v1 import classifier_pb2_grpc as pb_grpc
+
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
+
+MAIN = "from planespotter_client.commands.main import main; import sys; main(sys.argv[1:])"
+DATA, HEADERS, SETTINGS = 0, 1, 4
+END_HEADERS = 4
+
+
+def h2_frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    """Encode an HTTP/2 frame."""
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+def header(name: bytes, value: bytes) -> bytes:
+    """Encode a header field as HPACK literal without indexing."""
+    return b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
+
+
+def open_call(address: str, path: bytes) -> socket.socket:
+    """Connect by HTTP/2 and open a call of `path`, which may be any bytes."""
+    host, _, port = address.rpartition(":")
+    connection = socket.create_connection((host, int(port)), timeout=60)
+    fields = {
+        b":method": b"POST",
+        b":scheme": b"http",
+        b":path": path,
+        b":authority": b"x",
+        b"te": b"trailers",
+        b"content-type": b"application/grpc",
+    }
+    headers = b"".join(header(name, value) for name, value in fields.items())
+    connection.sendall(
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + h2_frame(SETTINGS, 0, 0, b"") + h2_frame(HEADERS, END_HEADERS, 1, headers)
+    )
+    return connection
+
+
+@contextmanager
+def serving(
+    bundle: Path, program: str = MAIN, options: Sequence[str] = ()
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Start a server; its process and its address."""
+    command = [sys.executable, "-c", program, "serve", "--model", str(bundle), "--port", "0", "--batch-sizes", "1"]
+    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
+        assert started.stdout is not None
+        try:
+            yield started, started.stdout.readline().split()[-1]
+        finally:
+            started.kill()
+
+
+def events(logs: str) -> list[str]:
+    return [json.loads(line)["event"] for line in logs.splitlines() if line.startswith("{")]
+
+
+def test_path_that_is_not_utf_8_ends_the_process_instead_of_only_its_listener(tiny_bundle: Path) -> None:
+    with serving(tiny_bundle) as (started, address), open_call(address, b"/\xff\xfe/x"):
+        _, logs = started.communicate(timeout=60)
+    assert started.returncode == 75
+    assert "listener_failed" in events(logs)
+    assert all(line.startswith("{") for line in logs.splitlines()), "also what asyncio logs is structured"
+
+
+# A server whose decoders never end.
+STUCK_DECODER = """
+import sys, time
+from planespotter_client.commands.main import main
+import planespotter_models
+
+original, decoded = planespotter_models.decode_photo, []
+
+def decode(*arguments):
+    decoded.append(1)
+    if len(decoded) > 3:  # a photo of each format, before it serves
+        print("decoding", flush=True)
+        time.sleep(3600)
+    return original(*arguments)
+
+planespotter_models.decode_photo = decode
+main(sys.argv[1:])
+"""
+
+
+def test_process_ends_after_the_drain_even_if_a_decoder_never_ends(tiny_bundle: Path) -> None:
+    with serving(tiny_bundle, STUCK_DECODER) as (started, address):
+        with grpc.insecure_channel(address) as channel:
+            call = pb_grpc.ClassifierServiceStub(channel).Classify.future(
+                pb.ClassifyRequest(photo=pb.Photo(content=b"\xff\xd8\xff"))
+            )
+            assert started.stdout is not None
+            while started.stdout.readline() not in ("decoding\n", ""):
+                pass
+            call.cancel()
+        started.send_signal(signal.SIGTERM)
+        stopped_at = time.monotonic()
+        _, logs = started.communicate(timeout=60)
+    assert time.monotonic() - stopped_at < 30
+    assert started.returncode == 0
+    assert events(logs)[-1] == "stopped"
+
+
+def test_closed_terminal_drains_the_server(tiny_bundle: Path) -> None:
+    with serving(tiny_bundle) as (started, _):
+        started.send_signal(signal.SIGHUP)
+        _, logs = started.communicate(timeout=60)
+    assert started.returncode == 0
+    assert events(logs)[-2:] == ["draining", "stopped"]
+
+
+def test_log_pipe_that_nobody_reads_blocks_neither_calls_nor_the_stop(tiny_bundle: Path) -> None:
+    with serving(tiny_bundle, options=["--access-log"]) as (started, address):
+        assert started.stderr is not None
+        with grpc.insecure_channel(address) as channel:
+            stub = pb_grpc.ClassifierServiceStub(channel)
+            for _ in range(1000):  # more than the pipe holds, of some 200 bytes each
+                stub.GetModel(pb.GetModelRequest(), timeout=30)
+        started.send_signal(signal.SIGTERM)
+        assert started.wait(60) == 0
