@@ -21,11 +21,12 @@ test-fast: browser ## Run the tests that are not marked slow, in about a minute
 test: browser ## Run all tests
 	@$(BIN)/python -m pytest
 
-lint: setup ## Check style, types and the .proto files
+lint: setup ## Check style, types, the .proto files and the prose
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/python scripts/generate_protos.py --check
+	@$(BIN)/python scripts/prose_lint.py
 
 protos: setup ## Generate the Python code from the .proto files
 	@$(BIN)/python scripts/generate_protos.py

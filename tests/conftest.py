@@ -161,7 +161,7 @@ def bad_photos(paint: Callable[..., bytes]) -> dict[str, tuple[bytes, str]]:
 
 @pytest.fixture
 def kept_port() -> Iterator[int]:
-    """A local port that no other program can take during the test; servers of the test may bind it one after another."""
+    """A local port that no other program can take during the test; servers of the test may bind it, one at a time."""
     with socket.socket() as holder:  # bound, but not listening
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind(("127.0.0.1", 0))

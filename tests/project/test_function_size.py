@@ -1,7 +1,7 @@
 """Function size: no function over 100 lines, no parameter list over 10 outside the commands of the command line."""
 
 import ast
-import functools
+from collections.abc import Iterator
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -10,16 +10,13 @@ MAX_LINES = 100
 MAX_PARAMETERS = 10
 
 
-@functools.cache
-def functions() -> list[tuple[Path, ast.FunctionDef | ast.AsyncFunctionDef]]:
-    """Return every function of the project with its file."""
-    return [
-        (file.relative_to(REPOSITORY), node)
-        for folder in FOLDERS
-        for file in (REPOSITORY / folder).rglob("*.py")
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-    ]
+def functions() -> Iterator[tuple[Path, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Yield every function of the project with its file."""
+    for folder in FOLDERS:
+        for file in (REPOSITORY / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                    yield file.relative_to(REPOSITORY), node
 
 
 def parameter_count(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

@@ -1,18 +1,19 @@
-"""The walls between the rooms: who may import whom, and what stays light."""
+"""Import rules: which package may import which, layers within a package, no import cycles, light interfaces."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-ROOMS = ("scraping", "models", "training", "server", "client")
 
-# The one module of another room that each room may import: the format that it reads.
-DOORS = {
+# What each package may import of the others: the formats that it reads or writes.
+INTERFACES = {
     "scraping": (),
     "models": (),
     "training": ("planespotter_scraping.catalog", "planespotter_models"),
@@ -20,9 +21,77 @@ DOORS = {
     "client": ("planespotter.v1",),
 }
 
+# The folders and top-level modules of each package, lowest layer first. One imports only those before it; `_*` stands
+# for the private modules of the SDK, `__init__` for the package's own table of contents.
+LAYERS = {
+    "scraping": (
+        "atomic_write",
+        "labels",
+        "images",
+        "catalog",
+        "sites",
+        "sample_site",
+        "cleaning",
+        "explore",
+        "crawling",
+        "console",
+        "render",
+        "cli_catalog",
+        "cli",
+        "__init__",
+    ),
+    "models": (
+        "architecture",
+        "label_tree",
+        "preprocess",
+        "stablehlo_allowlist",
+        "weight_quantization",
+        "prediction",
+        "bundle_format",
+        "engines",
+        "__init__",
+    ),
+    "training": (
+        "errors",
+        "atomic_write",
+        "recipes",
+        "run_folder",
+        "network",
+        "data",
+        "evaluation",
+        "loop",
+        "export",
+        "reports",
+        "cli",
+        "__init__",
+    ),
+    "server": (
+        "settings",
+        "rejections",
+        "serving",
+        "models",
+        "auth",
+        "observability",
+        "rpc",
+        "banner",
+        "server",
+        "cli",
+        "__init__",
+    ),
+    "client": ("_*", "__init__", "commands", "classify", "web", "bench"),
+}
+
+
+@cache
+def modules(package: str) -> dict[str, Path]:
+    """Return the modules of a package by their full names."""
+    top = REPOSITORY / package
+    files = (file for file in top.rglob("*.py") if not file.stem.endswith(("_pb2", "_pb2_grpc")))
+    return {".".join(file.relative_to(top).with_suffix("").parts).removesuffix(".__init__"): file for file in files}
+
 
 def imports(file: Path) -> Iterator[str]:
-    """Yield the full names of the modules and members that `file` imports, wherever in it."""
+    """Yield the full names of the modules and members that `file` imports, also inside functions."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -31,16 +100,50 @@ def imports(file: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_imports_only_the_format_module_of_the_room_before_it(room: str) -> None:
-    files = list((REPOSITORY / room).rglob("*.py"))
-    assert files
-    for file in files:
+def imported_modules(package: str, name: str) -> set[str]:
+    """Return the modules of the same package that a module imports."""
+    known = modules(package)
+    names = {full if full in known else full.rpartition(".")[0] for full in imports(known[name])}
+    return names & known.keys() - {name}
+
+
+def layer(package: str, module: str) -> str:
+    """Return the folder or top-level module of a package that a module belongs to."""
+    part = module.split(".")[1] if "." in module else "__init__"
+    return "_*" if package == "client" and part.startswith("_") and part != "__init__" else part
+
+
+@pytest.mark.parametrize("package", INTERFACES)
+def test_a_package_imports_only_the_interfaces_of_others(package: str) -> None:
+    assert modules(package)
+    for file in modules(package).values():
         for name in imports(file):
-            package = name.partition(".")[0]
-            if package.startswith("planespotter") and package != f"planespotter_{room}":
-                allowed = any(name == door or name.startswith(f"{door}.") for door in DOORS[room])
+            other = name.partition(".")[0]
+            if other.startswith("planespotter") and other != f"planespotter_{package}":
+                allowed = any(name == door or name.startswith(f"{door}.") for door in INTERFACES[package])
                 assert allowed, f"{file.relative_to(REPOSITORY)} imports {name}"
+
+
+@pytest.mark.parametrize("package", INTERFACES)
+def test_there_is_no_import_cycle(package: str) -> None:
+    graph = {name: imported_modules(package, name) for name in modules(package)}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"import cycle: {' -> '.join(reversed(error.args[1]))}")
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_no_folder_imports_one_of_a_higher_layer(package: str) -> None:
+    assert {layer(package, name) for name in modules(package)} == set(LAYERS[package])
+    height = {name: index for index, name in enumerate(LAYERS[package])}
+    upwards = [
+        f"{name} imports {other}"
+        for name in modules(package)
+        for other in imported_modules(package, name)
+        if height[layer(package, other)] > height[layer(package, name)]
+    ]
+    assert not upwards
 
 
 @pytest.mark.parametrize(
@@ -54,12 +157,12 @@ def test_a_room_imports_only_the_format_module_of_the_room_before_it(room: str) 
             ["jax", "openvino", "flax", "optax", "tensorflow_datasets", "pandas", "playwright"],
         ),
         ("planespotter_scraping.cli", ["playwright", "crawlee", "pandas"]),
-        ("planespotter_scraping.crawling.crawl", ["playwright", "crawlee"]),  # a walk through an API needs neither
+        ("planespotter_scraping.crawling.crawl", ["playwright", "crawlee"]),  # a crawl through an API needs neither
         ("planespotter_training.cli", ["jax", "flax", "pandas"]),
         ("planespotter_server.cli", ["jax", "grpc", "numpy"]),
     ],
 )
-def test_the_doors_are_light(module: str, heavy: list[str]) -> None:
+def test_interfaces_import_no_heavy_dependency(module: str, heavy: list[str]) -> None:
     code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
