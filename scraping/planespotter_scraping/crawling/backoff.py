@@ -63,10 +63,11 @@ class Backoff:
         Raises:
             CrawlAbortedError: The waits since the last successful response exceed MAX_WAIT_SECONDS.
         """
-        delay = parse_retry_after(retry_after)
-        if delay is None:
-            delay = INITIAL_SECONDS * 2**self.attempts
         now = time.monotonic()
+        # A date in the past, or 0, must not turn into requests without a pause: the own backoff is the minimum. Of
+        # several requests in flight, the first one has scheduled it.
+        minimum = INITIAL_SECONDS * 2**self.attempts if now >= self.until else 0.0
+        delay = max(minimum, parse_retry_after(retry_after) or 0.0)
         if now + delay <= self.until:
             return  # one of several requests in flight: the scheduled wait covers it
         self.waited += now + delay - max(now, self.until)

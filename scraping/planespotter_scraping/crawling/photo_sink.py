@@ -14,6 +14,7 @@ import httpx
 
 from planespotter_scraping import catalog
 from planespotter_scraping.crawling.backoff import Backoff, should_back_off
+from planespotter_scraping.crawling.bounded_body import BodyError, get_body
 from planespotter_scraping.crawling.result import CrawlAbortedError, CrawlResult
 from planespotter_scraping.crawling.robots import Robots
 from planespotter_scraping.images.similarity import phash
@@ -22,7 +23,8 @@ from planespotter_scraping.labels.parser import label_path
 from planespotter_scraping.sites import Listing
 
 MAX_CONCURRENT_IMAGES = 4
-IMAGE_TIMEOUT_SECONDS = 30.0  # without a byte
+IMAGE_TIMEOUT_SECONDS = 120.0  # for the whole image
+MIN_SIDE = 100  # pixels; a smaller image is the placeholder of a lazily loaded one
 MAX_TRIES = 3  # of an image, after errors
 MAX_WAITS = 5  # of an image, after responses that ask to retry later
 MAX_FORBIDDEN_IN_A_ROW = 8  # images with 401 or 403, after which the crawl stops
@@ -106,6 +108,8 @@ class PhotoSink:
             try:
                 data = await self._download_image(photo["image_url"])
                 kind, width, height = validate_image(data)
+                if min(width, height) < MIN_SIDE:
+                    raise ValueError(f"{photo['image_url']} has {width} x {height} pixels: a placeholder, not a photo")
             except ValueError as error:
                 self.result.bad_images[photo_id] = str(error)
             except BaseException:
@@ -172,7 +176,9 @@ async def download_image(client: httpx.AsyncClient, url: str, backoff: Backoff |
     while True:
         await backoff.wait()
         try:
-            response, data = await _get(client, url)
+            response, data = await get_body(client, url, max_bytes=IMAGE_BYTES, seconds=IMAGE_TIMEOUT_SECONDS)
+        except BodyError as error:
+            raise ValueError(f"{url} {error}") from None
         except httpx.HTTPError as error:
             reason = f"{url} did not respond ({type(error).__name__})"
         except httpx.InvalidURL:
@@ -195,14 +201,3 @@ async def download_image(client: httpx.AsyncClient, url: str, backoff: Backoff |
         if tries == MAX_TRIES:
             raise ValueError(reason)
         await asyncio.sleep(0.5 * tries)
-
-
-async def _get(client: httpx.AsyncClient, url: str) -> tuple[httpx.Response, bytes]:
-    """Return the response at `url` and its body. Raises ValueError if the body exceeds IMAGE_BYTES."""
-    data = bytearray()
-    async with client.stream("GET", url, timeout=IMAGE_TIMEOUT_SECONDS) as response:
-        async for chunk in response.aiter_bytes():
-            data += chunk
-            if len(data) > IMAGE_BYTES:
-                raise ValueError(f"{url} is too large: more than {IMAGE_BYTES} bytes")
-    return response, bytes(data)

@@ -1,18 +1,31 @@
 """robots.txt: fetch the rules of each host once, and obey them (RFC 9309).
 
 No page is opened before the site's rules are known. If robots.txt is unavailable for a reason other than 404 or 410, no
-page is opened at all.
+page is opened at all. The same holds for one that is larger than MAX_BYTES or slower than TIMEOUT_SECONDS: a truncated
+file may lack the rule that applies.
 """
 
+import codecs
 from dataclasses import dataclass
+from functools import cached_property
 from urllib.parse import urljoin
 
 import httpx
 from protego import Protego
 
+from planespotter_scraping.crawling.bounded_body import BodyError, get_body
 from planespotter_scraping.crawling.result import CrawlAbortedError
 
 USER_AGENT_TOKEN = "planespotter"  # the name by which a robots.txt may address this program
+
+MAX_BYTES = 4 << 20  # RFC 9309 requires at least 500 KiB
+TIMEOUT_SECONDS = 30.0  # for the whole file
+BOMS = (  # UTF-32 first: its mark starts with that of UTF-16
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +44,7 @@ class RobotsRules:
 
     def disallow_rule(self, url: str) -> str:
         """Return the Disallow line that applies to `url`, "" if it may be fetched."""
-        if Protego.parse(self.text).can_fetch(url, USER_AGENT_TOKEN):
+        if self._parser.can_fetch(url, USER_AGENT_TOKEN):
             return ""
         # Try each line alone, as if it applied to everyone. The longest match wins, as in RFC 9309.
         lines = [" ".join(line.partition("#")[0].split()) for line in self.text.splitlines()]
@@ -41,10 +54,15 @@ class RobotsRules:
         )
         return max(matching, key=len, default="Disallow")
 
+    @cached_property
+    def _parser(self) -> Protego:
+        """The parsed rules."""
+        return Protego.parse(self.text)
+
     @property
     def crawl_delay(self) -> float:
         """Minimum seconds between two pages: the larger of Crawl-delay and Request-rate, 0 without either."""
-        robots = Protego.parse(self.text)
+        robots = self._parser
         rate = robots.request_rate(USER_AGENT_TOKEN)
         delay = robots.crawl_delay(USER_AGENT_TOKEN) or 0.0
         return max(delay, rate.seconds / rate.requests if rate and rate.requests else 0.0)
@@ -98,10 +116,20 @@ class Robots:
 async def _fetch_rules(client: httpx.AsyncClient, url: str) -> RobotsRules:
     """Fetch the rules at `url`."""
     try:
-        response = await client.get(url)
+        response, body = await get_body(client, url, max_bytes=MAX_BYTES, seconds=TIMEOUT_SECONDS)
+    except BodyError as error:
+        return RobotsRules(url, unavailable=str(error))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return RobotsRules(url, unavailable=f"did not respond ({type(error).__name__})")
     if response.is_success:
-        return RobotsRules(url, text=response.text)
+        return RobotsRules(url, text=decode_robots(body))
     missing = response.status_code in (404, 410)
     return RobotsRules(url, unavailable="" if missing else f"responded with {response.status_code}")
+
+
+def decode_robots(body: bytes) -> str:
+    """Decode a robots.txt: UTF-8, or UTF-16 or UTF-32 with or without a byte order mark. Marks are removed."""
+    encoding = next((name for mark, name in BOMS if body.startswith(mark)), "utf-8")
+    if encoding == "utf-8" and body.count(0) * 3 > len(body):  # ASCII as UTF-16: every other byte is zero
+        encoding = "utf-16-be" if body[0] == 0 else "utf-16-le"
+    return body.decode(encoding, errors="replace").replace("\ufeff", "")

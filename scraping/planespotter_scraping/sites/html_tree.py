@@ -16,6 +16,18 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 VOID = frozenset(
     ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"),
 )
+# Attributes in which scripts for lazy loading keep the URL of the real picture.
+LAZY_ATTRIBUTES = (
+    "data-src",
+    "data-lazy-src",
+    "data-original",
+    "data-lazy",
+    "data-hi-res-src",
+    "data-hires",
+    "data-full",
+    "data-full-src",
+    "data-large",
+)
 SRCSET_CANDIDATE = re.compile(r"(\S*[^\s,])(?:\s+(\d+(?:\.\d+)?)([wx]))?\s*(?:,|$)")
 
 
@@ -128,8 +140,8 @@ def image_url(image: LexborNode) -> str:
     candidates = (
         largest_candidate(attribute(image, "srcset")),
         largest_candidate(attribute(image, "data-srcset")),
-        attribute(image, "data-src"),
-        attribute(image, "data-lazy-src"),
+        largest_candidate(attribute(image, "data-lazy-srcset")),
+        *(attribute(image, name) for name in LAZY_ATTRIBUTES),
         attribute(image, "src"),
     )
     return next((url for url in candidates if url and not url.lower().startswith("data:")), "")

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from planespotter_scraping import catalog
 from planespotter_scraping.cli import app
 from planespotter_scraping.console.progress import crawl_status
-from planespotter_scraping.crawling import crawl
+from planespotter_scraping.crawling import backoff, crawl
 from planespotter_scraping.crawling.api_crawl import CategoryPlan
 from planespotter_scraping.crawling.crawl import scrape
 from planespotter_scraping.crawling.result import CrawlResult, ScrapeError
@@ -360,7 +360,8 @@ def test_batch_in_several_parts_is_merged(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_busy_api_and_images_are_retried(tmp_path: Path) -> None:
+def test_busy_api_and_images_are_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backoff, "INITIAL_SECONDS", 0.2)
     wiki = Wiki({}, fleet(3, A320))
     lagged = {"error": {"code": "maxlag", "info": "Waiting for db1: 6 seconds lagged.", "lag": 6}}
     wiki.api_faults = [
