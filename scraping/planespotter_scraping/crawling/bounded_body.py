@@ -14,7 +14,7 @@ class BodyError(ValueError):
 
 
 async def get_body(
-    client: httpx.AsyncClient, url: str, *, max_bytes: int, seconds: float
+    client: httpx.AsyncClient, url: str, *, max_bytes: int, seconds: float, idle_seconds: float
 ) -> tuple[httpx.Response, bytes]:
     """Download `url`.
 
@@ -23,6 +23,7 @@ async def get_body(
         url: URL of the resource.
         max_bytes: Maximum size of the decoded body.
         seconds: Maximum time for the whole response, redirects included.
+        idle_seconds: Maximum time without a byte, after which httpx.TimeoutException is raised.
 
     Returns:
         The response, whose own body is not read, and the decoded body.
@@ -35,7 +36,7 @@ async def get_body(
     try:
         async with (
             asyncio.timeout(seconds),
-            client.stream("GET", url, headers={"Accept-Encoding": "gzip, deflate"}) as response,
+            client.stream("GET", url, headers={"Accept-Encoding": "gzip, deflate"}, timeout=idle_seconds) as response,
         ):
             encoding = response.headers.get("content-encoding", "identity").strip().lower()
             if encoding not in ("identity", "", "gzip", "x-gzip", "deflate"):

@@ -23,7 +23,8 @@ from planespotter_scraping.labels.parser import label_path
 from planespotter_scraping.sites import Listing
 
 MAX_CONCURRENT_IMAGES = 4
-IMAGE_TIMEOUT_SECONDS = 120.0  # for the whole image
+IMAGE_TIMEOUT_SECONDS = 30.0  # without a byte
+MAX_IMAGE_SECONDS = 120.0  # for the whole image
 MIN_SIDE = 100  # pixels; a smaller image is the placeholder of a lazily loaded one
 MAX_TRIES = 3  # of an image, after errors
 MAX_WAITS = 5  # of an image, after responses that ask to retry later
@@ -176,7 +177,9 @@ async def download_image(client: httpx.AsyncClient, url: str, backoff: Backoff |
     while True:
         await backoff.wait()
         try:
-            response, data = await get_body(client, url, max_bytes=IMAGE_BYTES, seconds=IMAGE_TIMEOUT_SECONDS)
+            response, data = await get_body(
+                client, url, max_bytes=IMAGE_BYTES, seconds=MAX_IMAGE_SECONDS, idle_seconds=IMAGE_TIMEOUT_SECONDS
+            )
         except BodyError as error:
             raise ValueError(f"{url} {error}") from None
         except httpx.HTTPError as error:

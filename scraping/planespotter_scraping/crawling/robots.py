@@ -116,7 +116,9 @@ class Robots:
 async def _fetch_rules(client: httpx.AsyncClient, url: str) -> RobotsRules:
     """Fetch the rules at `url`."""
     try:
-        response, body = await get_body(client, url, max_bytes=MAX_BYTES, seconds=TIMEOUT_SECONDS)
+        response, body = await get_body(
+            client, url, max_bytes=MAX_BYTES, seconds=TIMEOUT_SECONDS, idle_seconds=TIMEOUT_SECONDS
+        )
     except BodyError as error:
         return RobotsRules(url, unavailable=str(error))
     except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -1,5 +1,7 @@
 """Bounded bodies: decompression bombs, slow responses and robots.txt in all encodings."""
 
+import asyncio
+import contextlib
 import gzip
 import io
 import time
@@ -85,13 +87,13 @@ async def test_body_that_cannot_be_decoded_within_its_limit_is_rejected(encoding
     with serving(lambda path, headers: (200, {"Content-Encoding": encoding}, body)) as base:
         async with httpx.AsyncClient() as client:
             with pytest.raises(BodyError, match=words):
-                await get_body(client, base, max_bytes=1000, seconds=10)
+                await get_body(client, base, max_bytes=1000, seconds=10, idle_seconds=10)
 
 
 async def test_compressed_body_is_decoded() -> None:
     with serving(lambda path, headers: (200, {"Content-Encoding": "gzip"}, gzip.compress(b"rules", mtime=0))) as base:
         async with httpx.AsyncClient() as client:
-            response, data = await get_body(client, base, max_bytes=5, seconds=10)
+            response, data = await get_body(client, base, max_bytes=5, seconds=10, idle_seconds=10)
     assert (response.status_code, data) == (200, b"rules")
 
 
@@ -126,3 +128,19 @@ def test_lazily_loaded_picture_is_taken_instead_of_its_placeholder(name: str) ->
     root = html_tree.parse(f'<img src="/tiny/1.jpg" {name}="/1.jpg">')
     (image,) = root.css("img")
     assert html_tree.image_url(image) == "/1.jpg"
+
+
+async def test_body_that_drips_byte_by_byte_is_given_up_after_the_total_time() -> None:
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+            while True:
+                writer.write(b"#")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server, httpx.AsyncClient() as client:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(BodyError, match=r"did not arrive within 0\.5 seconds"):
+            await get_body(client, f"http://127.0.0.1:{port}/", max_bytes=10**7, seconds=0.5, idle_seconds=30)
