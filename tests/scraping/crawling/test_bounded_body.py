@@ -131,6 +131,8 @@ def test_lazily_loaded_picture_is_taken_instead_of_its_placeholder(name: str) ->
 
 
 async def test_body_that_drips_byte_by_byte_is_given_up_after_the_total_time() -> None:
+    closed = asyncio.Event()
+
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
             await reader.readuntil(b"\r\n\r\n")
@@ -139,8 +141,14 @@ async def test_body_that_drips_byte_by_byte_is_given_up_after_the_total_time() -
                 writer.write(b"#")
                 await writer.drain()
                 await asyncio.sleep(0.02)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        closed.set()
 
-    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server, httpx.AsyncClient() as client:
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        with pytest.raises(BodyError, match=r"did not arrive within 0\.5 seconds"):
-            await get_body(client, f"http://127.0.0.1:{port}/", max_bytes=10**7, seconds=0.5, idle_seconds=30)
+        async with httpx.AsyncClient() as client:
+            with pytest.raises(BodyError, match=r"did not arrive within 0\.5 seconds"):
+                await get_body(client, f"http://127.0.0.1:{port}/", max_bytes=10**7, seconds=0.5, idle_seconds=30)
+        await asyncio.wait_for(closed.wait(), 30)  # the client has hung up
