@@ -3,7 +3,7 @@
     from planespotter_client import PlaneSpotter
 
     with PlaneSpotter("127.0.0.1:50051") as spotter:
-        print(spotter.classify("photo.jpg"))  # Boeing 737-800 (94 %)
+        print(spotter.classify("photo.jpg"))  # Boeing 737 (91 %)
 
 PlaneSpotter is the synchronous client, AsyncPlaneSpotter the one for asyncio. Every error derives from
 PlaneSpotterError.

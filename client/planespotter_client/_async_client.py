@@ -37,7 +37,7 @@ class AsyncPlaneSpotter(ClientBase):
     """A client of a planespotter server, or of several, for asyncio. Create and use it in one event loop.
 
     async with AsyncPlaneSpotter("127.0.0.1:50051") as spotter:
-        print(await spotter.classify("photo.jpg"))  # Boeing 737-800 (94 %)
+        print(await spotter.classify("photo.jpg"))  # Boeing 737 (91 %)
 
     It has the methods of PlaneSpotter: await them, and iterate over `stream` with `async for`. The photos of a stream
     may be an asynchronous iterable.

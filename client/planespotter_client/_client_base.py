@@ -97,7 +97,7 @@ class ClientBase(ABC):
         """Classify one photo.
 
             prediction = spotter.classify("photo.jpg", top_k=3)
-            print(prediction)              # Boeing 737-800 (94 %)
+            print(prediction)              # Boeing 737 (91 %)
             print(prediction.to_json())
 
         Args:
@@ -129,7 +129,7 @@ class ClientBase(ABC):
         """Classify photos in batches.
 
             for result in spotter.classify_batch(["one.jpg", "two.jpg"]):
-                print(result)  # one.jpg: Boeing 737-800 (94 %)
+                print(result)  # one.jpg: Boeing 737 (91 %)
 
         Photos that a busy server rejects are retried. A batch that fails does not affect the others: each of its photos
         has the error. For more photos than fit into memory use `stream`.
@@ -155,7 +155,7 @@ class ClientBase(ABC):
         """Classify any number of photos over one stream.
 
             for result in spotter.stream(Path("archive").rglob("*.jpg")):
-                print(result)  # archive/one.jpg: Boeing 737-800 (94 %)
+                print(result)  # archive/one.jpg: Boeing 737 (91 %)
 
         Exactly one result per photo. If the server shuts down or the connection breaks, unanswered photos are sent
         again, to any server that responds. A photo that was in flight when three connections broke may be the cause:

@@ -28,7 +28,7 @@ class PlaneSpotter(ClientBase):
     """A client of a planespotter server, or of several. Thread-safe.
 
     with PlaneSpotter("127.0.0.1:50051") as spotter:
-        print(spotter.classify("photo.jpg"))  # Boeing 737-800 (94 %)
+        print(spotter.classify("photo.jpg"))  # Boeing 737 (91 %)
     """
 
     _insecure_channel = staticmethod(grpc.insecure_channel)

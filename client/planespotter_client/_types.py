@@ -123,8 +123,8 @@ class HeatMap(Result):
 class Prediction(Result):
     """What the model predicts for a photo: a path from constructor to model, and the confidence level.
 
-    Prints as its confident part: "Boeing 737-800 (94 %)", "Boeing 737 (97 %)", "Boeing (99 %)", "unknown". Nodes of the
-    path below `level` are guesses.
+    Prints as its confident part: "Boeing 737-800 (94 %)", "Boeing 737 (97 %)", "Boeing (99 %)", or
+    "unknown (perhaps Boeing, 68 %)". Nodes of the path below `level` are guesses.
 
         prediction = spotter.classify("photo.jpg", top_k=3)
         prediction.level         # Level.MODEL

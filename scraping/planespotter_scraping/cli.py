@@ -23,7 +23,11 @@ SiteName = Annotated[
     str, typer.Option(help=f"Site: {', '.join(SITES[:-1])} or {SITES[-1]}.", autocompletion=lambda: SITES)
 ]
 Url = Annotated[
-    str | None, typer.Option(help="URL of the site. Default: its own; the sample site is served meanwhile.")
+    str | None,
+    typer.Option(
+        help="URL to crawl. Default: the usual URL of the site; for the sample site, a server that this command starts "
+        "on this machine."
+    ),
 ]
 Pages = Annotated[
     int | None, typer.Option(min=1, help="Maximum list pages to read, or batches of an endless list. Default: all.")
@@ -47,9 +51,9 @@ DryRun = Annotated[
     bool,
     typer.Option(
         "--dry-run",
-        help="Read only the first page, report the fill rate of each field, and exit with code 1 if it is not as "
-        "expected. Stores no photo; a snapshot of an unexpected page goes to OUT/snapshots, or to snapshots here "
-        "without --out. --url may also be the page.html of a snapshot.",
+        help="Read only the first page, print the fill rate of each field, and store no photo. If the page is not as "
+        "expected, exit with code 1 and save a snapshot of it in OUT/snapshots, or without --out in ./snapshots. With "
+        "this option, --url can also be a file, such as the page.html of a snapshot.",
     ),
 ]
 Categories = Annotated[

@@ -53,9 +53,10 @@ def show_review(
 ) -> None:
     """List labels that a person should review.
 
-    Some sites print a label twice: on the card of a photo and in the URL of
-    its page. If the two differ, the card wins and the label is listed here,
-    as are labels that only one of them has.
+    Some sites print a label twice, such as on the card of a photo and in the
+    URL of its page. A label is listed if its two readings differ, or if only
+    the URL has it. So are duplicates with different labels, once the catalog
+    is cleaned.
 
     Example: planespotter catalog review photos --csv > review.csv
     """

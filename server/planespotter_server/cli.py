@@ -112,13 +112,14 @@ def new(
     max_calls: Annotated[
         int | None,
         typer.Option(
-            help="Maximum number of concurrent calls with this token.",
+            help="Maximum number of concurrent calls with this token. (default: --max-concurrent-calls-per-client of "
+            "the server)",
             min=1,
-            show_default="--max-concurrent-calls-per-client of the server",
+            show_default=False,
         ),
     ] = None,
     photos_per_second: Annotated[
-        float | None, typer.Option(help="Rate limit, in photos per second.", show_default="no limit")
+        float | None, typer.Option(help="Rate limit, in photos per second. (default: no limit)", show_default=False)
     ] = None,
     out: Annotated[
         Path | None,

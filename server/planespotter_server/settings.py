@@ -193,8 +193,8 @@ class Settings(BaseModel):
         int,
         Field(ge=0, le=64),
         Option(
-            "Maximum number of batches in flight on the device; 0 is what the engine runs in parallel, and one more "
-            "that is prepared meanwhile.",
+            "Maximum number of batches in flight on the device. With 0, the number that the engine runs in parallel, "
+            "plus one that is being prepared.",
             INFERENCE,
             "<count>",
         ),
@@ -247,7 +247,11 @@ class Settings(BaseModel):
     ] = 64
     max_message_bytes: Annotated[
         PhotoBytes,
-        Option("Maximum size of a gRPC message, in bytes; --max-photo-bytes must fit.", LIMITS, "<bytes>"),
+        Option(
+            "Maximum size of a gRPC message, in bytes. It must be at least 1 KiB more than --max-photo-bytes.",
+            LIMITS,
+            "<bytes>",
+        ),
     ] = 64 * MIB
     max_top_k: Annotated[
         int,
@@ -261,7 +265,7 @@ class Settings(BaseModel):
             "Maximum number of photos in flight per stream.",
             LIMITS,
             "<photos>",
-            advice="Twice the largest batch keeps the device busy with a single stream.",
+            advice="Twice the largest of `--batch-sizes` keeps the device busy with a single stream.",
         ),
     ] = 64
     max_in_flight_per_stream_bytes: Annotated[
@@ -300,7 +304,8 @@ class Settings(BaseModel):
             "rejected with QUEUE_FULL.",
             LIMITS,
             "<seconds>",
-            advice="The first `max_batch_photos` photos are always admitted.",
+            advice="It is not applied to the first `max_batch_photos` unary photos in flight; the caps and the "
+            "deadline of the call still apply to them.",
         ),
     ] = 10.0
 

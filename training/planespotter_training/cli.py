@@ -10,6 +10,34 @@ from planespotter_training import recipes
 
 app = typer.Typer()
 
+BaselineLadder = Annotated[
+    bool,
+    typer.Option(
+        "--baseline-ladder",
+        help="Train the four recipes of the original project one after another (scratch, scratch-augmented, frozen, "
+        "fine-tuned), and chart their loss and accuracy. Excludes --recipe.",
+    ),
+]
+HoldOutSource = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Source to hold out of training: its photos go to the test split, with all photos of the same airframes "
+        "and all near duplicates. Repeatable."
+    ),
+]
+HoldOutAirline = Annotated[
+    list[str] | None, typer.Option(help="Airline to hold out of training, in the same way. Repeatable.")
+]
+DeviceCacheGib = Annotated[
+    float | None,
+    typer.Option(
+        help="Maximum size in GiB of photos cached on the device; larger data sets are streamed from disk. (default: a "
+        "quarter of the device's memory)",
+        show_default=False,
+        min=0,
+    ),
+]
+
 
 @app.command()
 def train(
@@ -18,9 +46,9 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help=f"Training configuration: {', '.join(recipes.names())}.",
+            help=f"Training configuration: {', '.join(recipes.names())}. (default: small)",
             autocompletion=recipes.names,
-            show_default="small",
+            show_default=False,
         ),
     ] = None,
     constructors: Annotated[str, typer.Option(help="Constructors to classify, separated by commas.")] = "Airbus,Boeing",
@@ -40,25 +68,10 @@ def train(
         int | None,
         typer.Option(help="Random seed. `compare` reports mean and range over seeds.", min=0),
     ] = None,
-    baseline_ladder: Annotated[
-        bool,
-        typer.Option("--baseline-ladder", help="Train the original's four recipes one after another, and chart them."),
-    ] = False,
-    hold_out_source: Annotated[
-        list[str] | None,
-        typer.Option(help="Source whose photos, and near duplicates of them, all go to the test split. Repeatable."),
-    ] = None,
-    hold_out_airline: Annotated[
-        list[str] | None, typer.Option(help="Airline whose photos all go to the test split. Repeatable.")
-    ] = None,
-    device_cache_gib: Annotated[
-        float | None,
-        typer.Option(
-            help="Maximum size in GiB of photos cached on the device; larger data sets are streamed from disk.",
-            show_default="a quarter of the device's memory",
-            min=0,
-        ),
-    ] = None,
+    baseline_ladder: BaselineLadder = False,
+    hold_out_source: HoldOutSource = None,
+    hold_out_airline: HoldOutAirline = None,
+    device_cache_gib: DeviceCacheGib = None,
 ) -> None:
     """Train a network on the photos of a catalog.
 
@@ -113,7 +126,9 @@ def train(
 
 @app.command(name="recipes")
 def show_recipes(
-    name: Annotated[str, typer.Argument(help="Recipe to show.", show_default="one line for each recipe")] = "",
+    name: Annotated[
+        str, typer.Argument(help="Recipe to show. (default: one line for each recipe)", show_default=False)
+    ] = "",
 ) -> None:
     """List the recipes, or show the lab notebook of one and each of its settings.
 
@@ -142,7 +157,9 @@ def show_recipes(
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of the run.")],
     out: Annotated[Path, typer.Option(help="Folder of the bundle to write.")],
-    name: Annotated[str, typer.Option(help="Name of the model.", show_default="name of the bundle's folder")] = "",
+    name: Annotated[
+        str, typer.Option(help="Name of the model. (default: the name of the bundle's folder)", show_default=False)
+    ] = "",
     version: Annotated[str, typer.Option(help="Version of the model.")] = "1",
     quantize_weights: Annotated[
         bool, typer.Option("--quantize-weights", help="Store the weights as int8: a quarter of the size.")
@@ -160,7 +177,8 @@ def export(
     int8_calibration: Annotated[
         Path | None,
         typer.Option(
-            help="Catalog whose photos the int8 ranges are calibrated on.", show_default="the run's validation photos"
+            help="Catalog whose photos the int8 ranges are calibrated on. (default: the run's validation photos)",
+            show_default=False,
         ),
     ] = None,
     max_accuracy_drop: Annotated[
@@ -223,10 +241,10 @@ def evaluate(
 ) -> None:
     """Evaluate a bundle on the photos of a catalog, by source, with the code that serves it.
 
-    Photos that the bundle was trained or calibrated on are excluded, in any catalog, with all photos of the same
-    airframes and all near duplicates. Sources and airlines that were held out of training by name have a separate
-    table. With --out, the report shows every metric with its 95 % interval, confusion matrices, and the worst mistakes
-    with heat maps.
+    By default, photos that the bundle was trained or calibrated on are excluded, also in other catalogs, and so are all
+    photos of the same airframes and all near duplicates. Sources and airlines that were held out of training by name
+    have a separate table. With --out, the report shows every metric with its 95 % interval, confusion matrices, and the
+    worst mistakes with heat maps.
 
     Example: planespotter evaluate bundles/first photos --out reports/first
     """

@@ -68,15 +68,17 @@ Callers = Annotated[
 Rate = Annotated[
     float | None,
     typer.Option(
-        help="Open loop: photos per second, at random times, also if the server cannot keep up.",
+        help="Open loop: photos per second, at random times, also if the server cannot keep up. (default: closed loop)",
         min=0.01,
-        show_default="none: closed loop",
+        show_default=False,
     ),
 ]
 Seconds = Annotated[float, typer.Option(help="Seconds to measure each load.", min=0.5)]
 Photos = Annotated[
     int | None,
-    typer.Option(help="Photos after which each load ends.", min=1, show_default="as many as the time allows"),
+    typer.Option(
+        help="Photos after which each load ends. (default: as many as the time allows)", min=1, show_default=False
+    ),
 ]
 WarmUp = Annotated[float, typer.Option(help="Seconds of load before each measurement; 0 with --photos.", min=0)]
 Deadline = Annotated[float, typer.Option(help="Seconds within which a result is in time.", min=0.01)]
@@ -84,7 +86,9 @@ BatchSize = Annotated[int, typer.Option(help="Photos per batch, with --mode batc
 MaxInFlight = Annotated[
     int | None,
     typer.Option(
-        help="Maximum photos in flight per stream of a closed loop.", min=1, show_default="the server's limit"
+        help="Maximum photos in flight per stream of a closed loop. (default: the server's limit)",
+        min=1,
+        show_default=False,
     ),
 ]
 Processes = Annotated[

@@ -27,7 +27,7 @@ ACCURACY = "Accuracy"
 SUFFIXES = {".csv": Format.CSV, ".jsonl": Format.JSONL, ".ndjson": Format.JSONL, ".parquet": Format.PARQUET}
 
 HELP = """\
-Classify photos with a server, or without one.
+Classify photos with a running server, or with one that this command starts.
 
 If --server is not given and no server runs on this machine, the command starts one for itself, with the installed
 model or the one that --model names. That takes a few seconds and needs the server extra.
@@ -52,8 +52,8 @@ Example: planespotter classify --ground-truth held_out.csv --root catalog/ --sho
 
 Example: planespotter classify photos/ --server planes.example:50051 --tls-ca ca.pem --token-file archive.token
 
-Results are written as they arrive, so they are not in the order of the photos without --preserve-order (a table is
-sorted). Each failed photo is named on stderr with the reason, and counted at the end.
+Results are written as they arrive. With --preserve-order they have the order of the photos. A table is sorted by path.
+Each failed photo is named on stderr with the reason, and counted at the end.
 
 With --out each result is in the file at once. After Ctrl-C, a kill or a lost connection the same command resumes
 with the photos that have no result yet, also with millions of them. Skipped photos are not filed by --sort-into
@@ -176,7 +176,7 @@ GroundTruth = Annotated[
 Root = Annotated[
     Path | None,
     typer.Option(
-        help="With --ground-truth: folder that its paths are relative to, if not its own.",
+        help="With --ground-truth: folder that the paths in it are relative to. (default: the folder of the CSV file)",
         exists=True,
         file_okay=False,
         show_default=False,
@@ -225,7 +225,7 @@ def classify(
     token_file: options.TokenFile = None,
     insecure: options.Insecure = False,
 ) -> None:
-    """Classify photos with a server, or without one."""
+    """Classify photos with a running server, or with one that this command starts."""
     from planespotter_client.classify import run
 
     config = run.RunConfig(

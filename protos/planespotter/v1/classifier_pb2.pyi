@@ -116,7 +116,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_PHOTO_ID_TOO_LONG: _ErrorReason.ValueType  # 7
     """INVALID_ARGUMENT: Photo.id is longer than 256 bytes."""
     ERROR_REASON_BATCH_TOO_LARGE: _ErrorReason.ValueType  # 8
-    """INVALID_ARGUMENT: the batch has more photos than Limits.max_batch_photos."""
+    """INVALID_ARGUMENT: the BatchClassifyRequest has more photos than Limits.max_batch_photos."""
     ERROR_REASON_TOP_K_OUT_OF_RANGE: _ErrorReason.ValueType  # 9
     """INVALID_ARGUMENT: ClassifyOptions.top_k is negative or above Limits.max_top_k."""
     ERROR_REASON_HEAT_MAP_UNSUPPORTED: _ErrorReason.ValueType  # 10
@@ -174,7 +174,7 @@ ERROR_REASON_PHOTO_TOO_LARGE: ErrorReason.ValueType  # 6
 ERROR_REASON_PHOTO_ID_TOO_LONG: ErrorReason.ValueType  # 7
 """INVALID_ARGUMENT: Photo.id is longer than 256 bytes."""
 ERROR_REASON_BATCH_TOO_LARGE: ErrorReason.ValueType  # 8
-"""INVALID_ARGUMENT: the batch has more photos than Limits.max_batch_photos."""
+"""INVALID_ARGUMENT: the BatchClassifyRequest has more photos than Limits.max_batch_photos."""
 ERROR_REASON_TOP_K_OUT_OF_RANGE: ErrorReason.ValueType  # 9
 """INVALID_ARGUMENT: ClassifyOptions.top_k is negative or above Limits.max_top_k."""
 ERROR_REASON_HEAT_MAP_UNSUPPORTED: ErrorReason.ValueType  # 10
@@ -329,8 +329,8 @@ class Prediction(_message.Message):
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
     HEAT_MAP_FIELD_NUMBER: _builtins.int
     level: Global___Level.ValueType
-    """The confidence level: the deepest level down to which every node of the path reaches its threshold
-    (Model.thresholds).
+    """The confidence level: the deepest level at which the node of the path and all nodes above it reach their thresholds
+    (Model.thresholds). LEVEL_UNKNOWN if not even the constructor does.
     """
     model_name: _builtins.str
     """Name of the model that made the prediction."""
@@ -517,7 +517,7 @@ Global___BatchClassifyRequest: _TypeAlias = BatchClassifyRequest  # noqa: Y015
 
 @_typing.final
 class BatchClassifyResponse(_message.Message):
-    """The results of a batch."""
+    """The results of a BatchClassifyRequest."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -541,7 +541,7 @@ Global___BatchClassifyResponse: _TypeAlias = BatchClassifyResponse  # noqa: Y015
 
 @_typing.final
 class PhotoResult(_message.Message):
-    """The result for one photo of a batch or a stream."""
+    """The result for one photo of a BatchClassifyRequest or a stream."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -649,7 +649,7 @@ class StreamClassifyResponse(_message.Message):
 
     @_builtins.property
     def drain_notice(self) -> Global___DrainNotice:
-        """The server is about to shut down. Sent at most once, between any two results."""
+        """The server is about to shut down. Sent at most once; results of accepted photos may still follow."""
 
     def __init__(
         self,
@@ -678,8 +678,8 @@ class DrainNotice(_message.Message):
 
     ACCEPTED_COUNT_FIELD_NUMBER: _builtins.int
     accepted_count: _builtins.int
-    """Number of photos of this stream that the server has accepted, in the order sent. Each gets its result, before or
-    after this message.
+    """How many of the photos sent on this stream the server has accepted: the first `accepted_count`. Each of them gets
+    its result, before or after this message.
     """
     def __init__(
         self,
@@ -880,7 +880,7 @@ class Model(_message.Message):
 
     @_builtins.property
     def input_size(self) -> Global___InputSize:
-        """Size to which photos are scaled before inference."""
+        """Size of the network's input. A photo is scaled to fit into it with its aspect ratio unchanged, centered, and padded."""
 
     @_builtins.property
     def thresholds(self) -> Global___Thresholds:
@@ -970,8 +970,8 @@ Global___InputSize: _TypeAlias = InputSize  # noqa: Y015
 
 @_typing.final
 class Thresholds(_message.Message):
-    """Minimum probability per level from which the level counts as confident, given that the levels above it do. Unset:
-    never confident at that level.
+    """The confidence thresholds: the minimum probability of each level. A prediction is confident of a level if this level
+    and all levels above it reach their thresholds. Unset: the model is never confident of the level.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1024,13 +1024,15 @@ class Metric(_message.Message):
     source: _builtins.str
     """Where the photos came from. Unset: all sources together."""
     name: _builtins.str
-    """What was measured, each as a fraction of photos from 0 to 1. There may be others than these:
-    "constructor_accuracy", "family_accuracy", "path_accuracy": the path is correct down to that level, or to its end,
-    confident or not.
-    "model_accuracy_given_constructor": the path is correct to its end, given the true constructor.
-    "confident_share": the confidence level is at least LEVEL_CONSTRUCTOR.
-    "confident_accuracy": of these, the path is correct down to its confidence level.
-    "unknown_share": the confidence level is LEVEL_UNKNOWN, of photos whose constructor is out of taxonomy.
+    """What was measured. A server may send other names, too. Each of these is the share of photos, from 0 to 1, for which
+    the following holds. The first four ignore the confidence level.
+    "constructor_accuracy": the constructor is correct.
+    "family_accuracy": constructor and family are correct.
+    "path_accuracy": the whole path is correct.
+    "model_accuracy_given_constructor": the whole path is correct if the network is given the true constructor.
+    "confident_share": the confidence level is LEVEL_CONSTRUCTOR or deeper.
+    "confident_accuracy": of the photos of "confident_share", the path is correct down to its confidence level.
+    "unknown_share": of the photos whose constructor is out of taxonomy, the confidence level is LEVEL_UNKNOWN.
     """
     value: _builtins.float
     """The value."""
@@ -1098,8 +1100,8 @@ class Limits(_message.Message):
     max_in_flight_bytes: _builtins.int
     """Maximum size of the photos in flight of all clients in bytes."""
     max_concurrent_calls: _builtins.int
-    """Maximum number of open calls of this client, streams included: its token's own, else the same for every client.
-    Further ones are rejected with TOO_MANY_CALLS.
+    """Maximum number of open calls of this client, streams included. This is the limit of the client's token if it has
+    one, otherwise the common limit of all clients. Further calls are rejected with TOO_MANY_CALLS.
     """
     max_photos_per_second: _builtins.float
     """Rate limit of this client's token in photos per second. Unary requests over it are rejected with RATE_LIMITED,
@@ -1107,8 +1109,9 @@ class Limits(_message.Message):
     """
     @_builtins.property
     def max_queue_wait(self) -> _duration_pb2.Duration:
-        """Maximum estimated queueing delay of a unary request. One that would wait longer, or beyond its deadline, is rejected
-        with QUEUE_FULL.
+        """Maximum estimated queueing delay of a photo in a unary request. A photo that would wait longer, or beyond the
+        deadline of its call, is rejected with QUEUE_FULL. The first `max_batch_photos` unary photos in flight are exempt from
+        max_queue_wait, but not from the deadline.
         """
 
     def __init__(

@@ -89,9 +89,11 @@ class ClassifierServiceServicer:
         """Classifies any number of photos over one stream.
 
         The first message may be a StreamConfig with the options and the order of the results; without one, the defaults
-        apply. Every other message is a Photo. A StreamConfig after the first message, or a message with neither, ends the
-        stream with PROTOCOL_VIOLATION; an invalid StreamConfig ends it with the reason. Photos sent before are answered
-        first.
+        apply. Every other message must be a Photo.
+
+        The server ends the stream with PROTOCOL_VIOLATION if a StreamConfig comes after the first message, or if a message
+        has neither a StreamConfig nor a Photo. If the StreamConfig is invalid, it ends the stream with the reason, such as
+        MODEL_NOT_FOUND. In each case, all photos sent before get their results first.
 
         Each photo gets exactly one PhotoResult; an error of one photo never ends the stream. The number of photos in
         flight is bounded (Limits.max_in_flight_per_stream), so read results while you send.

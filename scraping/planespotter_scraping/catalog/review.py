@@ -1,4 +1,4 @@
-"""Label review: photos whose labels need a person, because two sources of the label disagree."""
+"""Label review: photos whose labels need a person, because two readings of the label disagree."""
 
 import csv
 import io
@@ -23,7 +23,7 @@ class Remark:
 
     @property
     def differs(self) -> bool:
-        """Whether two sources contradict each other, rather than one of them being empty."""
+        """Whether two readings contradict each other, rather than one of them being empty."""
         return not self.finding.startswith("only ")
 
 

@@ -4,7 +4,7 @@ The catalog is the format between scraping and training. Training imports only t
 the standard library. The file is CSV in UTF-8 with a header; an empty value means unknown. All columns but REQUIRED may
 be missing, and further columns are kept, so a catalog can be written by hand or by any program.
 
-Optional columns: `review` states where two sources of a photo's label disagree ("" where they agree), `permission` who
+Optional columns: `review` states where two readings of a photo's label disagree ("" where they agree), `permission` who
 allowed the scrape, and when, and `phash` the perceptual hash (see `images/similarity.py`).
 
 Cleaning adds two files of the same form: `dropped.csv` holds the rows that it dropped, with the reasons, and
