@@ -15,7 +15,7 @@ browser: setup ## Find or install a Chromium
 demo: browser ## Scrape the sample site, train, serve and classify; leaves everything in demo/
 	@$(BIN)/planespotter demo --out demo
 
-test-fast: browser ## Run the tests that are not marked slow, in about a minute
+test-fast: setup ## Run the tests that are not marked slow, in about a minute
 	@$(BIN)/python -m pytest -m "not slow"
 
 test: browser ## Run all tests

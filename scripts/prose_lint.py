@@ -109,7 +109,7 @@ class Linter:
                 findings.add(Finding(path, line, " ".join(match.split()), use))
         names = js_names(path, text) if nodes is None else python_names(nodes)
         for line, name in [(1, PurePosixPath(path).stem), *names]:
-            if name.strip("_") in self.names:
+            if name.strip("_").lower() in self.names:
                 findings.add(Finding(path, line, name, "a name that says what it is (result, response, min_, max_)"))
             findings.update(Finding(path, line, name, use) for _, _, use in self._prose.search(words(name)))
         return sorted(item for item in findings if not self._allowed(item, lines[item.line - 1]))

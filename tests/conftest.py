@@ -103,7 +103,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def explaining_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def heat_map_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny bundle with a heat map function: 2 by 3 cells, each with the mean red of its part of the photo.
 
     The first cell holds the index of the leaf instead.
@@ -123,8 +123,8 @@ def explaining_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactor
     exported = jax.export.export(jax.jit(heat), platforms=("cpu", "cuda"))(
         shapes, photo, jax.ShapeDtypeStruct((1,), np.int32)
     )
-    folder = tmp_path_factory.mktemp("bundles") / "explaining"
-    write_bundle(dataclasses.replace(tiny, name="explaining", heat_map=bytes(exported.serialize())), folder)
+    folder = tmp_path_factory.mktemp("bundles") / "heat-map"
+    write_bundle(dataclasses.replace(tiny, name="heat-map", heat_map=bytes(exported.serialize())), folder)
     return folder
 
 
@@ -160,7 +160,7 @@ def bad_photos(paint: Callable[..., bytes]) -> dict[str, tuple[bytes, str]]:
 
 
 @pytest.fixture
-def kept_port() -> Iterator[int]:
+def reserved_port() -> Iterator[int]:
     """A local port that no other program can take during the test; servers of the test may bind it, one at a time."""
     with socket.socket() as holder:  # bound, but not listening
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -29,13 +29,13 @@ async def test_missing_server_has_a_readable_error(connect: Any, paint: Paint) -
         await spotter.wait_until_ready(0.3)
 
 
-async def test_wait_until_ready_waits_for_a_late_server(connect: Any, kept_port: int) -> None:
-    spotter = await connect(f"127.0.0.1:{kept_port}")
+async def test_wait_until_ready_waits_for_a_late_server(connect: Any, reserved_port: int) -> None:
+    spotter = await connect(f"127.0.0.1:{reserved_port}")
     waiting = asyncio.create_task(spotter.wait_until_ready(60))
     await asyncio.sleep(0.5)
     server = grpc.server(futures.ThreadPoolExecutor(1))
     pb_grpc.add_ClassifierServiceServicer_to_server(FakeServer(), server)
-    server.add_insecure_port(f"127.0.0.1:{kept_port}")
+    server.add_insecure_port(f"127.0.0.1:{reserved_port}")
     server.start()
     await waiting
     server.stop(None).wait()

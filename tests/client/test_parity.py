@@ -1,6 +1,7 @@
 """Both clients have the same methods and documentation."""
 
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,15 @@ def test_both_clients_have_the_same_documentation() -> None:
         documented = [inspect.getdoc(getattr(client, name)) for client in (PlaneSpotter, AsyncPlaneSpotter)]
         assert documented[0] is not None, name
         assert documented[0] == documented[1], name
+
+
+def test_both_classes_show_the_same_example() -> None:
+    def example(client: type) -> str:
+        text = re.sub(r"\b(async|await) |\bAsync(?=PlaneSpotter)", "", inspect.getdoc(client) or "")
+        return text.partition("\n\n")[2].partition("\n\n")[0]
+
+    assert example(PlaneSpotter).startswith("with PlaneSpotter(")
+    assert example(PlaneSpotter) == example(AsyncPlaneSpotter)
 
 
 def test_the_documentation_has_every_parameter() -> None:

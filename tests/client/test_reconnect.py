@@ -124,7 +124,7 @@ async def test_stream_without_a_server_raises_after_its_results(connect: Any) ->
 
 @pytest.mark.slow
 async def test_stream_survives_a_restarted_server(
-    connect: Any, tiny_bundle: Path, paint: Paint, kept_port: int
+    connect: Any, tiny_bundle: Path, paint: Paint, reserved_port: int
 ) -> None:
     """A real server drains under load, and another replaces it."""
     read = read_bundle(tiny_bundle)
@@ -137,7 +137,7 @@ async def test_stream_survives_a_restarted_server(
         await server.serve()
         return server, port
 
-    port = kept_port
+    port = reserved_port
     first, _ = await start(port)
     spotter = await connect(f"127.0.0.1:{port}")
     await spotter.get_server_info()  # the sync client would ask for limits in this thread, which is the server's
@@ -161,7 +161,7 @@ async def test_stream_survives_a_restarted_server(
 
 @pytest.mark.slow
 async def test_no_photo_is_lost_or_duplicated_when_the_server_is_killed(
-    server_process: Any, both_clients: Any, paint: Paint, kept_port: int
+    server_process: Any, both_clients: Any, paint: Paint, reserved_port: int
 ) -> None:
     """A server process is killed with photos of both clients in flight, and another replaces it."""
     names = ["737-800", "A320neo", "A320-200"] * 40
@@ -177,7 +177,7 @@ async def test_no_photo_is_lost_or_duplicated_when_the_server_is_killed(
         async for result in client.stream(photos()):
             results.append(result)  # noqa: PERF401  (the test watches it grow)
 
-    address, process = await server_process(kept_port)
+    address, process = await server_process(reserved_port)
     clients = both_clients(address)
     collected: list[list[PhotoResult]] = [[], []]
     gathering = [asyncio.create_task(gather(*pair)) for pair in zip(clients, collected, strict=True)]
@@ -187,7 +187,7 @@ async def test_no_photo_is_lost_or_duplicated_when_the_server_is_killed(
     stopped.set()
     process.kill()
     process.wait()
-    await server_process(kept_port)
+    await server_process(reserved_port)
     await asyncio.gather(*gathering)
     for client, results in zip(clients, collected, strict=True):
         await client.close()

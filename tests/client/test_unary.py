@@ -70,9 +70,9 @@ async def test_every_error_of_a_photo_has_its_photo_id(spotter: Any, paint: Pain
         assert raised.value.photo_id == str(path), options
 
 
-async def test_unavailable_server_error_has_the_photo_id(connect: Any, kept_port: int) -> None:
+async def test_unavailable_server_error_has_the_photo_id(connect: Any, reserved_port: int) -> None:
     with pytest.raises(UnavailableError) as raised:
-        await (await connect(f"127.0.0.1:{kept_port}")).classify("photo.jpg")
+        await (await connect(f"127.0.0.1:{reserved_port}")).classify("photo.jpg")
     assert raised.value.photo_id == "photo.jpg"
 
 

@@ -21,7 +21,7 @@ from planespotter_models import (
 )
 
 TREE = LabelTree({"Airbus": {"A320": ["A320-200", "A320neo"], "A380": []}, "Boeing": {"737": ["737-700", "737-800"]}})
-ONE = dict.fromkeys(TREE.heads, 1.0)
+UNIT_TEMPERATURES = dict.fromkeys(TREE.heads, 1.0)
 
 
 def outputs(constructor: list[float], airbus: list[float], boeing: list[float]) -> dict[str, Any]:
@@ -33,11 +33,11 @@ def outputs(constructor: list[float], airbus: list[float], boeing: list[float]) 
 def calibration(
     constructor: float = 0.5, family: float = 0.5, model: float = 0.5, decode_rule: DecodeRule = DecodeRule.GREEDY
 ) -> Calibration:
-    return Calibration(ONE, Thresholds(constructor, family, model), decode_rule)
+    return Calibration(UNIT_TEMPERATURES, Thresholds(constructor, family, model), decode_rule)
 
 
 def test_leaf_probability_is_the_constructor_probability_times_the_conditional_one() -> None:
-    probabilities = leaf_probabilities(TREE, ONE, outputs([0.6, 0.4], [0.5, 0.3, 0.2], [0.9, 0.1]))
+    probabilities = leaf_probabilities(TREE, UNIT_TEMPERATURES, outputs([0.6, 0.4], [0.5, 0.3, 0.2], [0.9, 0.1]))
     np.testing.assert_allclose(probabilities["Airbus"], [[0.30, 0.18, 0.12]], rtol=1e-5)
     np.testing.assert_allclose(probabilities["Boeing"], [[0.36, 0.04]], rtol=1e-5)
 

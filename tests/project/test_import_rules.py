@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-# What each package may import of the others: the formats that it reads or writes.
+# What each package may import of the others: the formats that it reads or writes, not the modules within a catalog's
+# package.
 INTERFACES = {
     "scraping": (),
     "models": (),
@@ -31,21 +33,21 @@ LAYERS = {
         "catalog",
         "sites",
         "sample_site",
-        "cleaning",
-        "explore",
         "crawling",
         "console",
         "render",
+        "cleaning",
+        "explore",
         "cli_catalog",
         "cli",
         "__init__",
     ),
     "models": (
-        "architecture",
         "label_tree",
         "preprocess",
-        "stablehlo_allowlist",
+        "architecture",
         "weight_quantization",
+        "stablehlo_allowlist",
         "prediction",
         "bundle_format",
         "engines",
@@ -113,6 +115,15 @@ def layer(package: str, module: str) -> str:
     return "_*" if package == "client" and part.startswith("_") and part != "__init__" else part
 
 
+def is_interface(name: str, interface: str) -> bool:
+    """Return whether an imported name is an interface or one of its members; its private modules are not."""
+    if name == interface:
+        return True
+    module = f"{interface}.{name.removeprefix(f'{interface}.').partition('.')[0]}"
+    inner = interface == "planespotter_scraping.catalog" and module in modules("scraping")
+    return name.startswith(f"{interface}.") and not inner
+
+
 @pytest.mark.parametrize("package", INTERFACES)
 def test_a_package_imports_only_the_interfaces_of_others(package: str) -> None:
     assert modules(package)
@@ -120,7 +131,7 @@ def test_a_package_imports_only_the_interfaces_of_others(package: str) -> None:
         for name in imports(file):
             other = name.partition(".")[0]
             if other.startswith("planespotter") and other != f"planespotter_{package}":
-                allowed = any(name == door or name.startswith(f"{door}.") for door in INTERFACES[package])
+                allowed = any(is_interface(name, door) for door in INTERFACES[package])
                 assert allowed, f"{file.relative_to(REPOSITORY)} imports {name}"
 
 
@@ -144,6 +155,22 @@ def test_no_folder_imports_one_of_a_higher_layer(package: str) -> None:
         if height[layer(package, other)] > height[layer(package, name)]
     ]
     assert not upwards
+
+
+def test_the_architecture_page_lists_the_layers() -> None:
+    page = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for package in LAYERS.keys() - {"client"}:  # the SDK's modules are private
+        row = re.search(rf"^\| `{package}/` \| (`[`a-z_, ]+`) \|$", page, re.MULTILINE)
+        assert row, package
+        assert tuple(re.findall(r"\w+", row[1])) == tuple(name for name in LAYERS[package] if name != "__init__")
+
+
+def test_serving_knows_no_grpc() -> None:
+    files = list((REPOSITORY / "server" / "planespotter_server" / "serving").rglob("*.py"))
+    assert files
+    for file in files:
+        roots = {name.partition(".")[0] for name in imports(file)}
+        assert not roots & {"grpc", "grpc_status", "google", "planespotter"}, file
 
 
 @pytest.mark.parametrize(

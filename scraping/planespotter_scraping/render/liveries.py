@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 from planespotter_scraping.render.aircraft import Anatomy
 from planespotter_scraping.render.textures import Floats32, Pixels, to_linear
 
-GIVEN, SHIFTED, REPAINTED = "livery", "shifted colours", "repainted"
-PAINT_SHARES = {GIVEN: 0.42, SHIFTED: 0.18, REPAINTED: 0.40}
+ORIGINAL, SHIFTED, REPAINTED = "livery", "shifted colours", "repainted"
+PAINT_SHARES = {ORIGINAL: 0.42, SHIFTED: 0.18, REPAINTED: 0.40}
 UNPAINTED = 235  # grey of an unpainted fuselage, of 255
 MIN_LIVERIES = 4  # from which the median of their textures is free of paint
 SYLLABLES = (

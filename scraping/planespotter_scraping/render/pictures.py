@@ -89,7 +89,7 @@ class ModelRenderer:
         return Picture(
             photo_id(self.model.variant.name, seed, number),
             effects.encode_jpeg(pixels, rng),
-            livery.airline if paint == liveries.GIVEN else "",
+            livery.airline if paint == liveries.ORIGINAL else "",
             f"{scene.describe()}, {paint}",
         )
 

@@ -41,9 +41,9 @@ def test_folder_is_watched_until_ctrl_c(address: str, here: Path, paint: Paint) 
 
 @pytest.mark.slow
 @pytest.mark.e2e
-def test_watch_survives_a_lost_server(tiny_bundle: Path, here: Path, paint: Paint, kept_port: int) -> None:
+def test_watch_survives_a_lost_server(tiny_bundle: Path, here: Path, paint: Paint, reserved_port: int) -> None:
     def serve() -> "subprocess.Popen[str]":
-        command = [*PLANESPOTTER, "serve", "--model", str(tiny_bundle), "--port", str(kept_port)]
+        command = [*PLANESPOTTER, "serve", "--model", str(tiny_bundle), "--port", str(reserved_port)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
     server = serve()

@@ -62,10 +62,10 @@ def server_of(bundle: Path, port: int = 0, *options: str) -> Iterator[tuple[str,
 
 
 @pytest.fixture(scope="module")
-def url(explaining_bundle: Path) -> Iterator[str]:
+def url(heat_map_bundle: Path) -> Iterator[str]:
     """The page of a server that accepts photos of up to 100 kB and supports heat maps."""
     with (
-        server_of(explaining_bundle, 0, "--max-photo-bytes", "100000") as (address, _),
+        server_of(heat_map_bundle, 0, "--max-photo-bytes", "100000") as (address, _),
         web("--server", address) as page,
     ):
         yield page[0]
@@ -157,7 +157,7 @@ def names_of(folder: str) -> list[str]:
 
 def test_dropped_photos_and_folders_are_classified(open_page: Any, folder: Path) -> None:
     tab = open_page()
-    expect(tab.locator("#model-name")).to_contain_text("Model explaining 1 at 127.0.0.1:")
+    expect(tab.locator("#model-name")).to_contain_text("Model heat-map 1 at 127.0.0.1:")
     expect(tab.locator("#accuracy")).to_contain_text("It predicts the constructor in 96 % (200) of photos correctly.")
     drop(tab, folder / "trip", folder / "diary.txt")
     wait_until_done(tab, 6)
@@ -363,16 +363,16 @@ def test_photo_above_the_limit_is_reported_and_can_be_downscaled(open_page: Any,
 
 
 def test_photos_are_kept_while_the_server_is_lost_and_sent_when_it_is_back(
-    open_page: Any, folder: Path, tiny_bundle: Path, kept_port: int
+    open_page: Any, folder: Path, tiny_bundle: Path, reserved_port: int
 ) -> None:
-    error = f"No planespotter server responds at 127.0.0.1:{kept_port}"
-    with web("--server", f"127.0.0.1:{kept_port}") as (url, _):
+    error = f"No planespotter server responds at 127.0.0.1:{reserved_port}"
+    with web("--server", f"127.0.0.1:{reserved_port}") as (url, _):
         tab = open_page(url)
         expect(tab.get_by_role("alert")).to_contain_text(error)
         drop(tab, folder / "trip")
         expect(tab.get_by_role("alert")).to_contain_text("5 photos will be sent again")
         (folder / "trip" / "day 9" / "747.jpg").unlink()
-        with server_of(tiny_bundle, kept_port) as (_, process):
+        with server_of(tiny_bundle, reserved_port) as (_, process):
             wait_until_done(tab, 5)
             expect(tab.get_by_role("alert")).to_be_hidden()
             deleted = tab.locator("#cards > li", has_text="747")

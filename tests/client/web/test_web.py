@@ -177,11 +177,11 @@ def test_host_name_is_parsed_from_the_host_header(header: str, name: str) -> Non
 
 
 @pytest.mark.slow
-def test_unavailable_server_is_a_retryable_error(kept_port: int) -> None:
-    with web("--server", f"127.0.0.1:{kept_port}") as (url, process):
+def test_unavailable_server_is_a_retryable_error(reserved_port: int) -> None:
+    with web("--server", f"127.0.0.1:{reserved_port}") as (url, process):
         for response in (send(url, "model"), upload(url, multipart([("1", b"x")]))):
             assert response.status_code == 503
-            assert f"No planespotter server responds at 127.0.0.1:{kept_port}" in response.json()["error"]
+            assert f"No planespotter server responds at 127.0.0.1:{reserved_port}" in response.json()["error"]
             assert response.json()["retryable"] is True
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0

@@ -25,11 +25,11 @@ WITH_HEAT_MAP = pb.ClassifyOptions(heat_map=True)
 
 
 @pytest.fixture
-async def channel(serve: Serve, explaining_bundle: Path, loaded: tuple[Bundle, Engine]) -> Any:
+async def channel(serve: Serve, heat_map_bundle: Path, loaded: tuple[Bundle, Engine]) -> Any:
     """A channel to a server with a model that supports heat maps, its default, and one that does not."""
     channel = await serve()
     server = channel.server
-    bundle = read_bundle(explaining_bundle)
+    bundle = read_bundle(heat_map_bundle)
     server.service.models.put(bundle.name, {bundle.version: server.create_model(bundle, loaded[1])})
     return channel
 
@@ -79,7 +79,7 @@ async def test_photos_of_batches_and_streams_have_heat_maps(channel: Any) -> Non
 
 async def test_model_without_heat_maps_rejects_the_request(channel: Any) -> None:
     models = (await service(channel).ListModels(pb.ListModelsRequest())).models
-    assert {model.name: model.heat_map_supported for model in models} == {"explaining": True, "tiny": False}
+    assert {model.name: model.heat_map_supported for model in models} == {"heat-map": True, "tiny": False}
     options = pb.ClassifyOptions(model_name="tiny", heat_map=True)
     with pytest.raises(grpc.aio.AioRpcError) as rejected:
         await service(channel).Classify(pb.ClassifyRequest(photo=pb.Photo(content=left_red()), options=options))
@@ -93,11 +93,11 @@ async def test_model_without_heat_maps_rejects_the_request(channel: Any) -> None
 
 async def test_invalid_heat_map_function_is_loaded_once_and_affects_no_other_request(
     channel: Any,
-    explaining_bundle: Path,
+    heat_map_bundle: Path,
     loaded: tuple[Bundle, Engine],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    server, bundle = channel.server, read_bundle(explaining_bundle)
+    server, bundle = channel.server, read_bundle(heat_map_bundle)
     broken = replace(bundle, heat_map=b"nothing that JAX exported")
     server.service.models.put(bundle.name, {bundle.version: server.create_model(broken, loaded[1])})
     calls = []

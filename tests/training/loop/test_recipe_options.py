@@ -147,7 +147,7 @@ def test_four_devices_share_the_batch_and_compute_the_same_loss(
         assert four["gradient_norm"] == pytest.approx(single["gradient_norm"], rel=1e-2)
 
 
-def test_two_processes_of_two_devices_compute_the_same_loss(painted: Path, tmp_path: Path, kept_port: int) -> None:
+def test_two_processes_of_two_devices_compute_the_same_loss(painted: Path, tmp_path: Path, reserved_port: int) -> None:
     """They connect as hosts do; each decodes its half of every batch."""
     settings = (*SMALL, *NO_AUGMENTATION, "steps_per_epoch=4", "train_from=heads", "learning_rate=0.01")
     assert train(job(painted, tmp_path / "alone", settings), QUIET)
@@ -165,7 +165,7 @@ def test_two_processes_of_two_devices_compute_the_same_loss(painted: Path, tmp_p
     environment = {
         **os.environ,
         "XLA_FLAGS": f"--xla_force_host_platform_device_count=2 {LONG_TIMEOUTS}",
-        "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{kept_port}",
+        "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{reserved_port}",
         "JAX_NUM_PROCESSES": "2",
     }
     with ExitStack() as ended:

@@ -34,7 +34,7 @@ COLUMNS = (
 )
 """Metrics in the table by source."""
 
-OTHERS = "out of taxonomy"
+OUT_OF_TAXONOMY = "out of taxonomy"
 """Row of a confusion matrix."""
 
 PHOTO_WIDTH = 336
@@ -114,7 +114,7 @@ def _charts(evaluation: Evaluation) -> list[tuple[str, str]]:
 def _matrices(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Return a confusion matrix per head: of constructors, and of each constructor's types given the constructor."""
     nodes, rows, tree = evaluation.nodes, evaluation.rows, evaluation.bundle.tree
-    names = [*tree.constructors, OTHERS]
+    names = [*tree.constructors, OUT_OF_TAXONOMY]
     named = rows[rows["named"][:, 0]]
     leaf_constructor = np.array([tree.constructors.index(leaf.constructor) for leaf in nodes.leaves])
     of_node = {nodes.names.index(Label(name)): index for index, name in enumerate(tree.constructors)}
@@ -135,7 +135,7 @@ def _matrix(title: str, names: Sequence[str], true: NDArray[Any], predicted: NDA
     counts = np.zeros((len(names), len(names)), int)
     np.add.at(counts, (true, predicted), 1)
     used = [index for index in range(len(names)) if counts[index].any() or counts[:, index].any()]
-    columns = [index for index in used if names[index] != OTHERS]
+    columns = [index for index in used if names[index] != OUT_OF_TAXONOMY]
     return {
         "title": title,
         "columns": [names[index] for index in columns],
