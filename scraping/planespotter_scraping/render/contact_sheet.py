@@ -5,6 +5,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from planespotter_scraping.atomic_write import atomic_write
 from planespotter_scraping.render.pictures import Picture
 
 THUMBNAIL = (240, 160)  # pixels
@@ -26,7 +27,14 @@ class ContactSheet:
             self.thumbnails.append(thumbnail)
 
     def save(self, path: Path) -> None:
-        """Write the sheet; its suffix decides the format. Nothing is written without pictures."""
+        """Write the sheet atomically. Nothing is written without pictures.
+
+        Args:
+            path: File to create or replace; its suffix, such as .png, decides the format.
+
+        Raises:
+            KeyError: Pillow knows no format with this suffix.
+        """
         if not self.thumbnails:
             return
         width, height = THUMBNAIL
@@ -34,4 +42,6 @@ class ContactSheet:
         sheet = Image.new("RGB", (width * min(COLUMNS, len(self.thumbnails)), height * rows))
         for number, thumbnail in enumerate(self.thumbnails):
             sheet.paste(thumbnail, (number % COLUMNS * width, number // COLUMNS * height))
-        sheet.save(path)
+        image_format = Image.registered_extensions()[path.suffix.lower()]
+        with atomic_write(path) as temporary:
+            sheet.save(temporary, image_format)
