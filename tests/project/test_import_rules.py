@@ -69,6 +69,7 @@ LAYERS = {
     ),
     "server": (
         "settings",
+        "atomic_write",
         "rejections",
         "serving",
         "models",

@@ -14,7 +14,6 @@ import hmac
 import os
 import re
 import secrets
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from typing import IO
 
 import structlog
 
+from planespotter_server.atomic_write import atomic_write_text, exclusive_lock, fsync_folder
 from planespotter_server.auth.file_watcher import FileWatcher
 from planespotter_server.settings import ServerError
 
@@ -103,7 +103,7 @@ def add_token(path: Path, name: str, max_calls: int | None = None, photos_per_se
         The token, which is not stored anywhere.
 
     Raises:
-        ServerError: The name is invalid or taken, a limit is invalid, or the file is.
+        ServerError: The name is invalid or taken, a limit is invalid, the file is, or its folder cannot be opened.
     """
     if not _NAME.fullmatch(name):
         raise ServerError(
@@ -112,27 +112,30 @@ def add_token(path: Path, name: str, max_calls: int | None = None, photos_per_se
         )
     for limit, value in (("max_calls", max_calls), ("photos_per_second", photos_per_second)):
         _check_limit(limit, value, "The new token")
-    if path.exists() and name in read_tokens(path):
-        raise ServerError(
-            f"A token named {name!r} is already in {path}. Revoke it first (`planespotter token revoke {name} --tokens "
-            f"{path}`), or choose another name."
-        )
     token = new_token()
     words = [name, hash_token(token)]
     if max_calls is not None:
         words.append(f"max_calls={max_calls}")
     if photos_per_second is not None:
         words.append(f"photos_per_second={photos_per_second:g}")
-    content = path.read_text(encoding="utf-8") if path.exists() else ""
-    if content and not content.endswith("\n"):
-        content += "\n"
-    _write_atomically(path, content + " ".join(words) + "\n")
+    with exclusive_lock(path.parent):
+        if path.exists() and name in read_tokens(path):
+            raise ServerError(
+                f"A token named {name!r} is already in {path}. Revoke it first (`planespotter token revoke {name} "
+                f"--tokens {path}`), or choose another name."
+            )
+        content = path.read_text(encoding="utf-8") if path.exists() else ""
+        if content and not content.endswith("\n"):
+            content += "\n"
+        atomic_write_text(path, content + " ".join(words) + "\n")
     return token
 
 
 @contextmanager
 def create_secret_file(path: Path) -> Iterator[IO[str]]:
-    """Create a file that only this user can read, and open it for writing; delete it if the block raises.
+    """Create a file that only this user can read, and open it for writing.
+
+    At the end, the file and its name are fsynced: nothing else has the token. It is deleted if the block raises.
 
     Raises:
         ServerError: The file exists.
@@ -146,6 +149,9 @@ def create_secret_file(path: Path) -> Iterator[IO[str]]:
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())
+        fsync_folder(path.parent)
     except BaseException:
         path.unlink()
         raise
@@ -155,30 +161,15 @@ def revoke_token(path: Path, name: str) -> None:
     """Remove the token of `name` from the file.
 
     Raises:
-        ServerError: The file has no such token, or is invalid.
+        ServerError: The file has no such token, is invalid, or its folder cannot be opened.
     """
-    tokens = read_tokens(path)
-    if name not in tokens:
-        names = ", ".join(tokens) or "none"
-        raise ServerError(f"The token file {path} has no token named {name!r}. It has: {names}.")
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    _write_atomically(path, "".join(line for line in lines if line.split()[:1] != [name]))
-
-
-def _write_atomically(path: Path, content: str) -> None:
-    """Replace the file, so that a server that reads it at the same time sees the old or the new one."""
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(mode)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with exclusive_lock(path.parent):
+        tokens = read_tokens(path)
+        if name not in tokens:
+            names = ", ".join(tokens) or "none"
+            raise ServerError(f"The token file {path} has no token named {name!r}. It has: {names}.")
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        atomic_write_text(path, "".join(line for line in lines if line.split()[:1] != [name]))
 
 
 def _parse(line: str, where: str) -> Token:

@@ -1,11 +1,25 @@
 """Tokens: the file with their hashes, and the commands that create, list and revoke them."""
 
+import errno
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from planespotter_client.commands.main import main
-from planespotter_server.auth.tokens import TokenFile, add_token, hash_token, read_tokens, revoke_token
+from planespotter_server.atomic_write import exclusive_lock
+from planespotter_server.auth.tokens import (
+    TokenFile,
+    add_token,
+    create_secret_file,
+    hash_token,
+    read_tokens,
+    revoke_token,
+)
 from planespotter_server.settings import ServerError
 
 
@@ -60,6 +74,72 @@ def test_names_are_valid_and_unique(tokens: Path) -> None:
         add_token(tokens, "a")
     with pytest.raises(ServerError, match="cannot be read: No such file"):
         TokenFile(tokens.with_name("none.txt"))
+
+
+def test_tokens_added_and_revoked_at_the_same_time_are_not_lost(tokens: Path) -> None:
+    names = [f"client-{number}" for number in range(24)]
+    for name in names[::2]:
+        add_token(tokens, f"old-{name}")
+    start = threading.Barrier(len(names))
+
+    def work(number: int) -> str:
+        start.wait(60)
+        if number % 2 == 0:
+            revoke_token(tokens, f"old-{names[number]}")
+        return add_token(tokens, names[number])
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        created = list(pool.map(work, range(len(names))))
+    token_file = TokenFile(tokens)
+    entries = [token_file.find(token) for token in created]
+    assert [entry and entry.name for entry in entries] == names
+    assert read_tokens(tokens).keys() == set(names)
+
+
+def test_processes_take_turns_to_change_the_tokens(tokens: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from planespotter_server.auth.tokens import add_token; "
+        "print('ready', flush=True); add_token(Path(sys.argv[1]), sys.argv[2])"
+    )
+    command = [sys.executable, "-c", code, str(tokens)]
+    with exclusive_lock(tokens.parent):
+        processes = [subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in ("a", "b")]
+        for process in processes:
+            assert process.stdout is not None
+            with process.stdout as lines:
+                assert lines.readline() == "ready\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            processes[0].wait(0.3)
+        assert not tokens.exists()
+    assert [process.wait(60) for process in processes] == [0, 0]
+    assert read_tokens(tokens).keys() == {"a", "b"}
+
+
+def test_missing_folder_has_a_readable_error(tokens: Path) -> None:
+    for change in (add_token, revoke_token):
+        with pytest.raises(
+            ServerError, match=r"The folder .*none cannot be used: No such file or directory\. Create it"
+        ):
+            change(tokens.parent / "none" / "tokens.txt", "a")
+
+
+def test_secret_file_is_synced_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append((os.fstat(handle).st_ino, os.fstat(handle).st_size)))
+    with create_secret_file(tmp_path / "archive.token") as file:
+        file.write("secret\n")
+    assert synced[0] == ((tmp_path / "archive.token").stat().st_ino, len("secret\n"))
+    assert [inode for inode, _ in synced[1:]] == [tmp_path.stat().st_ino]
+
+
+def test_secret_file_that_cannot_be_synced_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left"), create_secret_file(tmp_path / "archive.token") as file:
+        file.write("secret\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_invalid_file_leaves_the_last_valid_tokens(tokens: Path) -> None:
