@@ -1,1 +1,1 @@
-"""Training loop: train, step, validation, optimizer, devices, logs and run preparation."""
+"""Training loop: train, step, validation, optimizer, devices, placement, logs and run preparation."""

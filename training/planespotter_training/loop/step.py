@@ -1,12 +1,13 @@
 """The pure functions of training: loss, train step and eval step. The state is a plain pytree.
 
+They place nothing on devices; `placement` does, and compiles them.
+
 State: "weights" (what is trained), "statistics" (of batch normalisation), "optimizer" and, with EMA, the "average" of
 weights and statistics.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -17,8 +18,6 @@ from flax import nnx
 
 from planespotter_models import CONSTRUCTOR_HEAD, LabelTree
 from planespotter_training.data.augment import Augmentation, augment
-from planespotter_training.loop.devices import Layout
-from planespotter_training.loop.optimizer import Plan, optimizer, update_scale
 from planespotter_training.network.loss import node_loss, split_flat
 from planespotter_training.recipes.config import Recipe
 
@@ -42,18 +41,6 @@ class Constants:
     """(updates, step) -> updates: layer-wise learning rate decay and gradual unfreezing."""
     batch_sharding: Any
     """How the photos of a batch are spread over the devices."""
-
-
-def build(network: nnx.Module, recipe: Recipe, tree: LabelTree, plan: Plan, layout: Layout) -> tuple[Constants, State]:
-    """Split a network into constants and initial state, replicated on all devices."""
-    graph, weights, statistics = split_network(network)
-    transform = optimizer(recipe, plan.rate, weights)
-    state = {"weights": weights, "statistics": statistics, "optimizer": transform.init(weights)}
-    if recipe.ema_decay:
-        state["average"] = jax.tree.map(jnp.copy, {"weights": weights, "statistics": statistics})
-    scale_updates = update_scale(recipe, plan.steps_per_epoch, weights)
-    constants = Constants(graph, tree, recipe, transform, scale_updates, layout.shared)
-    return constants, layout.put(state, layout.everywhere)
 
 
 def split_network(network: nnx.Module) -> tuple[Any, Any, Any]:
@@ -138,11 +125,6 @@ def train_step(
             {"weights": weights, "statistics": statistics},
         )
     return new, per_photo | {"gradient_norm": optax.tree.norm(gradients), "weight_norm": optax.tree.norm(weights)}
-
-
-def compile_train_step(constants: Constants, layout: Layout) -> Any:
-    """Compile `train_step` for the devices; it overwrites the state that it is called with (donation)."""
-    return jax.jit(partial(train_step, constants), out_shardings=layout.everywhere, donate_argnames="state")
 
 
 def eval_step(constants: Constants, weights: Any, statistics: Any, photos: jax.Array) -> dict[str, jax.Array]:

@@ -14,7 +14,7 @@ from planespotter_training.atomic_write import write_text
 from planespotter_training.data import dataset
 from planespotter_training.data.dataset import Examples
 from planespotter_training.data.sampler import batches
-from planespotter_training.loop import devices, step, validate
+from planespotter_training.loop import devices, placement, validate
 from planespotter_training.loop.job import TrainJob
 from planespotter_training.loop.optimizer import plan
 from planespotter_training.loop.prepare_run import locked_run
@@ -77,8 +77,8 @@ def train(job: TrainJob, console: Console) -> bool:
         network = checkpoint.build(recipe, run.tree, dtype)
         if job.initial is not None and checkpoints.latest_step() is None:
             pretrained.apply(job.initial, network, console)
-        constants, state = step.build(network, recipe, run.tree, length, layout)
-        train_step = step.compile_train_step(constants, layout)
+        constants, state = placement.build(network, recipe, run.tree, length, layout)
+        train_step = placement.compile_train_step(constants, layout)
         predict = validate.compile_predict(constants, layout)
 
         # ------------------------------------------------------------ resume
