@@ -1,6 +1,7 @@
 """Connecting, deadlines and closing, by either client."""
 
 import asyncio
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -31,8 +32,15 @@ async def test_missing_server_has_a_readable_error(connect: Any, paint: Paint) -
 
 async def test_wait_until_ready_waits_for_a_late_server(connect: Any, reserved_port: int) -> None:
     spotter = await connect(f"127.0.0.1:{reserved_port}")
-    waiting = asyncio.create_task(spotter.wait_until_ready(60))
-    await asyncio.sleep(0.5)
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", reserved_port))
+        listener.listen()
+        listener.setblocking(False)
+        waiting = asyncio.create_task(spotter.wait_until_ready(60))
+        attempt, _ = await asyncio.get_running_loop().sock_accept(listener)
+        attempt.close()
+    assert not waiting.done()
     server = grpc.server(futures.ThreadPoolExecutor(1))
     pb_grpc.add_ClassifierServiceServicer_to_server(FakeServer(), server)
     server.add_insecure_port(f"127.0.0.1:{reserved_port}")

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import structlog
 
 from planespotter_models import Bundle, Engine, read_bundle, write_bundle
 from planespotter_server.models.registry import ModelRegistry
@@ -208,8 +209,10 @@ async def test_watch_survives_a_missing_folder(
     opened = repository()
     await opened.start()
     watching = asyncio.create_task(opened.watch(0.01))
-    (tmp_path / "models").rename(tmp_path / "elsewhere")
-    await asyncio.sleep(0.1)
+    with structlog.testing.capture_logs() as logs:
+        (tmp_path / "models").rename(tmp_path / "elsewhere")
+        await until(lambda: logs)
+        assert [entry["event"] for entry in logs] == ["repository_scan_failed"]
     (tmp_path / "elsewhere").rename(tmp_path / "models")
     write("small", "2")
     await until(lambda: served(models) == ["small 2"])
