@@ -43,8 +43,19 @@ def security(
 ) -> Security:
     """Validate the security parameters of PlaneSpotter, and return what connections to `addresses` need.
 
+    Args:
+        addresses: HOST:PORT or gRPC target of each server.
+        token: Bearer token; surrounding whitespace is ignored. None for the variable PLANESPOTTER_TOKEN, "" for none.
+        tls: Use TLS and trust the authorities that browsers trust. Implied by `tls_ca` and `tls_cert`.
+        tls_ca: PEM file with the certificate authorities to trust instead.
+        tls_cert: PEM file with the client's certificate; needs `tls_key`.
+        tls_key: PEM file with the private key of `tls_cert`.
+        tls_name: Name to expect in the server's certificate, if it differs from the address; needs TLS.
+        insecure: Allow sending the token to another machine without TLS.
+
     Raises:
-        InvalidRequestError: The parameters contradict each other, or would send a token in plain text.
+        InvalidRequestError: The parameters contradict each other or would send a token in plain text, the token is
+            malformed, or a file cannot be read or is not PEM.
     """
     if (tls_cert is None) != (tls_key is None):
         raise InvalidRequestError(

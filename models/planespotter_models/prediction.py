@@ -161,7 +161,16 @@ def _group_numbers(names: Sequence[tuple[str, ...]]) -> NDArray[np.intp]:
 
 
 def confidence_level(label: Label, probabilities: tuple[float, float, float], thresholds: Thresholds) -> Level:
-    """Return the deepest level of `label` at which it and every level above reach their thresholds."""
+    """Return the deepest level of `label` at which it and every level above reach their thresholds.
+
+    Args:
+        label: The predicted path; it ends above a level whose name is empty.
+        probabilities: Probabilities of its constructor, family and model, each from 0 to 1.
+        thresholds: Minimum probability per level, from 0 to 1, or above 1 for a level that is never confident.
+
+    Returns:
+        UNKNOWN if the constructor does not reach its threshold.
+    """
     confident = Level.UNKNOWN
     steps = (
         (Level.CONSTRUCTOR, label.constructor, thresholds.constructor),

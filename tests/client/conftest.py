@@ -1,3 +1,5 @@
+"""Fixtures of the client: server processes, and the sync and the async client behind one interface."""
+
 import asyncio
 import functools
 import re

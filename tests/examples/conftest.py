@@ -1,3 +1,5 @@
+"""Fixtures of the examples: a server process, and a folder of photos with a file that is not a photo."""
+
 import subprocess
 import sys
 from collections.abc import Callable, Iterator

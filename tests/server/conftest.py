@@ -1,3 +1,5 @@
+"""Fixtures of the server: one compiled engine, servers in this process, and a wait for a condition."""
+
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack

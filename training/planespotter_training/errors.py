@@ -1,4 +1,4 @@
-"""The error that the commands of this package show to a user."""
+"""Base exception of training: its text is for users, and the command line prints it without a traceback."""
 
 
 class TrainingError(Exception):

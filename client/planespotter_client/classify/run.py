@@ -1,4 +1,8 @@
-"""One run of `planespotter classify`: photos through a stream, results to the outputs."""
+"""One run of `planespotter classify`: connect, resume, stream photos, write results, and choose the exit code.
+
+Photos that the output has a result for are skipped. The exit code is SUCCESS, NOTHING_DONE, SOME_FAILED or INTERRUPTED;
+an exception means that the run could not start or that the stream was lost.
+"""
 
 import itertools
 import sys

@@ -15,11 +15,7 @@ from planespotter_models.engines.openvino_import import openvino as ov
 
 
 class OpenVinoEngine(FixedBatchEngine):
-    """Runs the network, rebuilt from its weights and compiled for each batch size.
-
-    Raises:
-        BundleError: The weights do not form a network, or its heads differ from the label tree.
-    """
+    """Runs the network, rebuilt from its weights and compiled for each batch size."""
 
     def __init__(
         self,
@@ -30,6 +26,19 @@ class OpenVinoEngine(FixedBatchEngine):
         mode: EngineMode = EngineMode.LATENCY,
         threads: int = 0,
     ) -> None:
+        """Rebuild and compile the network, which takes seconds.
+
+        Args:
+            bundle: The bundle; its architecture must be known.
+            batch_sizes: Batch sizes to compile for, each at least 1. Other numbers of photos are split into these.
+            int8: Whether to run int8 inference; the bundle must be calibrated for it.
+            mode: Whether all threads work on one batch (LATENCY), or each on its own (THROUGHPUT).
+            threads: Number of threads to compute with; 0 for one per core.
+
+        Raises:
+            BundleError: The weights do not form a network, or its heads differ from the label tree.
+            ValueError: `batch_sizes` is empty or has a number below 1.
+        """
         super().__init__(bundle, batch_sizes)
         assert bundle.architecture is not None, "choose_engine() has checked this"
         threads = threads or cores()

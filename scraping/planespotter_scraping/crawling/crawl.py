@@ -168,7 +168,14 @@ def http_client(
 
 
 def check_url(url: str | None) -> None:
-    """Raise ScrapeError if `url` is not the HTTP URL of a host; None is fine."""
+    """Check the URL of a site.
+
+    Args:
+        url: Address to crawl instead of the site's own; None for its own, which is valid.
+
+    Raises:
+        ScrapeError: It is not an http or https URL with a host, or its port is not from 1 to 65535.
+    """
     if url is None:
         return
     try:
@@ -181,7 +188,16 @@ def check_url(url: str | None) -> None:
 
 
 def check_permission(site: Site | ApiSite, permission: str, contact: str) -> None:
-    """Raise ScrapeError unless `permission` and `contact` suffice to crawl `site`."""
+    """Check that a crawl of `site` is allowed, and that its operators can reach the user.
+
+    Args:
+        site: The site.
+        permission: Who allowed the crawl, and when; "" if nobody did. Required if the site needs permission.
+        contact: E-mail address or https:// URL of the user; "" for none. Required for a live site.
+
+    Raises:
+        ScrapeError: Permission or contact is missing, or the contact is invalid.
+    """
     if site.needs_permission and not permission.strip():
         raise ScrapeError(
             f"The site {site.name} is not scraped without permission: {site.needs_permission}. If you have permission, "
@@ -199,7 +215,14 @@ def check_permission(site: Site | ApiSite, permission: str, contact: str) -> Non
 
 
 def check_constructors(constructors: Collection[str] | None) -> None:
-    """Raise ScrapeError if one of `constructors` looks like a typo."""
+    """Check the spelling of constructors.
+
+    Args:
+        constructors: Names to store; None for all. Unknown names are allowed unless they resemble a known one.
+
+    Raises:
+        ScrapeError: A name looks like a typo.
+    """
     for name in constructors or ():
         if closest := parser.closest_constructor(name):
             raise ScrapeError(
@@ -209,7 +232,14 @@ def check_constructors(constructors: Collection[str] | None) -> None:
 
 
 def check_stored(sink: PhotoSink) -> None:
-    """Raise ScrapeError if photos were read, but the catalog has none because of their constructors."""
+    """Check that the choice of constructors did not exclude every photo.
+
+    Args:
+        sink: The sink after the crawl.
+
+    Raises:
+        ScrapeError: Photos were skipped because of their constructors, and the catalog has no photo of this source.
+    """
     skipped = sink.result.other_constructors
     if skipped and not any(photo_id.startswith(f"{sink.source}-") for photo_id in sink.known_ids):
         wanted = ", ".join(sorted(sink.wanted or ()))
@@ -221,7 +251,16 @@ def check_stored(sink: PhotoSink) -> None:
 
 
 def check_finished(base: str, result: CrawlResult, finished: int) -> None:
-    """Raise ScrapeError if a page could not be read; `finished` counts pages, interrupted runs included."""
+    """Check that the crawl read every page.
+
+    Args:
+        base: URL of the site.
+        result: Result of this run.
+        finished: Number of pages that this run and the interrupted ones before it have finished, at least 0.
+
+    Raises:
+        ScrapeError: A page could not be read, or no page was.
+    """
     if result.bad_pages:
         url, reason = next(iter(result.bad_pages.items()))
         raise ScrapeError(

@@ -141,7 +141,16 @@ def p_value(present: int, cards: int, share: float, run_length: int) -> float:
 def has_drifted(
     present: int, cards: int, share: float, run_length: int | None = None, significance: float = SIGNIFICANCE
 ) -> bool:
-    """Return whether a field on `present` of `cards` cards has drifted from its expected share; see the module."""
+    """Return whether a field has drifted: fewer than half as many cards have it as expected, and not by chance.
+
+    Args:
+        present: Number of cards with the field, from 0 to `cards`.
+        cards: Number of cards, at least 0.
+        share: Expected share of cards with the field, from 0 to 1.
+        run_length: Cards per independent trial of the test, at least 1. Default: SHORT_RUN_LENGTH if nearly all cards
+            are expected to have the field, otherwise RUN_LENGTH.
+        significance: False-alarm probability of this comparison, from 0 to 1.
+    """
     if run_length is None:
         run_length = SHORT_RUN_LENGTH if share >= NEARLY_ALL else RUN_LENGTH
     return present < cards * share / 2 and p_value(present, cards, share, run_length) < significance

@@ -1,4 +1,8 @@
-"""An aircraft that rays can hit: geometry in Embree, surface attributes, and where its fuselage and fin are."""
+"""Ray tracing target: an aircraft's triangles in an Embree scene, with their surface attributes and its anatomy.
+
+The anatomy, the positions of nose, fuselage, wings and wheels in metres, is measured from the geometry. Invented
+liveries, the ground and the shadow are placed by it.
+"""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Which model file shows which variant, and the liveries that come with it.
+"""Table of airliner models: the FlightGear model file of each variant, its labels in the catalog, and its liveries.
 
 In FlightGear's collection of AI aircraft, the main file of a variant holds the geometry, and a small file per livery
 includes it and names a folder of textures.

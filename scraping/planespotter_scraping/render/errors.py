@@ -1,4 +1,8 @@
-"""Errors of the renderer."""
+"""Exceptions of the renderer, with texts for users.
+
+ModelError    skip one aircraft model: a file of it is missing, damaged or too large
+RenderError   stop the command: the folder has no matching model, or the background photos cannot be used
+"""
 
 
 class ModelError(Exception):

@@ -30,7 +30,17 @@ class Probe:
 
 
 def probe_of_line(name: str, fields: tuple[str, ...], file: str, text: str) -> Probe:
-    """Return the probe at the first line of the module `file` that contains `text`. Raises ValueError without one."""
+    """Return the probe at the first line of a module that contains a text.
+
+    Args:
+        name: Name of the probe.
+        fields: Columns that it fills; empty for a probe that finds the cards.
+        file: Path of the module.
+        text: Part of the line, such as a selector.
+
+    Raises:
+        ValueError: No line contains `text`.
+    """
     numbers = [number for number, line in enumerate(linecache.getlines(file), start=1) if text in line]
     if not numbers:
         raise ValueError(f"no line of {file} contains {text!r}")

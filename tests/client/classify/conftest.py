@@ -1,3 +1,5 @@
+"""Fixtures of `planespotter classify`: folders of photos and a video."""
+
 import io
 from collections.abc import Callable
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Fixtures of authentication: a token file, and file watchers that look at each call."""
+
 from pathlib import Path
 
 import pytest

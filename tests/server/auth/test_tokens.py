@@ -96,7 +96,7 @@ def test_tokens_added_and_revoked_at_the_same_time_are_not_lost(tokens: Path) ->
     assert read_tokens(tokens).keys() == set(names)
 
 
-def test_processes_take_turns_to_change_the_tokens(tokens: Path) -> None:
+def test_process_waits_for_the_lock_to_change_the_tokens(tokens: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from planespotter_server.auth.tokens import add_token; "
         "print('ready', flush=True); add_token(Path(sys.argv[1]), sys.argv[2])"

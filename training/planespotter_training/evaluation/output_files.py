@@ -1,4 +1,4 @@
-"""Output files of an evaluation.
+"""Output files of an evaluation: their names, their content and atomic writing.
 
 metrics.json      every metric with its 95 % confidence interval: overall, by source, by airline; null where the labels
                   do not determine it

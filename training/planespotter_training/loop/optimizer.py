@@ -41,7 +41,16 @@ def plan(recipe: Recipe, training_photos: int) -> Plan:
 
 
 def schedule(recipe: Recipe, warmup: int, total: int) -> Callable[[Any], Any]:
-    """Return the learning rate by step: linear warmup, then cosine decay or constant, of `total` steps."""
+    """Return the learning rate schedule: linear warmup, then cosine decay to 0, or constant.
+
+    Args:
+        recipe: Gives the kind of schedule, and the peak learning rate, above 0.
+        warmup: Steps of the warmup, from 0 to `total` / 2.
+        total: Steps of the whole training, at least 1.
+
+    Returns:
+        A function from the step, counted from 0, to the learning rate, from 0 to the peak. It accepts traced values.
+    """
     if recipe.schedule == "cosine":
         cosine: Callable[[Any], Any] = optax.warmup_cosine_decay_schedule(0.0, recipe.learning_rate, warmup, total)
         return cosine
@@ -68,7 +77,21 @@ def layers_of(weights: Any) -> Any:
 
 
 def optimizer(recipe: Recipe, rate: Callable[[Any], Any], weights: Any) -> Any:
-    """Return the optax optimizer; layers before `recipe.train_from` have no state and do not change."""
+    """Return the optimizer; layers before `recipe.train_from` are frozen: they have no state and do not change.
+
+    Weight decay of AdamW applies to kernels only, not to biases and scales.
+
+    Args:
+        recipe: Gives the algorithm, its weight decay and the first layer to train.
+        rate: Learning rate by step, from 0.
+        weights: Tree of the weights; only its paths matter.
+
+    Returns:
+        An optax gradient transformation.
+
+    Raises:
+        ValueError: A weight does not match exactly one of RULES.
+    """
     if recipe.optimizer == "adamw":
         kernels = partial(jax.tree.map, lambda weight: weight.ndim > 1)
         transform = optax.adamw(rate, weight_decay=recipe.weight_decay, mask=kernels)
@@ -83,9 +106,21 @@ def optimizer(recipe: Recipe, rate: Callable[[Any], Any], weights: Any) -> Any:
 
 
 def update_scale(recipe: Recipe, steps_per_epoch: int, weights: Any) -> Callable[[Any, Any], Any]:
-    """Return a function (updates, step) -> updates that scales each by its layer's share of the learning rate.
+    """Return a function that scales each update by its layer's share of the learning rate.
 
-    A block of convolutions has `layer_decay` of the rate of the next block, and 0 until it is unfrozen.
+    A block of convolutions has `layer_decay` of the rate of the next block, and 0 until it is unfrozen. The heads have
+    the full rate from the start.
+
+    Args:
+        recipe: Gives `layer_decay`, in (0, 1], and `unfreeze_epochs`, the epochs between the unfreezing of two blocks.
+        steps_per_epoch: Steps per epoch, at least 1.
+        weights: Tree of the weights; only its paths matter.
+
+    Returns:
+        A function (updates, step) -> updates, with the tree of `weights` and steps from 0.
+
+    Raises:
+        ValueError: A weight does not match exactly one of RULES.
     """
     if recipe.layer_decay == 1 and not recipe.unfreeze_epochs:
         return lambda updates, _: updates

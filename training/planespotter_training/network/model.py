@@ -202,8 +202,13 @@ def flops(network: Classifier, height: int, width: int) -> tuple[float, float]:
     A multiplication and an addition are two operations. The backward pass costs one forward pass per layer that is
     trained, for its weights, and one more for its input unless nothing before it is trained.
 
+    Args:
+        network: The network; its frozen layers cost nothing in the backward pass.
+        height: Height of the input, in pixels.
+        width: Width of the input, in pixels.
+
     Returns:
-        Operations of inference, and of a training step.
+        Operations (FLOP) per photo: of inference, and of a training step, which includes its forward pass.
     """
     forward = backward = 0.0
     trains_before = False
