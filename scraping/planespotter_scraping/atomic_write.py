@@ -1,10 +1,10 @@
-"""Atomic write: replace a file so that a kill or a power failure at any moment leaves the old content or the new.
+"""Atomic write: replace a file so that a kill at any moment leaves the old content or the new.
 
-The new content is written to a temporary file next to the old one, synced to disk (fsync) and renamed over it. Then the
-folder is synced, so that a power failure does not undo the rename, nor keep a later one without it.
+The new content is written to a temporary file next to the old one, synced to disk (fsync) and renamed over it.
+The folder is not synced: the rename is then the last step of a clean, and a crawl needs two fsyncs per photo. A power
+failure can undo the last renames, never leave part of a file.
 """
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +15,10 @@ PARTIAL_FILES = ".*.part"  # glob of the temporary files that a kill may leave b
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path to write to, then fsync it, rename it to `path` and fsync the folder.
+    """Yield a temporary path to write to, then fsync it and rename it to `path`.
 
-    The write takes effect with the rename, and is durable when the function returns. If the body raises, the temporary
-    file is removed and `path` keeps its old content. Processes that write the same file at the same time do not disturb
-    each other: the last rename wins.
+    If the body raises, the temporary file is removed and `path` keeps its old content. Processes that write the same
+    file at the same time do not disturb each other: the last rename wins.
 
     Args:
         path: File to create or replace. Its folder must exist.
@@ -36,28 +35,6 @@ def atomic_write(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    fsync_folder(path.parent)
-
-
-def fsync_folder(folder: Path) -> None:
-    """Sync the names of the files in `folder` to disk: those just created or renamed survive a power failure.
-
-    Does nothing if the folder cannot be opened for reading, or if its file system cannot sync folders.
-
-    Raises:
-        OSError: The disk failed.
-    """
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except PermissionError:
-        return
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in (errno.EBADF, errno.EINVAL):
-            raise
-    finally:
-        os.close(handle)
 
 
 def atomic_write_text(path: Path, text: str, *, errors: str = "strict") -> None:

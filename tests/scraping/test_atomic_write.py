@@ -1,13 +1,11 @@
 """Atomic write: a file has its old content or its new one, never a part."""
 
-import errno
 import os
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from planespotter_scraping.atomic_write import atomic_write, atomic_write_text, fsync_folder
+from planespotter_scraping.atomic_write import atomic_write, atomic_write_text
 
 
 def test_the_file_is_replaced_when_the_new_content_is_complete(tmp_path: Path) -> None:
@@ -38,9 +36,7 @@ def test_a_failed_write_leaves_the_old_content_and_no_temporary_file(
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_content_is_on_disk_before_the_rename_and_the_rename_before_the_return(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_content_is_on_disk_before_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[tuple[int, bool]] = []
     sync = os.fsync
 
@@ -51,19 +47,7 @@ def test_content_is_on_disk_before_the_rename_and_the_rename_before_the_return(
     monkeypatch.setattr(os, "fsync", record)
     with atomic_write(tmp_path / "file.txt") as temporary:
         temporary.write_text("new")
-    assert synced == [((tmp_path / "file.txt").stat().st_ino, False), (tmp_path.stat().st_ino, True)]
-
-
-@pytest.mark.parametrize(("code", "raises"), [(errno.EINVAL, False), (errno.EIO, True)])
-def test_only_a_file_system_that_cannot_sync_folders_is_excused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, raises: bool
-) -> None:
-    def fail(_: int) -> None:
-        raise OSError(code, os.strerror(code))
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="error") if raises else nullcontext():
-        fsync_folder(tmp_path)
+    assert synced == [((tmp_path / "file.txt").stat().st_ino, False)]
 
 
 def test_text_is_written_in_utf8(tmp_path: Path) -> None:

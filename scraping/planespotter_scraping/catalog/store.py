@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from planespotter_scraping.atomic_write import atomic_write, fsync_folder
+from planespotter_scraping.atomic_write import atomic_write
 from planespotter_scraping.labels.parser import label_path
 
 COLUMNS = (
@@ -251,8 +251,6 @@ def _append_row(path: Path, values: Mapping[str, str]) -> None:
         writer.writerow(values)
         handle.flush()
         os.fsync(handle.fileno())
-    if header is None:
-        fsync_folder(path.parent)
 
 
 def _add_columns(path: Path, names: list[str]) -> None:

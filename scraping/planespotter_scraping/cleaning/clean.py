@@ -6,8 +6,7 @@ the former row of a photo that is marked for review.
 
 A clean takes effect at one moment: when the new `catalog.csv` is renamed over the old one. Files written before have no
 effect without it, and later steps only remove leftovers. So a kill leaves the catalog uncleaned or cleaned, and the
-next clean or undo derives from `catalog.csv` which of the two. Each rename is on disk (fsync of the folder) before the
-next file is written, so that the same holds for a power failure.
+next clean or undo derives from `catalog.csv` which of the two.
 """
 
 import hashlib

@@ -142,7 +142,7 @@ def test_two_crawls_cannot_write_to_one_catalog(tmp_path: Path) -> None:
 
 
 def test_full_disk_ends_the_crawl_and_the_next_one_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    free = [None] * 24  # each photo takes three: its image, the folder of the image and the catalog
+    free = [None] * 15
     sync = os.fsync
 
     def fsync(handle: int) -> None:
