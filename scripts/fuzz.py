@@ -255,16 +255,16 @@ async def call(channel: Any, method: str, data: bytes, findings: Findings) -> No
                 good = pb.StreamClassifyRequest(photo=pb.Photo(id="good")).SerializeToString()
                 # As the first message `data` may be a config, behind a photo it must not be.
                 messages = [data, good] if len(data) % 2 else [good, data, good]
-                async for answer in channel.stream_stream(SERVICE + method)(iter(messages)):
-                    response = pb.StreamClassifyResponse.FromString(answer)
+                async for response_bytes in channel.stream_stream(SERVICE + method)(iter(messages)):
+                    response = pb.StreamClassifyResponse.FromString(response_bytes)
                     findings.record("succeeded")
                     if response.result.HasField("error"):
                         check_status(response.result.error, data, findings)
             else:
-                answer = await channel.unary_unary(SERVICE + method)(data)
+                response_bytes = await channel.unary_unary(SERVICE + method)(data)
                 findings.record("succeeded")
                 if method == "BatchClassify":
-                    for result in pb.BatchClassifyResponse.FromString(answer).results:
+                    for result in pb.BatchClassifyResponse.FromString(response_bytes).results:
                         if result.HasField("error"):
                             check_status(result.error, data, findings)
     except grpc.aio.AioRpcError as error:

@@ -119,8 +119,8 @@ async def bare_aio(address: str, photos: Iterator[bytes], note: Callable[[], Non
 def sdk(address: str, photos: Iterator[bytes], note: Callable[[], None]) -> None:
     """Stream with PlaneSpotter."""
     with PlaneSpotter(address) as spotter:
-        for answer in spotter.stream(photos, max_in_flight=WINDOW):
-            answer.result()
+        for result in spotter.stream(photos, max_in_flight=WINDOW):
+            result.result()
             note()
 
 
@@ -132,8 +132,8 @@ async def sdk_aio(address: str, photos: Iterator[bytes], note: Callable[[], None
             yield photo
 
     async with AsyncPlaneSpotter(address) as spotter:
-        async for answer in spotter.stream(source(), max_in_flight=WINDOW):
-            answer.result()
+        async for result in spotter.stream(source(), max_in_flight=WINDOW):
+            result.result()
             note()
 
 

@@ -34,13 +34,13 @@ model or the one that --model names. That takes a few seconds and needs the serv
 
 Example: planespotter classify photo.jpg
 
-Example: planespotter classify photos/ --format csv > answers.csv
+Example: planespotter classify photos/ --format csv > results.csv
 
 Example: planespotter classify photos/ --model bundles/first
 
-Example: planespotter classify archive/ --out answers.parquet
+Example: planespotter classify archive/ --out results.parquet
 
-Example: find archive -name '*.jpg' -print0 | planespotter classify - --null --out answers.csv
+Example: find archive -name '*.jpg' -print0 | planespotter classify - --null --out results.csv
 
 Example: planespotter classify archive/ --sort-into by-type/ --link symbolic
 
@@ -307,7 +307,7 @@ def _output_format(config: "RunConfig") -> Format | None:
             raise typer.BadParameter("a table is for the terminal: --out takes csv, jsonl or parquet.")
         return chosen
     if config.output_format is Format.PARQUET:
-        raise typer.BadParameter("Parquet needs a file: --out answers.parquet.")
+        raise typer.BadParameter("Parquet needs a file: --out results.parquet.")
     if config.output_format is None and config.sort_into is not None:
         return None
     return config.output_format or (Format.TABLE if sys.stdout.isatty() else Format.CSV)

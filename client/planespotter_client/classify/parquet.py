@@ -1,7 +1,7 @@
 """Results in a Parquet file that a later run resumes.
 
 A Parquet file cannot be appended to, and cannot be read before its footer is written. So results go to an answer log
-of JSON lines next to it, "answers.parquet.log", which is merged into the file when the run ends. The log of a killed
+of JSON lines next to it, "results.parquet.log", which is merged into the file when the run ends. The log of a killed
 run is merged by the next one.
 """
 

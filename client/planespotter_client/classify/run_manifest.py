@@ -1,6 +1,6 @@
 """Run manifest: the model and settings of an output file, so that no later run appends other results.
 
-It is one line of JSON in a hidden file next to the output, ".answers.csv.manifest", because CSV has no place for it.
+It is one line of JSON in a hidden file next to the output, ".results.csv.manifest", because CSV has no place for it.
 An output file without a manifest, such as one that was copied from elsewhere, is resumed without a check.
 """
 

@@ -87,7 +87,7 @@ def test_failed_photos_are_retried_on_request(tmp_path: Path, suffix: str) -> No
 
 
 def test_failed_photos_in_parquet_are_retried_on_request(tmp_path: Path) -> None:
-    path = tmp_path / "answers.parquet"
+    path = tmp_path / "results.parquet"
     append(path, [result("a.jpg"), result("bad.jpg", failed=True)])
     with parquet.open_parquet(path, serialization.COLUMNS, retry_failed=True) as log:
         assert "a.jpg" in log.answered
@@ -97,7 +97,7 @@ def test_failed_photos_in_parquet_are_retried_on_request(tmp_path: Path) -> None
 
 
 def test_log_of_a_killed_run_is_merged_into_the_parquet_file_once(tmp_path: Path) -> None:
-    path = tmp_path / "answers.parquet"
+    path = tmp_path / "results.parquet"
     append(path, [result("a.jpg")])
     log_path = parquet.log_path_of(path)
     with answer_log.open_answer_log(log_path, serialization.COLUMNS, json_lines=True) as log:
@@ -128,7 +128,7 @@ def test_level_that_the_tree_does_not_have_is_empty_and_not_improbable(tmp_path:
 def test_parquet_has_typed_probabilities_and_candidates(tmp_path: Path) -> None:
     import pyarrow.parquet
 
-    path = tmp_path / "answers.parquet"
+    path = tmp_path / "results.parquet"
     append(path, [result("a.jpg"), result("bad.jpg", failed=True)])
     first, second = pyarrow.parquet.read_table(path).to_pylist()
     assert first["model_probability"] == 0.9
@@ -173,7 +173,7 @@ def test_invalid_time_of_a_video_frame_is_reported(tmp_path: Path) -> None:
 
 
 def test_corrupt_parquet_file_is_reported(tmp_path: Path) -> None:
-    path = tmp_path / "answers.parquet"
+    path = tmp_path / "results.parquet"
     append(path, [result(f"{number}.jpg") for number in range(100)])
     complete = path.read_bytes()
     path.write_bytes(complete[:4] + b"\0" * 200 + complete[204:])
@@ -182,7 +182,7 @@ def test_corrupt_parquet_file_is_reported(tmp_path: Path) -> None:
 
 
 def test_log_is_locked_against_a_second_run(tmp_path: Path) -> None:
-    path = tmp_path / "answers.csv"
+    path = tmp_path / "results.csv"
     with (
         answer_log.open_answer_log(path, serialization.COLUMNS, json_lines=False),
         pytest.raises(answer_log.AnswerLogError, match="Another planespotter is writing to"),
@@ -193,7 +193,7 @@ def test_log_is_locked_against_a_second_run(tmp_path: Path) -> None:
 def test_missing_pyarrow_names_the_parquet_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(answer_log.AnswerLogError, match=r"pip install 'planespotter\[parquet\]'"):
-        append(tmp_path / "answers.parquet", [])
+        append(tmp_path / "results.parquet", [])
 
 
 def test_answered_photos_take_about_eight_bytes_each() -> None:

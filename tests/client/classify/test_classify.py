@@ -390,10 +390,10 @@ def test_photo_deleted_before_it_is_filed_does_not_stop_the_others(
         return file_photo(photo, *rest)
 
     monkeypatch.setattr(filing, "file_photo", delete_first)
-    assert run("photos", "--server", address, "--sort-into", "sorted", "--out", "answers.csv") == 3
+    assert run("photos", "--server", address, "--sort-into", "sorted", "--out", "results.csv") == 3
     assert "A320neo.jpg was moved or deleted" in capsys.readouterr().err
     assert len(list(here.glob("sorted/**/*.jpg"))) == 2
-    assert Path("answers.csv").read_text(encoding="utf-8").count("photos/") == 3
+    assert Path("results.csv").read_text(encoding="utf-8").count("photos/") == 3
 
 
 # Start-up

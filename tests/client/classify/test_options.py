@@ -19,8 +19,8 @@ from planespotter_client.commands.main import build_app
     [
         (["nowhere.jpg", "*.gif"], "there is nothing at nowhere.jpg, *.gif"),
         (["photos", "--watch", "photos"], "one of --ground-truth, --watch and --video"),
-        (["photos", "--out", "answers.txt"], "ends in none of .csv, .jsonl, .ndjson, .parquet"),
-        (["photos", "--out", "answers.csv", "--format", "table"], "a table is for the terminal"),
+        (["photos", "--out", "results.txt"], "ends in none of .csv, .jsonl, .ndjson, .parquet"),
+        (["photos", "--out", "results.csv", "--format", "table"], "a table is for the terminal"),
         (["photos", "--format", "parquet"], "Parquet needs a file"),
         (["photos", "--overwrite"], "--overwrite and --retry-failed need --out"),
         (["photos", "--link", "hard"], "--link needs --sort-into"),
@@ -84,5 +84,5 @@ def test_examples_in_the_help_run(address: str, here: Path, video: Path) -> None
             env={**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}"},
         )
         assert done.returncode == 0, (line, done.stderr)
-    outputs = {"answers.csv", "answers.parquet", "approach.csv", "by-type"}
+    outputs = {"results.csv", "results.parquet", "approach.csv", "by-type"}
     assert outputs <= {path.name for path in here.iterdir()}

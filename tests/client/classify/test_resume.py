@@ -16,7 +16,7 @@ Paint = Callable[..., bytes]
 def test_second_run_sends_only_photos_without_a_result(
     address: str, here: Path, paint: Paint, capsys: pytest.CaptureFixture[str], suffix: str
 ) -> None:
-    out = f"answers.{suffix}"
+    out = f"results.{suffix}"
     (here / "photos/damaged.jpg").write_bytes(paint("747")[:300])
     assert run("photos", "--server", address, "--out", out) == 3
     output = capsys.readouterr()
@@ -41,7 +41,7 @@ def test_second_run_sends_only_photos_without_a_result(
 def test_output_is_resumed_only_with_the_model_and_settings_of_its_manifest(
     address: str, here: Path, capsys: pytest.CaptureFixture[str], suffix: str
 ) -> None:
-    out = Path(f"answers.{suffix}")
+    out = Path(f"results.{suffix}")
     command = ["photos", "--out", out, "--server", address]
     assert run(*command, "--top-k", 2) == 0
     shutil.copy("photos/737-800.jpg", "photos/new.jpg")
@@ -78,15 +78,15 @@ def test_output_is_resumed_only_with_the_model_and_settings_of_its_manifest(
 def test_killed_run_loses_no_written_result(address: str, here: Path) -> None:
     for number in range(1_500):
         (here / "photos" / f"{number:04}.jpg").hardlink_to(here / "photos/737-800.jpg")
-    command = [*PLANESPOTTER, "classify", "photos", "--server", address, "--out", "answers.csv"]
-    out = here / "answers.csv"
+    command = [*PLANESPOTTER, "classify", "photos", "--server", address, "--out", "results.csv"]
+    out = here / "results.csv"
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         wait_until(lambda: out.exists() and out.read_bytes().count(b"\n") > 20)
         process.kill()
     written = out.read_bytes()
     with out.open("ab") as file:
         file.write(b"photos/0000.jpg,mo")  # a kill in the middle of a line
-    assert run("photos", "--server", address, "--out", "answers.csv") == 0
+    assert run("photos", "--server", address, "--out", "results.csv") == 0
     text = out.read_text(encoding="utf-8")
     assert text.encode().startswith(written[: written.rindex(b"\n") + 1])
     assert files_in(text) == sorted(f"photos/{path.relative_to('photos')}" for path in Path("photos").rglob("*.jpg"))
@@ -95,6 +95,6 @@ def test_killed_run_loses_no_written_result(address: str, here: Path) -> None:
 def test_run_without_a_server_is_resumed_by_the_same_command(
     address: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("photos", "--server", "127.0.0.1:1", "--out", "answers.parquet") == 1
+    assert run("photos", "--server", "127.0.0.1:1", "--out", "results.parquet") == 1
     assert "No planespotter server responds at 127.0.0.1:1" in capsys.readouterr().err
-    assert run("photos", "--server", address, "--out", "answers.parquet") == 0
+    assert run("photos", "--server", address, "--out", "results.parquet") == 0
