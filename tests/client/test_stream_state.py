@@ -25,6 +25,14 @@ Paint = Callable[..., bytes]
 DRAINS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 8), st.randoms(), st.integers(0, 8)), max_size=6)
 
 
+def add_photos(state: StreamState, start: int, end: int, total: int) -> int:
+    """Add the photos from `start` to `end` of `total`, and return `end`."""
+    for index in range(start, end):
+        state.add(Pending(index, "", b""), b"")
+    state.source_exhausted = end == total
+    return end
+
+
 @given(photos=st.integers(0, 20), drains=DRAINS)
 def test_one_result_per_photo_over_any_number_of_drains(
     photos: int, drains: list[tuple[int, int, random.Random, int]]
@@ -35,10 +43,7 @@ def test_one_result_per_photo_over_any_number_of_drains(
 
     def add(count: int) -> None:
         nonlocal added
-        for _ in range(min(count, photos - added)):
-            state.add(Pending(added, "", b""), b"")
-            added += 1
-        state.source_exhausted = added == photos
+        added = add_photos(state, added, min(added + count, photos), photos)
 
     def answer(photo_id: str) -> None:
         response = state.handle_response(
@@ -90,10 +95,7 @@ def test_one_result_per_photo_over_any_number_of_failures(
 
     def add(count: int) -> None:
         nonlocal added
-        for _ in range(min(count, photos - added)):
-            state.add(Pending(added, "", b""), b"")
-            added += 1
-        state.source_exhausted = added == photos
+        added = add_photos(state, added, min(added + count, photos), photos)
 
     def answer(photo_id: str, later: bool = False) -> None:
         response = pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo_id, prediction=PREDICTION))
