@@ -18,12 +18,14 @@ from planespotter_scraping.catalog.store import (
     read,
     rewrite,
 )
+from planespotter_scraping.labels.constructors import NO_AIRCRAFT
 
 __all__ = [
     "CHANGED",
     "COLUMNS",
     "DROPPED",
     "LABEL_PATH",
+    "NO_AIRCRAFT",
     "PHOTO_ID",
     "REQUIRED",
     "CatalogError",

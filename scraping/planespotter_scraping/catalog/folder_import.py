@@ -20,6 +20,7 @@ from planespotter_scraping.catalog import CatalogError, attribution
 from planespotter_scraping.catalog.lock import exclusive_lock
 from planespotter_scraping.images.similarity import phash
 from planespotter_scraping.images.validation import SUFFIXES, validate_image
+from planespotter_scraping.labels.constructors import NO_AIRCRAFT, means_no_aircraft
 from planespotter_scraping.labels.parser import LabelPath, infer_constructor, is_known_constructor, parse_label
 
 # Columns of a CSV file with labels; the other columns of a catalog are determined from the image.
@@ -187,7 +188,7 @@ def _import_image(
     }
     catalog.append(out, row, data, SUFFIXES[kind], link=path.resolve() if link else None)
     result.stored += 1
-    if label_path.family is None:
+    if label_path.family is None and label_path.constructor != NO_AIRCRAFT:
         name = " ".join(filter(None, (label_path.constructor, labels["aircraft_type"]))) or "no label"
         result.without_family[name] += 1
 
@@ -198,7 +199,8 @@ def labels_from_path(folder: Path, file: str) -> dict[str, str]:
     "Boeing/737-800/1.jpg", "737-800/1.jpg" and "Boeing 737-800/1.jpg" are equivalent. Of several names below the
     constructor, the one with the deepest label wins: "Airbus/A320/A320-214/Lufthansa/1.jpg" is an A320-214. If no known
     constructor is among them, the first of several folders is the constructor. An image directly in `folder` is
-    labelled by the name of `folder`, if that is a type.
+    labelled by the name of `folder`, if that is a type. A folder named "No aircraft", at any depth, holds pictures
+    without an aircraft.
 
     Args:
         folder: Imported folder.
@@ -211,6 +213,8 @@ def labels_from_path(folder: Path, file: str) -> dict[str, str]:
     if not names:
         root = folder.resolve().name
         names = [root] if infer_constructor(root) or is_known_constructor(root) else []
+    if any(map(means_no_aircraft, names)):
+        return {"constructor": NO_AIRCRAFT, "aircraft_type": ""}
     if names and is_known_constructor(names[0]):
         constructor, names = names[0], names[1:]
     else:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import pandas as pd
 
-from planespotter_scraping.catalog import COLUMNS, LABEL_PATH
+from planespotter_scraping.catalog import COLUMNS, LABEL_PATH, NO_AIRCRAFT
 
 if TYPE_CHECKING:  # opening images needs Pillow, and most numbers do not
     from planespotter_scraping.images.similarity import ImageScan
@@ -80,6 +80,7 @@ class CatalogStats(TypedDict):
     """Statistics of a catalog. Counts are sorted by photos, descending; the name "" stands for unknown."""
 
     photos: int
+    no_aircraft: int  # pictures without an aircraft: they have no constructor, type, airline or registration to count
     missing: dict[str, int]  # photos without a value, by column and level of the label path
     constructors: dict[str, int]
     airlines: dict[str, int]
@@ -112,6 +113,8 @@ class CatalogStats(TypedDict):
     near_duplicates: list[list[str]] | None  # photo ids that show one picture in several files; None without scans
 
 
+# Columns that describe an aircraft: a picture without one misses nothing there.
+AIRCRAFT_COLUMNS = {*LABEL_PATH, "aircraft_type", "airline", "registration"}
 DATES = ("taken_on", "scraped_at")
 NETWORK_SIDE = 224  # pixels: input side of VGG16
 REVIEW_EXAMPLES = 20
@@ -130,47 +133,45 @@ def compute_stats(
         folder: Folder of the catalog, for the statistics of its files.
         scans: Scan of each image, by file, for broken images and near duplicates; `folder` is needed as well.
     """
-    columns = list(dict.fromkeys((*COLUMNS, *LABEL_PATH)))
-    airframes = frame["registration"][frame["registration"] != ""].value_counts()
-    per_airframe = airframes.value_counts().sort_index()
+    aircraft = frame[frame["constructor"] != NO_AIRCRAFT]
+    airframes = _counts(aircraft["registration"][aircraft["registration"] != ""])
+    per_airframe = pd.Series(airframes, dtype=int).value_counts().sort_index()
     sizes, without_size = _sizes(frame)
     copies = [list(map(str, ids)) for _, ids in frame[frame["sha256"] != ""].groupby("sha256")["photo_id"]]
     copies = [ids for ids in copies if len(ids) > 1]
-    airlines = _mix(frame, "airline")
+    airlines = _mix(aircraft, "airline")
     single = [row for row in airlines if len(row["constructors"]) == 1]
     dimensions = _dimensions(frame)
     return {
         "photos": len(frame),
-        "missing": {column: int((frame[column] == "").sum()) for column in columns},
-        "constructors": _counts(frame["constructor"]),
-        "airlines": _counts(frame["airline"]),
+        "no_aircraft": len(frame) - len(aircraft),
+        "missing": _missing(frame),
+        "constructors": _counts(aircraft["constructor"]),
+        "airlines": _counts(aircraft["airline"]),
         "sources": _counts(frame["source"]),
-        "models": _models(frame),
+        "models": _models(aircraft),
         "airframes": len(airframes),
         "photos_per_airframe": {str(photos): int(count) for photos, count in per_airframe.items()},
         "sizes": sizes,
         "without_size": without_size,
         "exact_duplicates": sum(len(ids) - 1 for ids in copies),
         "duplicated_files": copies,
-        "label_depth": _depth(frame),
-        "unresolved_types": _unresolved(frame),
+        "label_depth": _depth(aircraft),
+        "unresolved_types": _unresolved(aircraft),
         "review": _review(frame),
         "airline_mix": airlines,
-        "source_mix": _mix(frame, "source"),
+        "source_mix": _mix(aircraft, "source"),
         "single_constructor_airlines": dict(Counter(next(iter(row["constructors"])) for row in single).most_common()),
         "single_constructor_airline_photos": sum(row["photos"] for row in single),
-        "airlines_for_half": _count_for_half(_counts(frame["airline"][frame["airline"] != ""]).values()),
+        "airlines_for_half": _count_for_half(_counts(aircraft["airline"][aircraft["airline"] != ""]).values()),
         "dimensions": dimensions,
         "under_224": sum(row["photos"] for row in dimensions if min(row["width"], row["height"]) < NETWORK_SIDE),
         "months": {column: _months(frame, column) for column in DATES},
         "date_ranges": {column: _date_range(frame[column]) for column in DATES},
         "licences": _counts(frame["licence"]),
         "photographers": _counts(frame["photographer"]),
-        "missing_by_source": {
-            str(source): {column: int((rows[column] == "").sum()) for column in columns}
-            for source, rows in frame.groupby("source")
-        },
-        "largest_airframes": dict(list(_counts(frame["registration"][frame["registration"] != ""]).items())[:LARGEST]),
+        "missing_by_source": {str(source): _missing(rows) for source, rows in frame.groupby("source")},
+        "largest_airframes": dict(list(airframes.items())[:LARGEST]),
         "files": _file_stats(folder, frame["file"]) if folder is not None else None,
         "broken_images": {file: scan.broken for file, scan in scans.items() if scan.broken} if scans else None,
         "near_duplicates": _near_duplicates(frame, folder, scans) if scans and folder is not None else None,
@@ -181,6 +182,15 @@ def _counts(column: pd.Series) -> dict[str, int]:
     """Return the count of each value, sorted by count (descending) and name."""
     counts = column.value_counts().to_dict()
     return {str(name): int(counts[name]) for name in sorted(counts, key=lambda name: (-counts[name], str(name)))}
+
+
+def _missing(frame: pd.DataFrame) -> dict[str, int]:
+    """Count the photos without a value, by column."""
+    has_aircraft = frame["constructor"] != NO_AIRCRAFT
+    return {
+        column: int(((frame[column] == "") & (has_aircraft | (column not in AIRCRAFT_COLUMNS))).sum())
+        for column in dict.fromkeys((*COLUMNS, *LABEL_PATH))
+    }
 
 
 def _models(frame: pd.DataFrame) -> list[ModelCount]:

@@ -44,6 +44,7 @@ COLUMNS = (
     "height",  # pixels
     "scraped_at",  # ISO 8601, UTC
 )
+# The constructor of a picture without an aircraft is `labels.constructors.NO_AIRCRAFT`.
 REQUIRED = ("photo_id", "file", "constructor")
 LABEL_PATH = ("constructor", "family", "model")
 

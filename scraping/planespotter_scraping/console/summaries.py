@@ -56,7 +56,7 @@ def crawl_sentences(folder: Path, result: "CrawlResult", frame: pd.DataFrame | N
     fields = {"airline": "an airline", "aircraft_type": "a type", "registration": "a registration"}
     if frame is not None:
         for column, what in fields.items():
-            count = int((frame[column] == "").sum())
+            count = int(((frame[column] == "") & (frame["constructor"] != catalog.NO_AIRCRAFT)).sum())
             if count:
                 yield f"{count_noun(count, 'photo')} without {what} on the page."
     for name, reasons in result.missing.items():

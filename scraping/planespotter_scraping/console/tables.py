@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from planespotter_scraping.catalog import NO_AIRCRAFT
 from planespotter_scraping.catalog.stats import (
     NETWORK_SIDE,
     CatalogStats,
@@ -41,6 +42,8 @@ def show_all(statistics: CatalogStats, console: Console, top: int = 10) -> None:
 
 def sentences(statistics: CatalogStats) -> Iterator[str]:
     """Yield statistics that need no table: copies, single-constructor airlines, dates, files."""
+    if statistics["no_aircraft"]:
+        yield f"{count_noun(statistics['no_aircraft'], 'photo')} without an aircraft (constructor {NO_AIRCRAFT})."
     copies = [" = ".join(ids) for ids in statistics["duplicated_files"]]
     yield count_noun(statistics["exact_duplicates"], "exact copy", "exact copies") + _such_as(copies)
     single, airlines = sum(statistics["single_constructor_airlines"].values()), len(statistics["airline_mix"])

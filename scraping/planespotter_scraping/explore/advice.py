@@ -52,7 +52,7 @@ def _labels(stats: CatalogStats, min_photos: int) -> Iterator[Advice]:
         )
     constructors = _constructors(stats)
     if len(constructors) == 1:
-        yield Advice("labels", f"All photos show {constructors[0]}: a classifier needs a second constructor.")
+        yield Advice("labels", f"All aircraft are by {constructors[0]}: a classifier needs a second constructor.")
 
 
 def _shortcuts(stats: CatalogStats) -> Iterator[Advice]:

@@ -62,7 +62,7 @@ def sections(stats: CatalogStats, min_photos: int, duplicates: list[list[Thumbna
 
 
 def _label_panels(stats: CatalogStats, min_photos: int) -> list[Panel]:
-    photos, colors = stats["photos"], constructor_colors(stats["constructors"])
+    photos, colors = stats["photos"] - stats["no_aircraft"], constructor_colors(stats["constructors"])
     named = [(name, count) for name, count in stats["constructors"].items() if name]
     finding = ", ".join(f"{name} {format_share(count, photos)}" for name, count in named[:3])
     panels: list[Panel] = [

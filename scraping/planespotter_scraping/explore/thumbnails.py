@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image, ImageOps
 
-from planespotter_scraping.catalog import LABEL_PATH
+from planespotter_scraping.catalog import LABEL_PATH, NO_AIRCRAFT
 from planespotter_scraping.catalog.stats import CatalogStats, model_name
 from planespotter_scraping.images.validation import IMAGE_PIXELS, SUFFIXES
 
@@ -83,10 +83,12 @@ def contact_sheets(
     rows = sorted(stats["models"], key=lambda row: (-row["photos"], row["constructor"], row["family"], row["model"]))
     groups = dict(iter(frame.groupby(list(LABEL_PATH))))
     sheets = [ContactSheet(row["constructor"], model_name(row), row["photos"]) for row in rows]
-    candidates = [
-        _candidates(groups[row["constructor"], row["family"], row["model"]], per_class * CANDIDATES) for row in rows
-    ]
-    wanted = sum(min(per_class, row["photos"]) for row in rows)
+    photos = [groups[row["constructor"], row["family"], row["model"]] for row in rows]
+    if stats["no_aircraft"]:
+        sheets.append(ContactSheet(NO_AIRCRAFT, "", stats["no_aircraft"]))
+        photos.append(frame[frame["constructor"] == NO_AIRCRAFT])
+    candidates = [_candidates(rows_of_class, per_class * CANDIDATES) for rows_of_class in photos]
+    wanted = sum(min(per_class, sheet.photos) for sheet in sheets)
     broken: dict[str, str] = {}
     size = done = 0
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as workers:  # Pillow releases the GIL

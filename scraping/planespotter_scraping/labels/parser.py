@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Collection
 from typing import NamedTuple
 
+from planespotter_scraping.labels.constructors import NO_AIRCRAFT, means_no_aircraft
 from planespotter_scraping.labels.icao import designator_of, parse_designator
 from planespotter_scraping.labels.named_types import find_named_type
 
@@ -151,13 +152,16 @@ def parse_label(constructor: str, aircraft_type: str) -> Label:
 
     Args:
         constructor: Constructor in any spelling. A constructor without rules is kept as it is, without a family. If
-            it is empty, one that `aircraft_type` starts with is used ("Boeing 737-800").
+            it is empty, one that `aircraft_type` starts with is used ("Boeing 737-800"). NO_AIRCRAFT, in any spelling,
+            stands for a picture without an aircraft: such a label has no family, no model and no roles.
         aircraft_type: Any text.
 
     Returns:
         Path, designator, roles and explanation.
     """
     constructor, text = _normalize(constructor, aircraft_type)
+    if constructor == NO_AIRCRAFT:
+        return Label(aircraft_type, LabelPath(NO_AIRCRAFT), "", (), ("The picture shows no aircraft.",))
     plain = " ".join(re.sub(r"[(),/]", " ", text).split())  # "767-36N(ER)" is "767-36NER", mostly
     explanation = []
     if constructor == "Bombardier" and _a220(plain) is not None:
@@ -215,8 +219,8 @@ def infer_constructor(aircraft_type: str) -> str:
 
 
 def is_known_constructor(constructor: str) -> bool:
-    """Return whether `constructor` is a spelling of a constructor in the table."""
-    return _normalize(constructor, "")[0] in CONSTRUCTORS.values()
+    """Return whether `constructor` is a spelling of a constructor in the table, or of NO_AIRCRAFT."""
+    return _normalize(constructor, "")[0] in (*CONSTRUCTORS.values(), NO_AIRCRAFT)
 
 
 def closest_constructor(constructor: str) -> str:
@@ -230,6 +234,11 @@ def _normalize(constructor: str, aircraft_type: str) -> tuple[str, str]:
     """Return the constructor in its usual spelling, and the type in upper case without the constructor's name."""
     constructor = " ".join(constructor.replace("_", " ").split())
     constructor = CONSTRUCTORS.get(constructor.lower(), constructor)
+    # A type "none" may also be an unknown type.
+    if means_no_aircraft(constructor) or (
+        not constructor and means_no_aircraft(aircraft_type) and aircraft_type.strip().lower() != "none"
+    ):
+        return NO_AIRCRAFT, ""
     text = INVISIBLE.sub("", unicodedata.normalize("NFKC", aircraft_type))
     text = DASHES.sub("-", " ".join(text.replace("_", " ").split())).upper()
     for spelling in sorted(CONSTRUCTORS, key=len, reverse=True):  # the longest first

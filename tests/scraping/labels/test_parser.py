@@ -68,6 +68,7 @@ Airbus | A350-900                 | A350 | A350-900
 Airbus | A380                     | A380 |
 Airbus | A380-800                 | A380 | A380-800
 Boeing |                          |      |
+No aircraft |                     |      |
 Boeing | 707                      | 707  |
 Boeing | 707-320                  | 707  | 707-300
 Boeing | 717                      | 717  |
