@@ -14,8 +14,8 @@ import os
 # gRPC reads it on import; without it, each failed handshake prints lines to stderr.
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
+from planespotter_client._addresses import DEFAULT_ADDRESS
 from planespotter_client._async_client import AsyncPlaneSpotter
-from planespotter_client._channels import DEFAULT_ADDRESS
 from planespotter_client._dataframe import to_dataframe
 from planespotter_client._errors import (
     AuthenticationError,

@@ -34,13 +34,16 @@ _END: Any = object()  # of the photos
 
 
 class AsyncPlaneSpotter(ClientBase):
-    """A client of a planespotter server, or of several, for asyncio. Create and use it in one event loop.
+    """A client of a planespotter server, or of several, for asyncio.
 
     async with AsyncPlaneSpotter("127.0.0.1:50051") as spotter:
         print(await spotter.classify("photo.jpg"))  # Boeing 737 (91 %)
 
     It has the methods of PlaneSpotter: await them, and iterate over `stream` with `async for`. The photos of a stream
     may be an asynchronous iterable.
+
+    Create it anywhere, also at import, before any event loop runs. Each event loop that calls it gets its own
+    connections, on its first call; `close` closes all of them.
     """
 
     _insecure_channel = staticmethod(grpc.aio.insecure_channel)
@@ -149,14 +152,35 @@ class AsyncPlaneSpotter(ClientBase):
 
     async def close(self) -> None:
         self._closed = True
-        for server in self._servers.servers:
-            await server.channel.close()
+        while self._by_loop:
+            loop, servers = self._by_loop.popitem()
+            if loop is asyncio.get_running_loop():
+                await _close_channels(servers)
+            elif loop.is_running():  # in another thread
+                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_close_channels(servers), loop))
+            # The channels of a loop that has ended close when they are collected.
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    def _prepare_channels(self) -> None:
+        self._by_loop: dict[asyncio.AbstractEventLoop, _channels.RoundRobin] = {}
+
+    @property
+    def _servers(self) -> _channels.RoundRobin:
+        """The servers, with channels of the running event loop: a channel of gRPC works in a single loop only."""
+        loop = asyncio.get_running_loop()
+        servers = self._by_loop.get(loop)
+        if servers is None:
+            if self._closed:
+                raise client_closed(self.address)
+            for ended in [other for other in list(self._by_loop) if other.is_closed()]:
+                self._by_loop.pop(ended, None)
+            servers = self._by_loop[loop] = self._open_all()
+        return servers
 
     async def _limits(self) -> Limits:
         return self._cached_limits or (await self.get_server_info()).limits
@@ -238,6 +262,11 @@ class AsyncPlaneSpotter(ClientBase):
             for call in calls:
                 call.cancel()
             await asyncio.gather(*calls, return_exceptions=True)
+
+
+async def _close_channels(servers: _channels.RoundRobin) -> None:
+    for server in servers.servers:
+        await server.channel.close()
 
 
 def _is_cancelled() -> bool:

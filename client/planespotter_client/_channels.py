@@ -1,63 +1,21 @@
-"""Channels: addresses of servers, channel options, and client-side load balancing (round robin with failover)."""
+"""Channels: their options, and client-side load balancing (round robin with failover)."""
 
-import ipaddress
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from planespotter_client._errors import InvalidRequestError, truncated
+from planespotter_client._addresses import is_single_server
+from planespotter_client._proxy import bypasses_proxy
 
-DEFAULT_ADDRESS = "127.0.0.1:50051"
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 SERVICE = "planespotter.v1.ClassifierService"
-
-# HOST:PORT, or a gRPC target: a scheme and what it needs.
-_HOST_AND_PORT = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\s:/\[\],]+):(?P<port>[0-9]{1,5})")
-_TARGET = re.compile(r"(?:dns|unix|unix-abstract|vsock|xds):\S+|(?:ipv4|ipv6):\S+:[0-9]{1,5}")
-_TARGETS_WITH_COMMAS = ("ipv4:", "ipv6:")
 
 RETRIED_METHODS = ("Classify", "BatchClassify", "GetModel", "ListModels", "GetServerInfo")
 """Unary methods; gRPC cannot resume a broken stream."""
 
 COOLDOWN_SECONDS = 1.0
 """How long a server that did not respond is skipped; probing it again costs a call a moment, not more."""
-
-
-def parse_addresses(address: str | Sequence[str]) -> tuple[str, ...]:
-    """Return the addresses in `address`: one, several separated by commas, or a sequence.
-
-    Raises:
-        InvalidRequestError: An address is invalid.
-        TypeError: `address` is not a string or a sequence of strings.
-    """
-    if isinstance(address, str):
-        is_single = address.startswith(_TARGETS_WITH_COMMAS)
-        address = [address] if is_single else [part.strip() for part in address.split(",")]
-    if not isinstance(address, Sequence) or not all(isinstance(part, str) for part in address):
-        raise TypeError(f"address is invalid: {truncated(repr(address))}. Give HOST:PORT as a string, or a list.")
-    if not address:
-        raise InvalidRequestError("address is empty. Give HOST:PORT, or several.", reason="ADDRESS_MALFORMED")
-    return tuple(check_address(part) for part in address)
-
-
-def check_address(address: str) -> str:
-    """Return `address` if it is valid.
-
-    gRPC itself accepts anything, adds port 443 where there is none, and reports only that nothing responds.
-
-    Raises:
-        InvalidRequestError: `address` is neither HOST:PORT nor a gRPC target.
-    """
-    match = _HOST_AND_PORT.fullmatch(address)
-    if _TARGET.fullmatch(address) or (match and 0 < int(match["port"]) < 2**16):
-        return address
-    raise InvalidRequestError(
-        f"The address is invalid: {truncated(repr(address))}. Give HOST:PORT, such as {DEFAULT_ADDRESS} or "
-        "[::1]:50051, or a gRPC target such as dns:///planes.example:50051 or unix:/run/planes.sock.",
-        reason="ADDRESS_MALFORMED",
-    )
 
 
 def channel_options(health: bool = False, retry: bool = True) -> list[tuple[str, Any]]:
@@ -100,20 +58,15 @@ def channel_options(health: bool = False, retry: bool = True) -> list[tuple[str,
 def options_for(address: str, addresses: Sequence[str]) -> list[tuple[str, Any]]:
     """Return the options of the channel to `address`, one of `addresses`."""
     if len(addresses) > 1:  # a failed call is retried on another server, not by gRPC on the same
-        return channel_options(health=True, retry=False)
-    return channel_options(health=not is_single_server(address))
+        options = channel_options(health=True, retry=False)
+    else:
+        options = channel_options(health=not is_single_server(address))
+    return [*options, *proxy_options(address)]
 
 
-def is_single_server(address: str) -> bool:
-    """Return whether `address` is one server: then even an unhealthy one is better than no call at all."""
-    match = _HOST_AND_PORT.fullmatch(address)
-    if not match:
-        return address.startswith(("unix:", "unix-abstract:", "vsock:"))
-    try:
-        ipaddress.ip_address(match["host"].strip("[]"))
-    except ValueError:
-        return match["host"] == "localhost"
-    return True
+def proxy_options(address: str) -> list[tuple[str, Any]]:
+    """Return the channel options that keep calls to `address` away from an HTTP proxy; none if they may use one."""
+    return [("grpc.enable_http_proxy", 0)] if bypasses_proxy(address) else []
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
-from planespotter_client import _batching, _channels, _converters, _retry, _validation, _window
+from planespotter_client import _addresses, _batching, _channels, _converters, _retry, _validation, _window
 from planespotter_client._credentials import File, security
 from planespotter_client._errors import (
     DeadlineExceededError,
@@ -33,7 +33,7 @@ class ClientBase(ABC):
 
     def __init__(
         self,
-        address: str | Sequence[str] = _channels.DEFAULT_ADDRESS,
+        address: str | Sequence[str] | None = None,
         *,
         timeout: float = 60.0,
         retries: int = 3,
@@ -50,9 +50,11 @@ class ClientBase(ABC):
             PlaneSpotter(["planes-1.example:50051", "planes-2.example:50051"], tls=True, token=token)
 
         Args:
-            address: HOST:PORT, or a gRPC target such as dns:///planes.example:50051 with one or several backends; or
+            address: HOST:PORT, HOST with the default port 50051, a URL such as https://planes.example:50051, which
+                implies `tls`, or a gRPC target such as dns:///planes.example:50051 with one or several backends; or
                 several addresses, as a sequence or separated by commas. Calls are distributed round robin; a server
-                that is unhealthy or does not respond is skipped until it recovers, and its calls fail over.
+                that is unhealthy or does not respond is skipped until it recovers, and its calls fail over. None reads
+                the variable PLANESPOTTER_SERVER, and is 127.0.0.1:50051 without it.
             timeout: Seconds for a call with all its retries; for a stream, seconds without a result while it
                 reconnects.
             retries: How often a photo that a busy server rejects is retried, after the server's retry delay and within
@@ -70,7 +72,7 @@ class ClientBase(ABC):
             ValueError: A number is out of range.
             TypeError: A parameter has the wrong type.
         """
-        addresses = _channels.parse_addresses(address)
+        addresses = _addresses.parse_addresses(address)
         _validation.check_seconds("timeout", timeout)
         _validation.check_count("retries", retries, minimum=0)
         self.address = ",".join(addresses)
@@ -79,7 +81,7 @@ class ClientBase(ABC):
         self._security = security(
             *addresses,
             token=token,
-            tls=tls,
+            tls=tls or _addresses.names_tls(address),
             tls_ca=tls_ca,
             tls_cert=tls_cert,
             tls_key=tls_key,
@@ -88,7 +90,8 @@ class ClientBase(ABC):
         )
         self._metadata = self._security.metadata
         self._closed = False
-        self._servers = _channels.RoundRobin([self._open(target, addresses) for target in addresses])
+        self._addresses = addresses
+        self._prepare_channels()
         self._cached_limits: Limits | None = None
         self._cached_input_sizes: dict[tuple[str, str], tuple[int, int]] = {}
 
@@ -113,7 +116,7 @@ class ClientBase(ABC):
                 extra requests: choose a high percentile of the latency.
             downscale: Downscale a photo that is much larger than the network's input before sending it: of 12
                 megapixels in 3 MB, about 100 kB remain for an input of 224 x 224. The prediction may differ slightly.
-                Needs Pillow: pip install "planespotter[images]".
+                Needs Pillow: the images extra.
 
         Returns:
             The prediction.
@@ -239,8 +242,20 @@ class ClientBase(ABC):
 
     # Shared steps of the calls
 
-    def _open(self, address: str, addresses: Sequence[str]) -> _channels.Server:
-        options = [*_channels.options_for(address, addresses), *self._security.options]
+    @abstractmethod
+    def _prepare_channels(self) -> None:
+        """Open the channels, or prepare to open them later; part of the constructor."""
+
+    @property
+    @abstractmethod
+    def _servers(self) -> _channels.RoundRobin:
+        """The servers, with their channels."""
+
+    def _open_all(self) -> _channels.RoundRobin:
+        return _channels.RoundRobin([self._open(address) for address in self._addresses])
+
+    def _open(self, address: str) -> _channels.Server:
+        options = [*_channels.options_for(address, self._addresses), *self._security.options]
         if self._security.credentials is None:
             channel = type(self)._insecure_channel(address, options)
         else:

@@ -1,6 +1,5 @@
 """Credentials: TLS, client certificates and bearer tokens."""
 
-import ipaddress
 import os
 import re
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from pathlib import Path
 import grpc
 
 from planespotter_client._errors import InvalidRequestError
+from planespotter_client._proxy import is_loopback
 
 TOKEN_VARIABLE = "PLANESPOTTER_TOKEN"
 
@@ -88,26 +88,27 @@ def security(
     metadata = (("authorization", f"Bearer {token}"),) if token else ()
     if not encrypted:
         return Security(None, metadata)
-    root, key, certificate = (None if file is None else _read_pem(Path(file)) for file in (tls_ca, tls_key, tls_cert))
+    root, certificate = (_read_pem(file, "CERTIFICATE", "certificate") for file in (tls_ca, tls_cert))
+    key = _read_pem(tls_key, "PRIVATE KEY", "private key")
     options = (("grpc.ssl_target_name_override", tls_name),) if tls_name else ()
     return Security(grpc.ssl_channel_credentials(root, key, certificate), metadata, options)
 
 
-def is_loopback(address: str) -> bool:
-    """Return whether traffic to `address` stays on this machine."""
-    scheme, _, rest = address.partition(":")
-    if scheme in ("unix", "unix-abstract", "vsock"):
-        return True
-    if scheme in ("dns", "ipv4", "ipv6", "xds"):
-        address = rest.rpartition("/")[2]
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _read_pem(file: File | None, label: str, kind: str) -> bytes | None:
+    """Return the content of a PEM file; None for none.
 
+    Args:
+        file: Path of the file.
+        label: End of the label that a block in it must have, such as CERTIFICATE: without one, gRPC fails later and
+            gives no reason.
+        kind: What such a block is, for errors.
 
-def _read_pem(path: Path) -> bytes:
+    Raises:
+        InvalidRequestError: The file cannot be read, or has no such block.
+    """
+    if file is None:
+        return None
+    path = Path(file)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -117,6 +118,13 @@ def _read_pem(path: Path) -> bytes:
     if b"-----BEGIN " not in content:
         raise InvalidRequestError(
             f"The TLS file {path} is not PEM, which starts with -----BEGIN. Convert it, or give another file.",
+            reason="TLS_FILE_UNREADABLE",
+        )
+    if not re.search(rb"-----BEGIN [A-Z0-9 ]*" + label.encode() + rb"-----", content):
+        labels = sorted({each.decode() for each in re.findall(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----", content)})
+        raise InvalidRequestError(
+            f"The TLS file {path} holds no {kind}, but {', '.join(labels) or 'other data'}. Give the PEM file of the "
+            f"{kind}.",
             reason="TLS_FILE_UNREADABLE",
         )
     return content

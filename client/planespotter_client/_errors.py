@@ -9,13 +9,14 @@
     ├── UnavailableError        no server responds, or it is starting or shutting down; retry
     ├── DeadlineExceededError   no response within the timeout
     ├── MissingDependencyError  an optional package is not installed
-    ├── CertificateError        the server's TLS certificate is not trusted, or is for another name
+    ├── CertificateError        the server's TLS certificate is not trusted, has expired, or is for another name
     ├── ProtocolError           the server does not speak this protocol, or violates it
     └── InternalServerError     a bug or failure of the server; `metadata` may have the request id for its log
 
 The text of each is for people. CODES maps gRPC status codes to these classes.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self, TypeVar
@@ -24,6 +25,8 @@ import grpc
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
+
+from planespotter_client._proxy import proxy_of
 
 Detail = TypeVar("Detail")
 
@@ -115,7 +118,7 @@ class MissingDependencyError(PlaneSpotterError):
 
 
 class CertificateError(PlaneSpotterError):
-    """The server's TLS certificate is not trusted, or is for another name."""
+    """The server's TLS certificate is not trusted, has expired, or is for another name."""
 
 
 class ProtocolError(PlaneSpotterError):
@@ -156,6 +159,19 @@ _NOT_CONNECTED = (
     "DNS resolution failed",
     "errors resolving",
     "empty address list",
+)
+# What the operating system and the resolver report, in the details of a call, and how to say it.
+_CONNECTION_FAILURES = (
+    ("Connection refused", "connection refused"),
+    ("No route to host", "no route to the host"),
+    ("Network is unreachable", "the network is unreachable"),
+    ("No such file or directory", "no such socket"),
+    ("Permission denied", "no permission to use the socket"),
+    ("DNS resolution failed", "no such host"),
+    ("Domain name not found", "no such host"),
+    ("empty address list", "no such host"),
+    ("timed out", "no response"),
+    ("Timeout", "no response"),
 )
 _LOST = ("Socket closed", "Connection reset", "Broken pipe", "Stream removed", "GOAWAY", "keepalive", "ping timeout")
 
@@ -204,6 +220,19 @@ def from_call(call: Any, address: str) -> PlaneSpotterError:
 
 def _tls_failure(address: str, details: str) -> PlaneSpotterError | None:
     """Return the exception for a TLS handshake that failed; None for any other failure."""
+    lower = details.lower()
+    if "certificate has expired" in lower:
+        return CertificateError(
+            f"The certificate of the server at {address} has expired. Renew it on the server, or correct the clock of "
+            "this machine.",
+            reason="CERTIFICATE_EXPIRED",
+        )
+    if "certificate is not yet valid" in lower:
+        return CertificateError(
+            f"The certificate of the server at {address} is not valid yet. Correct the clock of this machine, or use "
+            "a certificate that is already valid.",
+            reason="CERTIFICATE_NOT_YET_VALID",
+        )
     if "CERTIFICATE_VERIFY_FAILED" in details:
         return CertificateError(
             f"The certificate of the server at {address} is not signed by a trusted authority: it may be another "
@@ -227,11 +256,10 @@ def _tls_failure(address: str, details: str) -> PlaneSpotterError | None:
 
 def _unavailable(address: str, details: str) -> UnavailableError:
     """Return the exception for a call that reached no server or lost its connection."""
-    shown = truncated(details)
     if "Socket closed" in details or "Connection reset" in details:
         return UnavailableError(
-            f"The server at {address} closed the connection ({shown}). It may require TLS (tls_ca, --tls-ca) or a "
-            "client certificate (tls_cert and tls_key), or it is shutting down: then retry.",
+            f"The server at {address} closed the connection. It may require TLS (tls_ca, --tls-ca) or a client "
+            "certificate (tls_cert and tls_key), or it is shutting down: then retry.",
             reason="CONNECTION_LOST",
         )
     reason = "UNAVAILABLE"
@@ -239,32 +267,48 @@ def _unavailable(address: str, details: str) -> UnavailableError:
         reason = "NO_SERVER"
     elif any(part in details for part in _LOST):
         reason = "CONNECTION_LOST"
+    why = f": {cause}" if (cause := _connection_failure(details)) else ""
+    if proxy := proxy_of(address):
+        return UnavailableError(
+            f"No planespotter server responds at {address} through the proxy {proxy.address}{why}. The variable "
+            f"{proxy.variable} names this proxy: correct it, or add the host to NO_PROXY to connect directly.",
+            reason=reason,
+        )
     return UnavailableError(
-        f"No planespotter server responds at {address} ({shown}). Start one with `planespotter serve`, or use another "
+        f"No planespotter server responds at {address}{why}. Start one with `planespotter serve`, or use another "
         "address.",
         reason=reason,
     )
 
 
+def _connection_failure(details: str) -> str:
+    """Return why a connection failed, in a few words; empty if the details of gRPC do not say."""
+    if status := re.search(r"HTTP proxy returned response code (\d+)", details):
+        return f"the proxy rejects the connection with status {status[1]}"
+    return next((why for part, why in _CONNECTION_FAILURES if part.lower() in details.lower()), "")
+
+
 def _without_status(code: grpc.StatusCode, details: str, address: str) -> PlaneSpotterError:
     """Return the exception for a call that ended with a bare code."""
-    shown, reason = truncated(details), code.name
+    reason = code.name
     match code:
         case grpc.StatusCode.INTERNAL if details == _WRITE_FAILED or "RST_STREAM" in details:
             code = grpc.StatusCode.UNAVAILABLE
             reason = STREAM_ABORTED if details == _WRITE_FAILED else "CONNECTION_LOST"
-            message = f"The server at {address} aborted the call ({shown}). Send the photos again."
+            message = f"The server at {address} aborted the call. Send the photos again."
         case grpc.StatusCode.CANCELLED:
-            message = f"The call to {address} was cancelled ({shown}). Retry."
+            message = f"The call to {address} was cancelled. Retry."
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             message = f"The server at {address} did not respond within the timeout. Use a longer one, or retry later."
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             reason = "MESSAGE_TOO_LARGE"
-            message = f"The message is too large for the server at {address} ({shown}). Send a smaller photo."
+            sizes = re.search(r"\((\d+) vs\. (\d+)\)", details)
+            shown = f": {int(sizes[1]):,} bytes; the limit is {int(sizes[2]):,}" if sizes else ""
+            message = f"The message is too large for the server at {address}{shown}. Send a smaller photo."
         case grpc.StatusCode.UNIMPLEMENTED:
-            message = f"The server at {address} is not a planespotter server of this version ({shown})."
+            message = f"The server at {address} is not a planespotter server of this version."
         case _:
-            message = f"The server at {address} failed with {code.name} ({shown})."
+            message = f"The server at {address} failed with {code.name} ({truncated(details)})."
     return CODES[code](message, reason=reason)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, Union
 
 from planespotter_client._errors import InvalidRequestError, MissingDependencyError, PhotoReadError
+from planespotter_client._extras import install_command
 from planespotter_client._types import Limits
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ Photo = Union[str, os.PathLike[str], bytes, BinaryIO, "Image.Image", "npt.NDArra
 - a PIL image,
 - a NumPy array of uint8: [height, width, 3] in RGB order, or [height, width] for grayscale.
 
-PIL images and arrays are sent as JPEG, which needs Pillow: pip install "planespotter[images]".
+PIL images and arrays are sent as JPEG, which needs Pillow: the images extra.
 """
 
 Collection = TypeVar("Collection")
@@ -269,6 +270,6 @@ def import_pillow(purpose: str) -> Any:
         from PIL import Image
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            f'{purpose}, which needs Pillow: pip install "planespotter[images]".', reason="PILLOW_MISSING"
+            f"{purpose}, which needs Pillow: {install_command('images')}.", reason="PILLOW_MISSING"
         ) from error
     return Image

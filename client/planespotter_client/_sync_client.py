@@ -142,6 +142,13 @@ class PlaneSpotter(ClientBase):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _prepare_channels(self) -> None:
+        self._round_robin = self._open_all()
+
+    @property
+    def _servers(self) -> _channels.RoundRobin:
+        return self._round_robin
+
     def _limits(self) -> Limits:
         return self._cached_limits or self.get_server_info().limits
 

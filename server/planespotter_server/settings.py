@@ -35,7 +35,7 @@ MODELS, INFERENCE, LIMITS, SHUTDOWN = "Models", "Batching and inference", "Limit
 # Variables with our prefix that are not settings: those of other packages, and those that Kubernetes sets in every
 # container next to a service that is called planespotter.
 FOREIGN_VARIABLES = re.compile(
-    rf"{PREFIX}(CHROMIUM|TOKEN|([A-Z0-9_]+_)?SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|([A-Z0-9_]+_)?PORT_[0-9]+_[A-Z0-9_]+)"
+    rf"{PREFIX}(CHROMIUM|SERVER|TOKEN|([A-Z0-9_]+_)?SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|([A-Z0-9_]+_)?PORT_[0-9]+_[A-Z0-9_]+)"
 )
 
 

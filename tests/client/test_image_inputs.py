@@ -132,7 +132,7 @@ def test_truncated_pil_image_is_a_photo_read_error() -> None:
 def test_missing_pillow_is_a_missing_dependency_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
     for photo, downscale_to in ((np.zeros((60, 90, 3), np.uint8), None), (as_file, TARGET)):
-        with pytest.raises(MissingDependencyError, match=r"which needs Pillow: pip install \"planespotter\[images\]\""):
+        with pytest.raises(MissingDependencyError, match=r"which needs Pillow: pip install '.*\[images\]'"):
             read_photo(b"" if callable(photo) else photo, LIMITS, downscale_to=downscale_to)
 
 

@@ -55,7 +55,7 @@ async def test_stream_needs_a_window_of_at_least_one(spotter: Any, paint: Paint,
         await collect(spotter.stream([paint("747")], **window))
 
 
-@pytest.mark.parametrize("address", [[], "", "a:1,,b:2", ["a:1", "b"], "a:1;b:2", "a:1,b"])
+@pytest.mark.parametrize("address", [[], "", "a:1,,b:2", ["a:1", "b:"], "a:1;b:2", "a:1,b:x"])
 async def test_invalid_address_is_rejected(connect: Any, address: Any) -> None:
     with pytest.raises(InvalidRequestError) as raised:
         await connect(address)

@@ -11,7 +11,8 @@ from planespotter_client import (
     ProtocolError,
     UnavailableError,
 )
-from planespotter_client._channels import RoundRobin, Server, is_single_server, parse_addresses
+from planespotter_client._addresses import is_single_server, parse_addresses
+from planespotter_client._channels import RoundRobin, Server
 from planespotter_client._retry import CallRetries, StreamReconnect
 
 BUSY = OverloadedError("full", retry_after=2.0)

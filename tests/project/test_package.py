@@ -69,5 +69,5 @@ def test_command_with_a_missing_extra_names_the_extra(python: Path, tmp_path: Pa
     ):
         done = call(command, *arguments)
         assert done.returncode == 1
-        assert f"pip install 'planespotter[{extra}]'" in done.stderr
+        assert f"pip install '.[{extra}]' in a checkout" in done.stderr
         assert "Traceback" not in done.stderr

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from planespotter_client._channels import DEFAULT_ADDRESS
 from planespotter_client.bench.load_generator import Load, Mode
 from planespotter_client.bench.measurements import BenchError
 from planespotter_client.commands import options
@@ -54,7 +53,6 @@ Paths = Annotated[
         show_default=False,
     ),
 ]
-Server = Annotated[str, typer.Option(help="Address of the server.", metavar="HOST:PORT")]
 LoadMode = Annotated[
     Mode | None,
     typer.Option(
@@ -129,7 +127,7 @@ JsonOut = Annotated[
 @app.command(help=HELP)
 def bench(
     paths: Paths,
-    server: Server = DEFAULT_ADDRESS,
+    server: options.SingleServer = None,
     mode: LoadMode = None,
     callers: Callers = 8,
     rate: Rate = None,
@@ -153,6 +151,7 @@ def bench(
     tls_name: options.TlsName = None,
     token_file: options.TokenFile = None,
     insecure: options.Insecure = False,
+    verbose: options.Verbose = False,
     out: Out = None,
     json_out: JsonOut = None,
 ) -> None:
@@ -190,11 +189,12 @@ def bench(
     for file in filter(None, (out, json_out)):
         file.parent.mkdir(parents=True, exist_ok=True)  # fail now rather than after minutes of load
 
+    address, tls = options.single_server(server, tls)
     connection = options.connection(tls, tls_ca, tls_cert, tls_key, tls_name, token_file, insecure)
-    security(server, **connection)  # validates them before any process starts
-    with WorkerPool(server, files, processes, connection) as workers:
-        base, model = _apply_limits(base, max_in_flight, server, connection)
-        context = _context(server, model, base, files, processes)
+    security(address, **connection)  # validates them before any process starts
+    with WorkerPool(address, files, processes, connection) as workers:
+        base, model = _apply_limits(base, max_in_flight, address, connection)
+        context = _context(address, model, base, files, processes)
         with _stop_on_ctrl_c() as stop:
             run = _step_runner(workers, stop, server_pid)
             if sweep_values:

@@ -287,6 +287,7 @@ class LoadGenerator:
         """Open a connection without retries: failures are counted."""
         options = [
             *_channels.channel_options(),
+            *_channels.proxy_options(self._address),
             *self._secured.options,
             ("grpc.enable_retries", 0),
             ("grpc.use_local_subchannel_pool", 1),

@@ -224,6 +224,7 @@ def classify(
     tls_name: options.TlsName = None,
     token_file: options.TokenFile = None,
     insecure: options.Insecure = False,
+    verbose: options.Verbose = False,
 ) -> None:
     """Classify photos with a running server, or with one that this command starts."""
     from planespotter_client.classify import run

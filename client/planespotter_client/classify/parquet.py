@@ -11,6 +11,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from planespotter_client._extras import install_command
 from planespotter_client.classify import serialization
 from planespotter_client.classify.answer_log import (
     AnswerLog,
@@ -72,7 +73,7 @@ def _pyarrow() -> Any:
     except ModuleNotFoundError as error:
         raise AnswerLogError(
             "Parquet files need the package 'pyarrow', which comes with the 'parquet' extra: "
-            "pip install 'planespotter[parquet]'. Or name a file that ends in .csv or .jsonl."
+            f"{install_command('parquet')}. Or name a file that ends in .csv or .jsonl."
         ) from error
     return pyarrow
 

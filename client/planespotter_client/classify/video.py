@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from planespotter_client._extras import install_command
+
 JPEG_QUALITY = 90
 # Timeout of `Video.close` for the frame that is being read: a camera may never send it.
 CLOSE_TIMEOUT_SECONDS = 1.0
@@ -117,8 +119,7 @@ def _import_av() -> Any:
         import PIL.Image  # noqa: F401
     except ModuleNotFoundError as error:
         raise VideoError(
-            f"Videos need the package {error.name!r}, which comes with the 'video' extra: "
-            "pip install 'planespotter[video]'"
+            f"Videos need the package {error.name!r}, which comes with the 'video' extra: {install_command('video')}"
         ) from error
     av.logging.set_level(None)  # its log of damaged frames would mix with the results
     return av

@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from planespotter_client._extras import install_command
 from planespotter_client.commands.local_server import SERVE, local_server
 
 app = typer.Typer()
@@ -58,7 +59,7 @@ def run_demo(out: Path, pages: int, epochs: int, console: Console) -> None:
     """
     missing = [extra for extra, module in REQUIRED_MODULES.items() if importlib.util.find_spec(module) is None]
     if missing:
-        raise DemoError(f"The demo needs the extras {', '.join(missing)}: pip install 'planespotter[all]'")
+        raise DemoError(f"The demo needs the extras {', '.join(missing)}: {install_command('all')}")
     started = time.monotonic()
     photos, run, model = out / "photos", out / "run", out / "model"
     scrape = ("scrape", "--site", "sample", "--pages", str(pages), "--out", photos)

@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from planespotter_client._channels import DEFAULT_ADDRESS
 from planespotter_client.commands import options
 
 app = typer.Typer()
@@ -15,7 +14,7 @@ SERVING = 1
 
 @app.command()
 def health(
-    server: Annotated[str, typer.Option(help="Address of the server.", metavar="HOST:PORT")] = DEFAULT_ADDRESS,
+    server: options.SingleServer = None,
     service: Annotated[str, typer.Option(help="Service to check; empty checks the server as a whole.")] = "",
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the response.", min=0.1)] = 5.0,
     tls: options.Tls = False,
@@ -23,6 +22,7 @@ def health(
     tls_cert: options.TlsCert = None,
     tls_key: options.TlsKey = None,
     tls_name: options.TlsName = None,
+    verbose: options.Verbose = False,
 ) -> None:
     """Check whether a server is ready. For the health check of a container.
 
@@ -37,16 +37,17 @@ def health(
     import grpc
     from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 
-    from planespotter_client._channels import check_address
+    from planespotter_client._channels import proxy_options
     from planespotter_client._credentials import security
     from planespotter_client._errors import NotFoundError, from_call
 
-    check_address(server)
-    secured = security(server, token="", tls=tls, tls_ca=tls_ca, tls_cert=tls_cert, tls_key=tls_key, tls_name=tls_name)
+    address, tls = options.single_server(server, tls)
+    secured = security(address, token="", tls=tls, tls_ca=tls_ca, tls_cert=tls_cert, tls_key=tls_key, tls_name=tls_name)
+    channel_options = [*proxy_options(address), *secured.options]
     with (
-        grpc.insecure_channel(server)
+        grpc.insecure_channel(address, channel_options)
         if secured.credentials is None
-        else grpc.secure_channel(server, secured.credentials, secured.options)
+        else grpc.secure_channel(address, secured.credentials, channel_options)
     ) as channel:
         # On the wire, the request is a string and the response a number, as in these types: no package is needed.
         check = channel.unary_unary(METHOD, StringValue.SerializeToString, Int32Value.FromString)
@@ -55,8 +56,8 @@ def health(
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 raise NotFoundError(
-                    f"The server at {server} has no service {service!r}. Omit --service to check the server."
+                    f"The server at {address} has no service {service!r}. Omit --service to check the server."
                 ) from None
-            raise from_call(error, server) from None
+            raise from_call(error, address) from error
     typer.echo("SERVING" if status == SERVING else "NOT_SERVING")
     raise typer.Exit(0 if status == SERVING else 1)

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from planespotter_client._channels import DEFAULT_ADDRESS
+from planespotter_client._addresses import DEFAULT_ADDRESS, default_server
 
 SERVE = ("serve", "--port", "0")
 PREFIX = "PLANESPOTTER_"
@@ -79,13 +79,16 @@ def _environment(variables: Mapping[str, str]) -> dict[str, str]:
 def connect_or_start(server: str | None, model: Path | None) -> Iterator[tuple[str, bool]]:
     """Yield the address of a server, and whether it was started for this command; then it ends with the context.
 
-    A server is started if `model` names a bundle, or if `server` is None and no server listens at the default address.
+    A server is started if `model` names a bundle, or if neither `server` nor the variable PLANESPOTTER_SERVER names a
+    server and none listens at the default address.
 
     Raises:
         LocalServerError: The server does not start.
     """
     from rich.console import Console
 
+    if server is None and model is None:
+        server = default_server()
     if server is not None or (model is None and is_listening(DEFAULT_ADDRESS)):
         yield DEFAULT_ADDRESS if server is None else server, False
         return

@@ -9,13 +9,16 @@ import errno
 import importlib
 import inspect
 import io
+import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
+
+from planespotter_client._extras import install_command
 
 # Modules with an `app`, in the order in which help lists their commands: the pipeline, then what uses a server.
 COMMAND_MODULES = (
@@ -141,7 +144,7 @@ def user_message(error: Exception) -> str | None:
         if extra is not None:
             return (
                 f"This command needs the package {error.name!r}, which comes with the {extra!r} extra: "
-                f"pip install 'planespotter[{extra}]'"
+                f"{install_command(extra)}"
             )
     elif type(error).__module__.startswith("planespotter_"):
         return str(error)
@@ -151,6 +154,14 @@ def user_message(error: Exception) -> str | None:
         files = " and ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
         return f"{error.strerror}: {files}. Check that it exists, is accessible and has space, or name another."
     return None
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield the exceptions that caused `error`, the direct cause first."""
+    cause = error.__cause__
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -176,6 +187,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         typer.secho("error: ", err=True, nl=False, fg="red", bold=True)
         typer.echo(text, err=True)
+        if logging.getLogger("planespotter_client").isEnabledFor(logging.DEBUG):  # --verbose
+            for cause in causes(error):
+                typer.echo(f"caused by: {cause}", err=True)
         raise SystemExit(getattr(error, "exit_code", 1)) from None
 
 

@@ -1,11 +1,12 @@
 """Connection options that the commands share, and the client parameters that they stand for."""
 
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from planespotter_client._channels import DEFAULT_ADDRESS
+from planespotter_client._addresses import DEFAULT_ADDRESS, SERVER_VARIABLE, default_server, names_tls, parse_address
 
 PANEL = "TLS and tokens"
 
@@ -13,7 +14,17 @@ Server = Annotated[
     str | None,
     typer.Option(
         help="Address of the server, or several separated by commas. "
-        f"(default: {DEFAULT_ADDRESS} if a server runs there, else one that is started for this command)",
+        f"(default: the variable {SERVER_VARIABLE}; without it {DEFAULT_ADDRESS} if a server runs there, else one that "
+        "is started for this command)",
+        metavar="HOST:PORT",
+        show_default=False,
+        autocompletion=lambda: [DEFAULT_ADDRESS],
+    ),
+]
+SingleServer = Annotated[
+    str | None,
+    typer.Option(
+        help=f"Address of the server. (default: the variable {SERVER_VARIABLE}, or {DEFAULT_ADDRESS})",
         metavar="HOST:PORT",
         show_default=False,
         autocompletion=lambda: [DEFAULT_ADDRESS],
@@ -76,6 +87,20 @@ Insecure = Annotated[
 ]
 
 
+def _set_verbose(verbose: bool) -> bool:
+    if verbose:
+        logging.getLogger("planespotter_client").setLevel(logging.DEBUG)
+    return verbose
+
+
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose", help="With an error, print its causes too, such as what gRPC reports.", callback=_set_verbose
+    ),
+]
+
+
 def check_server_or_model(server: str | None, model: Path | None) -> None:
     """Check that not both `server` and `model` are given.
 
@@ -84,6 +109,16 @@ def check_server_or_model(server: str | None, model: Path | None) -> None:
     """
     if model is not None and server is not None:
         raise typer.BadParameter("--model starts a server, and --server names one: give only one of them.")
+
+
+def single_server(server: str | None, tls: bool) -> tuple[str, bool]:
+    """Return the address that --server names, by default the configured one, and whether to use TLS for it.
+
+    Raises:
+        InvalidRequestError: The address is invalid.
+    """
+    address = (default_server() or DEFAULT_ADDRESS) if server is None else server
+    return parse_address(address), tls or names_tls(address)
 
 
 def connection(

@@ -30,6 +30,7 @@ def web(
     tls_name: options.TlsName = None,
     token_file: options.TokenFile = None,
     insecure: options.Insecure = False,
+    verbose: options.Verbose = False,
 ) -> None:
     """Serve a web page on this machine that classifies the photos dropped on it.
 

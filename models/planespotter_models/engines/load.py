@@ -68,8 +68,8 @@ def choose_engine(bundle: Bundle, engine: str = EngineChoice.AUTO) -> EngineChoi
     if requested != EngineChoice.JAX:
         if not installed:
             raise BundleError(
-                f"The engine {requested} needs OpenVINO, which is not installed. Install planespotter[server], or "
-                "choose the engine jax."
+                f"The engine {requested} needs OpenVINO, which is not installed. Install the server extra (pip "
+                "install '.[server]' in a checkout of planespotter), or choose the engine jax."
             )
         if bundle.architecture is None:
             raise BundleError(

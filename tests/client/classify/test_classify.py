@@ -278,7 +278,7 @@ def test_unreachable_server_is_reported(folder: Path, capsys: pytest.CaptureFixt
     assert "No planespotter server responds at 127.0.0.1:1" in output.err
 
 
-@pytest.mark.parametrize("server", ["", "127.0.0.1", "http://127.0.0.1:50051", "127.0.0.1:99999"])
+@pytest.mark.parametrize("server", ["", "127.0.0.1:", "ftp://127.0.0.1:50051", "127.0.0.1:99999"])
 def test_invalid_address_is_reported(server: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(folder, "--server", server) == 1
     assert "The address is invalid" in capsys.readouterr().err

@@ -109,4 +109,4 @@ def test_missing_pyav_names_the_video_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     assert run("--video", "clip.mp4") == 1
-    assert "pip install 'planespotter[video]'" in capsys.readouterr().err
+    assert "[video]'" in capsys.readouterr().err

