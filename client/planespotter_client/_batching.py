@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_client._converters import batch_request, outcome
-from planespotter_client._errors import PlaneSpotterError, ProtocolError
+from planespotter_client._errors import PlaneSpotterError, ProtocolError, is_caller_fault
 from planespotter_client._image_inputs import (
     ENVELOPE_BYTES,
     ENVELOPE_BYTES_PER_PHOTO,
@@ -42,6 +42,8 @@ def batches(
         try:
             content = read_photo(photo, limits, unanswered.photo_id, downscale_to)
         except PlaneSpotterError as error:
+            if is_caller_fault(error):
+                raise
             yield unanswered.to_result(error)
             continue
         full = len(batch.contents) >= limits.max_batch_photos
@@ -88,6 +90,7 @@ class BatchCall:
 
         Raises:
             ProtocolError: The number of results differs from the number of photos.
+            PlaneSpotterError: A result is an error that is the fault of the caller, not of the photo.
         """
         batch = self._batch
         if len(response.results) != len(batch.pending):
@@ -100,6 +103,9 @@ class BatchCall:
             photo.to_result(outcome(result, photo.photo_id))
             for photo, result in zip(batch.pending, response.results, strict=True)
         ]
+        for result in results:
+            if result.error is not None and is_caller_fault(result.error):
+                raise result.error
         delays = [None if result.error is None else result.error.retry_after for result in results]
         pause = with_jitter(max((delay for delay in delays if delay is not None), default=0.0))
         retried = [delay is not None for delay in delays]
@@ -115,5 +121,7 @@ class BatchCall:
         return pause
 
     def handle_failure(self, error: PlaneSpotterError) -> None:
-        """Give `error` to each photo that has no result yet."""
+        """Give `error` to each photo that has no result yet; raise it if it is the fault of the caller."""
+        if is_caller_fault(error):
+            raise error
         self.results += [photo.to_result(error.about(photo.photo_id)) for photo in self._batch.pending]

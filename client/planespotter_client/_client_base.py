@@ -150,7 +150,8 @@ class ClientBase(ABC):
             One result per photo, in order.
 
         Raises:
-            PlaneSpotterError: The server does not report its limits, which the first call of a client asks for.
+            PlaneSpotterError: The server does not report its limits, which the first call of a client asks for; or the
+                caller is at fault, not a photo: the token, the model or an option is invalid.
         """
 
     @abstractmethod
@@ -183,7 +184,8 @@ class ClientBase(ABC):
         Raises:
             UnavailableError: No server responds within the client's timeout. It comes after all results that have
                 arrived; send the photos whose `index` is missing in a new stream.
-            PlaneSpotterError: The server rejects the options, or the call failed for another reason.
+            PlaneSpotterError: The caller is at fault, not a photo: the token, the model or an option is invalid; or the
+                call failed for another reason. It comes after all results that have arrived.
         """
 
     @abstractmethod

@@ -129,6 +129,11 @@ class InternalServerError(PlaneSpotterError):
     """A bug or failure of the server."""
 
 
+CALLER_FAULTS = (AuthenticationError, NotFoundError, CertificateError, MissingDependencyError)
+"""Errors that sending another photo cannot avoid: credentials, the model and the installation concern every photo."""
+CALLER_FAULT_REASONS = frozenset({"TOP_K_OUT_OF_RANGE", "HEAT_MAP_UNSUPPORTED", "ORDERING_UNKNOWN", "METHOD_NOT_FOUND"})
+"""Reasons of other errors that concern every photo: invalid options, and a server of another version."""
+
 CODES: Mapping[grpc.StatusCode, type[PlaneSpotterError]] = {
     grpc.StatusCode.OK: InternalServerError,  # an error status must not be OK
     grpc.StatusCode.CANCELLED: UnavailableError,
@@ -188,6 +193,11 @@ def about(photo_id: str) -> Iterator[None]:
     except PlaneSpotterError as error:
         error.photo_id = photo_id
         raise
+
+
+def is_caller_fault(error: PlaneSpotterError) -> bool:
+    """Return whether `error` is the fault of the caller and not of a photo: every other photo would fail too."""
+    return isinstance(error, CALLER_FAULTS) or error.reason in CALLER_FAULT_REASONS
 
 
 def from_status(status: Status, photo_id: str = "") -> PlaneSpotterError:

@@ -13,6 +13,7 @@ from planespotter_client._errors import (
     PlaneSpotterError,
     ProtocolError,
     UnavailableError,
+    is_caller_fault,
     truncated,
 )
 from planespotter_client._image_inputs import Photo, photo_id
@@ -131,6 +132,7 @@ class StreamState:
 
         Raises:
             ProtocolError: The result is for a photo that is not in flight.
+            PlaneSpotterError: The result is an error that is the fault of the caller, not of the photo.
         """
         if response.HasField("drain_notice"):
             self._accepted_count = response.drain_notice.accepted_count
@@ -155,6 +157,8 @@ class StreamState:
             photo.position = -1
             heapq.heappush(self._delayed, (now + with_jitter(outcome_.retry_after), photo.index, photo))
             return None
+        if isinstance(outcome_, PlaneSpotterError) and is_caller_fault(outcome_):
+            raise outcome_
         return self._settle(photo, outcome_)
 
     def handle_end(self) -> None:

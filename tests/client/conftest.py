@@ -23,11 +23,13 @@ def serving(bundle: Path, port: int = 0, **settings: object) -> Iterator[tuple[s
     flags = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", str(value))]
     command = [sys.executable, "-m", "planespotter_client.commands.main", "serve", "--model", str(bundle)]
     with subprocess.Popen([*command, "--port", str(port), *flags], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        match = re.fullmatch(r"Serving \S+ \S+ on (\S+)\n", process.stdout.readline())
-        assert match
-        yield match[1], process
-        process.terminate()
+        try:
+            assert process.stdout is not None
+            match = re.fullmatch(r"Serving \S+ \S+ on (\S+)\n", process.stdout.readline())
+            assert match
+            yield match[1], process
+        finally:
+            process.terminate()
 
 
 @pytest.fixture

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.client.classify.command import PLANESPOTTER, files_in, wait_until
+from tests.client.classify.command import PLANESPOTTER, csv_rows, files_in, wait_until
+from tests.client.conftest import serving
+
+from planespotter_server.auth.tokens import add_token, revoke_token
 
 Paint = Callable[..., bytes]
 ALL = ["photos/737-800.jpg", "photos/A320neo.jpg", "photos/below/747.jpg"]
@@ -67,3 +70,33 @@ def test_watch_survives_a_lost_server(tiny_bundle: Path, here: Path, paint: Pain
     assert process.returncode == 128 + signal.SIGTERM
     server.terminate()
     server.communicate()
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+def test_photos_that_arrive_after_a_token_was_revoked_are_answered_with_the_next_one(
+    tiny_bundle: Path, here: Path, paint: Paint
+) -> None:
+    tokens, token_file, out = here / "tokens.txt", here / "token", here / "seen.csv"
+    token_file.write_text(add_token(tokens, "camera"))
+    with serving(tiny_bundle, tokens=tokens) as (address, _):
+        command = [*PLANESPOTTER, "classify", "--watch", "photos", "--server", address, "--out", str(out)]
+        command += ["--token-file", str(token_file)]
+
+        def answered() -> int:
+            return len(files_in(out.read_text())) if out.exists() else 0
+
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            wait_until(lambda: answered() == 3)
+            revoke_token(tokens, "camera")
+            (here / "photos/new.jpg").write_bytes(paint("747"))
+            assert process.stderr
+            errors = process.stderr.read()
+            assert process.wait() == 1
+        assert "The token is unknown" in errors
+        assert answered() == 3
+        token_file.write_text(add_token(tokens, "camera-2"))
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            wait_until(lambda: answered() == 4)
+            process.send_signal(signal.SIGINT)
+        assert [row["error"] for row in csv_rows(out.read_text())] == 4 * [""]
