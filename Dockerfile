@@ -18,6 +18,7 @@ COPY constraints.txt ./
 RUN python -m venv /opt/planespotter
 COPY pyproject.toml README.md LICENSE ./
 COPY protos protos
+COPY photos photos
 COPY scraping scraping
 COPY training training
 COPY models models

@@ -22,7 +22,7 @@ from planespotter_client.commands.main import build_app
 
 OUT = Path(__file__).resolve().parent.parent / "build" / "docs"
 # The public API: the client, and the formats that connect the packages.
-MODULES = ("planespotter_client", "planespotter_scraping.catalog", "planespotter_models")
+MODULES = ("planespotter_client", "planespotter_photos", "planespotter_scraping.catalog", "planespotter_models")
 
 
 @dataclass

@@ -1,7 +1,8 @@
 """Fuzzing: send mutated photos and mutated messages to the decoder and to a server: `make fuzz`.
 
 Most inputs go straight to the function that decodes photos, the rest as raw bytes to a separate server. Each must give
-a result, or an error with a reason of the contract that reveals no internals; nothing may crash, hang or leak memory.
+a result, or an error with a reason of the contract that reveals no internals; nothing may crash, hang or leak memory,
+and no photo may cost more processor time or memory than the limits of `scripts/hostile_photos.py`.
 Reproducible by --seed. Ends after --count inputs or --seconds, with exit code 1 on any failure. If the process dies,
 the last input is in build/fuzz/last.
 """
@@ -34,6 +35,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 from PIL import Image
+from scripts import hostile_photos
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_models import PhotoError, decode_photo, write_bundle
@@ -49,6 +51,8 @@ HANG_SECONDS = 60
 # Growth below this is not a leak: freed memory is not returned to the system at once.
 LEAK_BYTES = 64 * 1024 * 1024
 MESSAGE_SHARE = 0.2
+# Hostile photos among the others, and their largest size as a power of ten.
+HOSTILE_SHARE, MAX_HOSTILE_EXPONENT = 0.02, 5.5
 CALLERS = 8
 # What grpc.aio reports for a stream that ends while the client writes to it; the SDK has its own message for that.
 STREAM_ABORTED = "Internal error from Core"
@@ -155,9 +159,14 @@ def fix_checksums(png: bytes) -> bytes:
 
 
 def mutated_photos(chance: random.Random) -> Iterator[bytes]:
-    """Yield mutated photos, indefinitely."""
+    """Yield mutated photos, some of them hostile ones, indefinitely."""
     seeds = seed_photos()
+    generators = list(hostile_photos.GENERATORS.values())
     while True:
+        if chance.random() < HOSTILE_SHARE:
+            photo = chance.choice(generators)(int(10 ** chance.uniform(3, MAX_HOSTILE_EXPONENT)))
+            yield mutate(photo, seeds, chance) if chance.random() < 0.5 else photo
+            continue
         photo = mutate(chance.choice(seeds), seeds, chance)
         yield fix_checksums(photo) if photo.startswith(b"\x89PNG") and chance.random() < 0.8 else photo
 
@@ -218,7 +227,7 @@ def mutated_messages(chance: random.Random) -> Iterator[tuple[str, bytes]]:
 
 def try_photo(data: bytes, findings: Findings) -> None:
     """Decode one photo, and check the outcome."""
-    started = time.perf_counter()
+    started = time.process_time()
     kind = "decoded"
     try:
         pixels = decode_photo(data, HEIGHT, WIDTH)
@@ -230,7 +239,20 @@ def try_photo(data: bytes, findings: Findings) -> None:
             findings.fail(f"rejected with {kind}: {error}", data)
     except Exception as error:
         findings.fail(f"raised {type(error).__name__}: {error}", data)
-    findings.record(kind, time.perf_counter() - started)
+    seconds = time.process_time() - started
+    if seconds > hostile_photos.MAX_SECONDS:
+        findings.fail(f"took {seconds:.1f} s of processor time", data)
+    findings.record(kind, seconds)
+
+
+def try_cost(name: str, data: bytes, findings: Findings) -> None:
+    """Decode one hostile photo, and check processor time and memory."""
+    findings.tried += 1
+    try:
+        outcome, seconds, _ = hostile_photos.decoding_cost(data)
+        findings.record(outcome.partition(":")[0], seconds)
+    except AssertionError as error:
+        findings.fail(f"{name} took {error}", data)
 
 
 def check_status(status: Status, data: bytes, findings: Findings) -> None:
@@ -376,6 +398,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=100_000, help="number of inputs (default: 100000)")
     parser.add_argument("--seconds", type=float, default=600, help="maximum duration (default: 600)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the mutations (default: 0)")
+    parser.add_argument("--max-bytes", type=int, default=16 << 20, help="size of the hostile photos (default: 16 MiB)")
     parser.add_argument("--out", type=Path, default=Path("build/fuzz"), help="folder for the last input and the log")
     arguments = parser.parse_args()
     faulthandler.enable()
@@ -385,6 +408,8 @@ def main() -> int:
     message_count = int(arguments.count * MESSAGE_SHARE)
     findings = Findings()
     until = start + arguments.seconds * (1 - MESSAGE_SHARE)
+    for name, make in hostile_photos.all_photos(arguments.max_bytes):
+        try_cost(name, make(), findings)
     growth = fuzz_photos(
         arguments.count - message_count, until, random.Random(arguments.seed), findings, arguments.out / "last"
     )

@@ -259,6 +259,7 @@ class Limits(Result):
 
     max_photo_bytes: int
     max_photo_pixels: int
+    max_decoded_bytes: int
     max_batch_photos: int
     max_message_bytes: int
     max_top_k: int

@@ -21,7 +21,8 @@ from planespotter_models.prediction import (
     decode_prediction,
     leaf_probabilities,
 )
-from planespotter_models.preprocess import DEFAULT_MAX_PIXELS, PhotoError, decode_photo
+from planespotter_models.preprocess import decode_photo
+from planespotter_photos import DEFAULT_MAX_DECODED_BYTES, DEFAULT_MAX_PIXELS, PhotoError
 
 FOLDER = Path(__file__).parent
 """Folder of the installed models: NAME/VERSION/bundle.json, each with a model card next to it."""
@@ -29,6 +30,7 @@ FOLDER = Path(__file__).parent
 __all__ = [
     "CONSTRUCTOR_HEAD",
     "DEFAULT_BATCH_SIZES",
+    "DEFAULT_MAX_DECODED_BYTES",
     "DEFAULT_MAX_PIXELS",
     "FOLDER",
     "POOLINGS",

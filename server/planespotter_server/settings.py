@@ -16,6 +16,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
+from planespotter_photos import DEFAULT_MAX_DECODED_BYTES, DEFAULT_MAX_PIXELS
+
 MIB = 1024 * 1024
 PREFIX = "PLANESPOTTER_"
 # What a message needs in addition to its photo: names, options, lengths.
@@ -241,7 +243,19 @@ class Settings(BaseModel):
     max_photo_bytes: Annotated[PhotoBytes, Option("Maximum size of a photo file, in bytes.", LIMITS, "<bytes>")] = (
         16 * MIB
     )
-    max_photo_pixels: Annotated[Count, Option("Maximum number of pixels of a photo.", LIMITS, "<pixels>")] = 40_000_000
+    max_photo_pixels: Annotated[Count, Option("Maximum number of pixels of a photo.", LIMITS, "<pixels>")] = (
+        DEFAULT_MAX_PIXELS
+    )
+    max_decoded_bytes: Annotated[
+        Bytes,
+        Option(
+            "Maximum memory for the pixels of a PNG, WebP or progressive JPEG during decoding, in bytes. A baseline "
+            "JPEG takes little.",
+            LIMITS,
+            "<bytes>",
+            advice="Each of the decode threads can take that much, and a quarter more.",
+        ),
+    ] = DEFAULT_MAX_DECODED_BYTES
     max_batch_photos: Annotated[
         Count, Option("Maximum number of photos in a BatchClassify request.", LIMITS, "<photos>")
     ] = 64

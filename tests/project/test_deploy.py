@@ -17,6 +17,7 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import typer.main
 import yaml  # type: ignore[import-untyped]
+from scripts import hostile_photos
 
 from planespotter_client.commands.main import build_app
 from planespotter_models import Label, Level, Prediction
@@ -33,6 +34,7 @@ MANIFESTS = sorted(
     if "kind: " in path.read_text() and "kustom" not in path.name
 )
 SETTINGS = Settings.model_fields
+BASE_MIB = 768  # process and network of an idle server, and a reserve for larger networks
 
 
 def read(name: str) -> Any:
@@ -203,6 +205,22 @@ def test_termination_grace_period_exceeds_the_drain_and_no_probe_interrupts_it()
     assert liveness["periodSeconds"] * liveness["failureThreshold"] > grace_period
     in_compose = read("compose.yaml")["services"]["planespotter"]["stop_grace_period"]
     assert int(in_compose.removesuffix("s")) >= SETTINGS["grace_seconds"].default + 5
+
+
+@pytest.mark.parametrize("where", ["compose", "kubernetes"])
+def test_memory_limit_covers_the_network_photos_in_flight_and_decoding(where: str) -> None:
+    if where == "compose":
+        limit = read("compose.yaml")["services"]["planespotter"]["mem_limit"].removesuffix("m")
+    else:
+        limit = container()["resources"]["limits"]["memory"].removesuffix("Mi")
+    variables = dict(environments())[where]
+    threads = int(variables["PLANESPOTTER_DECODE_THREADS"])
+    in_flight = int(variables.get("PLANESPOTTER_MAX_IN_FLIGHT_BYTES", SETTINGS["max_in_flight_bytes"].default))
+    needed = BASE_MIB + 2 * in_flight / 2**20 + threads * hostile_photos.MAX_BYTES / 2**20
+    assert needed <= int(limit) <= 1.25 * needed
+    page = (DEPLOY.parent / "docs" / "operating.md").read_text(encoding="utf-8")
+    assert f"{BASE_MIB} MiB for the network" in page
+    assert f"{hostile_photos.MAX_BYTES >> 20} MiB for each of `decode_threads`" in page
 
 
 def test_selectors_match_the_pods_and_mounts_have_volumes() -> None:

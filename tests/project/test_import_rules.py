@@ -16,16 +16,18 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # What each package may import of the others: the formats that it reads or writes, not the modules within a catalog's
 # package.
 INTERFACES = {
-    "scraping": (),
-    "models": (),
+    "photos": (),
+    "scraping": ("planespotter_photos",),
+    "models": ("planespotter_photos",),
     "training": ("planespotter_scraping.catalog", "planespotter_models"),
-    "server": ("planespotter_models", "planespotter.v1"),
-    "client": ("planespotter.v1",),
+    "server": ("planespotter_models", "planespotter_photos", "planespotter.v1"),
+    "client": ("planespotter_photos", "planespotter.v1"),
 }
 
 # The folders and top-level modules of each package, lowest layer first. One imports only those before it; `_*` stands
 # for the private modules of the SDK, `__init__` for the package's own table of contents.
 LAYERS = {
+    "photos": ("errors", "exif", "formats", "inspection", "reading", "conversion", "__init__"),
     "scraping": (
         "atomic_write",
         "labels",

@@ -20,7 +20,7 @@ async def test_banner_describes_a_single_model(loaded: tuple[Bundle, Engine]) ->
         "Serving tiny 1 on 127.0.0.1:50051\n\n model     tiny 1: Airbus, Boeing; 6 types; 48 x 32 pix"
     )
     assert f"device    {loaded[1].description}; batch sizes" in " ".join(text.split("\n"))
-    assert "at most 16 MiB and 40 megapixels; 64 in a batch" in text
+    assert "at most 16 MiB and 160 megapixels; 64 in a batch" in text
     assert "have 20 s to finish" in text
     assert max(map(len, text.splitlines())) <= 80
 

@@ -11,6 +11,9 @@ from types import ModuleType
 
 import grpc
 import pytest
+from scripts import hostile_photos
+
+from planespotter_photos import inspection
 
 Serve = Callable[..., Awaitable[grpc.aio.Channel]]
 
@@ -37,6 +40,30 @@ def test_mutated_photos_are_decoded_or_rejected(fuzz: ModuleType, tmp_path: Path
     assert findings.failures == []
     assert findings.counts["decoded"] > 50
     assert findings.counts["PHOTO_UNDECODABLE"] > 50
+
+
+@pytest.mark.slow
+def test_hostile_photo_costs_little_time_and_memory(fuzz: ModuleType) -> None:
+    findings = fuzz.Findings()
+    for name, generate in hostile_photos.GENERATORS.items():
+        fuzz.try_cost(name, generate(100_000), findings)
+    for name in ("PNG, aspect ratio", "WebP, lossy, transparent", "progressive JPEG of many scans"):
+        fuzz.try_cost(name, hostile_photos.LARGEST[name](), findings)
+    assert findings.failures == []
+    assert findings.counts["decoded"] > 10
+    assert findings.counts["PHOTO_TOO_LARGE"] > 5
+
+
+@pytest.mark.slow
+def test_costly_photo_is_a_failure(fuzz: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspection, "MAX_VISITED_BLOCKS", 10**9)
+    monkeypatch.setattr(hostile_photos, "MAX_SECONDS", 0.5)
+    findings = fuzz.Findings()
+    fuzz.try_cost("scans", hostile_photos.progressive_scans(6_000), findings)
+    assert "s of processor time" in findings.failures[0]
+    monkeypatch.setattr(hostile_photos, "MAX_BYTES", 20 << 20)
+    fuzz.try_cost("pixels", hostile_photos.flat_png(3000, 3000, 8, 6), findings)
+    assert "MiB of memory" in findings.failures[1]
 
 
 async def test_mutated_messages_succeed_or_are_rejected(fuzz: ModuleType, serve: Serve) -> None:

@@ -112,7 +112,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_PHOTO_UNDECODABLE: _ErrorReason.ValueType  # 5
     """INVALID_ARGUMENT: the photo is corrupt or truncated."""
     ERROR_REASON_PHOTO_TOO_LARGE: _ErrorReason.ValueType  # 6
-    """INVALID_ARGUMENT: the photo has more bytes or pixels than the limit."""
+    """INVALID_ARGUMENT: the photo has more bytes or pixels, or takes more to decode, than a limit. ErrorInfo.metadata has
+    the value and the limit.
+    """
     ERROR_REASON_PHOTO_ID_TOO_LONG: _ErrorReason.ValueType  # 7
     """INVALID_ARGUMENT: Photo.id is longer than 256 bytes."""
     ERROR_REASON_BATCH_TOO_LARGE: _ErrorReason.ValueType  # 8
@@ -170,7 +172,9 @@ ERROR_REASON_PHOTO_FORMAT_UNSUPPORTED: ErrorReason.ValueType  # 4
 ERROR_REASON_PHOTO_UNDECODABLE: ErrorReason.ValueType  # 5
 """INVALID_ARGUMENT: the photo is corrupt or truncated."""
 ERROR_REASON_PHOTO_TOO_LARGE: ErrorReason.ValueType  # 6
-"""INVALID_ARGUMENT: the photo has more bytes or pixels than the limit."""
+"""INVALID_ARGUMENT: the photo has more bytes or pixels, or takes more to decode, than a limit. ErrorInfo.metadata has
+the value and the limit.
+"""
 ERROR_REASON_PHOTO_ID_TOO_LONG: ErrorReason.ValueType  # 7
 """INVALID_ARGUMENT: Photo.id is longer than 256 bytes."""
 ERROR_REASON_BATCH_TOO_LARGE: ErrorReason.ValueType  # 8
@@ -222,7 +226,9 @@ class Photo(_message.Message):
     CONTENT_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
     content: _builtins.bytes
-    """A JPEG, PNG or WebP file, at most Limits.max_photo_bytes and Limits.max_photo_pixels."""
+    """A JPEG, PNG or WebP file within Limits.max_photo_bytes, max_photo_pixels and max_decoded_bytes. Of an animation,
+    the first frame counts.
+    """
     id: _builtins.str
     """Your own id of the photo, at most 256 bytes of UTF-8; may be empty. PhotoResult.id echoes it. The server does not
     require it to be unique.
@@ -1077,10 +1083,13 @@ class Limits(_message.Message):
     MAX_CONCURRENT_CALLS_FIELD_NUMBER: _builtins.int
     MAX_QUEUE_WAIT_FIELD_NUMBER: _builtins.int
     MAX_PHOTOS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    MAX_DECODED_BYTES_FIELD_NUMBER: _builtins.int
     max_photo_bytes: _builtins.int
     """Maximum size of a photo in bytes."""
     max_photo_pixels: _builtins.int
-    """Maximum number of pixels of a photo (width times height), read from its header before it is decoded."""
+    """Maximum number of pixels of a photo (width times height), read from its header before it is decoded. Besides, a side
+    has at most 30,000 pixels and an aspect ratio of at most 50 to 1.
+    """
     max_batch_photos: _builtins.int
     """Maximum number of photos in a BatchClassifyRequest."""
     max_message_bytes: _builtins.int
@@ -1107,6 +1116,10 @@ class Limits(_message.Message):
     """Rate limit of this client's token in photos per second. Unary requests over it are rejected with RATE_LIMITED,
     streams are read at this rate. Unset: no rate limit.
     """
+    max_decoded_bytes: _builtins.int
+    """Maximum memory in bytes for the pixels of a photo that cannot be decoded at a reduced size: 16 bytes per pixel of a
+    lossy WebP, 20 of a lossless one, 1 to 8 of a PNG, 2 per sample of a progressive JPEG. Baseline JPEG is exempt.
+    """
     @_builtins.property
     def max_queue_wait(self) -> _duration_pb2.Duration:
         """Maximum estimated queueing delay of a photo in a unary request. A photo that would wait longer, or beyond the
@@ -1130,10 +1143,11 @@ class Limits(_message.Message):
         max_concurrent_calls: _builtins.int = ...,
         max_queue_wait: _duration_pb2.Duration | None = ...,
         max_photos_per_second: _builtins.float | None = ...,
+        max_decoded_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_photos_per_second", b"_max_photos_per_second", "max_photos_per_second", b"max_photos_per_second", "max_queue_wait", b"max_queue_wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_photos_per_second", b"_max_photos_per_second", "max_batch_photos", b"max_batch_photos", "max_concurrent_calls", b"max_concurrent_calls", "max_in_flight_bytes", b"max_in_flight_bytes", "max_in_flight_per_stream", b"max_in_flight_per_stream", "max_in_flight_per_stream_bytes", b"max_in_flight_per_stream_bytes", "max_in_flight_photos", b"max_in_flight_photos", "max_message_bytes", b"max_message_bytes", "max_photo_bytes", b"max_photo_bytes", "max_photo_pixels", b"max_photo_pixels", "max_photos_per_second", b"max_photos_per_second", "max_queue_wait", b"max_queue_wait", "max_streams", b"max_streams", "max_top_k", b"max_top_k"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_photos_per_second", b"_max_photos_per_second", "max_batch_photos", b"max_batch_photos", "max_concurrent_calls", b"max_concurrent_calls", "max_decoded_bytes", b"max_decoded_bytes", "max_in_flight_bytes", b"max_in_flight_bytes", "max_in_flight_per_stream", b"max_in_flight_per_stream", "max_in_flight_per_stream_bytes", b"max_in_flight_per_stream_bytes", "max_in_flight_photos", b"max_in_flight_photos", "max_message_bytes", b"max_message_bytes", "max_photo_bytes", b"max_photo_bytes", "max_photo_pixels", b"max_photo_pixels", "max_photos_per_second", b"max_photos_per_second", "max_queue_wait", b"max_queue_wait", "max_streams", b"max_streams", "max_top_k", b"max_top_k"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_photos_per_second: _TypeAlias = _typing.Literal["max_photos_per_second"]  # noqa: Y015
     _WhichOneofArgType__max_photos_per_second: _TypeAlias = _typing.Literal["_max_photos_per_second", b"_max_photos_per_second"]  # noqa: Y015

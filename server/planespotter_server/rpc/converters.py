@@ -119,6 +119,7 @@ def _limits(settings: Settings, client: Client) -> pb.Limits:
     return pb.Limits(
         max_photo_bytes=settings.max_photo_bytes,
         max_photo_pixels=settings.max_photo_pixels,
+        max_decoded_bytes=settings.max_decoded_bytes,
         max_batch_photos=settings.max_batch_photos,
         max_message_bytes=settings.max_message_bytes,
         max_top_k=settings.max_top_k,

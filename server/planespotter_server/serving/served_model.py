@@ -189,7 +189,8 @@ class ServedModel:
         await self._batcher.close()
 
     def _decode(self, photo: bytes) -> Pixels:
-        return decode_photo(photo, self.bundle.height, self.bundle.width, self._settings.max_photo_pixels)
+        limits = self._settings.max_photo_pixels, self._settings.max_decoded_bytes
+        return decode_photo(photo, self.bundle.height, self.bundle.width, *limits)
 
     def _run(self, batch: Sequence[tuple[Pixels, int]]) -> list[Prediction]:
         outputs = self.engine.run(np.stack([pixels for pixels, _ in batch]))

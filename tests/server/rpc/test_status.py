@@ -8,7 +8,7 @@ import pytest
 from google.rpc import code_pb2, error_details_pb2
 from google.rpc.code_pb2 import Code
 
-import planespotter_models
+import planespotter_photos
 import planespotter_server
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_models import PhotoError, decode_photo
@@ -28,7 +28,7 @@ def details(status: object) -> dict[str, object]:
 
 
 def test_every_reason_in_the_code_has_a_status_code() -> None:
-    folders = [Path(planespotter_server.__file__).parent, Path(planespotter_models.__file__).parent]
+    folders = [Path(package.__file__).parent for package in (planespotter_server, planespotter_photos)]
     source = "".join(path.read_text() for folder in folders for path in folder.rglob("*.py"))
     reasons = set(re.findall(r'(?:RequestRejected|PhotoError)\(\s*"([A-Z_]+)"', source))
     assert reasons == set(CODES)
