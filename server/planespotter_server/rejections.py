@@ -30,6 +30,7 @@ Reason = Literal[
     "SHUTTING_DOWN",
     "DEVICE_FAILED",
     "INTERNAL",
+    "CLIENT_TOO_SLOW",
 ]
 """The reasons of the contract: the names of its enum ErrorReason without their prefix."""
 
@@ -67,6 +68,25 @@ def request_malformed() -> RequestRejected:
         "REQUEST_MALFORMED",
         "The request does not parse as the message of this method. Use code generated from "
         "planespotter/v1/classifier.proto.",
+    )
+
+
+def request_compressed() -> RequestRejected:
+    """Return the rejection of a compressed message: a few kilobytes could expand to any size."""
+    return RequestRejected(
+        "REQUEST_MALFORMED",
+        "The request is compressed, which this server does not support: photos are compressed already. Send it without "
+        "gRPC compression.",
+    )
+
+
+def request_incomplete(seconds: float) -> RequestRejected:
+    """Return the rejection of a request that has not arrived within `seconds`."""
+    return RequestRejected(
+        "CLIENT_TOO_SLOW",
+        f"The request has not arrived completely within {seconds:g} s. Send smaller photos or batches, or use a faster "
+        "connection.",
+        metadata={"seconds": f"{seconds:g}"},
     )
 
 

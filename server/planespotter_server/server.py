@@ -27,7 +27,7 @@ from planespotter_server.banner import startup_banner
 from planespotter_server.models.repository import ModelRepository
 from planespotter_server.observability.logging import flush_logs
 from planespotter_server.observability.metrics import Metrics, MetricsServer
-from planespotter_server.rpc.interceptor import CallInterceptor
+from planespotter_server.rpc.interceptor import CallInterceptor, ReceiveLimits
 from planespotter_server.rpc.service import ClassifierService
 from planespotter_server.serving.concurrency import ConcurrencyLimiter
 from planespotter_server.serving.served_model import ServedModel, no_tracing
@@ -46,6 +46,20 @@ LINGER_SECONDS = 0.5
 MIN_FLUSH_SECONDS = 1.0
 # Maximum time that a change of health waits for clients that watch it.
 HEALTH_WATCH_SECONDS = 1.0
+
+# RPCs that may be open at a time in addition to streams and photos, such as health checks.
+SPARE_RPCS = 512
+# Time for the photos of a drained stream, before its connection is closed because of its age.
+AGE_GRACE_MS = 600_000
+# A vanished client is noticed by pings, and a connection without calls is closed.
+CONNECTION_OPTIONS = [
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.max_connection_idle_ms", 600_000),
+    # A compressed message of a few kilobytes could expand to max_message_bytes: let the interceptor reject it.
+    ("grpc.per_message_decompression", 0),
+]
 
 # Exit codes. EXIT_FAILED is EX_TEMPFAIL of sysexits.h: restart the server, on this machine or another.
 EXIT_DRAINED, EXIT_DROPPED, EXIT_FAILED = 0, 1, 75
@@ -72,6 +86,7 @@ class Server:
         self._settings = settings
         self._stopping = False
         self._background: set[asyncio.Task[None]] = set()
+        self._watches: list[asyncio.Task[None]] = []
         self._health = health.aio.HealthServicer()
         self._metrics_server: MetricsServer | None = None
         self._tls: grpc.ServerCredentials | None = None
@@ -84,14 +99,24 @@ class Server:
             self._tracing = tracing.Tracing(settings.otlp_endpoint)
         self._interceptor = CallInterceptor(
             Authenticator(None if settings.tokens is None else TokenFile(settings.tokens)),
-            ConcurrencyLimiter(settings.max_streams, settings.max_concurrent_calls_per_client),
+            ConcurrencyLimiter(
+                settings.max_streams, settings.max_concurrent_calls_per_client, settings.max_streams_per_client
+            ),
+            ReceiveLimits(self.service.check_capacity, self.service.memory, settings.idle_timeout),
             self.metrics,
             access_log=settings.access_log,
             tracing=self._tracing,
         )
         self._server = grpc.aio.server(
             interceptors=[self._interceptor],
+            maximum_concurrent_rpcs=settings.max_streams + settings.max_in_flight_photos + SPARE_RPCS,
             options=[
+                *CONNECTION_OPTIONS,
+                # Of each connection, above the limit of its client: calls between the two are rejected with a reason.
+                ("grpc.max_concurrent_streams", settings.max_concurrent_calls_per_client + SPARE_RPCS),
+                # An old connection is closed once its streams have reached that age, too.
+                ("grpc.max_connection_age_ms", round(settings.max_stream_age * 1000)),
+                ("grpc.max_connection_age_grace_ms", round(settings.max_stream_age * 1000) + AGE_GRACE_MS),
                 ("grpc.so_reuseport", 0),  # otherwise a second server would silently share the port
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
                 ("grpc.max_send_message_length", -1),  # a response is as long as its photo id and the model's names
@@ -133,6 +158,8 @@ class Server:
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         await self._server.start()
         self._run_in_background(self._watch_listener())
+        for watch in (self.service.streams.watch(), self.service.memory.watch()):
+            self._watches.append(asyncio.create_task(watch))
         return bound
 
     @property
@@ -182,6 +209,8 @@ class Server:
     async def stop(self, grace: float | None = None) -> None:
         """Stop; RPCs that are still open have `grace` seconds to finish, None for none."""
         self._stopping = True
+        for watch in self._watches:
+            watch.cancel()
         stopping = asyncio.create_task(self._server.stop(grace))
         await asyncio.sleep(0)  # first it sends GOAWAY, so that clients do not call again
         self._interceptor.end_watches()

@@ -23,6 +23,8 @@ PREFIX = "PLANESPOTTER_"
 # What a message needs in addition to its photo: names, options, lengths.
 ENVELOPE_BYTES = 1024
 INT32 = 2**31 - 1
+# Share of the machine's or container's memory that the server uses at most.
+MEMORY_SHARE = 0.8
 Port = Annotated[int, Field(ge=0, le=65535)]
 Count = Annotated[int, Field(ge=1, le=INT32)]  # GetServerInfo reports counts as int32
 Bytes = Annotated[int, Field(ge=1, le=2**63 - 1)]
@@ -74,6 +76,23 @@ def _cores() -> int:
     from planespotter_models import cores  # imports NumPy, which `--help` does not need
 
     return cores()
+
+
+def _memory_limit() -> int:
+    return int(available_bytes() * MEMORY_SHARE)
+
+
+def available_bytes() -> int:
+    """Return the memory of the machine, or the limit of its container if that is lower, in bytes."""
+    limits = []
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            limits.append(int(Path(path).read_bytes()))
+        except (OSError, ValueError):  # no container, or "max"
+            continue
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return min(limits, default=2**63 - 1)
 
 
 class Settings(BaseModel):
@@ -273,6 +292,9 @@ class Settings(BaseModel):
         Option("Maximum number of candidates that a request can ask for.", LIMITS, "<count>"),
     ] = 20
     max_streams: Annotated[Count, Option("Maximum number of open streams of all clients.", LIMITS, "<count>")] = 256
+    max_streams_per_client: Annotated[
+        Count, Option("Maximum number of open streams per client, of its open calls.", LIMITS, "<count>")
+    ] = 64
     max_in_flight_per_stream: Annotated[
         Count,
         Option(
@@ -322,6 +344,36 @@ class Settings(BaseModel):
             "deadline of the call still apply to them.",
         ),
     ] = 10.0
+
+    max_memory_bytes: Annotated[
+        Bytes,
+        Option(
+            "Maximum resident memory of the server, in bytes. Above it, calls of the client with the most unfinished "
+            "uploads are ended.",
+            LIMITS,
+            "<bytes>",
+            default="80 % of the machine's or container's memory",
+            advice="A photo is counted by `max_in_flight_bytes` only once it has arrived; this limit also bounds what "
+            "is still arriving.",
+        ),
+    ] = Field(default_factory=_memory_limit)
+    idle_timeout: Annotated[
+        PositiveSeconds,
+        Option(
+            "Maximum time for a request to arrive, for a stream to have no photo in flight, and for its client to read "
+            "no response, in seconds. Idle streams get a drain notice.",
+            LIMITS,
+            "<seconds>",
+        ),
+    ] = 300.0
+    max_stream_age: Annotated[
+        PositiveSeconds,
+        Option(
+            "Time after which a stream gets a drain notice, so that clients spread over new servers, in seconds.",
+            LIMITS,
+            "<seconds>",
+        ),
+    ] = 3600.0
 
     drain_seconds: Annotated[
         Seconds,

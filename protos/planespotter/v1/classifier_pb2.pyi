@@ -155,6 +155,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE: the inference device failed and the server is about to exit. Retry on another server."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 26
     """INTERNAL: a bug. The server's log has the details under RequestInfo.request_id."""
+    ERROR_REASON_CLIENT_TOO_SLOW: _ErrorReason.ValueType  # 27
+    """UNAVAILABLE: the client has read no response of a stream, or has not sent its request completely, for too long."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a request or a photo was rejected. google.rpc.ErrorInfo.reason has the name without the prefix ERROR_REASON_."""
@@ -215,6 +217,8 @@ ERROR_REASON_DEVICE_FAILED: ErrorReason.ValueType  # 25
 """UNAVAILABLE: the inference device failed and the server is about to exit. Retry on another server."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 26
 """INTERNAL: a bug. The server's log has the details under RequestInfo.request_id."""
+ERROR_REASON_CLIENT_TOO_SLOW: ErrorReason.ValueType  # 27
+"""UNAVAILABLE: the client has read no response of a stream, or has not sent its request completely, for too long."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

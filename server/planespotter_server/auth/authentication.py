@@ -39,6 +39,16 @@ class Client:
         Raises:
             RequestRejected: RATE_LIMITED.
         """
+        self.check_rate()
+        if self.rate_limit is not None:
+            self.rate_limit.take()
+
+    def check_rate(self) -> None:
+        """Check that a photo is within the rate limit, without counting it.
+
+        Raises:
+            RequestRejected: RATE_LIMITED.
+        """
         if self.rate_limit is None:
             return
         delay = self.rate_limit.delay()
@@ -51,7 +61,6 @@ class Client:
                 metadata={"photos_per_second": rate},
                 retry_after=delay,
             )
-        self.rate_limit.take()
 
 
 class Authenticator:

@@ -6,18 +6,21 @@ An exception leaves the server only as a google.rpc.Status; gRPC itself would se
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
-from planespotter_server.auth.authentication import Authenticator
+from planespotter_server.auth.authentication import Authenticator, Client, client_address
 from planespotter_server.observability.metrics import Metrics
-from planespotter_server.rejections import RequestRejected
+from planespotter_server.rejections import RequestRejected, request_compressed, request_incomplete, request_malformed
 from planespotter_server.rpc import call_context
 from planespotter_server.rpc.status import to_status, unwrapped
 from planespotter_server.serving.concurrency import ConcurrencyLimiter
+from planespotter_server.serving.memory_limiter import MemoryLimiter
 
 if TYPE_CHECKING:
     from planespotter_server.observability.tracing import Tracing
@@ -26,27 +29,55 @@ Context = grpc.aio.ServicerContext[Any, Any]
 OURS = "/planespotter."
 HEALTH = "/grpc.health.v1.Health/"
 """For probes and load balancers, which have no token."""
+# Health checks are open to everybody, and gRPC receives a message of up to max_message_bytes. So only one is received
+# at a time, and it must arrive at once, as a few bytes do; after one that does not, none is received for a while. All
+# others get the health of the whole server, which is that of its service, too.
+HEALTH_RECEIVE_SECONDS, HEALTH_CLOSED_SECONDS = 0.25, 5.0
+WHOLE_SERVER = b""
+MAX_WATCHES = 256
+MAX_WATCHES_PER_ADDRESS = 64
 
 # A client's deadline passes slightly before the server's: gRPC rounds the timeout that it sends up, by 1 % at most.
 EARLY_SECONDS, EARLY_FRACTION = 0.02, 0.01
 CANCEL_GRACE_SECONDS = 0.001
 """A cancelled stream first looks as if the client had sent everything; the cancellation follows within this time."""
 
+# First bytes of gzip and of zlib. gRPC does not decompress for this server, and neither begins a request of this API.
+COMPRESSED = (b"\x1f\x8b", b"\x78")
+
 log = structlog.get_logger()
 
 
-class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Authenticates callers, limits and counts calls, parses unary requests, and maps exceptions to statuses.
+@dataclass(frozen=True)
+class ReceiveLimits:
+    """What bounds the requests that are arriving.
 
-    Unary requests are parsed here, so that a malformed one is rejected like any other invalid request. Messages of a
-    stream are parsed when they are read, which is inside the interceptor too. All this holds for reflection as well;
-    health checks are open to everybody.
+    Args:
+        check_capacity: Called with the method and the client before a unary request is received; raises RequestRejected
+            if it would be rejected anyway.
+        memory: Ends calls that receive while memory is short.
+        timeout: Seconds within which a unary request must arrive.
+    """
+
+    check_capacity: Callable[[str, Client], None]
+    memory: MemoryLimiter
+    timeout: float
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Authenticates callers, limits and counts calls, receives unary requests, and maps exceptions to statuses.
+
+    To gRPC every method is a stream of requests, of which it reads none by itself: so a call is rejected before its
+    request is received. Unary requests are parsed here, so that a malformed one is rejected like any other invalid
+    request. Messages of a stream are parsed when they are read, which is inside the interceptor too. All this holds for
+    reflection as well; health checks are open to everybody.
     """
 
     def __init__(
         self,
         authenticator: Authenticator,
         limiter: ConcurrencyLimiter,
+        receive_limits: ReceiveLimits,
         metrics: Metrics,
         *,
         access_log: bool = False,
@@ -54,6 +85,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     ) -> None:
         self._authenticator = authenticator
         self._limiter = limiter
+        self._receive_limits = receive_limits
+        self._health_receiving = False
+        self._health_closed_until = 0.0
+        self._watch_limiter = ConcurrencyLimiter(MAX_WATCHES, MAX_WATCHES_PER_ADDRESS, MAX_WATCHES_PER_ADDRESS)
         self._metrics = metrics
         self._access_log = access_log
         self._tracing = tracing
@@ -76,15 +111,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return self._wrap_unary(handler, method)
         if handler.stream_stream is not None:
             return self._wrap_stream(handler, method)
-        return self._wrap_watch(handler)  # of health; no other service has server streaming
+        return self._wrap_watch(handler, method)  # of health; no other service has server streaming
 
-    def _wrap_watch(self, handler: Any) -> Any:
-        async def call(request: Any, context: Context) -> None:
-            await self._until_ended(handler.unary_stream(request, context))
+    def _wrap_watch(self, handler: Any, method: str) -> Any:
+        async def call(_: Any, context: Context) -> None:
+            async def handle() -> None:
+                with self._watch_limiter.acquire(client_address(context.peer()), stream=True):
+                    request = await self._receive_health(context)
+                    await self._until_ended(handler.unary_stream(handler.request_deserializer(request), context))
 
-        return grpc.unary_stream_rpc_method_handler(
-            call, handler.request_deserializer, response_serializer=handler.response_serializer
-        )
+            await self._run(method, context, handle, stream=False)
+
+        return grpc.stream_stream_rpc_method_handler(call, None, response_serializer=handler.response_serializer)
 
     async def _until_ended(self, handling: Awaitable[None]) -> None:
         """Await `handling` until it ends, or until `end_watches` ends the call with OK."""
@@ -98,13 +136,47 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 raise
 
     def _wrap_unary(self, handler: Any, method: str) -> Any:
-        async def call(request: bytes, context: Context) -> Any:
+        receive = self._receive_health if method.startswith(HEALTH) else self._receive
+        parse = _parser(handler)
+
+        async def call(_: Any, context: Context) -> Any:
             async def handle() -> Any:
-                return await handler.unary_unary(handler.request_deserializer(request), context)
+                return await handler.unary_unary(parse(await receive(context)), context)
 
             return await self._run(method, context, handle, stream=False)
 
-        return grpc.unary_unary_rpc_method_handler(call, None, response_serializer=handler.response_serializer)
+        return grpc.stream_unary_rpc_method_handler(call, None, response_serializer=handler.response_serializer)
+
+    async def _receive(self, context: Context) -> bytes:
+        """Return the request of a unary call.
+
+        Raises:
+            RequestRejected: It does not arrive in time, or is rejected regardless of its content.
+        """
+        call, limits = call_context.current.get(), self._receive_limits
+        limits.check_capacity(call.rpc, call.client)
+        try:
+            async with asyncio.timeout(limits.timeout) as deadline:
+                with limits.memory.receiving(call.client.key, lambda: deadline.reschedule(0)):
+                    request = await context.read()
+        except TimeoutError:
+            raise (limits.memory.rejection() if deadline.when() == 0 else request_incomplete(limits.timeout)) from None
+        return await _request_or_end(request)
+
+    async def _receive_health(self, context: Context) -> bytes:
+        """Return the request of a health check; if it does not arrive at once, the one about the whole server."""
+        now = asyncio.get_running_loop().time()
+        if self._health_receiving or now < self._health_closed_until:
+            return WHOLE_SERVER
+        self._health_receiving = True
+        try:
+            async with asyncio.timeout(HEALTH_RECEIVE_SECONDS):
+                return await _request_or_end(await context.read())
+        except TimeoutError:
+            self._health_closed_until = now + HEALTH_CLOSED_SECONDS
+            return WHOLE_SERVER
+        finally:
+            self._health_receiving = False
 
     def _wrap_stream(self, handler: Any, method: str) -> Any:
         ours = method.startswith(OURS)
@@ -123,7 +195,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             await self._run(method, context, handle, stream=ours)
 
         return grpc.stream_stream_rpc_method_handler(
-            call, handler.request_deserializer, response_serializer=handler.response_serializer
+            call, _parser(handler), response_serializer=handler.response_serializer
         )
 
     def _not_found(self, method: str) -> Callable[[Any, Context], Awaitable[None]]:
@@ -170,6 +242,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
             raise
         except Exception as error:
+            if is_broken_connection(error):
+                code = grpc.StatusCode.CANCELLED
+                raise asyncio.CancelledError from error
             status = rpc_status.to_status(to_status(unwrapped(error)))
             code = status.code
             await context.abort(status.code, status.details, (*status.trailing_metadata, request_id))
@@ -188,3 +263,35 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                         photos=call.photos,
                         seconds=seconds,
                     )
+
+
+def _parser(handler: Any) -> Callable[[bytes], Any]:
+    """Return what parses a request of `handler`; it raises DecodeError, or RequestRejected with the reason."""
+
+    def parse(request: bytes) -> Any:
+        try:
+            return handler.request_deserializer(request)
+        except DecodeError as error:
+            raise request_compressed() if request.startswith(COMPRESSED) else error from None
+
+    return parse
+
+
+async def _request_or_end(request: Any) -> bytes:
+    """Return the request of a unary call.
+
+    Raises:
+        RequestRejected: The client has ended its side without a request.
+    """
+    if request is grpc.aio.EOF:
+        await asyncio.sleep(CANCEL_GRACE_SECONDS)
+        raise request_malformed()
+    assert isinstance(request, bytes)
+    return request
+
+
+def is_broken_connection(error: BaseException) -> bool:
+    """Return whether `error` only says that a response could not be sent, because the client has gone."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_broken_connection(each) for each in error.exceptions)
+    return isinstance(error, grpc.aio.InternalError)

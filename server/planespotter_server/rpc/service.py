@@ -12,6 +12,7 @@ from google.rpc.status_pb2 import Status
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
+from planespotter_server.auth.authentication import Client
 from planespotter_server.models.registry import ModelRegistry
 from planespotter_server.observability.metrics import Metrics, PhotoRecord
 from planespotter_server.rejections import RequestRejected, shutting_down, warming_up
@@ -19,8 +20,10 @@ from planespotter_server.rpc import call_context, converters, pagination
 from planespotter_server.rpc.converters import Classified
 from planespotter_server.rpc.status import reason_of, to_status
 from planespotter_server.serving.admission import AdmissionController, Permit
+from planespotter_server.serving.memory_limiter import MemoryLimiter
+from planespotter_server.serving.open_streams import OpenStreams
 from planespotter_server.serving.served_model import Caller, DecoderPool, ServedModel
-from planespotter_server.serving.stream import StreamHandlers, Window, serve_stream
+from planespotter_server.serving.stream import OpenStream, StreamHandlers, Window, serve_stream
 from planespotter_server.settings import Settings
 
 MAX_PHOTO_ID_BYTES = 256
@@ -28,13 +31,25 @@ MAX_PHOTO_ID_BYTES = 256
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-@dataclass(frozen=True)
+@dataclass
 class AdmittedPhoto:
-    """A photo of a stream and its admission permit."""
+    """A photo of a stream and its admission permit.
 
-    photo: pb.Photo
+    It holds no message: that would keep the content in memory until the client reads the result.
+    """
+
+    photo_id: str
+    content: bytes
     record: PhotoRecord
     permit: Permit
+
+    def __post_init__(self) -> None:
+        self.size = len(self.content)
+
+    def take_content(self) -> bytes:
+        """Return the content, and drop it here."""
+        content, self.content = self.content, b""
+        return content
 
     def abandon(self) -> None:
         """Release the permit: the stream was cancelled."""
@@ -45,38 +60,51 @@ class AdmittedPhoto:
 class StreamReader:
     """Reads a stream: an optional StreamConfig first, then photos, at the rate that admission and rate limit allow."""
 
-    def __init__(self, service: "ClassifierService", context: Context) -> None:
+    def __init__(self, service: "ClassifierService", context: Context, stream: OpenStream) -> None:
         self.config = pb.StreamConfig()
         self._service = service
         self._context = context
-        self._rate_limit = call_context.current.get().client.rate_limit
+        self._stream = stream
+        self._client = call_context.current.get().client
+        self._rate_limit = self._client.rate_limit
         self._started = False
 
     async def next_photo(self) -> AdmittedPhoto | None:
         """Return the next photo, None at the end of the stream.
 
         Raises:
-            RequestRejected: PROTOCOL_VIOLATION, or why the config is invalid; both end the stream.
+            RequestRejected: PROTOCOL_VIOLATION, TOKEN_INVALID, or why the config is invalid; these end the stream.
         """
         admission = self._service.admission
         await admission.wait_for_capacity()
         if self._rate_limit is not None:
             await self._rate_limit.wait()
-        message = await self._context.read()
+        message = await self._receive()
         if not self._started:
             self._started = True
             if message is not grpc.aio.EOF and message.HasField("config"):
                 self._service.check_config(message.config)
                 self.config = message.config
-                message = await self._context.read()
+                message = await self._receive()
         if message is grpc.aio.EOF:
             return None
         if not message.HasField("photo"):
             raise _protocol_violation(message)
         if self._rate_limit is not None:
             self._rate_limit.take()
+        photo_id, content = message.photo.id, message.photo.content
         with self._service.record_photo() as record:
-            return AdmittedPhoto(message.photo, record, await admission.admit(len(message.photo.content)))
+            return AdmittedPhoto(photo_id, content, record, await admission.admit(len(content)))
+
+    async def _receive(self) -> Any:
+        """Return the next message, grpc.aio.EOF at the end."""
+        stream = self._stream
+        with self._service.memory.receiving(self._client.key, stream.drain):
+            stream.receiving_since = asyncio.get_running_loop().time()
+            message = await self._context.read()
+            stream.receiving_since = None
+        self._client.check_token()
+        return message
 
 
 class ClassifierService(pb_grpc.ClassifierServiceServicer):
@@ -96,22 +124,26 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
         )
         self._settings = settings
         self._metrics = metrics
+        self.memory = MemoryLimiter(settings.max_memory_bytes)
+        self.streams = OpenStreams(settings.idle_timeout, settings.max_stream_age)
         self._decoders = DecoderPool(settings.decode_threads, metrics.observe_decode)
-        self._stream_readers: set[asyncio.Task[None]] = set()
         metrics.add_gauges(
             lambda: sum(model.queue_depth for model in self.models.all()), lambda: self.admission.in_flight
         )
 
     async def Classify(self, request: pb.ClassifyRequest, context: Context) -> pb.ClassifyResponse:  # noqa: N802
         """Classify one photo."""
-        photo, options = request.photo, request.options
+        photo_id, content, options = request.photo.id, request.photo.content, request.options
+        del request  # with another copy of the content
         with self.record_photo() as record:
             self._check_open()
             self._choose(options)
-            _check_photo_id(photo.id)
+            _check_photo_id(photo_id)
             call_context.current.get().client.take_photo()
-            with self._admit(photo, options, context):
-                classified = await self._classify(photo, options, _caller(context))
+            with self._admit(len(content), options, context):
+                classifying = self._classify(content, options, _caller(context))
+                del content
+                classified = await classifying
             record.predicted(classified.prediction)
         return pb.ClassifyResponse(prediction=converters.prediction(classified))
 
@@ -128,8 +160,8 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
                 with self.record_photo() as record:
                     _check_photo_id(photo.id)
                     call_context.current.get().client.take_photo()
-                    with self._admit(photo, request.options, context):
-                        outcome = await self._classify(photo, request.options, caller)
+                    with self._admit(len(photo.content), request.options, context):
+                        outcome = await self._classify(photo.content, request.options, caller)
                     record.predicted(outcome.prediction)
             except Exception as error:
                 outcome = to_status(error, f"photos[{index}]")
@@ -143,31 +175,31 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
         """Classify a stream of photos; each gets a prediction or a status."""
         self._check_open()
         caller = _caller(context)
-        reader = StreamReader(self, context)
 
         async def process(admitted: AdmittedPhoto) -> pb.StreamClassifyResponse:
-            photo = admitted.photo
             outcome: Classified | Status
             try:
                 with admitted.permit, self.record_photo(admitted.record):
-                    _check_photo_id(photo.id)
-                    outcome = await self._classify(photo, reader.config.options, caller)
+                    _check_photo_id(admitted.photo_id)
+                    outcome = await self._classify(admitted.take_content(), reader.config.options, caller)
                     admitted.record.predicted(outcome.prediction)
             except Exception as error:
                 outcome = to_status(error)
-            return pb.StreamClassifyResponse(result=converters.photo_result(photo.id, outcome))
+            return pb.StreamClassifyResponse(result=converters.photo_result(admitted.photo_id, outcome))
 
-        handlers = StreamHandlers(
-            read=reader.next_photo,
-            process=process,
-            write=context.write,
-            size=lambda admitted: len(admitted.photo.content),
-            in_order=lambda: reader.config.ordering == pb.ORDERING_IN_ORDER,
-            drain_notice=lambda count: pb.StreamClassifyResponse(drain_notice=pb.DrainNotice(accepted_count=count)),
-            abandon=lambda admitted: admitted.abandon(),
-        )
         window = Window(self._settings.max_in_flight_per_stream, self._settings.max_in_flight_per_stream_bytes)
-        await serve_stream(handlers, window, self._stream_readers)
+        with self.streams.add(call_context.current.get().client.check_token) as stream:
+            reader = StreamReader(self, context, stream)
+            handlers = StreamHandlers(
+                read=reader.next_photo,
+                process=process,
+                write=context.write,
+                size=lambda admitted: admitted.size,
+                in_order=lambda: reader.config.ordering == pb.ORDERING_IN_ORDER,
+                drain_notice=lambda count: pb.StreamClassifyResponse(drain_notice=pb.DrainNotice(accepted_count=count)),
+                abandon=lambda admitted: admitted.abandon(),
+            )
+            await serve_stream(handlers, window, stream)
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:  # noqa: N802
         """Describe a model."""
@@ -188,8 +220,7 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
     def stop_reading(self) -> None:
         """Admit no more photos; every stream ends once its photos in flight are answered."""
         self.admission.close()
-        for reader in self._stream_readers:
-            reader.cancel()
+        self.streams.drain()
 
     async def close(self) -> None:
         """Stop at once; photos in flight are rejected."""
@@ -228,16 +259,37 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
             )
         self._choose(config.options, "config.options")
 
-    def _admit(self, photo: pb.Photo, options: pb.ClassifyOptions, context: Context) -> Permit:
-        return self.admission.try_admit(len(photo.content), context.time_remaining(), measured=not options.heat_map)
+    def check_capacity(self, method: str, client: Client) -> None:
+        """Check, before the request of a unary call is received, whether it would be rejected anyway.
 
-    async def _classify(self, photo: pb.Photo, options: pb.ClassifyOptions, caller: Caller) -> Classified:
+        Args:
+            method: Name of the method.
+            client: Who calls it.
+
+        Raises:
+            RequestRejected: SHUTTING_DOWN, WARMING_UP, QUEUE_FULL or RATE_LIMITED.
+        """
+        if method not in ("Classify", "BatchClassify"):
+            return
+        try:
+            self._check_open()
+            self.memory.check_capacity(client.key)
+            if method == "Classify":
+                self.admission.check_capacity()
+                client.check_rate()
+        except RequestRejected:
+            with self.record_photo():
+                raise
+
+    def _admit(self, size: int, options: pb.ClassifyOptions, context: Context) -> Permit:
+        return self.admission.try_admit(size, context.time_remaining(), measured=not options.heat_map)
+
+    async def _classify(self, content: bytes, options: pb.ClassifyOptions, caller: Caller) -> Classified:
         call_context.current.get().client.check_token()
         model = self._choose(options)
-        predicted = await model.classify(
-            photo.content, options.top_k, caller, self._decoders, heat_map=options.heat_map
-        )
-        return Classified(predicted, model.bundle)
+        classifying = model.classify(content, options.top_k, caller, self._decoders, heat_map=options.heat_map)
+        del content  # it is decoded long before there is a prediction
+        return Classified(await classifying, model.bundle)
 
     def _describe(self, model: ServedModel) -> pb.Model:
         return converters.model(model.bundle, self.models.is_default(model))

@@ -42,6 +42,7 @@ CODES: dict[str, int] = {
     "SHUTTING_DOWN": Code.UNAVAILABLE,
     "DEVICE_FAILED": Code.UNAVAILABLE,
     "INTERNAL": Code.INTERNAL,
+    "CLIENT_TOO_SLOW": Code.UNAVAILABLE,
 }
 """The gRPC code of every reason."""
 

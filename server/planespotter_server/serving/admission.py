@@ -105,14 +105,7 @@ class AdmissionController:
         Raises:
             RequestRejected: QUEUE_FULL or SHUTTING_DOWN.
         """
-        if self._closed:
-            raise shutting_down()
-        if not self._fits(size, self._max_photos, self._max_bytes):
-            raise self._queue_full(
-                f"the limits are {self._max_photos:,} photos and {self._max_bytes:,} bytes",
-                max_photos=self._max_photos,
-                max_bytes=self._max_bytes,
-            )
+        self.check_capacity(size)
         limit = self._max_wait if self._unary_photos >= self._burst else math.inf
         if time_left is not None:
             limit = min(limit, time_left)
@@ -126,6 +119,21 @@ class AdmissionController:
                 max_wait_seconds=f"{limit:.3g}",
             )
         return self._grant(size, unary=measured)
+
+    def check_capacity(self, size: int = 0) -> None:
+        """Check that a unary photo of `size` bytes fits, without admitting it.
+
+        Raises:
+            RequestRejected: QUEUE_FULL or SHUTTING_DOWN.
+        """
+        if self._closed:
+            raise shutting_down()
+        if not self._fits(size, self._max_photos, self._max_bytes):
+            raise self._queue_full(
+                f"the limits are {self._max_photos:,} photos and {self._max_bytes:,} bytes",
+                max_photos=self._max_photos,
+                max_bytes=self._max_bytes,
+            )
 
     def _queue_full(self, problem: str, **metadata: object) -> RequestRejected:
         retry_after = self.retry_after()

@@ -1,6 +1,7 @@
 """Served model: decode, batch, run and predict with one bundle, until it is drained and unloaded."""
 
 import asyncio
+import functools
 import io
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -161,7 +162,9 @@ class ServedModel:
                 limit=limit,
             )
         with self.in_use(), self._trace_photo() as end_step:
-            pixels = await decoders.decode(lambda: self._decode(photo), caller)
+            decoding = decoders.decode(functools.partial(self._decode, photo), caller)
+            del photo  # the pool drops its content once it is decoded
+            pixels = await decoding
             end_step("decode")
             item = (pixels, top_k)
             prediction = await self._batcher.submit(item, caller, caller.deadline, lambda: end_step("queue"))

@@ -3,7 +3,7 @@
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 Request = TypeVar("Request")
@@ -28,6 +28,42 @@ class StreamHandlers(Generic[Request, Response]):
     """Returns the notice that reading has ended, given the number of accepted requests."""
     abandon: Callable[[Request], None]
     """Called with each request whose processing was cancelled, because the stream was."""
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@dataclass(eq=False)
+class OpenStream:
+    """An open stream: what it waits for, and the ways to end it. Times are those of the event loop, in seconds."""
+
+    opened_at: float = field(default_factory=_now)
+    receiving_since: float | None = None
+    """Since when it has waited for the next message; None if it does not."""
+    sending_since: float | None = None
+    """Since when a response has waited for the client to read; None if none does."""
+    in_flight: int = 0
+    """Number of requests that were read and have no sent response."""
+    _reader: asyncio.Task[None] | None = None
+    _handler: asyncio.Task[object] | None = None
+    _error: Exception | None = None
+
+    def drain(self) -> None:
+        """Stop reading: the client gets a drain notice, the accepted requests finish, and the stream ends with OK."""
+        if self._reader is not None:
+            self._reader.cancel()
+
+    def reject(self, error: Exception) -> None:
+        """Stop reading; the accepted requests finish, and the stream ends with `error`."""
+        self._error = error
+        self.drain()
+
+    def abort(self, error: Exception) -> None:
+        """End the stream with `error` at once: its client reads no responses, so it cannot be drained."""
+        if self._handler is not None and self._error is None:
+            self._error = error
+            self._handler.cancel()
 
 
 class Window:
@@ -61,9 +97,7 @@ class Window:
         self._changed.set()
 
 
-async def serve_stream(
-    handlers: StreamHandlers[Request, Response], window: Window, readers: set[asyncio.Task[None]]
-) -> None:
+async def serve_stream(handlers: StreamHandlers[Request, Response], window: Window, stream: OpenStream) -> None:
     """Process all requests of a stream.
 
     A request is read only while the window is open: a client that does not read its responses cannot make the server
@@ -72,12 +106,11 @@ async def serve_stream(
     Args:
         handlers: The functions that the stream consists of.
         window: Limits the requests in flight.
-        readers: Contains the reading task while it reads. Cancel that task to drain the stream: the client gets a drain
-            notice, and the accepted requests finish.
+        stream: Its state, by which others can end it.
 
     Raises:
-        Exception: What `read` raised, after the accepted requests have finished: if a stream ended during a write, gRPC
-            would leave the client waiting forever.
+        Exception: What `read` raised or what the stream was rejected with, after the accepted requests have finished:
+            if a stream ended during a write, gRPC would leave the client waiting forever.
     """
     writing = asyncio.Lock()
     accepted_count = 0
@@ -86,10 +119,16 @@ async def serve_stream(
     async def respond(request: Request, predecessor_sent: asyncio.Event, sent: asyncio.Event) -> None:
         response = await handlers.process(request)
         await predecessor_sent.wait()
-        async with writing:
-            await handlers.write(response)
+        await write(response)
         sent.set()
+        stream.in_flight -= 1
         window.remove(handlers.size(request))
+
+    async def write(response: Response) -> None:
+        async with writing:
+            stream.sending_since = _now()
+            await handlers.write(response)
+            stream.sending_since = None
 
     async def read_all() -> None:
         nonlocal accepted_count
@@ -104,6 +143,7 @@ async def serve_stream(
             if not accepted_count:
                 in_order = handlers.in_order()
             accepted_count += 1
+            stream.in_flight += 1
             window.add(handlers.size(request))
             sent = asyncio.Event()
             task = responses.create_task(respond(request, last_sent if in_order else no_predecessor, sent))
@@ -121,13 +161,17 @@ async def serve_stream(
         if task.cancelled():  # perhaps before its first step, where a `finally` in the task would not run
             handlers.abandon(request)
 
-    async with asyncio.TaskGroup() as responses:
-        reader = responses.create_task(read_until_error())
-        readers.add(reader)
-        reader.add_done_callback(readers.discard)
-        await asyncio.wait([reader])
-        if reader.cancelled():
-            async with writing:
-                await handlers.write(handlers.drain_notice(accepted_count))
-    if read_error is not None:
-        raise read_error
+    stream._handler = asyncio.current_task()
+    try:
+        async with asyncio.TaskGroup() as responses:
+            stream._reader = responses.create_task(read_until_error())
+            await asyncio.wait([stream._reader])
+            if stream._reader.cancelled() and stream._error is None:
+                await write(handlers.drain_notice(accepted_count))
+    except asyncio.CancelledError:
+        if stream._error is None or stream._handler is None or stream._handler.uncancel():  # the client cancelled
+            raise
+    finally:
+        stream._handler = None
+    if error := read_error or stream._error:
+        raise error

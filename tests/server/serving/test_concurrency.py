@@ -7,7 +7,7 @@ from planespotter_server.serving.concurrency import ConcurrencyLimiter
 
 
 def test_client_with_too_many_calls_is_rejected_and_others_are_not() -> None:
-    limiter = ConcurrencyLimiter(max_streams=9, max_calls_per_client=2)
+    limiter = ConcurrencyLimiter(max_streams=9, max_calls_per_client=2, max_streams_per_client=9)
     with limiter.acquire("a", stream=False), limiter.acquire("a", stream=True):
         with (
             pytest.raises(RequestRejected, match="too many open calls: 2; the limit is 2") as rejected,
@@ -24,7 +24,7 @@ def test_client_with_too_many_calls_is_rejected_and_others_are_not() -> None:
 
 
 def test_too_many_streams_are_rejected_and_unary_calls_are_not() -> None:
-    limiter = ConcurrencyLimiter(max_streams=1, max_calls_per_client=9)
+    limiter = ConcurrencyLimiter(max_streams=1, max_calls_per_client=9, max_streams_per_client=9)
     with limiter.acquire("a", stream=True):
         with (
             pytest.raises(RequestRejected, match="too many open streams: 1") as rejected,
@@ -39,7 +39,7 @@ def test_too_many_streams_are_rejected_and_unary_calls_are_not() -> None:
 
 
 def test_failed_call_is_no_longer_counted() -> None:
-    limiter = ConcurrencyLimiter(max_streams=1, max_calls_per_client=1)
+    limiter = ConcurrencyLimiter(max_streams=1, max_calls_per_client=1, max_streams_per_client=1)
     with pytest.raises(LookupError), limiter.acquire("a", stream=True):
         raise LookupError
     with limiter.acquire("a", stream=True):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.tasks import start
 
-from planespotter_server.serving.stream import StreamHandlers, Window, serve_stream
+from planespotter_server.serving.stream import OpenStream, StreamHandlers, Window, serve_stream
 
 Process = Callable[[int], Awaitable[Any]]
 
@@ -88,7 +88,7 @@ async def test_requests_in_flight_never_exceed_the_window() -> None:
         await client.until(lambda: client.read_count - len(client.responses) == 5 or client.read_count == 50)
         return request
 
-    await serve_stream(client.handlers(process), Window(5, 10**6), set())
+    await serve_stream(client.handlers(process), Window(5, 10**6), OpenStream())
     assert len(client.responses) == 50
     assert max_in_flight == 5
 
@@ -102,7 +102,7 @@ async def test_bytes_in_flight_exceed_the_window_by_at_most_one_request() -> Non
         return request
 
     window = ObservedWindow(100, 1000)
-    stream = asyncio.create_task(serve_stream(client.handlers(process), window, set()))
+    stream = asyncio.create_task(serve_stream(client.handlers(process), window, OpenStream()))
     async with asyncio.timeout(60):
         await window.full.wait()
     assert client.read_count == 2
@@ -118,7 +118,7 @@ async def test_fast_response_overtakes_a_slow_one() -> None:
         await client.until(lambda: request == 1 or client.responses == [1])
         return request
 
-    await serve_stream(client.handlers(process), Window(5, 10**6), set())
+    await serve_stream(client.handlers(process), Window(5, 10**6), OpenStream())
     assert client.responses == [1, 50]
 
 
@@ -133,30 +133,80 @@ async def test_responses_in_order_do_not_overtake() -> None:
         client.change()
         return request
 
-    await serve_stream(client.handlers(process, in_order=True), Window(5, 10**6), set())
+    await serve_stream(client.handlers(process, in_order=True), Window(5, 10**6), OpenStream())
     assert finished == [3, 2, 1, 0]
     assert client.responses == [50, 1, 20, 1]
 
 
 @pytest.mark.parametrize("in_order", [False, True])
 async def test_drained_stream_sends_a_notice_and_finishes_accepted_requests(in_order: bool) -> None:
-    readers: set[asyncio.Task[None]] = set()
+    open_stream = OpenStream()
     client, gate = Client([1, 2], stays_open=True), asyncio.Event()
 
     async def process(request: int) -> int:
         await gate.wait()
         return request
 
-    stream = asyncio.create_task(serve_stream(client.handlers(process, in_order), Window(5, 10**6), readers))
+    stream = asyncio.create_task(serve_stream(client.handlers(process, in_order), Window(5, 10**6), open_stream))
     await client.until(client.idle.is_set)
-    for reader in readers:
-        reader.cancel()
+    open_stream.drain()
     await client.until(lambda: bool(client.responses))
     assert client.responses == ["accepted 2"], "the notice does not wait for responses"
     gate.set()
     await stream
     assert client.responses == ["accepted 2", 1, 2]
-    assert not readers
+
+
+async def test_rejected_stream_finishes_accepted_requests_and_raises_without_a_notice() -> None:
+    open_stream = OpenStream()
+    client, gate = Client([1, 2], stays_open=True), asyncio.Event()
+
+    async def process(request: int) -> int:
+        await gate.wait()
+        return request
+
+    stream = asyncio.create_task(serve_stream(client.handlers(process), Window(5, 10**6), open_stream))
+    await client.until(client.idle.is_set)
+    open_stream.reject(LookupError("revoked"))
+    gate.set()
+    with pytest.raises(LookupError, match="revoked"):
+        await stream
+    assert client.responses == [1, 2]
+
+
+async def test_aborted_stream_ends_although_its_client_reads_no_response() -> None:
+    open_stream, client = OpenStream(), Client([1, 2], stays_open=True)
+
+    async def process(request: int) -> int:
+        return request
+
+    async def write(_: int) -> None:
+        await asyncio.Event().wait()
+
+    handlers = replace(client.handlers(process), write=write)
+    stream = asyncio.create_task(serve_stream(handlers, Window(5, 10**6), open_stream))
+    await client.until(client.idle.is_set)
+    await asyncio.sleep(0)
+    assert open_stream.sending_since is not None
+    assert open_stream.in_flight == 2
+    open_stream.abort(LookupError("too slow"))
+    with pytest.raises(LookupError, match="too slow"):
+        await stream
+
+
+async def test_cancelled_stream_stays_cancelled_when_it_is_aborted_too() -> None:
+    open_stream, client = OpenStream(), Client([1], stays_open=True)
+
+    async def process(_: int) -> int:
+        await asyncio.Event().wait()
+        return 0
+
+    stream = asyncio.create_task(serve_stream(client.handlers(process), Window(5, 10**6), open_stream))
+    await client.until(client.idle.is_set)
+    stream.cancel()
+    open_stream.abort(LookupError("too slow"))
+    with pytest.raises(asyncio.CancelledError):
+        await stream
 
 
 async def test_cancelled_stream_abandons_accepted_requests() -> None:
@@ -170,7 +220,7 @@ async def test_cancelled_stream_abandons_accepted_requests() -> None:
         await asyncio.Event().wait()
         return request
 
-    stream = asyncio.create_task(serve_stream(client.handlers(process), Window(5, 10**6), set()))
+    stream = asyncio.create_task(serve_stream(client.handlers(process), Window(5, 10**6), OpenStream()))
     await client.until(lambda: started == [1, 2, 3])
     stream.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -194,7 +244,7 @@ async def test_requests_before_a_failed_read_finish_before_its_error_is_raised()
         return number
 
     with pytest.raises(LookupError):
-        await serve_stream(replace(handlers, read=read), Window(5, 10**6), set())
+        await serve_stream(replace(handlers, read=read), Window(5, 10**6), OpenStream())
     assert sorted(client.responses) == [1, 3]
     assert client.abandoned == []
 
@@ -218,7 +268,7 @@ def test_accepted_requests_get_exactly_one_response_whenever_the_stream_is_drain
     """Each step finishes one of the open requests, and may wait until its response is about to be sent."""
 
     async def scenario() -> None:
-        client, readers = Client(numbers, stays_open=True), set[asyncio.Task[None]]()
+        client, open_stream = Client(numbers, stays_open=True), OpenStream()
         open_requests: list[tuple[asyncio.Event, asyncio.Event]] = []
 
         async def process(request: int) -> int:
@@ -229,7 +279,8 @@ def test_accepted_requests_get_exactly_one_response_whenever_the_stream_is_drain
             finished.set()
             return request
 
-        [stream] = await start(serve_stream(client.handlers(process, in_order), Window(window, window_bytes), readers))
+        handlers = client.handlers(process, in_order)
+        [stream] = await start(serve_stream(handlers, Window(window, window_bytes), open_stream))
         stream.add_done_callback(lambda _: client.change())
         for number, (index, waits) in enumerate(steps):
             if number == drained_at:
@@ -240,8 +291,7 @@ def test_accepted_requests_get_exactly_one_response_whenever_the_stream_is_drain
                 gate.set()
                 if waits:
                     await finished.wait()
-        for reader in readers:
-            reader.cancel()
+        open_stream.drain()
         while not stream.done():
             for gate, _ in open_requests:
                 gate.set()
