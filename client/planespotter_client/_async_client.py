@@ -434,7 +434,8 @@ class _Stream:
 
 
 async def _read(photo: Photo, limits: Limits, name: str, downscale_to: tuple[int, int] | None) -> bytes:
-    if isinstance(photo, bytes) and downscale_to is None:  # nothing blocks, and a thread would take longer
+    # Of these bytes nothing blocks, and a thread would take longer.
+    if isinstance(photo, bytes) and downscale_to is None and not _image_inputs.is_convertible(photo, name):
         return _image_inputs.read_photo(photo, limits, name)
     return await asyncio.to_thread(_image_inputs.read_photo, photo, limits, name, downscale_to)
 

@@ -76,11 +76,17 @@ class PlaneSpotterError(Exception):
 
     def about(self, photo_id: str) -> Self:
         """Return a copy of the error that is about one photo."""
+        copy = self.with_message(str(self))
+        copy.photo_id = photo_id
+        return copy
+
+    def with_message(self, message: str) -> Self:
+        """Return a copy of the error with another text."""
         return type(self)(
-            str(self),
+            message,
             reason=self.reason,
             metadata=self.metadata,
-            photo_id=photo_id,
+            photo_id=self.photo_id,
             retry_after=self.retry_after,
         )
 
@@ -180,6 +186,9 @@ _CONNECTION_FAILURES = (
 )
 _LOST = ("Socket closed", "Connection reset", "Broken pipe", "Stream removed", "GOAWAY", "keepalive", "ping timeout")
 
+DOWNSCALE_HINT = "or let the client do so: downscale=True"
+"""How to send a photo that is too large, in the words of the SDK. Commands and the page replace it with their own."""
+
 STREAM_ABORTED = "STREAM_ABORTED"
 CONNECTION_LOST_REASONS = ("CONNECTION_LOST", "UNAVAILABLE", STREAM_ABORTED)
 """Reasons of an UnavailableError whose call may have reached a server, without a status that says why it ended."""
@@ -206,7 +215,7 @@ def from_status(status: Status, photo_id: str = "") -> PlaneSpotterError:
     retry = _detail(status, RetryInfo)
     error = CODES[_BY_NUMBER.get(status.code, grpc.StatusCode.UNKNOWN)]
     return error(
-        status.message,
+        status.message.replace("Scale it down.", f"Scale it down, {DOWNSCALE_HINT}."),
         reason=info.reason,
         metadata=info.metadata,
         photo_id=photo_id,

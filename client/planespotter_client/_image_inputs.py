@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, Union
 
-from planespotter_client._errors import InvalidRequestError, MissingDependencyError, PhotoReadError
+from planespotter_client._errors import DOWNSCALE_HINT, InvalidRequestError, MissingDependencyError, PhotoReadError
 from planespotter_client._extras import install_command
 from planespotter_client._types import Limits
+from planespotter_photos import PhotoError, formats, inspect_photo
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,11 +21,12 @@ Photo = Union[str, os.PathLike[str], bytes, BinaryIO, "Image.Image", "npt.NDArra
 """A photo:
 
 - a path, as a string or a pathlib.Path,
-- the bytes of a JPEG, PNG or WebP file, or such a file opened in binary mode,
+- the bytes of a photo file, or such a file opened in binary mode,
 - a PIL image,
 - a NumPy array of uint8: [height, width, 3] in RGB order, or [height, width] for grayscale.
 
-PIL images and arrays are sent as JPEG, which needs Pillow: the images extra.
+JPEG, PNG and WebP files are sent as they are; HEIC, AVIF, TIFF, GIF, BMP and raw photos are converted to JPEG, which
+needs the extra "formats". PIL images and arrays are sent as JPEG, which needs Pillow: the images extra.
 """
 
 Collection = TypeVar("Collection")
@@ -38,8 +40,10 @@ DOWNSCALE_FACTOR = 2
 """Photos are downscaled to this multiple of the network's input, so that the server's resize sees nearly the same."""
 MIN_DOWNSCALE = 1.5
 """A photo is downscaled only if it is larger than the target by this factor."""
-MAX_BYTES_TO_DOWNSCALE = 256 * 1024 * 1024
-"""Maximum size of a file to downscale, which may exceed the limit of the server; more than any photo has."""
+MAX_LOCAL_BYTES = 256 * 1024 * 1024
+"""Maximum size of a file to downscale or convert, which may exceed the limit of the server; more than any photo has."""
+MAX_LOCAL_PIXELS, MAX_LOCAL_DECODED_BYTES = 500_000_000, 2 << 30
+"""What a photo to downscale may have; it is decoded on this machine, so the limits exceed those of a server."""
 
 
 def downscale_target(input_size: tuple[int, int]) -> tuple[int, int] | None:
@@ -84,13 +88,15 @@ def read_photo(photo: Photo, limits: Limits, name: str = "", downscale_to: tuple
         InvalidRequestError: The photo is too large, or the array is not a photo.
         TypeError: `photo` is not a photo.
     """
-    limit = limits.max_photo_bytes if downscale_to is None else max(limits.max_photo_bytes, MAX_BYTES_TO_DOWNSCALE)
+    limit = limits.max_photo_bytes if downscale_to is None else max(limits.max_photo_bytes, MAX_LOCAL_BYTES)
     if _is_image(photo):
         data = _encode(photo, name, downscale_to)
     elif _is_array(photo):
         data = _encode(_image_of(photo, name), name, downscale_to)
     else:
         data = _content(photo, limit, limits, name)
+        if is_convertible(data, name):
+            data = _converted(data, name)
         if downscale_to is not None:
             data = downscaled(data, downscale_to)
     _check_size(len(data), limits, name)
@@ -98,14 +104,17 @@ def read_photo(photo: Photo, limits: Limits, name: str = "", downscale_to: tuple
 
 
 def _content(photo: Any, limit: int, limits: Limits, name: str) -> bytes:
-    """Return the bytes of a path, a file or bytes; at most one more than `limit`, which shows that it is too large."""
+    """Return the bytes of a path, a file or bytes; at most one more than `limit`, which shows that it is too large.
+
+    The limit of a photo that will be converted is MAX_LOCAL_BYTES.
+    """
     if isinstance(photo, bytes | bytearray | memoryview):
         return bytes(photo)
     if isinstance(photo, str | os.PathLike):
         try:
             if not os.fspath(photo):  # a Path makes "." of it
                 raise ValueError("the path is empty")
-            data, size = _read_file(Path(photo), limit)
+            data, size = _read_file(Path(photo), limit, name)
         except (OSError, ValueError) as error:  # ValueError: a null byte in the path
             path, why = os.fspath(photo) or "''", getattr(error, "strerror", None) or error
             raise PhotoReadError(
@@ -113,13 +122,14 @@ def _content(photo: Any, limit: int, limits: Limits, name: str) -> bytes:
                 reason="PHOTO_UNREADABLE",
                 photo_id=name,
             ) from error
-        if size > limit:
+        if not data and size:
             _check_size(size, limits, name)
         return data
     if hasattr(photo, "read"):
         try:
-            content = photo.read(limit + 1)
-        except UnicodeDecodeError:
+            content = photo.read(formats.HEAD_BYTES)
+            content += photo.read(_byte_limit(content, name, limit) + 1 - len(content))
+        except (UnicodeDecodeError, TypeError):  # TypeError: text has no format
             content = ""
         if not isinstance(content, bytes):
             raise TypeError("The photo is a file in text mode. Open it in binary mode: open(path, 'rb').")
@@ -130,16 +140,49 @@ def _content(photo: Any, limit: int, limits: Limits, name: str) -> bytes:
     )
 
 
-def _read_file(path: Path, limit: int) -> tuple[bytes, int]:
-    """Return the content of a file, at most `limit` + 1 bytes, and its size. Raises OSError or ValueError."""
+def is_convertible(head: bytes, name: str) -> bool:
+    """Return whether a file that begins with `head` is a photo that is converted to JPEG before it is sent."""
+    return formats.sniff(head, name) in formats.CONVERTIBLE
+
+
+def _byte_limit(head: bytes, name: str, limit: int) -> int:
+    """Return the maximum size of a file that begins with `head`."""
+    return max(limit, MAX_LOCAL_BYTES) if is_convertible(head, name) else limit
+
+
+def _converted(data: bytes, name: str) -> bytes:
+    """Return a photo in a convertible format as JPEG. Raises PhotoReadError."""
+    photo_format = formats.sniff(data, name)
+    if photo_format is not None and not formats.is_installed(photo_format):
+        raise PhotoReadError(
+            f"{name or 'The photo'} is {photo_format.description}, which needs a package that is not installed: "
+            f"{install_command('formats')}. Or convert it to JPEG.",
+            reason="PHOTO_FORMAT_UNSUPPORTED",
+            photo_id=name,
+        )
+    from planespotter_photos.conversion import convert_photo
+
+    try:
+        return convert_photo(data, name)
+    except PhotoError as error:
+        raise PhotoReadError(str(error), reason=error.reason, metadata=error.metadata, photo_id=name) from error
+
+
+def _read_file(path: Path, limit: int, name: str) -> tuple[bytes, int]:
+    """Return the content of a file and its size; no content if it is larger than its limit.
+
+    Raises OSError or ValueError.
+    """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):  # reading a pipe would block, and a device may be infinite
         raise ValueError("it is a folder, a pipe, a socket or a device, not a regular file")
-    if status.st_size > limit:
-        return b"", status.st_size
-    with path.open("rb") as file:  # it may grow meanwhile, and files of the kernel report no size
-        data = file.read(limit + 1)
-    return data, len(data)
+    with path.open("rb") as file:
+        head = file.read(formats.HEAD_BYTES)
+        limit = _byte_limit(head, name, limit)
+        if status.st_size > limit:
+            return b"", status.st_size
+        data = head + file.read(limit + 1 - len(head))  # it may grow meanwhile, and files of the kernel report no size
+    return (b"" if len(data) > limit else data), len(data)
 
 
 def _check_size(size: int, limits: Limits, name: str) -> None:
@@ -147,7 +190,7 @@ def _check_size(size: int, limits: Limits, name: str) -> None:
     if size > limit:
         raise InvalidRequestError(
             f"The photo{f' {name}' if name else ''} is too large: at least {size:,} bytes; the server's limit is "
-            f"{limit:,}. Downscale it, or let the client do so: downscale=True.",
+            f"{limit:,}. Scale it down, {DOWNSCALE_HINT}.",
             reason="PHOTO_TOO_LARGE",
             metadata={"bytes": str(size), "limit": str(limit)},
             photo_id=name,
@@ -209,21 +252,22 @@ def downscaled(data: bytes, downscale_to: tuple[int, int]) -> bytes:
         data: A JPEG, PNG or WebP file.
         downscale_to: Target (height, width).
     """
-    images = import_pillow("Photos are downscaled before they are sent")
+    import_pillow("Photos are downscaled before they are sent")
+    from planespotter_photos.reading import SWAPPING_ORIENTATIONS, TRANSPOSE_BY_ORIENTATION, open_photo
+
     try:
-        with images.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as image:
-            is_rotated = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-            if _scale(image.size[::-1] if is_rotated else image.size, downscale_to) is None:
+        photo = inspect_photo(data, MAX_LOCAL_PIXELS, MAX_LOCAL_DECODED_BYTES)
+        with open_photo(photo) as image:
+            size = image.size[::-1] if photo.orientation in SWAPPING_ORIENTATIONS else image.size
+            if _scale(size, downscale_to) is None:
                 return data
             side = 2 * max(downscale_to)  # a JPEG can be decoded at 1/2, 1/4 or 1/8 of its size
             image.draft("RGB", (side, side))
-            smaller = _to_file(_upright(image), downscale_to)
+            transpose = TRANSPOSE_BY_ORIENTATION.get(photo.orientation)
+            smaller = _to_file(image if transpose is None else image.transpose(transpose), downscale_to)
     except Exception:  # see _encode
         return data
     return smaller if len(smaller) < len(data) else data
-
-
-_ORIENTATION = 0x0112  # the EXIF tag
 
 
 def _upright(image: Any) -> Any:

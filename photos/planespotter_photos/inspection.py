@@ -131,7 +131,7 @@ def _check_decoded_bytes(decoded: int, width: int, height: int, kind: str, limit
         raise PhotoError(
             "PHOTO_TOO_LARGE",
             f"The photo is {kind} of {width} x {height} pixels, which takes {decoded:,} bytes to decode; the limit is "
-            f"{limits.max_decoded_bytes:,}. Scale it down, or convert it to baseline JPEG.",
+            f"{limits.max_decoded_bytes:,}. Scale it down.",
             width=width,
             height=height,
             decoded_bytes=decoded,

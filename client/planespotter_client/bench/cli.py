@@ -47,7 +47,7 @@ Exit codes: 0 photos were classified; 1 none was, or the server was unreachable;
 Paths = Annotated[
     list[Path],
     typer.Argument(
-        help="Photos and folders of photos to send in a cycle (JPEG, PNG, WebP).",
+        help="Photos and folders of photos to send in a cycle (JPEG, PNG, WebP, HEIC...).",
         metavar="PATH",
         exists=True,
         show_default=False,
@@ -233,7 +233,7 @@ def _choose_photos(paths: list[Path]) -> list[Path]:
             break
         chosen.append(Path(name))
     if not chosen:
-        raise BenchError("There are no photos (.jpg, .jpeg, .png, .webp) in these folders. Name some to send.")
+        raise BenchError("There are no photos in these folders. Name some to send, such as photo.jpg.")
     return chosen
 
 

@@ -67,8 +67,8 @@ read; 130 ended by Ctrl-C, as --watch always is; 143 ended by SIGTERM.
 Paths = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Photos, folders of photos (JPEG, PNG, WebP), glob patterns such as 'archive/**/*.jpg', and - for "
-        "paths on standard input, one per line.",
+        help="Photos, folders of photos (JPEG, PNG, WebP, HEIC, raw, TIFF...), glob patterns such as "
+        "'archive/**/*.jpg', and - for paths on standard input, one per line.",
         metavar="PATH",
         show_default=False,
     ),

@@ -6,16 +6,20 @@ Only the names in one folder are in memory at a time.
 import glob
 import os
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+from planespotter_photos import formats
+
 STANDARD_INPUT = "-"
+
+readable_suffixes = cache(formats.readable_suffixes)
 
 
 def is_photo(name: str) -> bool:
-    """Return whether `name` has the suffix of a photo."""
-    return os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES  # noqa: PTH122  (a Path takes ten times as long)
+    """Return whether `name` has the suffix of a photo that can be read here."""
+    return formats.suffix_of(name) in readable_suffixes()
 
 
 def find_photos(
@@ -23,6 +27,7 @@ def find_photos(
     recursive: bool = True,
     on_error: Callable[[OSError], None] | None = None,
     exclude: Path | None = None,
+    on_unread: Callable[[str], None] | None = None,
 ) -> Iterator[str]:
     """Yield the files among `paths`, and the photos in the folders among them, sorted by name.
 
@@ -31,6 +36,7 @@ def find_photos(
         recursive: Whether to search subfolders.
         on_error: Called with the error of each folder that cannot be read.
         exclude: Folder that is not searched.
+        on_unread: Called with the name of the format of each photo in a folder that cannot be read here: "HEIC".
     """
     excluded = None if exclude is None else os.path.realpath(exclude)
     for path in map(str, paths):
@@ -45,6 +51,8 @@ def find_photos(
             for file in sorted(files):
                 if is_photo(file):
                     yield os.path.join(folder, file)  # noqa: PTH118
+                elif on_unread is not None and (name := formats.name_of(file)):
+                    on_unread(name)
 
 
 def is_pattern(argument: str) -> bool:

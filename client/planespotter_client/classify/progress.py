@@ -11,6 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from planespotter_client._errors import PlaneSpotterError
+from planespotter_client._extras import install_command
+from planespotter_photos import formats
 
 if TYPE_CHECKING:
     from planespotter_client import PhotoResult
@@ -32,6 +34,8 @@ class RunStats:
         """Photos that an earlier run answered."""
         self.damaged_packets = 0
         """Packets of a video that could not be decoded."""
+        self.unread: Counter[str] = Counter()
+        """Photos in folders that were passed over, by the name of their format: it is not read here."""
         self.sent = 0
         self.started = time.monotonic()
 
@@ -58,6 +62,18 @@ class RunStats:
         """Return "Airbus 512, Boeing 488, unknown 12, failed 3"."""
         counts = [*self.constructors.most_common(), *([("failed", self.failed)] if self.failed else [])]
         return ", ".join(f"{name} {count:,}" for name, count in counts)
+
+    def count_unread(self, name: str) -> None:
+        """Count a photo that was passed over, by the name of its format."""
+        self.unread[name] += 1
+
+    def unread_summary(self) -> str:
+        """Return what was passed over in one line; empty if nothing was."""
+        if not self.unread:
+            return ""
+        can_install = formats.missing_packages(self.unread)
+        advice = f" To read more of them: {install_command('formats')}." if can_install else ""
+        return f"{formats.summarize_unread(self.unread)}.{advice}"
 
     def summary(self) -> str:
         """Return the summary of the run in one line."""

@@ -4,6 +4,7 @@ Photos that the output has a result for are skipped. The exit code is SUCCESS, N
 an exception means that the run could not start or that the stream was lost.
 """
 
+import dataclasses
 import itertools
 import sys
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from typing import Any
 import typer
 
 from planespotter_client import PhotoResult, PlaneSpotter
-from planespotter_client._errors import PlaneSpotterError
+from planespotter_client._errors import DOWNSCALE_HINT, PlaneSpotterError
 from planespotter_client.classify import accuracy, filing, progress, run_manifest, serialization, sources, writers
 from planespotter_client.classify.answer_log import AnswerLog, open_answer_log
 from planespotter_client.classify.file_discovery import STANDARD_INPUT
@@ -96,6 +97,7 @@ def run(config: RunConfig) -> int:
         return INTERRUPTED
     if config.out or config.sort_into or sys.stderr.isatty():
         _report(stats.summary())
+    _report_unread(stats)
     failed_earlier = log.failed if log else 0
     if failed_earlier:
         _report(f"Of the skipped ones, {failed_earlier:,} had failed; --retry-failed retries them.")
@@ -142,7 +144,9 @@ def _classify(
     writes_lines = log is None and (_writes_text_lines(config) or config.output_format in (Format.CSV, Format.JSONL))
     show_bar = not (writes_lines and sys.stdout.isatty())  # lines and the bar would mix
     try:
-        tracked = progress.track_progress(map(source.with_id, results), stats, source.total, show_bar)
+        tracked = progress.track_progress(
+            map(_for_the_command, map(source.with_id, results)), stats, source.total, show_bar
+        )
         for result in stack.enter_context(closing(tracked)):  # closes the bar before the next message
             if config.sort_into is not None and result.prediction is not None:
                 try:
@@ -216,7 +220,8 @@ def _report_nothing_to_do(
         elif config.paths == [STANDARD_INPUT]:
             _report("Standard input has no photos: it takes paths of photos and folders, one per line.")
         else:
-            _report("There are no photos (.jpg, .jpeg, .png, .webp) in these folders.")
+            _report("There are no photos in these folders: no file name has the suffix of one, such as .jpg.")
+            _report_unread(stats)
         return NOTHING_DONE
     failed = log.failed if log else 0
     retry = f" {failed:,} of them failed; --retry-failed retries them." if failed else ""
@@ -243,6 +248,19 @@ def _writes_text_lines(config: RunConfig) -> bool:
 def _report_damaged_packets(stats: progress.RunStats) -> None:
     if stats.damaged_packets:
         _report(f"{stats.damaged_packets:,} damaged packets of the video could not be decoded; frames are missing.")
+
+
+def _report_unread(stats: progress.RunStats) -> None:
+    if summary := stats.unread_summary():
+        _report(summary)
+
+
+def _for_the_command(result: PhotoResult) -> PhotoResult:
+    """Return a result whose error advises with the option instead of the parameter of the SDK."""
+    if result.error is None or DOWNSCALE_HINT not in str(result.error):
+        return result
+    text = str(result.error).replace(DOWNSCALE_HINT, "or add --downscale")
+    return dataclasses.replace(result, error=result.error.with_message(text))
 
 
 def _report_lost_server(error: PlaneSpotterError) -> None:

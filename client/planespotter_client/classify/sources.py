@@ -55,14 +55,16 @@ def from_paths(
         on_error: Called with the error of each folder that cannot be read.
     """
 
-    def find(on_folder_error: Callable[[OSError], None] | None) -> Iterator[str]:
+    def find(
+        on_folder_error: Callable[[OSError], None] | None, on_unread: Callable[[str], None] | None = None
+    ) -> Iterator[str]:
         for path in paths:
             expanded: Iterable[str] = [path]
             if path == file_discovery.STANDARD_INPUT:
                 expanded = file_discovery.read_paths(sys.stdin.buffer, b"\0" if null else b"\n")
             elif file_discovery.is_pattern(path):
                 expanded = file_discovery.expand_pattern(path)
-            yield from file_discovery.find_photos(expanded, recursive, on_folder_error, exclude)
+            yield from file_discovery.find_photos(expanded, recursive, on_folder_error, exclude, on_unread)
 
     def total() -> int | None:
         return None if file_discovery.STANDARD_INPUT in paths else sum(1 for _ in find(None))
@@ -74,7 +76,7 @@ def from_paths(
             return None
         return stats.sent + sum(1 for photo in find(None) if serialization.photo_key({"file": photo}) not in answered)
 
-    return Source(_skip_answered(find(on_error), answered, stats), total, planned)
+    return Source(_skip_answered(find(on_error, stats.count_unread), answered, stats), total, planned)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from planespotter_client import (
     PlaneSpotterError,
     UnavailableError,
 )
+from planespotter_client._errors import DOWNSCALE_HINT
 from planespotter_client.web import presentation, uploads
 from planespotter_client.web.middleware import SecurityMiddleware
 
@@ -32,6 +33,7 @@ MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript
 # Concurrent uploads of all browsers: with the limits of an upload, they bound the memory.
 MAX_UPLOADS = 8
 TOP_K = 5
+DOWNSCALE_ADVICE = "or tick “Scale large photos down” above and send it again"
 DESCRIBE_TIMEOUT = 5.0
 """Seconds in which the gRPC server must describe itself, or it counts as unavailable."""
 READ_TIMEOUT = 60.0
@@ -176,7 +178,7 @@ class _Api:
             async for result in self._spotter.stream(photos.values(), **options):
                 photo_id = ids[result.index]
                 if result.prediction is None:
-                    yield {"id": photo_id, "error": str(result.error)}
+                    yield {"id": photo_id, "error": str(result.error).replace(DOWNSCALE_HINT, DOWNSCALE_ADVICE)}
                 else:
                     prediction = presentation.prediction_json(result.prediction, dict(model.tree))
                     yield {"id": photo_id, "prediction": prediction}

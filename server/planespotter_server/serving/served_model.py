@@ -156,8 +156,7 @@ class ServedModel:
         if len(photo) > limit:
             raise PhotoError(
                 "PHOTO_TOO_LARGE",
-                f"The photo file is too large: {len(photo):,} bytes; the limit is {limit:,}. Scale it down: the "
-                f"network uses {self.bundle.width} x {self.bundle.height} pixels.",
+                f"The photo file is too large: {len(photo):,} bytes; the limit is {limit:,}. Scale it down.",
                 bytes=len(photo),
                 limit=limit,
             )

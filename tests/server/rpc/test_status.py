@@ -28,7 +28,7 @@ def details(status: object) -> dict[str, object]:
 
 
 def test_every_reason_in_the_code_has_a_status_code() -> None:
-    folders = [Path(package.__file__).parent for package in (planespotter_server, planespotter_photos)]
+    folders = [Path(folder) for package in (planespotter_server, planespotter_photos) for folder in package.__path__]
     source = "".join(path.read_text() for folder in folders for path in folder.rglob("*.py"))
     reasons = set(re.findall(r'(?:RequestRejected|PhotoError)\(\s*"([A-Z_]+)"', source))
     assert reasons == set(CODES)

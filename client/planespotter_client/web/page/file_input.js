@@ -1,6 +1,8 @@
 // Photos from files that were dropped, chosen or pasted: a few hundred at a time, so that the page stays responsive.
 
-const PHOTO = /\.(jpe?g|png|webp)$/i;
+// Every format that the program behind the page may read; it says so where it cannot.
+const PHOTO = new RegExp("\\.(jpg|jpeg|jpe|jfif|jfi|jif|png|apng|webp|avif|bmp|dib|gif|heic|heif|hif|tif|tiff|3fr|arw|cr2|cr3"
+  + "|crw|dng|erf|iiq|kdc|mef|mos|mrw|nef|nrw|orf|pef|raf|raw|rw2|rwl|sr2|srf|srw|x3f)$", "i");
 const CHUNK_SIZE = 200;
 const { compare } = new Intl.Collator("en", { numeric: true }); // "day 9" before "day 10"
 
