@@ -220,6 +220,7 @@ def labels_from_path(folder: Path, file: str) -> dict[str, str]:
     else:
         constructors = [name for name in map(infer_constructor, names) if name]
         constructor = constructors[0] if constructors else names.pop(0) if len(names) > 1 else ""
+        names = [name for name in names if name.casefold() != constructor.casefold()]
     # The first of equally deep labels.
     best = max(names, key=lambda name: _depth(parse_label(constructor, name).path), default="")
     return {"constructor": constructor, "aircraft_type": best}

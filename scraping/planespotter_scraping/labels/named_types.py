@@ -19,6 +19,7 @@ class NamedType(NamedTuple):
         icao: ICAO type designator; "" for that of the label path.
         roles: Any of "freighter", "bizjet", "military" and "special".
         explanation: Clause that justifies the row, without a capital and a full stop.
+        is_word: Whether the name is also a word or the name of a place, so that it needs the constructor's name.
     """
 
     pattern: re.Pattern[str]
@@ -28,13 +29,18 @@ class NamedType(NamedTuple):
     icao: str
     roles: tuple[str, ...]
     explanation: str
+    is_word: bool = False
 
 
-def _row(pattern: str, constructor: str, path: str, icao: str, roles: str, explanation: str) -> NamedType:
+def _row(
+    pattern: str, constructor: str, path: str, icao: str, roles: str, explanation: str, *, is_word: bool = False
+) -> NamedType:
     """Build a row; `path` is "family", "family > model" or ""."""
     family, _, model = path.partition(" > ")
     compiled = re.compile(rf"(?<![A-Z0-9])(?:{pattern})(?![A-Z0-9])")
-    return NamedType(compiled, constructor, family or None, model or None, icao, tuple(roles.split()), explanation)
+    return NamedType(
+        compiled, constructor, family or None, model or None, icao, tuple(roles.split()), explanation, is_word
+    )
 
 
 # fmt: off
@@ -46,7 +52,7 @@ NAMED_TYPES = (
     _row(r"KC-?30[A-Z]?|CC-330", "Airbus", "A330 > A330-200", "", "military",
          "the KC-30 is a tanker based on the A330-200"),
     _row(r"VOYAGER(?: KC\d)?", "Airbus", "A330 > A330-200", "", "military",
-         "the Voyager is a tanker based on the A330-200"),
+         "the Voyager is a tanker based on the A330-200", is_word=True),
     _row(r"CC-150T?", "Airbus", "A310 > A310-300", "", "military", "the CC-150 is an A310-300"),
     _row(r"A-?400M(?:-180)?|ATLAS C\.?1", "Airbus", "A400M", "A400", "military",
          "the A400M is a military design with its own family"),
@@ -54,9 +60,10 @@ NAMED_TYPES = (
     _row(r"(?:747(?:-4[0-9A-Z]{2})?[ -]?)?LCF|(?:747(?:-400)? )?LARGE CARGO FREIGHTER|DREAMLIFTER",
          "Boeing", "747 > 747-400LCF", "BLCF", "freighter special",
          "the Dreamlifter is derived from the 747-400 and has a unique fuselage"),
-    _row(r"SOFIA", "Boeing", "747 > 747SP", "", "special", "the SOFIA observatory is a 747SP"),
+    _row(r"747SP\S* SOFIA|(?:NASA )?SOFIA(?: (?:OBSERVATORY|TELESCOPE)|$)(?<!AT SOFIA)(?<!IN SOFIA)", "Boeing",
+         "747 > 747SP", "", "special", "the SOFIA observatory is a 747SP", is_word=True),
     _row(r"SHUTTLE CARRIER AIRCRAFT|SCA", "Boeing", "747 > 747-100", "", "special",
-         "the Shuttle Carrier Aircraft is a 747-100"),
+         "the Shuttle Carrier Aircraft is a 747-100", is_word=True),
     _row(r"YAL-1A?", "Boeing", "747 > 747-400", "", "military special", "the YAL-1 laser testbed is a 747-400"),
     _row(r"E-7[A-Z]?|WEDGETAIL(?: AEW\d)?|PEACE EAGLE", "Boeing", "737 > 737-700 Wedgetail", "E737", "military",
          "the E-7 is a 737-700 with a dorsal radar"),
@@ -90,6 +97,18 @@ NAMED_TYPES = (
     _row(r"B-52[A-H]?|STRATOFORTRESS", "Boeing", "", "B52", "military", "the B-52 is a bomber"),
     _row(r"B-29[A-Z]?|SUPERFORTRESS", "Boeing", "", "B29", "military", "the B-29 is a bomber"),
     _row(r"B-17[A-Z]?|FLYING FORTRESS", "Boeing", "", "B17", "military", "the B-17 is a bomber"),
+    _row(r"PHENIX", "Airbus", "A330 > A330-200", "", "military", "the Phenix is a tanker based on the A330-200",
+         is_word=True),
+    _row(r"VC-96|SURVEILLER", "Boeing", "737 > 737-200", "", "military", "the VC-96 and the Surveiller are 737-200s"),
+    _row(r"C-19[A-Z]?", "Boeing", "747 > 747-100", "", "military", "the C-19 is a 747-100"),
+    _row(r"AL-1[A-Z]?", "Boeing", "747 > 747-400", "", "military special", "the AL-1 laser testbed is a 747-400"),
+    _row(r"MD-?95(?:-\d\d)?", "Boeing", "717 > 717-200", "", "", "the MD-95 became the 717-200"),
+    _row(r"WORLDLINER", "Boeing", "777 > 777-200LR", "", "", "the Worldliner is the 777-200LR"),
+    _row(r"DREAM ?LINER", "Boeing", "787", "", "", "the Dreamliner is the 787"),
+    _row(r"TRIPLE[ -]SEVEN", "Boeing", "777", "", "", "the Triple Seven is the 777"),
+    _row(r"JUMBO(?:[ -]?JET)?|QUEEN OF THE SKIES", "Boeing", "747", "", "", "the Jumbo Jet is the 747", is_word=True),
+    _row(r"SUPER[ -]?JUMBO", "Airbus", "A380", "", "", "the Superjumbo is the A380"),
+    _row(r"XWB", "Airbus", "A350", "", "", "the XWB is the A350"),
 )
 # fmt: on
 

@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from planespotter_scraping.labels.constructors import CONSTRUCTORS
 from planespotter_scraping.labels.parser import LabelPath, infer_constructor, is_known_constructor, parse_label
-from planespotter_scraping.sites.slugs import CONSTRUCTORS, squash
+from planespotter_scraping.sites.slugs import squash
 
 
 class Aircraft(NamedTuple):

@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, unquote
 
 from selectolax.lexbor import LexborNode
 
+from planespotter_scraping.labels.constructors import CONSTRUCTORS
 from planespotter_scraping.sites import NOT_ON_CARD, ONLY_IN_URL, Listing, Site, html_tree
 from planespotter_scraping.sites.html_tree import (
     absolute_url,
@@ -29,7 +30,7 @@ from planespotter_scraping.sites.html_tree import (
     text_of,
 )
 from planespotter_scraping.sites.probes import link_kinds, probe_of_function, probe_of_line
-from planespotter_scraping.sites.slugs import CONSTRUCTORS, parse_slug, squash
+from planespotter_scraping.sites.slugs import parse_slug, squash
 
 # The field of a link, by the prefix of its path.
 LINKS = {

@@ -5,10 +5,11 @@ from urllib.parse import parse_qs
 
 from selectolax.lexbor import LexborNode
 
+from planespotter_scraping.labels.constructors import CONSTRUCTORS
 from planespotter_scraping.sites import NOT_ON_CARD, ONLY_IN_URL, Listing, Site, html_tree
 from planespotter_scraping.sites.html_tree import absolute_url, attribute, classes, elements, split_url, text
 from planespotter_scraping.sites.probes import link_kinds, probe_of_function, probe_of_line
-from planespotter_scraping.sites.slugs import CONSTRUCTORS, parse_slug
+from planespotter_scraping.sites.slugs import parse_slug
 
 # The field of a link, by the prefix of its path. A card may lack any of these links, so their order proves nothing.
 LINKS = {

@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 
 from planespotter_scraping.labels.icao import DESIGNATORS
 from planespotter_scraping.labels.parser import (
-    AIRBUS_SERIES,
-    BOEING_SERIES,
     LabelPath,
     infer_constructor,
     is_known_constructor,
     label_path,
     parse_label,
 )
+from planespotter_scraping.labels.type_rules import AIRBUS_SERIES, BOEING_SERIES
 
 PHOTOS = Path(__file__).parents[3] / ".." / "shared" / "photos" / "catalog.csv"
 
@@ -43,7 +42,7 @@ Airbus | A319-100                 | A319 | A319-100
 Airbus | A319neo                  | A319 | A319neo
 Airbus | A320                     | A320 |
 Airbus | A320-200                 | A320 | A320-200
-Airbus | A320ceo                  | A320 |
+Airbus | A320ceo                  | A320 | A320-200
 Airbus | A320neo                  | A320 | A320neo
 Airbus | A321                     | A321 |
 Airbus | A321 p2f                 | A321 |
@@ -147,7 +146,7 @@ Boeing | 767-200ER                | 767  | 767-200ER
 Boeing | 767-300                  | 767  | 767-300
 Boeing | 767-300ER                | 767  | 767-300ER
 Boeing | 767-300F                 | 767  | 767-300
-Boeing | 767-400                  | 767  | 767-400
+Boeing | 767-400                  | 767  | 767-400ER
 Boeing | 777                      | 777  |
 Boeing | 777-200                  | 777  | 777-200
 Boeing | 777-200ER                | 777  | 777-200ER
@@ -387,8 +386,14 @@ def test_a_designator_is_parsed_as_a_type(designator: str) -> None:
         ("BBJ2", "Boeing"),
         ("A319/A320/A321", "Airbus"),
         ("A320-214, A321-211", "Airbus"),
-        ("DHC-8-402", ""),
-        ("MD-83", ""),
+        ("DHC-8-402", "De Havilland Canada"),
+        ("MD-83", "McDonnell Douglas"),
+        ("Cessna Citation CJ3", "Cessna"),
+        ("Citation CJ3", ""),
+        ("42", ""),
+        ("72", ""),
+        ("320", ""),
+        ("Sofia airport", ""),
         ("holiday", ""),
         ("", ""),
     ],

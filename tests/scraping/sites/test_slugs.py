@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planespotter_scraping.sites.slugs import CONSTRUCTORS, parse_slug, squash
+from planespotter_scraping.labels.constructors import CONSTRUCTORS
+from planespotter_scraping.sites.slugs import parse_slug, squash
 
 
 @pytest.mark.parametrize(
