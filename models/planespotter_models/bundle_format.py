@@ -18,13 +18,16 @@ are checked against an allow-list of operations before they are compiled (`stabl
 
 import hashlib
 import json
+import math
 import os
 import shutil
+import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from planespotter_models.architecture import Architecture, Int8Calibration
@@ -40,6 +43,9 @@ DESCRIPTION = "bundle.json"
 NETWORK = "model.stablehlo"
 WEIGHTS = "weights.safetensors"
 HEAT_MAP = "heat_map.stablehlo"
+# Far above any bundle's: the whole file is read into memory.
+MAX_DESCRIPTION_BYTES = 64 * 1024 * 1024
+MAX_FILE_BYTES = 4 * 1024 * 1024 * 1024
 
 
 class BundleError(Exception):
@@ -198,7 +204,7 @@ def read_bundle(folder: Path) -> Bundle:
             training=dict(description["training"]),
             jax_version=_typed(description["jax_version"], str),
             network=files[NETWORK],
-            weights=dequantize(load(files[WEIGHTS])),
+            weights=_finite_weights(dequantize(load(files[WEIGHTS]))),
             architecture=_read_architecture(description.get("architecture")),
             int8_calibration=_read_int8_calibration(description.get("int8_calibration")),
             heat_map=files.get(HEAT_MAP),
@@ -245,7 +251,8 @@ def _positive(value: Number) -> Number:
 def _read_description(folder: Path) -> dict[str, Any]:
     path = folder / DESCRIPTION
     try:
-        description: Any = json.loads(path.read_text(encoding="utf-8"))
+        text = _read_regular_file(path, MAX_DESCRIPTION_BYTES).decode("utf-8")
+        description: Any = json.loads(text, parse_constant=_finite, parse_float=_finite)
     except (OSError, ValueError) as error:
         raise BundleError(
             f"{path} cannot be read as JSON ({error}). Copy the bundle again, or export it again."
@@ -265,11 +272,45 @@ def _read_file(folder: Path, name: str, sha256: str) -> bytes:
     if name != Path(name).name:
         raise BundleError(f"The bundle {folder} refers to a file outside its folder: {name!r}. Do not use it.")
     try:
-        content = (folder / name).read_bytes()
+        content = _read_regular_file(folder / name, MAX_FILE_BYTES)
     except OSError as error:
         raise BundleError(f"The bundle {folder} lacks {name} ({error.strerror}). Copy the bundle again.") from error
+    except ValueError as error:
+        raise BundleError(f"{folder / name} is not a file of a bundle: {error}. Do not use it.") from error
     _verify_hash(folder / name, _sha256(content), sha256)
     return content
+
+
+def _read_regular_file(path: Path, max_bytes: int) -> bytes:
+    """Read a file that is neither a pipe nor a device, whose content may never end.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is not a regular file, or has more than `max_bytes` bytes.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("it is not a regular file")
+        if status.st_size > max_bytes:
+            raise ValueError(f"it has {status.st_size:,} bytes; the limit is {max_bytes:,}")
+        return file.read(max_bytes)
+
+
+def _finite(text: str) -> float:
+    """Parse a number of JSON; raise ValueError if it is not finite."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not a finite number")
+    return value
+
+
+def _finite_weights(weights: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    for name, array in weights.items():
+        if array.dtype.kind not in "iub" and not np.isfinite(array).all():
+            raise ValueError(f"the weights {name!r} have values that are not finite")
+    return weights
 
 
 def _verify_hash(path: Path, actual: str, expected: object) -> None:

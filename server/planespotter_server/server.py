@@ -1,12 +1,14 @@
 """Server lifecycle: listen, load and warm up models, serve, drain and stop without losing a photo."""
 
 import asyncio
+import functools
 import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -349,14 +351,13 @@ def exit_process(code: int) -> NoReturn:
 
 async def _load_models(server: Server, settings: Settings, bundle: Bundle | None) -> ModelRepository | None:
     """Load, compile and warm up `bundle`, or the model repository if that is None."""
-    loader = ThreadPoolExecutor(1, thread_name_prefix="load", initializer=lower_priority)
 
     async def load(folder: Path) -> ServedModel:
-        return await prepare(await asyncio.to_thread(read_bundle, folder))
+        with _loader() as run:
+            return await prepare(await run(read_bundle, folder), run)
 
-    async def prepare(bundle: Bundle) -> ServedModel:
-        engine = await asyncio.get_running_loop().run_in_executor(
-            loader,
+    async def prepare(bundle: Bundle, run: Callable[..., Awaitable[Any]]) -> ServedModel:
+        engine = await run(
             load_engine,
             bundle,
             settings.batch_sizes,
@@ -366,16 +367,19 @@ async def _load_models(server: Server, settings: Settings, bundle: Bundle | None
             settings.engine_cache,
         )
         model = server.create_model(bundle, engine, settings.max_batches_in_flight or engine.in_flight)
-        await asyncio.get_running_loop().run_in_executor(loader, model.warm_up)
+        await run(model.warm_up)
         return model
 
     registry = server.service.models
     repository = None
     if settings.model_repository is not None:
-        repository = ModelRepository(settings.model_repository, registry, load, settings.max_versions_per_model)
+        repository = ModelRepository(
+            settings.model_repository, registry, load, settings.max_versions_per_model, settings.load_timeout
+        )
         await repository.start()
     elif bundle is not None:
-        registry.put(bundle.name, {bundle.version: await prepare(bundle)})
+        with _loader() as run:
+            registry.put(bundle.name, {bundle.version: await prepare(bundle, run)})
     if settings.default_model not in ("", registry.default):
         names = ", ".join(dict.fromkeys(repr(model.bundle.name) for model in registry.all()))
         raise ServerError(
@@ -383,6 +387,16 @@ async def _load_models(server: Server, settings: Settings, bundle: Bundle | None
             "omit it."
         )
     return repository
+
+
+@contextmanager
+def _loader() -> Iterator[Callable[..., Awaitable[Any]]]:
+    """Yield a function that runs others in a thread of this block: a network that never ends blocks no other."""
+    thread = ThreadPoolExecutor(1, thread_name_prefix="load", initializer=lower_priority)
+    try:
+        yield functools.partial(asyncio.get_running_loop().run_in_executor, thread)
+    finally:
+        thread.shutdown(wait=False)
 
 
 async def _drain_and_stop(server: Server, settings: Settings, signals: asyncio.Queue[str], delay: float) -> bool:

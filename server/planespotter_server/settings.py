@@ -162,6 +162,10 @@ class Settings(BaseModel):
     max_versions_per_model: Annotated[
         Count, Option("Maximum number of versions served per model, the highest ones.", MODELS, "<count>")
     ] = 1
+    load_timeout: Annotated[
+        PositiveSeconds,
+        Option("Maximum time to load, compile and warm up a bundle, in seconds.", MODELS, "<seconds>"),
+    ] = 600.0
     poll_seconds: Annotated[
         float,
         Field(ge=0.05, le=86_400),

@@ -1,6 +1,7 @@
 """Bundle format: round trip, atomic replacement, and rejection of damaged or invalid bundles."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -138,6 +139,45 @@ def test_description_with_a_missing_or_wrongly_typed_field_is_rejected(
 def test_file_outside_the_bundle_is_rejected(copy: Path) -> None:
     rewrite(copy, lambda description: description["files"].update({"../secret": "0" * 64}))
     with pytest.raises(BundleError, match="refers to a file outside its folder"):
+        read_bundle(copy)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_number_that_is_not_finite_is_rejected(copy: Path, tmp_path: Path, value: float) -> None:
+    bundle = read_bundle(copy)
+    weights = {**bundle.weights, "greens": np.array([0.0, value, 1.0], np.float32)}
+    write_bundle(replace(bundle, weights=weights), tmp_path / "weights")
+    with pytest.raises(BundleError, match=r"the weights 'greens' have values that are not finite"):
+        read_bundle(tmp_path / "weights")
+    rewrite(copy, lambda description: description["temperatures"].update(Airbus=value))
+    with pytest.raises(BundleError, match=r"is not a finite number"):
+        read_bundle(copy)
+
+
+def test_number_that_overflows_is_rejected(copy: Path) -> None:
+    text = (copy / "bundle.json").read_text()
+    (copy / "bundle.json").write_text(text.replace("0.96", "1e999"))
+    with pytest.raises(BundleError, match=r"1e999 is not a finite number"):
+        read_bundle(copy)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes and /dev/zero")
+@pytest.mark.parametrize("name", ["bundle.json", "weights.safetensors"])
+def test_pipe_and_device_are_rejected_without_being_read(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    os.mkfifo(copy / name)
+    with pytest.raises(BundleError):
+        read_bundle(copy)
+    (copy / name).unlink()
+    (copy / name).symlink_to("/dev/zero")
+    with pytest.raises(BundleError):
+        read_bundle(copy)
+
+
+def test_file_above_the_size_limit_is_rejected_without_being_read(copy: Path) -> None:
+    with (copy / "weights.safetensors").open("r+b") as file:
+        file.truncate(2**40)  # sparse
+    with pytest.raises(BundleError, match=r"it has 1,099,511,627,776 bytes; the limit is 4,294,967,296"):
         read_bundle(copy)
 
 

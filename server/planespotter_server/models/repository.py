@@ -3,8 +3,8 @@
     FOLDER/NAME/VERSION/bundle.json
 
 The highest versions of each name are served. A bundle that cannot be loaded is logged once, and the versions that were
-served stay; it is retried when its files change. A model whose folder is emptied stays too, so that an accidental
-deletion does not stop the service.
+served stay; it is retried when its files change. One that takes long to load, or never ends, delays no other. A model
+whose folder is emptied stays too, so that an accidental deletion does not stop the service.
 """
 
 import asyncio
@@ -19,6 +19,9 @@ from planespotter_models import BundleError
 from planespotter_server.models.registry import ModelRegistry, natural_order
 from planespotter_server.serving.served_model import ServedModel
 from planespotter_server.settings import ServerError
+
+# How long a bundle that is loading delays others; after that, they load in parallel.
+PARALLEL_AFTER_SECONDS = 60.0
 
 log = structlog.get_logger()
 
@@ -74,6 +77,7 @@ class ModelRepository:
         registry: Receives the models.
         load: Loads, compiles and warms up the model of a bundle's folder.
         max_versions: Maximum number of versions served per model.
+        load_timeout: Maximum seconds to load a bundle.
     """
 
     def __init__(
@@ -82,17 +86,18 @@ class ModelRepository:
         registry: ModelRegistry,
         load: Callable[[Path], Awaitable[ServedModel]],
         max_versions: int = 1,
+        load_timeout: float = 600.0,
     ) -> None:
         self._folder = folder
         self._registry = registry
         self._load = load
         self._max_versions = max_versions
+        self._load_timeout = load_timeout
+        self._loading: dict[BundleFolder, asyncio.Task[ServedModel]] = {}
         self._loaded: dict[BundleFolder, ServedModel] = {}
         self._failed: set[BundleFolder] = set()
         self._unloading: set[asyncio.Task[None]] = set()
         self._scan_failed = False
-        self.loading = False
-        """Whether a thread is compiling, which cannot be interrupted."""
 
     async def start(self) -> None:
         """Load the models.
@@ -100,8 +105,10 @@ class ModelRepository:
         Raises:
             ServerError: No model can be served.
         """
-        bundles = await asyncio.to_thread(scan, self._folder)
-        errors = [error for versions in bundles.values() for error in await self._update(versions)]
+        errors = await self.refresh()
+        while not self._registry and self._loading:
+            await asyncio.wait(self._loading.values(), return_when=asyncio.FIRST_COMPLETED)
+            errors += await self.refresh()
         if not self._registry:
             reason = errors[0] if errors else "It must contain NAME/VERSION/bundle.json for each model."
             raise ServerError(f"The model repository {self._folder} has no usable model. {reason}")
@@ -119,12 +126,14 @@ class ModelRepository:
                     log.error("repository_scan_failed", error=message, exc_info=None if message else error)
                 self._scan_failed = True
 
-    async def refresh(self) -> None:
-        """Update the registry to the current content of the folder."""
+    async def refresh(self) -> list[str]:
+        """Update the registry to the current content of the folder; return the errors of bundles that failed."""
         bundles = await asyncio.to_thread(scan, self._folder)
-        self._failed &= {bundle for versions in bundles.values() for bundle in versions}
-        for versions in bundles.values():
-            await self._update(versions)
+        present = {bundle for versions in bundles.values() for bundle in versions}
+        self._failed &= present
+        for bundle in self._loading.keys() - present:
+            self._loading.pop(bundle).cancel()
+        return [error for versions in bundles.values() for error in await self._update(versions)]
 
     async def _update(self, versions: list[BundleFolder]) -> list[str]:
         """Serve the highest usable `versions` of a model; return the errors of those that failed to load just now."""
@@ -149,11 +158,16 @@ class ModelRepository:
         return next((bundle for bundle in self._loaded if bundle.path == path), None)
 
     async def _try_load(self, bundle: BundleFolder, errors: list[str]) -> ServedModel | None:
-        log.info("model_loading", model=bundle.name, version=bundle.version)
+        loading = self._loading.get(bundle)
+        if loading is None:
+            log.info("model_loading", model=bundle.name, version=bundle.version)
+            loading = self._loading[bundle] = asyncio.create_task(self._load_in_time(bundle))
+            await asyncio.wait([loading], timeout=PARALLEL_AFTER_SECONDS)
+        if not loading.done():
+            return None
+        del self._loading[bundle]
         try:
-            self.loading = True
-            model = await self._load(bundle.path)
-            self.loading = False
+            model = await loading
             name, version = model.bundle.name, model.bundle.version
             if (name, version) != (bundle.name, bundle.version):
                 await model.close()
@@ -162,7 +176,6 @@ class ModelRepository:
                     f"{name}/{version}, or export it again with --name {bundle.name} --version {bundle.version}."
                 )
         except Exception as error:  # a network can fail in any way when it is compiled or run
-            self.loading = False
             known = isinstance(error, ServerError | BundleError)
             message = str(error) if known else f"The bundle in {bundle.path} failed: {type(error).__name__}."
             log.error("model_load_failed", error=message, exc_info=None if known else error)
@@ -171,6 +184,16 @@ class ModelRepository:
             return None
         self._loaded[bundle] = model
         return model
+
+    async def _load_in_time(self, bundle: BundleFolder) -> ServedModel:
+        try:
+            async with asyncio.timeout(self._load_timeout):
+                return await self._load(bundle.path)
+        except TimeoutError:
+            raise ServerError(
+                f"The bundle in {bundle.path} has not loaded within load_timeout ({self._load_timeout:g} s), and may "
+                "occupy a core until the server is restarted. Remove it, or raise the limit."
+            ) from None
 
     def _switch(self, name: str, wanted: dict[BundleFolder, ServedModel]) -> None:
         """Serve exactly `wanted` of the model `name`; drain and unload its other versions."""

@@ -53,9 +53,9 @@ def repository(tmp_path: Path, loaded: tuple[Bundle, Engine], models: ModelRegis
         return ServedModel(read_bundle(folder), loaded[1], Settings())
 
     def open_repository(
-        load: Callable[[Path], Awaitable[ServedModel]] = load, max_versions: int = 1
+        load: Callable[[Path], Awaitable[ServedModel]] = load, max_versions: int = 1, load_timeout: float = 600
     ) -> ModelRepository:
-        return ModelRepository(tmp_path / "models", models, load, max_versions)
+        return ModelRepository(tmp_path / "models", models, load, max_versions, load_timeout)
 
     return open_repository
 
@@ -246,3 +246,62 @@ async def test_switching_versions_fails_no_photo(
         done = True
     assert seen == set("12345")
     decoders.close()
+
+
+async def test_bundle_that_never_ends_to_load_delays_neither_the_next_nor_requests(
+    repository: Open,
+    write: Write,
+    models: ModelRegistry,
+    loaded: tuple[Bundle, Engine],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("planespotter_server.models.repository.PARALLEL_AFTER_SECONDS", 0.05)
+
+    async def load(folder: Path) -> ServedModel:
+        if folder.name == "2":
+            await asyncio.Event().wait()
+        return ServedModel(read_bundle(folder), loaded[1], Settings())
+
+    write("small", "1")
+    opened = repository(load)
+    await opened.start()
+    write("small", "2")
+    await opened.refresh()
+    assert served(models) == ["small 1"]
+    write("small", "3")
+    await opened.refresh()
+    assert served(models) == ["small 3"]
+
+
+async def test_bundle_that_takes_too_long_at_the_start_is_skipped(
+    repository: Open,
+    write: Write,
+    models: ModelRegistry,
+    loaded: tuple[Bundle, Engine],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("planespotter_server.models.repository.PARALLEL_AFTER_SECONDS", 0.01)
+
+    async def load(folder: Path) -> ServedModel:
+        await asyncio.sleep(0.05 if folder.name == "1" else 3600)
+        return ServedModel(read_bundle(folder), loaded[1], Settings())
+
+    write("small", "1")
+    write("small", "2")
+    opened = repository(load, load_timeout=0.5)
+    await opened.start()
+    assert served(models) == ["small 1"]
+    await asyncio.sleep(0.5)
+    await opened.refresh()
+    assert "has not loaded within load_timeout (0.5 s)" in capsys.readouterr().out
+
+
+async def test_server_does_not_start_if_no_bundle_loads_in_time(repository: Open, write: Write) -> None:
+    async def load(_: Path) -> ServedModel:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    write("small", "1")
+    with pytest.raises(ServerError, match="has not loaded within load_timeout"):
+        await repository(load, load_timeout=0.05).start()
