@@ -120,7 +120,7 @@ def test_bash_completes_commands_options_and_values(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == [
         "classify",
         "--sort-into",
-        "table csv jsonl parquet",
+        "table csv excel jsonl parquet",
         "sample planespotters commons",
         "small",
     ], done.stderr

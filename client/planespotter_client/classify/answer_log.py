@@ -1,5 +1,8 @@
 """Answer log: an append-only file of results, CSV or JSON lines, that a later run resumes.
 
+A CSV file may have been edited in the meantime, by hand or in a spreadsheet: a byte order mark, further columns, their
+order, semicolons and other line ends are read and kept.
+
 Each result is appended and passed to the operating system at once, so a kill loses at most the result being written;
 the next run truncates the partial line. The photos that have a result are kept as 8-byte hashes, about 8 MB for a
 million. Two of a million names collide with a probability of 3 in 100 million; the second one would be skipped.
@@ -8,9 +11,10 @@ million. Two of a million names collide with a probability of 3 in 100 million; 
 import csv
 import fcntl
 import json
+import os
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -64,6 +68,25 @@ class LoggedRow(NamedTuple):
 
 
 RowReader = Callable[[Path, BinaryIO, tuple[str, ...]], Iterator[LoggedRow]]
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class CsvLayout(NamedTuple):
+    """The columns of a CSV file in their order, its delimiter and its line end."""
+
+    columns: tuple[str, ...]
+    delimiter: str = ","
+    line_end: str = "\n"
+
+    def line(self, row: dict[str, Any], columns: tuple[str, ...]) -> bytes:
+        """Return the line for `row`, whose values have the names in `columns`; a further column stays empty."""
+        cells = dict(zip(columns, serialization.csv_cells(row, columns), strict=True))
+        return self.encode(cells.get(column, "") for column in self.columns)
+
+    def encode(self, cells: Iterable[str]) -> bytes:
+        """Return the line with `cells`."""
+        line = serialization.csv_line(cells, self.delimiter, self.line_end)
+        return line.encode("utf-8", "backslashreplace")
 
 
 @dataclass
@@ -74,11 +97,39 @@ class AnswerLog:
     append: "Callable[[PhotoResult], None]"
     failed: int = 0
     """Photos whose logged result is an error."""
+    names: dict[str, tuple[str, ...]] | None = None
+    """The confident names of each logged prediction by its photo's key; None if they were not asked for."""
+    folder: str = ""
+    """Folder that the logged paths are relative to; the current one if empty."""
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Count the photo of a logged row as answered."""
+        key = serialization.photo_key(row, self.folder)
+        self.answered.add(key)
+        self.failed += bool(row.get("error"))
+        if self.names is not None and (names := serialization.confident_names(row)) is not None:
+            self.names[key] = names
+
+
+class LogOptions(NamedTuple):
+    """How an answer log is opened."""
+
+    retry_failed: bool = False
+    """Whether to remove the rows of failed photos, so that they count as not answered."""
+    keep_names: bool = False
+    """Whether to keep the confident names of each logged prediction, some 200 bytes per photo."""
+    folder: str = ""
+    """Folder that the logged paths are relative to; the current one if empty."""
+    byte_order_mark: bool = False
+    """Whether a new CSV file starts with a byte order mark, by which a spreadsheet recognizes UTF-8."""
+
+
+DEFAULTS = LogOptions()
 
 
 @contextmanager
 def open_answer_log(
-    path: Path, columns: tuple[str, ...], *, json_lines: bool, retry_failed: bool = False
+    path: Path, columns: tuple[str, ...], *, json_lines: bool, options: LogOptions = DEFAULTS
 ) -> Iterator[AnswerLog]:
     """Open the answer log at `path` to resume it, or create it, under an exclusive lock.
 
@@ -86,7 +137,7 @@ def open_answer_log(
         path: The log.
         columns: Columns of a row.
         json_lines: Whether the format is JSON lines; else it is CSV.
-        retry_failed: Whether to remove the rows of failed photos, so that they count as not answered.
+        options: How to open it.
 
     Raises:
         AnswerLogError: Another process writes to the file, or it is not a log with these columns.
@@ -95,28 +146,39 @@ def open_answer_log(
     with ExitStack() as open_files:
         file: BinaryIO = open_files.enter_context(path.open("a+b"))
         lock(file, path)
-        if retry_failed:
+        if options.retry_failed:
             file = open_files.enter_context(_without_failed(path, file, read_rows, columns))
+        file.seek(0)
+        layout = None if json_lines else _read_layout(path, file, columns)
 
         def append(result: "PhotoResult") -> None:
-            row = serialization.to_row(result, columns)
-            file.write(_json_line(row) if json_lines else _csv_line(serialization.csv_cells(row, columns)))
+            row = serialization.to_row(result, columns, serialization.now())
+            row["file"] = _path_in_log(row["file"], options.folder)
+            file.write(_json_line(row) if layout is None else layout.line(row, columns))
             file.flush()
 
-        log, end = AnswerLog(HashedSet(), append), 0
+        log = AnswerLog(HashedSet(), append, names={} if options.keep_names else None, folder=options.folder)
+        end = 0
         file.seek(0)
         for row in read_rows(path, file, columns):
             end += len(row.raw)
             if row.values is not None:
                 try:
-                    log.answered.add(serialization.photo_key(row.values))
+                    log.add(row.values)
                 except (TypeError, ValueError) as error:
                     raise _invalid(path, f"{row.values['seconds']!r} is not a time in a video") from error
-                log.failed += bool(row.values.get("error"))
         file.truncate(end)  # the partial line of a killed run
-        if not end and not json_lines:
-            file.write(_csv_line(columns))
+        if not end and layout is not None:
+            file.write((BYTE_ORDER_MARK if options.byte_order_mark else b"") + layout.encode(columns))
+            file.flush()
         yield log
+
+
+def _path_in_log(file: str, folder: str) -> str:
+    """Return the path to log for `file`, which is relative to the current folder, in a log relative to `folder`."""
+    if not folder or "://" in file or Path(file).is_absolute() or Path.cwd() == Path(folder):
+        return file
+    return os.path.abspath(file)  # noqa: PTH100  (a Path would not normalize it)
 
 
 def lock(file: BinaryIO, path: Path) -> None:
@@ -135,12 +197,36 @@ def lock(file: BinaryIO, path: Path) -> None:
         pass
 
 
-def read_csv_rows(path: Path, file: BinaryIO, columns: tuple[str, ...]) -> Iterator[LoggedRow]:
-    """Read the header and the complete rows of a CSV `file`, which is at `path`.
+def _read_layout(path: Path, file: BinaryIO, columns: tuple[str, ...]) -> CsvLayout:
+    """Read the header of a CSV `file`, which is at `path`; an empty file and a partial header have the default layout.
 
     Raises:
-        AnswerLogError: The header is not `columns`, or a row before the last is malformed.
+        AnswerLogError: A column is missing.
     """
+    line = file.readline()
+    header = line.removeprefix(BYTE_ORDER_MARK).decode("utf-8", "replace")
+    default = CsvLayout(columns)
+    if not header.endswith("\n") and default.encode(columns).decode().startswith(header):
+        return default
+    line_end = "\r\n" if header.endswith("\r\n") else "\n"
+    for delimiter in ",;\t":
+        try:
+            cells = tuple(next(csv.reader([header], delimiter=delimiter, strict=True)))
+        except csv.Error:
+            continue
+        if set(columns) <= set(cells) and len(set(cells)) == len(cells):
+            return CsvLayout(cells, delimiter, line_end)
+    raise _invalid(path, f"its header does not have the columns {', '.join(columns)}")
+
+
+def read_csv_rows(path: Path, file: BinaryIO, columns: tuple[str, ...]) -> Iterator[LoggedRow]:
+    """Read the header and the complete rows of a CSV `file`, which is at `path`, from its start.
+
+    Raises:
+        AnswerLogError: The header lacks one of `columns`, or a row before the last is malformed.
+    """
+    layout = _read_layout(path, file, columns)
+    file.seek(0)
     raw: list[bytes] = []
 
     def decoded() -> Iterator[str]:
@@ -149,21 +235,19 @@ def read_csv_rows(path: Path, file: BinaryIO, columns: tuple[str, ...]) -> Itera
             yield line.decode("utf-8", "replace")
 
     partial_line = None  # number of a line that seems to be cut
-    reader = csv.reader(decoded(), strict=True)
+    reader = csv.reader(decoded(), delimiter=layout.delimiter, strict=True)
     try:
         for number, cells in enumerate(reader):
             if partial_line is not None:
-                raise _invalid(path, f"line {partial_line:,} does not have {len(columns)} cells")
+                raise _invalid(path, f"line {partial_line:,} does not have {len(layout.columns)} cells")
             row, complete = b"".join(raw), raw[-1].endswith(b"\n")
             raw.clear()
             if number == 0:
-                if not complete and _csv_line(columns).startswith(row):
+                if not complete:
                     return
-                if tuple(cells) != columns:
-                    raise _invalid(path, f"its header is not {','.join(columns)}")
                 yield LoggedRow(None, row)
-            elif complete and len(cells) == len(columns):
-                yield LoggedRow(dict(zip(columns, cells, strict=True)), row)
+            elif complete and len(cells) == len(layout.columns):
+                yield LoggedRow(dict(zip(layout.columns, cells, strict=True)), row)
             else:
                 partial_line = reader.line_num
     except csv.Error as error:
@@ -208,10 +292,6 @@ def _without_failed(path: Path, file: BinaryIO, read_rows: RowReader, columns: t
     with path.open("a+b") as file:
         lock(file, path)
         yield file
-
-
-def _csv_line(cells: Iterable[str]) -> bytes:
-    return serialization.csv_line(cells).encode("utf-8", "backslashreplace")
 
 
 def _json_line(row: dict[str, Any]) -> bytes:

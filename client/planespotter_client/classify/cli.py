@@ -25,6 +25,12 @@ OUTPUT = "Output"
 SOURCES = "Other sources"
 ACCURACY = "Accuracy"
 SUFFIXES = {".csv": Format.CSV, ".jsonl": Format.JSONL, ".ndjson": Format.JSONL, ".parquet": Format.PARQUET}
+UNSUPPORTED_SUFFIXES = {
+    ".json": "a list in JSON cannot be appended to. Name a .jsonl file, which has one object per line; `jq -s .` makes "
+    "a list of it.",
+    ".xlsx": "an Excel workbook cannot be appended to. Use --format excel and name a .csv file, which Excel opens.",
+    ".xls": "an Excel workbook cannot be appended to. Use --format excel and name a .csv file, which Excel opens.",
+}
 
 HELP = """\
 Classify photos with a running server, or with one that this command starts.
@@ -56,8 +62,8 @@ Results are written as they arrive. With --preserve-order they have the order of
 Each failed photo is named on stderr with the reason, and counted at the end.
 
 With --out each result is in the file at once. After Ctrl-C, a kill or a lost connection the same command resumes
-with the photos that have no result yet, also with millions of them. Skipped photos are not filed by --sort-into
-again.
+with the photos that have no result yet, also with millions of them. --sort-into files the skipped photos too, by their
+results in the file.
 
 Exit codes: 0 every photo has a prediction; 1 nothing could be done, or the server was lost, and a message says why;
 2 wrong usage; 3 some photos failed, in this run or, with --out, in an earlier one, or some folders could not be
@@ -89,13 +95,17 @@ Downscale = Annotated[
         "Needs the images extra.",
     ),
 ]
-Recursive = Annotated[bool, typer.Option(help="Search subfolders too.")]
+Recursive = Annotated[bool, typer.Option("--recursive/--no-recursive", "-r", help="Search subfolders too.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print no progress and no summary; errors are still printed.")
+]
 Null = Annotated[bool, typer.Option("--null", help="With -: paths end with NUL, as `find -print0` writes them.")]
 OutputFormat = Annotated[
     Format | None,
     typer.Option(
         "--format",
-        help="Output format. (default: by the suffix of --out; else table on a terminal, else csv)",
+        help="Output format; excel is CSV for Excel. (default: by the suffix of --out; else table on a "
+        "terminal, else csv)",
         show_default=False,
         rich_help_panel=OUTPUT,
     ),
@@ -103,8 +113,10 @@ OutputFormat = Annotated[
 Out = Annotated[
     Path | None,
     typer.Option(
+        "--out",
+        "-o",
         help="Output file (.csv, .jsonl or .ndjson, .parquet). An existing one is resumed with the same model and "
-        "settings: the photos that it has a result for are skipped.",
+        "settings: the photos that it has a result for are skipped. Missing folders are created.",
         dir_okay=False,
         show_default=False,
         rich_help_panel=OUTPUT,
@@ -125,7 +137,7 @@ SortInto = Annotated[
     Path | None,
     typer.Option(
         help="Folder to copy each photo into by what it shows: Boeing/737-800, Boeing/737, Boeing, unknown. "
-        "Nothing is moved or overwritten, and no photo is filed twice.",
+        "Nothing is moved or overwritten, and no photo is filed twice. With --out, also photos that have a result.",
         file_okay=False,
         show_default=False,
         rich_help_panel=OUTPUT,
@@ -146,7 +158,8 @@ Watch = Annotated[
 Video = Annotated[
     str | None,
     typer.Option(
-        help="Video whose frames to classify: a file, or the URL of a stream (rtsp://, http://).",
+        help="Video whose frames to classify: a file, or a live stream (rtsp://, http://, /dev/video0), which is "
+        "reconnected until Ctrl-C.",
         metavar="VIDEO",
         show_default=False,
         rich_help_panel=SOURCES,
@@ -205,6 +218,7 @@ def classify(
     downscale: Downscale = False,
     recursive: Recursive = True,
     null: Null = False,
+    quiet: Quiet = False,
     output_format: OutputFormat = None,
     out: Out = None,
     overwrite: Overwrite = False,
@@ -249,6 +263,7 @@ def classify(
         retry_failed=retry_failed,
         sort_into=sort_into,
         link=link,
+        quiet=quiet,
     )
     _check_source(config, ground_truth, fps)
     if ground_truth is None and (root or show):
@@ -301,6 +316,8 @@ def _check_output(config: "RunConfig") -> None:
 def _output_format(config: "RunConfig") -> Format | None:
     """Return the output format; None if results are not written."""
     if config.out is not None:
+        if config.output_format is None and (advice := UNSUPPORTED_SUFFIXES.get(config.out.suffix.lower())):
+            raise typer.BadParameter(f"{config.out}: {advice}")
         chosen = config.output_format or SUFFIXES.get(config.out.suffix.lower())
         if chosen is None:
             raise typer.BadParameter(f"{config.out} ends in none of {', '.join(SUFFIXES)}: name its --format.")

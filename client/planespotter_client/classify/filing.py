@@ -5,16 +5,13 @@ import filecmp
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from planespotter_client.commands.atomic_write import atomic_write
-
-if TYPE_CHECKING:
-    from planespotter_client import Prediction
 
 
 class FilingError(Exception):
@@ -33,31 +30,41 @@ class Link(StrEnum):
     SYMBOLIC = "symbolic"
 
 
-def file_photo(photo: str, prediction: "Prediction", folder: Path, link: Link = Link.COPY) -> Path:
-    """Put `photo` into the subfolder of `folder` for the confident part of `prediction`.
+class FiledPhoto(NamedTuple):
+    """Where a photo is filed, and whether it was put there now: otherwise the same photo was there already."""
+
+    path: Path
+    is_new: bool
+
+
+def file_photo(photo: str, names: Sequence[str], folder: Path, link: Link = Link.COPY) -> FiledPhoto:
+    """Put `photo` into the subfolder of `folder` for the confident part of its prediction.
 
     That is folder/Boeing/737-800, folder/Boeing/737, folder/Boeing or folder/unknown. An existing file of the same name
     stays; if it is another photo, this one gets a number: "photo (2).jpg".
 
-    Returns:
-        The path of the filed photo.
+    Args:
+        photo: Path of the photo.
+        names: Confident names of its prediction, constructor first; none if it is unknown.
+        folder: Folder to file into.
+        link: Whether to copy the photo or link to it.
 
     Raises:
         PhotoMissingError: `photo` was moved or deleted.
         FilingError: The file system does not allow it.
     """
-    destination = folder.joinpath(*subfolders(prediction))
+    destination = folder.joinpath(*subfolders(names))
     try:
         destination.mkdir(parents=True, exist_ok=True)
         put, is_same = _METHODS[link]
         for target in _candidate_paths(destination, Path(photo)):
             if os.path.lexists(target):
                 if is_same(photo, target):
-                    return target
+                    return FiledPhoto(target, is_new=False)
                 continue
             with suppress(FileExistsError):  # another process has just taken the name
                 put(photo, target)
-                return target
+                return FiledPhoto(target, is_new=True)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -75,10 +82,10 @@ def file_photo(photo: str, prediction: "Prediction", folder: Path, link: Link = 
     raise AssertionError("unreachable: there is always another number")
 
 
-def subfolders(prediction: "Prediction") -> tuple[str, ...]:
-    """Return the names of the nested folders for `prediction`."""
-    names = [safe_folder_name(node.name) for node in prediction.confident_path]
-    return (*names[:1], *names[1:][-1:]) or ("unknown",)
+def subfolders(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the nested folders for a prediction with these confident `names`, constructor first."""
+    safe = [safe_folder_name(name) for name in names]
+    return (*safe[:1], *safe[1:][-1:]) or ("unknown",)
 
 
 def safe_folder_name(name: str) -> str:

@@ -14,9 +14,11 @@ from typing import Any
 from planespotter_client._extras import install_command
 from planespotter_client.classify import serialization
 from planespotter_client.classify.answer_log import (
+    DEFAULTS,
     AnswerLog,
     AnswerLogError,
     HashedSet,
+    LogOptions,
     open_answer_log,
     read_json_rows,
 )
@@ -26,13 +28,13 @@ BATCH_ROWS = 65_536
 
 
 @contextmanager
-def open_parquet(path: Path, columns: tuple[str, ...], *, retry_failed: bool = False) -> Iterator[AnswerLog]:
+def open_parquet(path: Path, columns: tuple[str, ...], *, options: LogOptions = DEFAULTS) -> Iterator[AnswerLog]:
     """Open the Parquet file at `path` to resume it, or create it; merge the log into it at the end.
 
     Args:
         path: The Parquet file.
         columns: Columns of a row.
-        retry_failed: Whether to remove the rows of failed photos, so that they count as not answered.
+        options: How to open it.
 
     Raises:
         AnswerLogError: pyarrow is missing, another process writes to the file, or it does not have these columns.
@@ -41,22 +43,21 @@ def open_parquet(path: Path, columns: tuple[str, ...], *, retry_failed: bool = F
     for _ in _batches(path, schema) if path.exists() else ():
         break  # check the file before there is a log, so that any other file stays as it is
     log_path = log_path_of(path)
-    with open_answer_log(log_path, columns, json_lines=True, retry_failed=retry_failed) as log:
-        if retry_failed and path.exists():
+    with open_answer_log(log_path, columns, json_lines=True, options=options) as log:
+        if options.retry_failed and path.exists():
             _write(path, schema, (batch.filter(batch["error"].is_null()) for batch in _batches(path, schema)))
         merged = HashedSet()
         for batch in _batches(path, schema) if path.exists() else ():
             # A kill between the two last steps below leaves rows in both files: they are merged once.
-            keys = batch.select([name for name in ("file", "seconds") if name in columns])
-            for row in keys.to_pylist():
-                merged.add(serialization.photo_key(row))
-                log.answered.add(serialization.photo_key(row))
-            log.failed += len(batch) - batch["error"].null_count
+            keys = ("file", "seconds", "time", "level", *serialization.LEVELS, "error")
+            for row in batch.select([name for name in keys if name in columns]).to_pylist():
+                merged.add(serialization.photo_key(row, options.folder))
+                log.add(row)
         try:
             yield log
         finally:  # Ctrl-C keeps the results so far
             if log_path.stat().st_size:
-                new = _log_batches(log_path, schema, merged)
+                new = _log_batches(log_path, schema, merged, options.folder)
                 _write(path, schema, chain(_batches(path, schema), new) if path.exists() else new)
             log_path.unlink()
 
@@ -85,7 +86,7 @@ def _schema(columns: tuple[str, ...]) -> Any:
         if column == "candidates":
             texts = [(name, pyarrow.string()) for name in ("name", "constructor", "family", "model")]
             return pyarrow.list_(pyarrow.struct([*texts, ("probability", pyarrow.float64())]))
-        is_number = column == "seconds" or column.endswith("_probability")
+        is_number = column == "seconds" or column.endswith("probability")
         return pyarrow.float64() if is_number else pyarrow.string()
 
     return pyarrow.schema([(column, arrow_type(column)) for column in columns])
@@ -116,12 +117,12 @@ def _batches(path: Path, schema: Any) -> Iterator[Any]:
         ) from error
 
 
-def _log_batches(log_path: Path, schema: Any, merged: HashedSet) -> Iterator[Any]:
+def _log_batches(log_path: Path, schema: Any, merged: HashedSet, folder: str) -> Iterator[Any]:
     """Yield the rows of the answer log that are not in `merged`, as record batches."""
     pyarrow = _pyarrow()
     with log_path.open("rb") as file:
         rows = (row.values for row in read_json_rows(log_path, file, tuple(schema.names)))
-        new = (_escape(row) for row in rows if row is not None and serialization.photo_key(row) not in merged)
+        new = (_escape(row) for row in rows if row is not None and serialization.photo_key(row, folder) not in merged)
         while batch := list(islice(new, BATCH_ROWS)):
             yield pyarrow.RecordBatch.from_pylist(batch, schema)
 

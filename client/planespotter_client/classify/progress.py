@@ -4,6 +4,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 # The bar is drawn ten times a second, so it is not updated for each photo.
 UPDATE_SECONDS = 0.1
+MAX_SHOWN_FOLDERS = 6
 
 
 class RunStats:
@@ -30,6 +32,10 @@ class RunStats:
         self.failed = 0
         self.unfiled = 0
         """Photos with a prediction that were missing when they were to be filed."""
+        self.filed: Counter[str] = Counter()
+        """Photos put into folders, by the name of the folder: "Boeing 737", "unknown"."""
+        self.already_filed = 0
+        """Photos that were in their folder already, or that equal one there."""
         self.skipped = 0
         """Photos that an earlier run answered."""
         self.damaged_packets = 0
@@ -84,6 +90,18 @@ class RunStats:
             f"{photo_count(self.answered)} in {_duration(seconds)}, {self.answered / max(1e-9, seconds):.1f} photos/s"
             f"{counts}.{skipped}"
         )
+
+
+def filing_summary(stats: RunStats, folder: Path) -> str:
+    """Return what was filed into `folder`, as a sentence."""
+    largest = stats.filed.most_common(MAX_SHOWN_FOLDERS)
+    shown = [f"{name} {count:,}" for name, count in largest]
+    if len(stats.filed) > len(largest):
+        rest = stats.filed.total() - sum(count for _, count in largest)
+        shown.append(f"{rest:,} in {len(stats.filed) - len(largest):,} more folders")
+    counts = f" ({', '.join(shown)})" if shown else ""
+    same = f"; {stats.already_filed:,} were there already" if stats.already_filed else ""
+    return f"{photo_count(stats.filed.total())} filed in {folder}{counts}{same}."
 
 
 def photo_count(count: int) -> str:

@@ -6,8 +6,9 @@ an exception means that the run could not start or that the stream was lost.
 
 import dataclasses
 import itertools
+import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ import typer
 from planespotter_client import PhotoResult, PlaneSpotter
 from planespotter_client._errors import DOWNSCALE_HINT, PlaneSpotterError
 from planespotter_client.classify import accuracy, filing, progress, run_manifest, serialization, sources, writers
-from planespotter_client.classify.answer_log import AnswerLog, open_answer_log
+from planespotter_client.classify.answer_log import AnswerLog, LogOptions, open_answer_log
 from planespotter_client.classify.file_discovery import STANDARD_INPUT
 from planespotter_client.classify.parquet import log_path_of, open_parquet
 from planespotter_client.classify.reconnecting_stream import reconnecting_stream
@@ -51,6 +52,7 @@ class RunConfig:
     retry_failed: bool
     sort_into: Path | None
     link: filing.Link
+    quiet: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -84,7 +86,7 @@ def run(config: RunConfig) -> int:
             log = stack.enter_context(_open_log(config))
             is_new = not (log and log.answered)
             source = stack.enter_context(_source(config, log, stats, folder_errors))
-            if config.watch is None:
+            if not source.is_endless:
                 first = next(source.photos, None)
                 if first is None:
                     return _report_nothing_to_do(config, log, stats, folder_errors)
@@ -93,10 +95,14 @@ def run(config: RunConfig) -> int:
     except KeyboardInterrupt:
         _report_damaged_packets(stats)
         resume = f" and stored in {config.out}. Run the same command again to resume" if config.out else ""
+        if config.sort_into is not None:
+            _report(progress.filing_summary(stats, config.sort_into))
         _report(f"\nInterrupted. {progress.photo_count(stats.answered)} answered{resume}.")
         return INTERRUPTED
-    if config.out or config.sort_into or sys.stderr.isatty():
+    if not config.quiet and (config.out or config.sort_into or sys.stderr.isatty()):
         _report(stats.summary())
+        if config.sort_into is not None:
+            _report(progress.filing_summary(stats, config.sort_into))
     _report_unread(stats)
     failed_earlier = log.failed if log else 0
     if failed_earlier:
@@ -136,24 +142,22 @@ def _classify(
     if config.out is not None:
         _update_manifest(config, config.out, is_new, f"{model.name} {model.version}")
     results: Iterator[PhotoResult]
-    if config.watch is not None and not is_local:
+    if source.is_endless and not is_local:
         results = reconnecting_stream(spotter, source.photos, _report_lost_server, **config.stream_options)
     else:
         results = spotter.stream(source.photos, **config.stream_options)
     write = log.append if log else stack.enter_context(_writer(config))
-    writes_lines = log is None and (_writes_text_lines(config) or config.output_format in (Format.CSV, Format.JSONL))
-    show_bar = not (writes_lines and sys.stdout.isatty())  # lines and the bar would mix
+    line_formats = (Format.CSV, Format.EXCEL, Format.JSONL)
+    writes_lines = log is None and (_writes_text_lines(config) or config.output_format in line_formats)
+    show_bar = not config.quiet and not (writes_lines and sys.stdout.isatty())  # lines and the bar would mix
     try:
         tracked = progress.track_progress(
             map(_for_the_command, map(source.with_id, results)), stats, source.total, show_bar
         )
         for result in stack.enter_context(closing(tracked)):  # closes the bar before the next message
             if config.sort_into is not None and result.prediction is not None:
-                try:
-                    filing.file_photo(result.photo_id, result.prediction, config.sort_into, config.link)
-                except filing.PhotoMissingError as error:
-                    stats.unfiled += 1
-                    _report(str(error))
+                names = [node.name for node in result.prediction.confident_path]
+                _file_photo(config, result.photo_id, names, stats)
             write(result)
             if result.error is not None:
                 _report(f"{result.photo_id}: {result.error}")
@@ -161,10 +165,25 @@ def _classify(
         raise progress.aborted_stream_error(error, stats.answered, source.planned()) from error
 
 
+def _file_photo(config: RunConfig, photo: str, names: Sequence[str], stats: progress.RunStats) -> None:
+    """File a photo whose prediction has these confident `names` into the folder of --sort-into, and count it."""
+    assert config.sort_into is not None
+    try:
+        filed = filing.file_photo(photo, names, config.sort_into, config.link)
+    except filing.PhotoMissingError as error:
+        stats.unfiled += 1
+        _report(str(error))
+        return
+    if filed.is_new:
+        stats.filed[" ".join(filing.subfolders(names))] += 1
+    else:
+        stats.already_filed += 1
+
+
 def _update_manifest(config: RunConfig, out: Path, is_new: bool, model: str) -> None:
     """Write the manifest of a new output; check that an existing one has results of the same `model`."""
     if is_new:
-        run_manifest.write(out, model=model, **config.manifest_settings)
+        run_manifest.write(out, model=model, folder=os.getcwd(), **config.manifest_settings)  # noqa: PTH109
     else:
         run_manifest.check(out, model=model)
 
@@ -177,10 +196,17 @@ def _open_log(config: RunConfig) -> "AbstractContextManager[AnswerLog | None]":
             file.unlink(missing_ok=True)
         run_manifest.delete(config.out)
     run_manifest.check(config.out, **config.manifest_settings)
+    config.out.parent.mkdir(parents=True, exist_ok=True)
+    options = LogOptions(
+        retry_failed=config.retry_failed,
+        keep_names=config.sort_into is not None,
+        folder=str(run_manifest.read(config.out).get("folder", "")),
+        byte_order_mark=config.output_format is Format.EXCEL,
+    )
     if config.output_format is Format.PARQUET:
-        return open_parquet(config.out, config.columns, retry_failed=config.retry_failed)
+        return open_parquet(config.out, config.columns, options=options)
     json_lines = config.output_format is Format.JSONL
-    return open_answer_log(config.out, config.columns, json_lines=json_lines, retry_failed=config.retry_failed)
+    return open_answer_log(config.out, config.columns, json_lines=json_lines, options=options)
 
 
 def _source(
@@ -190,12 +216,22 @@ def _source(
         folder_errors.append(error)
         _report(f"{error.filename}: The folder cannot be read ({error.strerror}), so its photos are skipped.")
 
-    answered = log.answered if log else None
+    def on_skipped(photo: str) -> None:
+        if config.sort_into is not None and log is not None and log.names is not None:
+            names = log.names.get(serialization.photo_key({"file": photo}))
+            if names is not None:
+                _file_photo(config, photo, names, stats)
+
     if config.video is not None:
-        return sources.from_video(config.video, config.fps, answered=answered, stats=stats)
+        return sources.from_video(config.video, config.fps, log=log, stats=stats, on_lost=_report)
     if config.watch is not None:
         return sources.from_folder(
-            config.watch, recursive=config.recursive, exclude=config.sort_into, answered=answered, stats=stats
+            config.watch,
+            recursive=config.recursive,
+            exclude=config.sort_into,
+            log=log,
+            stats=stats,
+            on_skipped=on_skipped,
         )
     return nullcontext(
         sources.from_paths(
@@ -203,9 +239,10 @@ def _source(
             recursive=config.recursive,
             null=config.null,
             exclude=config.sort_into,
-            answered=answered,
+            log=log,
             stats=stats,
             on_error=on_error,
+            on_skipped=on_skipped,
         )
     )
 
@@ -228,13 +265,16 @@ def _report_nothing_to_do(
     each = "the photo" if stats.skipped == 1 else f"each of the {progress.photo_count(stats.skipped)}"
     model = run_manifest.read(config.out).get("model") if config.out else None
     _report(f"{config.out} has a result for {each}{f', by {model}' if model else ''}.{retry}")
-    return SOME_FAILED if failed or folder_errors else SUCCESS
+    if config.sort_into is not None:
+        _report(progress.filing_summary(stats, config.sort_into))
+    return SOME_FAILED if failed or folder_errors or stats.unfiled else SUCCESS
 
 
 def _writer(config: RunConfig) -> AbstractContextManager[writers.Write]:
     kinds: dict[Format | None, Callable[[tuple[str, ...]], AbstractContextManager[writers.Write]]] = {
         Format.TABLE: writers.text_lines if _writes_text_lines(config) else writers.table,
         Format.CSV: writers.csv_lines,
+        Format.EXCEL: writers.excel_lines,
         Format.JSONL: writers.json_lines,
         None: writers.discard,
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from planespotter_client.classify import file_discovery, serialization
-from planespotter_client.classify.answer_log import HashedSet
+from planespotter_client.classify.answer_log import AnswerLog
 from planespotter_client.classify.folder_watcher import FolderWatcher
 from planespotter_client.classify.progress import RunStats
 from planespotter_client.classify.video import Video, VideoError, redact_credentials
@@ -31,6 +31,8 @@ class Source:
     """Returns how many photos this run had to send, once it sends no more; None if that is unknown."""
     with_id: "Callable[[PhotoResult], PhotoResult]" = lambda result: result
     """Gives a result the id of its photo."""
+    is_endless: bool = False
+    """Whether photos come until Ctrl-C: then a lost server is waited for."""
 
 
 def from_paths(
@@ -39,9 +41,10 @@ def from_paths(
     recursive: bool,
     null: bool,
     exclude: Path | None,
-    answered: HashedSet | None,
+    log: AnswerLog | None,
     stats: RunStats,
     on_error: Callable[[OSError], None],
+    on_skipped: Callable[[str], None],
 ) -> Source:
     """Return the photos that `paths` name.
 
@@ -50,9 +53,10 @@ def from_paths(
         recursive: Whether to search subfolders.
         null: Whether the paths on standard input end with NUL.
         exclude: Folder that is not searched.
-        answered: Photos to skip.
+        log: Log with the photos to skip.
         stats: Counts of sent and skipped photos to update.
         on_error: Called with the error of each folder that cannot be read.
+        on_skipped: Called with each photo that is skipped, in the thread that reads the source.
     """
 
     def find(
@@ -70,49 +74,66 @@ def from_paths(
         return None if file_discovery.STANDARD_INPUT in paths else sum(1 for _ in find(None))
 
     def planned() -> int | None:
-        if answered is None:
+        if log is None:
             return total()
         if file_discovery.STANDARD_INPUT in paths:
             return None
-        return stats.sent + sum(1 for photo in find(None) if serialization.photo_key({"file": photo}) not in answered)
+        keys = (serialization.photo_key({"file": photo}) for photo in find(None))
+        return stats.sent + sum(1 for key in keys if key not in log.answered)
 
-    return Source(_skip_answered(find(on_error, stats.count_unread), answered, stats), total, planned)
+    return Source(_skip_answered(find(on_error, stats.count_unread), log, stats, on_skipped), total, planned)
 
 
 @contextmanager
 def from_folder(
-    folder: Path, *, recursive: bool, exclude: Path | None, answered: HashedSet | None, stats: RunStats
+    folder: Path,
+    *,
+    recursive: bool,
+    exclude: Path | None,
+    log: AnswerLog | None,
+    stats: RunStats,
+    on_skipped: Callable[[str], None],
 ) -> Iterator[Source]:
-    """Yield the photos in `folder` and those that arrive until the context ends, without those in `answered`."""
+    """Yield the photos in `folder` and those that arrive until the context ends, without those in `log`."""
     stop = threading.Event()
     try:
-        yield Source(_skip_answered(FolderWatcher(folder, recursive, exclude).photos(stop), answered, stats))
+        photos = FolderWatcher(folder, recursive, exclude).photos(stop)
+        yield Source(_skip_answered(photos, log, stats, on_skipped), is_endless=True)
     finally:
         stop.set()
 
 
 @contextmanager
-def from_video(name: str, fps: float, *, answered: HashedSet | None, stats: RunStats) -> Iterator[Source]:
-    """Yield the frames of the video `name`, `fps` per second, without those in `answered`.
+def from_video(
+    name: str, fps: float, *, log: AnswerLog | None, stats: RunStats, on_lost: Callable[[str], None]
+) -> Iterator[Source]:
+    """Yield the frames of the video `name`, `fps` per second, without those in `log`.
+
+    A live stream has only new frames: they are never in `log`. `on_lost` is called when its connection is lost.
 
     Raises:
-        VideoError: The video cannot be read, or it is live and `answered` has frames of an earlier run.
+        VideoError: The video cannot be read, or it has no known length and `log` has frames of an earlier run.
     """
-    video = Video(name, fps)
+    video = Video(name, fps, on_lost)
     name = redact_credentials(name)
-    if video.expected_frames is None and answered:
+    if video.expected_frames is None and not video.is_live and log is not None and len(log.answered):
         raise VideoError(
             f"{name} has no known length, so its times start at 0 in each run, and an earlier run cannot be resumed. "
             "Name another --out."
         )
     ids: dict[int, str] = {}  # of the frames in flight
 
+    def is_answered(time: float | str) -> bool:
+        if log is None or isinstance(time, str):
+            return False
+        return not log.answered.add(serialization.photo_key({"file": name, "seconds": time}))
+
     def frames() -> Iterator[bytes]:
-        for seconds, encode in video.frames():
-            if answered is not None and not answered.add(serialization.photo_key({"file": name, "seconds": seconds})):
+        for time, encode in video.frames():
+            if is_answered(time):
                 stats.skipped += 1
                 continue
-            ids[stats.sent] = serialization.frame_id(name, seconds)
+            ids[stats.sent] = serialization.frame_id(name, time)
             stats.sent += 1
             yield encode()
 
@@ -124,16 +145,19 @@ def from_video(name: str, fps: float, *, answered: HashedSet | None, stats: RunS
         return dataclasses.replace(result, photo_id=ids.pop(result.index), photo=None)
 
     try:
-        yield Source(frames(), lambda: video.expected_frames, planned, with_id)
+        yield Source(frames(), lambda: video.expected_frames, planned, with_id, is_endless=video.is_live)
     finally:
         video.close()
         stats.damaged_packets = video.damaged_packets
 
 
-def _skip_answered(photos: Iterator[str], answered: HashedSet | None, stats: RunStats) -> Iterator[str]:
+def _skip_answered(
+    photos: Iterator[str], log: AnswerLog | None, stats: RunStats, on_skipped: Callable[[str], None]
+) -> Iterator[str]:
     for photo in photos:
-        if answered is None or answered.add(serialization.photo_key({"file": photo})):
+        if log is None or log.answered.add(serialization.photo_key({"file": photo})):
             stats.sent += 1
             yield photo
         else:
             stats.skipped += 1
+            on_skipped(photo)

@@ -31,6 +31,7 @@ class Format(StrEnum):
 
     TABLE = "table"
     CSV = "csv"
+    EXCEL = "excel"
     JSONL = "jsonl"
     PARQUET = "parquet"
 
@@ -40,7 +41,7 @@ def json_lines(columns: tuple[str, ...]) -> Iterator[Write]:
     """Write one JSON object per line."""
 
     def write(result: "PhotoResult") -> None:
-        row = serialization.to_row(result, columns)
+        row = serialization.to_row(result, columns, serialization.now())
         line = json.dumps(row, ensure_ascii=False)
         try:
             line.encode(sys.stdout.encoding or "utf-8")
@@ -58,11 +59,19 @@ def csv_lines(columns: tuple[str, ...]) -> Iterator[Write]:
     sys.stdout.write(serialization.csv_line(columns))
 
     def write(result: "PhotoResult") -> None:
-        row = serialization.to_row(result, columns)
+        row = serialization.to_row(result, columns, serialization.now())
         sys.stdout.write(serialization.csv_line(serialization.csv_cells(row, columns)))
         sys.stdout.flush()
 
     yield write
+
+
+@contextmanager
+def excel_lines(columns: tuple[str, ...]) -> Iterator[Write]:
+    """Write CSV with a byte order mark, by which Excel recognizes UTF-8."""
+    sys.stdout.write("\ufeff")
+    with csv_lines(columns) as write:
+        yield write
 
 
 @contextmanager

@@ -384,7 +384,7 @@ def test_photo_deleted_before_it_is_filed_does_not_stop_the_others(
 
     file_photo = filing.file_photo
 
-    def delete_first(photo: str, *rest: Any) -> Path:
+    def delete_first(photo: str, *rest: Any) -> filing.FiledPhoto:
         if "A320neo" in photo:
             Path(photo).unlink()
         return file_photo(photo, *rest)

@@ -25,7 +25,10 @@ from planespotter_client.commands.main import build_app
         (["photos", "--overwrite"], "--overwrite and --retry-failed need --out"),
         (["photos", "--link", "hard"], "--link needs --sort-into"),
         (["photos", "--null"], "--null needs -"),
-        (["photos", "--format", "json"], "for '--format': 'json' is not one of 'table', 'csv', 'jsonl', 'parquet'."),
+        (
+            ["photos", "--format", "json"],
+            "for '--format': 'json' is not one of 'table', 'csv', 'excel', 'jsonl', 'parquet'.",
+        ),
         (["photos", "--top-k", "-1"], "for '--top-k': it must be 0 or more, not -1."),
         (["photos", "--top-k", "few"], "for '--top-k': it must be a whole number, not few."),
         (["--video", "a.mp4", "--fps", "1001"], "for '--fps': it must be 1,000 or less, not 1001."),

@@ -69,7 +69,7 @@ def test_video_can_be_closed_while_another_thread_reads_it(video: Path) -> None:
 
     def read() -> None:
         for frame in opened.frames():
-            times.append(frame.seconds)
+            times.append(frame.time)
             started.set()
 
     thread = threading.Thread(target=read)
