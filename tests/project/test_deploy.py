@@ -7,6 +7,7 @@ import fnmatch
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -172,8 +173,65 @@ def test_environment_variables_are_valid_settings(
     settings = load_settings(model=Path("model"))
     assert (settings.host, settings.port) == ("0.0.0.0", 50051)
     if where != "image":
-        assert settings.insecure, "the server would not start"
+        assert settings.insecure or settings.tls_cert, "the server would not start"
         assert settings.metrics_port == 9464
+
+
+def test_compose_server_uses_the_certificate_that_is_created() -> None:
+    services = read("compose.yaml")["services"]
+    server, [script] = services["planespotter"], services["certificate"]["command"]
+    assert server["depends_on"]["certificate"]["condition"] == "service_completed_successfully"
+    assert {volume["source"] for volume in services["certificate"]["volumes"]} == {"access"}
+    for path in (server["environment"]["PLANESPOTTER_TLS_CERT"], server["environment"]["PLANESPOTTER_TLS_KEY"]):
+        assert path in script
+    check_command(server["healthcheck"]["test"][2:])
+    assert server["environment"]["PLANESPOTTER_TLS_CERT"] in server["healthcheck"]["test"]
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+def test_certificate_of_compose_is_valid_for_its_clients_and_created_once(tmp_path: Path) -> None:
+    [script] = read("compose.yaml")["services"]["certificate"]["command"]
+    script = script.replace("/access", str(tmp_path)).replace("chown", "echo")
+    subprocess.run(["sh", "-ec", script], check=True, capture_output=True)
+    certificate = (tmp_path / "tls.crt").read_bytes()
+    shown = subprocess.run(
+        ["openssl", "x509", "-in", tmp_path / "tls.crt", "-noout", "-text"], check=True, capture_output=True, text=True
+    )
+    assert "DNS:localhost, DNS:planespotter, IP Address:127.0.0.1" in shown.stdout
+    subprocess.run(["sh", "-ec", script], check=True, capture_output=True)
+    assert (tmp_path / "tls.crt").read_bytes() == certificate
+
+
+def test_dependencies_are_installed_before_the_sources_are_copied() -> None:
+    install = DOCKERFILE.index("pip install --requirement")
+    assert all(DOCKERFILE.index(f"COPY {source} ") > install for source in ("models", "server", "client"))
+    assert "MALLOC_ARENA_MAX=2" in " ".join(instructions("ENV"))
+
+
+def test_requirements_that_the_image_installs_first_are_those_of_the_server() -> None:
+    [script] = re.findall(r'python -c "(import tomllib.+?)" >', " ".join(instructions("RUN")))
+    printed = subprocess.run(
+        [sys.executable, "-c", re.sub(r" {2,}", " ", script)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert {"grpcio>=1.85.1", "structlog>=25"} <= set(printed.stdout.splitlines())
+
+
+def test_network_policy_covers_the_ports_of_the_pods() -> None:
+    policy = read("kubernetes/network-policy.yaml")["spec"]
+    deployment = read("kubernetes/deployment.yaml")["spec"]["template"]["metadata"]["labels"]
+    assert policy["podSelector"]["matchLabels"] == deployment
+    ports = {port["port"] for rule in policy["ingress"] for port in rule["ports"]}
+    assert ports == {port["name"] for port in container()["ports"]}
+    assert all(rule["from"] for rule in policy["ingress"]), "an empty list would admit everybody"
+
+
+def test_probes_wait_longer_than_a_busy_server_takes_to_answer() -> None:
+    for probe in ("startup", "readiness", "liveness"):
+        assert container()[f"{probe}Probe"]["timeoutSeconds"] >= 5
 
 
 def test_environment_variables_in_comments_are_settings() -> None:
@@ -247,8 +305,10 @@ def exposed() -> dict[str, set[str]]:
         suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}.get(family.type, [""])
         for suffix in suffixes:
             series[family.name + suffix] = {"le"} if suffix == "_bucket" else set()
-    for name in series:
-        if name.startswith("grpc_server"):
+    for name in list(series):
+        if name.startswith("process_"):
+            del series[name]
+        elif name.startswith("grpc_server"):
             series[name] |= {"grpc_type", "grpc_service", "grpc_method"}
     series["grpc_server_handled_total"] |= {"grpc_code"}
     series["planespotter_photos_total"] |= {"outcome", "reason"}
@@ -264,7 +324,10 @@ def test_assumed_labels_are_those_of_the_server() -> None:
     metrics.start_photo().predicted(Prediction(Level.FAMILY, Label("Boeing", "747", ""), (0.9, 0.9, 0.0)))
     metrics.add_gauges(lambda: 0, lambda: 0)
     seen = {
-        sample.name: set(sample.labels) - {"le"} for family in metrics.registry.collect() for sample in family.samples
+        sample.name: set(sample.labels) - {"le"}
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if not sample.name.startswith("process_")
     }
     assert seen == {name: labels - {"le"} for name, labels in exposed().items()}
     assert metrics.registry.get_sample_value(
@@ -272,13 +335,26 @@ def test_assumed_labels_are_those_of_the_server() -> None:
     )
 
 
+# Of Prometheus, its client for Python, its black-box exporter, and kube-state-metrics.
+OTHER_SERIES = {
+    "up",
+    "process_start_time_seconds",
+    "probe_success",
+    "kube_pod_container_status_last_terminated_exitcode",
+    "kube_pod_container_status_restarts_total",
+}
+
+
 def check_query(query: str) -> None:
     """Fail unless the time series and labels of a PromQL expression exist."""
     series = exposed()
+    query = re.sub(r'"planespotter[\w-]*"', '""', query)  # jobs and containers
     names = set(re.findall(r"(?:planespotter|grpc_server)_\w+", query))
-    assert names, query
+    foreign_names = set(re.findall(r"\b(?:process|probe|kube)_\w+|\bup\b", query))
+    assert names | foreign_names, query
     assert names <= set(series), f"{names - set(series)} in {query}"
-    labels = set().union(*(series[name] for name in names)) | {"job", "instance", "namespace", "pod"}
+    assert foreign_names <= OTHER_SERIES, f"{foreign_names - OTHER_SERIES} in {query}"
+    labels = set().union(*(series[name] for name in names)) | {"job", "instance", "namespace", "pod", "container"}
     grouped = {
         word.strip() for group in re.findall(r"(?:by|ignoring) \(([\w, ]+)\)", query) for word in group.split(",")
     }

@@ -11,7 +11,15 @@ from typing import Any
 from wsgiref.simple_server import WSGIServer
 
 from grpc_reflection.v1alpha import reflection_pb2
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    start_http_server,
+)
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
@@ -68,6 +76,7 @@ class Metrics(BatchObserver):
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(LogLines())
+        ProcessCollector(registry=self.registry)  # memory, processor time and start of the process, on Linux
         # The names and labels that gRPC servers in other languages use too.
         self._rpcs_started = self._counter("grpc_server_started", "RPCs started.", *RPC_LABELS)
         self._rpcs_handled = self._counter("grpc_server_handled", "RPCs completed, by code.", *RPC_LABELS, "grpc_code")
