@@ -8,8 +8,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-POOLINGS = ("average", "average+max", "flatten")
-"""How the last feature maps become one vector: global average, average and maximum, or all cells."""
+POOLINGS = ("average", "average+max", "flatten", "covariance")
+"""How the last feature maps become one vector: global average, average and maximum, all cells, or second order.
+
+"covariance" (second-order pooling: Lin et al. 2015, "Bilinear CNN Models for Fine-grained Visual Recognition") takes
+the maps before the last max pooling. A learned 1 x 1 convolution reduces them to fewer channels; the upper triangle of
+their covariance over all positions is kept, as signed square roots, next to the average of the maps. The average and
+the roots are each divided by their root mean square.
+"""
+
+SQUARE_ROOT_EPSILON = 1e-3
+"""The signed square root of a covariance c is c / sqrt(|c| + epsilon), whose slope at 0 is finite."""
+
+RMS_EPSILON = 1e-6
+"""Added to the mean square before its root is taken."""
 
 BGR_MEAN = (103.939, 116.779, 123.68)
 """Mean of ImageNet, blue first. The ImageNet weights expect BGR pixels from 0 to 255 less this mean, unscaled."""

@@ -128,6 +128,7 @@ def write_bundle(bundle: Bundle, folder: Path, *, quantize_weights: bool = False
         "version": bundle.version,
         "input": {"height": bundle.height, "width": bundle.width, "pixels": "uint8 RGB, scaled to fit and centered"},
         "label_tree": bundle.tree.branches,
+        "other_output": bundle.tree.other,
         "temperatures": bundle.calibration.temperatures,
         "thresholds": asdict(bundle.calibration.thresholds),
         "decode_rule": bundle.calibration.decode_rule.value,
@@ -196,7 +197,7 @@ def read_bundle(folder: Path) -> Bundle:
         return Bundle(
             name=_typed(description["name"], str),
             version=_typed(description["version"], str),
-            tree=LabelTree(description["label_tree"]),
+            tree=LabelTree(description["label_tree"], _typed(description.get("other_output", False), bool)),
             height=_positive(_typed(description["input"]["height"], int)),
             width=_positive(_typed(description["input"]["width"], int)),
             calibration=_read_calibration(description),

@@ -1,7 +1,8 @@
 """Label tree (taxonomy): constructor → family → model, and the heads and classes of the network that follow from it.
 
 A leaf is the deepest node of its branch: a model, a family whose models the network does not tell apart, or a
-constructor without families. Every constructor has one head, with one class per leaf.
+constructor without families. Every constructor has one head, with one class per leaf. The constructor head may have one
+more class, last, for everything outside the tree: out-of-taxonomy aircraft, and pictures without an aircraft.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ class LabelTree:
 
     Attributes:
         branches: Constructor → family → models. A family without models is a leaf.
+        other: Whether the constructor head has an output for what is outside the tree, after those of the constructors.
 
     Raises:
         ValueError: The tree is empty, a name is empty or occurs twice below its parent, or a constructor has the
@@ -33,6 +35,7 @@ class LabelTree:
     """
 
     branches: Mapping[str, Mapping[str, Sequence[str]]]
+    other: bool = False
 
     def __post_init__(self) -> None:
         if not self.branches:
@@ -78,7 +81,7 @@ class LabelTree:
     def heads(self) -> Mapping[str, int]:
         """Number of classes by head of the network: the constructor head, then one head per constructor."""
         sizes = {constructor: len(leaves) for constructor, leaves in self.leaves.items()}
-        return {CONSTRUCTOR_HEAD: len(self.constructors), **sizes}
+        return {CONSTRUCTOR_HEAD: len(self.constructors) + self.other, **sizes}
 
     def clip(self, label: Label) -> Label:
         """Return the deepest node of the tree on the path of `label`; `Label()` if the tree lacks its constructor."""

@@ -85,7 +85,8 @@ def leaf_probabilities(
         outputs: Log-probabilities [n, classes] per head.
 
     Returns:
-        Probabilities [n, leaves] per constructor. Each row sums to 1 over all constructors.
+        Probabilities [n, leaves] per constructor. Each row sums to 1 over all constructors, less the probability of the
+        `other` output where the tree has one.
     """
     heads = {head: _soften(outputs[head], temperatures[head]) for head in tree.heads}
     return {

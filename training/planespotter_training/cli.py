@@ -37,6 +37,14 @@ DeviceCacheGib = Annotated[
         min=0,
     ),
 ]
+FeatureCache = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the features of frozen layers, for recipes that keep them (frozen_views). Runs with the same "
+        "frozen layers, photo size, augmentation and seed can share it, one after another. (default: in the run)",
+        show_default=False,
+    ),
+]
 
 
 @app.command()
@@ -72,6 +80,7 @@ def train(
     hold_out_source: HoldOutSource = None,
     hold_out_airline: HoldOutAirline = None,
     device_cache_gib: DeviceCacheGib = None,
+    feature_cache: FeatureCache = None,
 ) -> None:
     """Train a network on the photos of a catalog.
 
@@ -107,6 +116,7 @@ def train(
         constructors=[name.strip() for name in constructors.split(",") if name.strip()],
         held_out={"sources": hold_out_source or [], "airlines": hold_out_airline or []},
         cache_bytes=None if device_cache_gib is None else int(device_cache_gib * 2**30),
+        feature_cache=feature_cache,
     )
     devices.initialize()
     if baseline_ladder:

@@ -4,6 +4,7 @@ run.json            what is trained: recipe, label tree, number of photos per sp
 split.csv           every photo that is used: its split, label, source, airline and the hash of its file
 heldout.csv         the test split only, with absolute paths: for `planespotter classify --ground-truth`
 dataset/            the photos, as TensorFlow Datasets array_record files
+frozen_features/    features of frozen layers, if the recipe keeps them
 checkpoints/        network, optimizer state and position in the data, by step
 log.jsonl           one line per epoch
 steps.jsonl         one line per step
@@ -62,7 +63,9 @@ def read(folder: Path) -> Run:
     path = folder / "run.json"
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return Run(**{**content, "recipe": Recipe(**content["recipe"]), "tree": LabelTree(content["tree"])})
+        recipe = Recipe(**content["recipe"])
+        tree = LabelTree(content["tree"], recipe.other_output)
+        return Run(**{**content, "recipe": recipe, "tree": tree})
     except (FileNotFoundError, NotADirectoryError) as error:
         raise TrainingError(
             f"There is no run at {folder}: it has no run.json. `planespotter train CATALOG --out {folder}` creates one."

@@ -12,7 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planespotter_models.architecture import BGR_MEAN, Architecture, Int8Calibration
+from planespotter_models.architecture import (
+    BGR_MEAN,
+    RMS_EPSILON,
+    SQUARE_ROOT_EPSILON,
+    Architecture,
+    Int8Calibration,
+)
 from planespotter_models.engines.openvino_import import openvino as ov
 from planespotter_models.engines.openvino_import import opset15 as op
 from planespotter_models.weight_quantization import SCALE_SUFFIX, quantize
@@ -67,9 +73,10 @@ def build_graph(
             activations[name] = x
         if int8 is not None and following:
             x = _fake_quantize(x, 0.0, int8.activation_ranges[name])
-        if following.partition("_")[0] != name.partition("_")[0]:
+        ends_block = following.partition("_")[0] != name.partition("_")[0]
+        if ends_block and (following or architecture.pooling != "covariance"):
             x = op.max_pool(x, [2, 2], [1, 1], [0, 0], [0, 0], [2, 2]).output(0)
-    outputs = _log_probabilities(_pool(x, architecture.pooling), weights, heads)
+    outputs = _log_probabilities(_pool(x, architecture.pooling, weights), weights, heads)
     if architecture.flip_tta:
         outputs = {head: _average_with_flip(output) for head, output in outputs.items()}
     results = []
@@ -90,14 +97,39 @@ def convolution_names(weights: Mapping[str, Any]) -> list[str]:
     )
 
 
-def _pool(maps: Any, pooling: str) -> Any:
+def _pool(maps: Any, pooling: str, weights: Mapping[str, NDArray[Any]]) -> Any:
     axes = op.constant([2, 3])
+    if pooling == "covariance":
+        return op.concat([_unit_rms(op.reduce_mean(maps, axes)), _unit_rms(_covariances(maps, weights))], axis=1)
     if pooling == "average":
         return op.reduce_mean(maps, axes)
     if pooling == "average+max":
         return op.concat([op.reduce_mean(maps, axes), op.reduce_max(maps, axes)], axis=1)
     rows_first = op.transpose(maps, op.constant([0, 2, 3, 1]))  # the order in which the dense layer was trained
     return op.reshape(rows_first, op.constant([0, -1]), special_zero=True)
+
+
+def _covariances(maps: Any, weights: Mapping[str, NDArray[Any]]) -> Any:
+    """Return signed square roots of the covariances [n, pairs] of reduced maps, from [n, channels, rows, columns]."""
+    kernel = np.asarray(weights["reduction.kernel"], np.float32)
+    channels = kernel.shape[1]
+    _, _, rows, columns = maps.get_output_partial_shape(0)
+    positions = op.reshape(maps, op.constant([0, 0, -1]), special_zero=True)
+    reduced = op.matmul(op.constant(np.ascontiguousarray(kernel.T)), positions, False, False)
+    centered = op.subtract(reduced, op.reduce_mean(reduced, op.constant([2]), keep_dims=True))
+    products = op.matmul(centered, centered, False, True)
+    covariances = op.multiply(products, op.constant(np.float32(1 / (rows.get_length() * columns.get_length()))))
+    upper = np.ravel_multi_index(np.triu_indices(channels), (channels, channels))
+    pairs = op.gather(
+        op.reshape(covariances, op.constant([0, -1]), special_zero=True), op.constant(upper), op.constant(1)
+    )
+    epsilon = op.constant(np.float32(SQUARE_ROOT_EPSILON))
+    return op.divide(pairs, op.sqrt(op.add(op.abs(pairs), epsilon)))
+
+
+def _unit_rms(x: Any) -> Any:
+    mean_square = op.reduce_mean(op.multiply(x, x), op.constant([1]), keep_dims=True)
+    return op.divide(x, op.sqrt(op.add(mean_square, op.constant(np.float32(RMS_EPSILON)))))
 
 
 def _log_probabilities(features: Any, weights: Mapping[str, NDArray[Any]], heads: Sequence[str]) -> dict[str, Any]:

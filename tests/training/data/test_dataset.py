@@ -56,7 +56,7 @@ def test_examples_have_pixels_and_a_mask_of_the_leaves_below_their_label(splits)
 
 def test_constructors_have_the_same_total_weight_within_a_source() -> None:
     labels = [Label("Airbus")] * 6 + [Label("Boeing")] * 3
-    weights = dataset.constructor_weights(["x"] * 9, labels, {"x": {"Airbus": 6, "Boeing": 3}}, 0)
+    weights = dataset.constructor_weights(["x"] * 9, labels, {"x": {"Airbus": 6, "Boeing": 3}}, TREE, 0)
     assert weights[:6].sum() == pytest.approx(weights[6:].sum())
     assert weights.mean() == pytest.approx(1)
 
@@ -64,13 +64,22 @@ def test_constructors_have_the_same_total_weight_within_a_source() -> None:
 def test_a_photo_of_a_single_constructor_source_has_the_weight_of_the_recipe() -> None:
     labels = [Label("Airbus"), Label("Boeing"), Label("Boeing"), Label("ATR")]
     counts = {"x": {"Airbus": 1, "Boeing": 1}, "only Boeing": {"Boeing": 1}}
-    weights = dataset.constructor_weights(["x", "x", "only Boeing", "only Boeing"], labels, counts, 0.25)
+    weights = dataset.constructor_weights(["x", "x", "only Boeing", "only Boeing"], labels, counts, TREE, 0.25)
     assert weights.tolist() == [1, 1, 0.25, 0]
+
+
+def test_everything_outside_the_tree_is_one_class_of_its_source_if_that_is_an_output() -> None:
+    labels = [Label("Airbus")] * 2 + [Label("ATR"), Label("Military")] + [Label("No aircraft")]
+    sources = ["mixed"] * 4 + ["landscapes"]
+    counts = {"mixed": {"Airbus": 2, "ATR": 1, "Military": 1}, "landscapes": {"No aircraft": 1}}
+    with_other = LabelTree(TREE.branches, other=True)
+    assert dataset.constructor_weights(sources, labels, counts, with_other, 0.25).tolist() == [1, 1, 1, 1, 1]
+    assert dataset.constructor_weights(sources, labels, counts, TREE, 0.25).tolist() == [1, 1, 0, 0, 0]
 
 
 def test_the_weight_of_a_single_rare_photo_is_capped() -> None:
     labels = [Label("Airbus")] * 999 + [Label("Boeing")]
-    weights = dataset.constructor_weights(["x"] * 1000, labels, {"x": {"Airbus": 999, "Boeing": 1}}, 0)
+    weights = dataset.constructor_weights(["x"] * 1000, labels, {"x": {"Airbus": 999, "Boeing": 1}}, TREE, 0)
     assert weights.max() == dataset.MAX_WEIGHT
 
 

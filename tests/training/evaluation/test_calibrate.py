@@ -100,3 +100,31 @@ def test_without_photos_all_temperatures_are_1() -> None:
     nothing = {head: np.zeros((0, classes)) for head, classes in TREE.heads.items()}
     calibration = calibrate(TREE, nothing, [], np.zeros(0))
     assert calibration.temperatures == dict.fromkeys(TREE.heads, 1.0)
+
+
+def with_other_output(share: float) -> tuple[LabelTree, dict[str, np.ndarray], list[Label]]:
+    """Return a tree with an `other` output, and 400 confident predictions; `share` of them are of military aircraft."""
+    tree = LabelTree(TREE.branches, other=True)
+    random = np.random.default_rng(1)
+    outputs = {head: log_softmax(random.normal(0, 0.1, (400, n)), axis=1) for head, n in tree.heads.items()}
+    outputs["constructor"] = np.log(np.tile([0.97, 0.02, 0.01], (400, 1)))
+    labels = [Label("Military") if i < 400 * share else Label("Airbus", "A320") for i in range(400)]
+    return tree, outputs, labels
+
+
+def test_the_temperature_fits_the_other_output_as_well() -> None:
+    tree, outputs, labels = with_other_output(0.5)
+    assert calibrate(tree, outputs, labels, np.ones(400)).temperatures["constructor"] > 3
+    assert (
+        calibrate(TREE, {**outputs, "constructor": outputs["constructor"][:, :2]}, labels, np.ones(400)).temperatures[
+            "constructor"
+        ]
+        < 1
+    )
+
+
+def test_a_confident_answer_for_what_is_outside_the_tree_is_a_mistake_of_a_network_with_an_other_output() -> None:
+    for share, confident in ((0.5, False), (0.0, True)):
+        tree, outputs, labels = with_other_output(share)
+        thresholds = calibrate(tree, outputs, labels, np.ones(400)).thresholds
+        assert (thresholds.constructor < NEVER) is confident

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from planespotter_training.network.model import Classifier, NetworkConfig, flops, fold_norms
+from planespotter_models.architecture import SQUARE_ROOT_EPSILON
+from planespotter_training.network.model import REDUCED_CHANNELS, Classifier, NetworkConfig, flops, fold_norms
 
 pytestmark = pytest.mark.slow
 
@@ -100,6 +101,32 @@ def test_feature_maps_are_pooled_as_the_recipe_says(pooling: str, features: int)
         "flatten": maps.reshape(2, -1),
     }
     np.testing.assert_allclose(pooled, expected[pooling], rtol=1e-5)
+
+
+def test_covariance_pooling_is_the_square_root_of_the_covariance_of_reduced_maps_next_to_their_average() -> None:
+    network = build(1 / 16, pooling="covariance")
+    batch = photos(2, 64, 100)
+    maps = np.asarray(network.trunk.maps(batch))
+    assert maps.shape == (2, 4, 6, 32)  # before the last max pooling
+    assert network.reduction is not None
+    reduced = (maps @ np.asarray(network.reduction.kernel[...])).reshape(2, 24, REDUCED_CHANNELS)
+    pairs = np.stack([np.cov(photo.T, bias=True)[np.triu_indices(REDUCED_CHANNELS)] for photo in reduced])
+    roots = np.sign(pairs) * np.abs(pairs) / np.sqrt(np.abs(pairs) + SQUARE_ROOT_EPSILON)
+
+    def unit(x: np.ndarray) -> Any:
+        return x / np.sqrt((x**2).mean(axis=1, keepdims=True))
+
+    expected = np.concatenate([unit(maps.mean(axis=(1, 2))), unit(roots)], axis=1)
+    np.testing.assert_allclose(network.features(batch), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("train_from", ["block1_conv2", "block4_conv1", "block4_conv2", "heads"])
+@pytest.mark.parametrize("pooling", ["average", "covariance"])
+def test_the_frozen_and_the_trained_part_together_are_the_network(train_from: str, pooling: str) -> None:
+    network = build(1 / 16, train_from=train_from, pooling=pooling)
+    batch = photos(2, 64, 100)
+    features = network.features_after(network.trunk.frozen_part(batch))
+    np.testing.assert_array_equal(features, network.features(batch))
 
 
 def test_flip_tta_averages_the_probabilities_of_a_photo_and_its_flip() -> None:

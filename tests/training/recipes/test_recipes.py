@@ -54,7 +54,11 @@ def test_a_setting_can_be_overridden_and_keeps_its_type() -> None:
         ("small", ["dropout=1"], "up to below 1, not 1"),
         ("small", ["weight_decay=-1"], "must not be below 0"),
         ("small", ["flip_tta=perhaps"], "flip_tta must be true or false, not 'perhaps'"),
-        ("small", ["pooling=largest"], r"pooling must be one of average, average\+max, flatten, not 'largest'"),
+        (
+            "small",
+            ["pooling=largest"],
+            r"pooling must be one of average, average\+max, flatten, covariance, not 'largest'",
+        ),
         ("small", ["train_from=block9"], "train_from must be one of block1_conv1, .*, heads"),
         ("small", ["randaugment_ops=11"], "randaugment_ops must not be above 10, but is 11"),
     ],

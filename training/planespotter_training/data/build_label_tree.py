@@ -7,13 +7,19 @@ from planespotter_models.label_tree import Label, LabelTree
 
 
 def build_label_tree(
-    labels: Iterable[Label], constructors: Sequence[str], min_photos: int
+    labels: Iterable[Label], constructors: Sequence[str], min_photos: int, *, other: bool = False
 ) -> tuple[LabelTree, list[str]]:
     """Build the tree of the families and models with at least `min_photos` photos.
 
     A model that is the only one of its family with enough photos does not become a leaf if other photos of that family
     have other labels: with one model only, all 737s would be predicted as 737-800. The same holds for the only family
     of a constructor.
+
+    Args:
+        labels: The labels of the training photos; those of other constructors are ignored.
+        constructors: The constructors of the tree, in the order of the head's outputs.
+        min_photos: Minimum number of photos of a family or model.
+        other: Whether the constructor head gets an output for everything else.
 
     Returns:
         The tree, and a note for each family or model that falls back to its parent.
@@ -52,4 +58,4 @@ def build_label_tree(
                 f"{elsewhere} are of other or unnamed families; counts as {constructor}"
             )
             branches[constructor] = {}
-    return LabelTree(branches), notes
+    return LabelTree(branches, other), notes

@@ -8,6 +8,7 @@ import io
 import math
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -139,7 +140,7 @@ class Examples:
     sources: list[str]
     labels: list[Label]
     masks: NDArray[np.bool_]
-    """Leaves at or below each label: [n, leaves]."""
+    """Leaves at or below each label: [n, leaves], and whether it is outside the tree, if that is an output."""
     constructor_weights: NDArray[np.float32]
     """Weight of each photo in the constructor head: see `constructor_weights`."""
     pixels: Callable[[int], NDArray[np.uint8]]
@@ -182,17 +183,16 @@ def load(
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         texts = list(pool.map(read, range(len(source))))
     labels = [Label(row["constructor"], row["family"], row["model"]) for row in texts]
-    masks = np.zeros((len(labels), len(tree.all_leaves)), bool)
+    masks = np.zeros((len(labels), len(tree.all_leaves) + tree.other), bool)
     for index, label in enumerate(labels):
-        if tree.clip(label).constructor:
-            masks[index] = leaf_mask(tree, tree.clip(label))
+        masks[index] = leaf_mask(tree, tree.clip(label))
     sources = [row["source"] for row in texts]
     return Examples(
         photo_ids=[row["photo_id"] for row in texts],
         sources=sources,
         labels=labels,
         masks=masks,
-        constructor_weights=constructor_weights(sources, labels, counts, recipe.single_constructor_weight),
+        constructor_weights=constructor_weights(sources, labels, counts, tree, recipe.single_constructor_weight),
         pixels=fetch if cache is None else cache.__getitem__,
         cache=cache,
     )
@@ -202,21 +202,37 @@ def constructor_weights(
     sources: Sequence[str],
     labels: Sequence[Label],
     counts: Mapping[str, Mapping[str, int]],
+    tree: LabelTree,
     single_constructor_weight: float,
 ) -> NDArray[np.float32]:
     """Compute the weight of each photo in the constructor head.
 
-    Within a source, each constructor has the same total weight, up to MAX_WEIGHT per photo; the mean is about 1. Photos
-    of a source with a single constructor get `single_constructor_weight`. At full weight, they would teach the head to
-    recognise the source instead of the aircraft; at 0, it would never see that constructor in that setting.
+    Within a source, each output of the head has the same total weight, up to MAX_WEIGHT per photo; the mean is about 1.
+    Photos of a source with a single constructor get `single_constructor_weight`. At full weight, they would teach the
+    head to recognise the source instead of the aircraft; at 0, it would never see that constructor in that setting. A
+    source with none of the tree's constructors has full weight: it is there to teach the `other` output.
+
+    Args:
+        sources: Source of each photo.
+        labels: Label of each photo.
+        counts: Number of training photos of each constructor, by source.
+        tree: Label tree; all constructors outside it count as one.
+        single_constructor_weight: Weight of the photos of a source with one constructor of the tree and nothing else.
 
     Returns:
-        Weights [n], 0 where the constructor is not in `counts`.
+        Weights [n], 0 where training saw no photos of that constructor in that source.
     """
+    outputs: dict[str, Counter[str]] = {}
+    for source, of_source in counts.items():
+        for name, n in of_source.items():
+            outputs.setdefault(source, Counter())[tree.clip(Label(name)).constructor] += n
     weights = np.zeros(len(labels), np.float32)
     for index, (source, label) in enumerate(zip(sources, labels, strict=True)):
-        of_source = counts.get(source, {})
-        if label.constructor in of_source:
-            balance = sum(of_source.values()) / len(of_source) / of_source[label.constructor]
-            weights[index] = min(MAX_WEIGHT, balance) if len(of_source) > 1 else single_constructor_weight
+        constructor, seen = tree.clip(label).constructor, outputs.get(source, Counter())
+        if not seen[constructor] or not (constructor or tree.other):
+            continue
+        if len(seen) > 1:
+            weights[index] = min(MAX_WEIGHT, seen.total() / len(seen) / seen[constructor])
+        else:
+            weights[index] = single_constructor_weight if constructor else 1
     return weights

@@ -58,9 +58,11 @@ def calibrate(
     """
     clipped = [tree.clip(label) for label in labels]
     temperatures = {CONSTRUCTOR_HEAD: 1.0, **dict.fromkeys(tree.constructors, 1.0)}
-    weighted = [i for i, label in enumerate(clipped) if label.constructor and constructor_weights[i]]
+    # The classes of the constructor head; "" is the `other` output.
+    classes = [*tree.constructors, *([""] if tree.other else [])]
+    weighted = [i for i, label in enumerate(clipped) if label.constructor in classes and constructor_weights[i]]
     if weighted:
-        masks = np.array([[name == clipped[i].constructor for name in tree.constructors] for i in weighted])
+        masks = np.array([[name == clipped[i].constructor for name in classes] for i in weighted])
         temperatures[CONSTRUCTOR_HEAD] = _temperature(
             outputs[CONSTRUCTOR_HEAD][weighted], masks, constructor_weights[weighted]
         )
@@ -101,6 +103,8 @@ def _thresholds(
     # With all thresholds at 0, every prediction is confident down to its leaf.
     predictions = decode_prediction(tree, Calibration(temperatures, Thresholds(0, 0, 0)), outputs)
     known = np.array([label.constructor in tree.constructors for label in labels], bool)
+    # A network that has learnt what is outside the tree answers for it: a confident prediction there is a mistake.
+    outside = ~known & tree.other & np.array([bool(label.constructor) for label in labels], bool)
     thresholds = {"model": NEVER, "family": NEVER, "constructor": NEVER}
     deeper = np.zeros(len(labels), bool)  # confident below the current level
     for depth, level in ((2, "model"), (1, "family"), (0, "constructor")):
@@ -110,7 +114,8 @@ def _thresholds(
         correct = np.array(
             [a.label[: depth + 1] == b[: depth + 1] for a, b in zip(predictions, labels, strict=True)], bool
         )
-        scored = known & np.array([bool(label[depth]) for label in labels], bool) & (probabilities > 0)
+        named = known & np.array([bool(label[depth]) for label in labels], bool)
+        scored = (named | outside) & (probabilities > 0)
         weights = np.where(scored, constructor_weights if depth == 0 else 1.0, 0.0)
         thresholds[level] = _threshold(probabilities, correct, weights, deeper, target_precision)
         deeper = probabilities >= thresholds[level]

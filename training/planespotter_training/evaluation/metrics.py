@@ -243,13 +243,13 @@ _TABLE = (
         PROPORTION, "higher",
     ),
     MetricSpec(
-        "auroc", f.auroc("constructor"), "AUROC, out of taxonomy",
-        "How well the constructor's probability separates aircraft in the label tree from others: 1 always, "
-        "0.5 not at all.",
+        "auroc", f.auroc("known"), "AUROC, out of taxonomy",
+        "How well the probability of being in the label tree (without an `other` output: that of the predicted "
+        "constructor) separates aircraft in the tree from everything else: 1 always, 0.5 not at all.",
         NUMBER, "higher",
     ),
     MetricSpec(
-        "fpr95", f.fpr95("constructor"), "FPR95, out of taxonomy",
+        "fpr95", f.fpr95("known"), "FPR95, out of taxonomy",
         "Share of out-of-taxonomy aircraft above the threshold that 95% of the aircraft in the label tree "
         "pass.",
         NUMBER, "lower",

@@ -11,20 +11,24 @@ BATCH = 64
 
 
 def predict(
-    step: Callable[[NDArray[np.uint8]], Mapping[str, object]], examples: Examples
+    step: Callable[[NDArray[np.uint8]], Mapping[str, object]],
+    examples: Examples,
+    inputs: Callable[[NDArray[np.int64]], NDArray[np.uint8]] | None = None,
 ) -> dict[str, NDArray[np.floating]]:
     """Predict all examples.
 
     Args:
-        step: Takes photos uint8 [BATCH, height, width, 3] and returns an array [BATCH, ...] per head.
+        step: Takes inputs uint8 [BATCH, ...] and returns an array [BATCH, ...] per head.
         examples: The photos; the last batch is padded with zeros.
+        inputs: Returns the inputs of photos by index; None for the photos themselves, uint8 [n, height, width, 3].
 
     Returns:
         Log-probabilities [n, classes] per head; empty without examples.
     """
     parts: dict[str, list[NDArray[np.floating]]] = {}
     for start in range(0, len(examples), BATCH):
-        photos = np.stack([examples.pixels(i) for i in range(start, min(start + BATCH, len(examples)))])
+        indices = np.arange(start, min(start + BATCH, len(examples)))
+        photos = inputs(indices) if inputs else np.stack([examples.pixels(int(index)) for index in indices])
         padded = np.zeros((BATCH, *photos.shape[1:]), np.uint8)
         padded[: len(photos)] = photos
         for head, output in step(padded).items():

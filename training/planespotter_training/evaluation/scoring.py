@@ -37,6 +37,7 @@ ROW = np.dtype(
         ("greedy_leaf", np.int64),
         ("best_path_leaf", np.int64),
         ("leaf_given_constructor", np.int64),  # the most probable leaf of the true constructor
+        ("known_probability", np.float64),  # score for being in the label tree
         ("uncalibrated_leaf", np.int64),  # where the bundle's decode rule would end with all temperatures at 1
         *(
             (f"{calibrated}{level}_{value}", np.float64)
@@ -170,6 +171,11 @@ def _fill_probabilities(
         [tree.constructors.index(label.constructor) if label.constructor else -1 for label in clipped], np.int64
     )
     predicted = rows[f"{prefix}leaf"]
+    if not prefix:
+        # Without an `other` output, an aircraft outside the tree can only show by a hesitation between constructors.
+        rows["known_probability"] = (
+            constructors.sum(axis=1) if tree.other else _pick(constructors, constructor_of[predicted])
+        )
     for level, probabilities, chosen, true in (
         ("constructor", constructors, constructor_of[predicted], true_constructor),
         ("path", leaves, predicted, rows["true_leaf"]),

@@ -111,6 +111,11 @@ def compute_type(precision: str) -> Any:
     return jnp.bfloat16 if precision == "bf16" or (precision == "auto" and not on_cpu) else jnp.float32
 
 
+def prefers_winograd(dtype: Any) -> bool:
+    """Whether wide convolutions are faster by Winograd's algorithm: on a CPU, which computes in float32."""
+    return jax.default_backend() == "cpu" and dtype == jnp.float32
+
+
 def default_cache_bytes() -> int:
     """Return the default size of the device cache in bytes: a quarter of the device's memory, or of a CPU's host."""
     stats = jax.local_devices()[0].memory_stats() or {}

@@ -26,6 +26,8 @@ class TrainJob:
     """Names of "sources" and "airlines" whose photos all go to the test split."""
     cache_bytes: int | None = None
     """Maximum size in bytes of photos that stay on the device; None for a quarter of its memory."""
+    feature_cache: Path | None = None
+    """Folder of the kept features of frozen layers, if the recipe keeps them; None for one in the run folder."""
     shared_dataset: Path | None = None
     """A run on the same photos, whose dataset files are shared; its summary is not printed again."""
 

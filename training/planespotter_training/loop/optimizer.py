@@ -16,7 +16,7 @@ HEADS = "heads"
 
 RULES = (
     *((rf"trunk\.(layers|norms)\.{layer}\.\w+", layer) for layer in LAYERS),
-    (r"(heads\..+|hidden|baseline_head)\.\w+", HEADS),
+    (r"(heads\..+|hidden|reduction|baseline_head)\.\w+", HEADS),
 )
 """The layer of a weight by its dotted path; every weight must match exactly one rule."""
 

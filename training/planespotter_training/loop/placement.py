@@ -5,7 +5,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
+from numpy.typing import NDArray
 
 from planespotter_models import LabelTree
 from planespotter_training.loop.devices import Layout
@@ -14,7 +16,14 @@ from planespotter_training.loop.step import Constants, State, split_network, tra
 from planespotter_training.recipes.config import Recipe
 
 
-def build(network: nnx.Module, recipe: Recipe, tree: LabelTree, plan: Plan, layout: Layout) -> tuple[Constants, State]:
+def build(
+    network: nnx.Module,
+    recipe: Recipe,
+    tree: LabelTree,
+    plan: Plan,
+    layout: Layout,
+    feature_scale: NDArray[np.float32] | None = None,
+) -> tuple[Constants, State]:
     """Split a network into constants and initial state, replicated on all devices."""
     graph, weights, statistics = split_network(network)
     transform = optimizer(recipe, plan.rate, weights)
@@ -22,7 +31,7 @@ def build(network: nnx.Module, recipe: Recipe, tree: LabelTree, plan: Plan, layo
     if recipe.ema_decay:
         state["average"] = jax.tree.map(jnp.copy, {"weights": weights, "statistics": statistics})
     scale_updates = update_scale(recipe, plan.steps_per_epoch, weights)
-    constants = Constants(graph, tree, recipe, transform, scale_updates, layout.shared)
+    constants = Constants(graph, tree, recipe, transform, scale_updates, layout.shared, feature_scale)
     return constants, layout.put(state, layout.everywhere)
 
 

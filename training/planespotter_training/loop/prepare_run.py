@@ -95,8 +95,11 @@ def create_run(job: TrainJob, photos: pd.DataFrame, sha256: str, console: Consol
     photos["split"], moved_along = _assign_splits(photos, near_duplicates, held_out)
     constructors = _known_constructors(job.constructors, photos)
     inside = photos["constructor"].isin(constructors)
-    # Out-of-taxonomy aircraft stay in the test split only: they should be predicted as unknown.
-    outside = ~photos["constructor"].isin(["", *constructors]) & (photos["split"] == "test")
+    # What is outside the taxonomy should be predicted as unknown: it trains the `other` output, or is in the test split
+    # only.
+    outside = ~photos["constructor"].isin(["", *constructors])
+    if not job.recipe.other_output:
+        outside &= photos["split"] == "test"
     notes = []
 
     def skip(file: str, error: Exception) -> None:
@@ -115,7 +118,7 @@ def create_run(job: TrainJob, photos: pd.DataFrame, sha256: str, console: Consol
         else:
             dataset.prepare(used, job.catalog, job.out / "dataset")
     labels = [Label(*row) for row in trained[["constructor", "family", "model"]].itertuples(index=False)]
-    tree, fallbacks = build_label_tree(labels, constructors, job.recipe.min_photos)
+    tree, fallbacks = build_label_tree(labels, constructors, job.recipe.min_photos, other=job.recipe.other_output)
     sources = _count_sources(trained)
     notes += [*fallbacks, *_notes(job, used, sources, moved_along)]
     if job.shared_dataset is None:
@@ -182,7 +185,7 @@ def _notes(
 ) -> Iterator[str]:
     """Yield what a reader of the results must know about the photos."""
     for source, counts in sources.items():
-        if len(counts) == 1:
+        if len(counts) == 1 and next(iter(counts)).lower() in map(str.lower, job.constructors):
             yield (
                 f"source {source or '(none)'}: shows one constructor only, so a photo of it weighs "
                 f"{job.recipe.single_constructor_weight:g} instead of about 1 in the constructor head"

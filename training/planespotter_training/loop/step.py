@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from numpy.typing import NDArray
 
 from planespotter_models import CONSTRUCTOR_HEAD, LabelTree
 from planespotter_training.data.augment import Augmentation, augment
@@ -41,6 +42,8 @@ class Constants:
     """(updates, step) -> updates: layer-wise learning rate decay and gradual unfreezing."""
     batch_sharding: Any
     """How the photos of a batch are spread over the devices."""
+    feature_scale: NDArray[np.float32] | None = None
+    """Steps [1, 1, 1, channels] of the quantized features of frozen layers; None without these."""
 
 
 def split_network(network: nnx.Module) -> tuple[Any, Any, Any]:
@@ -53,7 +56,7 @@ def loss(
     constants: Constants,
     weights: Any,
     statistics: Any,
-    photos: jax.Array,
+    inputs: jax.Array,
     batch: Mapping[str, jax.Array],
     key: jax.Array,
 ) -> tuple[jax.Array, tuple[dict[str, jax.Array], Any]]:
@@ -63,8 +66,9 @@ def loss(
         constants: What does not change during a training.
         weights: What the gradient is taken of.
         statistics: Running statistics of batch normalisation.
-        photos: Augmented, uint8 RGB [n, height, width, 3].
-        batch: `masks` [n, leaves] and `constructor_weights` [n].
+        inputs: Augmented photos, uint8 RGB [n, height, width, 3]; or with a `feature_scale` their quantized features
+            before `train_from`.
+        batch: `masks` [n, outputs] and `constructor_weights` [n].
         key: Random key of dropout.
 
     Returns:
@@ -72,7 +76,10 @@ def loss(
     """
     recipe, tree = constants.recipe, constants.tree
     network = nnx.merge(constants.graph, weights, statistics, copy=True)
-    features = network.features(photos, dropout_key=key)
+    if constants.feature_scale is None:
+        features = network.features(inputs, dropout_key=key)
+    else:
+        features = network.features_after(inputs.astype(jnp.float32) * constants.feature_scale, dropout_key=key)
     outputs = network.hierarchical(features)
     targets = batch["masks"], batch["constructor_weights"]
     losses = node_loss(tree, outputs, *targets, smoothing=recipe.label_smoothing)
@@ -81,7 +88,7 @@ def loss(
         flat = split_flat(tree, network.flat(features))
         total += node_loss(tree, flat, *targets, smoothing=recipe.label_smoothing).mean()
     if recipe.l2:
-        dense = [*network.heads.values(), *([network.hidden] if network.hidden else [])]
+        dense = [*network.heads.values(), *filter(None, (network.hidden, network.reduction))]
         total += recipe.l2 * sum((layer.kernel[...] ** 2).sum() for layer in dense)
     per_photo = {"losses": losses, "correct": _correct_constructor(tree, outputs, batch["masks"])}
     return total, (per_photo, split_network(network)[2])
@@ -96,7 +103,8 @@ def train_step(
         constants: What does not change during a training.
         state: The state before the step.
         cache: All training photos uint8 [photos, height, width, 3], or None if `batch` holds its `photos`.
-        batch: `index`, `masks` and `constructor_weights` [n, ...], and `photos` [n, height, width, 3] without a cache.
+        batch: `index`, `masks` and `constructor_weights` [n, ...]; without a cache the `photos` [n, height, width, 3],
+            too, or the `features` of frozen layers, which need no augmentation.
         step: Number of completed steps; together with the recipe's seed it determines all randomness.
 
     Returns:
@@ -104,12 +112,15 @@ def train_step(
     """
     recipe = constants.recipe
     augment_key, dropout_key = jax.random.split(jax.random.fold_in(jax.random.key(recipe.seed), step))
-    photos = batch["photos"] if cache is None else cache[batch["index"]]
-    photos = jax.lax.with_sharding_constraint(photos, constants.batch_sharding)
-    photos = augment(photos, augment_key, Augmentation.of(recipe))
+    if constants.feature_scale is None:
+        photos = batch["photos"] if cache is None else cache[batch["index"]]
+        photos = jax.lax.with_sharding_constraint(photos, constants.batch_sharding)
+        inputs = augment(photos, augment_key, Augmentation.of(recipe))
+    else:
+        inputs = batch["features"]
 
     def loss_of(weights: Any) -> Any:
-        return loss(constants, weights, state["statistics"], photos, batch, dropout_key)
+        return loss(constants, weights, state["statistics"], inputs, batch, dropout_key)
 
     (_, (per_photo, statistics)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state["weights"])
     updates, optimizer_state = constants.optimizer.update(gradients, state["optimizer"], state["weights"])
@@ -127,22 +138,37 @@ def train_step(
     return new, per_photo | {"gradient_norm": optax.tree.norm(gradients), "weight_norm": optax.tree.norm(weights)}
 
 
-def eval_step(constants: Constants, weights: Any, statistics: Any, photos: jax.Array) -> dict[str, jax.Array]:
-    """Predict photos uint8 [n, height, width, 3]: log-probabilities [n, classes] per head.
+def eval_step(
+    constants: Constants, weights: Any, statistics: Any, inputs: jax.Array, *, frozen: bool = False
+) -> dict[str, jax.Array]:
+    """Predict photos: log-probabilities [n, classes] per head.
 
-    With a baseline head, the heads that it amounts to are included, with the prefix FLAT.
+    Args:
+        constants: What does not change during a training.
+        weights: Weights of the network.
+        statistics: Running statistics of batch normalisation.
+        inputs: uint8 RGB [n, height, width, 3]; or with `frozen` their quantized features before `train_from`.
+        frozen: Whether the frozen layers have been computed. There is no flip TTA then.
+
+    Returns:
+        Outputs by head. With a baseline head, the heads that it amounts to are included, with the prefix FLAT.
     """
     network = nnx.merge(constants.graph, weights, statistics)
-    outputs: dict[str, jax.Array] = network(photos)
+    if frozen:
+        assert constants.feature_scale is not None, "it comes with the features"
+        features = network.features_after(inputs.astype(jnp.float32) * constants.feature_scale)
+        outputs = network.hierarchical(features)
+    else:
+        features, outputs = network.features(inputs), network(inputs)
     if constants.recipe.baseline_head != "off":
-        flat = split_flat(constants.tree, network.flat(network.features(photos)))
+        flat = split_flat(constants.tree, network.flat(features))
         outputs |= {FLAT + head: output for head, output in flat.items()}
-    return outputs
+    return outputs  # type: ignore[no-any-return]
 
 
 def _correct_constructor(tree: LabelTree, outputs: Mapping[str, jax.Array], masks: jax.Array) -> jax.Array:
     """Return for each photo whether the constructor head predicts the constructor of its label: bool [n]."""
-    sizes = [len(tree.leaves[name]) for name in tree.constructors]
+    sizes = [*(len(tree.leaves[name]) for name in tree.constructors), *([1] if tree.other else [])]
     ends = np.cumsum(sizes)
     true = jnp.stack([masks[:, end - n : end].any(axis=1) for n, end in zip(sizes, ends, strict=True)], axis=1)
     return jnp.argmax(outputs[CONSTRUCTOR_HEAD], axis=1) == jnp.argmax(true, axis=1)

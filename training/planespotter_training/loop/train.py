@@ -15,13 +15,14 @@ from planespotter_training.data import dataset
 from planespotter_training.data.dataset import Examples
 from planespotter_training.data.sampler import batches
 from planespotter_training.loop import devices, placement, validate
+from planespotter_training.loop.frozen_part import open_frozen_part
 from planespotter_training.loop.job import TrainJob
 from planespotter_training.loop.optimizer import plan
 from planespotter_training.loop.prepare_run import locked_run
 from planespotter_training.loop.signals import stop_on_signal
 from planespotter_training.loop.train_log import TrainLog, describe
 from planespotter_training.network import checkpoint, pretrained
-from planespotter_training.network.model import flops
+from planespotter_training.network.model import Classifier, flops
 from planespotter_training.recipes.config import Recipe
 
 SAVE_SECONDS = 600
@@ -69,17 +70,18 @@ def train(job: TrainJob, console: Console) -> bool:
             load = partial(dataset.load, tree=run.tree, recipe=recipe, counts=run.sources, cache_bytes=limit)
             training, validation = load(splits["train"]), load(splits["validation"])
         # A small training split is cached on the device, and each step selects its batch there; a large one streams.
-        cache = None if training.cache is None else layout.put(training.cache, layout.everywhere)
-        sampler = _sampler(training, recipe, cached=cache is not None)
+        on_device = training.cache is not None and not recipe.frozen_views
+        cache = layout.put(training.cache, layout.everywhere) if on_device else None
+        sampler = _sampler(training, recipe, indices_only=on_device or bool(recipe.frozen_views))
 
         # ------------------------------------------------------------ network, optimizer, compiled steps
         dtype = devices.compute_type(recipe.precision)
-        network = checkpoint.build(recipe, run.tree, dtype)
-        if job.initial is not None and checkpoints.latest_step() is None:
-            pretrained.apply(job.initial, network, console)
-        constants, state = placement.build(network, recipe, run.tree, length, layout)
+        network = _initial_network(job, run, dtype, console)
+        frozen = stack.enter_context(open_frozen_part(network, job, training)) if recipe.frozen_views else None
+        scale = frozen.scale if frozen else None
+        constants, state = placement.build(network, recipe, run.tree, length, layout, scale)
         train_step = placement.compile_train_step(constants, layout)
-        predict = validate.compile_predict(constants, layout)
+        predict = validate.compile_predict(constants, layout, frozen)
 
         # ------------------------------------------------------------ resume
         done = checkpoints.latest_step() or 0
@@ -104,7 +106,8 @@ def train(job: TrainJob, console: Console) -> bool:
                 checkpoint.save(checkpoints, done, state, sampler)
                 saved = time.perf_counter()
             drawn = next(sampler)
-            state, results = train_step(state, cache, layout.put_batch(drawn), jnp.int32(done))
+            batch = frozen.training_batch(drawn, training, done) if frozen else drawn
+            state, results = train_step(state, cache, layout.put_batch(batch), jnp.int32(done))
             done += 1
             log.add(done, drawn["index"], results)
             if done % length.steps_per_epoch and done < length.total:
@@ -123,20 +126,35 @@ def train(job: TrainJob, console: Console) -> bool:
         log.settle()
         checkpoint.save(checkpoints, done, state, sampler)
         if done == length.total:
-            measured = {"validation": validation, "test": load(splits["test"])}
-            final = validate.final_metrics(run.tree, predict, state, measured)
-            if devices.is_first():
-                write_text(job.out / run_folder.FINAL_METRICS, json.dumps(final, indent=2) + "\n")
+            predict = validate.compile_predict(constants, layout)
+            _measure_at_the_end(job, run, predict, state, {"validation": validation, "test": load(splits["test"])})
     return done == length.total
 
 
-def _sampler(training: Examples, recipe: Recipe, *, cached: bool) -> Any:
-    """Return the batches of a training; without a cache, they hold the photos that this process decodes."""
+def _initial_network(job: TrainJob, run: run_folder.Run, dtype: Any, console: Console) -> Classifier:
+    """Return the network with its initial weights, prepared for this device."""
+    network = checkpoint.build(job.recipe, run.tree, dtype)
+    network.trunk.winograd = devices.prefers_winograd(dtype)
+    if job.initial is not None:
+        pretrained.apply(job.initial, network, console)
+    return network
+
+
+def _measure_at_the_end(
+    job: TrainJob, run: run_folder.Run, predict: validate.Predict, state: Any, splits: dict[str, Examples]
+) -> None:
+    final = validate.final_metrics(run.tree, predict, state, splits)
+    if devices.is_first():
+        write_text(job.out / run_folder.FINAL_METRICS, json.dumps(final, indent=2) + "\n")
+
+
+def _sampler(training: Examples, recipe: Recipe, *, indices_only: bool) -> Any:
+    """Return the batches of a training, with the photos that this process decodes unless with indices only."""
     return batches(
         training,
         batch_size=recipe.batch_size,
         source_balance=recipe.source_balance,
         type_balance=recipe.type_balance,
         seed=recipe.seed,
-        own=None if cached else devices.own_part(recipe.batch_size),
+        own=None if indices_only else devices.own_part(recipe.batch_size),
     )

@@ -13,6 +13,7 @@ from planespotter_training.data.dataset import Examples
 from planespotter_training.evaluation.metrics import measure
 from planespotter_training.evaluation.predict import BATCH, predict
 from planespotter_training.loop.devices import Layout
+from planespotter_training.loop.frozen_part import FrozenPart
 from planespotter_training.loop.step import FLAT, Constants, State, eval_step
 from planespotter_training.network.loss import node_loss
 
@@ -20,13 +21,15 @@ Outputs = dict[str, Any]
 Predict = Callable[[State, Examples], tuple[Outputs, Outputs]]
 
 
-def compile_predict(constants: Constants, layout: Layout) -> Predict:
+def compile_predict(constants: Constants, layout: Layout, frozen: FrozenPart | None = None) -> Predict:
     """Return a function (state, examples) that predicts with the network to be used, the average if there is one.
+
+    With `frozen`, it predicts from the kept features of the frozen layers, within the precision that is kept.
 
     It returns log-probabilities [n, classes] per head: of the hierarchical heads, and of the flat baseline, {} if there
     is none.
     """
-    compiled = jax.jit(partial(eval_step, constants), out_shardings=layout.everywhere)
+    compiled = jax.jit(partial(eval_step, constants, frozen=frozen is not None), out_shardings=layout.everywhere)
     sharding = layout.everywhere if BATCH % layout.devices else layout.shared
 
     def predict_both(state: State, examples: Examples) -> tuple[Outputs, Outputs]:
@@ -35,7 +38,7 @@ def compile_predict(constants: Constants, layout: Layout) -> Predict:
         def step(photos: Any) -> Any:
             return compiled(network["weights"], network["statistics"], layout.put(photos, sharding))
 
-        outputs = predict(step, examples)
+        outputs = predict(step, examples, partial(frozen.plain, examples) if frozen else None)
         flat = {head.removeprefix(FLAT): part for head, part in outputs.items() if head.startswith(FLAT)}
         return {head: part for head, part in outputs.items() if not head.startswith(FLAT)}, flat
 

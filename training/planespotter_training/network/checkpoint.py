@@ -103,7 +103,7 @@ def network_config(recipe: Recipe, tree: LabelTree) -> NetworkConfig:
         size=(recipe.height, recipe.width),
         hidden_units=recipe.hidden_units,
         flip_tta=recipe.flip_tta,
-        baseline_classes=0 if recipe.baseline_head == "off" else sum(map(len, tree.leaves.values())),
+        baseline_classes=0 if recipe.baseline_head == "off" else len(tree.all_leaves) + tree.other,
         joint_baseline=recipe.baseline_head == "joint",
         train_from=recipe.train_from,
     )

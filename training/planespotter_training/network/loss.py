@@ -11,9 +11,15 @@ from planespotter_models.label_tree import CONSTRUCTOR_HEAD, Label, LabelTree
 
 
 def leaf_mask(tree: LabelTree, label: Label) -> NDArray[np.bool_]:
-    """Return a mask [leaves] of the leaves at or below the node `label`, over all constructors in order."""
+    """Return a mask [leaves] of the leaves at or below the node `label`, over all constructors in order.
+
+    With an `other` output, the mask has one more entry for it, last: the only one that a label outside the tree sets.
+    """
     mask = [np.zeros(len(tree.leaves[constructor]), bool) for constructor in tree.constructors]
-    mask[tree.constructors.index(label.constructor)][list(tree.leaves_below(label))] = True
+    if label.constructor in tree.constructors:
+        mask[tree.constructors.index(label.constructor)][list(tree.leaves_below(label))] = True
+    if tree.other:
+        mask.append(np.array([label.constructor not in tree.constructors]))
     return np.concatenate(mask)
 
 
@@ -32,7 +38,7 @@ def node_loss(
     Args:
         tree: Label tree of the network.
         outputs: Log-probabilities [n, classes] per head.
-        mask: Leaves of each photo's node, bool [n, leaves], from `leaf_mask`.
+        mask: Leaves of each photo's node, bool [n, leaves (+ 1 with an `other` output)], from `leaf_mask`.
         constructor_weights: Factor [n] on the part -log p(constructor), 1 for the formula above; a photo with 0 trains
             only the type heads.
         smoothing: Label smoothing (Szegedy et al. 2016): share of the loss that is the mean of -log p over all classes
@@ -43,7 +49,11 @@ def node_loss(
     """
     constructor = outputs[CONSTRUCTOR_HEAD] * constructor_weights[:, None]
     joint = jnp.concatenate(
-        [constructor[:, index : index + 1] + outputs[name] for index, name in enumerate(tree.constructors)], axis=1
+        [
+            *(constructor[:, index : index + 1] + outputs[name] for index, name in enumerate(tree.constructors)),
+            constructor[:, len(tree.constructors) :],  # the `other` output, if there is one
+        ],
+        axis=1,
     )
     loss = -jax.nn.logsumexp(jnp.where(mask, joint, -jnp.inf), axis=1)
     if not smoothing:
@@ -64,7 +74,7 @@ def split_flat(tree: LabelTree, flat: jax.Array) -> dict[str, jax.Array]:
 
     Args:
         tree: Label tree of the network.
-        flat: Log-probabilities [n, leaves].
+        flat: Log-probabilities [n, leaves (+ 1 with an `other` output)].
 
     Returns:
         Log-probabilities [n, classes] per head: p(constructor) is the sum over its leaves, and p(leaf | constructor)
@@ -77,6 +87,6 @@ def split_flat(tree: LabelTree, flat: jax.Array) -> dict[str, jax.Array]:
         start += classes
     sums = {name: jax.nn.logsumexp(part, axis=1, keepdims=True) for name, part in parts.items()}
     return {
-        CONSTRUCTOR_HEAD: jnp.concatenate(list(sums.values()), axis=1),
+        CONSTRUCTOR_HEAD: jnp.concatenate([*sums.values(), flat[:, start:]], axis=1),
         **{name: part - sums[name] for name, part in parts.items()},
     }

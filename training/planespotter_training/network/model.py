@@ -6,7 +6,7 @@ the recipe's: by default global average pooling feeds the heads, so that any inp
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,21 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from planespotter_models.architecture import BGR_MEAN
+from planespotter_models.architecture import BGR_MEAN, RMS_EPSILON, SQUARE_ROOT_EPSILON
+from planespotter_training.network import winograd
 from planespotter_training.recipes.config import LAYERS
 
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Channels of the convolutions in each block, at full width."""
+
+BLOCK_ENDS = tuple(f"block{block}_conv{len(widths)}" for block, widths in enumerate(BLOCKS, start=1))
+"""The convolutions before a max pooling."""
+
+REDUCED_CHANNELS = 64
+"""Channels of which pooling "covariance" takes the covariance."""
+
+WINOGRAD_CHANNELS = 64
+"""Convolutions of at least as many input channels gain from Winograd's algorithm on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +55,16 @@ class Trunk(nnx.Module):
     """The convolutions: uint8 RGB [n, height, width, 3] to feature maps; preprocessing is inside.
 
     Layers before `train_from` get no gradient, and their batch normalisation uses its running statistics. Convolutions
-    compute in `dtype`.
+    compute in `dtype`; with `winograd`, which training sets on a CPU, the wide ones by Winograd's algorithm.
     """
 
     def __init__(self, config: NetworkConfig, random: np.random.Generator, dtype: Any = jnp.float32) -> None:
         self.layers: nnx.Dict[nnx.Conv] = nnx.Dict()
         self.norms: nnx.Dict[nnx.BatchNorm] = nnx.Dict()
         self.dtype = dtype
+        self.winograd = False
         self.frozen = LAYERS[: (*LAYERS, "heads").index(config.train_from)]
+        self.last_pooling = config.pooling != "covariance"
         channels = 3
         for block, widths in enumerate(BLOCKS, start=1):
             for conv, full in enumerate(widths, start=1):
@@ -68,20 +80,41 @@ class Trunk(nnx.Module):
         self.features = channels
 
     def maps(self, photos: jax.Array, *, training: bool = False) -> jax.Array:
-        """Return the feature maps float [n, height / 32, width / 32, channels], in the trunk's dtype."""
+        """Return the feature maps float [n, rows, columns, channels], in the trunk's dtype.
+
+        Rows and columns are those of the photos / 32, or / 16 if the recipe's pooling takes them before the last
+        max pooling.
+        """
+        return self.trained_part(self.frozen_part(photos, training=training), training=training)
+
+    def frozen_part(self, photos: jax.Array, *, training: bool = False) -> jax.Array:
+        """Compute the layers before `train_from`, if any: float [n, rows, columns, channels]."""
         x = photos[..., ::-1].astype(jnp.float32) - jnp.asarray(BGR_MEAN, jnp.float32).reshape(1, 1, 1, 3)
-        x = x.astype(self.dtype)
-        for block, widths in enumerate(BLOCKS, start=1):
-            for conv in range(1, len(widths) + 1):
-                name = f"block{block}_conv{conv}"
-                x = self.layers[name](x)
-                if name in self.norms:
-                    x = self.norms[name](x, use_running_average=not training or name in self.frozen)
-                x = nnx.relu(x)
-                if self.frozen and name == self.frozen[-1]:
-                    x = jax.lax.stop_gradient(x)  # so that no backward pass is compiled for frozen layers
-            x = _max_pool(x) if training else nnx.max_pool(x, window_shape=(2, 2), strides=(2, 2))
+        x = self._layers(self.frozen, x.astype(self.dtype), training=training)
+        # No backward pass is compiled for frozen layers.
+        return jax.lax.stop_gradient(x) if self.frozen else x
+
+    def trained_part(self, x: jax.Array, *, training: bool = False) -> jax.Array:
+        """Compute the layers from `train_from` on, given the output of `frozen_part`."""
+        return self._layers(LAYERS[len(self.frozen) :], x.astype(self.dtype), training=training)
+
+    def _layers(self, names: Sequence[str], x: jax.Array, *, training: bool) -> jax.Array:
+        for name in names:
+            x = self._convolve(name, x)
+            if name in self.norms:
+                x = self.norms[name](x, use_running_average=not training or name in self.frozen)
+            x = nnx.relu(x)
+            if name in BLOCK_ENDS and (name != LAYERS[-1] or self.last_pooling):
+                x = _max_pool(x) if training else nnx.max_pool(x, window_shape=(2, 2), strides=(2, 2))
         return x
+
+    def _convolve(self, name: str, x: jax.Array) -> jax.Array:
+        layer = self.layers[name]
+        if not self.winograd or x.shape[-1] < WINOGRAD_CHANNELS:
+            result: jax.Array = layer(x)
+            return result
+        assert layer.bias is not None
+        return winograd.convolve(x, layer.kernel[...]) + layer.bias[...].reshape(1, 1, 1, -1)
 
     def __call__(self, photos: jax.Array, *, training: bool = False) -> jax.Array:
         """Return features float32 [n, channels]: global average pooling of the feature maps."""
@@ -108,11 +141,21 @@ class Classifier(nnx.Module):
         self.joint_baseline = config.joint_baseline
         height, width = config.size
         cells = (height // 32) * (width // 32)
-        features = self.trunk.features * {"average": 1, "average+max": 2, "flatten": cells}[config.pooling]
+        channels, pairs = self.trunk.features, REDUCED_CHANNELS * (REDUCED_CHANNELS + 1) // 2
+        features = {
+            "average": channels,
+            "average+max": 2 * channels,
+            "flatten": cells * channels,
+            "covariance": channels + pairs,
+        }[config.pooling]
 
-        def dense(inputs: int, outputs: int, deviation: float) -> nnx.Linear:
-            return nnx.Linear(inputs, outputs, kernel_init=_normal(random, deviation), rngs=nnx.Rngs(0))
+        def dense(inputs: int, outputs: int, deviation: float, *, bias: bool = True) -> nnx.Linear:
+            kernel = _normal(random, deviation)
+            return nnx.Linear(inputs, outputs, use_bias=bias, kernel_init=kernel, rngs=nnx.Rngs(0))
 
+        second_order = config.pooling == "covariance"
+        # A 1 x 1 convolution.
+        self.reduction = dense(channels, REDUCED_CHANNELS, np.sqrt(1 / channels), bias=False) if second_order else None
         hidden, baseline = config.hidden_units, config.baseline_classes
         self.hidden = dense(features, hidden, np.sqrt(2 / features)) if hidden else None
         inputs = hidden or features
@@ -138,19 +181,29 @@ class Classifier(nnx.Module):
 
     def features(self, photos: jax.Array, *, dropout_key: jax.Array | None = None) -> jax.Array:
         """Return the input of the heads: float32 [n, features]."""
-        training = dropout_key is not None
-        maps = self.trunk.maps(photos, training=training).astype(jnp.float32)
+        return self.pool(self.trunk.maps(photos, training=dropout_key is not None), dropout_key=dropout_key)
+
+    def features_after(self, frozen: jax.Array, *, dropout_key: jax.Array | None = None) -> jax.Array:
+        """Return the input of the heads, given the output of the trunk's `frozen_part`."""
+        return self.pool(self.trunk.trained_part(frozen, training=dropout_key is not None), dropout_key=dropout_key)
+
+    def pool(self, maps: jax.Array, *, dropout_key: jax.Array | None = None) -> jax.Array:
+        """Return the input of the heads float32 [n, features], given the trunk's maps [n, rows, columns, channels]."""
+        maps = maps.astype(jnp.float32)
         if self.pooling == "average":
             features = maps.mean(axis=(1, 2))
         elif self.pooling == "average+max":
             features = jnp.concatenate([maps.mean(axis=(1, 2)), maps.max(axis=(1, 2))], axis=1)
+        elif self.pooling == "covariance":
+            assert self.reduction is not None
+            covariances = _covariances(self.reduction(maps))
+            features = jnp.concatenate([_unit_rms(maps.mean(axis=(1, 2))), _unit_rms(covariances)], axis=1)
         else:
             features = maps.reshape(maps.shape[0], math.prod(maps.shape[1:]))  # n may be symbolic
         if self.hidden is not None:
             features = nnx.relu(self.hidden(features))
-        return self.dropout(
-            features, deterministic=not training, rngs=None if dropout_key is None else nnx.Rngs(dropout=dropout_key)
-        )
+        keys = None if dropout_key is None else nnx.Rngs(dropout=dropout_key)
+        return self.dropout(features, deterministic=dropout_key is None, rngs=keys)
 
     def hierarchical(self, features: jax.Array) -> dict[str, jax.Array]:
         """Return log-probabilities [n, classes] per head from `features` [n, features]."""
@@ -162,6 +215,21 @@ class Classifier(nnx.Module):
         return jax.nn.log_softmax(
             self.baseline_head(features if self.joint_baseline else jax.lax.stop_gradient(features))
         )
+
+
+def _covariances(maps: jax.Array) -> jax.Array:
+    """Return the signed square roots of the covariances between `maps` [n, rows, columns, channels]: [n, pairs]."""
+    n, rows, columns, channels = maps.shape
+    positions = maps.reshape(n, rows * columns, channels)
+    centered = positions - positions.mean(axis=1, keepdims=True)
+    covariances = jnp.einsum("npi,npj->nij", centered, centered) / (rows * columns)
+    upper = np.ravel_multi_index(np.triu_indices(channels), (channels, channels))
+    pairs = covariances.reshape(n, channels * channels)[:, upper]
+    return pairs / jnp.sqrt(jnp.abs(pairs) + SQUARE_ROOT_EPSILON)
+
+
+def _unit_rms(x: jax.Array) -> jax.Array:
+    return x / jnp.sqrt((x**2).mean(axis=1, keepdims=True) + RMS_EPSILON)
 
 
 def _max_pool(x: jax.Array) -> jax.Array:

@@ -84,6 +84,9 @@ class Recipe:
     baseline_head: str = "off"
     """Baseline: a flat softmax over all leaves, trained alongside and never exported. Its gradient stops before the
     features (stop-gradient) or trains them too (joint); off trains none."""
+    other_output: bool = False
+    """One more output of the constructor head, for what is outside the label tree, trained with photos of other
+    constructors and pictures without an aircraft (outlier exposure). Without it, these are in the test split only."""
     precision: str = "auto"
     """Compute type of convolutions in training: bf16, f32, or auto: bf16 except on a CPU. Weights stay float32."""
 
@@ -100,6 +103,9 @@ class Recipe:
     """Share of the loss that is uniform over all classes (label smoothing)."""
     train_from: str = LAYERS[0]
     """First layer that is trained; those before it are frozen. "heads" freezes all convolutions."""
+    frozen_views: int = 0
+    """Augmented views of each photo whose features before `train_from` are kept on disk, and drawn again and again;
+    0: every draw is augmented and computed from pixels. Needs frozen layers."""
     layer_decay: float = 1.0
     """Layer-wise learning rate decay: the rate of a block as a share of that of the next block; the heads' share is 1.
     """
@@ -146,6 +152,8 @@ class Recipe:
         for name, maximum in MAXIMA.items():
             if getattr(self, name) > maximum:
                 raise ValueError(f"{name} must not be above {maximum}, but is {getattr(self, name)}")
+        if self.frozen_views and self.train_from == LAYERS[0]:
+            raise ValueError(f"frozen_views is {self.frozen_views}, but train_from={self.train_from} freezes no layer")
 
 
 ABOVE_0 = ("channel_multiplier", "epochs", "batch_size", "learning_rate", "min_photos", "layer_decay")
@@ -163,9 +171,10 @@ NOT_NEGATIVE = (
     "shear",
     "randaugment_ops",
     "randaugment_magnitude",
+    "frozen_views",
 )
 BELOW_1 = ("dropout", "shift", "zoom", "brightness_contrast", "channel_mixing", "label_smoothing", "ema_decay")
-MAXIMA = {"layer_decay": 1, "randaugment_magnitude": 1, "rotation": 180, "randaugment_ops": 10}
+MAXIMA = {"layer_decay": 1, "randaugment_magnitude": 1, "rotation": 180, "randaugment_ops": 10, "frozen_views": 254}
 
 
 def descriptions() -> dict[str, str]:
