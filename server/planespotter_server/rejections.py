@@ -31,6 +31,7 @@ Reason = Literal[
     "DEVICE_FAILED",
     "INTERNAL",
     "CLIENT_TOO_SLOW",
+    "PHOTO_DECODE_TIMEOUT",
 ]
 """The reasons of the contract: the names of its enum ErrorReason without their prefix."""
 
@@ -119,4 +120,14 @@ def shutting_down() -> RequestRejected:
         "SHUTTING_DOWN",
         "The server is shutting down and accepts no more photos. Retry on another server, or later.",
         retry_after=1.0,
+    )
+
+
+def decode_timed_out(seconds: float) -> RequestRejected:
+    """Return the rejection of a photo that took longer than `seconds` to decode."""
+    return RequestRejected(
+        "PHOTO_DECODE_TIMEOUT",
+        f"The photo could not be decoded within {seconds:g} seconds. Save it again as baseline JPEG, or scale it down.",
+        metadata={"limit_seconds": seconds},
+        field="photo.content",
     )

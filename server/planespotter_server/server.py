@@ -84,7 +84,7 @@ class Server:
         self.device_failed = asyncio.Event()
         self.listener_failed = asyncio.Event()
         self.metrics = Metrics()
-        self.service = ClassifierService(settings, self.metrics)
+        self.service = ClassifierService(settings, self.metrics, self._fail_device)
         self._settings = settings
         self._stopping = False
         self._background: set[asyncio.Task[None]] = set()

@@ -245,6 +245,15 @@ class Settings(BaseModel):
             advice="Fewer if decoding takes cores away from the network.",
         ),
     ] = Field(default_factory=_cores)
+    decode_timeout: Annotated[
+        PositiveSeconds,
+        Option(
+            "Maximum time to decode a photo, in seconds.",
+            INFERENCE,
+            "<seconds>",
+            advice="Photos take milliseconds, the most expensive ones that are accepted about a second.",
+        ),
+    ] = 10.0
     max_consecutive_failures: Annotated[
         Count,
         Option(

@@ -157,6 +157,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INTERNAL: a bug. The server's log has the details under RequestInfo.request_id."""
     ERROR_REASON_CLIENT_TOO_SLOW: _ErrorReason.ValueType  # 27
     """UNAVAILABLE: the client has read no response of a stream, or has not sent its request completely, for too long."""
+    ERROR_REASON_PHOTO_DECODE_TIMEOUT: _ErrorReason.ValueType  # 28
+    """INVALID_ARGUMENT: decoding the photo took longer than the limit of the server."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a request or a photo was rejected. google.rpc.ErrorInfo.reason has the name without the prefix ERROR_REASON_."""
@@ -219,6 +221,8 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 26
 """INTERNAL: a bug. The server's log has the details under RequestInfo.request_id."""
 ERROR_REASON_CLIENT_TOO_SLOW: ErrorReason.ValueType  # 27
 """UNAVAILABLE: the client has read no response of a stream, or has not sent its request completely, for too long."""
+ERROR_REASON_PHOTO_DECODE_TIMEOUT: ErrorReason.ValueType  # 28
+"""INVALID_ARGUMENT: decoding the photo took longer than the limit of the server."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,9 +20,10 @@ from planespotter_server.rpc import call_context, converters, pagination
 from planespotter_server.rpc.converters import Classified
 from planespotter_server.rpc.status import reason_of, to_status
 from planespotter_server.serving.admission import AdmissionController, Permit
+from planespotter_server.serving.decoder_pool import DecoderPool
 from planespotter_server.serving.memory_limiter import MemoryLimiter
 from planespotter_server.serving.open_streams import OpenStreams
-from planespotter_server.serving.served_model import Caller, DecoderPool, ServedModel
+from planespotter_server.serving.served_model import Caller, ServedModel
 from planespotter_server.serving.stream import OpenStream, StreamHandlers, Window, serve_stream
 from planespotter_server.settings import Settings
 
@@ -111,9 +112,16 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
     """Serves `models` once `ready` is set; until then every call is rejected with WARMING_UP.
 
     Create it inside a running event loop.
+
+    Args:
+        settings: Limits and timeouts.
+        metrics: Where outcomes are recorded.
+        on_decoders_stuck: Called once when every decode thread has exceeded the timeout.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: Settings, metrics: Metrics, on_decoders_stuck: Callable[[], None] = lambda: None
+    ) -> None:
         self.ready = False
         self.models = ModelRegistry(settings.default_model)
         self.admission = AdmissionController(
@@ -126,7 +134,9 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
         self._metrics = metrics
         self.memory = MemoryLimiter(settings.max_memory_bytes)
         self.streams = OpenStreams(settings.idle_timeout, settings.max_stream_age)
-        self._decoders = DecoderPool(settings.decode_threads, metrics.observe_decode)
+        self._decoders = DecoderPool(
+            settings.decode_threads, settings.decode_timeout, metrics.observe_decode, on_decoders_stuck
+        )
         metrics.add_gauges(
             lambda: sum(model.queue_depth for model in self.models.all()), lambda: self.admission.in_flight
         )

@@ -3,24 +3,18 @@
 import asyncio
 import functools
 import io
-import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from planespotter_models import Bundle, Engine, PhotoError, Prediction, decode_photo, decode_prediction
 from planespotter_server.serving.batcher import Batcher, BatchObserver, Counters
-from planespotter_server.serving.fair_semaphore import FairSemaphore
+from planespotter_server.serving.decoder_pool import DecoderPool, Pixels
 from planespotter_server.serving.heat_maps import HeatMaps
-from planespotter_server.serving.thread_priority import lower_priority
 from planespotter_server.settings import Settings
-
-Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,37 +26,6 @@ class Caller:
     """
 
     deadline: float | None = None
-
-
-class DecoderPool:
-    """Threads that decode the photos of all models, and serve callers round robin.
-
-    Args:
-        threads: Number of threads.
-        observe: Called with the seconds that each photo took.
-    """
-
-    def __init__(self, threads: int, observe: Callable[[float], None] = lambda _: None) -> None:
-        self._observe = observe
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode", initializer=lower_priority)
-        # Twice the threads: each finds its next photo without waiting for the event loop.
-        self._semaphore = FairSemaphore(2 * threads)
-
-    async def decode(self, decode: Callable[[], Pixels], caller: Caller) -> Pixels:
-        """Run `decode` in one of the threads. A caller that cancels while it waits costs nothing."""
-        async with self._semaphore.acquire(caller):
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._timed, decode)
-
-    def _timed(self, decode: Callable[[], Pixels]) -> Pixels:
-        started = time.perf_counter()
-        try:
-            return decode()
-        finally:
-            self._observe(time.perf_counter() - started)
-
-    def close(self) -> None:
-        """Stop; cancel what has not started."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 def no_tracing() -> AbstractContextManager[Callable[[str], None]]:
@@ -149,7 +112,7 @@ class ServedModel:
             heat_map: Whether to compute a heat map too.
 
         Raises:
-            RequestRejected: DEADLINE_EXCEEDED_IN_QUEUE, SHUTTING_DOWN or DEVICE_FAILED.
+            RequestRejected: PHOTO_DECODE_TIMEOUT, DEADLINE_EXCEEDED_IN_QUEUE, SHUTTING_DOWN or DEVICE_FAILED.
             PhotoError: The photo is too large or cannot be decoded.
         """
         limit = self._settings.max_photo_bytes

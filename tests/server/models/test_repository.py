@@ -14,7 +14,8 @@ import structlog
 from planespotter_models import Bundle, Engine, read_bundle, write_bundle
 from planespotter_server.models.registry import ModelRegistry
 from planespotter_server.models.repository import ModelRepository
-from planespotter_server.serving.served_model import Caller, DecoderPool, ServedModel
+from planespotter_server.serving.decoder_pool import DecoderPool
+from planespotter_server.serving.served_model import Caller, ServedModel
 from planespotter_server.settings import ServerError, Settings
 
 Write = Callable[..., Path]

@@ -1,0 +1,117 @@
+"""Decoder pool: threads that decode photos, with a time limit per photo and a check that they are not all stuck.
+
+Threads, not processes: the inspection of a photo bounds what it costs to decode, so the server stays available without
+killing a decoder, and sending photos and pixels between processes would add half of the time that decoding takes. The
+time limit is a second line of defense. A thread cannot be interrupted: a photo over the limit gets its error at once,
+but its thread is lost until the decoder returns. When all threads are lost, the server has to be restarted.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from planespotter_server.rejections import decode_timed_out
+from planespotter_server.serving.fair_semaphore import FairSemaphore
+from planespotter_server.serving.thread_priority import lower_priority
+
+Pixels = NDArray[np.uint8]
+
+CHECKS_PER_TIMEOUT = 10
+
+log = structlog.get_logger()
+
+
+class _Job:
+    """One photo: what decodes it, the future that its caller awaits, and since when a thread works on it."""
+
+    def __init__(self, decode: Callable[[], Pixels]) -> None:
+        self.decode: Callable[[], Pixels] | None = decode
+        self.future: asyncio.Future[Pixels] | None = None
+        self.started = 0.0
+        self.is_late = False
+
+
+class DecoderPool:
+    """Threads that decode the photos of all models, and serve callers round robin.
+
+    Args:
+        threads: Number of threads.
+        timeout: Maximum time to decode a photo in seconds, without the time in the queue.
+        observe: Called with the seconds that each photo took.
+        on_stuck: Called once when every thread has exceeded the timeout.
+    """
+
+    def __init__(
+        self,
+        threads: int,
+        timeout: float = 10.0,
+        observe: Callable[[float], None] = lambda _: None,
+        on_stuck: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._threads = threads
+        self._timeout = timeout
+        self._observe = observe
+        self._on_stuck = on_stuck
+        self._running: set[_Job] = set()
+        self._check: asyncio.TimerHandle | None = None
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode", initializer=lower_priority)
+        # Twice the threads: each finds its next photo without waiting for the event loop.
+        self._semaphore = FairSemaphore(2 * threads)
+
+    async def decode(self, decode: Callable[[], Pixels], caller: object) -> Pixels:
+        """Run `decode` in one of the threads. A caller that cancels while it waits costs nothing.
+
+        Raises:
+            RequestRejected: PHOTO_DECODE_TIMEOUT.
+        """
+        async with self._semaphore.acquire(caller):
+            loop = asyncio.get_running_loop()
+            job = _Job(decode)
+            job.future = loop.run_in_executor(self._pool, self._run, job)
+            if self._check is None:
+                self._check = loop.call_later(self._timeout / CHECKS_PER_TIMEOUT, self._check_timeouts)
+            try:
+                return await job.future
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if job.is_late and task is not None and not task.cancelling():
+                    raise decode_timed_out(self._timeout) from None
+                raise
+
+    def _run(self, job: _Job) -> Pixels:
+        assert job.decode is not None
+        job.started = time.perf_counter()
+        self._running.add(job)
+        try:
+            return job.decode()
+        finally:
+            job.decode = None  # it holds the photo
+            self._running.discard(job)
+            self._observe(time.perf_counter() - job.started)
+
+    def _check_timeouts(self) -> None:
+        now = time.perf_counter()
+        late = [job for job in tuple(self._running) if now - job.started > self._timeout]
+        for job in late:
+            if not job.is_late and job.future is not None:
+                job.is_late = True
+                job.future.cancel()
+                log.warning(
+                    "decode_timeout", seconds=round(now - job.started, 1), stuck=len(late), threads=self._threads
+                )
+        if len(late) == self._threads:
+            log.error("decoders_stuck", threads=self._threads)
+            self._on_stuck()
+            return
+        self._check = asyncio.get_running_loop().call_later(self._timeout / CHECKS_PER_TIMEOUT, self._check_timeouts)
+
+    def close(self) -> None:
+        """Stop; cancel what has not started."""
+        if self._check is not None:
+            self._check.cancel()
+        self._pool.shutdown(wait=False, cancel_futures=True)

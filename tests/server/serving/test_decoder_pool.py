@@ -1,0 +1,82 @@
+"""Decoder pool: photos that take too long to decode get an error, and the others are decoded."""
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+
+from planespotter_server.rejections import RequestRejected
+from planespotter_server.serving.decoder_pool import DecoderPool
+
+PIXELS = np.zeros((2, 3, 3), np.uint8)
+
+
+async def test_photo_that_takes_too_long_gets_an_error_while_others_are_decoded() -> None:
+    pool, release = DecoderPool(2, timeout=0.2), threading.Event()
+
+    def hang() -> np.ndarray:
+        release.wait(60)
+        return PIXELS
+
+    with capture_logs() as logs:
+        slow = asyncio.create_task(pool.decode(hang, "attacker"))
+        for _ in range(20):
+            assert (await pool.decode(lambda: PIXELS, "user")).shape == PIXELS.shape
+        with pytest.raises(RequestRejected, match=r"within 0\.2 seconds") as caught:
+            await slow
+    assert caught.value.reason == "PHOTO_DECODE_TIMEOUT"
+    assert [line["event"] for line in logs] == ["decode_timeout"]
+    assert (await pool.decode(lambda: PIXELS, "user")).shape == PIXELS.shape  # with the other thread
+    release.set()
+    pool.close()
+
+
+async def test_time_in_the_queue_does_not_count() -> None:
+    pool, release = DecoderPool(1, timeout=0.3), threading.Event()
+
+    def wait_briefly() -> np.ndarray:
+        release.wait(0.2)
+        return PIXELS
+
+    results = await asyncio.gather(*(pool.decode(wait_briefly, caller) for caller in range(4)))
+    assert len(results) == 4
+    pool.close()
+
+
+async def test_pool_whose_threads_are_all_stuck_is_reported_once() -> None:
+    stuck, release = asyncio.Event(), threading.Event()
+    pool = DecoderPool(2, timeout=0.1, on_stuck=stuck.set)
+
+    def hang() -> np.ndarray:
+        release.wait(60)
+        return PIXELS
+
+    with capture_logs() as logs:
+        hanging = [asyncio.create_task(pool.decode(hang, caller)) for caller in range(2)]
+        await asyncio.wait_for(stuck.wait(), 60)
+        await asyncio.sleep(0.3)
+    outcomes = await asyncio.gather(*hanging, return_exceptions=True)
+    assert all(isinstance(outcome, RequestRejected) for outcome in outcomes)
+    assert [line["event"] for line in logs].count("decoders_stuck") == 1
+    release.set()
+    pool.close()
+
+
+async def test_caller_that_leaves_is_cancelled_and_not_rejected() -> None:
+    pool, release = DecoderPool(2, timeout=0.1), threading.Event()
+
+    def hang() -> np.ndarray:
+        release.wait(60)
+        return PIXELS
+
+    leaving = asyncio.create_task(pool.decode(hang, "user"))
+    await asyncio.sleep(0.01)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    await asyncio.sleep(0.3)
+    assert (await pool.decode(lambda: PIXELS, "user")).shape == PIXELS.shape
+    release.set()
+    pool.close()
