@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from planespotter_photos import formats
+from planespotter_photos.housekeeping import is_housekeeping
 
 STANDARD_INPUT = "-"
 
@@ -28,8 +29,11 @@ def find_photos(
     on_error: Callable[[OSError], None] | None = None,
     exclude: Path | None = None,
     on_unread: Callable[[str], None] | None = None,
+    on_housekeeping: Callable[[str], None] | None = None,
 ) -> Iterator[str]:
     """Yield the files among `paths`, and the photos in the folders among them, sorted by name.
+
+    Hidden and housekeeping files and folders are skipped, unless they are among `paths`.
 
     Args:
         paths: Files and folders.
@@ -37,6 +41,7 @@ def find_photos(
         on_error: Called with the error of each folder that cannot be read.
         exclude: Folder that is not searched.
         on_unread: Called with the name of the format of each photo in a folder that cannot be read here: "HEIC".
+        on_housekeeping: Called with the path of each hidden or housekeeping photo or folder that is skipped.
     """
     excluded = None if exclude is None else os.path.realpath(exclude)
     for path in map(str, paths):
@@ -47,12 +52,19 @@ def find_photos(
             if excluded is not None and os.path.realpath(folder) == excluded:
                 subfolders.clear()
                 continue
-            subfolders[:] = sorted(subfolders) if recursive else []
+            skipped = [name for name in subfolders if is_housekeeping(name)] if recursive else []
+            subfolders[:] = sorted(set(subfolders).difference(skipped)) if recursive else []
             for file in sorted(files):
-                if is_photo(file):
+                if is_housekeeping(file):
+                    if is_photo(file):
+                        skipped.append(file)
+                elif is_photo(file):
                     yield os.path.join(folder, file)  # noqa: PTH118
                 elif on_unread is not None and (name := formats.name_of(file)):
                     on_unread(name)
+            if on_housekeeping is not None:
+                for name in skipped:
+                    on_housekeeping(os.path.join(folder, name))  # noqa: PTH118
 
 
 def is_pattern(argument: str) -> bool:
@@ -61,8 +73,14 @@ def is_pattern(argument: str) -> bool:
 
 
 def expand_pattern(pattern: str) -> Iterator[str]:
-    """Yield the matches of `pattern`: photos and folders; with ** (any depth) only photos."""
+    """Yield the matches of `pattern`: photos and folders; with ** (any depth) only photos.
+
+    Hidden and housekeeping files and folders match only if the pattern names them.
+    """
+    typed = {*pattern.split("/"), ".", ".."}
     for path in glob.iglob(pattern, recursive=True):  # noqa: PTH207  (a Path finds no files with **)
+        if any(is_housekeeping(part) and part not in typed for part in path.split("/")):
+            continue
         is_folder = os.path.isdir(path)  # noqa: PTH112
         if is_photo(path) or (is_folder and "**" not in pattern):
             yield path

@@ -43,7 +43,7 @@ class FolderWatcher:
         """Yield the photos that are complete at the time `now`, in seconds, and were not yielded before."""
         pending: dict[str, FileState] = {}
         for photo in find_photos([self._folder], self._recursive, exclude=self._exclude):
-            if os.path.basename(photo).startswith(".") or photo in self._yielded:  # noqa: PTH119
+            if photo in self._yielded:
                 continue
             try:
                 stat = os.stat(photo)  # noqa: PTH116

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # The bar is drawn ten times a second, so it is not updated for each photo.
 UPDATE_SECONDS = 0.1
 MAX_SHOWN_FOLDERS = 6
+MAX_SHOWN_HOUSEKEEPING = 3
 
 
 class RunStats:
@@ -42,6 +43,9 @@ class RunStats:
         """Packets of a video that could not be decoded."""
         self.unread: Counter[str] = Counter()
         """Photos in folders that were passed over, by the name of their format: it is not read here."""
+        self.housekeeping: list[str] = []
+        """Hidden and housekeeping photos and folders that were passed over: the first of them."""
+        self.housekeeping_count = 0
         self.sent = 0
         self.started = time.monotonic()
 
@@ -72,6 +76,20 @@ class RunStats:
     def count_unread(self, name: str) -> None:
         """Count a photo that was passed over, by the name of its format."""
         self.unread[name] += 1
+
+    def count_housekeeping(self, path: str) -> None:
+        """Count a hidden or housekeeping photo or folder that was passed over."""
+        self.housekeeping_count += 1
+        if len(self.housekeeping) < MAX_SHOWN_HOUSEKEEPING:
+            self.housekeeping.append(path)
+
+    def housekeeping_summary(self) -> str:
+        """Return which hidden and housekeeping files were passed over, in one line; empty if none was."""
+        if not self.housekeeping_count:
+            return ""
+        shown = ", ".join(self.housekeeping)
+        more = ", ..." if self.housekeeping_count > len(self.housekeeping) else ""
+        return f"{self.housekeeping_count:,} hidden or system files and folders skipped: {shown}{more}."
 
     def unread_summary(self) -> str:
         """Return what was passed over in one line; empty if nothing was."""

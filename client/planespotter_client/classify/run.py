@@ -291,7 +291,7 @@ def _report_damaged_packets(stats: progress.RunStats) -> None:
 
 
 def _report_unread(stats: progress.RunStats) -> None:
-    if summary := stats.unread_summary():
+    for summary in filter(None, (stats.unread_summary(), stats.housekeeping_summary())):
         _report(summary)
 
 

@@ -59,29 +59,28 @@ def from_paths(
         on_skipped: Called with each photo that is skipped, in the thread that reads the source.
     """
 
-    def find(
-        on_folder_error: Callable[[OSError], None] | None, on_unread: Callable[[str], None] | None = None
-    ) -> Iterator[str]:
+    def find(count: bool = False) -> Iterator[str]:
+        callbacks = (on_error, exclude, stats.count_unread, stats.count_housekeeping) if count else (None, exclude)
         for path in paths:
             expanded: Iterable[str] = [path]
             if path == file_discovery.STANDARD_INPUT:
                 expanded = file_discovery.read_paths(sys.stdin.buffer, b"\0" if null else b"\n")
             elif file_discovery.is_pattern(path):
                 expanded = file_discovery.expand_pattern(path)
-            yield from file_discovery.find_photos(expanded, recursive, on_folder_error, exclude, on_unread)
+            yield from file_discovery.find_photos(expanded, recursive, *callbacks)
 
     def total() -> int | None:
-        return None if file_discovery.STANDARD_INPUT in paths else sum(1 for _ in find(None))
+        return None if file_discovery.STANDARD_INPUT in paths else sum(1 for _ in find())
 
     def planned() -> int | None:
         if log is None:
             return total()
         if file_discovery.STANDARD_INPUT in paths:
             return None
-        keys = (serialization.photo_key({"file": photo}) for photo in find(None))
+        keys = (serialization.photo_key({"file": photo}) for photo in find())
         return stats.sent + sum(1 for key in keys if key not in log.answered)
 
-    return Source(_skip_answered(find(on_error, stats.count_unread), log, stats, on_skipped), total, planned)
+    return Source(_skip_answered(find(count=True), log, stats, on_skipped), total, planned)
 
 
 @contextmanager

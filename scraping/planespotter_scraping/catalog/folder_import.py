@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from planespotter_photos.housekeeping import is_housekeeping
 from planespotter_scraping import catalog
 from planespotter_scraping.catalog import CatalogError, attribution
 from planespotter_scraping.catalog.lock import exclusive_lock
@@ -293,15 +294,22 @@ def read_labels(path: Path) -> dict[str, dict[str, str]]:
 
 
 def _images(folder: Path, out: Path, result: ImportResult) -> Iterator[str]:
-    """Yield the images below `folder`, relative to it, and count other files. Hidden files and `out` are skipped."""
+    """Yield the images below `folder`, relative to it, and count other files.
+
+    Hidden and housekeeping files and folders are skipped, and so is `out`.
+    """
     for parent, folders, files in os.walk(folder, followlinks=False):
         here = Path(parent)
-        folders[:] = [name for name in folders if not name.startswith(".") and (here / name).resolve() != out.resolve()]
+        folders[:] = [
+            name for name in folders if not is_housekeeping(name) and (here / name).resolve() != out.resolve()
+        ]
         for name in files:
             suffix = Path(name).suffix.lower()
-            if suffix in IMAGE_SUFFIXES and not name.startswith("."):
+            if is_housekeeping(name):
+                continue
+            if suffix in IMAGE_SUFFIXES:
                 yield (here / name).relative_to(folder).as_posix()
-            elif not name.startswith("."):
+            else:
                 result.other_files[suffix or "no suffix"] += 1
 
 

@@ -3,6 +3,8 @@
 // Every format that the program behind the page may read; it says so where it cannot.
 const PHOTO = new RegExp("\\.(jpg|jpeg|jpe|jfif|jfi|jif|png|apng|webp|avif|bmp|dib|gif|heic|heif|hif|tif|tiff|3fr|arw|cr2|cr3"
   + "|crw|dng|erf|iiq|kdc|mef|mos|mrw|nef|nrw|orf|pef|raf|raw|rw2|rwl|sr2|srf|srw|x3f)$", "i");
+// As in planespotter_photos.housekeeping: hidden files, and folders in which systems keep copies and thumbnails.
+const HOUSEKEEPING = /^(\.|(#recycle|#snapshot|\$recycle\.bin|@eadir|@recently-snapshot|@recycle|@tmp|__macosx|found\.000|lost\+found|system volume information)$)|(\.lrdata|\.photoslibrary)$/i;
 const CHUNK_SIZE = 200;
 const { compare } = new Intl.Collator("en", { numeric: true }); // "day 9" before "day 10"
 
@@ -46,7 +48,7 @@ export async function fromDrop(transfer, add) {
 /** Call `add` with lists of {file, name} from a file picker or the clipboard; return how many are not photos. */
 export async function fromList(list, isFolder, add) {
   const files = [...list];
-  const photos = isFolder ? files.filter((file) => PHOTO.test(file.name)) : files;
+  const photos = isFolder ? files.filter(isPhotoInFolder) : files;
   if (isFolder) photos.sort((a, b) => compare(a.webkitRelativePath, b.webkitRelativePath));
   for (let start = 0; start < photos.length; start += CHUNK_SIZE) {
     const chunk = photos.slice(start, start + CHUNK_SIZE);
@@ -54,6 +56,12 @@ export async function fromList(list, isFolder, add) {
     await new Promise((resume) => setTimeout(resume));
   }
   return files.length - photos.length;
+}
+
+/** Whether a file of a chosen folder is a photo, and neither hidden nor in a housekeeping folder below that folder. */
+function isPhotoInFolder(file) {
+  const below = file.webkitRelativePath.split("/").slice(1);
+  return PHOTO.test(file.name) && !below.some((part) => HOUSEKEEPING.test(part));
 }
 
 /** Yield {file, name} for each photo in a folder and its subfolders, null for any other file. */
@@ -68,7 +76,9 @@ async function* inFolder(folder) {
   }
   children.sort((a, b) => compare(a.name, b.name));
   for (const child of children) {
-    if (child.isDirectory) {
+    if (HOUSEKEEPING.test(child.name)) {
+      yield null;
+    } else if (child.isDirectory) {
       yield* inFolder(child);
     } else if (PHOTO.test(child.name)) {
       const file = await new Promise((resolve) => child.file(resolve, () => resolve(null)));
