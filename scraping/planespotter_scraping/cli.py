@@ -186,34 +186,41 @@ def _dry_run(
 
 @app.command()
 def label(
-    types: Annotated[list[str], typer.Argument(metavar="TYPE...", help="Types, as a site or a person writes them.")],
+    types: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TYPE...]", help="Types, as a site or a person writes them; - for standard input."),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="File with one type per line, in UTF-8; - for standard input.")
+    ] = None,
     constructor: Annotated[
         str | None, typer.Option(help="Constructor of the types. Default: inferred if only one builds such a type.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line, for programs.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a header, for spreadsheets.")] = False,
 ) -> None:
     """Parse types into label tree paths, with an explanation.
 
     Prints the path from the constructor to the model as deep as the text is
     unambiguous, the ICAO designator, the roles (freighter, bizjet, military,
-    special), and how the text was parsed.
+    special), and how the text was parsed. Types are read one per line from a
+    file or standard input, and each label is printed at once.
 
     Example: planespotter label "737-8AS" "A321-271NX" --json
+
+    Example: planespotter label --file registry.txt --csv > labels.csv
     """
-    import json
+    if not types and file is None:
+        raise typer.BadParameter("pass one or more types, - for standard input, or --file", param_hint="TYPE")
+    if as_json and as_csv:
+        raise typer.BadParameter("--json and --csv exclude each other. Pass one of them.", param_hint="--csv")
+    from planespotter_scraping.console import label_output
 
-    from planespotter_scraping.labels.parser import infer_constructor, parse_label
-
-    for text in types:
-        read = parse_label(infer_constructor(text) if constructor is None else constructor, text)
-        if as_json:
-            names = {level: name or None for level, name in read.path._asdict().items()}
-            typer.echo(json.dumps({"text": text, **names, "icao": read.icao or None, "roles": read.roles}))
-            continue
-        path = " > ".join(name for name in read.path if name) or "unknown"
-        marks = ", ".join([*([read.icao] if read.icao else []), *read.roles])
-        typer.echo(f"{text}: {path}" + (f" ({marks})" if marks else ""))
-        typer.echo(f"    {' '.join(read.explanation)}")
+    if as_csv:
+        typer.echo(label_output.csv_row(label_output.COLUMNS))
+    write = label_output.as_json if as_json else label_output.as_csv if as_csv else label_output.as_text
+    for text in label_output.read_types(types or (), file):
+        typer.echo(write(label_output.label_of(text, constructor)))
 
 
 @app.command()

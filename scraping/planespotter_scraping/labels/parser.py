@@ -8,6 +8,7 @@ path, which is what training needs.
 
 import difflib
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from planespotter_scraping.labels.constructors import (
@@ -96,6 +97,7 @@ def label_path(constructor: str, aircraft_type: str) -> LabelPath:
     return parse_label(constructor, aircraft_type).path
 
 
+@lru_cache(maxsize=4096)  # catalogs and folders repeat few labels
 def parse_label(constructor: str, aircraft_type: str) -> Label:
     """Parse the label of a photo.
 
@@ -146,6 +148,7 @@ def parse_label(constructor: str, aircraft_type: str) -> Label:
     return Label(aircraft_type, path, icao, ordered, tuple(explanation))
 
 
+@lru_cache(maxsize=4096)
 def infer_constructor(aircraft_type: str) -> str:
     """Return the only constructor that builds this type, "" if there is none or several.
 
