@@ -191,6 +191,15 @@ def export(
             show_default=False,
         ),
     ] = None,
+    calibration_run: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Run that held out sources (--hold-out-source) and classifies the same types: temperatures and "
+            "thresholds are fitted on these sources, so that they hold for photos from elsewhere. May be RUN itself. "
+            "Repeatable. (default: fitted on the validation photos)",
+            show_default=False,
+        ),
+    ] = None,
     max_accuracy_drop: Annotated[
         float,
         typer.Option(
@@ -208,6 +217,8 @@ def export(
     the predictions with that level are correct. A higher target leaves more predictions unknown.
 
     Example: planespotter export runs/first --out bundles/first
+
+    Example: planespotter export runs/all --calibration-run runs/without-spotters --out bundles/all
     """
     from rich.console import Console
 
@@ -222,6 +233,7 @@ def export(
         bf16=bf16,
         int8=int8,
         int8_calibration=int8_calibration,
+        calibration_runs=calibration_run or (),
         max_accuracy_drop=max_accuracy_drop,
     )
     bundle = exporting.export(run, out, name or out.resolve().name, version, Console(stderr=True), options)

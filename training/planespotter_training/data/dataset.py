@@ -11,9 +11,9 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -150,6 +150,20 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def select(self, mask: Sequence[bool]) -> Self:
+        """Return the examples in `mask` [n]."""
+        chosen = np.flatnonzero(mask)
+        return replace(
+            self,
+            photo_ids=[self.photo_ids[index] for index in chosen],
+            sources=[self.sources[index] for index in chosen],
+            labels=[self.labels[index] for index in chosen],
+            masks=self.masks[chosen],
+            constructor_weights=self.constructor_weights[chosen],
+            pixels=lambda index: self.pixels(int(chosen[index])),
+            cache=None,
+        )
 
 
 def load(

@@ -40,6 +40,8 @@ def calibrate(
     labels: Sequence[Label],
     constructor_weights: NDArray[np.floating],
     target_precision: float = TARGET_PRECISION,
+    *,
+    at_every_level: bool = False,
 ) -> Calibration:
     """Fit temperatures and thresholds.
 
@@ -52,6 +54,8 @@ def calibrate(
         labels: Ground truth of each photo.
         constructor_weights: Weight [n] of each photo for the constructor, as in training.
         target_precision: Share from 0 to 1.
+        at_every_level: Whether the weights apply to the type heads and deeper thresholds, too; otherwise each photo
+            counts as 1 there.
 
     Returns:
         The calibration, with the default decode rule.
@@ -72,9 +76,12 @@ def calibrate(
             masks = np.zeros((len(of_constructor), len(leaves)), bool)
             for row, i in enumerate(of_constructor):
                 masks[row, list(tree.leaves_below(clipped[i]))] = True
-            weights = np.ones(len(of_constructor))
+            weights = constructor_weights[of_constructor] if at_every_level else np.ones(len(of_constructor))
             temperatures[constructor] = _temperature(outputs[constructor][of_constructor], masks, weights)
-    thresholds = _thresholds(tree, temperatures, outputs, labels, constructor_weights, target_precision)
+    deeper_weights = constructor_weights if at_every_level else np.ones(len(labels))
+    thresholds = _thresholds(
+        tree, temperatures, outputs, labels, (constructor_weights, deeper_weights), target_precision
+    )
     return Calibration(temperatures, thresholds)
 
 
@@ -97,9 +104,10 @@ def _thresholds(
     temperatures: Mapping[str, float],
     outputs: Mapping[str, NDArray[np.floating]],
     labels: Sequence[Label],
-    constructor_weights: NDArray[np.floating],
+    weights_of_levels: tuple[NDArray[np.floating], NDArray[np.floating]],
     target_precision: float,
 ) -> Thresholds:
+    """Choose the thresholds; `weights_of_levels` are those of photos [n] at the constructor level, and below it."""
     # With all thresholds at 0, every prediction is confident down to its leaf.
     predictions = decode_prediction(tree, Calibration(temperatures, Thresholds(0, 0, 0)), outputs)
     known = np.array([label.constructor in tree.constructors for label in labels], bool)
@@ -116,7 +124,7 @@ def _thresholds(
         )
         named = known & np.array([bool(label[depth]) for label in labels], bool)
         scored = (named | outside) & (probabilities > 0)
-        weights = np.where(scored, constructor_weights if depth == 0 else 1.0, 0.0)
+        weights = np.where(scored, weights_of_levels[depth > 0], 0.0)
         thresholds[level] = _threshold(probabilities, correct, weights, deeper, target_precision)
         deeper = probabilities >= thresholds[level]
     return Thresholds(**thresholds)

@@ -1,7 +1,7 @@
 """Export a run as a model bundle: fold batch normalisation, calibrate, measure, and serialize the network."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from planespotter_training.data.dataset import Examples
 from planespotter_training.data.training_fingerprint import make_fingerprint
 from planespotter_training.errors import TrainingError
 from planespotter_training.evaluation.calibrate import TARGET_PRECISION, calibrate
+from planespotter_training.evaluation.held_out_sources import calibrate_on, cross_fit, predict_held_out
 from planespotter_training.evaluation.metrics import measure
 from planespotter_training.evaluation.predict import BATCH, predict
 from planespotter_training.export.int8_calibration import (
@@ -68,6 +69,8 @@ class ExportOptions:
     """Calibrate for int8 inference on a CPU."""
     int8_calibration: Path | None = None
     """Catalog whose photos the int8 ranges are calibrated on; None for the run's validation photos."""
+    calibration_runs: Sequence[Path] = ()
+    """Runs on whose held-out sources temperatures and thresholds are fitted; on the validation photos without any."""
     max_accuracy_drop: float = MAX_ACCURACY_DROP
     """Maximum accuracy that int8 inference may lose, in percentage points."""
 
@@ -77,8 +80,9 @@ def export(
 ) -> Bundle:
     """Export the latest checkpoint of a run.
 
-    Temperatures and thresholds are fitted on the validation photos, metrics are measured on the test photos. int8
-    inference is compared with float32 on the test photos, or on the validation photos if there are none.
+    Temperatures and thresholds are fitted on the validation photos, or on sources that were held out of training.
+    Metrics are measured on the test photos that it was not calibrated on. int8 inference is compared with float32 on
+    the test photos, or on the validation photos if there are none.
 
     Args:
         run: Folder of the run.
@@ -111,17 +115,11 @@ def export(
     validation, test = (
         dataset.load(splits[split], tree, recipe, described.sources) for split in ("validation", "test")
     )
-    with console.status("Calibrating on the validation photos"):
-        if not len(validation):
-            raise TrainingError(f"The run {run} has no validation photos to calibrate on. Collect more photos.")
-        step = partial(jax.jit(function), weights)
-        calibration = calibrate(
-            tree,
-            predict(step, validation),
-            validation.labels,
-            validation.constructor_weights,
-            options.target_precision,
-        )
+    step = partial(jax.jit(function), weights)
+    calibration, cross_fitted = _calibrate(run, tree, step, validation, options, console)
+    if run.resolve() in (path.resolve() for path in options.calibration_runs):
+        calibrated_on = {name.lower() for name in described.held_out["sources"]}
+        test = test.select([source.lower() not in calibrated_on for source in test.sources])
     with console.status("Measuring on the test photos"):
         outputs = predict(step, test)
         costs: dict[str, Any] = {"weight_quantization": {}, "bfloat16": {}}
@@ -140,7 +138,9 @@ def export(
         width=recipe.width,
         calibration=calibration,
         metrics=tuple(measure(tree, calibration, outputs, test.labels, test.sources) if len(test) else ()),
-        training=_training_record(run, described, steps) | costs | {"target_precision": options.target_precision},
+        training=_training_record(run, described, steps)
+        | costs
+        | {"target_precision": options.target_precision, "cross_fitted": cross_fitted},
         jax_version=jax.__version__,
         network=serialize(by_platform(function, rounded) if options.bf16 else function, weights, *size),
         weights=weights,
@@ -157,6 +157,28 @@ def export(
         check_accuracy_drop(comparison, options.max_accuracy_drop)
     write_bundle(bundle, out, quantize_weights=options.quantize_weights)
     return bundle
+
+
+def _calibrate(
+    run: Path,
+    tree: LabelTree,
+    step: Callable[[NDArray[np.uint8]], Outputs],
+    validation: Examples,
+    options: ExportOptions,
+    console: Console,
+) -> tuple[Calibration, dict[str, Any]]:
+    """Return the calibration, and the metrics of held-out sources that `cross_fit` measures, {} without these."""
+    if options.calibration_runs:
+        with console.status("Calibrating on held-out sources"):
+            held_out_photos = predict_held_out(options.calibration_runs, tree)
+            cross_fitted = cross_fit(held_out_photos, tree, options.target_precision)
+            return calibrate_on(held_out_photos, tree, options.target_precision), cross_fitted
+    with console.status("Calibrating on the validation photos"):
+        if not len(validation):
+            raise TrainingError(f"The run {run} has no validation photos to calibrate on. Collect more photos.")
+        outputs = predict(step, validation)
+        weights = validation.constructor_weights
+        return calibrate(tree, outputs, validation.labels, weights, options.target_precision), {}
 
 
 def _training_record(run: Path, described: run_folder.Run, steps: int) -> dict[str, Any]:
