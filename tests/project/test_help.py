@@ -78,6 +78,7 @@ def test_examples_without_prerequisites_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "registry.txt").write_text("BOEING 737-7CT\n", encoding="utf-8")
     ran = 0
     for name, line in EXAMPLES:
         if name[0] in {"label", "recipes", "token"}:  # in the order in which they are shown: new, list, revoke

@@ -109,7 +109,7 @@ def test_a_call_without_types_says_what_to_pass() -> None:
     [
         ("Dremliner", "Dreamliner"),
         ("A32O-2I4", "A320-200"),
-        ("B73B", "B738"),
+        ("B73B", "737-800"),
         ("320", "Airbus A320"),
         ("333", "Airbus A330-300"),
     ],
