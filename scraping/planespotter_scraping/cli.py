@@ -1,5 +1,6 @@
 """Commands: scrape photos, parse labels, explore a catalog, and serve the sample site."""
 
+import gc
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,7 +36,10 @@ Pages = Annotated[
 Constructors = Annotated[str, typer.Option(help="Constructors whose aircraft to store, separated by commas, or all.")]
 Permission = Annotated[
     str,
-    typer.Option(help="Who allowed the crawl and when, for sites that require permission. Stored in the catalog."),
+    typer.Option(
+        help="Who allowed the crawl and when, for sites that require permission or that opt out of AI training (noai, "
+        "TDM-Reservation, Content-Signal, robots.txt). Stored in the catalog."
+    ),
 ]
 Contact = Annotated[
     str, typer.Option(help="Your e-mail address or web page, sent with each request. Required for live sites.")
@@ -116,7 +120,8 @@ def scrape(
     and a row of OUT/catalog.csv. Stop with Ctrl-C at any time: the same command
     resumes, and downloads nothing twice.
 
-    robots.txt and Retry-After are obeyed. If the site denies access, or its
+    robots.txt, Retry-After and opt-outs of AI training are obeyed. If photos of
+    the list may be missing, the crawl says why and exits with code 1. If the site denies access, or its
     markup has drifted (a field or all photos disappeared), the crawl stops,
     saves a snapshot of the page in OUT/snapshots, and names the line of the
     parser to check.
@@ -164,9 +169,12 @@ def scrape(
                 progress=update,
             )
     except KeyboardInterrupt:
+        gc.freeze()  # otherwise the interpreter takes a second or more to collect everything before it exits
         typer.echo(f"Stopped. {stored} photos were stored in {out}. The same command resumes the crawl.", err=True)
         raise typer.Exit(130) from None
     summaries.show(out, result)
+    if result.incomplete:
+        raise typer.Exit(1)
 
 
 def _dry_run(

@@ -18,7 +18,9 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -55,6 +57,23 @@ PHOTO_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 class CatalogError(Exception):
     """A catalog that cannot be used; the text is for users."""
+
+
+@dataclass(frozen=True)
+class NewPhoto:
+    """A photo to append to a catalog.
+
+    Attributes:
+        row: Values by column, any of COLUMNS and further ones; `photo_id` is required, `file` and `sha256` are set.
+        image: Encoded image.
+        suffix: Suffix of the image file, with its dot.
+        link: File that `image` was read from, to store a hard link to it instead of a copy.
+    """
+
+    row: Mapping[str, str]
+    image: bytes
+    suffix: str = ".jpg"
+    link: Path | None = None
 
 
 def read(folder: str | Path) -> pd.DataFrame:
@@ -196,60 +215,88 @@ def near_duplicate_groups(
 def append(
     folder: str | Path, row: Mapping[str, str], image: bytes, suffix: str = ".jpg", *, link: Path | None = None
 ) -> None:
-    """Append one photo: first its image, then its row. A kill at any moment loses this photo at most.
+    """Append one photo: see `append_all` and NewPhoto."""
+    append_all(folder, [NewPhoto(row, image, suffix, link)])
+
+
+def append_all(folder: str | Path, photos: Sequence[NewPhoto]) -> None:
+    """Append photos: first their images, then their rows with one fsync. A kill at any moment loses these at most.
 
     The folder and the catalog are created if needed. Columns that the catalog lacks are added, empty in its other rows.
     A partial row at the end, left by a kill, is removed first.
 
     Args:
         folder: Folder of the catalog.
-        row: Values by column, any of COLUMNS and further ones; `photo_id` is required, `file` and `sha256` are set.
-        image: Encoded image.
-        suffix: Suffix of the image file, with its dot.
-        link: File that `image` was read from, to store a hard link to it instead of a copy.
+        photos: The photos, at least one.
 
     Raises:
-        CatalogError: If `photo_id` or `source` is not a valid file name, or if the photo cannot be written.
+        CatalogError: If a `photo_id` or `source` is not a valid file name, or if the photos cannot be written. Photos
+            whose images were written before the failure are stored.
     """
-    folder, photo_id, source = Path(folder), row["photo_id"], row.get("source", "")
-    if PHOTO_ID.fullmatch(photo_id) is None or (source and PHOTO_ID.fullmatch(source) is None):
-        raise CatalogError(
-            f"photo_id {photo_id!r} or source {source!r} is not a valid file name. "
-            "Use letters, digits, dots, dashes and underscores, and start with a letter or digit."
-        )
-    file = Path("images", source, photo_id + suffix)
-    written = {**row, "file": file.as_posix(), "sha256": hashlib.sha256(image).hexdigest()}
-    # A line break in a value would make a partial row look complete.
-    values = {column: " ".join(value.split()) for column, value in written.items()}
+    folder = Path(folder)
+    rows: list[dict[str, str]] = []
+    for photo in photos:
+        photo_id, source = photo.row["photo_id"], photo.row.get("source", "")
+        if PHOTO_ID.fullmatch(photo_id) is None or (source and PHOTO_ID.fullmatch(source) is None):
+            raise CatalogError(
+                f"photo_id {photo_id!r} or source {source!r} is not a valid file name. "
+                "Use letters, digits, dots, dashes and underscores, and start with a letter or digit."
+            )
+        file = Path("images", source, photo_id + photo.suffix)
+        written = {**photo.row, "file": file.as_posix(), "sha256": hashlib.sha256(photo.image).hexdigest()}
+        # A line break in a value would make a partial row look complete.
+        rows.append({column: " ".join(value.split()) for column, value in written.items()})
+    complete: list[dict[str, str]] = []  # rows whose images are in place
     try:
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(folder / file) as temporary:
-            if link is not None:
-                temporary.unlink(missing_ok=True)
-                temporary.hardlink_to(link)
-            else:
-                temporary.write_bytes(image)
-        temporary.unlink(missing_ok=True)  # renaming a link over a link to the same file does nothing
-        _append_row(folder / "catalog.csv", values)
+        try:
+            complete.extend(_write_images(folder, photos, rows))
+        finally:
+            if complete:
+                _append_rows(folder / "catalog.csv", complete)
     except OSError as error:
         raise CatalogError(
-            f"The photo {photo_id} cannot be stored in {folder}: {error.strerror}. "
+            f"The photo {photos[-1].row['photo_id']} cannot be stored in {folder}: {error.strerror}. "
             "Photos stored so far are safe. Free disk space or choose another folder, and run the same command again."
         ) from None
 
 
-def _append_row(path: Path, values: Mapping[str, str]) -> None:
-    """Append one row to the CSV file at `path`, with a header if it is new, and fsync it."""
+def _write_images(folder: Path, photos: Sequence[NewPhoto], rows: Sequence[dict[str, str]]) -> Iterator[dict[str, str]]:
+    """Write the images of photos, each atomically, and yield the row of each when its image is in place.
+
+    All are written before the first one is synced, so that the file system can sync them together.
+    """
+    with ExitStack() as unfinished:
+        writes = []
+        for photo, row in zip(photos, rows, strict=True):
+            path = folder / row["file"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write = ExitStack()
+            temporary = write.enter_context(atomic_write(path))
+            unfinished.push(write)  # after an error, remove the temporary file
+            if photo.link is not None:
+                temporary.unlink(missing_ok=True)
+                temporary.hardlink_to(photo.link)
+            else:
+                temporary.write_bytes(photo.image)
+            writes.append((write, temporary, row))
+        for write, temporary, row in writes:
+            write.close()
+            temporary.unlink(missing_ok=True)  # renaming a link over a link to the same file does nothing
+            yield row
+
+
+def _append_rows(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """Append rows to the CSV file at `path`, with a header if it is new, and fsync it."""
     path.touch()
     header = _open_header(path)
-    names = list(dict.fromkeys([*(header or []), *COLUMNS, *values]))
+    names = list(dict.fromkeys([*(header or []), *COLUMNS, *(name for row in rows for name in row)]))
     if header is not None and names != header:
         _add_columns(path, names[len(header) :])
     with path.open("a", encoding="utf-8", newline="") as handle:
         writer = csv.DictWriter(handle, names, restval="", lineterminator=_line_end(_first_line(path)))
         if header is None:
             writer.writeheader()
-        writer.writerow(values)
+        writer.writerows(rows)
         handle.flush()
         os.fsync(handle.fileno())
 

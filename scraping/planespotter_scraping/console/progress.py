@@ -68,7 +68,7 @@ def _in_log(console: Console, pages: int | None) -> "Iterator[Callable[[CrawlRes
         elif now - last_line >= LOG_INTERVAL:
             last_line = now
             console.print(crawl_status(result, pages, now - start), markup=False, highlight=False, soft_wrap=True)
-        wait_notice = result.wait_notice
+        wait_notice = result.wait_notice or wait_notice
 
     yield update
 

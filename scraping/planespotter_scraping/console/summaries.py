@@ -69,6 +69,10 @@ def crawl_sentences(folder: Path, result: "CrawlResult", frame: pd.DataFrame | N
     if result.bad_images:
         photo_id, reason = next(iter(result.bad_images.items()))
         yield f"{count_noun(len(result.bad_images), 'photo')} without a usable image, such as {photo_id}: {reason}."
+    for problem in result.incomplete[:MAX_FILES]:
+        yield f"INCOMPLETE: {problem}"
+    if result.incomplete:
+        yield "Photos of the list may be missing. The stored ones are safe, and the same command looks again."
 
 
 def import_sentences(result: "ImportResult") -> Iterator[str]:

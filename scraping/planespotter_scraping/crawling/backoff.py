@@ -61,7 +61,7 @@ class Backoff:
             retry_after: The response's Retry-After header, None if absent.
 
         Raises:
-            CrawlAbortedError: The waits since the last successful response exceed MAX_WAIT_SECONDS.
+            CrawlAbortedError: The waits since the last successful response exceed the longest wait.
         """
         now = time.monotonic()
         # A date in the past, or 0, must not turn into requests without a pause: the own backoff is the minimum. Of
@@ -73,8 +73,8 @@ class Backoff:
         self.waited += now + delay - max(now, self.until)
         if self.waited > MAX_WAIT_SECONDS:
             raise CrawlAbortedError(
-                f"{url} responded with {status}, and the site asks to wait {_duration(self.waited)}; the limit is "
-                f"{_duration(MAX_WAIT_SECONDS)}. Stored photos are safe. Run the same command again later."
+                f"{url} responded with {status}, and the site asks to wait {format_wait(self.waited)}; the limit is "
+                f"{format_wait(MAX_WAIT_SECONDS)}. Stored photos are safe. Run the same command again later."
             )
         self.attempts += 1
         self.until = now + delay
@@ -82,7 +82,7 @@ class Backoff:
     async def wait(self) -> None:
         """Sleep until the scheduled wait is over."""
         while (left := self.until - time.monotonic()) > 0:
-            self.notify(f"the site asks to wait {_duration(left)}")
+            self.notify(f"the site asks to wait {format_wait(left)}")
             await asyncio.sleep(left)
             self.notify("")
 
@@ -92,7 +92,7 @@ class Backoff:
             self.waited, self.attempts = 0.0, 0
 
 
-def _duration(seconds: float) -> str:
+def format_wait(seconds: float) -> str:
     """Return a duration in a unit that suits it."""
     if seconds < 120:
         return f"{math.ceil(seconds)} s"

@@ -5,6 +5,7 @@ Decompression is bounded as well: a few kilobytes of gzip can expand to gigabyte
 
 import asyncio
 import zlib
+from collections.abc import Mapping
 
 import httpx
 
@@ -14,7 +15,13 @@ class BodyError(ValueError):
 
 
 async def get_body(
-    client: httpx.AsyncClient, url: str, *, max_bytes: int, seconds: float, idle_seconds: float
+    client: httpx.AsyncClient,
+    url: str,
+    *,
+    max_bytes: int,
+    seconds: float,
+    idle_seconds: float,
+    headers: Mapping[str, str] | None = None,
 ) -> tuple[httpx.Response, bytes]:
     """Download `url`.
 
@@ -24,6 +31,7 @@ async def get_body(
         max_bytes: Maximum size of the decoded body.
         seconds: Maximum time for the whole response, redirects included.
         idle_seconds: Maximum time without a byte, after which httpx.TimeoutException is raised.
+        headers: Additional headers of the request.
 
     Returns:
         The response, whose own body is not read, and the decoded body.
@@ -36,7 +44,9 @@ async def get_body(
     try:
         async with (
             asyncio.timeout(seconds),
-            client.stream("GET", url, headers={"Accept-Encoding": "gzip, deflate"}, timeout=idle_seconds) as response,
+            client.stream(
+                "GET", url, headers={**(headers or {}), "Accept-Encoding": "gzip, deflate"}, timeout=idle_seconds
+            ) as response,
         ):
             encoding = response.headers.get("content-encoding", "identity").strip().lower()
             if encoding not in ("identity", "", "gzip", "x-gzip", "deflate"):

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -40,6 +40,18 @@ def driver_in_new_session() -> Iterator[None]:
         yield
     finally:
         asyncio.create_subprocess_exec = start
+
+
+def kill_browsers() -> None:
+    """Kill the browsers that this process has started. Playwright's driver notices, and exits in order."""
+    import psutil
+
+    with suppress(psutil.Error):
+        for driver in psutil.Process().children():
+            if "run-driver" in driver.cmdline():
+                for process in driver.children(recursive=True):
+                    with suppress(psutil.Error):  # it has exited
+                        process.kill()
 
 
 def find_chromium() -> Path | None:

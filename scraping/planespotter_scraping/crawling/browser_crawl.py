@@ -6,14 +6,17 @@ An interrupted crawl does not open finished pages again. But the list moves mean
 others back, so the front is read again up to where the interrupted crawl started. Deleted photos let others move
 forward, perhaps from a pending page to a finished one, so the last finished page is read again, too. A finished crawl
 leaves no queue: the next one reads all pages.
+
+The images of a page load while the browser opens the next page. So a kill may leave a finished page without some of its
+photos; the next run reads this page again anyway.
 """
 
 import asyncio
 import logging
 import shutil
 import tempfile
-import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
 from urllib.parse import urljoin, urlsplit
@@ -33,14 +36,18 @@ from playwright.async_api import BrowserContext, Locator, Page, Response
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
-from planespotter_scraping.crawling import access_checks, browser, crawlee_setup, drift_report
+from planespotter_scraping.crawling import browser, continuation, crawlee_setup, drift_report, page_snapshot
+from planespotter_scraping.crawling.access_checks import AccessChecker
+from planespotter_scraping.crawling.ai_opt_out import AiOptOuts
 from planespotter_scraping.crawling.backoff import should_back_off
+from planespotter_scraping.crawling.completeness import ListWalk
 from planespotter_scraping.crawling.drift_detection import DriftDetector, load_history, save_history
 from planespotter_scraping.crawling.photo_sink import PhotoSink
 from planespotter_scraping.crawling.queue_storage import empty_profile_folder, open_queue
 from planespotter_scraping.crawling.result import CrawlAbortedError, ScrapeError
 from planespotter_scraping.crawling.robots import Robots
 from planespotter_scraping.crawling.scroll import Scroller
+from planespotter_scraping.crawling.throttle import Throttle
 from planespotter_scraping.sites import Listing, Site
 
 if TYPE_CHECKING:
@@ -87,14 +94,17 @@ async def crawl_pages(
         Number of finished pages, those of interrupted runs included.
 
     Raises:
-        CrawlAbortedError: The site denies access or asks to wait for too long, or its markup has drifted.
+        CrawlAbortedError: The site denies access, opts out of AI training or asks to wait for too long, or its markup
+            has drifted.
         CatalogError: The catalog cannot be written.
         KeyboardInterrupt: After Ctrl-C.
     """
     logging.getLogger("crawlee").setLevel(logging.CRITICAL)  # we report errors ourselves
     first = urljoin(base, site.first_path)
     await robots.check_page(first)
-    delay = max((await robots.rules(first)).crawl_delay, 60 / site.pages_per_minute)
+    rules, opt_outs = await robots.rules(first), sink.opt_outs or AiOptOuts()
+    await opt_outs.check_site(rules, first, robots.client)
+    throttle = Throttle(rules, 60 / site.pages_per_minute, sink.backoff, several_pages=pages != 1)
     # One queue per host: the built-in site has another port each time, and old URLs lead nowhere.
     queues = queues or sink.out / ".crawl"
     configuration = Configuration(
@@ -108,16 +118,25 @@ async def crawl_pages(
         crawler = crawlee_setup.playwright_crawler(
             pool, configuration, storage, queue, navigation_seconds=NAVIGATION_TIMEOUT_SECONDS, retries=MAX_RETRIES
         )
-        handler = _PageHandler(site, first, sink, robots, crawler, pages, storage_state, delay, detector)
-        pool.pre_page_create_hook(handler.throttle)
-        with browser.driver_in_new_session():
-            await crawler.run([handler.request(first, 1, "list")] if await queue.is_empty() else [])
+        access = AccessChecker(sink.out, storage_state is not None)
+        handler = _PageHandler(site, first, sink, robots, crawler, pages, storage_state, detector, throttle)
+        handler.access, handler.opt_outs = access, opt_outs
+        pool.pre_page_create_hook(throttle.wait)
+        try:
+            with browser.driver_in_new_session():
+                start = [] if not await queue.is_empty() else [handler.request(first, 1, "list")]
+                await crawlee_setup.run(crawler, start)
+            interrupted = not handler.stopped and not await queue.is_finished()
+            await handler.finish_storing(cancel=interrupted)
+        finally:
+            await handler.finish_storing(cancel=True)
+            sink.result.notes.update(f"Permission overrides: {reason}" for reason in opt_outs.overridden)
         if handler.failure is not None:
             raise handler.failure
         metadata = await queue.get_metadata()
         if handler.stopped:
             return metadata.handled_request_count
-        if not await queue.is_finished():
+        if interrupted:
             raise KeyboardInterrupt  # Crawlee has handled the signal and shut down
     finally:
         tempfile.tempdir = previous_tempdir
@@ -139,17 +158,21 @@ class _PageHandler:
         crawler: PlaywrightCrawler,
         pages: int | None,
         storage_state: "StorageState | None",
-        delay: float,
         detector: DriftDetector | None,
+        throttle: Throttle,
     ) -> None:
-        self.site, self.first, self.pages, self.storage_state, self.delay = site, first, pages, storage_state, delay
+        self.site, self.first, self.pages, self.storage_state = site, first, pages, storage_state
+        self.throttle = throttle
         self.detector = detector or DriftDetector(site, load_history(sink.out, site.name))
         self.saves_history = detector is None
-        self.access = sink.out, storage_state is not None  # arguments of the access checks
+        self.access, self.opt_outs = AccessChecker(sink.out, storage_state is not None), AiOptOuts()
+        self.walk = ListWalk()
+        self.scroller: Scroller | None = None
+        self.storing: asyncio.Task[None] | None = None  # of the previous page or batch
+        self.status = 200  # HTTP status of the page
         self.sink, self.robots, self.crawler = sink, robots, crawler
         self.run_id = uuid4().hex[:8]  # distinguishes requests of this run from those of an interrupted one
         self.leading = self.looked_back = False
-        self.last_opened = 0.0  # when the last page was requested or arrived, on the monotonic clock
         self.denied: Response | None = None  # the response that denied the page its data, if any
         self.failure: Exception | None = None
         self.stopped = False
@@ -172,11 +195,6 @@ class _PageHandler:
         data = {"number": number, "role": role, "run": self.run_id, "previous": previous, "start": list(start)}
         return Request.from_url(url, unique_key=f"{self.run_id} {role} {url}", user_data=data)
 
-    async def throttle(self, *_: object) -> None:
-        """Wait for the backoff and for the crawl delay before the next page."""
-        await self.sink.backoff.wait()
-        await asyncio.sleep(max(0.0, self.last_opened + self.delay - time.monotonic()))
-
     async def prepare(self, context: PlaywrightPreNavCrawlingContext) -> None:
         """Block images and fonts, and apply the storage state.
 
@@ -189,7 +207,7 @@ class _PageHandler:
             self.logged_in.add(context.page.context)
         self.denied = None
         context.page.on("response", self.record_denied_data)
-        self.last_opened = time.monotonic()
+        self.throttle.page_opened()
 
     def record_denied_data(self, response: Response) -> None:
         """Record that the site denied a page its data, in case no photos appear."""
@@ -203,8 +221,7 @@ class _PageHandler:
         try:
             async with asyncio.timeout(PAGE_SECONDS):
                 await self.check_response(context)
-                url = context.request.loaded_url or context.request.url
-                listing = await self.parse_when_ready(context.page, url, last_try=context.request.retry_count >= 1)
+                listing = await self.parse_when_ready(context.page, context.request)
                 await self.store(context.page, listing, int(str(context.request.user_data["number"])))
             if self.is_endless(context.request, listing):
                 await self.scroll(context.page, listing)
@@ -245,8 +262,8 @@ class _PageHandler:
             ScrapeError: Another HTTP error.
         """
         page, response, url = context.page, context.response, context.request.url
-        self.last_opened = time.monotonic()  # a slow page does not shorten the delay before the next one
-        await access_checks.check_access(page, response.status, *self.access)
+        self.throttle.page_opened()  # a slow page does not shorten the delay before the next one
+        await self.access.check_response(page, response.status, response.headers)
         for _ in range(MAX_WAITS):
             retry_after = response.headers.get("retry-after")
             if not should_back_off(response.status, retry_after):
@@ -254,11 +271,13 @@ class _PageHandler:
             self.sink.backoff.postpone(url, response.status, retry_after)
             await self.sink.backoff.wait()
             response = await page.goto(url, timeout=NAVIGATION_TIMEOUT_SECONDS * 1000) or response
-            await access_checks.check_access(page, response.status, *self.access)
+            await self.access.check_response(page, response.status, response.headers)
+        self.status = response.status
         if response.status >= 400:
             context.request.no_retry = response.status < 500
             raise ScrapeError(f"the site responded with {response.status}")
         self.sink.backoff.reset()
+        await self.opt_outs.check_page(page, response.headers)
 
     async def raise_denied_data(self, page: Page, response: Response) -> NoReturn:
         """Raise ScrapeError for a page that did not get its data, or CrawlAbortedError if access was denied."""
@@ -268,16 +287,41 @@ class _PageHandler:
             self.sink.backoff.postpone(response.url, response.status, retry_after)
         elif response.status < 500:
             problem = f"shows no photos: {cause}: access denied"
-            await access_checks.abort(page, problem, *self.access, response.status)
+            await self.access.abort(page, problem, response.status)
         raise ScrapeError(f"its photos did not appear: {cause}")
 
     async def store(self, page: Page, listing: Listing, number: int) -> None:
-        """Store the photos of a page or batch, unless its markup has drifted; `number` is that of the page or batch."""
+        """Start to store the photos of a page or batch, unless its markup has drifted.
+
+        Args:
+            page: The page in the browser.
+            listing: Its photos.
+            number: Number of the page or batch.
+        """
         self.sink.result.page_number = number
         await drift_report.check_drift(self.detector, page, listing, self.sink.out)
-        await self.sink.store_page(listing)
+        await self.finish_storing()  # one page or batch at a time
+        cookies = [dict(cookie) for cookie in await page.context.cookies()]
+        self.storing = asyncio.create_task(self.sink.store_page(listing, referer=page.url, cookies=cookies))
         if self.saves_history:
             save_history(self.sink.out, self.site.name, self.detector.history())
+
+    async def finish_storing(self, *, cancel: bool = False) -> None:
+        """Wait until the photos of the previous page are stored, or cancel that. Raises the errors of the sink."""
+        task, self.storing = self.storing, None
+        if task is not None and cancel:
+            task.cancel()
+            await asyncio.wait([task])
+        elif task is not None:
+            await task
+
+    async def report_incomplete(self, page: Page, problem: str) -> None:
+        """Record that photos of the list may be missing, with a snapshot of the first page with this problem."""
+        result = self.sink.result
+        if not result.incomplete:
+            folder = await page_snapshot.save(page, self.sink.out, problem, what="incomplete")
+            problem = f"{problem} A snapshot of the page is in {folder}."
+        result.incomplete.append(problem)
 
     def is_endless(self, request: Request, listing: Listing) -> bool:
         """Return whether the list continues on the page itself, by scrolling."""
@@ -289,9 +333,10 @@ class _PageHandler:
 
     async def scroll(self, page: Page, listing: Listing) -> None:
         """Store the batches that scrolling loads, up to the end of the list or the maximum number of pages."""
-        scroller = Scroller(page, self.site, listing)
+        scroller = self.scroller
+        assert scroller is not None  # is_endless implies that cards were recorded
         batches = 1
-        async for batch in scroller.batches(delay=self.delay):
+        async for batch in scroller.batches(listing, delay=self.throttle.delay):
             async with asyncio.timeout(PAGE_SECONDS):
                 await self.store(page, batch, batches + 1)
             batches += 1
@@ -301,19 +346,24 @@ class _PageHandler:
         else:
             if self.denied is not None:
                 await self.raise_denied_data(page, self.denied)
+            for problem in scroller.problems:
+                await self.report_incomplete(page, problem)
+            missed = self.walk.missed(await page.content(), page.url, listing, self.site, scroller.ids)
+            if missed and not self.sink.result.incomplete:
+                await self.report_incomplete(page, missed)
             if scroller.page_grew:
                 reason = f"{page.url} continues after {batches} batches, but without cards."
                 await drift_report.raise_no_cards(self.detector, page, Listing([], None), self.sink.out, reason=reason)
 
-    async def parse_when_ready(self, page: Page, url: str, *, last_try: bool) -> Listing:
+    async def parse_when_ready(self, page: Page, request: Request) -> Listing:
         """Wait until the page is ready, and parse it.
 
         Args:
             page: The page in the browser.
-            url: Its URL.
-            last_try: Whether this was the last attempt.
+            request: The request for it.
 
         Raises:
+            CrawlAbortedError: The page is a challenge or a login wall.
             ScrapeError: The page has no cards; as a DriftError with a snapshot after the last try.
         """
         ready = page.locator(self.site.ready_selector)
@@ -328,16 +378,21 @@ class _PageHandler:
             if self.site.settle_seconds:
                 await wait_until_settled(ready, self.site.settle_seconds)
         except PlaywrightTimeoutError:
-            await access_checks.check_access(page, 200, *self.access)
-            if await page.locator("input[type=password]").first.is_visible():
-                await access_checks.abort(page, "shows a login form instead of photos", *self.access)
+            await self.access.check_response(page, 200, {})
             reason = f"its photos did not appear within {READY_TIMEOUT_SECONDS:g} seconds"
-        listing = self.site.parse(await page.content(), url)
+        self.scroller = await Scroller.open(page, self.site) if self.site.pagination != "links" else None
+        html = await page.content()
+        listing = self.site.parse(html, request.loaded_url or request.url)
         if not reason and (listing.photos or listing.cards):
+            if listing.next_url is None and self.site.pagination != "scrolling" and listing.last_page is None:
+                listing = replace(listing, next_url=await continuation.next_link(page, self.site))
+            if missed := self.walk.missed(html, page.url, listing, self.site):
+                await self.report_incomplete(page, missed)
             return listing
         if self.denied is not None:
             await self.raise_denied_data(page, self.denied)
-        if last_try:
+        await self.access.check_empty(page, request.url, self.status)
+        if request.retry_count >= 1:
             await drift_report.raise_no_cards(self.detector, page, listing, self.sink.out)
         raise ScrapeError(reason or "it shows no photos")
 
@@ -353,6 +408,9 @@ class _PageHandler:
         # A kill may leave two pages of the list in the queue. Only one of them leads to further pages.
         leads = role == "list" and not (from_earlier_run and self.leading)
         has_more = leads or (role == "front" and not set(ids).intersection(start))
+        if has_more and listing.next_url is not None and self.walk.is_repetition(str(role), ids):
+            self.sink.result.notes[f"{request.url} only repeats photos of earlier pages, so the list ends there."] += 1
+            has_more = False
         if has_more and listing.next_url is not None and (self.pages is None or number < self.pages):
             await self.robots.check_page(listing.next_url)
             previous = request.url if leads else ""

@@ -17,6 +17,7 @@ import httpx
 from planespotter_scraping.catalog import attribution
 from planespotter_scraping.catalog.lock import exclusive_lock
 from planespotter_scraping.crawling import api_crawl, browser
+from planespotter_scraping.crawling.ai_opt_out import AiOptOuts
 from planespotter_scraping.crawling.photo_sink import PhotoSink
 from planespotter_scraping.crawling.result import CrawlResult, ScrapeError
 from planespotter_scraping.crawling.robots import Robots
@@ -60,14 +61,15 @@ def scrape(
         url: URL of the site. Default: its own; the built-in sample site is served meanwhile.
         pages: Maximum pages of the list to read; None for all.
         constructors: Store only aircraft by these; None for all.
-        permission: Who allowed the crawl and when, for sites that require it; stored in the catalog.
+        permission: Who allowed the crawl and when, for sites that require it or opt out of AI training; stored in the
+            catalog.
         contact: E-mail address or web page, sent to live sites with each request.
         storage_state: File with a login that the user made by hand.
         plan: What to take from a site with categories, which has no pages and needs no browser.
         progress: Called with the result after each photo and page.
 
     Returns:
-        The counts of the crawl.
+        The counts of the crawl. `incomplete` says why photos of the list may be missing.
 
     Raises:
         ScrapeError: The options do not fit the site, the site denies access, a page could not be read, or no photo is
@@ -86,7 +88,8 @@ def scrape(
     state = None if storage_state is None else read_storage_state(storage_state)
     chromium = Path() if isinstance(site, ApiSite) else browser.ensure_chromium()
     agent = user_agent(contact)
-    columns = {"permission": " ".join(permission.split())} if site.needs_permission else {}
+    permission = " ".join(permission.split())
+    columns = {"permission": permission} if permission else {}
 
     async def run(base: str) -> CrawlResult:
         limited = api_crawl.RateLimitedTransport(site.requests_per_minute) if isinstance(site, ApiSite) else None
@@ -99,10 +102,19 @@ def scrape(
                 # Crawlee takes seconds to import, and an API crawl does not need it.
                 from planespotter_scraping.crawling import browser_crawl
 
+                sink.opt_outs = AiOptOuts(permission)
                 finished = await browser_crawl.crawl_pages(
-                    site, base, sink, robots, chromium=chromium, user_agent=agent, pages=pages, storage_state=state
+                    site,
+                    base,
+                    sink,
+                    robots,
+                    chromium=chromium,
+                    user_agent=agent,
+                    pages=pages,
+                    storage_state=state,
                 )
         check_finished(base, sink.result, finished)
+        check_images(sink.result)
         check_stored(sink)
         return sink.result
 
@@ -247,6 +259,20 @@ def check_stored(sink: PhotoSink) -> None:
         raise ScrapeError(
             f"Nothing was stored: none of the {skipped.total()} photos shows an aircraft by {wanted}. They are by "
             f"{names}. Pass some of these with --constructors, or all."
+        )
+
+
+def check_images(result: CrawlResult) -> None:
+    """Check that at least one image was usable.
+
+    Raises:
+        ScrapeError: All images of this run were unusable, and none was known before.
+    """
+    if result.bad_images and result.stored == result.known == 0:
+        photo_id, reason = next(iter(result.bad_images.items()))
+        raise ScrapeError(
+            f"Nothing was stored: all {len(result.bad_images)} images are unusable, such as that of {photo_id}: "
+            f"{reason.rstrip('.')}. Check the image URLs."
         )
 
 

@@ -1,19 +1,25 @@
 """Crawlee setup: one page at a time, with an honest user agent and without evasion of bot detection."""
 
+import asyncio
+import signal
+import threading
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from crawlee import ConcurrencySettings, service_locator
+from crawlee import ConcurrencySettings, Request, service_locator
 from crawlee.browsers import BrowserPool
 from crawlee.configuration import Configuration
 from crawlee.crawlers import PlaywrightCrawler
 from crawlee.statistics import Statistics
 from crawlee.storage_clients import FileSystemStorageClient
 from crawlee.storages import RequestQueue
+from playwright.async_api import Error as PlaywrightError
 
 from planespotter_scraping.crawling import browser
 
 PAGES_PER_BROWSER = 50  # a browser's memory grows with each page
+RUN_TASK, WORKER_TASK = "run_crawler_task", "autoscaled pool worker task"  # names of Crawlee's tasks
 
 
 def browser_pool(chromium: Path, user_agent: str) -> BrowserPool:
@@ -75,3 +81,36 @@ def playwright_crawler(
         concurrency_settings=ConcurrencySettings(min_concurrency=1, max_concurrency=1, desired_concurrency=1),
         configure_logging=False,
     )
+
+
+async def run(crawler: PlaywrightCrawler, requests: Sequence[Request]) -> None:
+    """Run a crawler until its queue is empty or the user presses Ctrl-C.
+
+    On Ctrl-C, Crawlee would wait for the page in progress, and so for a crawl delay or a slow image, and then close the
+    browser in order. Here the page is cancelled and the browser killed; the page's request stays in the queue.
+
+    Args:
+        crawler: The crawler.
+        requests: Requests to add to the queue first.
+    """
+    interrupted = False
+
+    def interrupt() -> None:
+        nonlocal interrupted
+        interrupted = True
+        for task in asyncio.all_tasks():
+            if task.get_name() in (RUN_TASK, WORKER_TASK):
+                task.cancel()
+        browser.kill_browsers()
+
+    running = asyncio.create_task(crawler.run(requests))
+    # Crawlee sets its signal handler right before it creates the task, and has no event for it.
+    while not running.done() and RUN_TASK not in {task.get_name() for task in asyncio.all_tasks()}:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    if threading.current_thread() is threading.main_thread() and not running.done():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)  # Crawlee removes it
+    try:
+        await running
+    except PlaywrightError:  # the browser was killed while it closed a page
+        if not interrupted:
+            raise

@@ -12,9 +12,11 @@ is compared with three references:
 probability (binomial test) below SIGNIFICANCE. The test runs on the last page, and on as many of the latest pages as
 hold 48, 96 and 144 cards. Gaps come in runs, such as the photos of one freighter or of one museum visit. So the trials
 of the test are not cards but runs of RUN_LENGTH cards, assumed independent; SHORT_RUN_LENGTH for fields that nearly all
-cards have, and for the comparison with URLs. With eight fields, three references and four windows, the false-alarm
-probability is below 1 in 10,000 per page if gaps behave like this; a simulation of 200,000 pages had one false alarm.
-One or two pages of freighters without an airline, where 4 of 5 cards have one, raise no alarm; a third one does.
+cards have, and for the comparison with URLs; CERTAIN_RUN_LENGTH for fields that the profile expects on every card, so
+that a first page of eight cards is enough to notice a missing one. With eight fields, three references and four
+windows, the false-alarm probability is below 1 in 10,000 per page if gaps behave like this; a simulation of 200,000
+pages had one false alarm. One or two pages of freighters without an airline, where 4 of 5 cards have one, raise no
+alarm; a third one does.
 Undetected: a loss of less than half of the cards, and a field that is neither in the profile nor on earlier pages.
 """
 
@@ -34,6 +36,7 @@ from planespotter_scraping.sites.probes import Probe
 WINDOWS = (0, 48, 96, 144)  # cards; 0 is the last page, regardless of its size
 SIGNIFICANCE = 1e-6
 RUN_LENGTH, SHORT_RUN_LENGTH = 12, 4  # cards
+CERTAIN_RUN_LENGTH = 2  # cards, for fields that every card has according to the profile
 NEARLY_ALL = 0.95  # expected share from which on the short run length applies
 MAX_SHARE = 0.99  # larger expected shares are treated as this one
 URL_AGREEMENT = 0.9  # expected share of cards that show a field, among those whose URL has it
@@ -211,7 +214,8 @@ class DriftDetector:
             expected = self.site.expected_fill_rates.get(name, 0.0)
             known = of_site.known[name]
             cards = of_site.cards if name == "photo_id" else of_site.photos
-            if has_drifted(known, cards, expected, significance=self.significance):
+            certain = CERTAIN_RUN_LENGTH if expected == 1 else None
+            if has_drifted(known, cards, expected, certain, self.significance):
                 return FieldDrift(name, expected, known, cards, "profile", skip)
             in_url = known + of_site.only_in_url[name]
             if of_site.only_in_url[name] and has_drifted(

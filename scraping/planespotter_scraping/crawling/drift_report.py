@@ -3,10 +3,12 @@
 import linecache
 import textwrap
 from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page
 from selectolax.lexbor import LexborNode
 
@@ -25,6 +27,25 @@ from planespotter_scraping.sites.html_tree import attribute, children
 from planespotter_scraping.sites.probes import Probe
 
 MAX_SUSPECTS = 3
+HIDDEN_PICTURES = """() => {
+  const hidden = { shadow: 0, host: "", backgrounds: 0, canvases: 0 };
+  const visit = (root, inShadow) => {
+    for (const node of root.querySelectorAll("*")) {
+      if (node.shadowRoot) {
+        const count = node.shadowRoot.querySelectorAll("img, picture").length;
+        if (count && !hidden.host) hidden.host = node.localName + (node.id ? "#" + node.id : "");
+        hidden.shadow += count;
+        visit(node.shadowRoot, true);
+      }
+      if (inShadow) continue;
+      if (node.localName === "canvas" && node.width >= 100 && node.height >= 100) hidden.canvases++;
+      const isLarge = node.clientWidth >= 100 && node.clientHeight >= 60;
+      if (isLarge && getComputedStyle(node).backgroundImage.includes("url(")) hidden.backgrounds++;
+    }
+  };
+  visit(document, false);
+  return hidden;
+}"""
 LINE_WIDTH = 80
 MAX_CARD_DEPTH = 12  # from a card to its picture
 
@@ -67,6 +88,8 @@ async def raise_no_cards(
         reason
         or f"No photo was found at {page.url}: the parser of {detector.site.name} recognizes no element as a card."
     )
+    if hidden := await hidden_pictures(page):
+        reason = f"{reason} {hidden}"
     if likely is not None:
         reason += f" {likely.count} elements <{likely.element}> may be the new cards."
     await _stop(detector.site, page, listing, detector.reference(markup), out, reason, "")
@@ -91,6 +114,27 @@ async def _stop(
         "photos of earlier pages are safe. Fix the parser and run the same command again: it resumes at this page.",
         report,
     )
+
+
+async def hidden_pictures(page: Page) -> str:
+    """Return where a page has pictures that its HTML does not show, as a sentence; "" if there are none.
+
+    They are in shadow roots and frames, or are backgrounds of elements or canvases.
+    """
+    sentences = []
+    for frame in page.frames[1:]:
+        with suppress(PlaywrightError):  # the frame is gone
+            if count := int(await frame.evaluate("document.images.length")):
+                sentences.append(f"An iframe ({frame.url}) has {count} pictures.")
+    with suppress(PlaywrightError):
+        hidden = await page.evaluate(HIDDEN_PICTURES)
+        if hidden["shadow"]:
+            sentences.append(f"A shadow root in <{hidden['host']}> has {hidden['shadow']} pictures.")
+        if hidden["backgrounds"] > 2:
+            sentences.append(f"{hidden['backgrounds']} elements have a picture as their CSS background.")
+        if hidden["canvases"] > 2:
+            sentences.append(f"{hidden['canvases']} pictures are drawn on a canvas.")
+    return " ".join(sentences)
 
 
 def describe_drift(site: Site, drifts: list[FieldDrift]) -> str:

@@ -5,13 +5,14 @@ For users before a crawl, and for scheduled jobs that detect markup drift.
 
 import asyncio
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urljoin
 
 from planespotter_scraping.crawling import browser, crawl, drift_report
+from planespotter_scraping.crawling.ai_opt_out import AiOptOuts
 from planespotter_scraping.crawling.drift_detection import DriftDetector, DriftError, FieldCounts, load_history
 from planespotter_scraping.crawling.photo_sink import PhotoSink
 from planespotter_scraping.crawling.result import ScrapeError
@@ -32,7 +33,9 @@ class DryRunSink(PhotoSink):
 
     listings: list[Listing] = field(default_factory=list)
 
-    async def store_page(self, listing: Listing) -> None:
+    async def store_page(
+        self, listing: Listing, *, referer: str = "", cookies: Sequence[Mapping[str, object]] = ()
+    ) -> None:
         """Remember a listing."""
         self.listings.append(listing)
         self.result.pages += 1
@@ -83,6 +86,7 @@ def dry_run(
         async with crawl.http_client(user_agent, state) as client:
             robots = Robots(client)
             sink = DryRunSink(site.name, out or Path(), client, None, robots=robots)
+            sink.opt_outs = AiOptOuts(" ".join(permission.split()))
             # Crawlee takes seconds to import, and a saved page does not need it.
             from planespotter_scraping.crawling import browser_crawl
 
@@ -99,6 +103,8 @@ def dry_run(
                 queues=queues,
             )
         crawl.check_finished(base, sink.result, sink.result.pages)
+        if sink.result.incomplete:
+            raise DriftError(sink.result.incomplete[0])
         return sink.listings[0]
 
     url = url or site.url

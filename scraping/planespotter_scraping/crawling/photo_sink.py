@@ -1,26 +1,36 @@
 """Photo sink: download a page's images, validate them and append them to the catalog.
 
-Images are downloaded directly over HTTP: going through the browser would only be slower.
+Images are downloaded directly over HTTP, with the Referer and the cookies that the browser would send: going through
+the browser would only be slower. Decoding and disk writes run in threads. The photos of a page are written together:
+first their images, then their rows with a single fsync.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit
 
 import httpx
 
 from planespotter_scraping import catalog
+from planespotter_scraping.catalog import NewPhoto
+from planespotter_scraping.crawling.ai_opt_out import AiOptOuts
 from planespotter_scraping.crawling.backoff import Backoff, should_back_off
 from planespotter_scraping.crawling.bounded_body import BodyError, get_body
 from planespotter_scraping.crawling.result import CrawlAbortedError, CrawlResult
 from planespotter_scraping.crawling.robots import Robots
+from planespotter_scraping.crawling.storage_state import cookie_jar
 from planespotter_scraping.images.similarity import phash
 from planespotter_scraping.images.validation import IMAGE_BYTES, SUFFIXES, validate_image
 from planespotter_scraping.labels.parser import label_path
 from planespotter_scraping.sites import Listing
+
+if TYPE_CHECKING:
+    from playwright.async_api import StorageState
 
 MAX_CONCURRENT_IMAGES = 4
 IMAGE_TIMEOUT_SECONDS = 30.0  # without a byte
@@ -29,6 +39,9 @@ MIN_SIDE = 100  # pixels; a smaller image is the placeholder of a lazily loaded 
 MAX_TRIES = 3  # of an image, after errors
 MAX_WAITS = 5  # of an image, after responses that ask to retry later
 MAX_FORBIDDEN_IN_A_ROW = 8  # images with 401 or 403, after which the crawl stops
+MIN_FAILED_IMAGES = 4  # of a page; fewer prove nothing
+MAX_FAILED_SHARE = 0.8  # of a page's images, above which the crawl stops
+MAX_PENDING_BYTES = 64 << 20  # images in memory before they are written
 
 
 class ImageForbiddenError(ValueError):
@@ -47,6 +60,7 @@ class PhotoSink:
         columns: Additional columns of each new row.
         progress: Called with the result after each photo and page, and when a wait begins or ends.
         robots: Rules of the image hosts; None to ignore them.
+        opt_outs: AI opt-outs of images; None to ignore them.
         result: The counts so far.
     """
 
@@ -57,17 +71,34 @@ class PhotoSink:
     columns: Mapping[str, str] = field(default_factory=dict)
     progress: Callable[[CrawlResult], None] = lambda result: None
     robots: Robots | None = None
+    opt_outs: AiOptOuts | None = None
     result: CrawlResult = field(default_factory=CrawlResult)
 
     def __post_init__(self) -> None:
         self.known_ids = catalog.photo_ids(self.out)
         self.backoff = Backoff(self._notify_wait)
+        self.pending: list[NewPhoto] = []  # downloaded, but not in the catalog yet
         self.forbidden_in_a_row = 0
         names = self.constructors
         self.wanted = None if names is None else {label_path(name, "").constructor for name in names}
 
-    async def store_page(self, listing: Listing) -> None:
-        """Store the photos of one page or batch, and count the page."""
+    async def store_page(
+        self, listing: Listing, *, referer: str = "", cookies: Sequence[Mapping[str, object]] = ()
+    ) -> None:
+        """Store the photos of one page or batch, and count the page.
+
+        Args:
+            listing: The photos.
+            referer: URL of the page that shows them, "" for none.
+            cookies: Cookies of the browser, as Playwright returns them.
+
+        Raises:
+            CrawlAbortedError: The site denies access to its images, asks to wait for too long, or nearly all images of
+                the page are unusable.
+            CatalogError: The catalog cannot be written.
+        """
+        for cookie in cookie_jar(cast("StorageState", {"cookies": cookies, "origins": []})):
+            self.client.cookies.jar.set_cookie(cookie)
         for name, reasons in listing.missing.items():
             self.result.missing.setdefault(name, Counter()).update(reasons)
         self.result.last_page = listing.last_page or self.result.last_page
@@ -75,10 +106,11 @@ class PhotoSink:
         for photo in listing.photos:
             self.result.field_counts.update({name: value != "" for name, value in photo.items()})
         slots = asyncio.Semaphore(MAX_CONCURRENT_IMAGES)
+        failed_before, usable_before = len(self.result.bad_images), self.result.stored + self.result.known
 
         async def store(photo: Mapping[str, str]) -> None:
             async with slots:
-                await self.store(photo)
+                await self.download(photo, referer)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -86,11 +118,46 @@ class PhotoSink:
                     group.create_task(store(photo))
         except ExceptionGroup as errors:  # the first error has cancelled the other tasks
             raise errors.exceptions[0] from None
+        finally:
+            await self.flush()  # after an error as well: nothing is downloaded twice
         self.result.pages += 1
         self.progress(self.result)
+        failed = len(self.result.bad_images) - failed_before
+        usable = self.result.stored + self.result.known - usable_before
+        if failed >= MIN_FAILED_IMAGES and failed > MAX_FAILED_SHARE * (failed + usable):
+            photo_id, reason = list(self.result.bad_images.items())[-1]
+            raise CrawlAbortedError(
+                f"{failed} of {failed + usable} images of {referer or 'a page'} are unusable, such as that of "
+                f"{photo_id}: {reason.rstrip('.')}. The crawl stopped; {self.result.stored} photos were stored. "
+                "Check the image URLs."
+            )
 
     async def store(self, photo: Mapping[str, str]) -> None:
-        """Download one photo and append it to the catalog, unless it is known or its constructor is not wanted.
+        """Download one photo and append it to the catalog: see `download`."""
+        await self.download(photo)
+        await self.flush()
+
+    async def flush(self) -> None:
+        """Append the downloaded photos to the catalog, and count them. Raises CatalogError if that is impossible."""
+        if not self.pending:
+            return
+        photos, self.pending = self.pending, []
+        writing = asyncio.ensure_future(asyncio.to_thread(catalog.append_all, self.out, photos))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:  # the write takes a moment, and its photos need not be downloaded again
+            await writing
+            self.result.stored += len(photos)
+            self.progress(self.result)
+            raise
+        except BaseException:
+            self.known_ids.difference_update(photo.row["photo_id"] for photo in photos)
+            raise
+        self.result.stored += len(photos)
+        self.progress(self.result)
+
+    async def download(self, photo: Mapping[str, str], referer: str = "") -> None:
+        """Download one photo for the next `flush`, unless it is known or its constructor is not wanted.
 
         An image that is unavailable or invalid is counted in the result.
 
@@ -107,8 +174,8 @@ class PhotoSink:
         else:
             self.known_ids.add(photo_id)
             try:
-                data = await self._download_image(photo["image_url"])
-                kind, width, height = validate_image(data)
+                data = await self._download_image(photo["image_url"], referer)
+                kind, width, height, image_hash = await asyncio.to_thread(_examine, data)
                 if min(width, height) < MIN_SIDE:
                     raise ValueError(f"{photo['image_url']} has {width} x {height} pixels: a placeholder, not a photo")
             except ValueError as error:
@@ -124,14 +191,15 @@ class PhotoSink:
                     "source": self.source,
                     "width": str(width),
                     "height": str(height),
-                    "phash": phash(data),
+                    "phash": image_hash,
                     "scraped_at": datetime.now(UTC).isoformat(timespec="seconds"),
                 }
-                catalog.append(self.out, row, data, SUFFIXES[kind])
-                self.result.stored += 1
+                self.pending.append(NewPhoto(row, data, SUFFIXES[kind]))
+                if sum(len(pending.image) for pending in self.pending) > MAX_PENDING_BYTES:
+                    await self.flush()
         self.progress(self.result)
 
-    async def _download_image(self, url: str) -> bytes:
+    async def _download_image(self, url: str, referer: str) -> bytes:
         """Download the image at `url`, if robots.txt allows it.
 
         Raises:
@@ -141,7 +209,9 @@ class PhotoSink:
         if self.robots is not None and (reason := await self.robots.image_disallowed(url)):
             raise ValueError(reason)
         try:
-            data = await download_image(self.client, url, self.backoff)
+            data = await download_image(
+                self.client, url, self.backoff, headers=referer_header(referer, url), opt_outs=self.opt_outs
+            )
         except ImageForbiddenError as error:
             self.forbidden_in_a_row += 1
             if self.forbidden_in_a_row >= MAX_FORBIDDEN_IN_A_ROW:
@@ -159,13 +229,49 @@ class PhotoSink:
         self.progress(self.result)
 
 
-async def download_image(client: httpx.AsyncClient, url: str, backoff: Backoff | None = None) -> bytes:
+def _examine(data: bytes) -> tuple[str, int, int, str]:
+    """Return the format, width, height and perceptual hash of an image. Raises ValueError if it is invalid."""
+    kind, width, height = validate_image(data)
+    return kind, width, height, phash(data)
+
+
+def referer_header(page_url: str, url: str) -> dict[str, str]:
+    """Return the Referer header that a browser sends by default (strict-origin-when-cross-origin).
+
+    Args:
+        page_url: URL of the page that shows an image, "" for none.
+        url: URL of the image.
+    """
+    try:
+        page, image = urlsplit(page_url), urlsplit(url)
+        host = page.hostname or ""
+        port = f":{page.port}" if page.port else ""
+    except ValueError:  # a malformed URL, which the request will report
+        return {}
+    if not host or (page.scheme == "https" and image.scheme != "https"):
+        return {}
+    origin = f"{page.scheme}://{f'[{host}]' if ':' in host else host}{port}"
+    same_origin = (page.scheme, page.netloc) == (image.scheme, image.netloc)
+    query = f"?{page.query}" if page.query else ""
+    return {"Referer": f"{origin}{page.path or '/'}{query}" if same_origin else f"{origin}/"}
+
+
+async def download_image(
+    client: httpx.AsyncClient,
+    url: str,
+    backoff: Backoff | None = None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    opt_outs: AiOptOuts | None = None,
+) -> bytes:
     """Download an image, with retries.
 
     Args:
         client: HTTP client.
         url: URL of the image.
         backoff: Waits that the crawl shares. Default: a new one.
+        headers: Additional headers of the request.
+        opt_outs: As for a PhotoSink.
 
     Raises:
         ImageForbiddenError: The response was 401 or 403.
@@ -178,10 +284,17 @@ async def download_image(client: httpx.AsyncClient, url: str, backoff: Backoff |
         await backoff.wait()
         try:
             response, data = await get_body(
-                client, url, max_bytes=IMAGE_BYTES, seconds=MAX_IMAGE_SECONDS, idle_seconds=IMAGE_TIMEOUT_SECONDS
+                client,
+                url,
+                max_bytes=IMAGE_BYTES,
+                seconds=MAX_IMAGE_SECONDS,
+                idle_seconds=IMAGE_TIMEOUT_SECONDS,
+                headers=headers,
             )
         except BodyError as error:
             raise ValueError(f"{url} {error}") from None
+        except httpx.TooManyRedirects:
+            raise ValueError(f"{url} only leads to redirects") from None
         except httpx.HTTPError as error:
             reason = f"{url} did not respond ({type(error).__name__})"
         except httpx.InvalidURL:
@@ -195,6 +308,8 @@ async def download_image(client: httpx.AsyncClient, url: str, backoff: Backoff |
                 continue
             backoff.reset()
             if response.is_success:
+                if opt_outs is not None and (reason := opt_outs.image_reason(response.headers)):
+                    raise ValueError(f"{url} {reason}")
                 return data
             if status in (401, 403):
                 raise ImageForbiddenError(reason)

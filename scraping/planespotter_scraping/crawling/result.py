@@ -34,6 +34,7 @@ class CrawlResult:
         last_page: Number of the last page, None if the site does not show it.
         photos_read: Photos on the pages of this run, stored or not.
         field_counts: How many of these photos have a field.
+        incomplete: Why photos of the list may be missing, as sentences; empty after a crawl that read all of it.
     """
 
     pages: int = 0
@@ -53,3 +54,4 @@ class CrawlResult:
     last_page: int | None = None
     photos_read: int = 0
     field_counts: Counter[str] = field(default_factory=Counter)
+    incomplete: list[str] = field(default_factory=list)

@@ -55,6 +55,7 @@ class Site:
         needs_permission: Why the site may be scraped only with permission, "" if anyone may.
         pagination: How the list continues: with linked pages, by scrolling, or either (then the first page shows it).
         card_selector: CSS selector of the cards, to find those that scrolling has loaded.
+        more_selector: CSS selector of the button that loads more cards; "" to find it by its text.
         expected_fill_rates: Expected share of cards with a field, from 0 to 1.
         probes: What the parser looks for, and at which line.
     """
@@ -70,6 +71,7 @@ class Site:
     needs_permission: str = ""
     pagination: Literal["links", "scrolling", "both"] = "links"
     card_selector: str = ""
+    more_selector: str = ""
     expected_fill_rates: Mapping[str, float] = field(default_factory=dict)
     probes: tuple[Probe, ...] = ()
 

@@ -28,14 +28,64 @@ LAZY_ATTRIBUTES = (
     "data-full-src",
     "data-large",
 )
+# The parser takes quadratic time in the nesting depth, and a browser nests at most 512 elements.
+MAX_DEPTH = 10_000
+TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*)")
+# Elements that the next one of their kind ends, so that they do not nest.
+FLAT = frozenset(
+    (
+        *("p", "li", "dt", "dd", "option", "optgroup", "tr", "td", "th", "thead", "tbody", "tfoot", "caption"),
+        *("colgroup", "rb", "rp", "rt", "rtc", "body", "html", "head"),
+    )
+)
 SRCSET_CANDIDATE = re.compile(r"(\S*[^\s,])(?:\s+(\d+(?:\.\d+)?)([wx]))?\s*(?:,|$)")
 
 
 def parse(html: str) -> LexborNode:
-    """Return the root element of `html`, which is always `<html>`. Accepts any text."""
-    root = LexborHTMLParser(html).root
+    """Return the root element of `html`, which is always `<html>`. Accepts any text; see `limit_depth`."""
+    root = LexborHTMLParser(limit_depth(html)).root
     assert root is not None  # the HTML5 algorithm adds one where the text has none
     return root
+
+
+def limit_depth(html: str) -> str:
+    """Remove the tags of elements nested deeper than MAX_DEPTH, and keep their text."""
+    if html.count("<") <= MAX_DEPTH:
+        return html
+    depth = 0
+    depths = []
+    for match in TAG.finditer(html):
+        name = match[2].lower()
+        if name not in VOID and name not in FLAT:
+            depth = max(0, depth - 1) if match[1] else depth + 1
+            depths.append(depth)
+    if max(depths, default=0) <= MAX_DEPTH:
+        return html
+    depth = 0
+
+    def keep(match: re.Match[str]) -> str:
+        nonlocal depth
+        name = match[2].lower()
+        if name in VOID or name in FLAT:
+            return match[0]
+        was_deep = depth > MAX_DEPTH
+        depth = max(0, depth - 1) if match[1] else depth + 1
+        return "<!" if was_deep or depth > MAX_DEPTH else match[0]  # a bogus comment, which ends at the same >
+
+    return TAG.sub(keep, html)
+
+
+def base_url(root: LexborNode, url: str) -> str:
+    """Return the URL to which a page's relative URLs refer: that of its `<base>`, or its own.
+
+    Args:
+        root: Root element of the page.
+        url: URL of the page.
+    """
+    for node in root.css("base[href]"):
+        if target := absolute_url(url, attribute(node, "href")):
+            return target if split_url(target).scheme in ("http", "https") else url
+    return url
 
 
 def attribute(node: LexborNode, name: str) -> str:

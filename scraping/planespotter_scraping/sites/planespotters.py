@@ -78,18 +78,19 @@ def parse(html: str, url: str) -> Listing:
         The photos, each once. Cards without an id are skipped, and count as missing their `photo_id`.
     """
     root = html_tree.parse(html)
+    base = html_tree.base_url(root, url)
     cards_by_generation = {generation: generation(root) for generation in GENERATIONS}
     matching = ((generation.__name__, cards) for generation, cards in cards_by_generation.items() if cards)
     markup, cards = next(matching, ("", []))
     missing: defaultdict[str, Counter[str]] = defaultdict(Counter)
     photos: dict[str, dict[str, str]] = {}
     for card in cards:
-        photo, reasons = parse_card(card, url)
+        photo, reasons = parse_card(card, base)
         for name, reason in reasons.items():
             missing[name][reason] += 1
         if photo["photo_id"]:
             photos.setdefault(photo["photo_id"], photo)
-    next_url, last_page = _page_links(root, url)
+    next_url, last_page = _page_links(root, url, base)
     card_counts = {generation.__name__: len(nodes) for generation, nodes in cards_by_generation.items()}
     return Listing(
         list(photos.values()),
@@ -296,7 +297,7 @@ def _image(card: LexborNode, photo_id: str) -> str:
     return next(iter(named or urls), "")
 
 
-def _page_links(root: LexborNode, url: str) -> tuple[str | None, int | None]:
+def _page_links(root: LexborNode, url: str, base: str) -> tuple[str | None, int | None]:
     """Return the URL of the next page and the number of the last one, each None if the page does not show it.
 
     The next page is the one linked with rel=next, or as the page with the next number.
@@ -305,7 +306,7 @@ def _page_links(root: LexborNode, url: str) -> tuple[str | None, int | None]:
     number = _page_number(here.query)
     named, numbered, highest = None, None, 0
     for node in root.css("a, link"):
-        target = absolute_url(url, attribute(node, "href"))
+        target = absolute_url(base, attribute(node, "href"))
         there = split_url(target)
         if target and "next" in attribute(node, "rel").lower().split():
             named = named or target

@@ -33,6 +33,7 @@ def parse(html: str, url: str) -> Listing:
         The photos of all cards with an id.
     """
     root = html_tree.parse(html)
+    url = html_tree.base_url(root, url)
     cards = _cards(root)
     photos = [_parse_card(card, url) for card in cards]
     missing: defaultdict[str, Counter[str]] = defaultdict(Counter)

@@ -215,7 +215,7 @@ def test_changed_airline_links_stop_the_crawl_and_the_fixed_site_resumes(tmp_pat
         replica.change = lambda page, html: html
         replica.requests.clear()
         result = crawl_all(base, tmp_path)
-    assert replica.requests[:2] == ["/robots.txt", "/photos/latest?page=3"]
+    assert replica.requests[:3] == ["/robots.txt", "/.well-known/tdmrep.json", "/photos/latest?page=3"]
     assert result.stored == 64
     assert "no longer show the airline" in str(error)
     assert '"/airline/": "airline"' in named_line(error)
@@ -269,9 +269,9 @@ async def check_scrolling(chromium: Browser, site: Site, card: Callable[[int, bo
     with serving(Replica(card, pages=4, per_page=12, endless=True)) as base:
         await page.goto(f"{base}/photos/latest")
         await page.locator(site.ready_selector).first.wait_for()
-        scroller = Scroller(page, site, Listing([], None))
+        scroller = await Scroller.open(page, site)
         photos: list[dict[str, str]] = []
-        async for batch in scroller.batches():
+        async for batch in scroller.batches(Listing([], None)):
             photos += batch.photos
             if len(photos) == 48:  # other tests cover the end of the list, with shorter timeouts
                 break

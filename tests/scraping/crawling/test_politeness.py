@@ -14,12 +14,13 @@ import httpx
 import pytest
 
 from planespotter_scraping import catalog
-from planespotter_scraping.crawling import browser_crawl
+from planespotter_scraping.crawling import ai_opt_out, browser_crawl
 from planespotter_scraping.crawling.backoff import Backoff, parse_retry_after, should_back_off
 from planespotter_scraping.crawling.crawl import scrape
 from planespotter_scraping.crawling.result import CrawlAbortedError, ScrapeError
 from planespotter_scraping.crawling.robots import Robots
 from planespotter_scraping.crawling.storage_state import read_storage_state
+from planespotter_scraping.sample_site import drawing
 from planespotter_scraping.sample_site.server import Reply, SampleSite, serve
 
 LATEST = "/photos/latest"
@@ -40,7 +41,7 @@ class Script:
     @property
     def pages(self) -> list[str]:
         """Paths of the requests for pages, without those for parts of a page."""
-        subresources = ("/static/", "/api/", "/images/")
+        subresources = ("/static/", "/api/", "/images/", "/.well-known/")
         return [path for path, _ in self.requests if not path.startswith(subresources)]
 
     def times(self, path: str) -> list[float]:
@@ -79,13 +80,27 @@ def robots(text: str = "", status: int = 200) -> list[Reply]:
             "is a login page.*log in with `playwright open",
         ),
         (Reply(b"<form><input type=password></form>"), "shows a login form instead of photos"),
+        (
+            Reply(status=302, headers={"Location": "/login/konto/oauth/authorize"}),
+            "is a login page|shows a login form",
+        ),
+        (Reply(b"<main aria-busy=false><form><input type=password></form></main>"), "shows a login form instead of"),
+        (Reply(b"<main aria-busy=false><p>Bitte melde dich an, um Fotos zu sehen.</p></main>"), "asks for a login"),
+        (Reply(b"<main aria-busy=false><div class='h-captcha' data-sitekey=1></div></main>"), "shows a CAPTCHA or"),
+        (Reply(b"<main aria-busy=false><p>Please verify that you are human.</p></main>"), "shows a CAPTCHA or"),
+        (
+            Reply(b"<main aria-busy=false></main>", status=202, headers={"x-amzn-waf-action": "challenge"}),
+            r"browser challenge instead of photos \('x-amzn-waf-action'\)",
+        ),
+        (Reply(b"<iframe src='https://geo.captcha-delivery.com/c'></iframe>", status=403), "shows a CAPTCHA or"),
     ],
 )
 def test_access_denied_stops_after_one_request_and_saves_a_snapshot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reply: Reply, words: str
 ) -> None:
     monkeypatch.setattr(browser_crawl, "READY_TIMEOUT_SECONDS", 0.5)
-    script = Script(**{LATEST: [reply], "/login?to=photos": [Reply(b"<input type=password>")]})
+    login = {path: [Reply(b"<input type=password>")] for path in ("/login?to=photos", "/login/konto/oauth/authorize")}
+    script = Script(**{LATEST: [reply], **login})
     with sample(script) as base, pytest.raises(CrawlAbortedError, match=words) as stopped:
         scrape("sample", tmp_path, url=base)
     assert [path for path in script.pages if not path.startswith("/login")] == ["/robots.txt", LATEST]
@@ -280,6 +295,117 @@ async def test_crawl_delay_is_the_larger_of_both_directives(text: str, delay: fl
     with sample(Script(**{"/robots.txt": robots(f"User-agent: *\n{text}\n")})) as base:
         async with httpx.AsyncClient() as client:
             assert (await Robots(client).rules(base)).crawl_delay == delay
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_crawl_delay_of_an_hour_is_reported_before_the_crawl(tmp_path: Path) -> None:
+    script = Script(**{"/robots.txt": robots("User-agent: *\nCrawl-delay: 3600\n") * 2})
+    words = r"robots.txt asks for 60 minutes between two pages \(Crawl-delay\); the limit is 10 minutes. Pass --pages 1"
+    with sample(script) as base:
+        with pytest.raises(CrawlAbortedError, match=words):
+            scrape("sample", tmp_path, url=base)
+        assert script.pages == ["/robots.txt"]
+        assert scrape("sample", tmp_path, url=base, constructors=None, pages=1).stored == 4, "no delay before it"
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_crawl_delay_is_named_while_the_crawl_waits(tmp_path: Path) -> None:
+    notices: set[str] = set()
+    with sample(Script(**{"/robots.txt": robots("User-agent: *\nCrawl-delay: 8\n")})) as base:
+        scrape("sample", tmp_path, url=base, constructors=None, progress=lambda now: notices.add(now.wait_notice))
+    assert f"waits 8 s between pages: {base}/robots.txt asks for it" in notices
+
+
+# AI opt-outs
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("path", "reply", "words"),
+    [
+        ("/robots.txt", robots("User-agent: *\nContent-Signal: search=yes, ai-train=no\n")[0], "to train AI"),
+        ("/robots.txt", robots("User-agent: GPTBot\nDisallow: /\n")[0], r"disallows crawlers .*\(gptbot\)"),
+        (
+            "/.well-known/tdmrep.json",
+            Reply(b'[{"location": "/photos/*", "tdm-reservation": 1}]', "application/json"),
+            "tdmrep.json reserves the rights to text and data mining",
+        ),
+        (LATEST, Reply(b"<main></main>", headers={"X-Robots-Tag": "noai"}), "has the header X-Robots-Tag: noai"),
+        (LATEST, Reply(b"<main></main>", headers={"TDM-Reservation": "1"}), "has the header TDM-Reservation: 1"),
+        (LATEST, Reply(b"<meta name=robots content='noindex, noimageai'>"), 'meta element "robots" with noimageai'),
+    ],
+)
+def test_site_that_opts_out_of_ai_training_is_not_crawled(tmp_path: Path, path: str, reply: Reply, words: str) -> None:
+    with sample(Script(**{path: [reply]})) as base, pytest.raises(CrawlAbortedError, match=f"{words}.*--permission"):
+        scrape("sample", tmp_path, url=base, constructors=None)
+    assert not (tmp_path / "catalog.csv").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_permission_overrides_an_ai_opt_out_and_is_recorded_with_each_photo(tmp_path: Path) -> None:
+    script = Script(**{"/robots.txt": robots("User-agent: CCBot\nDisallow: /\n")})
+    with sample(script) as base:
+        result = scrape("sample", tmp_path, url=base, constructors=None, permission="Tenzin, 3 May 2026")
+    assert result.stored == 8
+    assert set(catalog.read(tmp_path)["permission"]) == {"Tenzin, 3 May 2026"}
+    assert any(note.startswith("Permission overrides: ") and "ccbot" in note for note in result.notes)
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_image_that_opts_out_of_ai_training_is_not_stored(tmp_path: Path) -> None:
+    site = SampleSite(photos=8, per_page=8)
+    image = f"/images/{site.collection[2].photo_id}.jpg"
+    photo = site.collection[2]
+    picture = drawing.draw(photo.airliner, photo.livery, photo.photo_id)
+    reply = Reply(picture, "image/jpeg", headers={"X-Robots-Tag": "noimageai"})
+    with serve(SampleSite(photos=8, intercept=lambda path, _: reply if path == image else None)) as base:
+        result = scrape("sample", tmp_path, url=base, constructors=None)
+    assert result.stored == 7
+    assert [reason for reason in result.bad_images.values() if "X-Robots-Tag: noimageai" in reason]
+
+
+@pytest.mark.parametrize(
+    ("text", "opts_out"),
+    [
+        ("User-agent: *\nAllow: /\n", False),
+        ("User-agent: *\nContent-Signal: ai-train=no\nAllow: /\n", True),
+        ("User-agent: *\nContent-signal: search=yes,ai-input=no,ai-train=yes\n", False),
+        ("User-agent: *\nContent-Usage: train-ai=n\n", True),
+        ("User-agent: *\nContent-Usage: /private/ train-ai=n\n", False),
+        ("User-agent: *\nContent-Usage: train-ai=n\nContent-Usage: /photos/ train-ai=y\n", False),
+        (
+            "User-agent: *\nContent-Signal: ai-train=no\n\nUser-agent: planespotter\nContent-Signal: ai-train=yes\n",
+            False,
+        ),
+        ("User-agent: otherbot\nContent-Signal: ai-train=no\n", False),
+        ("User-agent: ClaudeBot\nUser-agent: CCBot\nDisallow: /photos/\n", True),
+        ("User-agent: CCBot\nDisallow: /admin/\n", False),
+        ("User-agent: AhrefsBot\nDisallow: /\n", False),
+        ("User-agent: CCBot\nDisallow: /\n\nUser-agent: planespotter\nAllow: /\n", False),
+    ],
+)
+def test_ai_opt_outs_of_robots_txt(text: str, opts_out: bool) -> None:
+    assert bool(ai_opt_out.robots_opt_out(text, "https://photos.test/photos/latest")) == opts_out
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "opts_out"),
+    [
+        ("x-robots-tag", "noindex, noai", True),
+        ("x-robots-tag", "googlebot: noai", False),
+        ("x-robots-tag", "googlebot: noindex, planespotter: noimageai", True),
+        ("x-robots-tag", "max-image-preview: large, noai", True),
+        ("tdm-reservation", "0", False),
+        ("content-usage", "train-ai=n", True),
+    ],
+)
+def test_ai_opt_outs_of_response_headers(name: str, value: str, opts_out: bool) -> None:
+    assert bool(ai_opt_out.header_opt_out({name: value})) == opts_out
 
 
 # Storage state
