@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax import nnx
 from numpy.typing import NDArray
 
 from planespotter_models import Calibration, Label, LabelTree
@@ -23,7 +24,6 @@ from planespotter_training.evaluation.calibrate import calibrate
 from planespotter_training.evaluation.metrics import compute
 from planespotter_training.evaluation.predict import predict
 from planespotter_training.evaluation.scoring import number_nodes, score
-from planespotter_training.export.serialize import as_function
 from planespotter_training.network import checkpoint
 from planespotter_training.network.model import fold_norms
 
@@ -82,10 +82,10 @@ def predict_held_out(runs: Sequence[Path], tree: LabelTree) -> HeldOut:
             seen[name] = folder
         network, _ = checkpoint.load_network(folder, run.recipe, tree)
         fold_norms(network)
-        network.baseline_head = None
-        function, weights = as_function(network)
+        graph, state = nnx.split(network)
+        step = jax.jit(lambda state, photos, graph=graph: nnx.merge(graph, state)(photos))
         test = dataset.load(dataset.reopen(folder / "dataset")["test"], tree, run.recipe, run.sources)
-        outputs = predict(partial(jax.jit(function), weights), test)
+        outputs = predict(partial(step, state), test)
         everything = HeldOut(outputs, test.labels, test.sources)
         parts.append(everything.select(np.array([source.lower() in held_out for source in test.sources])))
     return HeldOut(
