@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from planespotter_photos import PhotoError, formats
 from planespotter_photos.housekeeping import is_housekeeping
 from planespotter_scraping import catalog
 from planespotter_scraping.catalog import CatalogError, attribution
@@ -37,7 +38,6 @@ LABEL_COLUMNS = (
     "page_url",
     "image_url",
 )
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".png", ".webp"}
 
 
 @dataclass
@@ -89,7 +89,7 @@ def import_folder(
         labels: CSV file in UTF-8 with columns of LABEL_COLUMNS, of which `file` is required. None labels the photos by
             the names of their folders: see `labels_from_path`.
         source: Value of the column `source`; None for the name of the folder.
-        link: Store hard links to the files instead of copies.
+        link: Store hard links to the files instead of copies; photos that are converted to JPEG are always copies.
         progress: Called after each image with the result so far and the number of images in all.
 
     Returns:
@@ -116,15 +116,15 @@ def import_folder(
         result.unlisted = len({str(file) for file in files} - {os.path.normpath(file) for file in rows})
     if not rows:
         where = f"{labels} lists" if labels is not None else f"{folder} and its subfolders hold"
-        raise CatalogError(f"{where} no photos. Photos are files ending in {', '.join(sorted(IMAGE_SUFFIXES))}.")
+        raise CatalogError(f"{where} no photos: no file ends in .jpg, .png or the suffix of another photo format.")
     if link:
         _check_links(folder, out)
     with exclusive_lock(out):
-        stored_hashes = catalog.image_hashes(out)
+        stored = catalog.image_hashes(out) | catalog.photo_ids(out)
         first_files: dict[str, str] = {}
         # Of exact copies the first is stored: the one with the deepest label.
         for file in sorted(rows, key=lambda file: -_depth(_label_path(rows[file]))):
-            _import_image(folder, file, rows, out, source, link, stored_hashes, first_files, result)
+            _import_image(folder, file, rows, out, source, link, stored, first_files, result)
             progress(result, len(rows))
         attribution.refresh(out)
     return result
@@ -137,7 +137,7 @@ def _import_image(
     out: Path,
     source: str,
     link: bool,
-    stored_hashes: set[str],
+    stored: set[str],
     first_files: dict[str, str],
     result: ImportResult,
 ) -> None:
@@ -150,7 +150,7 @@ def _import_image(
         out: Folder of the catalog.
         source: Value of the column `source`.
         link: Whether to store a hard link.
-        stored_hashes: sha256 of each image in the catalog before this run.
+        stored: sha256 of each image in the catalog before this run, and all photo ids.
         first_files: First file of each sha256 in this run; updated.
         result: Result so far; updated.
     """
@@ -163,7 +163,11 @@ def _import_image(
             if conflict := _conflict(_label_path(rows[file]), _label_path(rows[first_files[digest]])):
                 result.label_conflicts[file] = conflict
             return
-        if digest not in stored_hashes:
+        photo_id = f"{source}-{digest[:20]}"
+        is_stored = digest in stored or photo_id in stored  # a converted photo has another hash, but its id
+        if not is_stored:
+            if is_converted := formats.sniff(data, file) in formats.CONVERTIBLE:
+                data = _converted(data, file)
             kind, width, height = validate_image(data)
     except OSError as error:
         result.unreadable[file] = error.strerror or type(error).__name__
@@ -172,7 +176,7 @@ def _import_image(
         result.unreadable[file] = str(error)
         return
     first_files[digest] = file
-    if digest in stored_hashes:
+    if is_stored:
         result.known += 1
         return
     labels = rows[file]
@@ -180,18 +184,28 @@ def _import_image(
     row = {
         **labels,
         "constructor": label_path.constructor,
-        "photo_id": f"{source}-{digest[:20]}",
+        "photo_id": photo_id,
         "source": source,
         "width": str(width),
         "height": str(height),
         "phash": phash(data),
         "scraped_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    catalog.append(out, row, data, SUFFIXES[kind], link=path.resolve() if link else None)
+    catalog.append(out, row, data, SUFFIXES[kind], link=path.resolve() if link and not is_converted else None)
     result.stored += 1
     if label_path.family is None and label_path.constructor != NO_AIRCRAFT:
         name = " ".join(filter(None, (label_path.constructor, labels["aircraft_type"]))) or "no label"
         result.without_family[name] += 1
+
+
+def _converted(data: bytes, file: str) -> bytes:
+    """Return a photo of a phone, a camera or a scanner as JPEG. Raises ValueError."""
+    from planespotter_photos.conversion import convert_photo
+
+    try:
+        return convert_photo(data, file)
+    except PhotoError as error:
+        raise ValueError(str(error)) from None
 
 
 def labels_from_path(folder: Path, file: str) -> dict[str, str]:
@@ -298,6 +312,7 @@ def _images(folder: Path, out: Path, result: ImportResult) -> Iterator[str]:
 
     Hidden and housekeeping files and folders are skipped, and so is `out`.
     """
+    readable = formats.readable_suffixes()
     for parent, folders, files in os.walk(folder, followlinks=False):
         here = Path(parent)
         folders[:] = [
@@ -307,7 +322,7 @@ def _images(folder: Path, out: Path, result: ImportResult) -> Iterator[str]:
             suffix = Path(name).suffix.lower()
             if is_housekeeping(name):
                 continue
-            if suffix in IMAGE_SUFFIXES:
+            if suffix in readable:
                 yield (here / name).relative_to(folder).as_posix()
             else:
                 result.other_files[suffix or "no suffix"] += 1

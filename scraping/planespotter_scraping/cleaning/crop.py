@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ImageOps
 from PIL.JpegImagePlugin import get_sampling
 
 from planespotter_scraping.images.similarity import oriented_size
-from planespotter_scraping.images.validation import SUFFIXES
+from planespotter_scraping.images.validation import DECODE_ERRORS, open_image
 
 SAMPLE_SIZE = 40  # photos of a source that are searched for a bar
 MIN_SHARE = 0.6  # of them must have a bar of the same height
@@ -22,9 +22,9 @@ MIN_PHOTOS = 12  # of a source; in fewer, the same height may be chance
 def can_crop(path: Path, rows: int) -> bool:
     """Return whether at least half of an image remains after cropping `rows`; False if it is not an image."""
     try:
-        with Image.open(path, formats=list(SUFFIXES)) as image:
+        with open_image(path.read_bytes()) as image:
             return oriented_size(image)[1] >= 2 * rows
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except DECODE_ERRORS:
         return False
 
 
@@ -41,7 +41,7 @@ def crop_bottom(data: bytes, rows: int) -> bytes:
     Returns:
         The image in the same format.
     """
-    with Image.open(io.BytesIO(data), formats=list(SUFFIXES)) as image:
+    with open_image(data, with_metadata=True) as image:
         upright = ImageOps.exif_transpose(image)
         cropped = upright.crop((0, 0, upright.width, upright.height - rows))
         options: dict[str, Any] = {"icc_profile": image.info.get("icc_profile")}
@@ -77,9 +77,9 @@ def suggest_crop(paths: Sequence[Path]) -> int:
 def _bar_of(path: Path) -> int:
     """Return the height of the bar at the bottom of an image; 0 if there is none, or if it is not an image."""
     try:
-        with Image.open(path, formats=list(SUFFIXES)) as image:
+        with open_image(path.read_bytes()) as image:
             return bar_height(np.asarray(ImageOps.exif_transpose(image).convert("L")))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except DECODE_ERRORS:
         return 0
 
 

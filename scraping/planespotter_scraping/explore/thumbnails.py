@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from planespotter_scraping.catalog import LABEL_PATH, NO_AIRCRAFT
 from planespotter_scraping.catalog.stats import CatalogStats, model_name
-from planespotter_scraping.images.validation import IMAGE_PIXELS, SUFFIXES
+from planespotter_scraping.images.validation import DECODE_ERRORS, open_image
 
 MAX_SIZE = (176, 132)  # width and height in pixels
 QUALITY = 75
@@ -140,7 +140,7 @@ def _next(folder: Path, candidates: Iterator[dict[str, str]]) -> tuple[Thumbnail
     for row in candidates:
         try:
             return make_thumbnail(folder / row["file"], row), broken
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except DECODE_ERRORS as error:
             broken[row["file"]] = _reason(error)
     return None, broken
 
@@ -151,9 +151,7 @@ def make_thumbnail(path: Path, row: dict[str, str]) -> Thumbnail:
     Raises:
         OSError: If the image cannot be read. Pillow raises SyntaxError, ValueError and DecompressionBombError as well.
     """
-    with Image.open(path, formats=list(SUFFIXES)) as image:
-        if image.width * image.height > IMAGE_PIXELS:
-            raise ValueError(f"it has {image.width} x {image.height} pixels")
+    with open_image(path.read_bytes()) as image:
         image.draft("RGB", (MAX_SIZE[0] * 2, MAX_SIZE[1] * 2))
         small = ImageOps.exif_transpose(image).convert("RGB")
     small.thumbnail(MAX_SIZE)

@@ -15,7 +15,6 @@ looser thresholds for groups cover these. They select 271 pairs, in groups of at
 
 import csv
 import hashlib
-import io
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +29,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from planespotter_scraping.atomic_write import atomic_write
-from planespotter_scraping.images.validation import SUFFIXES, describe_error
+from planespotter_scraping.images.validation import DECODE_ERRORS, ORIENTATION, describe_error, open_image
 
 SIDE, LOW = 32, 8  # sides of the grayscale version and of the square of its lowest frequencies
 MIN_CONTRAST = 3.0  # standard deviation of the gray levels; photos of airliners have 13 and more
@@ -73,9 +72,10 @@ def phash(data: bytes) -> str:
         16 hexadecimal digits; "" if the image is a uniform color.
 
     Raises:
-        OSError: If Pillow cannot decode it. Pillow raises SyntaxError, ValueError and DecompressionBombError as well.
+        PhotoError: If it is damaged, in another format or beyond a limit. Pillow raises OSError, SyntaxError and
+            ValueError as well.
     """
-    with Image.open(io.BytesIO(data)) as image:
+    with open_image(data) as image:
         return _phash(_dct(_grayscale(image, 0)))
 
 
@@ -92,10 +92,10 @@ def scan_image(path: Path, crop: int = 0) -> ImageScan:
         return ImageScan(broken=f"it cannot be read: {error.strerror}")
     sha256 = hashlib.sha256(data).hexdigest()
     try:
-        with Image.open(io.BytesIO(data), formats=list(SUFFIXES)) as image:
+        with open_image(data) as image:
             width, height = oriented_size(image)
             gray = _grayscale(image, crop)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except DECODE_ERRORS as error:
         return ImageScan(sha256=sha256, broken=describe_error(data, error))
     return ImageScan(sha256, width, height - crop, round(float(gray.std()), 2), _phash(_dct(gray)))
 
@@ -272,7 +272,7 @@ def connected_components(count: int, pairs: Iterable[tuple[int, int]]) -> list[i
 
 def oriented_size(image: Image.Image) -> tuple[int, int]:
     """Return width and height of an image in its EXIF orientation."""
-    rotated = image.getexif().get(0x0112, 1) >= 5
+    rotated = image.getexif().get(ORIENTATION, 1) >= 5
     return (image.height, image.width) if rotated else image.size
 
 
@@ -316,9 +316,9 @@ def _phash(coefficients: NDArray[np.float32]) -> str:
 def _detail_of(path: Path, crop: int) -> NDArray[np.float32]:
     """Return the high frequencies of an image as a unit vector; all 0 if it has none or cannot be read."""
     try:
-        with Image.open(path, formats=list(SUFFIXES)) as image:
+        with open_image(path.read_bytes()) as image:
             detail = _dct(_grayscale(image, crop))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except DECODE_ERRORS:
         detail = np.zeros((SIDE, SIDE), np.float32)
     detail[:LOW, :LOW] = 0
     return (detail / max(float(np.linalg.norm(detail)), 1e-6)).ravel()

@@ -1,15 +1,23 @@
-"""Image validation: accept only complete images of a supported format and size before they are stored."""
+"""Image validation: accept only complete images of a supported format and bounded cost before they are stored."""
 
-import io
+import dataclasses
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile
 
-IMAGE_BYTES, IMAGE_PIXELS = 32 << 20, 50_000_000  # upper limits, above any photo of an airliner
+from planespotter_photos import DEFAULT_MAX_PIXELS, InspectedPhoto, PhotoError, formats, inspect_photo
+from planespotter_photos.reading import open_photo
+
+IMAGE_BYTES, IMAGE_PIXELS = 32 << 20, DEFAULT_MAX_PIXELS  # training decodes what is within these limits
 SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}
+
+ORIENTATION = 0x0112  # the EXIF tag
+
+DECODE_ERRORS = (OSError, SyntaxError, ValueError, PhotoError, Image.DecompressionBombError)
+"""What opening and decoding an image raises if it is damaged or beyond a limit."""
 
 
 def validate_image(data: bytes) -> tuple[str, int, int]:
-    """Decode an image completely.
+    """Decode an image completely, a JPEG at an eighth of its size.
 
     Args:
         data: Encoded image, at most IMAGE_BYTES.
@@ -23,24 +31,47 @@ def validate_image(data: bytes) -> tuple[str, int, int]:
     if len(data) > IMAGE_BYTES:
         raise ValueError(f"the image is too large: {len(data)} bytes, limit {IMAGE_BYTES}")
     try:
-        with Image.open(io.BytesIO(data), formats=list(SUFFIXES)) as image:
-            if image.width * image.height > IMAGE_PIXELS:
-                raise ValueError(f"the image is too large: {image.width} x {image.height} pixels, limit {IMAGE_PIXELS}")
+        photo = _inspect(data)
+        with open_photo(photo) as image:
+            image.draft("RGB", (1, 1))
             image.load()
-            return str(image.format), image.width, image.height
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except DECODE_ERRORS as error:
         raise ValueError(describe_error(data, error)) from None
+    return photo.format.name.upper(), photo.width, photo.height
+
+
+def open_image(data: bytes, *, with_metadata: bool = False) -> ImageFile.ImageFile:
+    """Open an image whose cost is bounded. Its EXIF block has the orientation only, unless `with_metadata`.
+
+    Raises:
+        PhotoError: If it is damaged, in another format or beyond a limit.
+    """
+    photo = _inspect(data)
+    if with_metadata:
+        return open_photo(dataclasses.replace(photo, content=data))
+    image = open_photo(photo)
+    if photo.orientation != 1:
+        image.getexif()[ORIENTATION] = photo.orientation
+    return image
+
+
+def _inspect(data: bytes) -> InspectedPhoto:
+    return inspect_photo(data, IMAGE_PIXELS)
 
 
 def describe_error(data: bytes, error: Exception) -> str:
-    """Return why `data` could not be decoded, as a clause; `error` is what the decoder raised."""
+    """Return why `data` could not be decoded, as a clause; `error` is what opening or decoding it raised."""
     start = data[:20].strip()
     if not start:
         return "the file is empty"
-    if not isinstance(error, UnidentifiedImageError):
+    if isinstance(error, PhotoError) and error.reason == "PHOTO_TOO_LARGE":
+        text = str(error).rstrip(".")
+        return text[0].lower() + text[1:]
+    photo_format = formats.sniff(data)
+    if photo_format in formats.NATIVE:
         return "it is not a complete image: it is truncated or damaged"
-    if start.startswith(b"<"):
-        return "it is not an image, but a web page"
-    if start.isascii() and start.decode().isprintable():
+    if photo_format is not None and photo_format.suffixes:
+        return f"it is {photo_format.description}, not a JPEG, PNG or WebP image"
+    if photo_format is None and start.isascii() and start.decode().isprintable():
         return f"it is not an image, but text that begins with {start.decode()!r}"
-    return "it is not a JPEG, PNG or WebP image"
+    return f"it is not an image, but {formats.describe(data)}"

@@ -184,7 +184,7 @@ def test_folders_that_cannot_be_imported_are_a_catalog_error(tmp_path: Path, pic
     empty = tmp_path / "empty"
     empty.mkdir()
     out = tmp_path / "out"
-    rejected("hold no photos. Photos are files ending in", lambda: import_folder(empty, out))
+    rejected("hold no photos: no file ends in .jpg", lambda: import_folder(empty, out))
     rejected("is not a folder", lambda: import_folder(tmp_path / "nowhere", out))
     rejected("are inside it", lambda: import_folder(pictures, tmp_path))
     rejected("source 'a/b' is not a valid folder name", lambda: import_folder(pictures, out, source="a/b"))
@@ -237,3 +237,17 @@ def test_an_import_without_a_usable_photo_exits_with_1(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["catalog", "import", str(tmp_path / "in"), "--out", str(tmp_path / "out")])
     assert result.exit_code == 1
     assert "Skipped 1.jpg: it is not an image" in result.output
+
+
+def test_photos_of_phones_and_cameras_are_stored_as_jpeg_once(tmp_path: Path) -> None:
+    folder, out = tmp_path / "photos" / "737-800", tmp_path / "out"
+    for name in ("scan.tif", "phone.avif", "paint.bmp", "camera.jfif"):
+        photo(folder / name, len(name))
+    (folder / "broken.NEF").write_bytes(b"MM\0*" + bytes(500))
+    outcome = import_folder(tmp_path / "photos", out, link=True)
+    assert outcome.stored == 4
+    assert "a raw photo of a camera" in outcome.unreadable["737-800/broken.NEF"]
+    catalog.check(out, catalog.read(out), hashes=True)
+    assert {Path(file).suffix for file in catalog.read(out)["file"]} == {".jpg"}
+    again = import_folder(tmp_path / "photos", out)
+    assert (again.stored, again.known) == (0, 4)
