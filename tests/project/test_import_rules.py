@@ -21,7 +21,7 @@ INTERFACES = {
     "models": ("planespotter_photos",),
     "training": ("planespotter_scraping.catalog", "planespotter_models"),
     "server": ("planespotter_models", "planespotter_photos", "planespotter.v1"),
-    "client": ("planespotter_photos", "planespotter.v1"),
+    "client": ("planespotter_photos", "planespotter_scraping.labels", "planespotter.v1"),
 }
 
 # The folders and top-level modules of each package, lowest layer first. One imports only those before it; `_*` stands

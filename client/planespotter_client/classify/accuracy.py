@@ -26,8 +26,9 @@ from planespotter_client.classify import progress
 if TYPE_CHECKING:
     from planespotter_client import PlaneSpotter
 
-COLUMNS = ("file", "constructor", "family", "model", "source")
-REQUIRED_COLUMNS = COLUMNS[:2]
+COLUMNS = ("file", "constructor", "family", "model", "source", "aircraft_type")
+LABEL_COLUMNS = ("constructor", "aircraft_type")  # one of them is required
+MAX_UNRESOLVED = 10  # types that are named in a message
 Tree = Mapping[str, Mapping[str, Sequence[str]]]
 
 
@@ -37,20 +38,33 @@ class GroundTruthError(PlaneSpotterError):
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """The labels of a photo; "" from the level on that is unknown."""
+    """The labels of a photo; "" from the level on that is unknown.
+
+    Attributes:
+        photo: Path of the photo.
+        constructor: Constructor.
+        family: Family.
+        model: Model.
+        source: Source of the photo.
+        unresolved: Type text from which the label rules took no family, "" if there is none.
+    """
 
     photo: str
     constructor: str
     family: str
     model: str
     source: str
+    unresolved: str = ""
 
     def __str__(self) -> str:
         return f"{self.constructor} {self.model or self.family}".strip() or "unlabelled"
 
 
 def read_ground_truth(table: Path, root: Path | None = None) -> list[GroundTruth]:
-    """Read a CSV file with the columns file and constructor, and optionally family, model and source.
+    """Read a CSV file with the column file, and the labels in constructor, family and model, or in aircraft_type.
+
+    A type ("737-8AS") is parsed with the label rules of a catalog, unless the row names a family. Without a
+    constructor, the only one that builds the type is used. The column source is optional.
 
     Args:
         table: The CSV file.
@@ -63,26 +77,42 @@ def read_ground_truth(table: Path, root: Path | None = None) -> list[GroundTruth
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file)
-            missing = [column for column in REQUIRED_COLUMNS if column not in (rows.fieldnames or [])]
+            header = rows.fieldnames or []
+            missing = ["file"] if "file" not in header else []
+            if not set(LABEL_COLUMNS) & set(header):
+                missing.append(" or ".join(LABEL_COLUMNS))
             if missing:
                 raise GroundTruthError(
-                    f"{table} has no column {' and no column '.join(missing)}. Its header must name "
-                    f"{' and '.join(REQUIRED_COLUMNS)}, and may name {', '.join(COLUMNS[len(REQUIRED_COLUMNS) :])}, "
-                    "in any order."
+                    f"{table} has no column {' and no column '.join(missing)}. Its header must name file and "
+                    "constructor, and may name family, model, source and aircraft_type, in any order."
                 )
-            cells = []
+            ground_truths = []
             for row in rows:
-                cells.append([(row.get(column) or "").strip() for column in COLUMNS])
-                if not cells[-1][0]:
+                cells = {column: (row.get(column) or "").strip() for column in COLUMNS}
+                ground_truths.append(_ground_truth(folder, cells))
+                if not cells["file"]:
                     raise GroundTruthError(
-                        f"Row {len(cells):,} of {table} (line {rows.line_num:,}) names no photo: its column file is "
-                        "empty. Fill it in, or delete the row."
+                        f"Row {len(ground_truths):,} of {table} (line {rows.line_num:,}) names no photo: its column "
+                        "file is empty. Fill it in, or delete the row."
                     )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise GroundTruthError(f"{table} cannot be read as a CSV file in UTF-8: {error}.") from error
-    if not cells:
+    if not ground_truths:
         raise GroundTruthError(f"{table} has no rows, so there is nothing to compare with.")
-    return [GroundTruth(str(folder / name), *labels) for name, *labels in cells]
+    return ground_truths
+
+
+def _ground_truth(folder: Path, cells: Mapping[str, str]) -> GroundTruth:
+    """Return the labels of a row, by column."""
+    from planespotter_scraping.labels.parser import infer_constructor, label_path
+
+    photo, text = str(folder / cells["file"]), cells["aircraft_type"]
+    if cells["family"] or cells["model"]:
+        constructor = cells["constructor"] or infer_constructor(cells["model"] or cells["family"])
+        return GroundTruth(photo, constructor, cells["family"], cells["model"], cells["source"])
+    path = label_path(cells["constructor"] or infer_constructor(text), text)
+    unresolved = "" if path.family else text
+    return GroundTruth(photo, path.constructor, path.family or "", path.model or "", cells["source"], unresolved)
 
 
 @dataclass
@@ -239,6 +269,8 @@ def measure_accuracy(spotter: "PlaneSpotter", table: Path, root: Path | None, sh
         aborted = progress.aborted_stream_error(error, comparison.total.photos, len(ground_truths))
     comparison.seconds = time.monotonic() - started
     console = Console(width=None if sys.stdout.isatty() else 160)
+    if unresolved := sorted({item.unresolved for item in ground_truths if item.unresolved}):
+        typer.echo(f"Types without a family in the label rules: {', '.join(unresolved[:MAX_UNRESOLVED])}.", err=True)
     if examples:
         console.print(examples_table(sorted(examples, key=lambda pair: pair[1].index)))
     console.print(comparison.summary())

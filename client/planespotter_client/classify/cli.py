@@ -179,7 +179,8 @@ GroundTruth = Annotated[
     Path | None,
     typer.Option(
         help="CSV file with the ground truth: classify its photos and print the accuracy. Columns: file and "
-        "constructor, and optionally family, model and source; an empty cell is unknown.",
+        "constructor, and optionally family and model, or aircraft_type (as a site or a person writes it), and "
+        "source; an empty cell is unknown.",
         exists=True,
         dir_okay=False,
         show_default=False,

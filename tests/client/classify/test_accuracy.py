@@ -89,19 +89,47 @@ def test_paths_of_the_ground_truth_are_relative_to_its_folder_or_the_root(tmp_pa
     assert read_ground_truth(table) == [GroundTruth(str(tmp_path / "a.jpg"), "Boeing", "", "", "")]
 
 
+def test_types_of_a_catalog_are_read_with_the_label_rules(tmp_path: Path) -> None:
+    table = tmp_path / "catalog.csv"
+    rows = [
+        "a.jpg,Boeing,737-8AS",
+        "b.jpg,,A321-271NX",
+        "c.jpg,AIRBUS INDUSTRIE,",
+        "d.jpg,no aircraft,",
+        "e.jpg,,holiday",
+    ]
+    table.write_text("\n".join(["file,constructor,aircraft_type", *rows]), encoding="utf-8")
+    labels = [(row.constructor, row.family, row.model, row.unresolved) for row in read_ground_truth(table)]
+    assert labels == [
+        ("Boeing", "737", "737-800", ""),
+        ("Airbus", "A321", "A321neo", ""),
+        ("Airbus", "", "", ""),
+        ("No aircraft", "", "", ""),
+        ("", "", "", "holiday"),
+    ]
+
+
+def test_a_type_alone_is_enough_and_a_given_family_wins(tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_text("file,aircraft_type\na.jpg,77W\n", encoding="utf-8")
+    assert read_ground_truth(table)[0].model == "777-300ER"
+    table.write_text("file,constructor,family,aircraft_type\na.jpg,Boeing,737,747-400\n", encoding="utf-8")
+    assert (read_ground_truth(table)[0].family, read_ground_truth(table)[0].model) == ("737", "")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (
             "file,family\n",
-            r"has no column constructor\. Its header must name file and constructor, and may name family",
+            r"has no column constructor or aircraft_type\. Its header must name file and constructor, and may",
         ),
         ("file,constructor,family,model,source\n", "has no rows"),
         (
             "file,constructor,family,model,source\na.jpg,Boeing,,,\n ,Airbus,,,\n",
             r"Row 2 of .* \(line 3\) names no photo",
         ),
-        ("", "has no column file and no column constructor"),
+        ("", "has no column file and no column constructor or aircraft_type"),
     ],
 )
 def test_invalid_ground_truth_is_reported(tmp_path: Path, content: str, message: str) -> None:
