@@ -72,6 +72,13 @@ def train(
         Path | None, typer.Option(help="Keras HDF5 file of VGG16 to take the initial weights from.")
     ] = None,
     init: Annotated[Path | None, typer.Option(help="Run or bundle whose trunk gives the initial weights.")] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(
+            help="Bundle to distil: its predictions for the training photos are learnt next to the labels, as the "
+            "recipe's distillation_weight says. It must distinguish the same types."
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option(help="Random seed. `compare` reports mean and range over seeds.", min=0),
@@ -95,6 +102,8 @@ def train(
     Example: planespotter train photos --baseline-ladder --out runs/baseline-ladder --set epochs=10
 
     Example: planespotter train photos --hold-out-source spotters --out runs/without-spotters
+
+    Example: planespotter train photos --recipe airliners-small --teacher bundles/large --out runs/small
     """
     if baseline_ladder and recipe is not None:
         raise typer.BadParameter("--baseline-ladder trains its own four recipes: omit --recipe.", param_hint="--recipe")
@@ -117,6 +126,7 @@ def train(
         held_out={"sources": hold_out_source or [], "airlines": hold_out_airline or []},
         cache_bytes=None if device_cache_gib is None else int(device_cache_gib * 2**30),
         feature_cache=feature_cache,
+        teacher=teacher,
     )
     devices.initialize()
     if baseline_ladder:

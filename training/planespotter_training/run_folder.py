@@ -44,6 +44,8 @@ class Run:
     """What a reader of the results must know: label fallbacks, skipped photos."""
     initial_weights: str = ""
     """Origin of the trunk's initial weights; "" for random ones."""
+    teacher: str = ""
+    """Name, version and hash of the bundle that it was distilled from; "" for none."""
     held_out: dict[str, list[str]] = field(default_factory=dict)
     """Sources and airlines that are held out of training: "sources" and "airlines" to their names."""
 

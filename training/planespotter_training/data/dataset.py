@@ -147,6 +147,8 @@ class Examples:
     """The photo at an index as uint8 RGB [height, width, 3]."""
     cache: NDArray[np.uint8] | None
     """All photos [n, height, width, 3], unless they are larger than the limit."""
+    soft_labels: NDArray[np.float32] | None = None
+    """A teacher's log-probabilities [n, leaves (+ 1)] of each photo."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -163,6 +165,7 @@ class Examples:
             constructor_weights=self.constructor_weights[chosen],
             pixels=lambda index: self.pixels(int(chosen[index])),
             cache=None,
+            soft_labels=None if self.soft_labels is None else self.soft_labels[chosen],
         )
 
 

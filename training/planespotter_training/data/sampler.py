@@ -31,8 +31,8 @@ def batches(
         own: The part of each batch that this process decodes; None leaves `photos` out of the batch.
 
     Returns:
-        A grain DatasetIterator over dicts of `masks`, `constructor_weights` and `index` [batch], and `photos` uint8
-        [own part, height, width, 3].
+        A grain DatasetIterator over dicts of `masks`, `constructor_weights`, `index` and, where the examples have them,
+        `soft_labels` [batch, ...], and `photos` uint8 [own part, height, width, 3].
     """
     groups: dict[tuple[str, ...], list[int]] = {}
     for index, (source, label) in enumerate(zip(examples.sources, examples.labels, strict=True)):
@@ -45,6 +45,8 @@ def batches(
             "masks": examples.masks[index],
             "constructor_weights": examples.constructor_weights[index],
         }
+        if examples.soft_labels is not None:
+            batch["soft_labels"] = examples.soft_labels[index]
         if own is not None:
             batch["photos"] = np.stack([examples.pixels(int(number)) for number in index[own]])
         return batch

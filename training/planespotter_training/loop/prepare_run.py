@@ -59,6 +59,8 @@ def check_same(job: TrainJob, sha256: str) -> None:
         difference = f"of {run.catalog} before it changed"
     elif run.initial_weights != job.origin:
         difference = f"with other initial weights: {run.initial_weights or 'random'}"
+    elif run.teacher != job.teacher_name:
+        difference = f"distilled from {run.teacher}" if run.teacher else "without a teacher"
     elif _folded(run.held_out) != _folded(job.held_out):
         names = ", ".join(name for names in run.held_out.values() for name in names)
         difference = f"with {names or 'nothing'} held out"
@@ -139,6 +141,7 @@ def create_run(job: TrainJob, photos: pd.DataFrame, sha256: str, console: Consol
         notes=notes,
         initial_weights=job.origin,
         held_out=held_out,
+        teacher=job.teacher_name,
     )
     run_folder.write(run, job.out)
     return run

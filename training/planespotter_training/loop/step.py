@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from planespotter_models import CONSTRUCTOR_HEAD, LabelTree
 from planespotter_training.data.augment import Augmentation, augment
-from planespotter_training.network.loss import node_loss, split_flat
+from planespotter_training.network.loss import distillation_loss, node_loss, split_flat
 from planespotter_training.recipes.config import Recipe
 
 FLAT = "flat "
@@ -68,7 +68,7 @@ def loss(
         statistics: Running statistics of batch normalisation.
         inputs: Augmented photos, uint8 RGB [n, height, width, 3]; or with a `feature_scale` their quantized features
             before `train_from`.
-        batch: `masks` [n, outputs] and `constructor_weights` [n].
+        batch: `masks` [n, outputs], `constructor_weights` [n] and, with a teacher, its `soft_labels` [n, outputs].
         key: Random key of dropout.
 
     Returns:
@@ -84,6 +84,10 @@ def loss(
     targets = batch["masks"], batch["constructor_weights"]
     losses = node_loss(tree, outputs, *targets, smoothing=recipe.label_smoothing)
     total = losses.mean()
+    if "soft_labels" in batch:
+        share = recipe.distillation_weight
+        soft = distillation_loss(tree, outputs, batch["soft_labels"], recipe.distillation_temperature)
+        total = (1 - share) * total + share * soft.mean()
     if recipe.baseline_head != "off":
         flat = split_flat(tree, network.flat(features))
         total += node_loss(tree, flat, *targets, smoothing=recipe.label_smoothing).mean()

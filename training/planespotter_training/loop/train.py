@@ -20,6 +20,7 @@ from planespotter_training.loop.job import TrainJob
 from planespotter_training.loop.optimizer import plan
 from planespotter_training.loop.prepare_run import locked_run
 from planespotter_training.loop.signals import stop_on_signal
+from planespotter_training.loop.teacher import add_soft_labels
 from planespotter_training.loop.train_log import TrainLog, describe
 from planespotter_training.network import checkpoint, pretrained
 from planespotter_training.network.model import Classifier, flops
@@ -69,6 +70,7 @@ def train(job: TrainJob, console: Console) -> bool:
             limit = devices.default_cache_bytes() if job.cache_bytes is None else job.cache_bytes
             load = partial(dataset.load, tree=run.tree, recipe=recipe, counts=run.sources, cache_bytes=limit)
             training, validation = load(splits["train"]), load(splits["validation"])
+        training = add_soft_labels(job, run, training, splits["train"], console)
         # A small training split is cached on the device, and each step selects its batch there; a large one streams.
         on_device = training.cache is not None and not recipe.frozen_views
         cache = layout.put(training.cache, layout.everywhere) if on_device else None
@@ -78,8 +80,7 @@ def train(job: TrainJob, console: Console) -> bool:
         dtype = devices.compute_type(recipe.precision)
         network = _initial_network(job, run, dtype, console)
         frozen = stack.enter_context(open_frozen_part(network, job, training)) if recipe.frozen_views else None
-        scale = frozen.scale if frozen else None
-        constants, state = placement.build(network, recipe, run.tree, length, layout, scale)
+        constants, state = placement.build(network, recipe, run.tree, length, layout, frozen.scale if frozen else None)
         train_step = placement.compile_train_step(constants, layout)
         predict = validate.compile_predict(constants, layout, frozen)
 

@@ -48,13 +48,7 @@ def node_loss(
         Losses [n].
     """
     constructor = outputs[CONSTRUCTOR_HEAD] * constructor_weights[:, None]
-    joint = jnp.concatenate(
-        [
-            *(constructor[:, index : index + 1] + outputs[name] for index, name in enumerate(tree.constructors)),
-            constructor[:, len(tree.constructors) :],  # the `other` output, if there is one
-        ],
-        axis=1,
-    )
+    joint = _joint(tree, constructor, outputs)
     loss = -jax.nn.logsumexp(jnp.where(mask, joint, -jnp.inf), axis=1)
     if not smoothing:
         return loss
@@ -67,6 +61,32 @@ def node_loss(
         # A photo labelled with the constructor only does not train the head of its types.
         uniform += jnp.where(of_head.any(axis=1) & ~of_head.all(axis=1), -outputs[name].mean(axis=1), 0.0)
     return (1 - smoothing) * loss + smoothing * uniform
+
+
+def _joint(tree: LabelTree, constructor: jax.Array, outputs: Mapping[str, jax.Array]) -> jax.Array:
+    """Return log-probabilities [n, leaves (+ 1)]: p(constructor) · p(leaf | constructor), then any `other` output."""
+    columns = [constructor[:, index : index + 1] + outputs[name] for index, name in enumerate(tree.constructors)]
+    return jnp.concatenate([*columns, constructor[:, len(tree.constructors) :]], axis=1)
+
+
+def distillation_loss(
+    tree: LabelTree, outputs: Mapping[str, jax.Array], soft_labels: jax.Array, temperature: float
+) -> jax.Array:
+    """Compute the cross-entropy between a teacher's and the network's probabilities of the leaves, both softened.
+
+    Args:
+        tree: Label tree of the network.
+        outputs: Log-probabilities [n, classes] per head.
+        soft_labels: The teacher's log-probabilities [n, leaves (+ 1 with an `other` output)].
+        temperature: Divides both log-probabilities before they are normalized again. The loss is multiplied by its
+            square, so that the gradient keeps its size (Hinton et al. 2015).
+
+    Returns:
+        Losses [n].
+    """
+    joint = _joint(tree, outputs[CONSTRUCTOR_HEAD], outputs)
+    targets = jax.nn.softmax(soft_labels / temperature, axis=1)
+    return -(targets * jax.nn.log_softmax(joint / temperature, axis=1)).sum(axis=1) * temperature**2
 
 
 def split_flat(tree: LabelTree, flat: jax.Array) -> dict[str, jax.Array]:

@@ -101,6 +101,10 @@ class Recipe:
     """L2 penalty on the dense layers, added to the loss."""
     label_smoothing: float = 0.0
     """Share of the loss that is uniform over all classes (label smoothing)."""
+    distillation_weight: float = 0.7
+    """With a teacher (--teacher): share of the loss that compares with its predictions instead of the labels."""
+    distillation_temperature: float = 2.0
+    """With a teacher: softening of both predictions before they are compared."""
     train_from: str = LAYERS[0]
     """First layer that is trained; those before it are frozen. "heads" freezes all convolutions."""
     frozen_views: int = 0
@@ -156,7 +160,15 @@ class Recipe:
             raise ValueError(f"frozen_views is {self.frozen_views}, but train_from={self.train_from} freezes no layer")
 
 
-ABOVE_0 = ("channel_multiplier", "epochs", "batch_size", "learning_rate", "min_photos", "layer_decay")
+ABOVE_0 = (
+    "distillation_temperature",
+    "channel_multiplier",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "min_photos",
+    "layer_decay",
+)
 NOT_NEGATIVE = (
     "warmup_epochs",
     "weight_decay",
@@ -172,9 +184,17 @@ NOT_NEGATIVE = (
     "randaugment_ops",
     "randaugment_magnitude",
     "frozen_views",
+    "distillation_weight",
 )
 BELOW_1 = ("dropout", "shift", "zoom", "brightness_contrast", "channel_mixing", "label_smoothing", "ema_decay")
-MAXIMA = {"layer_decay": 1, "randaugment_magnitude": 1, "rotation": 180, "randaugment_ops": 10, "frozen_views": 254}
+MAXIMA = {
+    "layer_decay": 1,
+    "randaugment_magnitude": 1,
+    "distillation_weight": 1,
+    "rotation": 180,
+    "randaugment_ops": 10,
+    "frozen_views": 254,
+}
 
 
 def descriptions() -> dict[str, str]:

@@ -1,0 +1,96 @@
+"""Teacher: the soft labels of a larger network, which a small one is trained on (distillation: Hinton et al. 2015).
+
+They say more than a label: how likely each type is for this photo, also where the source named the constructor only.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+
+from planespotter_models import CONSTRUCTOR_HEAD, LabelTree, load_engine, read_bundle
+from planespotter_training import run_folder
+from planespotter_training.atomic_write import write_bytes
+from planespotter_training.data import dataset
+from planespotter_training.data.dataset import Examples
+from planespotter_training.errors import TrainingError
+from planespotter_training.evaluation.predict import BATCH
+from planespotter_training.loop.job import TrainJob
+
+SOFT_LABELS = "soft_labels.npy"
+"""File in the run folder: float16 log-probabilities [photos, leaves (+ 1)]."""
+
+
+def add_soft_labels(
+    job: TrainJob, run: run_folder.Run, training: Examples, photos: Sequence[dict[str, Any]], console: Console
+) -> Examples:
+    """Add the teacher's soft labels to the training photos, if the job has a teacher.
+
+    They are computed once and kept in the run folder.
+
+    Args:
+        job: The training.
+        run: Its run.
+        training: The training photos.
+        photos: The same, from `dataset.reopen`: the teacher may see them larger.
+        console: For progress.
+
+    Raises:
+        TrainingError: The teacher distinguishes other types.
+        BundleError: The teacher cannot be read.
+    """
+    if job.teacher is None:
+        return training
+    path = job.out / SOFT_LABELS
+    if not path.is_file():
+        labels = _predict(job, run, photos, console)
+        with path.with_suffix(".part").open("wb") as file:
+            np.save(file, labels)
+        write_bytes(path, path.with_suffix(".part").read_bytes())
+        path.with_suffix(".part").unlink()
+    return replace(training, soft_labels=np.load(path).astype(np.float32))
+
+
+def _predict(
+    job: TrainJob, run: run_folder.Run, photos: Sequence[dict[str, Any]], console: Console
+) -> NDArray[np.float16]:
+    assert job.teacher is not None
+    bundle = read_bundle(job.teacher)
+    if bundle.tree != run.tree:
+        differing = set(bundle.tree.all_leaves) ^ set(run.tree.all_leaves)
+        raise TrainingError(
+            f"The teacher {bundle.name} {bundle.version} distinguishes other types than this run: they differ in "
+            f"{len(differing)}. Train the teacher on the same photos, with the same min_photos and other_output."
+        )
+    seen = dataset.load(photos, run.tree, replace(job.recipe, height=bundle.height, width=bundle.width), {}, 0)
+    engine = load_engine(bundle, (BATCH,))
+    parts = []
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("soft labels", total=len(seen))
+        for start in range(0, len(seen), BATCH):
+            batch = np.stack([seen.pixels(index) for index in range(start, min(start + BATCH, len(seen)))])
+            # Averaging over the photo and its flip makes the teacher better and costs the student nothing.
+            both = [joint_log_probabilities(bundle.tree, engine.run(views)) for views in (batch, batch[:, :, ::-1])]
+            parts.append((np.logaddexp(*both) - np.log(2)).astype(np.float16))
+            progress.advance(bar, len(batch))
+    return np.concatenate(parts)
+
+
+def joint_log_probabilities(tree: LabelTree, outputs: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return the log-probabilities of all leaves, and of the `other` output where the tree has one.
+
+    Args:
+        tree: Label tree of the network.
+        outputs: Log-probabilities [n, classes] per head.
+
+    Returns:
+        Float32 [n, leaves (+ 1)], not below -60000, the range of float16.
+    """
+    constructor = outputs[CONSTRUCTOR_HEAD]
+    columns = [constructor[:, [index]] + outputs[name] for index, name in enumerate(tree.constructors)]
+    joint = np.concatenate([*columns, constructor[:, len(tree.constructors) :]], axis=1)
+    return np.maximum(joint, np.float32(-6e4))
