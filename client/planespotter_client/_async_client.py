@@ -60,7 +60,9 @@ class AsyncPlaneSpotter(ClientBase):
         timeout: float | None = None,
         hedge: float | None = None,
         downscale: bool = False,
+        min_probability: float | None = None,
     ) -> Prediction:
+        _validation.check_optional_share("min_probability", min_probability)
         _validation.check_optional_seconds(timeout=timeout, hedge=hedge)
         name = _image_inputs.photo_id(photo)
         with about(name):
@@ -70,7 +72,7 @@ class AsyncPlaneSpotter(ClientBase):
             content = await _read(photo, limits, name, downscale_to)
             request = _converters.classify_request(content, options)
             response = await self._call("Classify", request, timeout, retries=self._retries, hedge=hedge)
-        return _converters.prediction(response.prediction)
+        return _converters.prediction(response.prediction).with_min_probability(min_probability)
 
     async def classify_batch(
         self,
@@ -82,7 +84,9 @@ class AsyncPlaneSpotter(ClientBase):
         heat_map: bool = False,
         timeout: float | None = None,
         downscale: bool = False,
+        min_probability: float | None = None,
     ) -> list[PhotoResult]:
+        _validation.check_optional_share("min_probability", min_probability)
         _validation.check_optional_seconds(timeout=timeout)
         limits = await self._limits()
         options = _converters.options(model, model_version, top_k, heat_map, limits)
@@ -93,7 +97,8 @@ class AsyncPlaneSpotter(ClientBase):
                 results.append(batch)
                 continue
             results += await self._classify_batch(batch, options, timeout)
-        return sorted(results, key=lambda result: result.index)
+        in_order = sorted(results, key=lambda result: result.index)
+        return [result.with_min_probability(min_probability) for result in in_order]
 
     async def stream(
         self,
@@ -107,7 +112,9 @@ class AsyncPlaneSpotter(ClientBase):
         max_in_flight_bytes: int = MAX_IN_FLIGHT_BYTES,
         preserve_order: bool = False,
         downscale: bool = False,
+        min_probability: float | None = None,
     ) -> AsyncIterator[PhotoResult]:
+        _validation.check_optional_share("min_probability", min_probability)
         check_window(max_in_flight, max_in_flight_bytes)
         limits = await self._limits()
         options = _converters.options(model, model_version, top_k, heat_map, limits)
@@ -116,7 +123,7 @@ class AsyncPlaneSpotter(ClientBase):
         stream = _Stream(self, _image_inputs.check_is_collection(photos), plan)
         async with contextlib.aclosing(stream.results(preserve_order)) as results:
             async for result in results:
-                yield result
+                yield result.with_min_probability(min_probability)
 
     async def get_model(self, name: str = "", *, model_version: str = "", timeout: float | None = None) -> Model:
         _validation.check_optional_seconds(timeout=timeout)

@@ -117,6 +117,7 @@ class ClientBase(ABC):
             downscale: Downscale a photo that is much larger than the network's input before sending it: of 12
                 megapixels in 3 MB, about 100 kB remain for an input of 224 x 224. The prediction may differ slightly.
                 Needs Pillow: the images extra.
+            min_probability: Minimum probability, 0 to 1, of the confidence level; None keeps the model's thresholds.
 
         Returns:
             The prediction.
@@ -145,6 +146,7 @@ class ClientBase(ABC):
             heat_map: Whether to return heat maps.
             timeout: Seconds for each batch with all its retries; the client's if None.
             downscale: Downscale large photos before sending them, as in `classify`.
+            min_probability: Minimum probability of the confidence level, as in `classify`.
 
         Returns:
             One result per photo, in order.
@@ -177,6 +179,7 @@ class ClientBase(ABC):
             max_in_flight_bytes: Maximum size of these photos in bytes. One photo always fits.
             preserve_order: Whether results come in the order of the photos, instead of as they arrive.
             downscale: Downscale large photos before sending them, as in `classify`.
+            min_probability: Minimum probability of the confidence level, as in `classify`.
 
         Returns:
             An iterator of results.

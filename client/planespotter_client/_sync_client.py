@@ -45,7 +45,9 @@ class PlaneSpotter(ClientBase):
         timeout: float | None = None,
         hedge: float | None = None,
         downscale: bool = False,
+        min_probability: float | None = None,
     ) -> Prediction:
+        _validation.check_optional_share("min_probability", min_probability)
         _validation.check_optional_seconds(timeout=timeout, hedge=hedge)
         name = _image_inputs.photo_id(photo)
         with about(name):
@@ -55,7 +57,7 @@ class PlaneSpotter(ClientBase):
             content = _image_inputs.read_photo(photo, limits, name, downscale_to)
             request = _converters.classify_request(content, options)
             response = self._call("Classify", request, timeout, retries=self._retries, hedge=hedge)
-        return _converters.prediction(response.prediction)
+        return _converters.prediction(response.prediction).with_min_probability(min_probability)
 
     def classify_batch(
         self,
@@ -67,7 +69,9 @@ class PlaneSpotter(ClientBase):
         heat_map: bool = False,
         timeout: float | None = None,
         downscale: bool = False,
+        min_probability: float | None = None,
     ) -> list[PhotoResult]:
+        _validation.check_optional_share("min_probability", min_probability)
         _validation.check_optional_seconds(timeout=timeout)
         limits = self._limits()
         options = _converters.options(model, model_version, top_k, heat_map, limits)
@@ -77,7 +81,8 @@ class PlaneSpotter(ClientBase):
                 results.append(batch)
                 continue
             results += self._classify_batch(batch, options, timeout)
-        return sorted(results, key=lambda result: result.index)
+        in_order = sorted(results, key=lambda result: result.index)
+        return [result.with_min_probability(min_probability) for result in in_order]
 
     def stream(
         self,
@@ -91,13 +96,16 @@ class PlaneSpotter(ClientBase):
         max_in_flight_bytes: int = MAX_IN_FLIGHT_BYTES,
         preserve_order: bool = False,
         downscale: bool = False,
+        min_probability: float | None = None,
     ) -> Iterator[PhotoResult]:
+        _validation.check_optional_share("min_probability", min_probability)
         check_window(max_in_flight, max_in_flight_bytes)
         limits = self._limits()
         options = _converters.options(model, model_version, top_k, heat_map, limits)
         downscale_to = self._downscale_to(downscale, model, model_version)
         plan = plan_stream(options, limits, downscale_to, max_in_flight, max_in_flight_bytes)
-        return _Stream(self, _image_inputs.check_is_collection(photos), plan).results(preserve_order)
+        stream = _Stream(self, _image_inputs.check_is_collection(photos), plan, min_probability)
+        return stream.results(preserve_order)
 
     def get_model(self, name: str = "", *, model_version: str = "", timeout: float | None = None) -> Model:
         _validation.check_optional_seconds(timeout=timeout)
@@ -242,10 +250,13 @@ class _Stream:
     One thread reads photos, gRPC's own thread sends them, and one thread receives results.
     """
 
-    def __init__(self, client: PlaneSpotter, photos: Iterable[Photo], plan: StreamPlan) -> None:
+    def __init__(
+        self, client: PlaneSpotter, photos: Iterable[Photo], plan: StreamPlan, min_probability: float | None
+    ) -> None:
         self._client = client
         self._photos = photos
         self._plan = plan
+        self._min_probability = min_probability
         self._window_changed = threading.Condition()  # guards the window
         self._state = _stream_state.StreamState(client.address, client._retries)
         self._reconnect = _retry.StreamReconnect(client.timeout, client._retries > 0)
@@ -263,13 +274,14 @@ class _Stream:
         try:
             while (result := self._results.get()) is not None:
                 if isinstance(result, Exception):
-                    yield from order.drain()
+                    for held in order.drain():
+                        yield held.with_min_probability(self._min_probability)
                     raise result
                 for due in order.add(result) if preserve_order else (result,):
                     with self._window_changed:
                         self._plan.window.release(due.index)
                         self._window_changed.notify_all()
-                    yield due
+                    yield due.with_min_probability(self._min_probability)
         finally:
             with self._changed:
                 self._abandoned = True

@@ -1,5 +1,7 @@
 """Result types: predictions, results of single photos, models and limits, as immutable values."""
 
+import dataclasses
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -179,6 +181,18 @@ class Prediction(Result):
         """The probability of the confident part; of the constructor if the level is UNKNOWN."""
         return (self.confident_path or self.path)[-1 if self.confident_path else 0].probability
 
+    def with_min_probability(self, min_probability: float | None) -> "Prediction":
+        """Return the prediction with another confidence level, the deepest that is at least `min_probability` probable.
+
+        Args:
+            min_probability: Minimum probability, 0 to 1, of the level and all levels above; it replaces the thresholds
+                of the model. None changes nothing.
+        """
+        if min_probability is None:
+            return self
+        confident = list(itertools.takewhile(lambda node: node.probability >= min_probability, self.path))
+        return dataclasses.replace(self, level=confident[-1].level if confident else Level.UNKNOWN)
+
     def _at(self, level: Level) -> PathNode | None:
         return next((node for node in self.path if node.level is level), None)
 
@@ -222,6 +236,12 @@ class PhotoResult(Result):
         if self.prediction is None:
             raise self.error or ValueError("The result has neither a prediction nor an error.")
         return self.prediction
+
+    def with_min_probability(self, min_probability: float | None) -> "PhotoResult":
+        """Return the result with another confidence level, see `Prediction.with_min_probability`."""
+        if min_probability is None or self.prediction is None:
+            return self
+        return dataclasses.replace(self, prediction=self.prediction.with_min_probability(min_probability))
 
     def __str__(self) -> str:
         return f"{self.photo_id}: {self.prediction or self.error}"

@@ -25,6 +25,17 @@ def check_seconds(name: str, value: object) -> None:
         raise ValueError(message)
 
 
+def check_optional_share(name: str, value: object) -> None:
+    """Check a share or a probability, 0 to 1; None is valid. Raises TypeError or ValueError."""
+    if value is None:
+        return
+    message = f"{name} is invalid: {value!r}. Give a number from 0 to 1."
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(message)
+    if not 0 <= float(value) <= 1:
+        raise ValueError(message)
+
+
 def check_optional_seconds(**values: object) -> None:
     """Check durations by the names of their parameters; None is valid."""
     for name, value in values.items():

@@ -215,6 +215,7 @@ def classify(
     model: options.Model = None,
     reconnect_timeout: ReconnectTimeout = 60.0,
     top_k: TopK = 0,
+    min_probability: options.MinProbability = None,
     preserve_order: PreserveOrder = False,
     downscale: Downscale = False,
     recursive: Recursive = True,
@@ -265,14 +266,17 @@ def classify(
         sort_into=sort_into,
         link=link,
         quiet=quiet,
+        min_probability=min_probability,
     )
     _check_source(config, ground_truth, fps)
     if ground_truth is None and (root or show):
         raise typer.BadParameter("--root and --show need --ground-truth.")
-    if ground_truth is not None and (output_format or top_k or preserve_order or downscale or out or sort_into):
+    if ground_truth is not None and (
+        output_format or top_k or min_probability or preserve_order or downscale or out or sort_into
+    ):
         raise typer.BadParameter(
-            "--format, --top-k, --preserve-order, --downscale, --out and --sort-into exclude --ground-truth, which "
-            "prints a comparison."
+            "--format, --top-k, --min-probability, --preserve-order, --downscale, --out and --sort-into exclude "
+            "--ground-truth, which prints a comparison."
         )
     options.check_server_or_model(server, model)
     _check_output(config)

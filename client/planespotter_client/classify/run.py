@@ -53,6 +53,7 @@ class RunConfig:
     sort_into: Path | None
     link: filing.Link
     quiet: bool = False
+    min_probability: float | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -62,12 +63,17 @@ class RunConfig:
     @property
     def stream_options(self) -> dict[str, Any]:
         """Parameters of `PlaneSpotter.stream`."""
-        return {"top_k": self.top_k, "preserve_order": self.preserve_order, "downscale": self.downscale}
+        return {
+            "top_k": self.top_k,
+            "preserve_order": self.preserve_order,
+            "downscale": self.downscale,
+            "min_probability": self.min_probability,
+        }
 
     @property
     def manifest_settings(self) -> dict[str, Any]:
         """Settings, other than the model, that change results."""
-        return {"top_k": self.top_k, "downscale": self.downscale}
+        return {"top_k": self.top_k, "downscale": self.downscale, "min_probability": self.min_probability}
 
 
 def run(config: RunConfig) -> int:

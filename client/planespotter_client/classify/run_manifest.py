@@ -16,6 +16,7 @@ from planespotter_client.commands.atomic_write import atomic_write
 DESCRIPTIONS: dict[str, Callable[[Any], str]] = {
     "top_k": "--top-k {}".format,
     "downscale": lambda downscale: "--downscale" if downscale else "photos at full size",
+    "min_probability": lambda value: "the thresholds of the model" if value is None else f"--min-probability {value:g}",
     "model": "results of {}".format,
 }
 

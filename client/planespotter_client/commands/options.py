@@ -87,6 +87,19 @@ Insecure = Annotated[
 ]
 
 
+MinProbability = Annotated[
+    float | None,
+    typer.Option(
+        help="Minimum probability of the confidence level, instead of the thresholds of the model: a lower one names "
+        "more photos, with more mistakes. (default: the thresholds of the model)",
+        min=0,
+        max=1,
+        metavar="P",
+        show_default=False,
+    ),
+]
+
+
 def _set_verbose(verbose: bool) -> bool:
     if verbose:
         logging.getLogger("planespotter_client").setLevel(logging.DEBUG)

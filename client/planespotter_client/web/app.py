@@ -40,9 +40,14 @@ READ_TIMEOUT = 60.0
 """Seconds, in total, that the results of an upload wait for a slow browser before its place is released."""
 
 
-def build_app(spotter: AsyncPlaneSpotter, host: str, allow_remote: bool) -> ASGIApp:
-    """Return the application that serves the page on `host` and classifies its photos with `spotter`."""
-    api = _Api(spotter)
+def build_app(
+    spotter: AsyncPlaneSpotter, host: str, allow_remote: bool, min_probability: float | None = None
+) -> ASGIApp:
+    """Return the application that serves the page on `host` and classifies its photos with `spotter`.
+
+    A `min_probability` replaces the thresholds of the model.
+    """
+    api = _Api(spotter, min_probability)
     files = [
         Route(f"/{'' if path.name == 'index.html' else path.name}", _static(path)) for path in sorted(PAGE.iterdir())
     ]
@@ -97,8 +102,9 @@ def _with_timeout(seconds: float, send: Send) -> Send:
 class _Api:
     """The endpoints that call the gRPC server."""
 
-    def __init__(self, spotter: AsyncPlaneSpotter) -> None:
+    def __init__(self, spotter: AsyncPlaneSpotter, min_probability: float | None) -> None:
         self._spotter = spotter
+        self._min_probability = min_probability
         self._uploads = asyncio.Semaphore(MAX_UPLOADS)
         self._description: tuple[Model, Limits] | None = None
 
@@ -160,6 +166,7 @@ class _Api:
         options = {
             "top_k": min(TOP_K, limits.max_top_k),
             "heat_map": request.query_params.get("heat_map") == "true",
+            "min_probability": self._min_probability,
         }
         return StreamingResponse(self._lines(photos, model, options), media_type="application/x-ndjson")
 

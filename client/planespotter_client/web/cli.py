@@ -22,6 +22,7 @@ def web(
             "--allow-remote", help="Allow a --host that other machines can reach, without TLS and authentication."
         ),
     ] = False,
+    min_probability: options.MinProbability = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     tls: options.Tls = False,
     tls_ca: options.TlsCa = None,
@@ -58,7 +59,11 @@ def web(
     connection = options.connection(tls, tls_ca, tls_cert, tls_key, tls_name, token_file, insecure)
     listener = web_server.listen(host, port, allow_remote)
     with listener, web_server.exit_on_signal(), connect_or_start(server, model) as (address, is_local):
-        asyncio.run(web_server.serve(listener, host, address, {} if is_local else connection, _on_ready(open_page)))
+        asyncio.run(
+            web_server.serve(
+                listener, host, address, {} if is_local else connection, _on_ready(open_page), min_probability
+            )
+        )
 
 
 def _on_ready(open_page: bool) -> Callable[[str], None]:

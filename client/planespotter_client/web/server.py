@@ -66,7 +66,12 @@ def exit_on_signal() -> Iterator[None]:
 
 
 async def serve(
-    listener: socket.socket, host: str, grpc_address: str, connection: Mapping[str, Any], on_ready: OnReady
+    listener: socket.socket,
+    host: str,
+    grpc_address: str,
+    connection: Mapping[str, Any],
+    on_ready: OnReady,
+    min_probability: float | None = None,
 ) -> None:
     """Serve the page until a signal.
 
@@ -76,11 +81,12 @@ async def serve(
         grpc_address: Address of the gRPC server that classifies the photos.
         connection: Parameters of the client for TLS and tokens.
         on_ready: Called with the URL of the page.
+        min_probability: Minimum probability of the confidence level; None keeps the thresholds of the model.
     """
     address, port = listener.getsockname()[:2]
     async with AsyncPlaneSpotter(grpc_address, timeout=RECONNECT_TIMEOUT, **connection) as spotter:
         config = uvicorn.Config(
-            build_app(spotter, host, allow_remote=not is_loopback([str(address)])),
+            build_app(spotter, host, allow_remote=not is_loopback([str(address)]), min_probability=min_probability),
             http="h11",
             ws="none",
             lifespan="off",
