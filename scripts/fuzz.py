@@ -1,4 +1,4 @@
-"""Fuzzing: send mutated photos and mutated messages to the decoder and to a server: `make fuzz`.
+"""Fuzzing: send mutated photos, messages and HTTP/2 frames to the decoder and to a server: `make fuzz`.
 
 Most inputs go straight to the function that decodes photos, the rest as raw bytes to a separate server. Each must give
 a result, or an error with a reason of the contract that reveals no internals; nothing may crash, hang or leak memory,
@@ -35,7 +35,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 from PIL import Image
-from scripts import hostile_photos
+from scripts import hostile_photos, network_attacks
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_models import PhotoError, decode_photo, write_bundle
@@ -51,6 +51,11 @@ HANG_SECONDS = 60
 # Growth below this is not a leak: freed memory is not returned to the system at once.
 LEAK_BYTES = 64 * 1024 * 1024
 MESSAGE_SHARE = 0.2
+NETWORK_SHARE = 0.05
+# Limits of the growth of the server and of an honest caller's p99 while it is attacked. The p99 depends on the load of
+# the machine, too.
+MAX_GROWTH_BYTES = 300 * 1024 * 1024
+MAX_P99_SECONDS = 0.5
 # Hostile photos among the others, and their largest size as a power of ten.
 HOSTILE_SHARE, MAX_HOSTILE_EXPONENT = 0.02, 5.5
 CALLERS = 8
@@ -347,6 +352,34 @@ async def fuzz_messages(
     return measure() - start_bytes
 
 
+def attack(address: str, process: int, count: int, until: float, chance: random.Random) -> bool:
+    """Attack the server with `count` raw connections; print what that costs, and return whether it is within bounds."""
+    with network_attacks.HonestCaller(address, process, seed_photos()[0]) as caller:
+        idle = caller.measure(lambda: time.sleep(3))
+        start_bytes, started = resident_bytes(process), time.monotonic()
+        sent = 0
+
+        def run() -> None:
+            nonlocal sent
+            sent = network_attacks.fuzz_network(address, count, until, chance)
+
+        latencies = caller.measure(run)
+        growth = caller.peak_bytes - start_bytes
+    p99, idle_p99 = latencies.percentile(0.99), idle.percentile(0.99)
+    print(
+        f"network: {sent:,} in {time.monotonic() - started:.0f} s; memory {growth / 2**20:+.1f} MiB at most; an honest "
+        f"caller's p99 {p99 * 1000:.0f} ms (idle {idle_p99 * 1000:.0f} ms), {len(latencies.errors)} errors"
+    )
+    failures = [
+        *([f"memory grew by {growth / 2**20:.0f} MiB"] if growth > MAX_GROWTH_BYTES else []),
+        *([f"the p99 is above {MAX_P99_SECONDS:g} s"] if p99 > max(MAX_P99_SECONDS, 5 * idle_p99) else []),
+        *(f"an honest call failed with {code}" for code in sorted(set(latencies.errors))),
+    ]
+    for failure in failures:
+        print(f"  FAILED {failure}")
+    return not failures
+
+
 def resident_bytes(process: int) -> int:
     """Return the resident memory of a process in bytes."""
     pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
@@ -405,13 +438,17 @@ def main() -> int:
     warnings.simplefilter("ignore")  # Pillow warns about damaged metadata
     start = time.monotonic()
 
-    message_count = int(arguments.count * MESSAGE_SHARE)
+    message_count, network_count = int(arguments.count * MESSAGE_SHARE), int(arguments.count * NETWORK_SHARE)
     findings = Findings()
-    until = start + arguments.seconds * (1 - MESSAGE_SHARE)
+    until = start + arguments.seconds * (1 - MESSAGE_SHARE - NETWORK_SHARE)
     for name, make in hostile_photos.all_photos(arguments.max_bytes):
         try_cost(name, make(), findings)
     growth = fuzz_photos(
-        arguments.count - message_count, until, random.Random(arguments.seed), findings, arguments.out / "last"
+        arguments.count - message_count - network_count,
+        until,
+        random.Random(arguments.seed),
+        findings,
+        arguments.out / "last",
     )
     decoded = time.monotonic()
     photos_passed = report("photos", findings, growth, decoded - start)
@@ -422,12 +459,15 @@ def main() -> int:
         work = fuzz_messages(
             address,
             message_count,
-            start + arguments.seconds,
+            start + arguments.seconds * (1 - NETWORK_SHARE),
             random.Random(arguments.seed),
             findings,
             lambda: resident_bytes(process),
         )
         growth = asyncio.run(work)
+        attacked = time.monotonic()
+        until = start + arguments.seconds
+        network_passed = attack(address, process, network_count, until, random.Random(arguments.seed))
     events = [json.loads(line)["event"] for line in logs.read_text().splitlines() if line.startswith("{")]
     other_lines = [line for line in logs.read_text().splitlines() if not line.startswith("{")]
     if "unhandled_exception" in events or other_lines:
@@ -435,7 +475,8 @@ def main() -> int:
             f"see the log {logs}: {Counter(events)['unhandled_exception']} unhandled exceptions, "
             f"{len(other_lines)} lines that are not JSON"
         )
-    return 0 if report("messages", findings, growth, time.monotonic() - decoded) and photos_passed else 1
+    messages_passed = report("messages", findings, growth, attacked - decoded)
+    return 0 if photos_passed and messages_passed and network_passed else 1
 
 
 if __name__ == "__main__":

@@ -26,9 +26,10 @@ class H2Client:
     Args:
         address: HOST:PORT.
         window: Initial window of each stream in bytes; 0 to read no response; None for the default.
+        greeting: Whether to send the connection preface and settings.
     """
 
-    def __init__(self, address: str, window: int | None = None) -> None:
+    def __init__(self, address: str, window: int | None = None, *, greeting: bool = True) -> None:
         host, _, port = address.rpartition(":")
         self.socket = socket.create_connection((host.strip("[]"), int(port)), timeout=30)
         self._connection = h2.connection.H2Connection(
@@ -48,7 +49,8 @@ class H2Client:
                 client=True, initial_values={codes.INITIAL_WINDOW_SIZE: window, codes.ENABLE_PUSH: 0}
             )
         self._connection.initiate_connection()
-        self._flush()
+        if greeting:
+            self._flush()
 
     def __enter__(self) -> Self:
         return self

@@ -11,8 +11,9 @@ PlaneSpotterError.
 
 import os
 
-# gRPC reads it on import; without it, each failed handshake prints lines to stderr.
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+# gRPC reads it on import. Its lines on stderr only repeat what exceptions report. In a server they would not be
+# structured, any client could cause them, and they would block it if nobody reads the log.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from planespotter_client._addresses import DEFAULT_ADDRESS
 from planespotter_client._async_client import AsyncPlaneSpotter

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from scripts.bench import engines, history, networks, report, serving, startup
+from scripts.bench import engines, history, networks, report, serving, startup, under_attack
 
 import planespotter_models
 from planespotter_client.commands.local_server import LocalServerError
@@ -56,6 +56,9 @@ def main() -> None:
                 measured["serving"] = serving.measure(path, photos)
                 sections += serving.show(title, measured["serving"])
                 headlines |= serving.headlines(measured["serving"])
+                photo = sorted(photos.glob("*.jp*g"))[0]
+                measured["under attack"] = under_attack.measure(path, photo, photos / "attack")
+                sections.append(under_attack.show(title, measured["under attack"]))
             if arguments.only in (None, "startup"):
                 log.print(f"Startup, {title} ...")
                 [photo] = networks.write_photos(folder, networks.drawings(1))

@@ -6,15 +6,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
+import psutil
 import pytest
+from scripts.h2_client import SERVICE, H2Client
+from scripts.network_attacks import HonestCaller, bombs_and_uploads
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
+from planespotter_server.auth.tokens import add_token
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
@@ -98,11 +102,13 @@ main(sys.argv[1:])
 """
 
 
-def test_process_ends_after_the_drain_even_if_a_decoder_never_ends(tiny_bundle: Path) -> None:
+def test_process_ends_after_the_drain_even_if_a_decoder_never_ends(
+    tiny_bundle: Path, paint: Callable[..., bytes]
+) -> None:
     with serving(tiny_bundle, STUCK_DECODER) as (started, address):
         with grpc.insecure_channel(address) as channel:
             call = pb_grpc.ClassifierServiceStub(channel).Classify.future(
-                pb.ClassifyRequest(photo=pb.Photo(content=b"\xff\xd8\xff"))
+                pb.ClassifyRequest(photo=pb.Photo(content=paint("747")))
             )
             assert started.stdout is not None
             while started.stdout.readline() not in ("decoding\n", ""):
@@ -146,3 +152,37 @@ def test_log_pipe_that_nobody_reads_blocks_neither_calls_nor_the_stop(tiny_bundl
                 stub.GetModel(pb.GetModelRequest(), timeout=30)
         started.send_signal(signal.SIGTERM)
         assert started.wait(60) == 0
+
+
+def test_requests_that_grpc_itself_rejects_write_no_line_to_the_log(tiny_bundle: Path) -> None:
+    """Its lines would not be structured, and a full pipe would block it."""
+    with serving(tiny_bundle) as (started, address):
+        with H2Client(address) as client:
+            for encoding in (b"\xff\xfe", b"none of these"):
+                client.open(SERVICE + b"Classify", [(b"grpc-encoding", encoding)])
+            client.receive(1)
+        started.send_signal(signal.SIGTERM)
+        _, logs = started.communicate(timeout=60)
+    assert all(line.startswith("{") for line in logs.splitlines()), logs
+
+
+def test_bombs_and_unfinished_uploads_without_a_token_cost_no_memory_and_delay_nobody(
+    tiny_bundle: Path, tmp_path: Path, paint: Callable[..., bytes]
+) -> None:
+    token = add_token(tmp_path / "tokens", "me")
+    with serving(tiny_bundle, options=["--tokens", str(tmp_path / "tokens")]) as (started, address):
+        metadata = (("authorization", f"Bearer {token}"),)
+        with HonestCaller(address, started.pid, paint("747"), metadata) as caller:
+            idle = caller.measure(lambda: time.sleep(2))
+            start_bytes = psutil.Process(started.pid).memory_info().rss
+            clients: list[H2Client] = []
+            latencies = caller.measure(lambda: clients.extend(bombs_and_uploads(address)))
+            growth = caller.peak_bytes - start_bytes
+        for client in clients:
+            client.socket.close()
+        started.send_signal(signal.SIGTERM)
+        assert started.wait(60) == 0
+    assert not latencies.errors
+    assert growth < 50 * 2**20
+    # 0.2 s on an idle machine; the tests also run on busy ones.
+    assert latencies.percentile(0.99) < max(0.2, 10 * idle.percentile(0.99))

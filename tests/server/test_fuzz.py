@@ -1,5 +1,6 @@
 """Fuzzing: a short, seeded run of `make fuzz`."""
 
+import asyncio
 import importlib.util
 import random
 import sys
@@ -8,11 +9,14 @@ import warnings
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import grpc
 import pytest
-from scripts import hostile_photos
+from scripts import hostile_photos, network_attacks
 
+from planespotter.v1 import classifier_pb2 as pb
+from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_photos import inspection
 
 Serve = Callable[..., Awaitable[grpc.aio.Channel]]
@@ -76,6 +80,20 @@ async def test_mutated_messages_succeed_or_are_rejected(fuzz: ModuleType, serve:
             await fuzz.call(channel, *next(mutants), findings)
     assert findings.failures == []
     assert {"succeeded", "REQUEST_MALFORMED", "METHOD_NOT_FOUND"} <= set(findings.counts)
+
+
+async def test_attacks_over_the_network_do_not_stop_the_server(serve: Serve) -> None:
+    channel: Any = await serve()
+    address = f"127.0.0.1:{channel.port}"
+    chance = random.Random(0)
+    until = time.monotonic() + 600
+    sent = await asyncio.to_thread(network_attacks.fuzz_network, address, 300, until, chance)
+    for attack in network_attacks.ATTACKS:
+        client = await asyncio.to_thread(attack, address, chance)
+        client.socket.close()
+    assert sent == 300
+    info = await pb_grpc.ClassifierServiceStub(channel).GetModel(pb.GetModelRequest())
+    assert info.model.name == "tiny"
 
 
 def test_internals_in_error_messages_are_detected(fuzz: ModuleType) -> None:

@@ -1,0 +1,249 @@
+"""Attacks on a server over the network, and an honest caller that measures their effect.
+
+The fuzz job sends them in random order, the benchmark all at once. None needs a token. Paths are ASCII: see "Exposure
+to untrusted clients" in docs/operating.md.
+"""
+
+import contextlib
+import gzip
+import random
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Self
+
+import grpc
+import hpack
+import psutil
+from scripts.h2_client import SERVICE, H2Client, grpc_frame
+
+from planespotter.v1 import classifier_pb2 as pb
+from planespotter.v1 import classifier_pb2_grpc as pb_grpc
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+METHODS = (b"Classify", b"BatchClassify", b"StreamClassify", b"GetModel", b"ListModels", b"GetServerInfo", b"None")
+HEALTH = (b"/grpc.health.v1.Health/Check", b"/grpc.health.v1.Health/Watch")
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
+END_STREAM, END_HEADERS = 1, 4
+BOMB_BYTES = 60 << 20
+# Time for one connection of an attack.
+SECONDS = 0.5
+
+
+def h2_frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    """Encode an HTTP/2 frame."""
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+def headers(path: bytes, extra: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
+    """Encode the headers of a call with HPACK."""
+    fields = [
+        (b":method", b"POST"),
+        (b":scheme", b"http"),
+        (b":path", path),
+        (b":authority", b"localhost"),
+        (b"te", b"trailers"),
+        (b"content-type", b"application/grpc"),
+        *extra,
+    ]
+    return hpack.Encoder().encode(fields)
+
+
+@cache
+def bomb(size: int = BOMB_BYTES) -> bytes:
+    """Return a gzip message of a thousandth of `size` that expands to `size` bytes."""
+    return grpc_frame(gzip.compress(pb.Photo(content=bytes(size)).SerializeToString()), compressed=True)
+
+
+def conversation(chance: random.Random) -> bytes:
+    """Return a connection's bytes: calls in frames that are mutated, out of order, too many or too few."""
+    frames = [h2_frame(SETTINGS, 0, 0, b"")]
+    for stream in range(1, 2 * chance.choice((1, 2, 20)), 2):
+        path = chance.choice((SERVICE + chance.choice(METHODS), chance.choice(HEALTH)))
+        value = chance.randbytes(chance.randrange(50))
+        extra = chance.choice(
+            ((), ((b"x-request-id", value),), ((b"data-bin", value),), ((b"grpc-encoding", b"gzip"),))
+        )
+        frames.append(h2_frame(HEADERS, END_HEADERS, stream, headers(path, extra)))
+        message = grpc_frame(chance.randbytes(chance.choice((0, 1, 100, 5000))), compressed=chance.random() < 0.2)
+        frames.append(h2_frame(DATA, chance.choice((0, END_STREAM)), stream, message))
+        code = chance.randrange(2**32).to_bytes(4, "big")
+        kind = chance.choice((RST_STREAM, WINDOW_UPDATE, PING, GOAWAY, PRIORITY, PUSH, SETTINGS, CONTINUATION))
+        frames.append(
+            h2_frame(kind, chance.randrange(256), chance.choice((0, stream)), code * chance.choice((0, 1, 2, 9)))
+        )
+    for index, original in enumerate(frames):
+        if original[3] != HEADERS and chance.random() < 0.3:
+            changed = bytearray(original)
+            changed[chance.randrange(len(changed))] ^= 1 << chance.randrange(8)
+            frames[index] = bytes(changed[: chance.choice((len(changed), chance.randrange(len(changed) + 1)))])
+    if chance.random() < 0.2:
+        chance.shuffle(frames)
+    return PREFACE + b"".join(frames)
+
+
+# Attacks, each on a connection that stays open until the returned client is closed.
+
+
+def mutated_frames(address: str, chance: random.Random) -> H2Client:
+    """Send mutated HTTP/2 frames."""
+    client = H2Client(address, greeting=False)
+    client.send_raw(conversation(chance))
+    return client
+
+
+def half_sent_request(address: str, chance: random.Random) -> H2Client:
+    """Announce a message of any size, up to 4 GiB, and send a part of it."""
+    client = H2Client(address)
+    stream = client.open(chance.choice((SERVICE + chance.choice(METHODS), chance.choice(HEALTH))))
+    size = chance.choice((1, 100_000, 60 << 20, 2**32 - 1))
+    client.send(stream, b"\0" + size.to_bytes(4, "big") + bytes(min(size - 1, 60 << 20)), timeout=SECONDS)
+    return client
+
+
+def compressed_request(address: str, chance: random.Random) -> H2Client:
+    """Send a compressed message: one that expands a thousandfold, one that is damaged, or not what is announced."""
+    client = H2Client(address)
+    encoding = chance.choice((b"gzip", b"deflate", b"identity", b"br"))
+    stream = client.open(SERVICE + chance.choice(METHODS), [(b"grpc-encoding", encoding)])
+    damaged = grpc_frame(zlib.compress(bytes(1000))[: chance.randrange(5, 15)], compressed=True)
+    client.send(stream, chance.choice((bomb(), bomb(), damaged)), end=True, timeout=SECONDS)
+    return client
+
+
+def rapid_resets(address: str, chance: random.Random) -> H2Client:
+    """Open many calls and reset each at once."""
+    client = H2Client(address, greeting=False)
+    frames = [PREFACE, h2_frame(SETTINGS, 0, 0, b"")]
+    for stream in range(1, 2 * chance.randrange(2, 200), 2):
+        frames.append(h2_frame(HEADERS, END_HEADERS, stream, headers(SERVICE + b"StreamClassify")))
+        frames.append(h2_frame(RST_STREAM, 0, stream, (8).to_bytes(4, "big")))
+    client.send_raw(b"".join(frames))
+    return client
+
+
+def unread_responses(address: str, chance: random.Random) -> H2Client:
+    """Send photos over a stream, and read no response."""
+    client = H2Client(address, window=0)
+    stream = client.open(SERVICE + b"StreamClassify")
+    message = grpc_frame(pb.StreamClassifyRequest(photo=pb.Photo(content=b"no photo")).SerializeToString())
+    client.send(stream, message * chance.randrange(1, 100), timeout=SECONDS)
+    return client
+
+
+Attack = Callable[[str, random.Random], H2Client]
+ATTACKS: tuple[Attack, ...] = (
+    mutated_frames,
+    half_sent_request,
+    compressed_request,
+    rapid_resets,
+    unread_responses,
+)
+
+
+def fuzz_network(address: str, count: int, until: float, chance: random.Random) -> int:
+    """Send `count` inputs, most of them mutated frames, until the time `until`; return the number sent.
+
+    Up to 60 connections stay open at a time.
+    """
+    held: list[H2Client] = []
+    sent = 0
+    while sent < count and time.monotonic() < until:
+        attack = mutated_frames if chance.random() < 0.9 else chance.choice(ATTACKS)
+        with contextlib.suppress(OSError):  # the server has closed the connection
+            held.append(attack(address, chance))
+        sent += 1
+        while len(held) > 60:
+            held.pop(chance.randrange(len(held))).socket.close()
+    for client in held:
+        client.socket.close()
+    return sent
+
+
+# Measurement
+
+
+@dataclass
+class Latencies:
+    """Latencies of an honest caller in seconds, and the codes of its errors."""
+
+    seconds: list[float] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def percentile(self, share: float) -> float:
+        """Return the latency that `share` of the calls did not exceed; infinite without any."""
+        ordered = sorted(self.seconds)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("inf")
+
+
+class HonestCaller:
+    """Classifies a photo again and again on a separate connection, and watches the memory of the server.
+
+    Args:
+        address: HOST:PORT of the server.
+        pid: Process id of the server.
+        photo: The photo.
+        metadata: Metadata of each call, such as a token.
+    """
+
+    def __init__(
+        self, address: str, pid: int, photo: bytes, metadata: tuple[tuple[str, str | bytes], ...] = ()
+    ) -> None:
+        self.latencies = Latencies()
+        self.peak_bytes = 0
+        self._process = psutil.Process(pid)
+        self._stop = threading.Event()
+        self._call = (address, photo, metadata)
+        self._threads = [threading.Thread(target=self._classify), threading.Thread(target=self._watch_memory)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def measure(self, work: Callable[[], object]) -> Latencies:
+        """Return the latencies while `work` runs."""
+        self.latencies, self.peak_bytes = Latencies(), 0
+        work()
+        return self.latencies
+
+    def _classify(self) -> None:
+        address, photo, metadata = self._call
+        with grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            stub = pb_grpc.ClassifierServiceStub(channel)
+            while not self._stop.is_set():
+                latencies, started = self.latencies, time.perf_counter()
+                try:
+                    stub.Classify(pb.ClassifyRequest(photo=pb.Photo(content=photo)), timeout=30, metadata=metadata)
+                except grpc.RpcError as error:
+                    latencies.errors.append(str(error.code()))
+                latencies.seconds.append(time.perf_counter() - started)
+                time.sleep(0.02)
+
+    def _watch_memory(self) -> None:
+        while not self._stop.wait(0.01):
+            self.peak_bytes = max(self.peak_bytes, self._process.memory_info().rss)
+
+
+def bombs_and_uploads(address: str, count: int = 60) -> Iterator[H2Client]:
+    """Open `count` calls with gzip bombs and as many uploads that are never finished; yield their connections."""
+    client = H2Client(address)
+    streams = [client.open(SERVICE + b"Classify", [(b"grpc-encoding", b"gzip")]) for _ in range(count)]
+    for stream in streams:
+        client.send(stream, bomb()[:-1], timeout=SECONDS)
+    for stream in streams:
+        client.send(stream, bomb()[-1:], end=True, timeout=SECONDS)
+    yield client
+    upload = grpc_frame(bytes(BOMB_BYTES))
+    for _ in range(count):
+        client = H2Client(address)
+        client.send(client.open(SERVICE + b"Classify"), upload[:-1], timeout=SECONDS)
+        yield client
