@@ -17,8 +17,16 @@ def import_photos(
     labels: Annotated[
         Path | None,
         typer.Option(
-            help="CSV file with labels: the columns file (relative to FOLDER), constructor, aircraft_type, airline, "
-            "registration, photographer, taken_on, licence... Default: the names of the folders."
+            help="File with labels: CSV with the columns file (relative to FOLDER), constructor, aircraft_type, "
+            "airline, registration, photographer, taken_on, licence..., COCO's JSON, or FGVC-Aircraft's text. Default: "
+            "the names of the folders, and the label files in FOLDER."
+        ),
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="OURS=THEIRS",
+            help="Column of the labels, such as aircraft_type=Classes; repeatable. Default: common names are known.",
         ),
     ] = None,
     source: Annotated[
@@ -32,13 +40,29 @@ def import_photos(
     folder for each type. Your files are only read. Exact copies are stored
     once, and running the same command again adds only new photos.
 
+    Data sets are read as they are unpacked: FGVC-Aircraft, COCO, Roboflow, and
+    tables such as Kaggle's. Further columns are ignored.
+
     Example: planespotter catalog import ~/Pictures/planes --out photos
+
+    Example: planespotter catalog import kaggle --labels kaggle/train.csv --column aircraft_type=Classes --out photos
     """
-    from planespotter_scraping.catalog import folder_import
+    from planespotter_scraping.catalog import folder_import, label_files
     from planespotter_scraping.console import progress, summaries
 
+    columns = {}
+    for pair in column or []:
+        ours, _, theirs = pair.partition("=")
+        if ours not in label_files.SYNONYMS or not theirs:
+            raise typer.BadParameter(
+                f"{pair!r} is invalid. Give OURS=THEIRS, where OURS is one of {', '.join(label_files.SYNONYMS)}",
+                param_hint="--column",
+            )
+        columns[ours] = theirs
     with progress.import_bar() as update:
-        result = folder_import.import_folder(folder, out, labels=labels, source=source, link=link, progress=update)
+        result = folder_import.import_folder(
+            folder, out, labels=labels, columns=columns, source=source, link=link, progress=update
+        )
     for sentence in summaries.import_sentences(result):
         typer.echo(sentence)
     if result.stored + result.known == 0:

@@ -4,13 +4,11 @@ The photo id is derived from the content of the image. So the import is idempote
 photo is recognized after it was moved, and a second run adds only new photos.
 """
 
-import csv
 import hashlib
-import io
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,25 +17,27 @@ from planespotter_photos import PhotoError, formats
 from planespotter_photos.housekeeping import is_housekeeping
 from planespotter_scraping import catalog
 from planespotter_scraping.catalog import CatalogError, attribution
+from planespotter_scraping.catalog.label_files import count_labels, find_labels, match_files, read_labels
 from planespotter_scraping.catalog.lock import exclusive_lock
 from planespotter_scraping.images.similarity import phash
 from planespotter_scraping.images.validation import SUFFIXES, validate_image
 from planespotter_scraping.labels.constructors import NO_AIRCRAFT, means_no_aircraft
 from planespotter_scraping.labels.parser import LabelPath, infer_constructor, is_known_constructor, parse_label
 
-# Columns of a CSV file with labels; the other columns of a catalog are determined from the image.
-LABEL_COLUMNS = (
-    "file",
-    "constructor",
-    "aircraft_type",
-    "airline",
-    "registration",
-    "photographer",
-    "taken_on",
-    "licence",
-    "page_url",
-    "image_url",
+# Names of folders that say nothing about the photos in them, in lower case.
+SPLIT_NAMES = (
+    "train training trainset trainval valid validation val valset dev test testing testset eval evaluation holdout"
 )
+STORAGE_NAMES = (
+    "data dataset datasets raw all images image imgs img photos photo pictures picture pics jpg jpeg jpegs png"
+)
+OTHER_NAMES = (
+    "jpegimages files downloads download input labels annotations crops cropped resized original originals export"
+)
+GENERIC_NAMES = (
+    "split splits fold unlabeled unlabelled unknown archive plane planes airplane airplanes aircraft aircrafts"
+)
+NEUTRAL_NAMES = frozenset(f"{SPLIT_NAMES} {STORAGE_NAMES} {OTHER_NAMES} {GENERIC_NAMES}".split())
 
 
 @dataclass
@@ -52,7 +52,8 @@ class ImportResult:
         unreadable: Files that were skipped, each with the reason.
         without_family: Stored photos whose label names no family, counted by their label.
         other_files: Files that are not images, counted by suffix.
-        unlisted: Images in the folder that the CSV file does not list.
+        unlisted: Images in the folder that the file with labels does not list.
+        notes: Where the labels come from, and which columns were ignored, as sentences.
     """
 
     stored: int = 0
@@ -63,6 +64,7 @@ class ImportResult:
     without_family: Counter[str] = field(default_factory=Counter)
     other_files: Counter[str] = field(default_factory=Counter)
     unlisted: int = 0
+    notes: list[str] = field(default_factory=list)
 
     @property
     def processed(self) -> int:
@@ -75,6 +77,7 @@ def import_folder(
     out: Path,
     *,
     labels: Path | None = None,
+    columns: Mapping[str, str] | None = None,
     source: str | None = None,
     link: bool = False,
     progress: Callable[[ImportResult, int], None] = lambda result, total: None,
@@ -86,8 +89,9 @@ def import_folder(
     Args:
         folder: Folder of photos, searched recursively. It is only read.
         out: Folder of the catalog, created if needed.
-        labels: CSV file in UTF-8 with columns of LABEL_COLUMNS, of which `file` is required. None labels the photos by
-            the names of their folders: see `labels_from_path`.
+        labels: File with labels: see `label_files.read_labels`. None labels the photos by the names of their folders
+            (see `labels_from_path`), and those without a family by the label files of the data set.
+        columns: Names of the columns of a table with labels, by ours.
         source: Value of the column `source`; None for the name of the folder.
         link: Store hard links to the files instead of copies; photos that are converted to JPEG are always copies.
         progress: Called after each image with the result so far and the number of images in all.
@@ -109,14 +113,18 @@ def import_folder(
     source = _source(folder, source)
     result = ImportResult()
     files = sorted(_images(folder, out, result))
-    if labels is None:
-        rows = {file: labels_from_path(folder, file) for file in files}
-    else:
-        rows = read_labels(labels)
-        result.unlisted = len({str(file) for file in files} - {os.path.normpath(file) for file in rows})
+    rows = _rows(folder, files, labels, columns or {}, result)
     if not rows:
         where = f"{labels} lists" if labels is not None else f"{folder} and its subfolders hold"
         raise CatalogError(f"{where} no photos: no file ends in .jpg, .png or the suffix of another photo format.")
+    if not count_labels(rows.values())[True]:
+        names = sorted({row["aircraft_type"] for row in rows.values()} - {""})
+        texts = f" (found: {', '.join(names[:5])})" if names else ""
+        where = f"in {labels}" if labels is not None else "in any folder name, and no file with labels"
+        raise CatalogError(
+            f"No label of an aircraft was found {where}{texts}, so none of the {len(rows)} photos was stored. Name "
+            "folders after types, or give a table with --labels, and name its columns with --column aircraft_type=NAME."
+        )
     if link:
         _check_links(folder, out)
     with exclusive_lock(out):
@@ -128,6 +136,25 @@ def import_folder(
             progress(result, len(rows))
         attribution.refresh(out)
     return result
+
+
+def _rows(
+    folder: Path, files: Collection[str], labels: Path | None, columns: Mapping[str, str], result: ImportResult
+) -> dict[str, dict[str, str]]:
+    """Return the labels by file: from the file `labels`, else from folder names and the data set's own files."""
+    if labels is not None:
+        table = read_labels(labels, columns)
+        matched = match_files(table.rows, files)
+        result.notes += table.notes
+        result.unlisted = len(set(files) - set(matched.values()))
+        return {matched.get(name, name): row for name, row in table.rows.items()}
+    rows = {file: labels_from_path(folder, file) for file in files}
+    unlabelled = [file for file, row in rows.items() if _label_path(row).family is None]
+    if unlabelled:
+        table = find_labels(folder, unlabelled, columns)
+        result.notes += table.notes
+        rows |= table.rows
+    return rows
 
 
 def _import_image(
@@ -215,7 +242,7 @@ def labels_from_path(folder: Path, file: str) -> dict[str, str]:
     constructor, the one with the deepest label wins: "Airbus/A320/A320-214/Lufthansa/1.jpg" is an A320-214. If no known
     constructor is among them, the first of several folders is the constructor. An image directly in `folder` is
     labelled by the name of `folder`, if that is a type. A folder named "No aircraft", at any depth, holds pictures
-    without an aircraft.
+    without an aircraft. Names such as train, test and images are ignored.
 
     Args:
         folder: Imported folder.
@@ -224,7 +251,7 @@ def labels_from_path(folder: Path, file: str) -> dict[str, str]:
     Returns:
         `constructor` and `aircraft_type`, "" if unknown.
     """
-    names = list(Path(file).parent.parts)
+    names = [name for name in Path(file).parent.parts if name.lower() not in NEUTRAL_NAMES]
     if not names:
         root = folder.resolve().name
         names = [root] if infer_constructor(root) or is_known_constructor(root) else []
@@ -256,55 +283,6 @@ def _conflict(path: LabelPath, other: LabelPath) -> str:
     differ = any(a and b and a != b for a, b in zip(path, other, strict=True))
     names = (label.model or label.family or label.constructor for label in (path, other))
     return " and ".join(names) if differ else ""
-
-
-def read_labels(path: Path) -> dict[str, dict[str, str]]:
-    """Read a CSV file with labels.
-
-    Args:
-        path: CSV file in UTF-8 with columns of LABEL_COLUMNS, each at most once.
-
-    Returns:
-        The other columns by file, "" if missing. A missing constructor is inferred from the type.
-
-    Raises:
-        CatalogError: If the file cannot be used.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        header, *lines = [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line] or [[]]
-    except OSError as error:
-        raise CatalogError(f"The labels in {path} cannot be read: {error.strerror}. Check the path.") from None
-    except UnicodeDecodeError as error:
-        raise CatalogError(f"{path} is not UTF-8 text (byte {error.start}). Save it as CSV in UTF-8.") from None
-    except csv.Error as error:
-        raise CatalogError(f"{path} is not CSV: {error}. Fix it, or export it as CSV again.") from None
-    header = [name.strip() for name in header]
-    unknown = [name for name in header if name not in LABEL_COLUMNS]
-    if unknown:
-        raise CatalogError(
-            f"{path} has unknown columns: {', '.join(map(repr, unknown))}. "
-            f"Rename or remove them; known columns are {', '.join(LABEL_COLUMNS)}."
-        )
-    if "file" not in header or len(set(header)) < len(header):
-        raise CatalogError(
-            f"The columns of {path} are invalid: {', '.join(header) or 'none'}. Give the column 'file', and each once."
-        )
-    rows = {}
-    for number, line in enumerate(lines, start=1):
-        if len(line) != len(header):
-            raise CatalogError(
-                f"Row {number} of {path} has {len(line)} values, but the header has {len(header)} columns. "
-                "Quote values that contain a comma."
-            )
-        labels = dict.fromkeys(LABEL_COLUMNS, "")
-        labels |= {name: value.strip() for name, value in zip(header, line, strict=True)}
-        file = labels.pop("file")
-        if not file or file in rows:
-            problem = f"names {file!r} again" if file else "names no file"
-            raise CatalogError(f"Row {number} of {path} {problem}. Give each photo one row.")
-        rows[file] = labels | {"constructor": labels["constructor"] or infer_constructor(labels["aircraft_type"])}
-    return rows
 
 
 def _images(folder: Path, out: Path, result: ImportResult) -> Iterator[str]:

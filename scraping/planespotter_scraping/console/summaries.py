@@ -78,6 +78,7 @@ def crawl_sentences(folder: Path, result: "CrawlResult", frame: pd.DataFrame | N
 def import_sentences(result: "ImportResult") -> Iterator[str]:
     """Yield the result of an import as sentences."""
     yield f"{count_noun(result.stored, 'photo')} stored, {result.known} known already."
+    yield from result.notes
     for file, original in _first(result.copies):
         yield f"Skipped {file}: exact copy of {original}{_conflict(result, file)}."
     if len(result.copies) > MAX_FILES:
