@@ -26,7 +26,7 @@ from planespotter_client._client_base import (
     ready_timeout,
 )
 from planespotter_client._errors import PlaneSpotterError, about, client_closed, is_caller_fault
-from planespotter_client._image_inputs import Photo
+from planespotter_client._image_inputs import Photo, PhotoWithId
 from planespotter_client._types import Limits, Model, PhotoResult, Prediction, ServerInfo
 from planespotter_client._window import MAX_IN_FLIGHT_BYTES, InOrder
 
@@ -76,7 +76,7 @@ class AsyncPlaneSpotter(ClientBase):
 
     async def classify_batch(
         self,
-        photos: Sequence[Photo],
+        photos: Sequence[Photo | PhotoWithId],
         *,
         top_k: int = 0,
         model: str = "",
@@ -102,7 +102,7 @@ class AsyncPlaneSpotter(ClientBase):
 
     async def stream(
         self,
-        photos: Iterable[Photo] | AsyncIterable[Photo],
+        photos: Iterable[Photo | PhotoWithId] | AsyncIterable[Photo | PhotoWithId],
         *,
         top_k: int = 0,
         model: str = "",
@@ -286,7 +286,10 @@ class _Stream:
     """A stream over as many connections as it takes: one task reads photos, one sends them, one receives results."""
 
     def __init__(
-        self, client: AsyncPlaneSpotter, photos: Iterable[Photo] | AsyncIterable[Photo], plan: StreamPlan
+        self,
+        client: AsyncPlaneSpotter,
+        photos: Iterable[Photo | PhotoWithId] | AsyncIterable[Photo | PhotoWithId],
+        plan: StreamPlan,
     ) -> None:
         self._client = client
         self._photos = photos
@@ -329,11 +332,11 @@ class _Stream:
         self._state.source_exhausted = True
         self._changed.set()
 
-    async def _read_photo(self, photo: Photo, index: int) -> None:
+    async def _read_photo(self, photo: Photo | PhotoWithId, index: int) -> None:
         await self._acquire(index)
         pending = _stream_state.pending(photo, index)
         try:
-            content = await _read(photo, self._plan.limits, pending.photo_id, self._plan.downscale_to)
+            content = await _read(pending.photo, self._plan.limits, pending.photo_id, self._plan.downscale_to)
         except PlaneSpotterError as error:
             if is_caller_fault(error):
                 raise
@@ -447,7 +450,9 @@ async def _read(photo: Photo, limits: Limits, name: str, downscale_to: tuple[int
     return await asyncio.to_thread(_image_inputs.read_photo, photo, limits, name, downscale_to)
 
 
-async def _to_async(photos: Iterable[Photo] | AsyncIterable[Photo]) -> AsyncGenerator[Photo, None]:
+async def _to_async(
+    photos: Iterable[Photo | PhotoWithId] | AsyncIterable[Photo | PhotoWithId],
+) -> AsyncGenerator[Photo | PhotoWithId, None]:
     if isinstance(photos, AsyncIterable):
         async for photo in photos:
             yield photo
@@ -457,7 +462,7 @@ async def _to_async(photos: Iterable[Photo] | AsyncIterable[Photo]) -> AsyncGene
             yield photo
 
 
-async def _read_in_thread(photos: Iterator[Photo]) -> AsyncGenerator[Photo, None]:
+async def _read_in_thread(photos: Iterator[Photo | PhotoWithId]) -> AsyncGenerator[Photo | PhotoWithId, None]:
     """Yield `photos`; a dedicated thread reads each on demand.
 
     A source may block indefinitely: in the loop's thread pool it would starve other work, and keep the program from

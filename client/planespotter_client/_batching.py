@@ -10,6 +10,7 @@ from planespotter_client._image_inputs import (
     ENVELOPE_BYTES,
     ENVELOPE_BYTES_PER_PHOTO,
     Photo,
+    PhotoWithId,
     check_is_collection,
     read_photo,
 )
@@ -27,7 +28,7 @@ class Batch:
 
 
 def batches(
-    photos: Sequence[Photo], limits: Limits, downscale_to: tuple[int, int] | None
+    photos: Sequence[Photo | PhotoWithId], limits: Limits, downscale_to: tuple[int, int] | None
 ) -> Iterator[Batch | PhotoResult]:
     """Read photos and split them into batches; yield a photo that cannot be sent as its result.
 
@@ -40,7 +41,7 @@ def batches(
     for index, photo in enumerate(check_is_collection(photos)):
         unanswered = pending(photo, index)
         try:
-            content = read_photo(photo, limits, unanswered.photo_id, downscale_to)
+            content = read_photo(unanswered.photo, limits, unanswered.photo_id, downscale_to)
         except PlaneSpotterError as error:
             if is_caller_fault(error):
                 raise

@@ -139,7 +139,7 @@ class ClientBase(ABC):
         has the error. For more photos than fit into memory use `stream`.
 
         Args:
-            photos: The photos.
+            photos: The photos; a pair (id, photo) gives one an id of your choice, which its result has.
             top_k: Number of candidates to return per photo.
             model: Name of the model; the server's default if empty.
             model_version: Version of the model; the highest if empty.
@@ -169,7 +169,7 @@ class ClientBase(ABC):
         exception.
 
         Args:
-            photos: Any iterable. It is read in its own thread, so it may block.
+            photos: Any iterable of photos or pairs (id, photo). It is read in its own thread, so it may block.
             top_k: Number of candidates to return per photo.
             model: Name of the model; the server's default if empty.
             model_version: Version of the model; the highest if empty.

@@ -29,6 +29,9 @@ JPEG, PNG and WebP files are sent as they are; HEIC, AVIF, TIFF, GIF, BMP and ra
 needs the extra "formats". PIL images and arrays are sent as JPEG, which needs Pillow: the images extra.
 """
 
+PhotoWithId = tuple[str, Photo]
+"""A photo of a stream or a batch with an id of the caller's choice, which its result has."""
+
 Collection = TypeVar("Collection")
 
 ENVELOPE_BYTES = 1024
@@ -64,6 +67,19 @@ def photo_id(photo: Photo, index: int | None = None) -> str:
     if isinstance(name, str):
         return name
     return "" if index is None else str(index)
+
+
+def split_id(photo: "Photo | PhotoWithId", index: int) -> PhotoWithId:
+    """Return the id and the photo of the `index`-th photo, which may be a pair of both.
+
+    Raises:
+        TypeError: `photo` is a tuple, but not of an id and a photo.
+    """
+    if not isinstance(photo, tuple):
+        return photo_id(photo, index), photo
+    if len(photo) != 2 or not isinstance(photo[0], str):
+        raise TypeError("A photo with an id is a pair of both: (id, photo), with the id as a string.")
+    return photo
 
 
 def check_is_collection(photos: Collection) -> Collection:

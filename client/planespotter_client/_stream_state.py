@@ -16,7 +16,7 @@ from planespotter_client._errors import (
     is_caller_fault,
     truncated,
 )
-from planespotter_client._image_inputs import Photo, photo_id
+from planespotter_client._image_inputs import Photo, PhotoWithId, split_id
 from planespotter_client._retry import with_jitter
 from planespotter_client._types import PhotoResult, Prediction
 
@@ -47,9 +47,9 @@ class Pending:
         return PhotoResult(self.index, self.photo_id, self.photo, error=outcome)
 
 
-def pending(photo: Photo, index: int) -> Pending:
-    """Return the `index`-th photo as a pending one."""
-    return Pending(index, photo_id(photo, index), photo)
+def pending(photo: Photo | PhotoWithId, index: int) -> Pending:
+    """Return the `index`-th photo as a pending one. Raises TypeError for a tuple that is not an id and a photo."""
+    return Pending(index, *split_id(photo, index))
 
 
 class StreamState:

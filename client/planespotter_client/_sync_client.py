@@ -19,7 +19,7 @@ from planespotter_client._client_base import (
     ready_timeout,
 )
 from planespotter_client._errors import PlaneSpotterError, about, client_closed, is_caller_fault
-from planespotter_client._image_inputs import Photo
+from planespotter_client._image_inputs import Photo, PhotoWithId
 from planespotter_client._types import Limits, Model, PhotoResult, Prediction, ServerInfo
 from planespotter_client._window import MAX_IN_FLIGHT_BYTES, InOrder
 
@@ -61,7 +61,7 @@ class PlaneSpotter(ClientBase):
 
     def classify_batch(
         self,
-        photos: Sequence[Photo],
+        photos: Sequence[Photo | PhotoWithId],
         *,
         top_k: int = 0,
         model: str = "",
@@ -86,7 +86,7 @@ class PlaneSpotter(ClientBase):
 
     def stream(
         self,
-        photos: Iterable[Photo],
+        photos: Iterable[Photo | PhotoWithId],
         *,
         top_k: int = 0,
         model: str = "",
@@ -251,7 +251,11 @@ class _Stream:
     """
 
     def __init__(
-        self, client: PlaneSpotter, photos: Iterable[Photo], plan: StreamPlan, min_probability: float | None
+        self,
+        client: PlaneSpotter,
+        photos: Iterable[Photo | PhotoWithId],
+        plan: StreamPlan,
+        min_probability: float | None,
     ) -> None:
         self._client = client
         self._photos = photos
@@ -301,7 +305,7 @@ class _Stream:
                 pending = _stream_state.pending(photo, index)
                 try:
                     content = _image_inputs.read_photo(
-                        photo, self._plan.limits, pending.photo_id, self._plan.downscale_to
+                        pending.photo, self._plan.limits, pending.photo_id, self._plan.downscale_to
                     )
                 except PlaneSpotterError as error:
                     if is_caller_fault(error):

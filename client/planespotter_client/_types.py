@@ -1,9 +1,10 @@
 """Result types: predictions, results of single photos, models and limits, as immutable values."""
 
 import dataclasses
+import html
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
@@ -120,6 +121,18 @@ class HeatMap(Result):
         """Number of rows and columns."""
         return len(self.cells), len(self.cells[0]) if self.cells else 0
 
+    def _repr_html_(self) -> str:
+        """Return the cells as a table of colors, for notebooks."""
+        style = "width:1.2em;height:1.2em;padding:0;background:rgb({0},{1},{2})"
+        rows = (
+            "".join(
+                f'<td style="{style.format(cell, cell // 2, 96 - cell * 96 // 255)}" title="{cell}"></td>'
+                for cell in row
+            )
+            for row in self.cells
+        )
+        return f'<table style="border-collapse:collapse">{"".join(f"<tr>{row}</tr>" for row in rows)}</table>'
+
 
 @dataclass(frozen=True)
 class Prediction(Result):
@@ -196,10 +209,26 @@ class Prediction(Result):
     def _at(self, level: Level) -> PathNode | None:
         return next((node for node in self.path if node.level is level), None)
 
+    def _repr_html_(self) -> str:
+        """Return the prediction, its path and its candidates, for notebooks."""
+        nodes = [
+            (str(node.level), node.name, percent(node.probability), "" if node.level <= self.level else "a guess")
+            for node in self.path
+        ]
+        candidates = [("candidate", leaf.name, percent(leaf.probability), "") for leaf in self.candidates]
+        heat_map = self.heat_map._repr_html_() if self.heat_map else ""
+        return f"<b>{html.escape(str(self))}</b>{_html_table([*nodes, *candidates])}{heat_map}"
+
     def __str__(self) -> str:
         if self.level is Level.UNKNOWN:
             return f"unknown (perhaps {self.constructor.name}, {percent(self.probability)})"
         return f"{self.name} ({percent(self.probability)})"
+
+
+def _html_table(rows: Iterable[Sequence[str]]) -> str:
+    """Return an HTML table of texts."""
+    cells = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows)
+    return f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
 
 
 def percent(probability: float) -> str:
@@ -215,7 +244,8 @@ def percent(probability: float) -> str:
 class PhotoResult(Result):
     """The result for one photo among many: a prediction or an error, never both.
 
-    `index` counts the photos in the order given, from 0. `photo_id` is the path of a photo on disk, else its index.
+    `index` counts the photos in the order given, from 0. `photo_id` is the id that was given, else the path of a photo
+    on disk, else its index.
     `photo` is the object that was given; dicts and JSON omit it.
 
         for result in spotter.stream(Path("photos").glob("*.jpg")):
@@ -230,6 +260,11 @@ class PhotoResult(Result):
     photo: Any = field(repr=False, compare=False)
     prediction: Prediction | None = None
     error: PlaneSpotterError | None = None
+
+    def _repr_html_(self) -> str:
+        """Return the photo id and the prediction or the error, for notebooks."""
+        shown = self.prediction._repr_html_() if self.prediction else html.escape(str(self.error))
+        return f"{html.escape(self.photo_id)}: {shown}"
 
     def result(self) -> Prediction:
         """Return the prediction, or raise the error."""
@@ -315,6 +350,20 @@ class Model(Result):
     """Whether it serves requests without a model name."""
     heat_map_supported: bool = False
     """Whether it can compute heat maps."""
+
+    def _repr_html_(self) -> str:
+        """Return the label tree and the metrics of all sources together, for notebooks."""
+        types = [
+            (constructor, family, ", ".join(models))
+            for constructor, families in self.tree.items()
+            for family, models in families.items()
+        ]
+        metrics = [
+            (metric.name, f"{metric.value:.3f}", f"{metric.photo_count:,} photos")
+            for metric in self.metrics
+            if not metric.source
+        ]
+        return f"<b>{html.escape(str(self))}</b>{_html_table(types)}{_html_table(metrics)}"
 
     def __str__(self) -> str:
         leaves = sum(len(models) or 1 for families in self.tree.values() for models in families.values())

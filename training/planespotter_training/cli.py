@@ -248,6 +248,15 @@ def export(
     )
     bundle = exporting.export(run, out, name or out.resolve().name, version, Console(stderr=True), options)
     Console().print(table(bundle.metrics))
+    confident = next(
+        (metric for metric in bundle.metrics if metric.name == "confident_share" and not metric.source), None
+    )
+    if confident is not None and confident.value == 0:
+        typer.echo(
+            f"Warning: this network is never confident: {out} would predict unknown for each photo. Train it for more "
+            "epochs or on more photos, or export with a lower --target-precision.",
+            err=True,
+        )
     typer.echo(f"Wrote {out}. Next: planespotter serve --model {out}", err=True)
 
 

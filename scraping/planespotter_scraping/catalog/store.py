@@ -18,6 +18,7 @@ import hashlib
 import io
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -398,10 +399,13 @@ def parse(path: Path) -> tuple[list[str], list[list[str]]]:
         data = path.read_bytes()
         text = data.decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
-        raise CatalogError(
-            f"{path.parent} is not a catalog: it has no catalog.csv. "
-            "Create one with `planespotter scrape --out FOLDER`, or give the folder of a catalog."
-        ) from None
+        advice = "Create one with `planespotter scrape --out FOLDER`, or give the folder of a catalog."
+        if path.parent.is_dir() and any(path.parent.iterdir()):
+            advice = (
+                f"To make a catalog of the photos in it: planespotter catalog import {shlex.quote(str(path.parent))} "
+                "--out CATALOG."
+            )
+        raise CatalogError(f"{path.parent} is not a catalog: it has no catalog.csv. {advice}") from None
     except OSError as error:
         raise CatalogError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from None
     except UnicodeDecodeError as error:

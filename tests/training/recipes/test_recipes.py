@@ -44,8 +44,10 @@ def test_a_setting_can_be_overridden_and_keeps_its_type() -> None:
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("huge", [], "There is no recipe 'huge'; choose one of: .*small"),
-        ("small", ["epoch=3"], "is not NAME=VALUE with a NAME among: .*epochs"),
+        ("huge", [], "There is no recipe 'huge'. Choose one of: .*small"),
+        ("smal", [], "There is no recipe 'smal'. Did you mean small"),
+        ("small", ["epoch=3"], r"there is no setting 'epoch'\. Did you mean epochs\b"),
+        ("small", ["xyzzy=3"], "Choose one of: .*epochs"),
         ("small", ["epochs"], "is not NAME=VALUE"),
         ("small", ["epochs=many"], "epochs must be a whole number, not 'many'"),
         ("small", ["epochs=0"], "epochs must be above 0, not 0"),

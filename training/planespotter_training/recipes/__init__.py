@@ -1,5 +1,6 @@
 """Recipes: training configurations. Each is a module whose docstring is its lab notebook."""
 
+import difflib
 import importlib
 import pkgutil
 from collections.abc import Sequence
@@ -48,13 +49,15 @@ def load(name: str, changes: Sequence[str] = ()) -> "Recipe":
     from planespotter_training.recipes.config import Recipe
 
     if name not in names():
-        raise TrainingError(f"There is no recipe {name!r}; choose one of: {', '.join(names())}.")
+        raise TrainingError(f"There is no recipe {name!r}. {_did_you_mean(name, names())}")
     recipe: Recipe = _module(name).RECIPE
     kinds: dict[str, Any] = {field.name: field.type for field in fields(Recipe)}
     for change in changes:
         key, _, value = change.partition("=")
-        if key not in kinds or not value:
-            raise TrainingError(f"--set {change!r} is not NAME=VALUE with a NAME among: {', '.join(kinds)}.")
+        if not value:
+            raise TrainingError(f"--set {change!r} is not NAME=VALUE. Give a value: --set {key}=VALUE.")
+        if key not in kinds:
+            raise TrainingError(f"--set {change!r}: there is no setting {key!r}. {_did_you_mean(key, list(kinds))}")
         try:
             converted: Any = _boolean(value) if kinds[key] is bool else kinds[key](value)
         except ValueError as error:
@@ -65,6 +68,12 @@ def load(name: str, changes: Sequence[str] = ()) -> "Recipe":
         except ValueError as error:
             raise TrainingError(f"--set {change!r}: {error}.") from error
     return recipe
+
+
+def _did_you_mean(name: str, known: Sequence[str]) -> str:
+    """Return a sentence with the known names that resemble `name`, or with all of them if none does."""
+    similar = difflib.get_close_matches(name, known, n=3)
+    return f"Did you mean {' or '.join(similar)}?" if similar else f"Choose one of: {', '.join(known)}."
 
 
 def _module(name: str) -> Any:
