@@ -92,5 +92,5 @@ def joint_log_probabilities(tree: LabelTree, outputs: dict[str, NDArray[np.float
     """
     constructor = outputs[CONSTRUCTOR_HEAD]
     columns = [constructor[:, [index]] + outputs[name] for index, name in enumerate(tree.constructors)]
-    joint = np.concatenate([*columns, constructor[:, len(tree.constructors) :]], axis=1)
-    return np.maximum(joint, np.float32(-6e4))
+    joint: NDArray[np.float32] = np.concatenate([*columns, constructor[:, len(tree.constructors) :]], axis=1)
+    return joint.clip(min=-6e4)
