@@ -83,6 +83,10 @@ class LabelTree:
         sizes = {constructor: len(leaves) for constructor, leaves in self.leaves.items()}
         return {CONSTRUCTOR_HEAD: len(self.constructors) + self.other, **sizes}
 
+    def same_outputs(self, tree: "LabelTree") -> bool:
+        """Whether the heads of two networks have the same classes in the same order; equality ignores the order."""
+        return (self.all_leaves, self.other) == (tree.all_leaves, tree.other)
+
     def clip(self, label: Label) -> Label:
         """Return the deepest node of the tree on the path of `label`; `Label()` if the tree lacks its constructor."""
         families = self.branches.get(label.constructor)

@@ -68,3 +68,16 @@ def test_leaves_below_the_children_of_a_node_partition_those_below_the_node(tree
 def test_clipping_is_idempotent(tree: LabelTree, constructor: str, family: str, model: str) -> None:
     node = tree.clip(Label(constructor, family, model))
     assert tree.clip(node) == node
+
+
+def test_networks_have_the_same_outputs_only_with_the_same_types_in_the_same_order() -> None:
+    tree = LabelTree({"Airbus": {"A320": []}, "Boeing": {"737": [], "747": []}})
+    assert tree.same_outputs(LabelTree({"Airbus": {"A320": ()}, "Boeing": {"737": (), "747": ()}}))
+    assert not tree.same_outputs(LabelTree({"Airbus": {"A320": []}, "Boeing": {"747": [], "737": []}}))
+    assert not tree.same_outputs(LabelTree(tree.branches, other=True))
+
+
+def test_the_constructor_head_has_one_more_class_for_everything_outside_the_tree() -> None:
+    branches = {"Airbus": {"A320": []}, "Boeing": {}}
+    assert LabelTree(branches).heads == {"constructor": 2, "Airbus": 1, "Boeing": 1}
+    assert LabelTree(branches, other=True).heads == {"constructor": 3, "Airbus": 1, "Boeing": 1}

@@ -71,7 +71,13 @@ def train(
     weights: Annotated[
         Path | None, typer.Option(help="Keras HDF5 file of VGG16 to take the initial weights from.")
     ] = None,
-    init: Annotated[Path | None, typer.Option(help="Run or bundle whose trunk gives the initial weights.")] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run or bundle to take the initial weights from: those of its trunk, and those of its heads if it "
+            "distinguishes the same types. So a training continues with other settings."
+        ),
+    ] = None,
     teacher: Annotated[
         Path | None,
         typer.Option(

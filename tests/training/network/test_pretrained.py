@@ -84,7 +84,7 @@ def test_a_network_initialised_from_the_file_computes_vgg16(
     initial = pretrained.choose(recipe("batch_norm=false"), path, None, QUIET)
     assert initial is not None
     network = checkpoint.build(recipe("batch_norm=false"), TREE)
-    pretrained.apply(initial, network, QUIET)
+    pretrained.apply(initial, network, TREE, QUIET)
     photos = np.random.default_rng(1).integers(0, 256, (2, 32, 64, 3), np.uint8)
     expected = forward(weights, photos)
     features = np.asarray(network.trunk(photos))  # type: ignore[arg-type]
@@ -117,7 +117,7 @@ def test_the_top_of_the_full_vgg16_is_ignored(weights: dict[str, NDArray[np.floa
     console = Console(record=True, file=io.StringIO())
     initial = pretrained.choose(recipe("batch_norm=false"), path, None, console)
     assert initial is not None
-    pretrained.apply(initial, checkpoint.build(recipe("batch_norm=false"), TREE), console)
+    pretrained.apply(initial, checkpoint.build(recipe("batch_norm=false"), TREE), TREE, console)
     assert (
         "26 of its 27 arrays, without fc1/fc1_W_1:0. The heads start from random weights."
         in console.export_text().replace("\n", " ")
@@ -245,12 +245,36 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_can_start_from_the_trunk_of_another(earlier: Path, batch_norm: str) -> None:
     initial = pretrained.choose(recipe(f"batch_norm={batch_norm}"), None, earlier, QUIET)
     assert initial is not None
-    assert initial.origin.startswith("the trunk of the run first after 7 steps")
+    assert initial.origin.startswith("the run first after 7 steps")
     network = checkpoint.build(recipe(f"batch_norm={batch_norm}", "seed=9"), TREE)
-    pretrained.apply(initial, network, QUIET)
+    pretrained.apply(initial, network, TREE, QUIET)
     source, _ = checkpoint.load_network(earlier, recipe(), TREE)
     photos = jax.random.randint(jax.random.key(1), (2, 32, 64, 3), 0, 256).astype(np.uint8)
     np.testing.assert_allclose(network.trunk(photos), source.trunk(photos), rtol=1e-4, atol=1e-3)
+    for head, output in network(photos).items():  # the types are the same
+        np.testing.assert_allclose(output, source(photos)[head], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("tree", "settings"),
+    [
+        (LabelTree({"Airbus": {"A320": []}, "Boeing": {"747": [], "737": []}}), []),  # another order of the same types
+        (LabelTree(TREE.branches, other=True), []),
+        (TREE, ["pooling=average+max"]),
+    ],
+)
+def test_the_heads_start_from_random_weights_unless_types_and_pooling_are_the_same(
+    earlier: Path, tree: LabelTree, settings: list[str]
+) -> None:
+    initial = pretrained.choose(recipe(*settings), None, earlier, QUIET)
+    assert initial is not None
+    network, fresh = (checkpoint.build(recipe(*settings, "seed=9"), tree) for _ in range(2))
+    console = Console(file=io.StringIO(), width=200)
+    pretrained.apply(initial, network, tree, console)
+    assert "The heads start from random weights" in console.file.getvalue()  # type: ignore[attr-defined]
+    for name, head in network.heads.items():
+        np.testing.assert_array_equal(head.kernel[...], fresh.heads[name].kernel[...])
 
 
 def test_weights_and_init_are_mutually_exclusive(earlier: Path) -> None:

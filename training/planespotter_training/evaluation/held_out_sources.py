@@ -70,7 +70,7 @@ def predict_held_out(runs: Sequence[Path], tree: LabelTree) -> HeldOut:
                 f"The run {folder} held out no source, so there is nothing to calibrate on. Train it with "
                 "--hold-out-source."
             )
-        if run.tree != tree:
+        if not run.tree.same_outputs(tree):
             missing = sorted(set(map(str, tree.all_leaves)) ^ set(map(str, run.tree.all_leaves)))
             raise TrainingError(
                 f"The run {folder} has another label tree: it differs in {len(missing)} types. Only runs that classify "

@@ -60,7 +60,7 @@ def _predict(
 ) -> NDArray[np.float16]:
     assert job.teacher is not None
     bundle = read_bundle(job.teacher)
-    if bundle.tree != run.tree:
+    if not bundle.tree.same_outputs(run.tree):
         differing = set(bundle.tree.all_leaves) ^ set(run.tree.all_leaves)
         raise TrainingError(
             f"The teacher {bundle.name} {bundle.version} distinguishes other types than this run: they differ in "

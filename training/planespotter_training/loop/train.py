@@ -137,7 +137,7 @@ def _initial_network(job: TrainJob, run: run_folder.Run, dtype: Any, console: Co
     network = checkpoint.build(job.recipe, run.tree, dtype)
     network.trunk.winograd = devices.prefers_winograd(dtype)
     if job.initial is not None:
-        pretrained.apply(job.initial, network, console)
+        pretrained.apply(job.initial, network, run.tree, console)
     return network
 
 

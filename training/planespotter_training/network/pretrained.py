@@ -1,4 +1,7 @@
-"""Initial weights: VGG16 from ImageNet, or the trunk of an earlier run or bundle (transfer learning).
+"""Initial weights: VGG16 from ImageNet, or those of an earlier run or bundle (transfer learning).
+
+Of a run or bundle, the trunk is taken, and the heads, too, if it distinguishes the same types: so a training continues
+with other settings.
 
 The ImageNet weights are those of Karen Simonyan and Andrew Zisserman, Visual Geometry Group, University of Oxford,
 under the Creative Commons Attribution licence (CC BY 4.0), in the file that Keras made of them. They expect BGR less
@@ -18,7 +21,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-from planespotter_models import read_bundle
+from planespotter_models import LabelTree, read_bundle
 from planespotter_models.bundle_format import DESCRIPTION
 from planespotter_training import run_folder
 from planespotter_training.errors import TrainingError
@@ -45,6 +48,10 @@ class InitialWeights:
     origin: str
     """Where they are from, in words; the same for the same weights."""
     weights: Mapping[str, NDArray[Any]] = field(repr=False)
+    tree: LabelTree | None = None
+    """Label tree of `top`."""
+    top: Mapping[str, NDArray[Any]] = field(default_factory=dict, repr=False)
+    """Weights after the trunk, by dotted path: "heads.constructor.kernel"; used for the same types and pooling only."""
 
 
 def choose(recipe: Recipe, weights: Path | None, init: Path | None, console: Console) -> InitialWeights | None:
@@ -164,7 +171,7 @@ def _collect(arrays: dict[str, NDArray[Any]], name: str, item: Any) -> None:
 
 
 def from_trained(folder: Path, *, batch_norm: bool) -> InitialWeights:
-    """Read the trunk of a run or bundle.
+    """Read the weights of a run or bundle.
 
     Args:
         folder: Folder of the run or bundle.
@@ -181,13 +188,17 @@ def from_trained(folder: Path, *, batch_norm: bool) -> InitialWeights:
             for name, weight in bundle.weights.items()
             if name.startswith("trunk.layers.")
         }
-        return InitialWeights(f"the trunk of the bundle {bundle.name} {bundle.version} ({_digest(flat)})", flat)
+        top = {name: weight for name, weight in bundle.weights.items() if not name.startswith("trunk.")}
+        origin = f"the bundle {bundle.name} {bundle.version} ({_digest(flat | top)})"
+        return InitialWeights(origin, flat, bundle.tree, top)
     run = run_folder.read(folder)
     network, step = checkpoint.load_network(folder, run.recipe, run.tree)
     if not batch_norm:
         fold_norms(network)
     flat = {name: np.asarray(variable[...]) for name, variable in _trunk(network).items()}
-    return InitialWeights(f"the trunk of the run {folder.name} after {step} steps ({_digest(flat)})", flat)
+    top = {name: np.asarray(variable[...]) for name, variable in _top(network).items()}
+    origin = f"the run {folder.name} after {step} steps ({_digest(flat | top)})"
+    return InitialWeights(origin, flat, run.tree, top)
 
 
 def _digest(weights: Mapping[str, NDArray[Any]]) -> str:
@@ -236,15 +247,46 @@ def check(initial: InitialWeights, recipe: Recipe) -> None:
         )
 
 
-def apply(initial: InitialWeights, network: Classifier, console: Console) -> None:
-    """Copy `initial` into the trunk of `network`, which it must fit (see `check`), and print what was used."""
+def _top(network: Classifier) -> dict[str, Any]:
+    """Return the variables of `network` after its trunk, without the baseline, by dotted path."""
+    layers = {"hidden": network.hidden, "reduction": network.reduction}
+    layers |= {f"heads.{name}": head for name, head in network.heads.items()}
+    return {
+        f"{name}.{kind}": variable
+        for name, layer in layers.items()
+        if layer is not None
+        for kind, variable in (("kernel", layer.kernel), ("bias", layer.bias))
+        if variable is not None
+    }
+
+
+def apply(initial: InitialWeights, network: Classifier, tree: LabelTree, console: Console) -> None:
+    """Copy `initial` into `network`, and print what was used.
+
+    Args:
+        initial: The weights; they must fit the trunk (see `check`).
+        network: The network.
+        tree: Its label tree.
+        console: For the summary.
+    """
     variables = _trunk(network)
     for name, variable in variables.items():
         variable[...] = initial.weights[name].astype(np.float32)
     unused = sorted(initial.weights.keys() - variables.keys())
+    top = _top(network)
+    same_top = (
+        initial.tree is not None
+        and initial.tree.same_outputs(tree)
+        and {name: variable.shape for name, variable in top.items()}
+        == {name: weight.shape for name, weight in initial.top.items()}
+    )
+    if same_top:
+        for name, variable in top.items():
+            variable[...] = initial.top[name].astype(np.float32)
+    heads = "The heads continue from it as well." if same_top else "The heads start from random weights."
     console.print(
         f"Initial weights: {initial.origin}; {len(variables)} of its {len(initial.weights)} arrays"
-        f"{f', without {_some(unused)}' if unused else ''}. The heads start from random weights.",
+        f"{f', without {_some(unused)}' if unused else ''}. {heads}",
         highlight=False,
         soft_wrap=True,
     )
