@@ -116,7 +116,7 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
     Args:
         settings: Limits and timeouts.
         metrics: Where outcomes are recorded.
-        on_decoders_stuck: Called once when every decode thread has exceeded the timeout.
+        on_decoders_stuck: Called once when every decode thread is stuck.
     """
 
     def __init__(

@@ -3,7 +3,7 @@
 Threads, not processes: the inspection of a photo bounds what it costs to decode, so the server stays available without
 killing a decoder, and sending photos and pixels between processes would add half of the time that decoding takes. The
 time limit is a second line of defense. A thread cannot be interrupted: a photo over the limit gets its error at once,
-but its thread is lost until the decoder returns. When all threads are lost, the server has to be restarted.
+but its thread is lost until the decoder returns. When all threads are stuck, the server has to be restarted.
 """
 
 import asyncio
@@ -22,6 +22,8 @@ from planespotter_server.serving.thread_priority import lower_priority
 Pixels = NDArray[np.uint8]
 
 CHECKS_PER_TIMEOUT = 10
+STUCK_TIMEOUTS = 6
+"""Threads count as stuck after this many timeouts: on an overloaded machine a photo may just wait for a core."""
 
 log = structlog.get_logger()
 
@@ -43,7 +45,7 @@ class DecoderPool:
         threads: Number of threads.
         timeout: Maximum time to decode a photo in seconds, without the time in the queue.
         observe: Called with the seconds that each photo took.
-        on_stuck: Called once when every thread has exceeded the timeout.
+        on_stuck: Called once when every thread has been decoding one photo for STUCK_TIMEOUTS times the timeout.
     """
 
     def __init__(
@@ -101,10 +103,9 @@ class DecoderPool:
             if not job.is_late and job.future is not None:
                 job.is_late = True
                 job.future.cancel()
-                log.warning(
-                    "decode_timeout", seconds=round(now - job.started, 1), stuck=len(late), threads=self._threads
-                )
-        if len(late) == self._threads:
+                log.warning("decode_timeout", seconds=round(now - job.started, 1), late=len(late))
+        stuck = [job for job in late if now - job.started > STUCK_TIMEOUTS * self._timeout]
+        if len(stuck) == self._threads:
             log.error("decoders_stuck", threads=self._threads)
             self._on_stuck()
             return

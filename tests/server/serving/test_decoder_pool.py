@@ -57,6 +57,7 @@ async def test_pool_whose_threads_are_all_stuck_is_reported_once() -> None:
         hanging = [asyncio.create_task(pool.decode(hang, caller)) for caller in range(2)]
         await asyncio.wait_for(stuck.wait(), 60)
         await asyncio.sleep(0.3)
+    assert [line["event"] for line in logs[:2]] == ["decode_timeout"] * 2
     outcomes = await asyncio.gather(*hanging, return_exceptions=True)
     assert all(isinstance(outcome, RequestRejected) for outcome in outcomes)
     assert [line["event"] for line in logs].count("decoders_stuck") == 1
