@@ -43,7 +43,8 @@ TYPE_ANYWHERE = {
     ),
     "Boeing": re.compile(
         rf"(?<![A-Z0-9])B[ .-]?(?:{_BOEING_FAMILIES})(?!\d)|(?<![A-Z0-9-])(?:{_BOEING_FAMILIES})"
-        rf"(?=-(?!\d{{3}}-\d)[0-9A-Z]|-?(?:SP|SR|NG|F|ER|LCF|MAX|X)(?![A-Z])|[ ](?:MAX|NG)(?![A-Z])|[ ]\d00(?!\d))|"
+        rf"(?=-(?!\d{{3}}-\d{{4}})[0-9A-Z]|-?(?:SP|SR|NG|F|ER|LCF|MAX|X)(?![A-Z])|"
+        rf"[ ](?:(?:MAX|NG)(?![A-Z])|\d00(?!\d)))|"
         rf"(?<![A-Z0-9-])(?<!7 )MAX[ -]?(?:10|[789])(?!\d)|{_codes(BOEING_SERIES)}"
     ),
     "ATR": re.compile(rf"(?<![A-Z0-9-])(?:42|72)-?\d{{3}}(?!\d)|{_codes({'42', '72'})}"),
@@ -51,7 +52,7 @@ TYPE_ANYWHERE = {
 # Types that are recognized only at the start of a text, or after the name of their constructor.
 TYPE_AT_START = {
     "Airbus": re.compile(rf"(?:{_AIRBUS_FAMILIES})(?!\d)"),
-    "Boeing": re.compile(rf"(?:{_BOEING_FAMILIES})(?!\d)|BBJ|MAX[ -]?(?:10|[789])(?!\d)"),
+    "Boeing": re.compile(rf"(?:{_BOEING_FAMILIES})(?!\d|-\d{{3}}-\d{{4}})|BBJ|MAX[ -]?(?:10|[789])(?!\d)"),
     "ATR": re.compile(r"(?:42|72)(?!\d)"),
 }
 _SEPARATOR = r"\s*(?:[/&+,;]|(?<![A-Z])(?:OR|AND|VS|VERSUS|UND|ODER|ET|OU|Y|E|O|TO|BIS)(?![A-Z])\.?)\s*"
@@ -127,6 +128,7 @@ def _common(first: ParsedType, second: ParsedType, *, is_listed: bool) -> Parsed
 
 def _expand(constructor: str, segment: str) -> list[str]:
     """Return one text per type of a list such as "737-700/700LR/MAX 7"."""
+    segment = re.sub(rf"^(B?[ -]?(?:{_BOEING_FAMILIES}))/(?=[1-9]00(?!\d))", r"\1-", segment)  # 737/800
     pieces = re.split(f"({_SEPARATOR})", segment)
     parts, is_open = [pieces[0]], _can_continue(pieces[0])
     for separator, piece in zip(pieces[1::2], pieces[2::2], strict=True):
@@ -155,7 +157,11 @@ def _completed(constructor: str, parts: list[str], piece: str, *, is_comma: bool
         is_comma: Whether a comma stands before it: a number may then be anything, such as the number of seats.
     """
     if constructor == "ATR":
-        return piece if re.match(r"(?:ATR ?)?(?:42|72)(?!\d)", piece) else None
+        other = re.match(r"(?:ATR[ -]?)?((?:42|72)(?!\d).*)|-?([3-6]00)(?!\d)", piece)
+        return None if other is None else other[1] or f"{parts[0][:2]}-{other[2]}"
+    if constructor == "Airbus" and re.match(r"BD|CS|C[ -]?SERIES", parts[0]):
+        other = re.match(r"(?:BD-?500-)?(1A1[01])|(?:CS)?-?([13]00)(?!\d)", piece)
+        return None if other is None else f"BD-500-{other[1]}" if other[1] else f"CS{other[2]}"
     head = re.match(r"(?:ACJ|A|B)?[ .-]?(\d{3})", parts[0])
     if head is None:
         return None

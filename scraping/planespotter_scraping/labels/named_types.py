@@ -72,7 +72,7 @@ NAMED_TYPES = (
     _row(r"C-40[A-Z]?", "Boeing", "737 > 737-700", "", "military", "the C-40 is a 737-700"),
     _row(r"C?T-43[A-Z]?", "Boeing", "737 > 737-200", "", "military", "the T-43 is a 737-200"),
     _row(r"C-22[A-C]", "Boeing", "727 > 727-100", "", "military", "the C-22 is a 727-100"),
-    _row(r"VC-25A", "Boeing", "747 > 747-200", "", "military", "the VC-25A is a 747-200"),
+    _row(r"VC-25A?", "Boeing", "747 > 747-200", "", "military", "the VC-25A is a 747-200"),
     _row(r"VC-25B", "Boeing", "747 > 747-8", "", "military", "the VC-25B is a 747-8"),
     _row(r"E-4[A-Z]?", "Boeing", "747 > 747-200", "", "military", "the E-4 is a 747-200"),
     _row(r"C-32[A-Z]?", "Boeing", "757 > 757-200", "", "military", "the C-32 is a 757-200"),

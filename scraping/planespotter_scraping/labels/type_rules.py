@@ -50,7 +50,7 @@ _NEO = r"(?<![A-Z])NEO(?!S)|NEW ENGINE OPTION"
 AIRBUS_NEO = {
     "A319": re.compile(rf"{_NEO}|^N(?![A-Z0-9])"),
     "A320": re.compile(rf"{_NEO}|^N(?![A-Z0-9])"),
-    "A321": re.compile(rf"{_NEO}|^N[XY]?(?![A-Z0-9])|XLR|\dLR|^[ -]?LR"),
+    "A321": re.compile(rf"{_NEO}|^N(?:[XY]|X?LR)?(?![A-Z0-9])|XLR|\dLR|^[ -]?LR"),
 }
 # Models that were sold as ceo, next to the neo; the A320-100 and A321-100 were out of production by then.
 AIRBUS_CEO = {"A318": "A318-100", "A319": "A319-100", "A320": "A320-200", "A321": "A321-200"}
@@ -84,6 +84,11 @@ BOEING_PLAIN = {"747": ("8",), "777": ("8", "9"), "787": ("8", "9", "10")}
 BOEING_RANGES = {"737-900ER", "767-200ER", "767-300ER", "767-400ER", "777-200ER", "777-200LR", "777-300ER"}
 BUSINESS_JETS = {"1": "737-700", "2": "737-800", "3": "737-900ER"}  # BBJ1 to BBJ3
 
+# The 777F, also with a customer code: 777-F1H. After a space, a code of letters may be a word or an airport.
+_FACTORY_FREIGHTER = re.compile(
+    r"(?:-200(?:LR)?)?[ -]?F(?:REIGHTER)?(?![A-Z0-9]|-[A-Z]{4})|-F[0-9A-Z]{2}(?![0-9A-Z])|"
+    r" F(?:\d[0-9A-Z]|[A-Z]\d|BT|ZN|ZB|DZ|HT|FX)(?![0-9A-Z-])"
+)
 # A number after a space may count something else: "787 10 years", "737 2nd prototype".
 _COUNTED = (
     r"(?! (?:YEARS?|SEATS?|SEATERS?|PASSENGERS|HOURS|DAYS|MILES|KM|FEET|FT|PHOTOS|AIRCRAFT|ORDERS|PLANES)(?![A-Z]))"
@@ -165,7 +170,8 @@ def parse_boeing(text: str) -> ParsedType:
     """Parse 7x7-SCC: series, a customer code of two letters or digits, and a suffix."""
     text = re.sub(r"^(?=MAX[ -]?(?:10|[789])(?!\d))", "737 ", text)  # MAX 8
     if text.startswith("BBJ"):
-        text = f"737 {text}"
+        coded = re.match(r"BBJ[ -]?[123]? (\d[0-9A-Z]{2}(?![0-9]).*)", text)
+        text = f"737-{coded[1]} BBJ" if coded else f"737 {text}"
     text = re.sub(r"^(B?777)X[ -](?=[89](?!\d))", r"\1-", text)
     head = re.match(r"(?:B[ .-]?)?(7\d7|720(?!P))(?!\d)", text)
     if head is None or (family := head[1]) not in BOEING_SERIES:
@@ -173,7 +179,7 @@ def parse_boeing(text: str) -> ParsedType:
     rest = text[head.end() :]
     if family == "737":
         rest = re.sub(
-            r"^[ -]?(?:NG|NEXT GENERATION|CLASSIC)[ -]?(?=\d[0-9A-Z]{2}[A-Z]{0,4}(?![0-9A-Z]))", "-", rest
+            r"^[ -]?(?:NG|NEXT GENERATION|CL|CLASSIC)[ -]?(?=BBJ|\d[0-9A-Z]{2}[A-Z]{0,4}(?![0-9A-Z]))", "-", rest
         )  # 737NG 8AS
         if (irregular := _irregular_737(rest)) is not None:
             return irregular
@@ -181,11 +187,7 @@ def parse_boeing(text: str) -> ParsedType:
         return ParsedType(
             family, f"747{letters[1]}", rest[letters.end() :], f"{letters[1]} is a separate model of the 747."
         )
-    if family == "777" and re.match(
-        r"(?:-200(?:LR)?)?[ -]?F(?:REIGHTER)?(?![A-Z0-9]|-[A-Z]{4})|[ -]F(?=[0-9A-Z]?\d|\d)[0-9A-Z]{2}(?![0-9A-Z-])|"
-        r"-F[0-9A-Z]{2}(?![0-9A-Z])",
-        rest,
-    ):
+    if family == "777" and _FACTORY_FREIGHTER.match(rest):
         return ParsedType(family, "777F", rest, "F instead of a series is the factory-built freighter.")
     if (plain := _plain_number(family, rest)) is not None:
         return plain
@@ -217,7 +219,9 @@ def _boeing_series(family: str, digit: str, code: str, suffix: str) -> ParsedTyp
         return ParsedType(family, "737-900ER", suffix, f"{explanation} The BBJ3 is based on the 737-900ER.")
     if series == "767-400":
         return ParsedType(family, "767-400ER", suffix, f"{explanation} Every 767-400 is a 767-400ER.")
-    reach = re.match(r"[ -]?(?:(ER|LR)(?![A-Z]|-[A-Z]{3})|(ER|LR)(?=(?:F|SF|MF|BCF|BDSF)(?![A-Z])))", suffix)
+    reach = re.match(
+        r"(?! (?:ER|LR)-[A-Z]{3})[ -]?(?:(ER|LR)(?![A-Z])|(ER|LR)(?=(?:F|SF|MF|BCF|BDSF)(?![A-Z])))", suffix
+    )
     if reach and (longer := series + (reach[1] or reach[2])) in BOEING_RANGES:
         return ParsedType(family, longer, suffix, f"{explanation} {reach[1] or reach[2]} makes it a separate model.")
     return ParsedType(family, series, suffix, explanation, _variant_designator(series, suffix))
