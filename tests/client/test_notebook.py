@@ -1,4 +1,4 @@
-"""What a developer meets in a notebook: tables instead of dataclasses, and photos with ids of their own choice."""
+"""What a developer meets in a notebook: tables instead of dataclasses, and photos with ids that they choose."""
 
 from collections.abc import Callable
 from typing import Any

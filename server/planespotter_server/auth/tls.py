@@ -1,7 +1,9 @@
 """TLS: server credentials from files that are reloaded when they change, without a restart."""
 
+import re
 import ssl
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
@@ -9,6 +11,11 @@ import structlog
 
 from planespotter_server.auth.file_watcher import FileWatcher
 from planespotter_server.settings import ServerError
+
+WARNING_DAYS = 14
+# The validity of a certificate in DER: a sequence of two times, each UTCTime or GeneralizedTime.
+_VALIDITY = re.compile(rb"\x30[\x1e\x20\x22](?:\x17\x0d|\x18\x0f)(\d{12,14})Z(?:\x17\x0d|\x18\x0f)(\d{12,14})Z")
+_PEM_BEGIN, _PEM_END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
 log = structlog.get_logger()
 
@@ -85,7 +92,42 @@ class _CertificateFiles:
         if contents != [_read(path) for path in paths]:
             raise ServerError(f"{self._certificate} and its related files are being replaced right now. Try again.")
         key, chain, *authority = contents
+        _warn_of_validity(self._certificate, chain, datetime.now(UTC))
         return grpc.ssl_server_certificate_configuration([(key, chain)], authority[0] if authority else None)
+
+
+def validity(chain: bytes) -> tuple[datetime, datetime] | None:
+    """Return from when to when the first certificate of a PEM file is valid; None if its dates cannot be read."""
+    text = chain.decode("ascii", "replace")
+    first = text[text.find(_PEM_BEGIN) :].partition(_PEM_END)[0] + _PEM_END
+    try:
+        dates = _VALIDITY.search(ssl.PEM_cert_to_DER_cert(first))
+    except ValueError:
+        return None
+    return (_date(dates[1]), _date(dates[2])) if dates else None
+
+
+def _date(text: bytes) -> datetime:
+    """Parse an ASN.1 time: YYMMDDHHMMSS, of which years from 50 are in the 20th century, or YYYYMMDDHHMMSS."""
+    digits = text.decode()
+    if len(digits) == 12:
+        digits = ("19" if digits >= "50" else "20") + digits
+    return datetime.strptime(digits, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+
+
+def _warn_of_validity(certificate: Path, chain: bytes, now: datetime) -> None:
+    """Log a warning if clients reject the certificate by its dates, or will within WARNING_DAYS."""
+    dates = validity(chain)
+    if dates is None:
+        return
+    valid_from, valid_until = dates
+    facts = {"file": str(certificate), "valid_from": f"{valid_from:%Y-%m-%d}", "valid_until": f"{valid_until:%Y-%m-%d}"}
+    if valid_until < now:
+        log.warning("certificate_expired", **facts, then="clients reject it: renew it")
+    elif valid_from > now:
+        log.warning("certificate_not_yet_valid", **facts, then="clients reject it: check the clock of this machine")
+    elif valid_until - now < timedelta(days=WARNING_DAYS):
+        log.warning("certificate_expires_soon", **facts, days_left=(valid_until - now).days)
 
 
 def _read(path: Path) -> bytes:

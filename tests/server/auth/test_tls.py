@@ -1,16 +1,18 @@
 """TLS: server certificates that are reloaded, and client certificates."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 import trustme
+from structlog.testing import capture_logs
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
-from planespotter_server.auth.tls import server_credentials
+from planespotter_server.auth.tls import server_credentials, validity
 from planespotter_server.server import Server
 from planespotter_server.settings import ServerError, Settings
 
@@ -108,3 +110,27 @@ def test_certificate_without_its_key_is_an_error(tmp_path: Path) -> None:
         server_credentials(ours.certificate, tmp_path / "none.key")
     with pytest.raises(ServerError, match="is not a certificate of an authority"):
         server_credentials(ours.certificate, ours.key, other)
+
+
+@pytest.mark.parametrize(
+    ("valid_from", "valid_until", "event"),
+    [
+        (datetime(1990, 1, 1, tzinfo=UTC), datetime(2020, 1, 2, tzinfo=UTC), "certificate_expired"),
+        (datetime(2060, 1, 1, tzinfo=UTC), datetime(2070, 1, 2, tzinfo=UTC), "certificate_not_yet_valid"),
+        (datetime(2020, 1, 1, tzinfo=UTC), datetime.now(UTC) + timedelta(days=3.5), "certificate_expires_soon"),
+        (datetime(2020, 1, 1, tzinfo=UTC), datetime.now(UTC) + timedelta(days=90), None),
+    ],
+)
+def test_server_warns_at_start_of_a_certificate_that_clients_reject(
+    tmp_path: Path, valid_from: datetime, valid_until: datetime, event: str | None
+) -> None:
+    authority = Authority(tmp_path, "ca")
+    issued = authority.authority.issue_cert("127.0.0.1", not_before=valid_from, not_after=valid_until)
+    authority.certificate.write_bytes(issued.cert_chain_pems[0].bytes())
+    issued.private_key_pem.write_to_path(authority.key)
+    with capture_logs() as logs:
+        server_credentials(authority.certificate, authority.key)
+    assert [entry["event"] for entry in logs] == ([event] if event else [])
+    assert validity(authority.certificate.read_bytes()) == (valid_from, valid_until.replace(microsecond=0))
+    if event == "certificate_expires_soon":
+        assert logs[0]["days_left"] == 3
