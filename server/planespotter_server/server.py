@@ -1,6 +1,7 @@
 """Server lifecycle: listen, load and warm up models, serve, drain and stop without losing a photo."""
 
 import asyncio
+import errno
 import functools
 import os
 import signal
@@ -8,7 +9,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -39,6 +40,7 @@ from planespotter_server.settings import ServerError, Settings
 if TYPE_CHECKING:
     from planespotter_server.observability.tracing import Tracing
 
+UNIX_SOCKET = "unix:"
 SERVICE = pb.DESCRIPTOR.services_by_name["ClassifierService"].full_name
 
 # If a connection is closed while its client still sends, it is reset, and the client loses the last responses that it
@@ -420,12 +422,30 @@ async def _drain_and_stop(server: Server, settings: Settings, signals: asyncio.Q
 
 
 def join_address(host: str, port: int) -> str:
-    """Return HOST:PORT, with brackets around an IPv6 address."""
+    """Return HOST:PORT, with brackets around an IPv6 address; a Unix socket, unix:/PATH, has no port."""
+    if host.startswith(UNIX_SOCKET):
+        return host
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _try_unix_socket(path: Path) -> None:
+    """Raise OSError if a socket cannot be made at `path`, or a program listens there: gRPC would replace its socket."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    if not path.exists():
+        return
+    if not path.is_socket():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    with socket.socket(socket.AF_UNIX) as probe, suppress(ConnectionRefusedError):
+        probe.connect(str(path))
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE), str(path))
 
 
 def _try_port(host: str, port: int) -> None:
     """Raise OSError if no address of `host` can be listened on at `port`."""
+    if host.startswith(UNIX_SOCKET):
+        _try_unix_socket(Path(host.removeprefix(UNIX_SOCKET)))
+        return
     failure: OSError | None = None
     for family, kind, _, _, address in socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM):
         try:

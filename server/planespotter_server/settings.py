@@ -100,7 +100,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, defer_build=True)
 
-    host: Annotated[str, Option("Address to listen on.")] = "127.0.0.1"
+    host: Annotated[str, Option("Address to listen on, or unix:/PATH for a Unix socket.")] = "127.0.0.1"
     port: Annotated[Port, Option("Port to listen on; 0 picks a free one.")] = 50051
 
     tls_cert: Annotated[
