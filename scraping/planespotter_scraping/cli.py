@@ -23,6 +23,9 @@ Out = Annotated[
 SiteName = Annotated[
     str, typer.Option(help=f"Site: {', '.join(SITES[:-1])} or {SITES[-1]}.", autocompletion=lambda: SITES)
 ]
+Profile = Annotated[
+    Path | None, typer.Option(help="TOML file that describes another site; replaces --site.", dir_okay=False)
+]
 Url = Annotated[
     str | None,
     typer.Option(
@@ -101,6 +104,7 @@ Width = Annotated[
 def scrape(
     out: Out = None,
     site: SiteName = "sample",
+    profile: Profile = None,
     url: Url = None,
     pages: Pages = None,
     constructors: Constructors = "Airbus,Boeing",
@@ -133,10 +137,12 @@ def scrape(
 
     Example: planespotter scrape --dry-run --site sample
 
+    Example: planespotter scrape --profile site.toml --contact you@example.org --out photos
+
     Example: planespotter scrape --site commons --category "Boeing 737-800" --contact you@example.org --out photos
     """
     if dry_run:
-        _dry_run(site, out, url, permission, contact, storage_state)
+        _dry_run(profile or site, out, url, permission, contact, storage_state)
         return
     if out is None:
         raise typer.BadParameter("pass the folder of the catalog", param_hint="--out")
@@ -157,7 +163,7 @@ def scrape(
                 update_bar(result)
 
             result = crawl.scrape(
-                site,
+                profile or site,
                 out,
                 url=url,
                 pages=pages,
@@ -178,7 +184,7 @@ def scrape(
 
 
 def _dry_run(
-    site: str, out: Path | None, url: str | None, permission: str, contact: str, storage_state: Path | None
+    site: str | Path, out: Path | None, url: str | None, permission: str, contact: str, storage_state: Path | None
 ) -> None:
     """Print what the parser of a site finds on its first page."""
     from planespotter_scraping.crawling.drift_detection import DriftError

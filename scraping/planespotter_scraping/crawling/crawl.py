@@ -27,6 +27,7 @@ from planespotter_scraping.sample_site.server import serve
 from planespotter_scraping.sites import ApiSite, Site
 from planespotter_scraping.sites.commons import SITE as COMMONS
 from planespotter_scraping.sites.planespotters import SITE as PLANESPOTTERS
+from planespotter_scraping.sites.profile import ProfileError, is_loopback, load_profile
 from planespotter_scraping.sites.sample import SITE as SAMPLE
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ CONTACT = re.compile(r"[!-~]+@[!-~]+\.[!-~]+|https?://[!-~]+")
 
 
 def scrape(
-    site_name: str,
+    site_name: str | Path,
     out: Path,
     *,
     url: str | None = None,
@@ -56,7 +57,7 @@ def scrape(
     Stored photos are safe however the crawl ends, and the same call resumes it.
 
     Args:
-        site_name: Name of the site.
+        site_name: Name of the site, or path of its profile.
         out: Folder of the catalog.
         url: URL of the site. Default: its own; the built-in sample site is served meanwhile.
         pages: Maximum pages of the list to read; None for all.
@@ -152,10 +153,20 @@ def _check_options(
         )
 
 
-def get_site(name: str) -> Site | ApiSite:
-    """Return a site by its name. Raises ScrapeError if it is unknown."""
+def get_site(name: str | Path) -> Site | ApiSite:
+    """Return a site by its name or profile. Raises ScrapeError if it is unknown, or if the profile is invalid."""
+    if isinstance(name, Path):
+        try:
+            site = load_profile(name)
+        except ProfileError as error:
+            raise ScrapeError(str(error)) from None
+        if site.name in SITES:
+            raise ScrapeError(f"The name {site.name!r} of {name} is that of a built-in site. Choose another one.")
+        return site
     if name not in SITES:
-        raise ScrapeError(f"The site {name!r} is unknown. Choose one of: {', '.join(SITES)}.")
+        raise ScrapeError(
+            f"The site {name!r} is unknown. Choose one of: {', '.join(SITES)}; or describe it in a file for --profile."
+        )
     return SITES[name]
 
 
@@ -219,7 +230,7 @@ def check_permission(site: Site | ApiSite, permission: str, contact: str) -> Non
         raise ScrapeError(
             f"--contact {contact!r} is invalid. Pass an e-mail address, or a web page that starts with https://."
         )
-    if site.url and not contact:
+    if site.url and not contact and not is_loopback(urlsplit(site.url).hostname):
         raise ScrapeError(
             f"The site {site.name} is live, and its operators must be able to reach you. "
             "Pass --contact with your e-mail address or web page; each request carries it."

@@ -42,7 +42,7 @@ class DryRunSink(PhotoSink):
 
 
 def dry_run(
-    site_name: str,
+    site_name: str | Path,
     *,
     url: str | None = None,
     out: Path | None = None,
@@ -53,7 +53,7 @@ def dry_run(
     """Open the first page of a site and report what its parser finds.
 
     Args:
-        site_name: Name of the site.
+        site_name: Name of the site, or path of its profile.
         url: URL of the site, or an HTML file such as the page.html of a snapshot: then nothing is opened.
         out: Folder of a catalog. Its history is a reference, and snapshots are saved there; without it, in the current
             folder.
