@@ -21,8 +21,9 @@ from planespotter_server.rejections import RequestRejected
 CHECK_SECONDS = 0.1
 # A call that receives for less time is not ended: most messages arrive at once.
 MIN_RECEIVE_SECONDS = 0.3
-# Freed memory goes back to the system after this time, and earlier above the limit.
-TRIM_SECONDS, TRIM_SECONDS_ABOVE_LIMIT = 10.0, 1.0
+# Freed memory goes back to the system this long after the last time: if memory has grown since; if it is above the
+# limit; and if it is only above its minimum, because what was in use the last time may be free now.
+TRIM_SECONDS, TRIM_SECONDS_ABOVE_LIMIT, TRIM_SECONDS_WITHOUT_GROWTH = 10.0, 1.0, 60.0
 # Growth that is worth a trim, which locks the allocator.
 TRIM_BYTES = 32 * 1024 * 1024
 RETRY_DELAY = 1.0
@@ -64,7 +65,7 @@ class MemoryLimiter:
         self._measure = measure or resident_bytes
         self._trim = trim or trim_heap
         self._receives: set[Receive] = set()
-        self._bytes = self._trimmed_bytes = self._measure()
+        self._bytes = self._trimmed_bytes = self._min_bytes = self._measure()
         self._trimmed_at = 0.0
         self._reported = False
 
@@ -106,18 +107,23 @@ class MemoryLimiter:
     async def enforce(self, now: float) -> None:
         """Measure; give memory back if that is due; above the limit, end calls of the client that receives most."""
         self._bytes = self._measure()
-        above = self._bytes > self._max_bytes
-        interval = TRIM_SECONDS_ABOVE_LIMIT if above else TRIM_SECONDS
-        if now - self._trimmed_at >= interval and self._bytes > self._trimmed_bytes + TRIM_BYTES:
+        if self._trim_is_due(now):
             await asyncio.to_thread(self._trim)
             self._bytes = self._trimmed_bytes = self._measure()
             self._trimmed_at = now
-            above = self._bytes > self._max_bytes
         self._trimmed_bytes = min(self._trimmed_bytes, self._bytes)
+        self._min_bytes = min(self._min_bytes, self._bytes)
+        above = self._bytes > self._max_bytes
         ended = self._end_largest(now) if above else 0
         if above and not self._reported:
             log.warning("memory_limit", bytes=self._bytes, max_bytes=self._max_bytes, ended=ended)
         self._reported = above
+
+    def _trim_is_due(self, now: float) -> bool:
+        seconds = now - self._trimmed_at
+        if self._bytes > self._trimmed_bytes + TRIM_BYTES:
+            return seconds >= (TRIM_SECONDS_ABOVE_LIMIT if self._bytes > self._max_bytes else TRIM_SECONDS)
+        return self._bytes > self._min_bytes + TRIM_BYTES and seconds >= TRIM_SECONDS_WITHOUT_GROWTH
 
     def _slow_receives(self, now: float) -> list[Receive]:
         return [receive for receive in self._receives if now - receive.since >= MIN_RECEIVE_SECONDS]

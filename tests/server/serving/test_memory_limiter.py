@@ -10,6 +10,7 @@ from planespotter_server.serving.memory_limiter import (
     MIN_RECEIVE_SECONDS,
     TRIM_BYTES,
     TRIM_SECONDS,
+    TRIM_SECONDS_WITHOUT_GROWTH,
     MemoryLimiter,
     resident_bytes,
     trim_heap,
@@ -88,6 +89,20 @@ async def test_memory_is_trimmed_rarely_and_only_after_growth() -> None:
     assert process.trims == 1
     await process.limiter.enforce(100 + TRIM_SECONDS)
     assert process.trims == 2
+
+
+async def test_memory_that_was_in_use_at_the_last_trim_goes_back_later() -> None:
+    process = Process()
+    process.bytes = 3 * TRIM_BYTES
+    await process.limiter.enforce(100)
+    assert process.trims == 1
+    process.freeable_bytes = 2 * TRIM_BYTES
+    await process.limiter.enforce(100 + TRIM_SECONDS)
+    assert process.trims == 1
+    await process.limiter.enforce(100 + TRIM_SECONDS_WITHOUT_GROWTH)
+    assert process.trims == 2
+    await process.limiter.enforce(100 + 3 * TRIM_SECONDS_WITHOUT_GROWTH)
+    assert process.trims == 2, "it is at its minimum"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and glibc")
