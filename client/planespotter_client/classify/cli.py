@@ -155,6 +155,14 @@ Watch = Annotated[
         rich_help_panel=SOURCES,
     ),
 ]
+Again = Annotated[
+    bool,
+    typer.Option(
+        "--again",
+        help="With --watch: classify a photo again when it changes, such as a snapshot that a camera overwrites.",
+        rich_help_panel=SOURCES,
+    ),
+]
 Video = Annotated[
     str | None,
     typer.Option(
@@ -228,6 +236,7 @@ def classify(
     sort_into: SortInto = None,
     link: LinkKind = Link.COPY,
     watch: Watch = None,
+    again: Again = False,
     video: Video = None,
     fps: Fps = None,
     ground_truth: GroundTruth = None,
@@ -266,6 +275,7 @@ def classify(
         sort_into=sort_into,
         link=link,
         quiet=quiet,
+        again=again,
         min_probability=min_probability,
     )
     _check_source(config, ground_truth, fps)
@@ -294,6 +304,8 @@ def _check_source(config: "RunConfig", ground_truth: Path | None, fps: float | N
         raise typer.BadParameter("give either photos and folders, or one of --ground-truth, --watch and --video.")
     if config.video is None and fps is not None:
         raise typer.BadParameter("--fps needs --video.")
+    if config.again and config.watch is None:
+        raise typer.BadParameter("--again needs --watch.")
     if config.null and file_discovery.STANDARD_INPUT not in config.paths:
         raise typer.BadParameter("--null needs -, which reads paths from standard input.")
     if missing := file_discovery.without_match(config.paths):

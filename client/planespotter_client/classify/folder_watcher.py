@@ -30,31 +30,38 @@ class FileState(NamedTuple):
 
 
 class FolderWatcher:
-    """Watches `folder`: `poll` yields the photos that are complete, each once."""
+    """Watches `folder`: `poll` yields the photos that are complete, each once, or with `again` after each change."""
 
-    def __init__(self, folder: Path, recursive: bool = True, exclude: Path | None = None) -> None:
+    def __init__(self, folder: Path, recursive: bool = True, exclude: Path | None = None, again: bool = False) -> None:
         self._folder = folder
         self._recursive = recursive
         self._exclude = exclude
+        self._again = again
         self._yielded = HashedSet()
         self._pending: dict[str, FileState] = {}
 
     def poll(self, now: float) -> Iterator[str]:
-        """Yield the photos that are complete at the time `now`, in seconds, and were not yielded before."""
+        """Yield the photos that are complete at the time `now`, in seconds, and were not yielded before.
+
+        With `again`, a photo that has changed since it was yielded counts as another one.
+        """
         pending: dict[str, FileState] = {}
         for photo in find_photos([self._folder], self._recursive, exclude=self._exclude):
-            if photo in self._yielded:
+            if not self._again and photo in self._yielded:
                 continue
             try:
                 stat = os.stat(photo)  # noqa: PTH116
             except OSError:  # deleted again, or a link to a file that does not exist yet
                 continue
             state = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+            key = f"{photo}\0{state}" if self._again else photo
+            if self._again and key in self._yielded:
+                continue
             previous = self._pending.get(photo)
             if previous is None or previous.state != state:
                 pending[photo] = FileState(state, now)
             elif now - previous.since >= (SETTLE_SECONDS if has_end(photo) else INCOMPLETE_SECONDS):
-                self._yielded.add(photo)
+                self._yielded.add(key)
                 yield photo
             else:
                 pending[photo] = previous

@@ -54,6 +54,7 @@ class RunConfig:
     link: filing.Link
     quiet: bool = False
     min_probability: float | None = None
+    again: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -238,6 +239,7 @@ def _source(
             log=log,
             stats=stats,
             on_skipped=on_skipped,
+            again=config.again,
         )
     return nullcontext(
         sources.from_paths(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from planespotter_client.classify import file_discovery, serialization
-from planespotter_client.classify.answer_log import AnswerLog
+from planespotter_client.classify.answer_log import AnswerLog, HashedSet
 from planespotter_client.classify.folder_watcher import FolderWatcher
 from planespotter_client.classify.progress import RunStats
 from planespotter_client.classify.video import Video, VideoError, redact_credentials
@@ -92,12 +92,25 @@ def from_folder(
     log: AnswerLog | None,
     stats: RunStats,
     on_skipped: Callable[[str], None],
+    again: bool,
 ) -> Iterator[Source]:
-    """Yield the photos in `folder` and those that arrive until the context ends, without those in `log`."""
+    """Yield the photos in `folder` and those that arrive until the context ends, without those in `log`.
+
+    With `again`, a photo that changes is sent again.
+    """
     stop = threading.Event()
+
+    def photos() -> Iterator[str]:
+        sent = HashedSet()
+        for photo in FolderWatcher(folder, recursive, exclude, again).photos(stop):
+            if sent.add(photo):
+                yield from _skip_answered(iter([photo]), log, stats, on_skipped)
+            else:  # it has changed during this run
+                stats.sent += 1
+                yield photo
+
     try:
-        photos = FolderWatcher(folder, recursive, exclude).photos(stop)
-        yield Source(_skip_answered(photos, log, stats, on_skipped), is_endless=True)
+        yield Source(photos(), is_endless=True)
     finally:
         stop.set()
 

@@ -1,5 +1,6 @@
 """The folder watcher: when an arriving photo is complete."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +62,21 @@ def test_end_of_a_photo_is_recognized_by_its_format(tmp_path: Path, paint: Any, 
     assert not has_end(str(path))
     path.write_bytes(b"")
     assert not has_end(str(path))
+
+
+def test_snapshot_that_a_camera_overwrites_is_yielded_after_each_change_with_again(tmp_path: Path, paint: Any) -> None:
+    snapshot = tmp_path / "snapshot.jpg"
+    snapshot.write_bytes(paint("747"))
+    once, again = FolderWatcher(tmp_path), FolderWatcher(tmp_path, again=True)
+
+    def poll(now: float) -> tuple[int, int]:
+        return len(list(once.poll(now))), len(list(again.poll(now)))
+
+    assert poll(0.0) == (0, 0)
+    assert poll(10.0) == (1, 1)
+    assert poll(20.0) == (0, 0)
+    snapshot.write_bytes(paint("A380"))
+    os.utime(snapshot, ns=(1, 1))
+    assert poll(30.0) == (0, 0), "it may still be written"
+    assert poll(40.0) == (0, 1)
+    assert poll(50.0) == (0, 0)

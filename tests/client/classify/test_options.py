@@ -25,6 +25,7 @@ from planespotter_client.commands.main import build_app
         (["photos", "--overwrite"], "--overwrite and --retry-failed need --out"),
         (["photos", "--link", "hard"], "--link needs --sort-into"),
         (["photos", "--null"], "--null needs -"),
+        (["photos", "--again"], "--again needs --watch"),
         (
             ["photos", "--format", "json"],
             "for '--format': 'json' is not one of 'table', 'csv', 'excel', 'jsonl', 'parquet'.",

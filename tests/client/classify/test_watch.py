@@ -1,5 +1,6 @@
 """`planespotter classify --watch`: photos that arrive in a folder, also while the server is lost."""
 
+import json
 import signal
 import subprocess
 from collections.abc import Callable
@@ -100,3 +101,22 @@ def test_photos_that_arrive_after_a_token_was_revoked_are_answered_with_the_next
             wait_until(lambda: answered() == 4)
             process.send_signal(signal.SIGINT)
         assert [row["error"] for row in csv_rows(out.read_text())] == 4 * [""]
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+def test_snapshot_that_a_camera_overwrites_gets_a_row_for_each_change(address: str, here: Path, paint: Paint) -> None:
+    out = here / "seen.jsonl"
+    command = [*PLANESPOTTER, "classify", "--watch", "photos", "--again", "--server", address, "--out", str(out)]
+
+    def names() -> list[str]:
+        rows = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+        return [row["name"] for row in rows if row["file"] == "photos/737-800.jpg"]
+
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_until(lambda: names() == ["Boeing 737-800"])
+            (here / "photos/737-800.jpg").write_bytes(paint("A380"))
+            wait_until(lambda: names() == ["Boeing 737-800", "Airbus A380"])
+        finally:
+            process.send_signal(signal.SIGINT)
