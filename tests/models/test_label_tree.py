@@ -78,6 +78,6 @@ def test_networks_have_the_same_outputs_only_with_the_same_types_in_the_same_ord
 
 
 def test_the_constructor_head_has_one_more_class_for_everything_outside_the_tree() -> None:
-    branches = {"Airbus": {"A320": []}, "Boeing": {}}
+    branches: dict[str, dict[str, list[str]]] = {"Airbus": {"A320": []}, "Boeing": {}}
     assert LabelTree(branches).heads == {"constructor": 2, "Airbus": 1, "Boeing": 1}
     assert LabelTree(branches, other=True).heads == {"constructor": 3, "Airbus": 1, "Boeing": 1}
