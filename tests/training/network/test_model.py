@@ -189,3 +189,4 @@ def test_the_flops_of_vgg16_at_224_pixels_are_those_of_the_literature() -> None:
     assert inference * 2.9 < training < inference * 3  # three times, but for the input of the first layer
     frozen = nnx.eval_shape(lambda: build(1, train_from="heads"))
     assert flops(frozen, 224, 224) == (inference, inference)
+    assert flops(frozen, 224, 224, frozen_kept=True) == (inference, 0)

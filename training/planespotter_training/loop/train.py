@@ -92,10 +92,10 @@ def train(job: TrainJob, console: Console) -> bool:
             console.print(f"Resuming at step {done} of {length.total}.", highlight=False, soft_wrap=True)
 
         # ------------------------------------------------------------ the loop
-        peak_rate = devices.measure_peak(dtype) * layout.devices / flops(network, recipe.height, recipe.width)[1]
-        log = stack.enter_context(
-            TrainLog(job, length, done, training.photo_ids, peak_rate, console, called, checkpoints.latest_step)
-        )
+        work = flops(network, recipe.height, recipe.width, frozen_kept=bool(frozen))[1]
+        peak_rate = devices.measure_peak(dtype) * layout.devices / max(work, 1)
+        latest = checkpoints.latest_step
+        log = stack.enter_context(TrainLog(job, length, done, training.photo_ids, peak_rate, console, called, latest))
         stop = stack.enter_context(stop_on_signal())
         saved = time.perf_counter()
         while done < length.total:

@@ -264,7 +264,7 @@ def fold_norms(network: Classifier) -> None:
     network.trunk.norms = nnx.Dict()
 
 
-def flops(network: Classifier, height: int, width: int) -> tuple[float, float]:
+def flops(network: Classifier, height: int, width: int, *, frozen_kept: bool = False) -> tuple[float, float]:
     """Count the floating-point operations of the convolutions for one photo.
 
     A multiplication and an addition are two operations. The backward pass costs one forward pass per layer that is
@@ -274,11 +274,12 @@ def flops(network: Classifier, height: int, width: int) -> tuple[float, float]:
         network: The network; its frozen layers cost nothing in the backward pass.
         height: Height of the input, in pixels.
         width: Width of the input, in pixels.
+        frozen_kept: Whether the features of frozen layers are kept, so that a training step starts after them.
 
     Returns:
         Operations (FLOP) per photo: of inference, and of a training step, which includes its forward pass.
     """
-    forward = backward = 0.0
+    forward = step = 0.0
     trains_before = False
     for name, conv in network.trunk.layers.items():
         halvings = int(name[5]) - 1
@@ -286,6 +287,8 @@ def flops(network: Classifier, height: int, width: int) -> tuple[float, float]:
         layer = 2.0 * conv.kernel.size * rows * columns
         forward += layer
         if name not in network.trunk.frozen:
-            backward += layer * (1 + trains_before)
+            step += layer * (2 + trains_before)
             trains_before = True
-    return forward, forward + backward
+        elif not frozen_kept:
+            step += layer
+    return forward, step
