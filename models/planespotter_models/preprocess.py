@@ -1,10 +1,12 @@
 """Preprocessing: decode an image file to the pixels that the network takes, the same way in training and serving."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from planespotter_photos.errors import undecodable
+from planespotter_photos.errors import ExpensivePhotoError, undecodable
 from planespotter_photos.inspection import DEFAULT_MAX_DECODED_BYTES, DEFAULT_MAX_PIXELS, inspect_photo
 from planespotter_photos.reading import SWAPPING_ORIENTATIONS, TRANSPOSE_BY_ORIENTATION, open_photo
 
@@ -21,6 +23,7 @@ def decode_photo(
     width: int,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     max_decoded_bytes: int = DEFAULT_MAX_DECODED_BYTES,
+    max_seconds: float = math.inf,
 ) -> NDArray[np.uint8]:
     """Decode a JPEG, PNG or WebP file to the input of the network.
 
@@ -34,14 +37,18 @@ def decode_photo(
         max_pixels: Limit on the number of pixels of the photo, checked before any is decoded.
         max_decoded_bytes: Limit on the memory for the pixels of a photo that cannot be decoded at a reduced size,
             likewise.
+        max_seconds: Limit on the estimated processor time in seconds, likewise.
 
     Returns:
         uint8 RGB [height, width, 3].
 
     Raises:
         PhotoError: PHOTO_EMPTY, PHOTO_FORMAT_UNSUPPORTED, PHOTO_TOO_LARGE or PHOTO_UNDECODABLE.
+        ExpensivePhotoError: The photo is within the other limits, but above `max_seconds`.
     """
     photo = inspect_photo(data, max_pixels, max_decoded_bytes)
+    if photo.seconds > max_seconds:
+        raise ExpensivePhotoError(photo.seconds)
     image = open_photo(photo)
     try:
         return _fit(image, photo.orientation, height, width)

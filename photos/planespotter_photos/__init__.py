@@ -3,7 +3,7 @@
 Importing this package loads no decoder: `planespotter_photos.reading` and `planespotter_photos.conversion` load Pillow.
 """
 
-from planespotter_photos.errors import PhotoError
+from planespotter_photos.errors import ExpensivePhotoError, PhotoError
 from planespotter_photos.inspection import (
     DEFAULT_MAX_DECODED_BYTES,
     DEFAULT_MAX_PIXELS,
@@ -11,4 +11,11 @@ from planespotter_photos.inspection import (
     inspect_photo,
 )
 
-__all__ = ["DEFAULT_MAX_DECODED_BYTES", "DEFAULT_MAX_PIXELS", "InspectedPhoto", "PhotoError", "inspect_photo"]
+__all__ = [
+    "DEFAULT_MAX_DECODED_BYTES",
+    "DEFAULT_MAX_PIXELS",
+    "ExpensivePhotoError",
+    "InspectedPhoto",
+    "PhotoError",
+    "inspect_photo",
+]

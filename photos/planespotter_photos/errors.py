@@ -15,6 +15,18 @@ class PhotoError(Exception):
         self.metadata = {name: str(value) for name, value in metadata.items()}
 
 
+class ExpensivePhotoError(Exception):
+    """A photo is valid, but decoding it would probably take longer than the caller allows.
+
+    Attributes:
+        seconds: Estimated processor time in seconds.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"decoding takes about {seconds:.2f} s")
+        self.seconds = seconds
+
+
 def undecodable(size: int) -> PhotoError:
     """Return the error for a damaged file of `size` bytes."""
     return PhotoError(

@@ -46,6 +46,7 @@ class InspectedPhoto:
         height: Height in pixels, likewise.
         orientation: EXIF orientation, 1 to 8; 1 is upright.
         content: The file without the parts that its pixels do not depend on. Of an animation, the first frame.
+        seconds: Estimated processor time to decode it, in seconds: right within a factor of three on current cores.
     """
 
     format: PhotoFormat
@@ -53,6 +54,18 @@ class InspectedPhoto:
     height: int
     orientation: int
     content: bytes
+    seconds: float
+
+
+# Measured seconds per block that a scan of a progressive or a baseline JPEG visits, per byte of entropy-coded data, per
+# decoded byte of a PNG, and per pixel of a WebP.
+_PROGRESSIVE_SECONDS, _BASELINE_SECONDS, _CODED_SECONDS, _PNG_SECONDS, _WEBP_SECONDS = (
+    4e-8,
+    1.5e-8,
+    1.5e-8,
+    4e-9,
+    2.5e-8,
+)
 
 
 @dataclass(frozen=True)
@@ -200,7 +213,10 @@ def _inspect_jpeg(data: bytes, limits: _Limits) -> InspectedPhoto:
                 break
     if frame is None or not scans:
         raise undecodable(len(data))
-    return InspectedPhoto(JPEG, frame.width, frame.height, orientation_of(exif or b""), b"".join(parts))
+    content = b"".join(parts)
+    block_seconds = _PROGRESSIVE_SECONDS if frame.is_progressive else _BASELINE_SECONDS
+    seconds = block_seconds * visited_blocks + _CODED_SECONDS * len(content)
+    return InspectedPhoto(JPEG, frame.width, frame.height, orientation_of(exif or b""), content, seconds)
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -304,7 +320,8 @@ def _inspect_png(data: bytes, limits: _Limits) -> InspectedPhoto:
             has_pixels = True
         if kind in (b"IDAT", b"IEND") or (kind in (b"IHDR", b"PLTE", b"tRNS") and not has_pixels):
             parts.append(view[start:end])
-    return InspectedPhoto(PNG, width, height, orientation_of(exif), b"".join(parts))
+    seconds = _PNG_SECONDS * height * row_bytes
+    return InspectedPhoto(PNG, width, height, orientation_of(exif), b"".join(parts), seconds)
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -346,7 +363,7 @@ def _inspect_webp(data: bytes, limits: _Limits) -> InspectedPhoto:
         canvas = struct.pack("<I", 0x10) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
         pixels = _webp_chunk(b"VP8X", canvas) + alpha + pixels
     content = b"RIFF" + struct.pack("<I", 4 + len(pixels)) + b"WEBP" + pixels
-    return InspectedPhoto(WEBP, width, height, orientation_of(exif), content)
+    return InspectedPhoto(WEBP, width, height, orientation_of(exif), content, _WEBP_SECONDS * width * height)
 
 
 def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, slice]]:

@@ -169,3 +169,10 @@ def test_limits_are_above_what_encoders_write() -> None:
         assert inspect_photo(encode(image, kind)).width == 1600
     assert inspect_photo(encode(image, "JPEG", progressive=True, quality=95)).width == 1600
     assert inspection.MAX_VISITED_BLOCKS > 8 * 80e6 / 64  # the usual script of 10 scans, of 80 megapixels
+
+
+def test_estimated_time_tells_expensive_photos_from_ordinary_ones() -> None:
+    ordinary = [encode(scene().resize((1600, 1200)), kind) for kind in ("JPEG", "PNG", "WEBP")]
+    assert max(inspect_photo(data).seconds for data in ordinary) < 0.1
+    expensive = ("PNG, RGBA", "WebP, lossy", "progressive JPEG of many pixels", "progressive JPEG of many scans")
+    assert min(inspect_photo(hostile_photos.LARGEST[name]()).seconds for name in expensive) > 0.25

@@ -1,5 +1,7 @@
 """Decoder pool: threads that decode photos, with a time limit per photo and a check that they are not all stuck.
 
+Photos whose inspection estimates a high price use at most half of the threads: those of other callers do not wait.
+
 Threads, not processes: the inspection of a photo bounds what it costs to decode, so the server stays available without
 killing a decoder, and sending photos and pixels between processes would add half of the time that decoding takes. The
 time limit is a second line of defense. A thread cannot be interrupted: a photo over the limit gets its error at once,
@@ -7,14 +9,17 @@ but its thread is lost until the decoder returns. When all threads are stuck, th
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from planespotter_photos import ExpensivePhotoError
 from planespotter_server.rejections import decode_timed_out
 from planespotter_server.serving.fair_semaphore import FairSemaphore
 from planespotter_server.serving.thread_priority import lower_priority
@@ -22,6 +27,8 @@ from planespotter_server.serving.thread_priority import lower_priority
 Pixels = NDArray[np.uint8]
 
 CHECKS_PER_TIMEOUT = 10
+EXPENSIVE_SECONDS = 0.1
+"""Photos with a higher estimate share half of the threads, so that the others always find one that is free soon."""
 STUCK_TIMEOUTS = 6
 """Threads count as stuck after this many timeouts: on an overloaded machine a photo may just wait for a core."""
 
@@ -64,13 +71,25 @@ class DecoderPool:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode", initializer=lower_priority)
         # Twice the threads: each finds its next photo without waiting for the event loop.
         self._semaphore = FairSemaphore(2 * threads)
+        self._expensive = FairSemaphore(max(1, threads // 2))
 
-    async def decode(self, decode: Callable[[], Pixels], caller: object) -> Pixels:
-        """Run `decode` in one of the threads. A caller that cancels while it waits costs nothing.
+    async def decode(self, decode: Callable[[float], Pixels], caller: object) -> Pixels:
+        """Decode one photo in one of the threads. A caller that cancels while it waits costs nothing.
+
+        Args:
+            decode: Returns the pixels, or raises ExpensivePhotoError if that would take more than the given seconds.
+            caller: Whose photo it is.
 
         Raises:
             RequestRejected: PHOTO_DECODE_TIMEOUT.
         """
+        try:
+            return await self._decode(partial(decode, EXPENSIVE_SECONDS), caller)
+        except ExpensivePhotoError:
+            async with self._expensive.acquire(caller):
+                return await self._decode(partial(decode, math.inf), caller)
+
+    async def _decode(self, decode: Callable[[], Pixels], caller: object) -> Pixels:
         async with self._semaphore.acquire(caller):
             loop = asyncio.get_running_loop()
             job = _Job(decode)

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import io
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -153,9 +154,9 @@ class ServedModel:
         self._heat_maps.close()
         await self._batcher.close()
 
-    def _decode(self, photo: bytes) -> Pixels:
+    def _decode(self, photo: bytes, max_seconds: float = math.inf) -> Pixels:
         limits = self._settings.max_photo_pixels, self._settings.max_decoded_bytes
-        return decode_photo(photo, self.bundle.height, self.bundle.width, *limits)
+        return decode_photo(photo, self.bundle.height, self.bundle.width, *limits, max_seconds)
 
     def _run(self, batch: Sequence[tuple[Pixels, int]]) -> list[Prediction]:
         outputs = self.engine.run(np.stack([pixels for pixels, _ in batch]))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
+from planespotter_photos import ExpensivePhotoError
 from planespotter_server.rejections import RequestRejected
 from planespotter_server.serving.decoder_pool import DecoderPool
 
@@ -16,19 +17,19 @@ PIXELS = np.zeros((2, 3, 3), np.uint8)
 async def test_photo_that_takes_too_long_gets_an_error_while_others_are_decoded() -> None:
     pool, release = DecoderPool(2, timeout=0.2), threading.Event()
 
-    def hang() -> np.ndarray:
+    def hang(_: float) -> np.ndarray:
         release.wait(60)
         return PIXELS
 
     with capture_logs() as logs:
         slow = asyncio.create_task(pool.decode(hang, "attacker"))
         for _ in range(20):
-            assert (await pool.decode(lambda: PIXELS, "user")).shape == PIXELS.shape
+            assert (await pool.decode(lambda _: PIXELS, "user")).shape == PIXELS.shape
         with pytest.raises(RequestRejected, match=r"within 0\.2 seconds") as caught:
             await slow
     assert caught.value.reason == "PHOTO_DECODE_TIMEOUT"
     assert [line["event"] for line in logs] == ["decode_timeout"]
-    assert (await pool.decode(lambda: PIXELS, "user")).shape == PIXELS.shape  # with the other thread
+    assert (await pool.decode(lambda _: PIXELS, "user")).shape == PIXELS.shape  # with the other thread
     release.set()
     pool.close()
 
@@ -36,7 +37,7 @@ async def test_photo_that_takes_too_long_gets_an_error_while_others_are_decoded(
 async def test_time_in_the_queue_does_not_count() -> None:
     pool, release = DecoderPool(1, timeout=0.3), threading.Event()
 
-    def wait_briefly() -> np.ndarray:
+    def wait_briefly(_: float) -> np.ndarray:
         release.wait(0.2)
         return PIXELS
 
@@ -49,7 +50,7 @@ async def test_pool_whose_threads_are_all_stuck_is_reported_once() -> None:
     stuck, release = asyncio.Event(), threading.Event()
     pool = DecoderPool(2, timeout=0.1, on_stuck=stuck.set)
 
-    def hang() -> np.ndarray:
+    def hang(_: float) -> np.ndarray:
         release.wait(60)
         return PIXELS
 
@@ -68,7 +69,7 @@ async def test_pool_whose_threads_are_all_stuck_is_reported_once() -> None:
 async def test_caller_that_leaves_is_cancelled_and_not_rejected() -> None:
     pool, release = DecoderPool(2, timeout=0.1), threading.Event()
 
-    def hang() -> np.ndarray:
+    def hang(_: float) -> np.ndarray:
         release.wait(60)
         return PIXELS
 
@@ -78,6 +79,25 @@ async def test_caller_that_leaves_is_cancelled_and_not_rejected() -> None:
     with pytest.raises(asyncio.CancelledError):
         await leaving
     await asyncio.sleep(0.3)
-    assert (await pool.decode(lambda: PIXELS, "user")).shape == PIXELS.shape
+    assert (await pool.decode(lambda _: PIXELS, "user")).shape == PIXELS.shape
     release.set()
+    pool.close()
+
+
+async def test_expensive_photos_leave_threads_for_others() -> None:
+    pool, release, running = DecoderPool(2), threading.Event(), []
+
+    def expensive(max_seconds: float) -> np.ndarray:
+        if max_seconds < 1:
+            raise ExpensivePhotoError(1)
+        running.append(1)
+        release.wait(60)
+        return PIXELS
+
+    attacks = [asyncio.create_task(pool.decode(expensive, caller)) for caller in range(8)]
+    for _ in range(20):
+        assert (await pool.decode(lambda _: PIXELS, "user")).shape == PIXELS.shape
+    assert len(running) == 1
+    release.set()
+    assert len(await asyncio.gather(*attacks)) == 8
     pool.close()
