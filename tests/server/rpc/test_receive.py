@@ -167,6 +167,30 @@ async def test_revoked_token_ends_an_idle_stream(serve: Serve, tmp_path: Path, m
     assert (status.code, reason(status)) == (code_pb2.UNAUTHENTICATED, "TOKEN_INVALID")
 
 
+async def test_stream_whose_client_reads_nothing_gives_its_place_back(
+    serve: Serve, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_streams, "CHECK_SECONDS", 0.05)
+    channel: Any = await serve(idle_timeout=0.3, max_streams=1, max_streams_per_client=1)
+    message = pb.StreamClassifyRequest(photo=pb.Photo(content=b"no photo")).SerializeToString()
+
+    def send() -> H2Client:
+        client = H2Client(address(channel), window=0)
+        client.send(client.open(SERVICE + b"StreamClassify"), 3 * grpc_frame(message))
+        return client
+
+    with await asyncio.to_thread(send):
+        interceptor = channel.server._interceptor
+        await until(lambda: interceptor._limiter._streams.total() == 1)
+        await until(lambda: interceptor._limiter._streams.total() == 0)
+        stream = service(channel).StreamClassify()
+        await stream.write(pb.StreamClassifyRequest(photo=pb.Photo(content=b"no photo")))
+        response = await stream.read()
+        assert isinstance(response, pb.StreamClassifyResponse)
+        assert response.result.error.message
+        stream.cancel()
+
+
 async def test_streams_of_one_client_are_limited_below_the_total(serve: Serve) -> None:
     channel = await serve(max_streams=4, max_streams_per_client=1)
     first = service(channel).StreamClassify()
