@@ -1,14 +1,18 @@
 """Explore page: a catalog as one self-contained HTML file that needs no network.
 
 A catalog holds untrusted text of sites, so the template escapes all of it, and the page's content security policy
-forbids scripts and external addresses.
+forbids external addresses and all scripts but the one with the right hash, which filters the photos.
 """
 
+import base64
+import hashlib
+import os
 from collections.abc import Callable
 from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -20,6 +24,7 @@ from planespotter_scraping.explore import thumbnails
 from planespotter_scraping.explore.advice import advice
 from planespotter_scraping.explore.formatting import format_bytes, format_count, format_date
 from planespotter_scraping.explore.sections import DUPLICATE_GROUPS, sections
+from planespotter_scraping.explore.suspects import find_suspects
 from planespotter_scraping.images import similarity
 
 HERE = Path(__file__).parent
@@ -74,6 +79,12 @@ def write(
         lstrip_blocks=True,
     )
     environment.filters["format_count"] = format_count
+    script = (HERE / "page.js").read_text(encoding="utf-8")
+    suspects = find_suspects(frame, stats) if stats["photos"] else []
+    findings: dict[str, list[str]] = {}
+    for group in suspects:
+        for photo_id in group.photo_ids:
+            findings.setdefault(photo_id, []).append(group.id)
     text = environment.get_template("page.html.jinja").render(
         name=folder.resolve().name,
         today=(today or date.today()).isoformat(),
@@ -83,6 +94,12 @@ def write(
         advice=lines,
         sections=sections(stats, min_photos, duplicates) if stats["photos"] else [],
         sheets=sheets,
+        suspects=suspects,
+        findings=findings,
+        sources=sorted(set(frame["source"]) - {""}),
+        root=quote(os.path.relpath(folder.resolve(), out.resolve().parent).replace(os.sep, "/")),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         per_class=per_class,
         limit=format_bytes(limit),
     )

@@ -78,7 +78,14 @@ def _label_panels(stats: CatalogStats, min_photos: int) -> list[Panel]:
     depth = {LEVELS[level]: count for level, count in stats["label_depth"].items()}
     finding = f"{format_share(stats['label_depth']['model'], photos)} of the photos have a model"
     panels.append(bar_chart(finding, "Photos by the deepest level of their label", ("Level", "Photos"), depth, photos))
-    panels.extend(_model_chart(stats, name, min_photos, colors[name]) for name, _ in named)
+    with_models = {row["constructor"] for row in stats["models"] if row["model"]}
+    panels.extend(_model_chart(stats, name, min_photos, colors[name]) for name, _ in named if name in with_models)
+    without = [(name, count) for name, count in named if name not in with_models]
+    if without:
+        finding = f"{count_noun(len(without), 'constructor')} without a model"
+        panels.append(
+            Table(finding, "Photos of constructors whose labels name no model", ("Constructor", "Photos"), without)
+        )
     unresolved = stats["unresolved_types"]
     if unresolved:
         total = sum(row["photos"] for row in unresolved)

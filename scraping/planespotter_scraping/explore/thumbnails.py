@@ -24,7 +24,14 @@ CANDIDATES = 5  # photos that are tried for each thumbnail, if some cannot be re
 
 @dataclass
 class Thumbnail:
-    """A thumbnail as a data URL, with its texts."""
+    """A thumbnail as a data URL, with its texts.
+
+    Attributes:
+        photo_id: Id of the photo.
+        source: Its source.
+        file: Its image, relative to the catalog.
+        page_url: Its page, "" if it has none on the web.
+    """
 
     url: str
     width: int
@@ -32,6 +39,10 @@ class Thumbnail:
     alt: str
     caption: str
     credit: str
+    photo_id: str = ""
+    source: str = ""
+    file: str = ""
+    page_url: str = ""
 
 
 @dataclass
@@ -164,7 +175,11 @@ def make_thumbnail(path: Path, row: dict[str, str]) -> Thumbnail:
     alt = ", ".join(word for word in words if word)
     credit = ", ".join(word for word in (row["photographer"], row["licence"]) if word)
     caption = row["registration"] or row["airline"] or row["photo_id"]
-    return Thumbnail(url, small.width, small.height, alt, caption, f"© {credit}" if row["photographer"] else credit)
+    credit = f"© {credit}" if row["photographer"] else credit
+    page_url = row["page_url"] if row["page_url"].startswith(("https://", "http://")) else ""
+    return Thumbnail(
+        url, small.width, small.height, alt, caption, credit, row["photo_id"], row["source"], row["file"], page_url
+    )
 
 
 def _reason(error: Exception) -> str:

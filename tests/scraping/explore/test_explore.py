@@ -7,8 +7,10 @@ from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -19,6 +21,7 @@ from planespotter_scraping.catalog.stats import SizeCount, compute_stats
 from planespotter_scraping.cli import app
 from planespotter_scraping.crawling import browser
 from planespotter_scraping.explore import charts, formatting, page
+from planespotter_scraping.explore.suspects import find_suspects
 
 EVIL = "<script>alert(1)</script>"
 DAY = date(2026, 11, 22)
@@ -115,7 +118,12 @@ def test_a_browser_shows_all_images_headings_and_anchors_without_errors(chromium
     assert len(ids) == len(set(ids))
     targets = tab.evaluate("[...document.querySelectorAll('a')].map((e) => e.getAttribute('href'))")
     assert len(targets) > 8
-    assert all(target.startswith("#") and target[1:] in ids for target in targets)
+    anchors = [target for target in targets if target.startswith("#")]
+    assert len(anchors) > 8
+    assert all(target[1:] in ids for target in anchors)
+    files = [target for target in targets if not target.startswith(("#", "https://", "http://"))]
+    assert files
+    assert all((report.parent / unquote(target)).is_file() for target in files), "each photo opens its image"
     assert complaints == []
 
 
@@ -195,7 +203,8 @@ def test_a_narrow_screen_does_not_scroll_horizontally(chromium: Browser, report:
 
 def test_untrusted_text_is_escaped_and_there_are_no_external_addresses(report: Path) -> None:
     text = report.read_text(encoding="utf-8")
-    assert "<script" not in text
+    assert text.count("<script") == 1, "the filter of the page"
+    assert "<script>alert" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "$Air &amp; Co_2$" in text
     assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in text
@@ -235,8 +244,39 @@ def test_the_page_shows_the_statistics_of_the_catalog(folder: Path, report: Path
 def test_the_same_catalog_yields_the_same_bytes(folder: Path, report: Path, tmp_path: Path) -> None:
     again = tmp_path / "new folder" / "again.html"
     page.write(folder, again, per_class=4, today=DAY)
-    assert again.read_bytes() == report.read_bytes()
+    first = again.read_bytes()
+    page.write(folder, again, per_class=4, today=DAY)
+    assert again.read_bytes() == first
+    assert len(first) == pytest.approx(report.stat().st_size, rel=0.1)  # other links to the images
     assert [file.name for file in again.parent.iterdir()] == ["again.html"]
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_photos_are_filtered_and_their_ids_are_listed_to_copy(chromium: Browser, report: Path) -> None:
+    complaints: list[str] = []
+    tab = opened(chromium, report, complaints, viewport={"width": 1280, "height": 900})
+    visible = "[...document.querySelectorAll('#pictures li[data-id]:not([hidden])')].map((node) => node.dataset.id)"
+    everything = tab.evaluate(visible)
+    tab.locator("#filter [name=words]").fill("boeing")
+    some = tab.evaluate(visible)
+    assert 0 < len(some) < len(everything)
+    assert tab.locator("#ids").input_value().split("\n") == some
+    assert tab.locator("#shown").inner_text() == f"{len(some)} of {len(everything)} photos on this page"
+    assert tab.locator("#suspects details").count() >= 1
+    assert complaints == []
+
+
+def test_suspects_are_photos_whose_labels_contradict_others() -> None:
+    rows = [
+        *({"photo_id": f"a{n}", "registration": "D-AIPA", "family": "A320", "constructor": "Airbus"} for n in range(3)),
+        {"photo_id": "b", "registration": "D-AIPA", "family": "737", "constructor": "Boeing"},
+        {"photo_id": "wide", "registration": "", "family": "", "constructor": "", "width": "2000"},
+    ]
+    frame = pd.DataFrame([{"width": "900", "height": "600", "review": "", **row} for row in rows])
+    stats = {"near_duplicates": [["a0", "b"], ["a1", "a2"]]}
+    suspects = {group.id: group.photo_ids for group in find_suspects(frame, stats)}  # type: ignore[arg-type]
+    assert suspects == {"duplicate": ["a0", "b"], "airframe": ["b"], "shape": ["wide"]}
 
 
 def test_thumbnails_are_round_robin_by_class_within_the_size_limit(folder: Path, tmp_path: Path) -> None:
@@ -244,7 +284,7 @@ def test_thumbnails_are_round_robin_by_class_within_the_size_limit(folder: Path,
     text = (tmp_path / "small.html").read_text(encoding="utf-8")
     classes = len(compute_stats(catalog.read(folder))["models"])
     assert classes <= written.thumbnails < 9 * classes
-    assert text.count('<section class="sheet">') == classes
+    assert text.count('<details class="sheet"') == classes
     assert "The thumbnails of this page are limited to 40\u00a0kB" in text
     pictures = re.findall(r'src="(data:image/jpeg[^"]*)"', text[text.index('id="pictures"') :])
     assert sum(map(len, pictures)) <= 40_000

@@ -1,0 +1,62 @@
+"""Suspects: photos whose label or image is likely wrong, with their ids, for a person to check."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from planespotter_scraping.catalog.stats import CatalogStats
+
+MAX_ASPECT_RATIO = 3.0  # width to height; aircraft photos are wide, but not this wide
+MIN_ASPECT_RATIO = 0.6
+MIN_SIDE = 224  # pixels
+
+
+@dataclass(frozen=True)
+class Suspects:
+    """Photos to check for one reason.
+
+    Attributes:
+        id: Key of the reason, for filters.
+        reason: The reason, as a sentence.
+        photo_ids: Ids of the photos.
+    """
+
+    id: str
+    reason: str
+    photo_ids: list[str]
+
+
+def find_suspects(frame: pd.DataFrame, stats: CatalogStats) -> list[Suspects]:
+    """Return the suspects of a catalog by reason, without empty ones.
+
+    Args:
+        frame: Catalog, as `catalog.read` returns it.
+        stats: Its statistics.
+    """
+    families = dict(zip(frame["photo_id"], zip(frame["constructor"], frame["family"], strict=True), strict=True))
+    contradicting = [
+        photo_id
+        for group in stats["near_duplicates"] or []
+        if len({families[photo_id] for photo_id in group if all(families.get(photo_id, ("", "")))}) > 1
+        for photo_id in group
+    ]
+    known = frame[(frame["registration"] != "") & (frame["family"] != "")]
+    counts = known.groupby(["registration", "family"])["photo_id"].transform("size")
+    largest = counts.groupby(known["registration"]).transform("max")
+    several = known.groupby("registration")["family"].transform("nunique") > 1
+    width, height = (pd.to_numeric(frame[name], errors="coerce") for name in ("width", "height"))
+    shapes = (width / height > MAX_ASPECT_RATIO) | (width / height < MIN_ASPECT_RATIO)
+    small = pd.concat([width, height], axis=1).min(axis=1) < MIN_SIDE
+    review = frame["review"] != "" if "review" in frame else pd.Series(False, index=frame.index)
+    reasons = (
+        ("duplicate", "Near duplicates with different labels: at least one of them is wrong.", contradicting),
+        (
+            "airframe",
+            "Labels that differ from most photos of the same airframe.",
+            list(known["photo_id"][several & (counts < largest)]),
+        ),
+        ("review", "Two readings of the label differ, or only the URL has it.", list(frame["photo_id"][review])),
+        ("shape", "Unusual shape: perhaps a detail, a panorama or a screenshot.", list(frame["photo_id"][shapes])),
+        ("small", f"Small: a side of fewer than {MIN_SIDE} pixels.", list(frame["photo_id"][small])),
+    )
+    return [Suspects(key, reason, list(map(str, ids))) for key, reason, ids in reasons if ids]
