@@ -102,7 +102,7 @@ def create_run(job: TrainJob, photos: pd.DataFrame, sha256: str, console: Consol
     outside = ~photos["constructor"].isin(["", *constructors])
     if not job.recipe.other_output:
         outside &= photos["split"] == "test"
-    notes = []
+    notes = list(unused_notes(photos.loc[~(inside | outside), "constructor"], constructors))
 
     def skip(file: str, error: Exception) -> None:
         console.print(f"Skipped {file}: {error}", style="yellow", highlight=False, soft_wrap=True)
@@ -181,6 +181,24 @@ def _count_sources(trained: pd.DataFrame) -> dict[str, dict[str, int]]:
         str(source): {str(name): int(n) for name, n in counts[source].items()}
         for source in sorted(set(trained["source"]))
     }
+
+
+def unused_notes(unused: pd.Series, constructors: Sequence[str]) -> Iterator[str]:
+    """Yield which photos a run does not use, and why.
+
+    Args:
+        unused: Constructor of each photo that is not used; empty if it has no label.
+        constructors: Constructors of the label tree.
+    """
+    counts = unused[unused != ""].value_counts()
+    if len(counts):
+        shown = ", ".join(f"{constructor} {count:,}" for constructor, count in counts.items())
+        yield (
+            f"{counts.sum():,} of the photos are not used for training: their constructor is not "
+            f"{' or '.join(constructors)} ({shown})"
+        )
+    if unlabelled := int((unused == "").sum()):
+        yield f"{unlabelled:,} of the photos are not used: they have no constructor label"
 
 
 def _notes(
