@@ -137,7 +137,8 @@ SortInto = Annotated[
     Path | None,
     typer.Option(
         help="Folder to copy each photo into by what it shows: Boeing/737-800, Boeing/737, Boeing, unknown. "
-        "Nothing is moved or overwritten, and no photo is filed twice. With --out, also photos that have a result.",
+        "Nothing is moved or overwritten, and no photo is filed twice. With --out, also photos with a result; with "
+        "--video, frames with a confident prediction.",
         file_okay=False,
         show_default=False,
         rich_help_panel=OUTPUT,
@@ -326,8 +327,6 @@ def _check_output(config: "RunConfig") -> None:
             f"--sort-into {config.sort_into} is the source folder, and filed photos are never read again: name another "
             f"folder, such as {config.sort_into / 'by-type'}."
         )
-    if config.video is not None:
-        raise typer.BadParameter("--sort-into excludes --video: it files photos, and a frame has no file.")
 
 
 def _output_format(config: "RunConfig") -> Format | None:

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from planespotter_client.commands.atomic_write import atomic_write
@@ -80,6 +80,35 @@ def file_photo(photo: str, names: Sequence[str], folder: Path, link: Link = Link
         }[link]
         raise FilingError(f"{photo} cannot be filed in {destination}: {error.strerror or error}.{fix}") from error
     raise AssertionError("unreachable: there is always another number")
+
+
+def file_frame(content: bytes, frame_id: str, names: Sequence[str], folder: Path) -> FiledPhoto:
+    """Write a video frame into the subfolder of `folder` for the confident part of its prediction.
+
+    Args:
+        content: The frame as JPEG.
+        frame_id: Its id, "clip.mp4#t=12.500", of which the file name is made: "clip 12.500.jpg".
+        names: Confident names of its prediction, constructor first.
+        folder: Folder to file into.
+
+    Raises:
+        FilingError: The file system does not allow it.
+    """
+    video, _, time = frame_id.rpartition("#t=")
+    name = safe_folder_name(f"{PurePath(video).stem or 'camera'} {time.removeprefix('clock:')}")
+    destination = folder.joinpath(*subfolders(names))
+    target = destination / f"{name}.jpg"
+    try:
+        destination.mkdir(parents=True, exist_ok=True)
+        with atomic_write(target, overwrite=False) as file:
+            file.write(content)
+    except FileExistsError:
+        return FiledPhoto(target, is_new=False)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise FilingError(f"A frame cannot be filed in {destination}: {error.strerror or error}.") from error
+    return FiledPhoto(target, is_new=True)
 
 
 def subfolders(names: Sequence[str]) -> tuple[str, ...]:

@@ -164,7 +164,12 @@ def _classify(
         for result in stack.enter_context(closing(tracked)):  # closes the bar before the next message
             if config.sort_into is not None and result.prediction is not None:
                 names = [node.name for node in result.prediction.confident_path]
-                _file_photo(config, result.photo_id, names, stats)
+                if config.video is None:
+                    _file_photo(config, result.photo_id, names, stats)
+                elif names:
+                    _count_filed(
+                        filing.file_frame(result.photo, result.photo_id, names, config.sort_into), names, stats
+                    )
             write(result)
             if result.error is not None:
                 _report(f"{result.photo_id}: {result.error}")
@@ -181,6 +186,10 @@ def _file_photo(config: RunConfig, photo: str, names: Sequence[str], stats: prog
         stats.unfiled += 1
         _report(str(error))
         return
+    _count_filed(filed, names, stats)
+
+
+def _count_filed(filed: filing.FiledPhoto, names: Sequence[str], stats: progress.RunStats) -> None:
     if filed.is_new:
         stats.filed[" ".join(filing.subfolders(names))] += 1
     else:

@@ -154,7 +154,7 @@ def from_video(
         return None if expected is None else max(stats.sent, expected - stats.skipped)
 
     def with_id(result: "PhotoResult") -> "PhotoResult":
-        return dataclasses.replace(result, photo_id=ids.pop(result.index), photo=None)
+        return dataclasses.replace(result, photo_id=ids.pop(result.index))
 
     try:
         yield Source(frames(), lambda: video.expected_frames, planned, with_id, is_endless=video.is_live)

@@ -37,7 +37,6 @@ from planespotter_client.commands.main import build_app
         (["photos", "--fps", "2"], "--fps needs --video"),
         (["photos/", "--sort-into", "photos"], "is the source folder, and filed photos are never read again"),
         (["--watch", "photos", "--sort-into", "./photos"], "name another folder, such as photos/by-type."),
-        (["--video", "a.mp4", "--sort-into", "sorted"], "a frame has no file"),
         (["--show", "3", "photos"], "--root and --show need --ground-truth"),
     ],
 )

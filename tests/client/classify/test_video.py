@@ -110,3 +110,21 @@ def test_missing_pyav_names_the_video_extra(
     monkeypatch.setitem(sys.modules, "av", None)
     assert run("--video", "clip.mp4") == 1
     assert "[video]'" in capsys.readouterr().err
+
+
+def test_frames_with_a_confident_prediction_are_saved_by_type(
+    address: str, video: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--video", "clip.mp4", "--server", address, "--sort-into", "sorted")
+    assert run(*arguments) == 0
+    assert "4 photos filed in sorted (" in capsys.readouterr().err
+    saved = sorted(str(path.relative_to("sorted")) for path in Path("sorted").rglob("*.jpg"))
+    assert saved == [
+        "Airbus/A320neo/clip 0.000.jpg",
+        "Airbus/A320neo/clip 1.000.jpg",
+        "Boeing/737-800/clip 2.000.jpg",
+        "Boeing/737-800/clip 3.000.jpg",
+    ]
+    assert (here / "sorted" / saved[0]).read_bytes().startswith(b"\xff\xd8")
+    assert run(*arguments) == 0
+    assert "0 photos filed in sorted; 4 were there already." in capsys.readouterr().err
