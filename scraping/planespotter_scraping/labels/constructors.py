@@ -107,10 +107,9 @@ _OTHER = {
     for name in CONSTRUCTORS
     if name not in (*WITH_RULES, "Airbus Industrie", "Airbus Helicopters")
 }
-_OTHER_STATED = re.compile(
-    rf"({'|'.join(re.sub(' ', '[ -]', name) for name in sorted(_OTHER, key=len, reverse=True))})(?![A-Z])(?![ ]*[/&])"
-    r"[ ,:()-]*"
-)
+_WORDS = r"(?:LET|SHORTS|ECLIPSE)(?!\W+[A-Z]{0,3}-?\d)"  # names that are words, unless a type follows
+_OTHER_NAMES = "|".join(name.replace(" ", "[ -]") for name in sorted(_OTHER, key=len, reverse=True))
+_OTHER_STATED = re.compile(rf"(?!{_WORDS})({_OTHER_NAMES})(?![A-Z])(?! *[/&])[ ,:()-]*")
 # Types of other constructors, which sites also file under the name of the company that took them over.
 _OTHER_TYPES = tuple(
     (re.compile(rf"(?<![A-Z0-9-])(?:{pattern})(?![A-Z0-9])"), name)

@@ -57,12 +57,12 @@ NAMED_TYPES = (
     _row(r"A-?400M(?:-180)?|ATLAS C\.?1", "Airbus", "A400M", "A400", "military",
          "the A400M is a military design with its own family"),
     _row(r"ACJ ?TWO ?TWENTY|ACJ ?220", "Airbus", "A220 > A220-100", "", "bizjet", "the ACJ TwoTwenty is an A220-100"),
-    _row(r"(?:747(?:-4[0-9A-Z]{2})?[ -]?)?LCF|(?:747(?:-400)? )?LARGE CARGO FREIGHTER|DREAMLIFTER",
+    _row(r"747(?:-4[0-9A-Z]{2})?[ -]?LCF|(?<!-)LCF|(?:747(?:-400)? )?LARGE CARGO FREIGHTER|DREAMLIFTER",
          "Boeing", "747 > 747-400LCF", "BLCF", "freighter special",
          "the Dreamlifter is derived from the 747-400 and has a unique fuselage"),
-    _row(r"747SP\S* SOFIA|(?:NASA )?SOFIA(?: (?:OBSERVATORY|TELESCOPE)|$)(?<!AT SOFIA)(?<!IN SOFIA)", "Boeing",
+    _row(r"747SP\S* SOFIA|NASA SOFIA|SOFIA (?:OBSERVATORY|TELESCOPE)|(?<!.)SOFIA$", "Boeing",
          "747 > 747SP", "", "special", "the SOFIA observatory is a 747SP", is_word=True),
-    _row(r"SHUTTLE CARRIER AIRCRAFT|SCA", "Boeing", "747 > 747-100", "", "special",
+    _row(r"SHUTTLE CARRIER AIRCRAFT|(?<!-)SCA", "Boeing", "747 > 747-100", "", "special",
          "the Shuttle Carrier Aircraft is a 747-100", is_word=True),
     _row(r"YAL-1A?", "Boeing", "747 > 747-400", "", "military special", "the YAL-1 laser testbed is a 747-400"),
     _row(r"E-7[A-Z]?|WEDGETAIL(?: AEW\d)?|PEACE EAGLE", "Boeing", "737 > 737-700 Wedgetail", "E737", "military",
@@ -106,9 +106,9 @@ NAMED_TYPES = (
     _row(r"WORLDLINER", "Boeing", "777 > 777-200LR", "", "", "the Worldliner is the 777-200LR"),
     _row(r"DREAM ?LINER", "Boeing", "787", "", "", "the Dreamliner is the 787"),
     _row(r"TRIPLE[ -]SEVEN", "Boeing", "777", "", "", "the Triple Seven is the 777"),
-    _row(r"JUMBO(?:[ -]?JET)?|QUEEN OF THE SKIES", "Boeing", "747", "", "", "the Jumbo Jet is the 747", is_word=True),
+    _row(r"(?<!SUPER[ -])JUMBO(?:[ -]?JET)?|QUEEN OF THE SKIES", "Boeing", "747", "", "", "the Jumbo Jet is the 747"),
     _row(r"SUPER[ -]?JUMBO", "Airbus", "A380", "", "", "the Superjumbo is the A380"),
-    _row(r"XWB", "Airbus", "A350", "", "", "the XWB is the A350"),
+    _row(r"(?<!-)XWB", "Airbus", "A350", "", "", "the XWB is the A350"),
 )
 # fmt: on
 

@@ -4,6 +4,8 @@ import html
 import re
 import unicodedata
 
+# Captions are shorter. A limit keeps the time that a page's text can take small.
+MAX_LENGTH = 400
 DASHES = re.compile(r"\s*[-\u2010-\u2015\u2043\u2212]+\s*")
 # Soft hyphens, joiners and trademark signs, which copied text contains.
 INVISIBLE = re.compile("[\u00ad\u00ae\u2122\u200b-\u200f\u2060\ufeff]")
@@ -45,11 +47,12 @@ def normalize(text: str) -> str:
     scripts become Latin ones. Other non-ASCII text becomes spaces. Hyphens have no spaces around them.
 
     Args:
-        text: Any text.
+        text: Any text; only the first MAX_LENGTH characters are read.
 
     Returns:
         Upper-case ASCII text.
     """
+    text = text[:MAX_LENGTH]
     text = INVISIBLE.sub("", html.unescape(html.unescape(text)))  # twice: "&amp;nbsp;"
     text = INVISIBLE.sub("", unicodedata.normalize("NFKC", text)).upper()
     text = "".join(str(unicodedata.decimal(letter)) if letter.isdecimal() else letter for letter in text)

@@ -261,7 +261,7 @@ def _is_type_of(constructor: str, text: str) -> bool:
     if parse_iata_code(constructor, text, is_stated=False) or find_mentions(constructor, text, is_stated=False):
         return True
     named = find_named_type(constructor, plain(text))
-    return named is not None and (not named.is_word or named.pattern.fullmatch(plain(text)) is not None)
+    return named is not None and not named.is_word
 
 
 def _freighter_suffix(parsed: ParsedType) -> str | None:

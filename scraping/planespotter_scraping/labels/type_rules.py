@@ -213,7 +213,7 @@ def _boeing_series(family: str, digit: str, code: str, suffix: str) -> ParsedTyp
     )
     if series == "747-800":
         return ParsedType(family, "747-8", suffix, f"It is a 747-8, and {code} is the code of its first customer.")
-    if series == "747-400" and re.search(r"LCF|DREAMLIFTER", suffix):
+    if series == "747-400" and re.search(r"(?<![A-Z]-)LCF|DREAMLIFTER", suffix):
         return ParsedType(family, "747-400LCF", suffix, explanation)  # has a unique fuselage
     if series == "737-900" and "BBJ3" in suffix:
         return ParsedType(family, "737-900ER", suffix, f"{explanation} The BBJ3 is based on the 737-900ER.")

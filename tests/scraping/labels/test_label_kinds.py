@@ -1,6 +1,7 @@
 """Label parser: strings of each kind that sites, registers, timetables and people write, and lists of types."""
 
 import csv
+import time
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,13 @@ def test_no_text_raises_and_an_inferred_constructor_is_the_same_for_its_own_labe
     assert label_path(constructor, text).constructor == constructor
 
 
+@pytest.mark.parametrize("piece", ["BOEING ", "A320/", "737-800 or ", "((", "&amp;", "MAX 8 ", "-", "CO ", "\ufdfa"])
+def test_a_text_of_a_million_characters_is_read_at_once(piece: str) -> None:
+    started = time.process_time()
+    infer_constructor(f"Boeing {piece * (1_000_000 // len(piece))}")
+    assert time.process_time() - started < 1
+
+
 @pytest.mark.parametrize("code", sorted(IATA_CODES))
 def test_an_iata_code_is_the_type_of_its_constructor(code: str) -> None:
     family, model = IATA_CODES[code]
@@ -105,6 +113,15 @@ def test_an_iata_code_is_the_type_of_its_constructor(code: str) -> None:
 )
 def test_a_constructor_column_is_read_with_the_type(constructor: str, text: str, path: LabelPath) -> None:
     assert label_path(constructor, text) == path
+
+
+@pytest.mark.parametrize(
+    "text", ["TC-LCF", "OY-SCA", "let each photo", "Sofia", "Voyager", "Eclipse", "Shorts", "N777UA"]
+)
+def test_registrations_and_words_are_not_types(text: str) -> None:
+    assert infer_constructor(text) == ""
+    assert label_path("Boeing", f"Boeing 747-400 {text}") == LabelPath("Boeing", "747", "747-400")
+    assert label_path("Boeing", f"Boeing 747 {text}") == LabelPath("Boeing", "747")
 
 
 def test_a_misspelled_constructor_is_not_a_known_one() -> None:
