@@ -9,7 +9,7 @@ import pytest
 import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import log_softmax
+from scipy.special import expit, log_softmax
 
 from planespotter_models import Calibration, DecodeRule, Label, LabelTree, Thresholds, leaf_probabilities
 from planespotter_training.evaluation.confidence_intervals import intervals, resamples, wilson
@@ -137,6 +137,36 @@ def test_auroc_and_fpr95_are_those_of_scikit_learn(
         assert value(rows, f"{prefix}auroc") == pytest.approx(sklearn.metrics.roc_auc_score(known, score))
         false, true, _ = sklearn.metrics.roc_curve(known, score, drop_intermediate=False)
         assert value(rows, f"{prefix}fpr95") == pytest.approx(false[true >= 0.95 - 1e-12].min())
+
+
+@given(photos())
+def test_constructor_auroc_is_that_of_scikit_learn_for_the_share_of_the_first_constructor(
+    example: tuple[dict[str, Any], list[Label], Calibration],
+) -> None:
+    outputs, labels, calibration = example
+    rows = scored(outputs, labels, calibration)
+    probabilities = np.exp(outputs["constructor"])
+    assert expit(rows["first_constructor_log_odds"]) == pytest.approx(probabilities[:, 0] / probabilities.sum(axis=1))
+    inside = rows[rows["true_nodes"][:, 0] >= 0]
+    first = np.array([label.constructor == TREE.constructors[0] for label in labels])[rows["true_nodes"][:, 0] >= 0]
+    if first.all() or not first.any():
+        assert value(rows, "constructor_auroc") is None
+    else:
+        expected = sklearn.metrics.roc_auc_score(first, inside["first_constructor_log_odds"])
+        assert value(rows, "constructor_auroc") == pytest.approx(expected)
+
+
+def test_a_tilted_prior_changes_constructor_accuracy_but_not_constructor_auroc() -> None:
+    tree = LabelTree({"Airbus": {}, "Boeing": {}}, other=True)
+    logits = np.array([[60, 0, -9], [50, 0, 9], [40, 0, 0], [45, 0, 50]], float)  # all but certain that it is an Airbus
+    outputs = {"constructor": log_softmax(logits, axis=1).astype(np.float32)}
+    outputs |= dict.fromkeys(tree.constructors, np.zeros((4, 1), np.float32))
+    labels = [Label("Airbus"), Label("Airbus"), Label("Boeing"), Label("Boeing")]
+    for temperature in (1.0, 3.0):
+        calibration = Calibration(dict.fromkeys(tree.heads, temperature), Thresholds(0, 0, 0))
+        rows = score(tree, calibration, outputs, labels, ["x"] * 4)
+        measured = compute(number_nodes(tree), rows, ["constructor_accuracy", "constructor_auroc"])
+        assert measured == {"constructor_accuracy": (0.5, 4), "constructor_auroc": (1, 4)}
 
 
 @given(photos())

@@ -27,7 +27,15 @@ from planespotter_training.evaluation.scoring import number_nodes, score
 from planespotter_training.network import checkpoint
 from planespotter_training.network.model import fold_norms
 
-CROSS_FITTED = ("confident_share", "confident_accuracy", "ece", "constructor_accuracy", "family_accuracy", "auroc")
+CROSS_FITTED = (
+    "confident_share",
+    "confident_accuracy",
+    "ece",
+    "constructor_accuracy",
+    "constructor_auroc",
+    "family_accuracy",
+    "auroc",
+)
 """Metrics of held-out sources, each with a calibration fitted on the other ones."""
 
 

@@ -111,6 +111,12 @@ def hierarchical_distance(*, of_mistakes: bool) -> Function:
     return metric
 
 
+def constructor_auroc(_: Nodes, rows: Rows) -> Value | None:
+    """Compute the AUROC of the first constructor's share of the tree's constructors, among their photos."""
+    constructor, log_odds = rows["true_nodes"][:, 0], rows["first_constructor_log_odds"]
+    return _area_under_roc(log_odds[constructor == 0], log_odds[constructor > 0])  # the first constructor is node 0
+
+
 # ---------------------------------------------------------------- calibration
 
 
@@ -190,14 +196,19 @@ def auroc(level: str) -> Function:
     """Compute the AUROC of a level's probability as a score for being in the label tree."""
 
     def metric(_: Nodes, rows: Rows) -> Value | None:
-        known, outside = _known_and_outside(rows, level)
-        if not len(known) or not len(outside):
-            return None
-        ranks = rankdata(np.concatenate([known, outside]))[: len(known)]
-        pairs = len(known) * len(outside)
-        return Value(float((ranks.sum() - len(known) * (len(known) + 1) / 2) / pairs), len(known) + len(outside))
+        return _area_under_roc(*_known_and_outside(rows, level))
 
     return metric
+
+
+def _area_under_roc(positive: Array, negative: Array) -> Value | None:
+    """Compute the share of pairs of a positive and a negative score that are in order; ties count half."""
+    if not len(positive) or not len(negative):
+        return None
+    ranks = rankdata(np.concatenate([positive, negative]))[: len(positive)]
+    pairs = len(positive) * len(negative)
+    in_order = ranks.sum() - len(positive) * (len(positive) + 1) / 2
+    return Value(float(in_order / pairs), len(positive) + len(negative))
 
 
 def fpr95(level: str) -> Function:

@@ -61,6 +61,13 @@ _TABLE = (
         NUMBER, "higher",
     ),
     MetricSpec(
+        "constructor_auroc", f.constructor_auroc, "constructor AUROC",
+        "How well the probability of the first constructor, as a share of all constructors in the label tree, "
+        "separates its photos from those of the others: 1 always, 0.5 not at all. The prior of the training photos "
+        "does not change it.",
+        NUMBER, "higher",
+    ),
+    MetricSpec(
         "family_accuracy", f.level_accuracy(1), "family accuracy",
         "Constructor and family are correct, of photos whose family is in the label tree.",
         PROPORTION, "higher",

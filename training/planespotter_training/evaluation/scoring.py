@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planespotter_models import (
+    CONSTRUCTOR_HEAD,
     Calibration,
     DecodeRule,
     Label,
@@ -38,6 +39,7 @@ ROW = np.dtype(
         ("best_path_leaf", np.int64),
         ("leaf_given_constructor", np.int64),  # the most probable leaf of the true constructor
         ("known_probability", np.float64),  # score for being in the label tree
+        ("first_constructor_log_odds", np.float64),  # of the tree's first constructor against its other ones
         ("uncalibrated_leaf", np.int64),  # where the bundle's decode rule would end with all temperatures at 1
         *(
             (f"{calibrated}{level}_{value}", np.float64)
@@ -110,6 +112,9 @@ def score(
         leaf_numbers[prediction.label] for prediction in decode_prediction(tree, uncalibrated, outputs)
     ]
     _fill_leaf_given_constructor(rows, tree, outputs, clipped)
+    # Not the share itself: it rounds to 1 long before the order of the photos is lost.
+    of_constructors = outputs[CONSTRUCTOR_HEAD][:, : len(tree.constructors)].astype(np.float64)
+    rows["first_constructor_log_odds"] = of_constructors[:, 0] - np.logaddexp.reduce(of_constructors[:, 1:], axis=1)
     for prefix, used in (("", calibration), ("uncalibrated_", uncalibrated)):
         _fill_probabilities(rows, prefix, tree, used, outputs, clipped)
     return rows

@@ -26,6 +26,7 @@ from planespotter_training.reports.pages import page
 COMPARED = (
     "constructor_accuracy",
     "constructor_macro_f1",
+    "constructor_auroc",
     "family_accuracy",
     "model_accuracy_given_constructor",
     "path_accuracy",
