@@ -28,6 +28,13 @@ HoldOutSource = Annotated[
 HoldOutAirline = Annotated[
     list[str] | None, typer.Option(help="Airline to hold out of training, in the same way. Repeatable.")
 ]
+TrainOnlySource = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Source whose photos are used for training only, such as drawings; those of `planespotter render` always "
+        "are. Repeatable."
+    ),
+]
 DeviceCacheGib = Annotated[
     float | None,
     typer.Option(
@@ -92,6 +99,7 @@ def train(
     baseline_ladder: BaselineLadder = False,
     hold_out_source: HoldOutSource = None,
     hold_out_airline: HoldOutAirline = None,
+    train_only_source: TrainOnlySource = None,
     device_cache_gib: DeviceCacheGib = None,
     feature_cache: FeatureCache = None,
 ) -> None:
@@ -130,6 +138,7 @@ def train(
         out=out,
         constructors=[name.strip() for name in constructors.split(",") if name.strip()],
         held_out={"sources": hold_out_source or [], "airlines": hold_out_airline or []},
+        train_only=train_only_source or (),
         cache_bytes=None if device_cache_gib is None else int(device_cache_gib * 2**30),
         feature_cache=feature_cache,
         teacher=teacher,

@@ -48,6 +48,8 @@ class Run:
     """Name, version and hash of the bundle that it was distilled from; "" for none."""
     held_out: dict[str, list[str]] = field(default_factory=dict)
     """Sources and airlines that are held out of training: "sources" and "airlines" to their names."""
+    train_only: list[str] = field(default_factory=list)
+    """Sources whose photos are used for training only."""
 
 
 def write(run: Run, folder: Path) -> None:

@@ -50,6 +50,8 @@ COLUMNS = (
 # The constructor of a picture without an aircraft is `labels.constructors.NO_AIRCRAFT`.
 REQUIRED = ("photo_id", "file", "constructor")
 LABEL_PATH = ("constructor", "family", "model")
+RENDER_SOURCE = "render"
+"""Source of the pictures that `planespotter render` writes."""
 
 DROPPED, CHANGED = "dropped.csv", "changed.csv"
 

@@ -21,7 +21,6 @@ from planespotter_scraping.render.background import read_backgrounds
 from planespotter_scraping.render.errors import ModelError, RenderError
 from planespotter_scraping.render.pictures import ModelRenderer, Picture, photo_id
 
-SOURCE = "render"
 LICENCE = "GPL-2.0-or-later"
 HOME_PAGE = "https://www.flightgear.org/"
 BATCH = 8  # pictures per task of a process
@@ -132,7 +131,7 @@ def _row(task: Task, picture: Picture) -> dict[str, str]:
     variant = task.model.variant
     return {
         "photo_id": picture.photo_id,
-        "source": SOURCE,
+        "source": catalog.RENDER_SOURCE,
         "page_url": HOME_PAGE,
         "constructor": variant.constructor,
         "aircraft_type": variant.aircraft_type,

@@ -4,7 +4,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planespotter_training.data.split import SPLITS, assign, hold_out, splits_by_source
+from planespotter_training.data.split import SPLITS, assign, hold_out, splits_by_source, train_only
 
 
 def catalog_rows(rows: list[tuple[str, str]]) -> pd.DataFrame:
@@ -52,19 +52,20 @@ def test_near_duplicates_are_in_one_split_and_only_move_towards_training(
 @given(
     st.lists(st.tuples(st.sampled_from(["", "D-AIQT", "N12", "G-ABCD"]), st.integers(0, 9), st.booleans()), min_size=1)
 )
-def test_held_out_photos_take_their_airframes_and_near_duplicates_to_the_test_split(
+def test_held_out_and_train_only_photos_take_their_airframes_and_near_duplicates_along(
     rows: list[tuple[str, int, bool]],
 ) -> None:
     photos = catalog_rows([(f"p{i}", registration) for i, (registration, _, _) in enumerate(rows)])
     groups, selected = pd.Series([group for _, group, _ in rows]), pd.Series([out for _, _, out in rows])
     assigned = assign(photos, groups)
-    photos["split"] = hold_out(assigned, photos, groups, selected)
-    assert (photos["split"][selected] == "test").all()
-    assert (photos.groupby(groups)["split"].nunique() == 1).all()
-    known = photos[photos["registration"] != ""]
-    assert (known.groupby("registration")["split"].nunique() == 1).all()
-    if not selected.any():
-        assert list(photos["split"]) == list(assigned)
+    for move, split in ((hold_out, "test"), (train_only, "train")):
+        photos["split"] = move(assigned, photos, groups, selected)
+        assert (photos["split"][selected] == split).all()
+        assert (photos.groupby(groups)["split"].nunique() == 1).all()
+        known = photos[photos["registration"] != ""]
+        assert (known.groupby("registration")["split"].nunique() == 1).all()
+        if not selected.any():
+            assert list(photos["split"]) == list(assigned)
 
 
 def test_photos_without_near_duplicates_have_the_split_of_their_airframe() -> None:

@@ -26,7 +26,7 @@ from planespotter_training.errors import TrainingError
 from planespotter_training.loop import devices
 from planespotter_training.loop import train as training
 from planespotter_training.loop.job import TrainJob
-from planespotter_training.loop.prepare_run import create_run
+from planespotter_training.loop.prepare_run import check_same, create_run
 from planespotter_training.loop.train import train
 from planespotter_training.network import checkpoint
 
@@ -263,6 +263,16 @@ def prepare(folder: Path, out: Path, **settings: Any) -> run_folder.Run:
     return create_run(job(folder, out, SMALL, **settings), catalog.read(folder), "", QUIET)
 
 
+def edit_catalog(painted: Path, tmp_path: Path, edit: Callable[[pd.DataFrame], pd.DataFrame]) -> Path:
+    """Write a catalog with the images of `painted` and edited rows."""
+    folder = tmp_path / "catalog"
+    folder.mkdir()
+    (folder / "images").symlink_to(painted / "images")
+    rows = pd.read_csv(painted / "catalog.csv", dtype=str, keep_default_na=False)
+    edit(rows).to_csv(folder / "catalog.csv", index=False)
+    return folder
+
+
 def test_runs_on_the_same_photos_share_the_files_of_their_dataset(painted: Path, tmp_path: Path) -> None:
     prepare(painted, tmp_path / "first")
     prepare(painted, tmp_path / "second", shared_dataset=tmp_path / "first")
@@ -277,12 +287,9 @@ def test_runs_on_the_same_photos_share_the_files_of_their_dataset(painted: Path,
 
 
 def test_a_held_out_source_or_airline_is_in_the_test_split_only(painted: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "catalog"
-    folder.mkdir()
-    (folder / "images").symlink_to(painted / "images")
-    rows = pd.read_csv(painted / "catalog.csv", dtype=str, keep_default_na=False)
-    rows["airline"] = ["Blue Air" if number % 5 == 0 else "Red Air" for number in range(len(rows))]
-    rows.to_csv(folder / "catalog.csv", index=False)
+    folder = edit_catalog(
+        painted, tmp_path, lambda rows: rows.assign(airline=np.where(np.arange(len(rows)) % 5, "Red Air", "Blue Air"))
+    )
     held_out = {"sources": ["LEFT"], "airlines": ["blue air"]}
     run = prepare(folder, tmp_path / "run", held_out=held_out)
     assert run_folder.read(tmp_path / "run").held_out == run.held_out == held_out
@@ -308,3 +315,78 @@ def test_an_unknown_source_or_airline_is_an_error_that_lists_the_most_frequent(p
 def test_a_run_is_not_resumed_with_other_held_out_sources(uninterrupted: Path, painted: Path) -> None:
     with pytest.raises(TrainingError, match="holds another run, with nothing held out"):
         train(job(painted, uninterrupted, held_out={"sources": ["left"]}), QUIET)
+
+
+# ---------------------------------------------------------------- training only
+
+
+def with_drawings(painted: Path, tmp_path: Path) -> Path:
+    """Return a catalog in which every tenth picture is a drawing, and another tenth are renders."""
+
+    def edit(rows: pd.DataFrame) -> pd.DataFrame:
+        number = np.arange(len(rows)) % 10
+        return rows.assign(source=np.select([number == 1, number == 5], ["Drawings", "render"], rows["source"]))
+
+    return edit_catalog(painted, tmp_path, edit)
+
+
+def read_split(run: Path) -> tuple[pd.DataFrame, pd.Series]:
+    """Return the rows of split.csv, and which of them are drawings or renders."""
+    split = pd.read_csv(run / "split.csv", dtype=str, keep_default_na=False)
+    return split, split["source"].isin(["Drawings", "render"])
+
+
+def test_drawings_and_renders_are_in_the_train_split_only(painted: Path, tmp_path: Path) -> None:
+    folder = with_drawings(painted, tmp_path)
+    run = prepare(folder, tmp_path / "run", train_only=["drawings"])
+    assert run_folder.read(tmp_path / "run").train_only == run.train_only == ["Drawings", "render"]
+    split, drawn = read_split(tmp_path / "run")
+    assert drawn.sum() == 16
+    assert set(split["split"][drawn]) == {"train"}
+    assert set(split["split"][~drawn]) == {"train", "validation", "test"}
+    same_airframe = ~drawn & split["registration"].isin(set(split["registration"][drawn]) - {""})
+    assert same_airframe.any()
+    assert set(split["split"][same_airframe]) == {"train"}
+
+
+def test_a_drawing_of_what_is_held_out_is_not_used(painted: Path, tmp_path: Path) -> None:
+    folder = with_drawings(painted, tmp_path)
+    run = prepare(folder, tmp_path / "run", train_only=["Drawings"], held_out={"sources": ["left"]})
+    split, drawn = read_split(tmp_path / "run")
+    assert set(split["split"][drawn]) == {"train"}
+    by_split = split[split["registration"] != ""].groupby("registration")["split"].nunique()
+    assert by_split.max() == 1
+    unused = 80 - len(split)
+    assert 0 < unused < 16
+    assert any(
+        note.startswith(f"{unused} photos are not used: they are of sources for training only") for note in run.notes
+    )
+
+
+def test_renders_that_are_held_out_by_name_are_tested_on(painted: Path, tmp_path: Path) -> None:
+    folder = with_drawings(painted, tmp_path)
+    assert prepare(folder, tmp_path / "run", held_out={"sources": ["Render"]}).train_only == []
+    split, _ = read_split(tmp_path / "run")
+    assert set(split["split"][split["source"] == "render"]) == {"test"}
+    with pytest.raises(TrainingError, match="'render' is both held out and used for training only"):
+        prepare(folder, tmp_path / "both", held_out={"sources": ["Render"]}, train_only=["render"])
+    with pytest.raises(TrainingError, match="has the source 'sketches'"):
+        prepare(folder, tmp_path / "unknown", train_only=["sketches"])
+
+
+def test_a_run_is_not_resumed_with_other_sources_for_training_only(painted: Path, tmp_path: Path) -> None:
+    folder, out = with_drawings(painted, tmp_path), tmp_path / "run"
+    prepare(folder, out, train_only=["drawings"])
+    check_same(job(folder, out, SMALL, train_only=["DRAWINGS", "render"]), "")
+    with pytest.raises(TrainingError, match="holds another run, with Drawings, render for training only"):
+        check_same(job(folder, out, SMALL), "")
+
+
+def test_a_run_from_before_there_were_sources_for_training_only_is_resumed(painted: Path, tmp_path: Path) -> None:
+    folder, out = with_drawings(painted, tmp_path), tmp_path / "run"
+    prepare(folder, out)
+    content = json.loads((out / "run.json").read_text())
+    assert content.pop("train_only") == ["render"]
+    (out / "run.json").write_text(json.dumps(content))
+    check_same(job(folder, out, SMALL), "")
+    assert run_folder.read(out).train_only == []

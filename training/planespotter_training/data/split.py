@@ -40,8 +40,20 @@ def hold_out(splits: pd.Series, photos: pd.DataFrame, near_duplicates: pd.Series
 
     Without these, training would see the aircraft that it is tested on, in other photos.
     """
-    groups = _connected(airframes(photos), near_duplicates)
-    return splits.mask(selected.groupby(groups).transform("any"), "test")
+    return splits.mask(_with_connected(photos, near_duplicates, selected), "test")
+
+
+def train_only(splits: pd.Series, photos: pd.DataFrame, near_duplicates: pd.Series, selected: pd.Series) -> pd.Series:
+    """Move the photos `selected` [n, bool] to the train split, and all photos of the same airframes or near duplicates.
+
+    Without these, networks would be tested on what they were trained on.
+    """
+    return splits.mask(_with_connected(photos, near_duplicates, selected), "train")
+
+
+def _with_connected(photos: pd.DataFrame, near_duplicates: pd.Series, selected: pd.Series) -> pd.Series:
+    """Return a mask of the photos `selected` [n, bool] and all photos that airframes and near duplicates connect."""
+    return selected.groupby(_connected(airframes(photos), near_duplicates)).transform("any")
 
 
 def airframes(photos: pd.DataFrame) -> pd.Series:

@@ -193,6 +193,7 @@ def _training_record(run: Path, described: run_folder.Run, steps: int) -> dict[s
         "initial_weights": described.initial_weights,
         "held_out": described.held_out,
         "teacher": described.teacher,
+        "train_only": described.train_only,
         "baseline": _baseline(run),
         "training_fingerprint": make_fingerprint(pd.read_csv(run / "split.csv", dtype=str, keep_default_na=False)),
     }

@@ -28,6 +28,8 @@ class TrainJob:
     """Initial weights of the trunk; None for random ones."""
     held_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Names of "sources" and "airlines" whose photos all go to the test split."""
+    train_only: Sequence[str] = ()
+    """Names of sources whose photos are used for training only, in addition to renders."""
     cache_bytes: int | None = None
     """Maximum size in bytes of photos that stay on the device; None for a quarter of its memory."""
     teacher: Path | None = None

@@ -11,11 +11,12 @@ from rich.table import Column, Table
 
 from planespotter_models import Label
 from planespotter_scraping import catalog
+from planespotter_scraping.catalog import RENDER_SOURCE
 from planespotter_training import run_folder
 from planespotter_training.atomic_write import lock, write_text
 from planespotter_training.data import dataset
 from planespotter_training.data.build_label_tree import build_label_tree
-from planespotter_training.data.split import SPLITS, assign, hold_out, splits_by_source
+from planespotter_training.data.split import SPLITS, assign, hold_out, splits_by_source, train_only
 from planespotter_training.errors import TrainingError
 from planespotter_training.loop.job import TrainJob
 
@@ -64,6 +65,8 @@ def check_same(job: TrainJob, sha256: str) -> None:
     elif _folded(run.held_out) != _folded(job.held_out):
         names = ", ".join(name for names in run.held_out.values() for name in names)
         difference = f"with {names or 'nothing'} held out"
+    elif _named_train_only(run.train_only) != _named_train_only(job.train_only):
+        difference = f"with {', '.join(run.train_only) or 'no source'} for training only"
     else:
         return
     raise TrainingError(
@@ -94,7 +97,9 @@ def create_run(job: TrainJob, photos: pd.DataFrame, sha256: str, console: Consol
     with console.status("Searching for near duplicates"):
         near_duplicates = catalog.near_duplicate_groups(job.catalog, photos)
     held_out = {column: list(names) for column, names in job.held_out.items() if names}
-    photos["split"], moved_along = _assign_splits(photos, near_duplicates, held_out)
+    for_training = train_only_sources(job, photos)
+    photos["split"], moved_along = _assign_splits(photos, near_duplicates, held_out, for_training)
+    unused = photos["split"] == ""
     constructors = _known_constructors(job.constructors, photos)
     inside = photos["constructor"].isin(constructors)
     # What is outside the taxonomy should be predicted as unknown: it trains the `other` output, or is in the test split
@@ -109,7 +114,7 @@ def create_run(job: TrainJob, photos: pd.DataFrame, sha256: str, console: Consol
         notes.append(f"{file}: cannot be decoded; skipped")
 
     with console.status("Decoding every photo once"):
-        used = dataset.readable(photos[inside | outside], job.catalog, skip)
+        used = dataset.readable(photos[(inside | outside) & ~unused], job.catalog, skip)
     trained = used[used["split"] == "train"]
     _check_enough(job, trained, constructors, held_out)
     with console.status("Writing the dataset"):
@@ -122,7 +127,7 @@ def create_run(job: TrainJob, photos: pd.DataFrame, sha256: str, console: Consol
     labels = [Label(*row) for row in trained[["constructor", "family", "model"]].itertuples(index=False)]
     tree, fallbacks = build_label_tree(labels, constructors, job.recipe.min_photos, other=job.recipe.other_output)
     sources = _count_sources(trained)
-    notes += [*fallbacks, *_notes(job, used, sources, moved_along)]
+    notes += [*fallbacks, *_notes(job, used, sources, moved_along, int((unused & (inside | outside)).sum()))]
     if job.shared_dataset is None:
         _show_splits(used, near_duplicates, console)
     write_text(job.out / "split.csv", split_csv)
@@ -142,21 +147,47 @@ def create_run(job: TrainJob, photos: pd.DataFrame, sha256: str, console: Consol
         initial_weights=job.origin,
         held_out=held_out,
         teacher=job.teacher_name,
+        train_only=for_training,
     )
     run_folder.write(run, job.out)
     return run
 
 
+def train_only_sources(job: TrainJob, photos: pd.DataFrame) -> list[str]:
+    """Return the sources whose photos `job` uses for training only, as the catalog spells them.
+
+    Renders are among them unless they are held out by name.
+
+    Raises:
+        TrainingError: A source has no photo, or is held out too.
+    """
+    held_out = {name.lower() for name in job.held_out.get("sources", ())}
+    for name in job.train_only:
+        if name.lower() in held_out:
+            raise TrainingError(f"The source {name!r} is both held out and used for training only. Choose one of them.")
+    selected = _select(photos, "source", job.train_only)
+    if RENDER_SOURCE not in held_out:
+        selected |= photos["source"].str.lower() == RENDER_SOURCE
+    return sorted(set(photos["source"][selected]))
+
+
 def _assign_splits(
-    photos: pd.DataFrame, near_duplicates: pd.Series, held_out: Mapping[str, Sequence[str]]
+    photos: pd.DataFrame,
+    near_duplicates: pd.Series,
+    held_out: Mapping[str, Sequence[str]],
+    for_training: Sequence[str],
 ) -> tuple[pd.Series, int]:
-    """Return the split of each photo, and how many photos were held out along with those named by `held_out`."""
-    splits = assign(photos, near_duplicates)
+    """Return the split of each photo, and how many photos were held out along with those named by `held_out`.
+
+    A photo of a source in `for_training` has the split "" if it is held out: it is not used at all.
+    """
+    of_training = _select(photos, "source", for_training)
+    splits = train_only(assign(photos, near_duplicates), photos, near_duplicates, of_training)
     selected = pd.Series(False, index=photos.index)
     for column, names in held_out.items():
         selected |= _select(photos, column.removesuffix("s"), names)
-    after = hold_out(splits, photos, near_duplicates, selected)
-    return after, int(((after != splits) & ~selected).sum())
+    after = hold_out(splits, photos, near_duplicates, selected).mask(lambda split: of_training & (split == "test"), "")
+    return after, int(((after == "test") & (splits != "test") & ~selected).sum())
 
 
 def _check_enough(
@@ -202,7 +233,7 @@ def unused_notes(unused: pd.Series, constructors: Sequence[str]) -> Iterator[str
 
 
 def _notes(
-    job: TrainJob, used: pd.DataFrame, sources: Mapping[str, Mapping[str, int]], moved_along: int
+    job: TrainJob, used: pd.DataFrame, sources: Mapping[str, Mapping[str, int]], moved_along: int, unused: int
 ) -> Iterator[str]:
     """Yield what a reader of the results must know about the photos."""
     for source, counts in sources.items():
@@ -215,6 +246,11 @@ def _notes(
         yield (
             f"{moved_along:,} more photos are held out: they show the same airframes as those held out by name, or are "
             "near duplicates of them"
+        )
+    if unused:
+        yield (
+            f"{unused:,} photos are not used: they are of sources for training only, and show what is held out, the "
+            "same airframes, or near duplicates"
         )
     unregistered = int((used["registration"] == "").sum())
     if unregistered:
@@ -236,6 +272,11 @@ def _show_splits(used: pd.DataFrame, near_duplicates: pd.Series, console: Consol
 
 def _folded(held_out: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     return {column: sorted(map(str.lower, names)) for column, names in held_out.items() if names}
+
+
+def _named_train_only(sources: Sequence[str]) -> set[str]:
+    """Return `sources` without renders, which are for training only in every run."""
+    return {name.lower() for name in sources} - {RENDER_SOURCE}
 
 
 def _select(photos: pd.DataFrame, column: str, names: Sequence[str]) -> pd.Series:
