@@ -2,11 +2,16 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from planespotter_training import recipes
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from planespotter_training.loop.job import TrainJob
 
 app = typer.Typer()
 
@@ -35,6 +40,13 @@ TrainOnlySource = Annotated[
         "are. Repeatable."
     ),
 ]
+LeaveOneSourceOut = Annotated[
+    bool,
+    typer.Option(
+        "--leave-one-source-out",
+        help="Train a run without each source in turn, and measure it on that source. Excludes --hold-out-source.",
+    ),
+]
 DeviceCacheGib = Annotated[
     float | None,
     typer.Option(
@@ -54,27 +66,31 @@ FeatureCache = Annotated[
 ]
 
 
+RecipeName = Annotated[
+    str | None,
+    typer.Option(
+        help=f"Training configuration: {', '.join(recipes.names())}. (default: small)",
+        autocompletion=recipes.names,
+        show_default=False,
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Override a setting of the recipe, such as epochs=5. Repeatable. "
+        "`planespotter recipes NAME` lists and explains them.",
+    ),
+]
+
+
 @app.command()
 def train(
     catalog: Annotated[Path, typer.Argument(help="Folder of the catalog: catalog.csv and its images.")],
     out: Annotated[Path, typer.Option(help="Folder of the run. If it holds this run already, training resumes.")],
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            help=f"Training configuration: {', '.join(recipes.names())}. (default: small)",
-            autocompletion=recipes.names,
-            show_default=False,
-        ),
-    ] = None,
+    recipe: RecipeName = None,
     constructors: Annotated[str, typer.Option(help="Constructors to classify, separated by commas.")] = "Airbus,Boeing",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            help="Override a setting of the recipe, such as epochs=5. Repeatable. "
-            "`planespotter recipes NAME` lists and explains them.",
-        ),
-    ] = None,
+    settings: Settings = None,
     weights: Annotated[
         Path | None, typer.Option(help="Keras HDF5 file of VGG16 to take the initial weights from.")
     ] = None,
@@ -99,6 +115,7 @@ def train(
     baseline_ladder: BaselineLadder = False,
     hold_out_source: HoldOutSource = None,
     hold_out_airline: HoldOutAirline = None,
+    leave_one_source_out: LeaveOneSourceOut = False,
     train_only_source: TrainOnlySource = None,
     device_cache_gib: DeviceCacheGib = None,
     feature_cache: FeatureCache = None,
@@ -118,7 +135,14 @@ def train(
     Example: planespotter train photos --hold-out-source spotters --out runs/without-spotters
 
     Example: planespotter train photos --recipe airliners-small --teacher bundles/large --out runs/small
+
+    Example: planespotter train photos --leave-one-source-out --out runs/leave-one-source-out
     """
+    if leave_one_source_out and (baseline_ladder or hold_out_source):
+        other = "--baseline-ladder" if baseline_ladder else "--hold-out-source"
+        raise typer.BadParameter(
+            f"It holds out each source in turn: omit {other}.", param_hint="--leave-one-source-out"
+        )
     if baseline_ladder and recipe is not None:
         raise typer.BadParameter("--baseline-ladder trains its own four recipes: omit --recipe.", param_hint="--recipe")
     from rich.console import Console
@@ -151,12 +175,28 @@ def train(
         done = f"Trained all four. See {out / 'baseline_ladder.html'}"
     else:
         job = replace(job, initial=pretrained.choose(job.recipe, weights, init, console))
-        complete = training.train(job, console)
-        done = f"Trained. Next: planespotter export {out} --out BUNDLE"
+        if leave_one_source_out:
+            complete = _leave_one_source_out(job, console)
+            done = f"Trained a run without each source. See {out / 'leave_one_source_out.html'}"
+        else:
+            complete = training.train(job, console)
+            done = f"Trained. Next: planespotter export {out} --out BUNDLE"
     if not complete:
         typer.echo(f"Stopped early; a checkpoint is in {out}. The same command resumes from it.", err=True)
         raise typer.Exit(130)
     typer.echo(done, err=True)
+
+
+def _leave_one_source_out(job: "TrainJob", console: "Console") -> bool:
+    """Train a run without each source, and print how each does on its source; return whether all are complete."""
+    from rich.console import Console
+
+    from planespotter_training.reports.leave_one_source_out import train_leave_one_source_out
+
+    table = train_leave_one_source_out(job, console)
+    if table is not None:
+        Console().print(table)
+    return table is not None
 
 
 @app.command(name="recipes")

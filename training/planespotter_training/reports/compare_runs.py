@@ -20,7 +20,9 @@ from planespotter_training.evaluation import output_files
 from planespotter_training.evaluation.confidence_intervals import intervals
 from planespotter_training.evaluation.metrics import METRICS, compute, format_interval, format_value
 from planespotter_training.evaluation.scoring import number_nodes, score
+from planespotter_training.reports import held_out_table
 from planespotter_training.reports.charts import epochs_chart
+from planespotter_training.reports.held_out_table import HeldOutSource
 from planespotter_training.reports.pages import page
 
 COMPARED = (
@@ -45,7 +47,8 @@ PAIRED = {
     "path_correct": "path_accuracy",
 }
 LABEL = ["photo_id", "constructor", "family", "model"]
-SAME_IN_SEEDS = ("recipe", "initial weights", "held out of training", "photos trained on", "test photos")
+OF_RECIPE = ("recipe", "initial weights", "for training only")
+SAME_IN_SEEDS = (*OF_RECIPE, "held out of training", "photos trained on", "test photos")
 RESAMPLES = 2000
 
 
@@ -63,6 +66,8 @@ class Subject:
     """The lines of the run's log."""
     predictions: pd.DataFrame | None = None
     """One row per photo: LABEL, `airframe` and the columns of PAIRED, NaN where the label does not determine it."""
+    held_out: Sequence[HeldOutSource] = ()
+    """A run's metrics on the sources that it held out of training."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +154,7 @@ def _read_run(folder: Path, name: str) -> Subject:
         "photos trained on": f"{run.photos.get('train', 0):,}",
         "initial weights": run.initial_weights or "random",
         "held out of training": _names(run.held_out),
+        **({"for training only": ", ".join(run.train_only)} if run.train_only else {}),
         "epochs trained": f"{log[-1]['epoch']:.3g}" if log else "0",
         **_speed(log, run.recipe.batch_size),
         "types": str(len(run.tree.all_leaves)),
@@ -175,6 +181,7 @@ def _read_run(folder: Path, name: str) -> Subject:
         intervals(nodes, rows, values),
         log,
         _numeric(predictions),
+        held_out_table.measure_sources(name, run.held_out.get("sources", ()), nodes, rows),
     )
 
 
@@ -292,16 +299,33 @@ def facts_by_name(subjects: Sequence[Subject]) -> dict[str, list[str]]:
 
 def seed_groups(subjects: Sequence[Subject]) -> dict[str, list[Subject]]:
     """Group subjects that differ only in the seed, by their joined names; each has the metrics of one seed."""
-    groups: dict[str, list[Subject]] = {}
-    for subject in subjects:
-        facts = {name: subject.facts.get(name) for name in SAME_IN_SEEDS}
-        settings = {name: value for name, value in subject.settings.items() if name != "seed"}
-        groups.setdefault(json.dumps([facts, settings], sort_keys=True, default=str), []).append(subject)
     return {
         ", ".join(subject.name for subject in group): group
-        for group in groups.values()
+        for group in _same_but_seed(subjects, SAME_IN_SEEDS)
         if len(group) > 1 and len({subject.settings.get("seed") for subject in group}) == len(group)
     }
+
+
+def held_out_groups(subjects: Sequence[Subject]) -> list[list[HeldOutSource]]:
+    """Return the metrics on held-out sources by recipe, each with the mean over its sources last."""
+    settings = {name: texts for name, texts in changed_settings(subjects).items() if name != "seed"}
+    groups = []
+    for group in _same_but_seed([subject for subject in subjects if subject.held_out], OF_RECIPE):
+        chosen = [f"{name}={group[0].settings.get(name, '')}" for name in settings]
+        recipe = ", ".join([group[0].facts.get("recipe", ""), *chosen])
+        measured = [row for subject in group for row in subject.held_out]
+        groups.append([*measured, held_out_table.mean_over_sources(recipe, measured)])
+    return groups
+
+
+def _same_but_seed(subjects: Sequence[Subject], facts: Sequence[str]) -> list[list[Subject]]:
+    """Group the subjects that have the same `facts` and differ in no setting but the seed."""
+    groups: dict[str, list[Subject]] = {}
+    for subject in subjects:
+        same = {name: subject.facts.get(name) for name in facts}
+        settings = {name: value for name, value in subject.settings.items() if name != "seed"}
+        groups.setdefault(json.dumps([same, settings], sort_keys=True, default=str), []).append(subject)
+    return list(groups.values())
 
 
 def over_seeds(subjects: Sequence[Subject]) -> dict[str, tuple[float, float, float]]:
@@ -324,6 +348,8 @@ def tables(comparison: Comparison) -> list[Table]:
     for name, texts in changed_settings(subjects).items():
         about.add_row(name, *texts)
     results = [about, _metrics_table(subjects)]
+    if groups := held_out_groups(subjects):
+        results.append(held_out_table.held_out_table(groups))
     for names, group in seed_groups(subjects).items():
         heads = (Column("mean", justify="right"), Column("min to max", justify="right"))
         of_group = Table(f"{len(group)} seeds: {names}", *heads)
@@ -385,6 +411,8 @@ def write(comparison: Comparison, out: Path) -> None:
         measured=_measured(subjects),
         seeds={names: over_seeds(group) for names, group in seed_groups(subjects).items()},
         charts=_charts(subjects),
+        held_out=held_out_groups(subjects),
+        held_out_columns=held_out_table.COLUMNS,
         points=points,
     )
     output_files.write(out.parent, {out.name: text})
