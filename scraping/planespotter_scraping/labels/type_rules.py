@@ -46,7 +46,7 @@ AIRBUS_SERIES = {
     "A380": "8",
 }
 # Re-engined models keep the old series number. The A321LR and XLR are neos; the A319LR is not. Neos is an airline.
-_NEO = r"(?<![A-Z])NEO(?!S)|NEW ENGINE OPTION"
+_NEO = r"(?<![A-Z])(?<!NOT )(?<!NON[ -])NEO(?!S)|NEW ENGINE OPTION"
 AIRBUS_NEO = {
     "A319": re.compile(rf"{_NEO}|^N(?![A-Z0-9])"),
     "A320": re.compile(rf"{_NEO}|^N(?![A-Z0-9])"),
