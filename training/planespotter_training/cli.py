@@ -19,8 +19,8 @@ BaselineLadder = Annotated[
     bool,
     typer.Option(
         "--baseline-ladder",
-        help="Train the four recipes of the original project one after another (scratch, scratch-augmented, frozen, "
-        "fine-tuned), and chart their loss and accuracy. Excludes --recipe.",
+        help="Train the recipes of the original project one after another (scratch, scratch-augmented, frozen, "
+        "fine-tuned, and fine-tuned-rgb with its preprocessing), and chart their loss and accuracy. Excludes --recipe.",
     ),
 ]
 HoldOutSource = Annotated[
@@ -144,7 +144,7 @@ def train(
             f"It holds out each source in turn: omit {other}.", param_hint="--leave-one-source-out"
         )
     if baseline_ladder and recipe is not None:
-        raise typer.BadParameter("--baseline-ladder trains its own four recipes: omit --recipe.", param_hint="--recipe")
+        raise typer.BadParameter("--baseline-ladder trains its own five recipes: omit --recipe.", param_hint="--recipe")
     from rich.console import Console
 
     from planespotter_training.loop import devices
@@ -172,7 +172,7 @@ def train(
         from planespotter_training.reports.baseline_ladder import InitialSource, train_baseline_ladder
 
         complete = train_baseline_ladder(job, changes, InitialSource(weights, init), console)
-        done = f"Trained all four. See {out / 'baseline_ladder.html'}"
+        done = f"Trained all of them. See {out / 'baseline_ladder.html'}"
     else:
         job = replace(job, initial=pretrained.choose(job.recipe, weights, init, console))
         if leave_one_source_out:

@@ -7,11 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 from flax import nnx
 from rich.console import Console
@@ -25,6 +27,7 @@ from planespotter_training.export.export import export
 from planespotter_training.export.serialize import as_function, serialize
 from planespotter_training.loop import train as training
 from planespotter_training.loop.job import TrainJob
+from planespotter_training.loop.prepare_run import locked_run
 from planespotter_training.loop.train import train
 from planespotter_training.network import checkpoint
 from planespotter_training.network.model import Classifier, NetworkConfig
@@ -224,6 +227,29 @@ def test_a_folder_without_run_or_checkpoint_is_not_exported(trained: Path, tmp_p
     (tmp_path / "run.json").write_text((trained / "run.json").read_text())
     with pytest.raises(TrainingError, match="has no checkpoint yet"):
         export(tmp_path, tmp_path / "bundle", "x", "1", QUIET)
+
+
+def test_a_run_with_the_preprocessing_of_the_original_is_not_exported(trained: Path, tmp_path: Path) -> None:
+    run = run_folder.read(trained)
+    run_folder.write(replace(run, recipe=replace(run.recipe, preprocessing="rgb-255")), tmp_path)
+    with pytest.raises(TrainingError, match="preprocessing=rgb-255, which bundles do not have"):
+        export(tmp_path, tmp_path / "bundle", "x", "1", QUIET)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_run_on_exact_labels_uses_only_photos_whose_label_names_a_model(
+    paint_catalog: Callable[[Path, int], Path], tmp_path: Path
+) -> None:
+    folder = paint_catalog(tmp_path / "catalog", PHOTOS)
+    photos = pd.read_csv(folder / "catalog.csv", dtype=str, keep_default_na=False)
+    families = photos["aircraft_type"].str.extract(r"^(A\d+|\d+)", expand=False)
+    photos.loc[::5, "aircraft_type"] = families
+    photos.to_csv(folder / "catalog.csv", index=False)
+    recipe = recipes.load("small", [*HASTY, "exact_labels=true"])
+    with locked_run(TrainJob(folder, "small", recipe, tmp_path / "run", BOTH), QUIET):
+        run = run_folder.read(tmp_path / "run")
+    assert sum(run.photos.values()) == PHOTOS * 4 // 5
+    assert f"{PHOTOS // 5} photos whose label names no model are not used (exact_labels)" in run.notes
 
 
 def test_the_exported_function_is_the_network_for_any_number_of_photos() -> None:

@@ -40,8 +40,12 @@ def test_every_head_returns_log_probabilities_at_any_size(multiplier: float, hei
         np.testing.assert_allclose(np.exp(output).sum(axis=1), 1, rtol=1e-5)
 
 
-def test_the_input_is_bgr_less_the_channel_means() -> None:
-    network = build(1 / 16)
+@pytest.mark.parametrize(
+    ("preprocessing", "expected"),
+    [("bgr-mean", (104 - 103.939, 117 - 116.779, 124 - 123.68)), ("rgb-255", (124 / 255, 117 / 255, 104 / 255))],
+)
+def test_the_input_is_preprocessed_as_the_recipe_says(preprocessing: str, expected: tuple[float, ...]) -> None:
+    network = build(1 / 16, preprocessing=preprocessing)
     inputs: list[jax.Array] = []
     first = network.trunk.layers["block1_conv1"]
 
@@ -52,7 +56,7 @@ def test_the_input_is_bgr_less_the_channel_means() -> None:
 
     network.trunk.layers["block1_conv1"] = Spy()
     network(np.full((1, 32, 32, 3), (124, 117, 104), np.uint8))  # type: ignore[arg-type]
-    np.testing.assert_allclose(inputs[0][0, 0, 0], (104 - 103.939, 117 - 116.779, 124 - 123.68), atol=1e-4)
+    np.testing.assert_allclose(inputs[0][0, 0, 0], expected, atol=1e-4)
 
 
 def test_folding_batch_normalisation_does_not_change_predictions() -> None:

@@ -2,8 +2,10 @@
 
 import http.server
 import io
+import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -275,6 +277,14 @@ def test_the_heads_start_from_random_weights_unless_types_and_pooling_are_the_sa
     assert "The heads start from random weights" in console.file.getvalue()  # type: ignore[attr-defined]
     for name, head in network.heads.items():
         np.testing.assert_array_equal(head.kernel[...], fresh.heads[name].kernel[...])
+
+
+def test_a_trunk_that_was_trained_with_other_preprocessing_is_rejected(earlier: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(earlier, tmp_path / "wrong")
+    run_folder.write(replace(run_folder.read(folder), recipe=recipe("preprocessing=rgb-255")), folder)
+    with pytest.raises(TrainingError, match=r"trained with preprocessing=rgb-255, but this recipe has .*bgr-mean"):
+        pretrained.choose(recipe(), None, folder, QUIET)
+    assert pretrained.choose(recipe("preprocessing=rgb-255"), None, folder, QUIET)
 
 
 def test_weights_and_init_are_mutually_exclusive(earlier: Path) -> None:

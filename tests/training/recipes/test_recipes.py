@@ -26,6 +26,7 @@ def test_each_step_of_the_baseline_ladder_changes_the_previous_recipe() -> None:
         {"rotation", "shift", "shear", "zoom", "flip", "fill"},
         {"pretrained", "batch_norm", "train_from"},
         {"train_from"},
+        {"preprocessing"},
     ]
 
 

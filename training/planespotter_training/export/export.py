@@ -105,6 +105,11 @@ def export(
         check_installed()
     described = run_folder.read(run)
     tree, recipe = described.tree, described.recipe
+    if recipe.preprocessing != "bgr-mean":
+        raise TrainingError(
+            f"The run {run} was trained with preprocessing={recipe.preprocessing}, which bundles do not have: it is a "
+            "baseline to compare with. Export a run with preprocessing=bgr-mean."
+        )
     network, steps = checkpoint.load_network(run, recipe, tree)
     fold_norms(network)
     network.baseline_head = None  # a baseline to compare with, never served

@@ -124,6 +124,8 @@ def open_frozen_part(network: Classifier, job: TrainJob, training: Examples) -> 
         "augmentation": asdict(Augmentation.of(recipe)),
         "seed": recipe.seed,
     }
+    if recipe.preprocessing != "bgr-mean":  # else absent, so that earlier caches remain valid
+        identity["preprocessing"] = recipe.preprocessing
     folder = job.feature_cache or job.out / "frozen_features"
     with open_cache(folder, identity, shape[1:], lambda: {"scale": _measure_scale(trunk, training)}) as cache:
         yield FrozenPart(trunk, recipe, cache)

@@ -106,4 +106,5 @@ def network_config(recipe: Recipe, tree: LabelTree) -> NetworkConfig:
         baseline_classes=0 if recipe.baseline_head == "off" else len(tree.all_leaves) + tree.other,
         joint_baseline=recipe.baseline_head == "joint",
         train_from=recipe.train_from,
+        preprocessing=recipe.preprocessing,
     )

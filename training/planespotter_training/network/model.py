@@ -49,6 +49,7 @@ class NetworkConfig:
     joint_baseline: bool = False
     """Whether the baseline head's gradient trains the features too."""
     train_from: str = LAYERS[0]
+    preprocessing: str = "bgr-mean"
 
 
 class Trunk(nnx.Module):
@@ -65,6 +66,7 @@ class Trunk(nnx.Module):
         self.winograd = False
         self.frozen = LAYERS[: (*LAYERS, "heads").index(config.train_from)]
         self.last_pooling = config.pooling != "covariance"
+        self.preprocessing = config.preprocessing
         channels = 3
         for block, widths in enumerate(BLOCKS, start=1):
             for conv, full in enumerate(widths, start=1):
@@ -89,7 +91,7 @@ class Trunk(nnx.Module):
 
     def frozen_part(self, photos: jax.Array, *, training: bool = False) -> jax.Array:
         """Compute the layers before `train_from`, if any: float [n, rows, columns, channels]."""
-        x = photos[..., ::-1].astype(jnp.float32) - jnp.asarray(BGR_MEAN, jnp.float32).reshape(1, 1, 1, 3)
+        x = self._preprocess(photos)
         x = self._layers(self.frozen, x.astype(self.dtype), training=training)
         # No backward pass is compiled for frozen layers.
         return jax.lax.stop_gradient(x) if self.frozen else x
@@ -97,6 +99,11 @@ class Trunk(nnx.Module):
     def trained_part(self, x: jax.Array, *, training: bool = False) -> jax.Array:
         """Compute the layers from `train_from` on, given the output of `frozen_part`."""
         return self._layers(LAYERS[len(self.frozen) :], x.astype(self.dtype), training=training)
+
+    def _preprocess(self, photos: jax.Array) -> jax.Array:
+        if self.preprocessing == "rgb-255":
+            return photos.astype(jnp.float32) / 255
+        return photos[..., ::-1].astype(jnp.float32) - jnp.asarray(BGR_MEAN, jnp.float32).reshape(1, 1, 1, 3)
 
     def _layers(self, names: Sequence[str], x: jax.Array, *, training: bool) -> jax.Array:
         for name in names:

@@ -52,6 +52,8 @@ class InitialWeights:
     """Label tree of `top`."""
     top: Mapping[str, NDArray[Any]] = field(default_factory=dict, repr=False)
     """Weights after the trunk, by dotted path: "heads.constructor.kernel"; used for the same types and pooling only."""
+    preprocessing: str = "bgr-mean"
+    """Preprocessing that they were trained with: see the recipe's setting."""
 
 
 def choose(recipe: Recipe, weights: Path | None, init: Path | None, console: Console) -> InitialWeights | None:
@@ -75,6 +77,11 @@ def choose(recipe: Recipe, weights: Path | None, init: Path | None, console: Con
         initial = from_keras(weights)
     elif init is not None:
         initial = from_trained(init, batch_norm=recipe.batch_norm)
+        if initial.preprocessing == "rgb-255" != recipe.preprocessing:
+            raise TrainingError(
+                f"The run {init} was trained with preprocessing=rgb-255, but this recipe has preprocessing="
+                f"{recipe.preprocessing}. Add --set preprocessing=rgb-255, or start from another run."
+            )
     elif recipe.pretrained:
         if recipe.channel_multiplier != 1 or recipe.batch_norm:
             raise TrainingError(
@@ -198,7 +205,7 @@ def from_trained(folder: Path, *, batch_norm: bool) -> InitialWeights:
     flat = {name: np.asarray(variable[...]) for name, variable in _trunk(network).items()}
     top = {name: np.asarray(variable[...]) for name, variable in _top(network).items()}
     origin = f"the run {folder.name} after {step} steps ({_digest(flat | top)})"
-    return InitialWeights(origin, flat, run.tree, top)
+    return InitialWeights(origin, flat, run.tree, top, run.recipe.preprocessing)
 
 
 def _digest(weights: Mapping[str, NDArray[Any]]) -> str:

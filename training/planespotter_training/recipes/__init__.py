@@ -12,8 +12,8 @@ from planespotter_training.errors import TrainingError
 if TYPE_CHECKING:  # config imports NumPy through planespotter_models, which `planespotter --help` must not wait for
     from planespotter_training.recipes.config import Recipe
 
-BASELINE_LADDER = ("scratch", "scratch-augmented", "frozen", "fine-tuned")
-"""The steps of the original project, in its order."""
+BASELINE_LADDER = ("scratch", "scratch-augmented", "frozen", "fine-tuned", "fine-tuned-rgb")
+"""The steps of the original project, in its order, and the last of them again with its preprocessing."""
 
 YES = ("1", "true", "yes", "on")
 NO = ("0", "false", "no", "off")

@@ -12,6 +12,7 @@ SCHEDULES = ("cosine", "constant")
 FILLS = ("mean", "nearest")
 BASELINE_HEADS = ("off", "stop-gradient", "joint")
 PRECISIONS = ("auto", "bf16", "f32")
+PREPROCESSINGS = ("bgr-mean", "rgb-255")
 
 LAYERS = tuple(f"block{block}_conv{conv}" for block, n in enumerate((2, 2, 3, 3, 3), 1) for conv in range(1, n + 1))
 """The convolutions of VGG16, from input to heads."""
@@ -23,6 +24,7 @@ CHOICES = {
     "fill": FILLS,
     "baseline_head": BASELINE_HEADS,
     "precision": PRECISIONS,
+    "preprocessing": PREPROCESSINGS,
     "train_from": (*LAYERS, "heads"),
 }
 
@@ -87,6 +89,9 @@ class Recipe:
     other_output: bool = False
     """One more output of the constructor head, for what is outside the label tree, trained with photos of other
     constructors and pictures without an aircraft (outlier exposure). Without it, these are in the test split only."""
+    preprocessing: str = "bgr-mean"
+    """Pixels that the first convolution takes: BGR from 0 to 255 less the mean of ImageNet (bgr-mean), as the ImageNet
+    weights expect, or RGB from 0 to 1 (rgb-255), as the original project fed them: to compare, never exported."""
     precision: str = "auto"
     """Compute type of convolutions in training: bf16, f32, or auto: bf16 except on a CPU. Weights stay float32."""
 
@@ -120,6 +125,8 @@ class Recipe:
     0: the weights themselves."""
     type_balance: float = 1.0
     """Sampling of types within a source: proportional to (number of photos) ** type_balance."""
+    exact_labels: bool = False
+    """Use photos of the constructors only if their label names a model."""
 
     # More augmentation.
     flip: bool = True

@@ -1,7 +1,7 @@
 """Baseline ladder, step 1: VGG16 from random weights, without augmentation.
 
 Command: planespotter train CATALOG --recipe scratch --out RUN
-         planespotter train CATALOG --baseline-ladder --out DIR    (all four steps, with a chart)
+         planespotter train CATALOG --baseline-ladder --out DIR    (all five steps, with a chart)
 Device:  one GPU; a CPU takes days at full width, so there add
          --set channel_multiplier=0.125 --set height=64 --set width=96
 Minutes: not yet measured
@@ -11,11 +11,12 @@ As in the original: 150 x 150 px; 100 epochs of 100 steps of 20 photos; flattene
 with ReLU, dropout 0.5; RMSprop at a constant 2e-5; an L2 penalty on the dense layers, whose strength is not on record
 (Keras's default here); no augmentation, not even a flip.
 
-Differences from the original, in all four steps:
+Differences from the original, in all steps:
 - Photos keep their aspect ratio, padded with the mean colour; it squeezed them to a square.
 - The heads are the label tree's, trained jointly; it had the constructor head only.
 - Several sources are mixed as in the other recipes; its photos were of one source.
-- The ImageNet weights get BGR less the channel means, as they expect; it fed RGB from 0 to 1.
+- The network gets BGR less the channel means, as the ImageNet weights expect; it fed RGB from 0 to 1, which is measured
+  on its own: `fine-tuned-rgb`.
 - Training from random weights has batch normalisation after every convolution: without it, a network this deep hardly
   learns.
 """

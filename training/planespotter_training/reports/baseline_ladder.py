@@ -1,4 +1,4 @@
-"""Baseline ladder: train the original project's four steps one after another, and chart loss and accuracy.
+"""Baseline ladder: train the original project's steps one after another, and chart loss and accuracy.
 
 DIR/NAME                the run of each step; all share the files of one dataset
 DIR/baseline_ladder.*   the chart as SVG and PNG, and a page with it and the final metrics
@@ -35,7 +35,7 @@ class InitialSource:
 
 
 def train_baseline_ladder(job: TrainJob, changes: Sequence[str], source: InitialSource, console: Console) -> bool:
-    """Train the four steps into folders of `job.out`, and draw them. Steps that are complete are kept.
+    """Train the steps into folders of `job.out`, and draw them. Steps that are complete are kept.
 
     Args:
         job: What to train on; recipe and initial weights are those of each step.

@@ -106,7 +106,7 @@ def epochs_grid(panels: Mapping[str, Mapping[str, Mapping[str, Curve]]]) -> Rend
 
     def draw(palette: Palette) -> Figure:
         metrics = list(next(iter(panels.values())))
-        figure = Figure(figsize=(12, 5.4), layout="constrained")
+        figure = Figure(figsize=(3 * len(panels), 5.4), layout="constrained")
         axes = figure.subplots(len(metrics), len(panels), sharex="col", sharey="row", squeeze=False)
         for column, (name, curves_by_metric) in enumerate(panels.items()):
             for row, (metric, curves) in enumerate(curves_by_metric.items()):
