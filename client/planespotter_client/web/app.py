@@ -30,12 +30,15 @@ from planespotter_client.web.middleware import SecurityMiddleware
 PAGE = Path(__file__).parent / "page"
 MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
+RETRYABLE_ERRORS = (UnavailableError, DeadlineExceededError, OverloadedError)
 # Concurrent uploads of all browsers: with the limits of an upload, they bound the memory.
 MAX_UPLOADS = 8
 TOP_K = 5
 DOWNSCALE_ADVICE = "or tick “Scale large photos down” above and send it again"
 DESCRIBE_TIMEOUT = 5.0
 """Seconds in which the gRPC server must describe itself, or it counts as unavailable."""
+STATUS_TIMEOUTS = (0.7, 2.0)
+"""Seconds in which the gRPC server must respond to a status check, and to a second one if the first was only slow."""
 READ_TIMEOUT = 60.0
 """Seconds, in total, that the results of an upload wait for a slow browser before its place is released."""
 
@@ -51,7 +54,12 @@ def build_app(
     files = [
         Route(f"/{'' if path.name == 'index.html' else path.name}", _static(path)) for path in sorted(PAGE.iterdir())
     ]
-    routes = [*files, Route("/model", api.model), Route("/photos", _AsgiRoute(api.photos), methods=["POST"])]
+    routes = [
+        *files,
+        Route("/model", api.model),
+        Route("/status", api.status),
+        Route("/photos", _AsgiRoute(api.photos), methods=["POST"]),
+    ]
     return SecurityMiddleware(Starlette(routes=routes), host, allow_remote)
 
 
@@ -66,6 +74,13 @@ def _static(path: Path) -> Any:
 
 def _rejected(status: int, reason: str) -> Response:
     return JSONResponse({"error": reason, "retryable": False}, status_code=status)
+
+
+def _photo_error(error: PlaneSpotterError | None) -> dict[str, Any]:
+    """Return why a photo failed, and whether it can succeed if it is sent again."""
+    text = str(error)
+    retryable = isinstance(error, RETRYABLE_ERRORS) or DOWNSCALE_HINT in text
+    return {"error": text.replace(DOWNSCALE_HINT, DOWNSCALE_ADVICE), "retryable": retryable}
 
 
 class _AsgiRoute:
@@ -120,7 +135,7 @@ class _Api:
                 "address": self._spotter.address,
                 "name": model.name,
                 "version": model.version,
-                "taxonomy": presentation.taxonomy_sentence(model),
+                "taxonomy": presentation.taxonomy_summary(model),
                 "accuracy": presentation.accuracy_sentences(model),
                 "tree": model.tree,
                 "input_size": model.input_size,
@@ -132,6 +147,20 @@ class _Api:
                 },
             }
         )
+
+    async def status(self, _: Request) -> Response:
+        """Check whether the gRPC server responds; 503 with the reason if not, for a dead server within a second."""
+        for timeout in STATUS_TIMEOUTS:
+            try:
+                await self._spotter.get_server_info(timeout=timeout)
+            except DeadlineExceededError as error:
+                reason: PlaneSpotterError = error
+            except PlaneSpotterError as error:
+                reason = error
+                break
+            else:
+                return JSONResponse({})
+        return JSONResponse(self._error_json(reason), status_code=503)
 
     async def photos(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Classify the photos of an upload: a line of JSON for each as it arrives, and a last one with the outcome.
@@ -185,7 +214,7 @@ class _Api:
             async for result in self._spotter.stream(photos.values(), **options):
                 photo_id = ids[result.index]
                 if result.prediction is None:
-                    yield {"id": photo_id, "error": str(result.error).replace(DOWNSCALE_HINT, DOWNSCALE_ADVICE)}
+                    yield {"id": photo_id, **_photo_error(result.error)}
                 else:
                     prediction = presentation.prediction_json(result.prediction, dict(model.tree))
                     yield {"id": photo_id, "prediction": prediction}
@@ -197,5 +226,4 @@ class _Api:
     def _error_json(self, error: PlaneSpotterError) -> dict[str, Any]:
         """Return the error, and whether the same photos may succeed later."""
         self._description = None  # another server, with other limits, may respond next
-        retryable = isinstance(error, UnavailableError | DeadlineExceededError | OverloadedError)
-        return {"error": str(error), "retryable": retryable}
+        return {"error": str(error), "retryable": isinstance(error, RETRYABLE_ERRORS)}

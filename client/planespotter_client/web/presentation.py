@@ -1,52 +1,57 @@
 """Presentation: predictions and metrics as short texts for the page, and as values for its CSV."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from planespotter_client import Level, Model, Prediction
 from planespotter_client._types import percent
 
 CONFIDENCE = {
-    Level.MODEL: "Confident down to the model",
-    Level.FAMILY: "Confident down to the family",
-    Level.CONSTRUCTOR: "Confident of the constructor only",
-    Level.UNKNOWN: "Not confident of the constructor",
+    "type": "Confident down to the type",
+    "family": "Confident down to the family",
+    "constructor": "Confident of the constructor only",
+    "unknown": "Not confident of the constructor",
 }
 # Metrics with fewer photos are shown as counts, not as shares.
 MIN_PHOTOS_FOR_SHARE = 100
 
 
 def headline(prediction: Prediction) -> tuple[str, str]:
-    """Return a prediction as a short sentence in two parts: the name, and the rest, with its punctuation.
+    """Return the confident part of a prediction and its probability, such as "Boeing 737-800" and "94 %".
 
-    "Boeing 737-800" and ", 94 %; almost certainly a Boeing", for example.
+    An unknown aircraft has no probability: its best guess is not confident.
     """
-    constructor = prediction.constructor.name
-    probability = f", {_percent(prediction.probability)}"
-    best_guess = f", perhaps {_best_guess(prediction)}"
-    match prediction.level:
-        case Level.MODEL:
-            return prediction.name, f"{probability}; almost certainly {_with_article(constructor)}"
-        case Level.FAMILY:
-            guess = best_guess if prediction.model else ""
-            return prediction.name, f"{probability}; almost certainly {_with_article(constructor)}{guess}"
-        case Level.CONSTRUCTOR:
-            guess = best_guess if prediction.family else ""
-            return prediction.name, f"{probability}; the type is uncertain{guess}"
-        case Level.UNKNOWN:
-            return "Unknown", f"; the best guess is {constructor}, {_percent(prediction.probability)}"
+    if prediction.level is Level.UNKNOWN:
+        return "Unknown", ""
+    return prediction.name, _percent(prediction.probability)
 
 
-def prediction_json(prediction: Prediction, tree: dict[str, Any]) -> dict[str, Any]:
-    """Return a prediction as the page shows it. `tree` is the label tree: constructor → family → models."""
-    name, detail = headline(prediction)
+def confident_part(prediction: Prediction, tree: Mapping[str, Any]) -> str:
+    """Return down to what a prediction is confident: "type", "family", "constructor" or "unknown".
+
+    A type is a leaf of the label tree: a model, or a family without models, such as the A380 in some trees.
+
+    Args:
+        prediction: The prediction.
+        tree: The label tree: constructor → family → models.
+    """
     families = tree.get(prediction.constructor.name, {})
     family = prediction.family.name if prediction.family else ""
     is_leaf = prediction.level is Level.FAMILY and not families.get(family, ("?",))
+    return "type" if is_leaf or prediction.level is Level.MODEL else prediction.level.value
+
+
+def prediction_json(prediction: Prediction, tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a prediction as the page shows it. `tree` is the label tree: constructor → family → models."""
+    name, percentage = headline(prediction)
+    group = confident_part(prediction, tree)
     return {
         "name": name,
-        "detail": detail,
+        "percent": percentage,
+        "probability": prediction.probability,
         "level": prediction.level.value,
-        "confidence": "Confident down to the type" if is_leaf else CONFIDENCE[prediction.level],
+        "group": group,
+        "confidence": CONFIDENCE[group],
         "path": [
             {"name": node.name, "probability": node.probability, "percent": _percent(node.probability)}
             if node
@@ -96,24 +101,15 @@ def accuracy_sentences(model: Model) -> list[str]:
     return sentences
 
 
-def taxonomy_sentence(model: Model) -> str:
-    """Return what `model` distinguishes, as a sentence."""
+def taxonomy_summary(model: Model) -> str:
+    """Return what `model` distinguishes, such as "24 types by Airbus and Boeing"."""
     types = sum(len(models) or 1 for families in model.tree.values() for models in families.values())
     constructors = _join([str(name) for name in model.tree])
-    return f"It distinguishes {types:,} {'type' if types == 1 else 'types'} by {constructors}."
+    return f"{types:,} {'type' if types == 1 else 'types'} by {constructors}"
 
 
 def _percent(probability: float) -> str:
     return percent(probability).replace(" ", "\N{NO-BREAK SPACE}")
-
-
-def _best_guess(prediction: Prediction) -> str:
-    leaf = prediction.path[-1]
-    return f"{leaf.name}, {_percent(leaf.probability)}"
-
-
-def _with_article(name: str) -> str:
-    return f"{'an' if name[:1].upper() in set('AEIOU') else 'a'} {name}"
 
 
 def _join(words: list[str]) -> str:

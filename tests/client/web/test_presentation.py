@@ -20,29 +20,32 @@ BOEING = (("Boeing", 0.999), ("737", 0.97), ("737-800", 0.94))
 @pytest.mark.parametrize(
     ("prediction", "headline"),
     [
-        (predicted(Level.MODEL, *BOEING), "Boeing 737-800, 94 %; almost certainly a Boeing"),
-        (predicted(Level.FAMILY, *BOEING), "Boeing 737, 97 %; almost certainly a Boeing, perhaps 737-800, 94 %"),
-        (predicted(Level.FAMILY, ("Airbus", 1), ("A380", 0.96)), "Airbus A380, 96 %; almost certainly an Airbus"),
-        (predicted(Level.CONSTRUCTOR, *BOEING), "Boeing, > 99 %; the type is uncertain, perhaps 737-800, 94 %"),
-        (predicted(Level.CONSTRUCTOR, *AIRBUS), "Airbus, 90 %; the type is uncertain, perhaps A380, 50 %"),
-        (predicted(Level.CONSTRUCTOR, ("Airbus", 0.9)), "Airbus, 90 %; the type is uncertain"),
-        (predicted(Level.UNKNOWN, ("Airbus", 0.62), ("A380", 0.5)), "Unknown; the best guess is Airbus, 62 %"),
+        (predicted(Level.MODEL, *BOEING), ("Boeing 737-800", "94 %")),
+        (predicted(Level.FAMILY, *BOEING), ("Boeing 737", "97 %")),
+        (predicted(Level.FAMILY, ("Airbus", 1), ("A380", 0.96)), ("Airbus A380", "96 %")),
+        (predicted(Level.CONSTRUCTOR, *BOEING), ("Boeing", "> 99 %")),
+        (predicted(Level.CONSTRUCTOR, ("Airbus", 0.9)), ("Airbus", "90 %")),
+        (predicted(Level.UNKNOWN, ("Airbus", 0.62), ("A380", 0.5)), ("Unknown", "")),
     ],
 )
-def test_headline_is_a_short_sentence(prediction: Prediction, headline: str) -> None:
-    assert "".join(presentation.headline(prediction)).replace("\N{NO-BREAK SPACE}", " ") == headline
+def test_headline_is_the_confident_part_and_its_probability(prediction: Prediction, headline: tuple[str, str]) -> None:
+    name, percentage = presentation.headline(prediction)
+    assert (name, percentage.replace("\N{NO-BREAK SPACE}", " ")) == headline
 
 
-def test_confidence_level_is_stated() -> None:
-    texts = {level: presentation.prediction_json(predicted(level, *BOEING), TREE)["confidence"] for level in Level}
-    assert texts == {
-        Level.MODEL: "Confident down to the model",
-        Level.FAMILY: "Confident down to the family",
-        Level.CONSTRUCTOR: "Confident of the constructor only",
-        Level.UNKNOWN: "Not confident of the constructor",
+def test_confidence_is_stated_in_the_words_of_the_filter() -> None:
+    predictions = {level: presentation.prediction_json(predicted(level, *BOEING), TREE) for level in Level}
+    assert {level: (each["group"], each["confidence"]) for level, each in predictions.items()} == {
+        Level.MODEL: ("type", "Confident down to the type"),
+        Level.FAMILY: ("family", "Confident down to the family"),
+        Level.CONSTRUCTOR: ("constructor", "Confident of the constructor only"),
+        Level.UNKNOWN: ("unknown", "Not confident of the constructor"),
     }
-    leaf = predicted(Level.FAMILY, ("Airbus", 1), ("A380", 0.96))
-    assert presentation.prediction_json(leaf, TREE)["confidence"] == "Confident down to the type"
+
+
+def test_family_without_models_counts_as_a_type() -> None:
+    leaf = presentation.prediction_json(predicted(Level.FAMILY, ("Airbus", 1), ("A380", 0.96)), TREE)
+    assert (leaf["group"], leaf["confidence"], leaf["level"]) == ("type", "Confident down to the type", "family")
 
 
 def model_with(*metrics: Metric) -> Model:
@@ -66,7 +69,7 @@ def test_metrics_are_sentences_with_the_number_of_photos_of_each() -> None:
         "Of aircraft by other constructors it predicts 30 of 32 as unknown.",
         "Measured on photos that it was not trained on; the number of photos is in brackets.",
     ]
-    assert presentation.taxonomy_sentence(model) == "It distinguishes 3 types by Airbus and Boeing."
+    assert presentation.taxonomy_summary(model) == "3 types by Airbus and Boeing"
 
 
 def test_metric_over_few_photos_has_no_brackets_and_no_metrics_no_sentences() -> None:

@@ -1,18 +1,21 @@
-// A card for each visible photo: the photo, its prediction, the confidence, and the other candidates.
+// A card for each visible photo: the photo, its headline and path, and more on demand.
 
-import * as heatMap from "./heat_map.js";
+import { element } from "./dom.js";
 import * as thumbnails from "./thumbnails.js";
+import * as view from "./prediction_view.js";
 
-const LEVELS = ["constructor", "family", "model"];
-const STATES = { waiting: "Waiting", sent: "Classifying" };
 const cards = new Map(); // photo → its element
 let inputSize = null; // of the model, if it supports heat maps
-let toggleHeatMap = () => {};
+let actions = {};
 
-/** Let cards call `toggle(photo)` for the heat map. `size` is the model's input (height, width); null if unsupported. */
-export function enableHeatMaps(size, toggle) {
+/** Let cards call `open(photo)`, `correct(photo)` and `toggleHeatMap(photo)`. */
+export function setActions(functions) {
+  actions = functions;
+}
+
+/** `size` is the model's input (height, width); null if it does not support heat maps. */
+export function enableHeatMaps(size) {
   inputSize = size;
-  toggleHeatMap = toggle;
 }
 
 /** Show `photos` in `list`, in their order. Cards that stay are not touched, so that they keep the focus. */
@@ -31,31 +34,26 @@ export function show(list, photos) {
   });
 }
 
-export function element(tag, properties = {}, ...children) {
-  const created = Object.assign(document.createElement(tag), properties);
-  created.append(...children);
-  return created;
+/** Focus the card of a photo, if it is visible. */
+export function focus(photo) {
+  cards.get(photo)?.querySelector(".picture").focus();
 }
 
 function createCard(photo) {
   const image = element("img", { alt: `The photo ${photo.name}`, width: 3, height: 2 });
+  const picture = element(
+    "button",
+    { type: "button", className: "picture", ariaLabel: `Large view of ${photo.name}`, onclick: () => actions.open(photo) },
+    image, element("canvas", { ariaHidden: "true" }),
+  );
   const card = element(
     "li",
     {},
-    element("div", { className: "picture" }, image, element("canvas", { ariaHidden: "true" })),
-    element("p", { className: "file", title: photo.name }, photo.name),
+    picture,
+    element("h3"),
     element("div", { className: "result" }),
-    element(
-      "button",
-      {
-        type: "button",
-        className: "heat-map",
-        ariaLabel: `Heat map of ${photo.name}`,
-        onclick: () => toggleHeatMap(photo),
-      },
-      "Heat map",
-    ),
-    element("p", { className: "heat-map-text", role: "status" }),
+    element("p", { className: "file", title: photo.name }, photo.name),
+    more(photo),
   );
   cards.set(photo, card);
   thumbnails.show(image, photo);
@@ -63,78 +61,48 @@ function createCard(photo) {
   return card;
 }
 
+function more(photo) {
+  const button = (className, text, label, onclick) =>
+    element("button", { type: "button", className, ariaLabel: `${label} ${photo.name}`, onclick }, text);
+  return element(
+    "details",
+    { className: "more" },
+    element("summary", { ariaLabel: `More about ${photo.name}` }, "More"),
+    element("p", { className: "confidence" }),
+    element("div", { className: "bars" }),
+    element(
+      "p",
+      { className: "buttons" },
+      button("heat-map", "Heat map", "Heat map of", () => actions.toggleHeatMap(photo)),
+      button("correct", "Correct", "Correct the type of", () => actions.correct(photo)),
+    ),
+    element("p", { className: "heat-map-text", role: "status" }),
+  );
+}
+
 function fill(card, photo) {
+  const { prediction } = photo;
   card.dataset.version = photo.version;
   card.dataset.level = photo.level;
+  card.querySelector("h3").replaceChildren(...view.headline(photo));
   card.querySelector(".result").replaceChildren(...result(photo));
-  card.querySelector(".heat-map").hidden = !inputSize || !photo.prediction;
+  card.querySelector(".more").hidden = !prediction;
+  if (prediction) {
+    card.querySelector(".confidence").textContent = prediction.confidence;
+    card.querySelector(".bars").replaceChildren(view.candidates(prediction));
+  }
+  card.querySelector(".heat-map").hidden = !inputSize || !prediction;
   card.querySelector(".heat-map").ariaPressed = String(Boolean(photo.heatMapShown));
   showHeatMap(card, photo);
 }
 
-/** Show the heat map, that it is loading, or why there is none. */
-function showHeatMap(card, photo) {
-  const [canvas, image] = [card.querySelector("canvas"), card.querySelector("img")];
-  const cells = photo.heatMapShown && photo.heatMap;
-  canvas.hidden = !cells || !image.naturalWidth;
-  canvas.className = image.className;
-  if (!canvas.hidden) heatMap.drawOverlay(canvas, image, cells, inputSize);
-  const position = cells ? heatMap.describePosition(cells) : "";
-  const text = !photo.heatMapShown ? "" : photo.heatMapError ? photo.heatMapError
-    : !cells ? "Loading"
-    : position ? `Highlighted: evidence for ${deepestLabel(photo.prediction)}, mostly ${position}.`
-    : `No part of the photo is evidence for ${deepestLabel(photo.prediction)}.`;
-  const status = card.querySelector(".heat-map-text");
-  if (status.textContent !== text) status.textContent = text;
-}
-
-function deepestLabel(prediction) {
-  return prediction.path.map(({ name }) => name).filter(Boolean).at(-1);
-}
-
 function result(photo) {
-  const { prediction } = photo;
-  if (photo.state === "failed")
-    return [
-      element("h3", {}, element("strong", {}, "Failed")),
-      element("p", { className: "error" }, photo.error),
-    ];
-  if (!prediction) return [element("h3", { className: "muted" }, STATES[photo.state] ?? photo.state)];
-  return [
-    element("h3", {}, element("strong", {}, prediction.name), prediction.detail),
-    element("p", { className: "confidence" }, prediction.confidence),
-    path(prediction),
-    ...(prediction.candidates.length ? [candidates(prediction)] : []),
-  ];
+  if (photo.state === "failed") return [element("p", { className: "error" }, photo.error)];
+  return photo.prediction ? [view.path(photo.prediction)] : [];
 }
 
-/** The path from the constructor to the model: a solid line under confident labels, a dotted one under guesses. */
-function path(prediction) {
-  const deepest = LEVELS.indexOf(prediction.level); // -1: no label is confident
-  const labels = prediction.path.flatMap(({ name, percent }, depth) => {
-    if (!name) return [];
-    const confident = depth <= deepest;
-    return [
-      element(
-        "li",
-        { className: confident ? "confident" : "guess" },
-        element("span", { className: "sr" }, `${LEVELS[depth]}, ${confident ? "confident" : "a guess"}: `),
-        element("span", { className: "name" }, name),
-        element("span", { className: "sr" }, ", "),
-        element("span", { className: "percent" }, percent),
-      ),
-    ];
-  });
-  return element("ol", { className: "path", ariaLabel: "From the constructor to the model" }, ...labels);
-}
-
-function candidates(prediction) {
-  const rows = prediction.candidates.map((leaf) => {
-    const bar = element("i", { ariaHidden: "true" });
-    bar.style.setProperty("--probability", leaf.probability);
-    return element(
-      "li", {}, element("span", {}, leaf.name), bar, element("span", { className: "percent" }, leaf.percent),
-    );
-  });
-  return element("ol", { className: "candidates", ariaLabel: "Most probable types" }, ...rows);
+function showHeatMap(card, photo) {
+  const [canvas, image, status] = ["canvas", "img", ".heat-map-text"].map((selector) => card.querySelector(selector));
+  canvas.className = image.className;
+  view.showHeatMap(photo, { canvas, image, status, inputSize });
 }

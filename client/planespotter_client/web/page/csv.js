@@ -1,25 +1,51 @@
-// All results as CSV, with the columns of `planespotter classify`. People open this file in a spreadsheet, which takes
-// some texts for formulas and would evaluate those that somebody put into the name of a photo.
+// Results and corrections as CSV. People open these files in a spreadsheet, which takes some texts for formulas and would
+// evaluate those that somebody put into the name of a photo; the mark at the start makes it read UTF-8.
 
+import * as corrections from "./corrections.js";
+
+const LEVELS = ["constructor", "family", "model"];
+const withProbability = (names) => names.flatMap((name) => [name, `${name}_probability`]);
+// As `planespotter classify` writes them, and the correction.
 const COLUMNS = [
-  "file", "level", "constructor", "constructor_probability", "family", "family_probability", "model",
-  "model_probability", "candidates", "error",
+  "file", "level", "name", "probability", ...withProbability(LEVELS),
+  ...withProbability(LEVELS.map((level) => `best_guess_${level}`)), "candidates", "error", "correction",
 ];
+const LABEL_COLUMNS = ["file", "constructor", "aircraft_type"];
+const MARK = "\ufeff";
 
-/** Return the CSV of the photos that have a result, as a list of its parts. */
+/** Return the CSV of the photos that have a result. */
 export function toCsv(photos) {
-  const rows = [COLUMNS, ...photos.filter((photo) => photo.prediction || photo.error).map(toRow)];
-  return rows.map((cells) => `${cells.map(escape).join(",")}\n`);
+  return write([COLUMNS, ...photos.filter((photo) => photo.prediction || photo.error).map(toRow)], escapeFormula);
 }
 
-function toRow({ name, prediction, error }) {
-  if (!prediction) return [name, "", "", "", "", "", "", "", "", error];
-  const path = prediction.path.flatMap((label) => [label.name, label.name && label.probability.toFixed(6)]);
+/** Return the CSV of the corrected photos for `planespotter catalog import --labels`, with every file name as it is. */
+export function labelsToCsv(photos) {
+  return write([LABEL_COLUMNS, ...corrections.toLabels(photos)], (text) => text);
+}
+
+function write(rows, escape) {
+  const lines = rows.map((cells) => `${cells.map((cell) => quote(escape(cell))).join(",")}\n`);
+  return new Blob([MARK, ...lines], { type: "text/csv" });
+}
+
+function toRow({ name, prediction, error, correction }) {
+  const corrected = correction ? corrections.nameOf(correction) : "";
+  if (!prediction) return [name, ...Array(COLUMNS.length - 3).fill(""), error, corrected];
+  const depth = LEVELS.indexOf(prediction.level);
+  const path = prediction.path.map((label) => [label.name, label.name && label.probability.toFixed(6)]);
+  const confident = path.map((cells, index) => (index <= depth ? cells : ["", ""]));
   const candidates = prediction.candidates.map((leaf) => `${leaf.name} ${leaf.probability.toFixed(6)}`);
-  return [name, prediction.level, ...path, candidates.join("; "), ""];
+  const label = depth < 0 ? "unknown" : prediction.name;
+  return [
+    name, prediction.level, label, prediction.probability.toFixed(6), ...confident.flat(), ...path.flat(),
+    candidates.join("; "), "", corrected,
+  ];
 }
 
-function escape(text) {
-  const cell = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text; // a spreadsheet then shows it as text
+function escapeFormula(text) {
+  return /^[=+\-@\t\r]/.test(text) ? `'${text}` : text; // a spreadsheet then shows it as text
+}
+
+function quote(cell) {
   return /[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell;
 }

@@ -1,5 +1,7 @@
 // The heat map of a prediction: an overlay on the photo, and its position in words.
 
+const MAX_SIDE = 1600; // pixels of the overlay
+
 /**
  * Draw `cells`, rows of 0 to 255, on a canvas over `image`. They cover what the model sees: the photo, scaled to fit into
  * `inputSize` (height, width) and centred.
@@ -10,11 +12,12 @@ export function drawOverlay(canvas, image, cells, [height, width]) {
   const pixels = heatMapContext.createImageData(heatMap.width, heatMap.height);
   cells.flat().forEach((cell, index) => {
     const strength = cell / 255;
-    pixels.data.set([255, 230 * strength, 0, 170 * strength ** 1.6], 4 * index);
+    pixels.data.set([255, 220 * strength, 30, 200 * strength ** 1.4], 4 * index);
   });
   heatMapContext.putImageData(pixels, 0, 0);
-  canvas.width = image.naturalWidth;
-  canvas.height = image.naturalHeight;
+  const shrink = Math.min(1, MAX_SIDE / Math.max(image.naturalWidth, image.naturalHeight));
+  canvas.width = Math.round(image.naturalWidth * shrink);
+  canvas.height = Math.round(image.naturalHeight * shrink);
   const scale = Math.min(width / canvas.width, height / canvas.height);
   const [scaledWidth, scaledHeight] = [width / scale, height / scale];
   const context = canvas.getContext("2d");

@@ -1,26 +1,33 @@
 // The page: takes photos, queues them for upload, and shows the results that match the filter, a page at a time.
 
 import * as cards from "./cards.js";
-import { toCsv } from "./csv.js";
+import * as corrections from "./corrections.js";
+import { labelsToCsv, toCsv } from "./csv.js";
+import { byId, download, element, format, photoCount, setText } from "./dom.js";
 import { fromDrop, fromList, hasFiles } from "./file_input.js";
 import * as thumbnails from "./thumbnails.js";
+import * as totals from "./totals.js";
 import { UploadQueue } from "./upload_queue.js";
+import * as viewer from "./viewer.js";
+import { zipByType } from "./zip.js";
 
 const CARDS_PER_PAGE = 48;
 const REDRAW_DELAY = 150; // milliseconds
 const ANNOUNCE_INTERVAL = 10_000; // how often a screen reader announces the progress, in milliseconds
 const RATE_WINDOW = 10_000; // milliseconds over which the rate is measured
 
-const LEVELS = { "": "All", model: "Model", family: "Family", constructor: "Constructor", unknown: "Unknown", failed: "Failed" };
-
-const byId = (id) => document.getElementById(id);
-const format = (count) => count.toLocaleString("en");
-const photoCount = (count) => `${format(count)} ${count === 1 ? "photo" : "photos"}`;
+// What a photo is confident down to; a type is a leaf of the label tree.
+const GROUPS = { "": "All", type: "Type", family: "Family", constructor: "Constructor", unknown: "Unknown", failed: "Failed" };
+const PHONE = matchMedia("(max-width: 720px)");
+const CALM = matchMedia("(prefers-reduced-motion: reduce)");
 
 let photos = [];
-const counts = new Map(); // level → photos
+let removed = []; // by "Remove all", until photos are added
+let nextId = 0;
+const counts = new Map(); // group → photos
 let done = 0;
 let pageIndex = 0;
+let selectedType = null; // of the totals
 let finishTimes = []; // of the last photos, oldest first
 let announcedAt = -Infinity;
 let endAnnounced = true;
@@ -34,38 +41,43 @@ const queue = new UploadQueue({
 
 // ---- adding photos
 
+/** Add files, except those that are here already; return how many those are. */
 function add(files) {
-  if (!photos.length) document.body.classList.remove("empty");
-  const added = files.map(({ file, name }, index) => ({ id: photos.length + index, file, name, state: "waiting", level: "waiting", version: 0 }));
+  const known = new Set(photos.map(({ file }) => corrections.fileKey(file)));
+  const added = [];
+  for (const { file, name } of files) {
+    const key = corrections.fileKey(file);
+    if (known.has(key)) continue;
+    known.add(key);
+    const correction = corrections.load(file);
+    added.push({ id: nextId++, file, name, correction, state: "waiting", level: "waiting", version: 0 });
+  }
+  enqueue(added);
+  return files.length - added.length;
+}
+
+function enqueue(added) {
+  const wasEmpty = !photos.length;
+  if (added.length) showUndo([]);
   photos = photos.concat(added);
   endAnnounced = false;
-  queue.add(added);
-  redraw();
-}
-
-/** Show or hide the heat map of a photo; fetch it the first time. */
-async function toggleHeatMap(photo) {
-  photo.heatMapShown = !photo.heatMapShown;
-  drawAgain(photo);
-  if (!photo.heatMapShown || photo.heatMap) return;
-  photo.heatMapError = undefined;
-  try {
-    photo.heatMap = (await queue.fetchHeatMap(photo)).heat_map;
-  } catch (error) {
-    photo.heatMapError = error.message;
-  }
-  drawAgain(photo);
-}
-
-function drawAgain(photo) {
-  photo.version += 1;
+  queue.add(added.filter(({ state }) => state === "waiting"));
   draw();
+  if (wasEmpty && photos.length && PHONE.matches)
+    byId("progress").scrollIntoView({ behavior: CALM.matches ? "auto" : "smooth" });
 }
 
-function reportSkipped(count) {
-  byId("note").textContent = count
-    ? `${format(count)} ${count === 1 ? "file was skipped, as it is not a photo" : "files were skipped, as they are not photos"}.`
-    : "";
+/** Add what `read(add)` finds, and report the files that were not added. */
+async function addFrom(read) {
+  let repeated = 0;
+  const skipped = await read((files) => {
+    repeated += add(files);
+  });
+  const texts = [];
+  if (repeated) texts.push(`${photoCount(repeated)} ${repeated === 1 ? "is" : "are"} here already.`);
+  if (skipped)
+    texts.push(`${format(skipped)} ${skipped === 1 ? "file was skipped, as it is not a photo" : "files were skipped, as they are not photos"}.`);
+  setText(byId("note"), texts.join(" "));
 }
 
 addEventListener("dragover", (event) => {
@@ -77,21 +89,22 @@ addEventListener("dragover", (event) => {
 addEventListener("dragleave", (event) => {
   if (!event.relatedTarget) document.body.classList.remove("dragging");
 });
-addEventListener("drop", async (event) => {
+addEventListener("drop", (event) => {
   document.body.classList.remove("dragging");
   if (!hasFiles(event.dataTransfer)) return;
   event.preventDefault();
-  reportSkipped(await fromDrop(event.dataTransfer, add));
+  addFrom((found) => fromDrop(event.dataTransfer, found));
 });
-addEventListener("paste", async (event) => {
-  if (event.clipboardData.files.length) reportSkipped(await fromList(event.clipboardData.files, false, add));
+addEventListener("paste", (event) => {
+  const { files } = event.clipboardData;
+  if (files.length) addFrom((found) => fromList(files, false, found));
 });
-for (const [button, input] of [["choose", "files"], ["choose-folder", "folder"]]) {
+for (const [button, input] of [["choose", "files"], ["choose-folder", "folder"], ["take", "camera"]]) {
   byId(button).addEventListener("click", () => byId(input).click());
-  byId(input).addEventListener("change", async () => {
+  byId(input).addEventListener("change", () => {
     const chosen = [...byId(input).files];
     byId(input).value = ""; // so that the same files can be chosen again
-    reportSkipped(await fromList(chosen, input === "folder", add));
+    addFrom((found) => fromList(chosen, input === "folder", found));
   });
 }
 byId("downscale").addEventListener("change", () => {
@@ -101,12 +114,13 @@ byId("downscale").addEventListener("change", () => {
 // ---- results
 
 function update(photo) {
-  const previous = photo.level;
-  photo.level = photo.state === "done" ? photo.prediction.level : photo.state === "failed" ? "failed" : "waiting";
-  photo.version += 1;
-  const [wasDone, isDone] = [previous !== "waiting", photo.level !== "waiting"];
-  if (wasDone) counts.set(previous, counts.get(previous) - 1);
+  photo.level = photo.state === "done" ? photo.prediction.group : photo.state === "failed" ? "failed" : "waiting";
+  const wasDone = photo.counted !== undefined;
+  const isDone = photo.level !== "waiting";
+  if (wasDone) counts.set(photo.counted, counts.get(photo.counted) - 1);
   if (isDone) counts.set(photo.level, (counts.get(photo.level) ?? 0) + 1);
+  photo.counted = isDone ? photo.level : undefined;
+  photo.version += 1;
   done += isDone - wasDone;
   if (isDone && !wasDone) finishTimes.push(performance.now());
   redraw();
@@ -114,20 +128,20 @@ function update(photo) {
 
 function showError(message) {
   byId("error").hidden = message === null;
-  byId("error-text").textContent = message ?? "";
-  if (message !== null && queue.length) {
-    const count = queue.length;
-    byId("error-text").textContent += ` ${photoCount(count)} will be sent again.`;
-  }
+  const promise = message !== null && done < photos.length ? ` ${photoCount(photos.length - done)} will be sent again.` : "";
+  setText(byId("error-text"), (message ?? "") + promise);
   redraw();
 }
 
 function describe(model) {
-  byId("model-name").replaceChildren(
-    "Model ", cards.element("strong", {}, `${model.name} ${model.version}`), ` at ${model.address}`,
-  );
-  cards.enableHeatMaps(model.heat_map_supported ? model.input_size : null, toggleHeatMap);
-  byId("accuracy").textContent = [model.taxonomy, ...model.accuracy].join(" ");
+  setText(byId("model-name"), model.taxonomy);
+  byId("about").hidden = false;
+  byId("accuracy").replaceChildren(...model.accuracy.map((sentence) => element("li", {}, sentence)));
+  byId("model-version").replaceChildren("Model ", element("strong", {}, `${model.name} ${model.version}`), ` at ${model.address}`);
+  corrections.setTree(model.tree);
+  const inputSize = model.heat_map_supported ? model.input_size : null;
+  cards.enableHeatMaps(inputSize);
+  viewer.setModel(inputSize);
   const select = byId("constructor");
   const selected = select.value;
   const constructors = Object.keys(model.tree);
@@ -137,28 +151,89 @@ function describe(model) {
   );
 }
 
+function drawAgain(photo) {
+  photo.version += 1;
+  draw();
+  viewer.refresh(photo);
+}
+
+// ---- heat maps, the large view and corrections
+
+/** Show or hide the heat map of a photo; fetch it the first time. */
+function toggleHeatMap(photo) {
+  photo.heatMapShown = !photo.heatMapShown;
+  drawAgain(photo);
+  if (photo.heatMapShown) loadHeatMap(photo);
+}
+
+async function loadHeatMap(photo) {
+  if (photo.heatMap || photo.heatMapLoading || !photo.prediction) return;
+  photo.heatMapError = undefined;
+  photo.heatMapLoading = true;
+  try {
+    photo.heatMap = (await queue.fetchHeatMap(photo)).heat_map;
+  } catch (error) {
+    photo.heatMapError = error.message;
+  }
+  photo.heatMapLoading = false;
+  drawAgain(photo);
+}
+
+function correct(photo, correction) {
+  photo.correction = correction;
+  corrections.keep(photo.file, correction);
+  drawAgain(photo);
+}
+
+cards.setActions({
+  open: (photo) => viewer.open(photo, matchingPhotos()),
+  correct: (photo) => viewer.open(photo, matchingPhotos(), { correct: true }),
+  toggleHeatMap,
+});
+viewer.setActions({ save: correct, loadHeatMap, close: cards.focus });
+
 // ---- the filter
 
-for (const [level, text] of Object.entries(LEVELS)) {
-  const input = cards.element("input", { type: "radio", name: "level", value: level, id: `level-${level || "all"}`, checked: !level });
-  const label = cards.element("label", {}, input, text, " ", cards.element("span", { className: "count" }, "0"));
-  label.dataset.level = level;
+for (const [group, text] of Object.entries(GROUPS)) {
+  const input = element("input", { type: "radio", name: "level", value: group, id: `level-${group || "all"}`, checked: !group });
+  const label = element("label", {}, input, text, " ", element("span", { className: "count" }, "0"));
+  label.dataset.level = group;
   byId("levels").append(label);
 }
 
+const ORDERS = {
+  added: null,
+  most: (a, b) => confidence(b) - confidence(a),
+  least: (a, b) => confidence(a) - confidence(b),
+  type: (a, b) => (totals.labelOf(a) ?? "\uffff").localeCompare(totals.labelOf(b) ?? "\uffff", "en", { numeric: true }),
+};
+
+/** How confident a prediction is, as its card shows it; unknown aircraft come below, then photos without a prediction. */
+function confidence({ prediction }) {
+  if (!prediction) return -2;
+  return prediction.probability - (prediction.group === "unknown" ? 1 : 0);
+}
+
 function matchingPhotos() {
-  const level = byId("levels").querySelector("input:checked").value;
+  const group = byId("levels").querySelector("input:checked").value;
   const constructorName = byId("constructor").value;
   const text = byId("text").value.trim().toLowerCase();
-  if (!level && !constructorName && !text) return photos;
-  return photos.filter((photo) => {
-    const { prediction } = photo;
-    if (level && photo.level !== level) return false;
-    if (constructorName && (prediction?.path[0].name !== constructorName || photo.level === "unknown")) return false;
-    if (!text) return true;
-    const texts = prediction ? [prediction.name, ...prediction.path.map(({ name }) => name)] : [photo.error ?? ""];
-    return [photo.name, ...texts].some((each) => each.toLowerCase().includes(text));
-  });
+  const order = ORDERS[byId("sort").value];
+  const matching = group || constructorName || text || selectedType !== null
+    ? photos.filter((photo) => matches(photo, group, constructorName, text)) : photos;
+  return order ? matching.toSorted(order) : matching;
+}
+
+function matches(photo, group, constructorName, text) {
+  const { prediction, correction } = photo;
+  if (group && photo.level !== group) return false;
+  if (selectedType !== null && totals.labelOf(photo) !== selectedType) return false;
+  const predicted = photo.level === "unknown" ? undefined : prediction?.path[0].name;
+  const builtBy = correction ? corrections.pathOf(correction)?.[0] : predicted;
+  if (constructorName && builtBy !== constructorName) return false;
+  if (!text) return true;
+  const texts = prediction ? [prediction.name, ...prediction.path.map(({ name }) => name)] : [photo.error ?? ""];
+  return [photo.name, correction, ...texts].some((each) => each.toLowerCase().includes(text));
 }
 
 byId("filter").addEventListener("input", () => {
@@ -166,6 +241,16 @@ byId("filter").addEventListener("input", () => {
   redraw();
 });
 byId("filter").addEventListener("submit", (event) => event.preventDefault());
+byId("tools-toggle").addEventListener("click", () => {
+  const open = document.body.classList.toggle("tools-open");
+  byId("tools-toggle").ariaExpanded = String(open);
+});
+
+function selectType(label) {
+  selectedType = label;
+  pageIndex = 0;
+  draw();
+}
 
 function turnPage(step) {
   pageIndex += step;
@@ -196,21 +281,27 @@ function draw() {
   drawProgress();
   for (const label of byId("levels").querySelectorAll("label")) {
     const count = label.dataset.level ? counts.get(label.dataset.level) ?? 0 : photos.length;
-    label.querySelector(".count").textContent = format(count);
+    setText(label.querySelector(".count"), format(count));
   }
+  totals.show({ bar: byId("totals-bar"), list: byId("totals-list") }, photos, selectedType, selectType);
+  drawCards();
+  byId("csv").disabled = byId("zip").disabled = !done;
+  byId("labels").hidden = !photos.some(({ correction }) => correction);
+}
+
+function drawCards() {
   const matching = matchingPhotos();
   const pageCount = Math.max(1, Math.ceil(matching.length / CARDS_PER_PAGE));
   pageIndex = Math.min(pageIndex, pageCount - 1);
   cards.show(byId("cards"), matching.slice(pageIndex * CARDS_PER_PAGE, (pageIndex + 1) * CARDS_PER_PAGE));
-  const summary = matching === photos ? "" : matching.length
+  const summary = matching.length === photos.length ? "" : matching.length
     ? `${format(matching.length)} of ${photoCount(photos.length)}.`
     : `None of the ${photoCount(photos.length)} matches. Choose “All”, or change the filter.`;
-  if (byId("match-count").textContent !== summary) byId("match-count").textContent = summary;
+  setText(byId("match-count"), summary);
   byId("pages").hidden = pageCount === 1;
-  byId("page-number").textContent = `Page ${format(pageIndex + 1)} of ${format(pageCount)}`;
+  setText(byId("page-number"), `Page ${format(pageIndex + 1)} of ${format(pageCount)}`);
   byId("previous").disabled = pageIndex === 0;
   byId("next").disabled = pageIndex === pageCount - 1;
-  byId("csv").disabled = !done;
 }
 
 function drawProgress() {
@@ -222,14 +313,16 @@ function drawProgress() {
   byId("bar").max = photos.length;
   byId("bar").value = done;
   const texts = [`${format(done)} of ${photoCount(photos.length)}`];
-  if (busy && queue.error === null && rate) {
+  if (busy && queue.error !== null) texts.push("waiting for the server");
+  else if (busy && rate) {
     texts.push(`${rate >= 10 ? format(Math.round(rate)) : rate.toFixed(1)} per second`);
     texts.push(`${duration((photos.length - done) / rate)} left`);
   } else if (queue.stopped && done < photos.length) texts.push("stopped");
-  byId("progress-text").textContent = texts.join(", ");
+  setText(byId("progress-text"), texts.join(", "));
+  byId("progress").classList.toggle("done", done === photos.length);
   byId("stop").hidden = done === photos.length;
-  byId("stop").textContent = queue.stopped ? "Resume" : "Stop";
-  byId("retry").hidden = !counts.get("failed") || busy;
+  setText(byId("stop"), queue.stopped ? "Resume" : "Stop");
+  byId("retry").hidden = busy || !photos.some(({ state, retryable }) => state === "failed" && retryable);
   announce(busy, now);
 }
 
@@ -262,30 +355,59 @@ function duration(seconds) {
 byId("stop").addEventListener("click", () => (queue.stopped ? queue.resume() : queue.stop()));
 byId("try").addEventListener("click", () => queue.connect());
 byId("retry").addEventListener("click", () => {
-  const failed = photos.filter((photo) => photo.state === "failed");
+  const failed = photos.filter((photo) => photo.state === "failed" && photo.retryable);
   for (const photo of failed) {
     Object.assign(photo, { state: "waiting", attempts: 0, error: undefined });
     update(photo);
   }
   queue.add(failed);
 });
-byId("csv").addEventListener("click", () => {
-  const url = URL.createObjectURL(new Blob(toCsv(photos), { type: "text/csv" }));
-  cards.element("a", { href: url, download: "planespotter.csv" }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+byId("csv").addEventListener("click", () => download(toCsv(photos), "planespotter.csv"));
+byId("labels").addEventListener("click", () => download(labelsToCsv(photos), "labels.csv"));
+byId("zip").addEventListener("click", async () => {
+  const sorted = photos.filter(({ prediction, correction }) => prediction || correction);
+  byId("zip").disabled = true;
+  try {
+    const zip = await zipByType(sorted, (count) => setText(byId("note"), `Packing ${format(count)} of ${photoCount(sorted.length)}.`));
+    setText(byId("note"), "");
+    download(zip, "planespotter.zip");
+  } catch (error) {
+    setText(byId("note"), error.name === "Error" ? error.message
+      : "A photo can no longer be read: it was moved, changed or deleted. Remove all, and drop the photos again.");
+  }
+  byId("zip").disabled = false;
 });
+
+/** Offer to restore `list`; an empty list withdraws the offer. */
+function showUndo(list) {
+  removed = list;
+  byId("undo").hidden = !removed.length;
+  setText(byId("undo-text"), removed.length ? `${photoCount(removed.length)} removed.` : "");
+}
+
 byId("clear").addEventListener("click", () => {
+  showUndo(photos);
   queue.clear();
-  [photos, done, finishTimes, pageIndex, endAnnounced] = [[], 0, [], 0, true];
+  [photos, done, finishTimes, pageIndex, selectedType, endAnnounced] = [[], 0, [], 0, null, true];
   byId("announcements").textContent = "";
   counts.clear();
   thumbnails.clear();
-  reportSkipped(0);
+  setText(byId("note"), "");
   draw();
-  byId("choose").focus();
+  byId("undo").focus();
+});
+byId("undo").addEventListener("click", () => {
+  const restored = removed;
+  for (const photo of restored) {
+    photo.counted = undefined;
+    if (photo.state !== "done" && photo.state !== "failed") photo.state = "waiting";
+    update(photo);
+  }
+  enqueue(restored);
+  byId("results").focus();
 });
 addEventListener("beforeunload", (event) => {
   if (done < photos.length) event.preventDefault(); // they would be lost
 });
 
-queue.connect();
+queue.start();

@@ -6,10 +6,14 @@ const HEADERS = { "x-requested-with": "planespotter" }; // no form of another si
 const MAX_UPLOADS = 3;
 const FIRST_BATCH = 4, MAX_BATCH = 32, MAX_BYTES = 8 << 20;
 const MAX_ATTEMPTS = 3;
-const POLL_INTERVAL = 2000, HEARTBEAT_INTERVAL = 5000; // milliseconds
+const POLL_INTERVAL = 2000; // milliseconds
+const STATUS_INTERVAL = 300, STATUS_TIMEOUT = 5000; // milliseconds: a lost server is reported within a second
+const DESCRIBE_INTERVAL = 10_000; // milliseconds after which the model is loaded again: the server may have another
 
 const PAGE_SERVER_ENDED = "The program behind this page has ended. Start “planespotter web” again at the same port: "
   + "the photos are kept here, and are sent then.";
+
+const PAGE_SERVER_SLOW = "The program behind this page does not respond. The photos are kept here.";
 
 export class UploadQueue {
   /**
@@ -27,8 +31,15 @@ export class UploadQueue {
     this.retries = []; // sent before `waiting`
     this.active = new Map(); // uploads in flight: batch → AbortController
     this.batchSize = FIRST_BATCH;
-    this.lastResult = 0;
-    setInterval(() => this.#heartbeat(), HEARTBEAT_INTERVAL);
+    this.lastResult = this.lastDescribed = 0;
+    this.checking = false;
+  }
+
+  /** Connect, and check from now on that the server responds. */
+  start() {
+    this.connect();
+    this.#checkStatus();
+    setInterval(() => this.#checkStatus(), STATUS_INTERVAL);
   }
 
   get length() {
@@ -71,6 +82,7 @@ export class UploadQueue {
       const body = await response.json();
       if (response.ok) {
         this.model = body;
+        this.lastDescribed = performance.now();
         this.onModel(body);
         this.#recover();
         this.#pump(); // photos may have been added before the model was known
@@ -111,10 +123,21 @@ export class UploadQueue {
     this.#pump();
   }
 
-  /** Check that the server is available while no results arrive. */
-  #heartbeat() {
-    if (this.error !== null || document.hidden || performance.now() - this.lastResult < HEARTBEAT_INTERVAL) return;
-    this.connect();
+  /** Check that the server responds while no results arrive. */
+  async #checkStatus() {
+    const now = performance.now();
+    if (this.checking || this.error !== null || document.hidden || now - this.lastResult < STATUS_INTERVAL) return;
+    this.checking = true;
+    let failure = { error: PAGE_SERVER_ENDED, retryable: true };
+    try {
+      const response = await fetch("status", { cache: "no-store", signal: AbortSignal.timeout(STATUS_TIMEOUT) });
+      failure = response.ok ? null : await response.json();
+    } catch (error) { // unreachable, or another program
+      if (error.name === "TimeoutError") failure.error = PAGE_SERVER_SLOW;
+    }
+    this.checking = false;
+    if (failure && this.error === null && this.lastResult <= now) this.#lose(failure.error, failure.retryable);
+    else if (!failure && now - this.lastDescribed > DESCRIBE_INTERVAL && this.model) this.connect();
   }
 
   #pump() {
@@ -193,6 +216,7 @@ export class UploadQueue {
     this.lastResult = performance.now();
     photo.prediction = line.prediction;
     photo.error = line.error;
+    photo.retryable = line.retryable;
     this.#setState(photo, line.prediction ? "done" : "failed");
     this.#recover();
   }
@@ -205,6 +229,7 @@ export class UploadQueue {
 
   #fail(photo, message) {
     photo.error = message;
+    photo.retryable = true;
     this.#setState(photo, "failed");
   }
 
