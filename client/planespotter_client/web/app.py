@@ -37,7 +37,7 @@ TOP_K = 5
 DOWNSCALE_ADVICE = "or tick “Scale large photos down” above and send it again"
 DESCRIBE_TIMEOUT = 5.0
 """Seconds in which the gRPC server must describe itself, or it counts as unavailable."""
-STATUS_TIMEOUTS = (0.7, 2.0)
+STATUS_TIMEOUTS = (0.5, 2.0)
 """Seconds in which the gRPC server must respond to a status check, and to a second one if the first was only slow."""
 READ_TIMEOUT = 60.0
 """Seconds, in total, that the results of an upload wait for a slow browser before its place is released."""

@@ -553,6 +553,7 @@ def test_totals_filter_and_order(open_page: Any, folder: Path) -> None:
     wait_until_done(tab, 5)
     totals = tab.locator("#totals-list button")
     expect(totals.last).to_have_text("Unknown 1")
+    assert tab.locator("#totals-bar i").last.get_attribute("title") == "Unknown: 1"
     totals.last.click()
     expect_cards(tab, "trip/day 10/nothing known.jpg")
     assert tab.evaluate("document.activeElement.dataset.label") == "Unknown"

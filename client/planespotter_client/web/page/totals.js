@@ -4,6 +4,7 @@ import { element, format } from "./dom.js";
 import * as corrections from "./corrections.js";
 
 const MAX_TYPES = 8; // as many as colors; the others are one segment
+const UNKNOWN = "Unknown";
 let shown = "";
 
 /** Return what a photo counts as: its correction, or the confident part of its prediction; null if it has neither. */
@@ -18,15 +19,22 @@ export function show({ bar, list }, photos, selected, onSelect) {
   if (signature === shown) return;
   shown = signature;
   const focused = list.contains(document.activeElement) ? document.activeElement.dataset.label : null;
-  const rest = totals.slice(MAX_TYPES).reduce((sum, [, photoCount]) => sum + photoCount, 0);
-  const segments = [...totals.slice(0, MAX_TYPES), ...(rest ? [["Other types", rest]] : [])];
-  bar.replaceChildren(...segments.map(([label, photoCount], index) => {
+  bar.replaceChildren(...segments(totals).map(([label, photoCount], index) => {
     const segment = element("i", { className: colorOf(label, index), title: `${label}: ${format(photoCount)}` });
     segment.style.setProperty("--count", photoCount);
     return segment;
   }));
   list.replaceChildren(...totals.map(([label, photoCount], index) => element("li", {}, chip(label, photoCount, index, selected, onSelect))));
   if (focused !== null) [...list.querySelectorAll("button")].find(({ dataset }) => dataset.label === focused)?.focus();
+}
+
+/** Return [label, photos] of each segment: the most frequent types, the others together, and unknown aircraft. */
+function segments(totals) {
+  const types = totals.filter(([label]) => label !== UNKNOWN);
+  const rest = types.slice(MAX_TYPES).reduce((sum, [, photoCount]) => sum + photoCount, 0);
+  return [
+    ...types.slice(0, MAX_TYPES), ...(rest ? [["Other types", rest]] : []), ...totals.filter(([label]) => label === UNKNOWN),
+  ];
 }
 
 function chip(label, photoCount, index, selected, onSelect) {
@@ -41,7 +49,7 @@ function chip(label, photoCount, index, selected, onSelect) {
 }
 
 function colorOf(label, index) {
-  return label === "Unknown" ? "unknown" : index < MAX_TYPES ? `type-${index}` : "other";
+  return label === UNKNOWN ? "unknown" : index < MAX_TYPES ? `type-${index}` : "other";
 }
 
 /** Return [label, photos] of each type, the most frequent first, "Unknown" last. */
@@ -51,5 +59,5 @@ function count(photos) {
     const label = labelOf(photo);
     if (label !== null) counts.set(label, (counts.get(label) ?? 0) + 1);
   }
-  return [...counts].sort((a, b) => (a[0] === "Unknown") - (b[0] === "Unknown") || b[1] - a[1] || a[0].localeCompare(b[0]));
+  return [...counts].sort((a, b) => (a[0] === UNKNOWN) - (b[0] === UNKNOWN) || b[1] - a[1] || a[0].localeCompare(b[0]));
 }
