@@ -37,8 +37,8 @@ TOP_K = 5
 DOWNSCALE_ADVICE = "or tick “Scale large photos down” above and send it again"
 DESCRIBE_TIMEOUT = 5.0
 """Seconds in which the gRPC server must describe itself, or it counts as unavailable."""
-STATUS_TIMEOUTS = (0.5, 2.0)
-"""Seconds in which the gRPC server must respond to a status check, and to a second one if the first was only slow."""
+STATUS_TIMEOUT = 0.5
+"""Seconds in which the gRPC server must respond to a status check: the page reports a lost server within a second."""
 READ_TIMEOUT = 60.0
 """Seconds, in total, that the results of an upload wait for a slow browser before its place is released."""
 
@@ -149,18 +149,16 @@ class _Api:
         )
 
     async def status(self, _: Request) -> Response:
-        """Check whether the gRPC server responds; 503 with the reason if not, for a dead server within a second."""
-        for timeout in STATUS_TIMEOUTS:
-            try:
-                await self._spotter.get_server_info(timeout=timeout)
-            except DeadlineExceededError as error:
-                reason: PlaneSpotterError = error
-            except PlaneSpotterError as error:
-                reason = error
-                break
-            else:
-                return JSONResponse({})
-        return JSONResponse(self._error_json(reason), status_code=503)
+        """Check whether the gRPC server responds now; 503 with the reason if not."""
+        try:
+            await self._spotter.get_server_info(timeout=STATUS_TIMEOUT)
+        except DeadlineExceededError:
+            self._description = None
+            reason = f"The server at {self._spotter.address} does not respond."
+            return JSONResponse({"error": reason, "retryable": True}, status_code=503)
+        except PlaneSpotterError as error:
+            return JSONResponse(self._error_json(error), status_code=503)
+        return JSONResponse({})
 
     async def photos(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Classify the photos of an upload: a line of JSON for each as it arrives, and a last one with the outcome.

@@ -7,7 +7,7 @@ const MAX_UPLOADS = 3;
 const FIRST_BATCH = 4, MAX_BATCH = 32, MAX_BYTES = 8 << 20;
 const MAX_ATTEMPTS = 3;
 const POLL_INTERVAL = 2000; // milliseconds
-const STATUS_INTERVAL = 300, STATUS_TIMEOUT = 5000; // milliseconds: a lost server is reported within a second
+const STATUS_INTERVAL = 200, STATUS_TIMEOUT = 5000; // milliseconds: a lost server is reported within a second
 const DESCRIBE_INTERVAL = 10_000; // milliseconds after which the model is loaded again: the server may have another
 
 const PAGE_SERVER_ENDED = "The program behind this page has ended. Start “planespotter web” again at the same port: "
