@@ -109,9 +109,10 @@ def create_run(job: TrainJob, photos: pd.DataFrame, sha256: str, console: Consol
         outside &= photos["split"] == "test"
     notes = list(unused_notes(photos.loc[~(inside | outside), "constructor"], constructors))
     if job.recipe.exact_labels:
-        exact = photos["model"] != ""
-        notes.append(f"{int((inside & ~exact).sum()):,} photos whose label names no model are not used (exact_labels)")
-        inside &= exact
+        inexact = inside & (photos["model"] == "")
+        inside &= ~inexact
+        if inexact.any():
+            notes.append(f"{inexact.sum():,} photos whose label names no model are not used (exact_labels)")
 
     def skip(file: str, error: Exception) -> None:
         console.print(f"Skipped {file}: {error}", style="yellow", highlight=False, soft_wrap=True)
