@@ -24,7 +24,9 @@ from planespotter_training.loop.train import train
 from planespotter_training.network import pretrained
 
 PARTS: Mapping[str, Sequence[str]] = {
+    "second-order pooling": ("pooling=average+max",),
     "maximum next to average pooling": ("pooling=average",),
+    "the `other` output": ("other_output=false",),
     "label smoothing": ("label_smoothing=0",),
     "RandAugment": ("randaugment_ops=0",),
     "channel mixing": ("channel_mixing=0",),
