@@ -88,18 +88,22 @@ def write_catalog(folder: Path, photos: int, height: int, width: int) -> None:
 
 
 class StopLater(io.StringIO):
-    """Captures the console of a training, and stops the training SECONDS after its first step."""
+    """Captures the console of a training, and stops the training some seconds after its first step."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
 
     def write(self, text: str) -> int:
         """Capture a text."""
         if "First step" in text:
-            timer = threading.Timer(SECONDS, os.kill, (os.getpid(), signal.SIGTERM))
+            timer = threading.Timer(self._seconds, os.kill, (os.getpid(), signal.SIGTERM))
             timer.daemon = True
             timer.start()
         return super().write(text)
 
 
-def train_here(recipe_name: str, changes: Sequence[str], folder: Path) -> dict[str, float]:
+def train_here(recipe_name: str, changes: Sequence[str], folder: Path, seconds: float = SECONDS) -> dict[str, float]:
     """Measure photos per second of training, and the seconds to its first step."""
     from planespotter_training import recipes
     from planespotter_training.loop.job import TrainJob
@@ -108,7 +112,7 @@ def train_here(recipe_name: str, changes: Sequence[str], folder: Path) -> dict[s
     start = time.perf_counter()
     recipe = recipes.load(recipe_name, (*BENCHMARK, *changes))
     write_catalog(folder / "catalog", max(64, 3 * recipe.batch_size), recipe.height, recipe.width)
-    output = StopLater()
+    output = StopLater(seconds)
     called = time.perf_counter()
     job = TrainJob(folder / "catalog", recipe_name, recipe, folder / "run", ("Airbus", "Boeing"))
     train(job, Console(file=output, width=200))
