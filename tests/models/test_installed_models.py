@@ -42,7 +42,7 @@ def test_photo_is_classified_right_after_installation(paint: Callable[..., bytes
     done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
     assert done.returncode == 0, done.stderr
     [row] = csv.DictReader(io.StringIO(done.stdout))
-    assert row["constructor"] in ("Airbus", "Boeing")
+    assert row["best_guess_constructor"] in ("Airbus", "Boeing")
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from tests.client.classify.command import PLANESPOTTER, csv_rows, files_in, wait_until
 from tests.client.conftest import serving
 
+from planespotter_server.auth.file_watcher import POLL_INTERVAL
 from planespotter_server.auth.tokens import add_token, revoke_token
 
 Paint = Callable[..., bytes]
@@ -97,6 +99,7 @@ def test_photos_that_arrive_after_a_token_was_revoked_are_answered_with_the_next
         assert "The token is unknown" in errors
         assert answered() == 3
         token_file.write_text(add_token(tokens, "camera-2"))
+        time.sleep(2 * POLL_INTERVAL)  # the server notices a change of the file up to a second later
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
             wait_until(lambda: answered() == 4)
             process.send_signal(signal.SIGINT)

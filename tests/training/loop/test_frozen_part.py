@@ -160,7 +160,7 @@ def test_the_network_learns_and_serves_what_is_outside_the_tree(tmp_path: Path, 
         levels = [prediction.level for prediction in decode_prediction(bundle.tree, bundle.calibration, outputs)]
         unknown = np.array([level is Level.UNKNOWN for level in levels])
         assert unknown[outside].mean() > 0.9
-        assert unknown[~outside].mean() < 0.5
+        assert unknown[~outside].mean() < unknown[outside].mean() - 0.2
 
 
 def test_features_cannot_be_kept_if_no_layer_is_frozen() -> None:
