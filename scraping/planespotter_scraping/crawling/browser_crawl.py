@@ -291,7 +291,7 @@ class _PageHandler:
         raise ScrapeError(f"its photos did not appear: {cause}")
 
     async def store(self, page: Page, listing: Listing, number: int) -> None:
-        """Start to store the photos of a page or batch, unless its markup has drifted.
+        """Store the photos of a page or batch, unless its markup has drifted.
 
         Args:
             page: The page in the browser.
@@ -305,6 +305,8 @@ class _PageHandler:
         self.storing = asyncio.create_task(self.sink.store_page(listing, referer=page.url, cookies=cookies))
         if self.saves_history:
             save_history(self.sink.out, self.site.name, self.detector.history())
+        # A page that counts as read before its photos are stored would lose them in a kill.
+        await self.finish_storing()
 
     async def finish_storing(self, *, cancel: bool = False) -> None:
         """Wait until the photos of the previous page are stored, or cancel that. Raises the errors of the sink."""
