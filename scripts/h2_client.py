@@ -20,6 +20,19 @@ def grpc_frame(message: bytes, *, compressed: bool = False) -> bytes:
     return bytes([compressed]) + len(message).to_bytes(4, "big") + message
 
 
+def call_headers(path: bytes, extra: Iterable[tuple[bytes, bytes]] = ()) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a gRPC call."""
+    return [
+        (b":method", b"POST"),
+        (b":scheme", b"http"),
+        (b":path", path),
+        (b":authority", b"localhost"),
+        (b"te", b"trailers"),
+        (b"content-type", b"application/grpc"),
+        *extra,
+    ]
+
+
 class H2Client:
     """An HTTP/2 connection over plaintext.
 
@@ -61,16 +74,7 @@ class H2Client:
     def open(self, path: bytes, extra: Iterable[tuple[bytes, bytes]] = ()) -> int:
         """Send the headers of a call; return its stream."""
         stream = self._connection.get_next_available_stream_id()
-        headers = [
-            (b":method", b"POST"),
-            (b":scheme", b"http"),
-            (b":path", path),
-            (b":authority", b"localhost"),
-            (b"te", b"trailers"),
-            (b"content-type", b"application/grpc"),
-            *extra,
-        ]
-        self._connection.send_headers(stream, headers)
+        self._connection.send_headers(stream, call_headers(path, extra))
         self._flush()
         return stream
 

@@ -10,7 +10,7 @@ import random
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Self
@@ -18,7 +18,7 @@ from typing import Self
 import grpc
 import hpack
 import psutil
-from scripts.h2_client import SERVICE, H2Client, grpc_frame
+from scripts.h2_client import SERVICE, H2Client, call_headers, grpc_frame
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
@@ -38,18 +38,9 @@ def h2_frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
 
 
-def headers(path: bytes, extra: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
+def headers(path: bytes, extra: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
     """Encode the headers of a call with HPACK."""
-    fields = [
-        (b":method", b"POST"),
-        (b":scheme", b"http"),
-        (b":path", path),
-        (b":authority", b"localhost"),
-        (b"te", b"trailers"),
-        (b"content-type", b"application/grpc"),
-        *extra,
-    ]
-    return hpack.Encoder().encode(fields)
+    return hpack.Encoder().encode(call_headers(path, extra))
 
 
 @cache
