@@ -158,11 +158,18 @@ def fuzz_network(address: str, count: int, until: float, chance: random.Random) 
 
 
 @dataclass
-class Latencies:
-    """Latencies of an honest caller in seconds, and the codes of its errors."""
+class Measurement:
+    """What an honest caller measured: latencies in seconds, the codes of errors, and the server's memory in bytes."""
 
+    start_bytes: int
+    peak_bytes: int
     seconds: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+
+    @property
+    def growth(self) -> int:
+        """By how many bytes the memory of the server grew at most."""
+        return self.peak_bytes - self.start_bytes
 
     def percentile(self, share: float) -> float:
         """Return the latency that `share` of the calls did not exceed; infinite without any."""
@@ -183,9 +190,8 @@ class HonestCaller:
     def __init__(
         self, address: str, pid: int, photo: bytes, metadata: tuple[tuple[str, str | bytes], ...] = ()
     ) -> None:
-        self.latencies = Latencies()
-        self.peak_bytes = 0
         self._process = psutil.Process(pid)
+        self._measurement = self._start()
         self._stop = threading.Event()
         self._call = (address, photo, metadata)
         self._threads = [threading.Thread(target=self._classify), threading.Thread(target=self._watch_memory)]
@@ -200,28 +206,33 @@ class HonestCaller:
         for thread in self._threads:
             thread.join()
 
-    def measure(self, work: Callable[[], object]) -> Latencies:
-        """Return the latencies while `work` runs."""
-        self.latencies, self.peak_bytes = Latencies(), 0
+    def measure(self, work: Callable[[], object]) -> Measurement:
+        """Measure while `work` runs."""
+        measurement = self._measurement = self._start()
         work()
-        return self.latencies
+        return measurement
+
+    def _start(self) -> Measurement:
+        resident_bytes = self._process.memory_info().rss
+        return Measurement(resident_bytes, resident_bytes)
 
     def _classify(self) -> None:
         address, photo, metadata = self._call
         with grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
             stub = pb_grpc.ClassifierServiceStub(channel)
             while not self._stop.is_set():
-                latencies, started = self.latencies, time.perf_counter()
+                measurement, started = self._measurement, time.perf_counter()
                 try:
                     stub.Classify(pb.ClassifyRequest(photo=pb.Photo(content=photo)), timeout=30, metadata=metadata)
                 except grpc.RpcError as error:
-                    latencies.errors.append(str(error.code()))
-                latencies.seconds.append(time.perf_counter() - started)
+                    measurement.errors.append(str(error.code()))
+                measurement.seconds.append(time.perf_counter() - started)
                 time.sleep(0.02)
 
     def _watch_memory(self) -> None:
         while not self._stop.wait(0.01):
-            self.peak_bytes = max(self.peak_bytes, self._process.memory_info().rss)
+            measurement = self._measurement
+            measurement.peak_bytes = max(measurement.peak_bytes, self._process.memory_info().rss)
 
 
 def bombs_and_uploads(address: str, count: int = 60) -> Iterator[H2Client]:

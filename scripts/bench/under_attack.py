@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 from scripts import network_attacks
 from scripts.bench.report import Section
 from scripts.h2_client import H2Client
@@ -32,19 +31,16 @@ def measure(model_folder: Path, photo: Path, folder: Path) -> dict[str, Any]:
         server as (address, pid),
         network_attacks.HonestCaller(address, pid, photo.read_bytes(), metadata) as caller,
     ):
-        process = psutil.Process(pid)
         idle = caller.measure(lambda: time.sleep(IDLE_SECONDS))
-        start_bytes = process.memory_info().rss
         clients: list[H2Client] = []
         attacked = caller.measure(lambda: clients.extend(network_attacks.bombs_and_uploads(address, CONNECTIONS)))
-        growth = caller.peak_bytes - start_bytes
         for client in clients:
             client.socket.close()
     return {
         "idle": {"p50": idle.percentile(0.5), "p99": idle.percentile(0.99)},
         "attacked": {"p50": attacked.percentile(0.5), "p99": attacked.percentile(0.99)},
         "errors": len(attacked.errors),
-        "growth": growth,
+        "growth": attacked.growth,
     }
 
 

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
-import psutil
 import pytest
 from scripts.h2_client import SERVICE, H2Client
 from scripts.network_attacks import HonestCaller, bombs_and_uploads
@@ -174,16 +173,14 @@ def test_bombs_and_unfinished_uploads_without_a_token_cost_no_memory_and_delay_n
         metadata = (("authorization", f"Bearer {token}"),)
         with HonestCaller(address, started.pid, paint("747"), metadata) as caller:
             idle = caller.measure(lambda: time.sleep(2))
-            start_bytes = psutil.Process(started.pid).memory_info().rss
             clients: list[H2Client] = []
-            latencies = caller.measure(lambda: clients.extend(bombs_and_uploads(address)))
-            growth = caller.peak_bytes - start_bytes
+            attacked = caller.measure(lambda: clients.extend(bombs_and_uploads(address)))
         for client in clients:
             client.socket.close()
         started.send_signal(signal.SIGTERM)
         assert started.wait(60) == 0
-    assert not latencies.errors
-    assert growth < 50 * 2**20
+    assert not attacked.errors
+    assert attacked.growth < 50 * 2**20
     # The attacker shares this process with the honest caller, and delays it while it prepares its messages; the
     # benchmark measures the server's share.
-    assert latencies.percentile(0.99) < max(1, 10 * idle.percentile(0.99))
+    assert attacked.percentile(0.99) < max(1, 10 * idle.percentile(0.99))
