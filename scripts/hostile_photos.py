@@ -4,7 +4,6 @@ Each generator takes a size in bytes, which it hardly exceeds, and returns a pho
 tests. `python -m scripts.hostile_photos` decodes all of them at 16 MiB, and prints processor time and memory.
 """
 
-import ctypes
 import gc
 import io
 import re
@@ -20,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from planespotter_models import PhotoError, decode_photo
+from planespotter_server.serving.memory_limiter import trim_heap
 
 MAX_SECONDS, MAX_BYTES = 2.0, 300 << 20
 """What decoding a photo of up to 16 MiB may cost: processor time, and memory in addition to that of the process."""
@@ -318,9 +318,7 @@ def decoding_cost(data: bytes) -> tuple[str, float, int]:
         AssertionError: It costs more than MAX_SECONDS or MAX_BYTES.
     """
     gc.collect()
-    trim_heap = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim_heap is not None:  # freed memory that the process keeps would hide what it needs again
-        trim_heap(0)
+    trim_heap()  # freed memory that the process keeps would hide what it needs again
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     start_bytes, started = _resident_bytes("VmRSS"), time.process_time()
     try:
