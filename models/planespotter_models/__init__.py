@@ -22,7 +22,7 @@ from planespotter_models.prediction import (
     leaf_probabilities,
 )
 from planespotter_models.preprocess import decode_photo
-from planespotter_photos import DEFAULT_MAX_DECODED_BYTES, DEFAULT_MAX_PIXELS, PhotoError
+from planespotter_photos import PhotoError
 
 FOLDER = Path(__file__).parent
 """Folder of the installed models: NAME/VERSION/bundle.json, each with a model card next to it."""
@@ -30,8 +30,6 @@ FOLDER = Path(__file__).parent
 __all__ = [
     "CONSTRUCTOR_HEAD",
     "DEFAULT_BATCH_SIZES",
-    "DEFAULT_MAX_DECODED_BYTES",
-    "DEFAULT_MAX_PIXELS",
     "FOLDER",
     "POOLINGS",
     "Architecture",
