@@ -11,12 +11,10 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from planespotter_photos.errors import PhotoError
-from planespotter_photos.formats import HEIC, RAW, PhotoFormat, is_installed, sniff
+from planespotter_photos.formats import HEIC, RAW, is_installed, sniff
 
 CONVERTED_SIDE = 2048
 """Longest side of a converted photo in pixels: many times what a network sees, and a small file."""
-MAX_BYTES = 256 << 20
-"""Maximum size of a file to convert: above any raw photo or TIFF scan of an aircraft."""
 JPEG_QUALITY = 92
 MIN_PREVIEW_SIDE = 640
 _BITMAP_ROTATIONS = {3: Image.Transpose.ROTATE_180, 5: Image.Transpose.ROTATE_90, 6: Image.Transpose.ROTATE_270}
@@ -40,7 +38,11 @@ def convert_photo(data: bytes, name: str = "") -> bytes:
         description = "in an unknown format" if photo_format is None else photo_format.description
         raise PhotoError("PHOTO_FORMAT_UNSUPPORTED", f"The photo is {description}. Convert it to JPEG.")
     if not is_installed(photo_format):
-        raise missing_package(photo_format)
+        raise PhotoError(
+            "PHOTO_FORMAT_UNSUPPORTED",
+            f"The photo is {photo_format.description}, which needs a further package: pip install '.[formats]' in a "
+            "checkout of planespotter. Or convert it to JPEG.",
+        )
     try:
         return _encode(_READERS.get(photo_format, _read_with_pillow)(data))
     except Exception as error:  # each decoder raises its own types
@@ -50,15 +52,6 @@ def convert_photo(data: bytes, name: str = "") -> bytes:
             "Convert it to JPEG.",
             bytes=len(data),
         ) from error
-
-
-def missing_package(photo_format: PhotoFormat) -> PhotoError:
-    """Return the error for a photo whose decoder is not installed."""
-    return PhotoError(
-        "PHOTO_FORMAT_UNSUPPORTED",
-        f"The photo is {photo_format.description}, which needs a further package: pip install 'planespotter[formats]'. "
-        "Or convert it to JPEG.",
-    )
 
 
 def _read_with_pillow(data: bytes) -> Image.Image:

@@ -88,5 +88,8 @@ def test_photo_that_cannot_be_converted_is_named(data: bytes, name: str, reason:
 
 def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(formats, "find_spec", lambda name: None)
-    with pytest.raises(PhotoError, match=r"a HEIC photo \(iPhone\), which needs a further package: pip install"):
+    with pytest.raises(
+        PhotoError,
+        match=r"a HEIC photo \(iPhone\), which needs a further package: pip install '\.\[formats\]' in a checkout",
+    ):
         convert_photo(heic(scene()))
