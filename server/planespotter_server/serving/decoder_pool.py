@@ -36,11 +36,11 @@ log = structlog.get_logger()
 
 
 class _Job:
-    """One photo: what decodes it, the future that its caller awaits, and since when a thread works on it."""
+    """One photo: the future that its caller awaits, and since when a thread works on it."""
 
-    def __init__(self, decode: Callable[[], Pixels]) -> None:
-        self.decode: Callable[[], Pixels] | None = decode
-        self.future: asyncio.Future[Pixels] | None = None
+    future: asyncio.Future[Pixels]
+
+    def __init__(self) -> None:
         self.started = 0.0
         self.is_late = False
 
@@ -92,8 +92,8 @@ class DecoderPool:
     async def _decode(self, decode: Callable[[], Pixels], caller: object) -> Pixels:
         async with self._semaphore.acquire(caller):
             loop = asyncio.get_running_loop()
-            job = _Job(decode)
-            job.future = loop.run_in_executor(self._pool, self._run, job)
+            job = _Job()
+            job.future = loop.run_in_executor(self._pool, self._run, job, decode)
             if self._check is None:
                 self._check = loop.call_later(self._timeout / CHECKS_PER_TIMEOUT, self._check_timeouts)
             try:
@@ -104,14 +104,12 @@ class DecoderPool:
                     raise decode_timed_out(self._timeout) from None
                 raise
 
-    def _run(self, job: _Job) -> Pixels:
-        assert job.decode is not None
+    def _run(self, job: _Job, decode: Callable[[], Pixels]) -> Pixels:
         job.started = time.perf_counter()
         self._running.add(job)
         try:
-            return job.decode()
+            return decode()
         finally:
-            job.decode = None  # it holds the photo
             self._running.discard(job)
             self._observe(time.perf_counter() - job.started)
 
@@ -119,7 +117,7 @@ class DecoderPool:
         now = time.perf_counter()
         late = [job for job in tuple(self._running) if now - job.started > self._timeout]
         for job in late:
-            if not job.is_late and job.future is not None:
+            if not job.is_late:
                 job.is_late = True
                 job.future.cancel()
                 log.warning("decode_timeout", seconds=round(now - job.started, 1), late=len(late))
