@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -14,15 +15,21 @@ from planespotter_server.serving.decoder_pool import DecoderPool
 PIXELS = np.zeros((2, 3, 3), np.uint8)
 
 
+def decoder(release: threading.Event, seconds: float = 60) -> Callable[[float], np.ndarray]:
+    """Return what decodes a photo once `release` is set, or after `seconds`."""
+
+    def decode(_: float) -> np.ndarray:
+        release.wait(seconds)
+        return PIXELS
+
+    return decode
+
+
 async def test_photo_that_takes_too_long_gets_an_error_while_others_are_decoded() -> None:
     pool, release = DecoderPool(2, timeout=0.2), threading.Event()
 
-    def hang(_: float) -> np.ndarray:
-        release.wait(60)
-        return PIXELS
-
     with capture_logs() as logs:
-        slow = asyncio.create_task(pool.decode(hang, "attacker"))
+        slow = asyncio.create_task(pool.decode(decoder(release), "attacker"))
         for _ in range(20):
             assert (await pool.decode(lambda _: PIXELS, "user")).shape == PIXELS.shape
         with pytest.raises(RequestRejected, match=r"within 0\.2 seconds") as caught:
@@ -37,11 +44,7 @@ async def test_photo_that_takes_too_long_gets_an_error_while_others_are_decoded(
 async def test_time_in_the_queue_does_not_count() -> None:
     pool, release = DecoderPool(1, timeout=0.3), threading.Event()
 
-    def wait_briefly(_: float) -> np.ndarray:
-        release.wait(0.2)
-        return PIXELS
-
-    results = await asyncio.gather(*(pool.decode(wait_briefly, caller) for caller in range(4)))
+    results = await asyncio.gather(*(pool.decode(decoder(release, 0.2), caller) for caller in range(4)))
     assert len(results) == 4
     pool.close()
 
@@ -50,12 +53,8 @@ async def test_pool_whose_threads_are_all_stuck_is_reported_once() -> None:
     stuck, release = asyncio.Event(), threading.Event()
     pool = DecoderPool(2, timeout=0.1, on_stuck=stuck.set)
 
-    def hang(_: float) -> np.ndarray:
-        release.wait(60)
-        return PIXELS
-
     with capture_logs() as logs:
-        hanging = [asyncio.create_task(pool.decode(hang, caller)) for caller in range(2)]
+        hanging = [asyncio.create_task(pool.decode(decoder(release), caller)) for caller in range(2)]
         await asyncio.wait_for(stuck.wait(), 60)
         await asyncio.sleep(0.3)
     assert [line["event"] for line in logs[:2]] == ["decode_timeout"] * 2
@@ -69,11 +68,7 @@ async def test_pool_whose_threads_are_all_stuck_is_reported_once() -> None:
 async def test_caller_that_leaves_is_cancelled_and_not_rejected() -> None:
     pool, release = DecoderPool(2, timeout=0.1), threading.Event()
 
-    def hang(_: float) -> np.ndarray:
-        release.wait(60)
-        return PIXELS
-
-    leaving = asyncio.create_task(pool.decode(hang, "user"))
+    leaving = asyncio.create_task(pool.decode(decoder(release), "user"))
     await asyncio.sleep(0.01)
     leaving.cancel()
     with pytest.raises(asyncio.CancelledError):
