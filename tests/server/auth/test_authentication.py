@@ -10,10 +10,9 @@ import pytest
 from google.rpc import code_pb2, error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from grpc_status import rpc_status
+from tests.server.calls import service, status_of
 
 from planespotter.v1 import classifier_pb2 as pb
-from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_server.auth.authentication import client_address
 from planespotter_server.auth.tokens import add_token, revoke_token
 
@@ -27,19 +26,12 @@ def bearer(token: str) -> dict[str, Any]:
 
 async def rejection(call: Awaitable[object]) -> tuple[int, str, float]:
     """Return code, reason and retry delay in seconds of a call that is rejected."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    status = rpc_status.from_call(caught.value)  # type: ignore[arg-type]
-    assert status is not None
+    status = await status_of(call)
     info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
     assert status.details[0].Unpack(info)
     if len(status.details) > 1:
         assert status.details[1].Unpack(retry)
     return status.code, info.reason, retry.retry_delay.ToMilliseconds() / 1000
-
-
-def service(channel: grpc.aio.Channel) -> "pb_grpc.ClassifierServiceAsyncStub":
-    return pb_grpc.ClassifierServiceStub(channel)
 
 
 async def test_every_rpc_except_health_needs_a_token(serve: Serve, tokens: Path) -> None:

@@ -15,9 +15,9 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
+from tests.server.calls import service
 
 from planespotter.v1 import classifier_pb2 as pb
-from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_models import Bundle, Engine
 from planespotter_server.observability.logging import LogWriter, configure_logging, flush_logs
 from planespotter_server.observability.metrics import RPCS
@@ -31,10 +31,6 @@ Series = dict[tuple[str, ...], float]
 LABELS = ("grpc_method", "grpc_code", "outcome", "reason", "constructor", "level")
 HANDLED = "grpc_server_handled_total"
 METHODS = {method for _, service, method in RPCS.values() if service.startswith("planespotter")}
-
-
-def service(channel: grpc.aio.Channel) -> "pb_grpc.ClassifierServiceAsyncStub":
-    return pb_grpc.ClassifierServiceStub(channel)
 
 
 async def read(channel: grpc.aio.Channel) -> Series:

@@ -9,13 +9,12 @@ from typing import Any
 
 import grpc
 import pytest
-from google.rpc import code_pb2, error_details_pb2
+from google.rpc import code_pb2
 from grpc_health.v1 import health_pb2
-from grpc_status import rpc_status
 from scripts.h2_client import SERVICE, H2Client, grpc_frame
+from tests.server.calls import reason, service, status_of
 
 from planespotter.v1 import classifier_pb2 as pb
-from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_models import decode_photo
 from planespotter_server.auth.tokens import add_token, revoke_token
 from planespotter_server.rpc.interceptor import is_broken_connection
@@ -31,22 +30,6 @@ LARGE = grpc_frame(pb.ClassifyRequest(photo=pb.Photo(content=bytes(10_000_000)))
 
 def address(channel: Any) -> str:
     return f"127.0.0.1:{channel.port}"
-
-
-def service(channel: grpc.aio.Channel) -> "pb_grpc.ClassifierServiceAsyncStub":
-    return pb_grpc.ClassifierServiceStub(channel)
-
-
-async def failure(call: Awaitable[object]) -> Any:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return rpc_status.from_call(caught.value)  # type: ignore[arg-type]
-
-
-def reason(status: Any) -> str:
-    info = error_details_pb2.ErrorInfo()
-    assert status.details[0].Unpack(info)
-    return str(info.reason)
 
 
 def send_part(address: str, path: bytes, size: int, part: bytes = LARGE) -> tuple[int, int]:
@@ -118,7 +101,7 @@ async def test_health_watches_of_one_address_are_limited(serve: Serve, monkeypat
     )
     first = watch(health_pb2.HealthCheckRequest())
     assert (await first.read()).status == health_pb2.HealthCheckResponse.SERVING
-    status = await failure(watch(health_pb2.HealthCheckRequest()).read())
+    status = await status_of(watch(health_pb2.HealthCheckRequest()).read())
     assert status.code == code_pb2.RESOURCE_EXHAUSTED
     first.cancel()
 
@@ -130,7 +113,7 @@ async def test_compressed_request_is_rejected_without_expanding_it(serve: Serve,
         "/planespotter.v1.ClassifierService/Classify", request_serializer=pb.ClassifyRequest.SerializeToString
     )
     request = pb.ClassifyRequest(photo=pb.Photo(content=bytes(1_000_000)))
-    status = await failure(call(request, compression=compression))
+    status = await status_of(call(request, compression=compression))
     assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, "REQUEST_MALFORMED")
     assert "compressed" in status.message
 
@@ -139,7 +122,7 @@ async def test_compressed_message_of_a_stream_is_rejected(serve: Serve) -> None:
     channel = await serve()
     stream = service(channel).StreamClassify(compression=grpc.Compression.Gzip)
     await stream.write(pb.StreamClassifyRequest(photo=pb.Photo(content=bytes(1_000_000))))
-    status = await failure(stream.read())
+    status = await status_of(stream.read())
     assert (status.code, reason(status)) == (code_pb2.INVALID_ARGUMENT, "REQUEST_MALFORMED")
     assert "compressed" in status.message
 
@@ -163,7 +146,7 @@ async def test_revoked_token_ends_an_idle_stream(serve: Serve, tmp_path: Path, m
     await stream.write(pb.StreamClassifyRequest(photo=pb.Photo(id="a", content=b"no photo")))
     await stream.read()
     revoke_token(tmp_path / "tokens", "me")
-    status = await failure(stream.read())
+    status = await status_of(stream.read())
     assert (status.code, reason(status)) == (code_pb2.UNAUTHENTICATED, "TOKEN_INVALID")
 
 
@@ -196,7 +179,7 @@ async def test_streams_of_one_client_are_limited_below_the_total(serve: Serve) -
     first = service(channel).StreamClassify()
     await first.write(pb.StreamClassifyRequest(photo=pb.Photo(content=b"no photo")))
     await first.read()
-    status = await failure(service(channel).StreamClassify().read())
+    status = await status_of(service(channel).StreamClassify().read())
     assert reason(status) == "TOO_MANY_STREAMS"
     assert status.message.startswith("This client has too many open streams: 1; the limit is 1.")
 

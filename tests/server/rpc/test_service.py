@@ -15,11 +15,10 @@ import structlog
 from google.rpc import code_pb2, error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from grpc_status import rpc_status
 from numpy.typing import NDArray
+from tests.server.calls import failure, reason, service, status_of
 
 from planespotter.v1 import classifier_pb2 as pb
-from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_models import Bundle, Engine
 from planespotter_server.observability.logging import configure_logging, flush_logs
 from planespotter_server.serving import served_model
@@ -27,29 +26,6 @@ from planespotter_server.serving import served_model
 Serve = Callable[..., Awaitable[grpc.aio.Channel]]
 Until = Callable[[Callable[[], object]], Awaitable[None]]
 Paint = Callable[..., bytes]
-
-
-def service(channel: grpc.aio.Channel) -> "pb_grpc.ClassifierServiceAsyncStub":
-    return pb_grpc.ClassifierServiceStub(channel)
-
-
-def reason(status: Any) -> str:
-    info = error_details_pb2.ErrorInfo()
-    assert status.details[0].Unpack(info)
-    assert info.domain == "planespotter.v1"
-    return str(info.reason)
-
-
-async def failure(call: Awaitable[object]) -> Any:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return caught.value
-
-
-async def status_of(call: Awaitable[object]) -> Any:
-    status = rpc_status.from_call(await failure(call))
-    assert status is not None
-    return status
 
 
 async def stream(channel: grpc.aio.Channel, requests: list[pb.StreamClassifyRequest]) -> dict[str, Any]:
