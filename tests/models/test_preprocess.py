@@ -1,8 +1,6 @@
 """Preprocessing: formats, EXIF orientation, padding, and the reasons for which a photo is rejected."""
 
 import contextlib
-import io
-import struct
 import zlib
 
 import numpy as np
@@ -10,17 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scripts import hostile_photos
+from tests.photos.photo_files import encode, scene
 
 from planespotter_models import PhotoError, decode_photo
 from planespotter_models.preprocess import PADDING
 
 RED, BLUE = (220, 30, 30), (30, 30, 220)
-
-
-def encode(image: Image.Image, kind: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def two_halves(width: int = 120, height: int = 80) -> Image.Image:
@@ -32,13 +26,8 @@ def two_halves(width: int = 120, height: int = 80) -> Image.Image:
 
 def png(width: int, height: int, bits: int, color_type: int, rows: bytes) -> bytes:
     """Encode a PNG from `rows` of pixels, as Pillow cannot write all combinations of bit depth and color type."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, bits, color_type, 0, 0, 0)
-    pixels = chunk(b"IDAT", zlib.compress(rows))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")
+    pixels = hostile_photos.chunk(b"IDAT", zlib.compress(rows))
+    return hostile_photos.png(width, height, bits, color_type, [pixels])
 
 
 def bare_png(width: int, height: int) -> bytes:
@@ -103,12 +92,6 @@ STORED = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
-
-
-def scene() -> Image.Image:
-    """Return an image without symmetry: no transpose maps it onto itself."""
-    blocks = np.random.default_rng(0).integers(0, 255, (5, 8, 3))
-    return Image.fromarray(np.kron(blocks, np.ones((30, 30, 1))).astype(np.uint8))
 
 
 def difference(data: bytes, expected: Image.Image) -> float:

@@ -1,9 +1,10 @@
-"""Pictures in the formats that the tests of this folder need."""
+"""Pictures in the formats that tests of photos need."""
 
 import io
 import struct
 
 import numpy as np
+import pillow_heif
 from PIL import Image
 
 ROTATED = 6  # EXIF orientation: the camera was rotated, left in the file is up
@@ -25,6 +26,12 @@ def encode(image: Image.Image, kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def heic(image: Image.Image, **options: object) -> bytes:
+    file = io.BytesIO()
+    pillow_heif.from_pillow(image).save(file, quality=95, **options)
+    return file.getvalue()
 
 
 def difference(data: bytes, expected: Image.Image) -> float:

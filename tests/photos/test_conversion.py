@@ -3,19 +3,12 @@
 import io
 
 import numpy as np
-import pillow_heif
 import pytest
 from PIL import Image
-from tests.photos.photo_files import difference, dng, encode, rotated_exif, scene
+from tests.photos.photo_files import difference, dng, encode, heic, rotated_exif, scene
 
 from planespotter_photos import PhotoError, formats
 from planespotter_photos.conversion import CONVERTED_SIDE, convert_photo
-
-
-def heic(image: Image.Image, **options: object) -> bytes:
-    file = io.BytesIO()
-    pillow_heif.from_pillow(image).save(file, quality=95, **options)
-    return file.getvalue()
 
 
 def stored_rotated() -> Image.Image:

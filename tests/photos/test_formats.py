@@ -1,20 +1,12 @@
 """Photo formats: recognized by content and suffix, and counted by name."""
 
-import io
 from collections import Counter
 
-import pillow_heif
 import pytest
-from tests.photos.photo_files import dng, encode, scene
+from tests.photos.photo_files import dng, encode, heic, scene
 
 from planespotter_photos import formats
 from planespotter_photos.formats import AVIF, BMP, GIF, HEIC, JPEG, PNG, RAW, TIFF, WEBP, PhotoFormat
-
-
-def heic() -> bytes:
-    file = io.BytesIO()
-    pillow_heif.from_pillow(scene()).save(file)
-    return file.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -29,7 +21,7 @@ def heic() -> bytes:
         (encode(scene(), "TIFF"), "scan.tif", TIFF),
         (encode(scene(), "TIFF"), "DSC_1.NEF", RAW),
         (encode(scene(), "AVIF"), "", AVIF),
-        (heic(), "photo.jpg", HEIC),
+        (heic(scene()), "photo.jpg", HEIC),
         (b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif", "", AVIF),
         (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "", RAW),
         (b"II*\0\x10\0\0\0CR\2\0", "", RAW),
