@@ -1,6 +1,5 @@
 """Image inputs: read, encode and downscale photos given as paths, bytes, files, PIL images or NumPy arrays."""
 
-import io
 import os
 import stat
 import sys
@@ -38,7 +37,6 @@ ENVELOPE_BYTES = 1024
 """Upper bound of what a message has in addition to its photos: names, options, lengths."""
 ENVELOPE_BYTES_PER_PHOTO = 16
 
-JPEG_QUALITY = 92
 DOWNSCALE_FACTOR = 2
 """Photos are downscaled to this multiple of the network's input, so that the server's resize sees nearly the same."""
 MIN_DOWNSCALE = 1.5
@@ -301,20 +299,10 @@ def _scale(size: tuple[int, int], downscale_to: tuple[int, int]) -> float | None
 
 
 def _to_file(image: Any, downscale_to: tuple[int, int] | None) -> bytes:
-    """Encode as JPEG, or as PNG if the image has transparency, whose background the server chooses."""
-    images = import_pillow("A PIL image is sent as JPEG")
-    if image.mode.startswith("I"):  # deeper than 255 levels: Pillow would clip everything above 255
-        image = image.point(lambda value: value / 256).convert("L")
-    transparent = image.has_transparency_data
-    if transparent or image.mode != "L":
-        image = image.convert("RGBA" if transparent else "RGB")
+    from planespotter_photos.conversion import encode_photo
+
     scale = None if downscale_to is None else _scale(image.size, downscale_to)
-    if scale is not None:
-        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        image = image.resize(size, images.Resampling.LANCZOS, reducing_gap=2.0)
-    file = io.BytesIO()
-    image.save(file, "PNG" if transparent else "JPEG", quality=JPEG_QUALITY)
-    return file.getvalue()
+    return encode_photo(image, scale or 1.0)
 
 
 def import_pillow(purpose: str) -> Any:

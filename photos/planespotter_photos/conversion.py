@@ -44,7 +44,8 @@ def convert_photo(data: bytes, name: str = "") -> bytes:
             "checkout of planespotter. Or convert it to JPEG.",
         )
     try:
-        return _encode(_READERS.get(photo_format, _read_with_pillow)(data))
+        image = _READERS.get(photo_format, _read_with_pillow)(data)
+        return encode_photo(image, CONVERTED_SIDE / max(image.size))
     except Exception as error:  # each decoder raises its own types
         raise PhotoError(
             "PHOTO_UNDECODABLE",
@@ -90,12 +91,21 @@ def _preview(thumbnail: Any, flip: int) -> Image.Image:
 _READERS = {HEIC: _read_heic, RAW: _read_raw}
 
 
-def _encode(image: Image.Image) -> bytes:
+def encode_photo(image: Image.Image, scale: float = 1.0) -> bytes:
+    """Encode an image of any mode as JPEG, or as PNG if it has transparency.
+
+    Args:
+        image: The image.
+        scale: Factor to scale its sides by; 1 and more keep its size.
+    """
     if image.mode.startswith("I"):  # deeper than 255 levels: Pillow would clip everything above 255
         image = image.point(lambda value: value / 256).convert("L")
     transparent = image.has_transparency_data
-    image = image.convert("RGBA" if transparent else "RGB")
-    image.thumbnail((CONVERTED_SIDE, CONVERTED_SIDE), Image.Resampling.LANCZOS)
+    if transparent or image.mode != "L":
+        image = image.convert("RGBA" if transparent else "RGB")
+    if scale < 1:
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
     file = io.BytesIO()
     image.save(file, "PNG" if transparent else "JPEG", quality=JPEG_QUALITY)
     return file.getvalue()
