@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,37 +21,6 @@ from planespotter_server.auth.tokens import add_token
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
 MAIN = "from planespotter_client.commands.main import main; import sys; main(sys.argv[1:])"
-DATA, HEADERS, SETTINGS = 0, 1, 4
-END_HEADERS = 4
-
-
-def h2_frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    """Encode an HTTP/2 frame."""
-    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
-
-
-def header(name: bytes, value: bytes) -> bytes:
-    """Encode a header field as HPACK literal without indexing."""
-    return b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
-
-
-def open_call(address: str, path: bytes) -> socket.socket:
-    """Connect by HTTP/2 and open a call of `path`, which may be any bytes."""
-    host, _, port = address.rpartition(":")
-    connection = socket.create_connection((host, int(port)), timeout=60)
-    fields = {
-        b":method": b"POST",
-        b":scheme": b"http",
-        b":path": path,
-        b":authority": b"x",
-        b"te": b"trailers",
-        b"content-type": b"application/grpc",
-    }
-    headers = b"".join(header(name, value) for name, value in fields.items())
-    connection.sendall(
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + h2_frame(SETTINGS, 0, 0, b"") + h2_frame(HEADERS, END_HEADERS, 1, headers)
-    )
-    return connection
 
 
 @contextmanager
@@ -74,7 +42,8 @@ def events(logs: str) -> list[str]:
 
 
 def test_path_that_is_not_utf_8_ends_the_process_instead_of_only_its_listener(tiny_bundle: Path) -> None:
-    with serving(tiny_bundle) as (started, address), open_call(address, b"/\xff\xfe/x"):
+    with serving(tiny_bundle) as (started, address), H2Client(address) as client:
+        client.open(b"/\xff\xfe/x")
         _, logs = started.communicate(timeout=60)
     assert started.returncode == 75
     assert "listener_failed" in events(logs)
