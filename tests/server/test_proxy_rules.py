@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -37,16 +36,13 @@ def documented_configuration(port: int, server: str) -> str:
 
 
 @pytest.fixture
-def addresses(tiny_bundle: Path, tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def addresses(tiny_bundle: Path, tmp_path: Path, reserved_port: int) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The address of a proxy, and the process of the server behind it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     with serving(tiny_bundle) as (server, address):
-        (tmp_path / "haproxy.cfg").write_text(documented_configuration(port, address), encoding="utf-8")
+        (tmp_path / "haproxy.cfg").write_text(documented_configuration(reserved_port, address), encoding="utf-8")
         with subprocess.Popen(["haproxy", "-db", "-f", tmp_path / "haproxy.cfg"]) as proxy:
             try:
-                yield f"127.0.0.1:{port}", server
+                yield f"127.0.0.1:{reserved_port}", server
             finally:
                 proxy.terminate()
 
