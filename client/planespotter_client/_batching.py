@@ -36,6 +36,9 @@ def batches(
         photos: Photos in order.
         limits: Limits of the server.
         downscale_to: (height, width) to downscale to; None to send photos unchanged.
+
+    Raises:
+        PlaneSpotterError: A photo cannot be sent, and that is the fault of the caller: a package is missing.
     """
     batch, size = Batch([], []), ENVELOPE_BYTES
     for index, photo in enumerate(check_is_collection(photos)):
@@ -43,8 +46,6 @@ def batches(
         try:
             content = read_photo(unanswered.photo, limits, unanswered.photo_id, downscale_to)
         except PlaneSpotterError as error:
-            if is_caller_fault(error):
-                raise
             yield unanswered.to_result(error)
             continue
         full = len(batch.contents) >= limits.max_batch_photos
@@ -104,9 +105,6 @@ class BatchCall:
             photo.to_result(outcome(result, photo.photo_id))
             for photo, result in zip(batch.pending, response.results, strict=True)
         ]
-        for result in results:
-            if result.error is not None and is_caller_fault(result.error):
-                raise result.error
         delays = [None if result.error is None else result.error.retry_after for result in results]
         pause = with_jitter(max((delay for delay in delays if delay is not None), default=0.0))
         retried = [delay is not None for delay in delays]

@@ -41,9 +41,15 @@ class Pending:
     """Number of times that a server asked to retry it later."""
 
     def to_result(self, outcome: Prediction | PlaneSpotterError) -> PhotoResult:
-        """Return the result of the photo."""
+        """Return the result of the photo.
+
+        Raises:
+            PlaneSpotterError: `outcome` is an error that is the fault of the caller, not of the photo.
+        """
         if isinstance(outcome, Prediction):
             return PhotoResult(self.index, self.photo_id, self.photo, prediction=outcome)
+        if is_caller_fault(outcome):
+            raise outcome
         return PhotoResult(self.index, self.photo_id, self.photo, error=outcome)
 
 
@@ -157,8 +163,6 @@ class StreamState:
             photo.position = -1
             heapq.heappush(self._delayed, (now + with_jitter(outcome_.retry_after), photo.index, photo))
             return None
-        if isinstance(outcome_, PlaneSpotterError) and is_caller_fault(outcome_):
-            raise outcome_
         return self._settle(photo, outcome_)
 
     def handle_end(self) -> None:
@@ -219,9 +223,10 @@ class StreamState:
             photo.position = -1
 
     def _settle(self, photo: Pending, outcome: Prediction | PlaneSpotterError) -> PhotoResult:
+        result = photo.to_result(outcome)
         del self._unanswered[str(photo.index)]
         photo.request = None
-        return photo.to_result(outcome)
+        return result
 
 
 def _is_suspect(photo: Pending) -> bool:

@@ -18,7 +18,7 @@ from planespotter_client._client_base import (
     plan_stream,
     ready_timeout,
 )
-from planespotter_client._errors import PlaneSpotterError, about, client_closed, is_caller_fault
+from planespotter_client._errors import PlaneSpotterError, about, client_closed
 from planespotter_client._image_inputs import Photo, PhotoWithId
 from planespotter_client._types import Limits, Model, PhotoResult, Prediction, ServerInfo
 from planespotter_client._window import MAX_IN_FLIGHT_BYTES, InOrder
@@ -308,8 +308,6 @@ class _Stream:
                         pending.photo, self._plan.limits, pending.photo_id, self._plan.downscale_to
                     )
                 except PlaneSpotterError as error:
-                    if is_caller_fault(error):
-                        raise
                     self._results.put(pending.to_result(error))
                     continue
                 if not self._acquire(index, len(content)):
