@@ -1,9 +1,10 @@
 """PlaneSpotter: the synchronous client."""
 
+import contextlib
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, Self
 
 import grpc
@@ -104,8 +105,8 @@ class PlaneSpotter(ClientBase):
         options = _converters.options(model, model_version, top_k, heat_map, limits)
         downscale_to = self._downscale_to(downscale, model, model_version)
         plan = plan_stream(options, limits, downscale_to, max_in_flight, max_in_flight_bytes)
-        stream = _Stream(self, _image_inputs.check_is_collection(photos), plan, min_probability)
-        return stream.results(preserve_order)
+        stream = _Stream(self, _image_inputs.check_is_collection(photos), plan)
+        return _with_min_probability(stream.results(preserve_order), min_probability)
 
     def get_model(self, name: str = "", *, model_version: str = "", timeout: float | None = None) -> Model:
         _validation.check_optional_seconds(timeout=timeout)
@@ -244,23 +245,24 @@ class PlaneSpotter(ClientBase):
                 call.cancel()
 
 
+def _with_min_probability(
+    results: Generator[PhotoResult, None, None], min_probability: float | None
+) -> Iterator[PhotoResult]:
+    with contextlib.closing(results):
+        for result in results:
+            yield result.with_min_probability(min_probability)
+
+
 class _Stream:
     """A stream over as many connections as it takes.
 
     One thread reads photos, gRPC's own thread sends them, and one thread receives results.
     """
 
-    def __init__(
-        self,
-        client: PlaneSpotter,
-        photos: Iterable[Photo | PhotoWithId],
-        plan: StreamPlan,
-        min_probability: float | None,
-    ) -> None:
+    def __init__(self, client: PlaneSpotter, photos: Iterable[Photo | PhotoWithId], plan: StreamPlan) -> None:
         self._client = client
         self._photos = photos
         self._plan = plan
-        self._min_probability = min_probability
         self._window_changed = threading.Condition()  # guards the window
         self._state = _stream_state.StreamState(client.address, client._retries)
         self._reconnect = _retry.StreamReconnect(client.timeout, client._retries > 0)
@@ -271,21 +273,20 @@ class _Stream:
         # Results, at most as many as the window has slots; then why the stream ended, None if all is well.
         self._results: queue.SimpleQueue[PhotoResult | Exception | None] = queue.SimpleQueue()
 
-    def results(self, preserve_order: bool) -> Iterator[PhotoResult]:
+    def results(self, preserve_order: bool) -> Generator[PhotoResult, None, None]:
         for target in (self._read_photos, self._run):
             threading.Thread(target=target, daemon=True).start()
         order = InOrder()
         try:
             while (result := self._results.get()) is not None:
                 if isinstance(result, Exception):
-                    for held in order.drain():
-                        yield held.with_min_probability(self._min_probability)
+                    yield from order.drain()
                     raise result
                 for due in order.add(result) if preserve_order else (result,):
                     with self._window_changed:
                         self._plan.window.release(due.index)
                         self._window_changed.notify_all()
-                    yield due.with_min_probability(self._min_probability)
+                    yield due
         finally:
             with self._changed:
                 self._abandoned = True
