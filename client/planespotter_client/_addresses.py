@@ -1,11 +1,11 @@
 """Addresses of servers: HOST:PORT, a gRPC target or a URL; several separated by commas."""
 
-import ipaddress
 import os
 import re
 from collections.abc import Sequence
 
 from planespotter_client._errors import InvalidRequestError, truncated
+from planespotter_client._hosts import ip_address
 
 DEFAULT_PORT = 50051
 DEFAULT_ADDRESS = f"127.0.0.1:{DEFAULT_PORT}"
@@ -72,9 +72,9 @@ def parse_address(address: str) -> str:
 def _with_port(address: str) -> str:
     """Return `address` with the default port if it has none; an IPv6 address gets brackets unless it is ambiguous."""
     host, _, port = address.rpartition(":")
-    has_port = port.isdecimal()
     if ":" in host and not host.startswith("["):
-        is_address, is_address_and_port = _is_ipv6(address), has_port and _is_ipv6(host)
+        is_address = ip_address(address) is not None
+        is_address_and_port = port.isdecimal() and ip_address(host) is not None
         if is_address and is_address_and_port:  # "fe80::1:5005"
             return address
         if is_address:
@@ -83,14 +83,6 @@ def _with_port(address: str) -> str:
     if address and (":" not in address or address.endswith("]")):
         return f"{address}:{DEFAULT_PORT}"
     return address
-
-
-def _is_ipv6(text: str) -> bool:
-    try:
-        ipaddress.IPv6Address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def names_tls(address: str | Sequence[str] | None) -> bool:
@@ -109,8 +101,4 @@ def is_single_server(address: str) -> bool:
     match = _HOST_AND_PORT.fullmatch(address)
     if not match:
         return address.startswith(("unix:", "unix-abstract:", "vsock:"))
-    try:
-        ipaddress.ip_address(match["host"].strip("[]"))
-    except ValueError:
-        return match["host"] == "localhost"
-    return True
+    return match["host"] == "localhost" or ip_address(match["host"].strip("[]")) is not None

@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 
 from planespotter_client._errors import InvalidRequestError
-from planespotter_client._proxy import is_loopback
+from planespotter_client._hosts import is_loopback
 
 TOKEN_VARIABLE = "PLANESPOTTER_TOKEN"
 

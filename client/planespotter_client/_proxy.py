@@ -11,6 +11,8 @@ import urllib.parse
 import urllib.request
 from typing import NamedTuple
 
+from planespotter_client._hosts import IpAddress, host_of, ip_address, is_loopback
+
 PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
 EXCEPTION_VARIABLES = ("no_grpc_proxy", "no_proxy", "NO_PROXY")
 
@@ -20,25 +22,6 @@ class Proxy(NamedTuple):
 
     address: str
     variable: str
-
-
-def host_of(address: str) -> str:
-    """Return the host of HOST:PORT or of a gRPC target, without brackets; empty for a socket on this machine."""
-    scheme, _, rest = address.partition(":")
-    if scheme in ("unix", "unix-abstract", "vsock"):
-        return ""
-    if scheme in ("dns", "ipv4", "ipv6", "xds"):
-        address = rest.rpartition("/")[2]
-    return address.rpartition(":")[0].strip("[]")
-
-
-def is_loopback(address: str) -> bool:
-    """Return whether traffic to `address` stays on this machine."""
-    host = host_of(address)
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host in ("", "localhost")
 
 
 def bypasses_proxy(address: str) -> bool:
@@ -53,14 +36,13 @@ def _excepts(exceptions: str, host: str) -> bool:
     """Return whether `exceptions`, a list as in NO_PROXY, has `host`: by name, domain, address or network (CIDR)."""
     if urllib.request.proxy_bypass_environment(host, {"no": exceptions}):  # type: ignore[attr-defined]
         return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
+    address = ip_address(host)
+    if address is None:
         return False
     return any(_in_network(address, entry.strip()) for entry in exceptions.split(",") if "/" in entry)
 
 
-def _in_network(address: ipaddress.IPv4Address | ipaddress.IPv6Address, network: str) -> bool:
+def _in_network(address: IpAddress, network: str) -> bool:
     try:
         return address in ipaddress.ip_network(network, strict=False)
     except ValueError:

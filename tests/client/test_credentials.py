@@ -21,7 +21,7 @@ from planespotter_client import (
     UnavailableError,
 )
 from planespotter_client._credentials import security
-from planespotter_client._proxy import is_loopback
+from planespotter_client._hosts import is_loopback
 from planespotter_client.commands.main import main
 from planespotter_server.auth.tokens import add_token
 

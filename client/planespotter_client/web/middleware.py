@@ -13,6 +13,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from planespotter_client._hosts import ip_address
+
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -74,7 +76,7 @@ class SecurityMiddleware:
         """Return why a request is rejected; None if it is not."""
         host = headers.get("host", "")
         name = host_name(host)
-        if not (name in self._host_names or (self._allow_remote and _is_ip_address(name))):
+        if not (name in self._host_names or (self._allow_remote and ip_address(name) is not None)):
             return "The host name in the URL is not this machine's. Open the page at the address that was printed."
         is_read = method in ("GET", "HEAD")
         if headers.get("sec-fetch-mode") == "navigate" and is_read:
@@ -96,11 +98,3 @@ def host_name(header: str) -> str:
 def is_loopback(addresses: Iterable[str]) -> bool:
     """Return whether all `addresses` are loopback addresses."""
     return all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in addresses)
-
-
-def _is_ip_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
