@@ -3,9 +3,7 @@
 import json
 import shlex
 import urllib.parse
-import urllib.request
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 
@@ -23,10 +21,12 @@ def install_command(extra: str) -> str:
 @cache
 def _checkout() -> Path | None:
     """Return the folder that this package was installed from; None if pip does not know it or it was deleted."""
+    from importlib import metadata  # here, as it loads zipfile and email, and most runs need no extra
+
     try:
         origin = metadata.distribution("planespotter").read_text("direct_url.json")
         url = urllib.parse.urlsplit(json.loads(origin or "{}").get("url", ""))
     except (metadata.PackageNotFoundError, OSError, ValueError):
         return None
-    folder = Path(urllib.request.url2pathname(url.path))
+    folder = Path(urllib.parse.unquote(url.path))
     return folder if url.scheme == "file" and (folder / "pyproject.toml").is_file() else None

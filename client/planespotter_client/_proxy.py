@@ -8,7 +8,6 @@ bypasses the proxy, and NO_PROXY counts too, as it does for curl and Python.
 import ipaddress
 import os
 import urllib.parse
-import urllib.request
 from typing import NamedTuple
 
 from planespotter_client._hosts import IpAddress, host_of, ip_address, is_loopback
@@ -29,11 +28,14 @@ def bypasses_proxy(address: str) -> bool:
     if is_loopback(address):
         return True
     host = host_of(address)
-    return any(_excepts(os.environ.get(variable, ""), host) for variable in EXCEPTION_VARIABLES)
+    exceptions = filter(None, map(os.environ.get, EXCEPTION_VARIABLES))
+    return any(_excepts(each, host) for each in exceptions)
 
 
 def _excepts(exceptions: str, host: str) -> bool:
     """Return whether `exceptions`, a list as in NO_PROXY, has `host`: by name, domain, address or network (CIDR)."""
+    import urllib.request  # here, as http.client and email would be a tenth of the import time of the client
+
     if urllib.request.proxy_bypass_environment(host, {"no": exceptions}):  # type: ignore[attr-defined]
         return True
     address = ip_address(host)

@@ -169,6 +169,6 @@ def test_missing_pandas_is_a_missing_dependency_error(monkeypatch: pytest.Monkey
 
 
 def test_import_of_the_client_loads_no_heavy_package() -> None:
-    heavy = {"jax", "pandas", "numpy", "PIL", "playwright", "rich", "typer"}
+    heavy = {"jax", "pandas", "numpy", "PIL", "playwright", "rich", "typer", "urllib.request", "importlib.metadata"}
     code = f"import sys, planespotter_client; print({heavy} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout == "set()\n"
