@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
+from planespotter_client.classify.serialization import CLOCK, TIME_FRAGMENT
 from planespotter_client.commands.atomic_write import atomic_write
 
 
@@ -94,8 +95,8 @@ def file_frame(content: bytes, frame_id: str, names: Sequence[str], folder: Path
     Raises:
         FilingError: The file system does not allow it.
     """
-    video, _, time = frame_id.rpartition("#t=")
-    name = safe_folder_name(f"{PurePath(video).stem or 'camera'} {time.removeprefix('clock:')}")
+    video, _, time = frame_id.rpartition(TIME_FRAGMENT)
+    name = safe_folder_name(f"{PurePath(video).stem or 'camera'} {time.removeprefix(CLOCK)}")
     destination = folder.joinpath(*subfolders(names))
     target = destination / f"{name}.jpg"
     try:
