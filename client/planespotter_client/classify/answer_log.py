@@ -102,13 +102,14 @@ class AnswerLog:
     folder: str = ""
     """Folder that the logged paths are relative to; the current one if empty."""
 
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Count the photo of a logged row as answered."""
+    def add(self, row: Mapping[str, Any]) -> str:
+        """Count the photo of a logged row as answered; return its key."""
         key = serialization.photo_key(row, self.folder)
         self.answered.add(key)
         self.failed += bool(row.get("error"))
         if self.names is not None and (names := serialization.confident_names(row)) is not None:
             self.names[key] = names
+        return key
 
 
 class LogOptions(NamedTuple):

@@ -51,8 +51,7 @@ def open_parquet(path: Path, columns: tuple[str, ...], *, options: LogOptions = 
             # A kill between the two last steps below leaves rows in both files: they are merged once.
             keys = ("file", "seconds", "time", "level", *serialization.LEVELS, "error")
             for row in batch.select([name for name in keys if name in columns]).to_pylist():
-                merged.add(serialization.photo_key(row, options.folder))
-                log.add(row)
+                merged.add(log.add(row))
         try:
             yield log
         finally:  # Ctrl-C keeps the results so far
