@@ -59,15 +59,14 @@ def from_paths(
         on_skipped: Called with each photo that is skipped, in the thread that reads the source.
     """
 
-    def find(count: bool = False) -> Iterator[str]:
-        callbacks = (on_error, exclude, stats.count_unread, stats.count_housekeeping) if count else (None, exclude)
+    def find(**callbacks: Callable[..., None]) -> Iterator[str]:
         for path in paths:
             expanded: Iterable[str] = [path]
             if path == file_discovery.STANDARD_INPUT:
                 expanded = file_discovery.read_paths(sys.stdin.buffer, b"\0" if null else b"\n")
             elif file_discovery.is_pattern(path):
                 expanded = file_discovery.expand_pattern(path)
-            yield from file_discovery.find_photos(expanded, recursive, *callbacks)
+            yield from file_discovery.find_photos(expanded, recursive, exclude=exclude, **callbacks)
 
     def total() -> int | None:
         return None if file_discovery.STANDARD_INPUT in paths else sum(1 for _ in find())
@@ -80,7 +79,8 @@ def from_paths(
         keys = (serialization.photo_key({"file": photo}) for photo in find())
         return stats.sent + sum(1 for key in keys if key not in log.answered)
 
-    return Source(_skip_answered(find(count=True), log, stats, on_skipped), total, planned)
+    photos = find(on_error=on_error, on_unread=stats.count_unread, on_housekeeping=stats.count_housekeeping)
+    return Source(_skip_answered(photos, log, stats, on_skipped), total, planned)
 
 
 @contextmanager
