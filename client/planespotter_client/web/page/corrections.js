@@ -2,7 +2,7 @@
 
 const STORE = "planespotter-corrections";
 const MAX_KEPT = 20_000; // of photos, the latest
-export const NO_AIRCRAFT = "No aircraft";
+const NO_AIRCRAFT = "No aircraft";
 
 let paths = new Map(); // names in lower case → path in the label tree
 const stored = read(); // by file, the latest at the end

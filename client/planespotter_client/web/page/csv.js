@@ -2,8 +2,8 @@
 // evaluate those that somebody put into the name of a photo; the mark at the start makes it read UTF-8.
 
 import * as corrections from "./corrections.js";
+import { LEVELS, confidentDepth } from "./levels.js";
 
-const LEVELS = ["constructor", "family", "model"];
 const withProbability = (names) => names.flatMap((name) => [name, `${name}_probability`]);
 // As `planespotter classify` writes them, and the correction.
 const COLUMNS = [
@@ -31,11 +31,11 @@ function write(rows, escape) {
 function toRow({ name, prediction, error, correction }) {
   const corrected = correction ? corrections.nameOf(correction) : "";
   if (!prediction) return [name, ...Array(COLUMNS.length - 3).fill(""), error, corrected];
-  const depth = LEVELS.indexOf(prediction.level);
+  const depth = confidentDepth(prediction);
   const path = prediction.path.map((label) => [label.name, label.name && label.probability.toFixed(6)]);
-  const confident = path.map((cells, index) => (index <= depth ? cells : ["", ""]));
+  const confident = path.map((cells, index) => (index < depth ? cells : ["", ""]));
   const candidates = prediction.candidates.map((leaf) => `${leaf.name} ${leaf.probability.toFixed(6)}`);
-  const label = depth < 0 ? "unknown" : prediction.name;
+  const label = depth ? prediction.name : "unknown";
   return [
     name, prediction.level, label, prediction.probability.toFixed(6), ...confident.flat(), ...path.flat(),
     candidates.join("; "), "", corrected,

@@ -3,8 +3,8 @@
 import * as corrections from "./corrections.js";
 import { element } from "./dom.js";
 import * as heatMap from "./heat_map.js";
+import { LEVELS, confidentDepth } from "./levels.js";
 
-const LEVELS = ["constructor", "family", "model"];
 const STATES = { waiting: "Waiting", sent: "Classifying", failed: "Failed" };
 
 /** The headline: what the photo shows as far as it is confident, and the probability; or the correction. */
@@ -18,10 +18,10 @@ export function headline(photo) {
 
 /** The path from the constructor to the model as chips: filled if confident, with a dashed edge if a guess. */
 export function path(prediction) {
-  const deepest = LEVELS.indexOf(prediction.level); // -1: no label is confident
+  const confidentLabels = confidentDepth(prediction);
   const labels = prediction.path.flatMap(({ name, percent }, depth) => {
     if (!name) return [];
-    const confident = depth <= deepest;
+    const confident = depth < confidentLabels;
     return [
       element(
         "li",

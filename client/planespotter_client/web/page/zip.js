@@ -2,10 +2,10 @@
 // and never copied, as the Blob refers to them.
 
 import * as corrections from "./corrections.js";
+import { confidentDepth } from "./levels.js";
 
 const MAX_FILES = 65_535, MAX_BYTES = 0xffff_ffff; // beyond them a zip file needs the ZIP64 format
 const UTF8_NAMES = 1 << 11;
-const LEVELS = ["constructor", "family", "model"];
 const encoder = new TextEncoder();
 
 const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
@@ -15,8 +15,8 @@ const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
 });
 
 /** Return the folder of a photo: Boeing/737/737-800, down to where it is confident; unknown; or what it was corrected to. */
-export function folderOf({ prediction, correction }) {
-  const confident = prediction?.path.slice(0, LEVELS.indexOf(prediction.level) + 1).map(({ name }) => name);
+function folderOf({ prediction, correction }) {
+  const confident = prediction?.path.slice(0, confidentDepth(prediction)).map(({ name }) => name);
   const path = correction ? corrections.pathOf(correction) ?? [correction] : confident;
   return path.length ? path.map(safe).join("/") : "unknown";
 }
