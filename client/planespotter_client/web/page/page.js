@@ -31,6 +31,7 @@ let selectedType = null; // of the totals
 let finishTimes = []; // of the last photos, oldest first
 let announcedAt = -Infinity;
 let endAnnounced = true;
+let described = ""; // the model that the page shows, as JSON
 
 const queue = new UploadQueue({
   onChange: update,
@@ -133,7 +134,11 @@ function showError(message) {
   redraw();
 }
 
+/** Show the description of the model, which comes again and again, unless it is the same. */
 function describe(model) {
+  const description = JSON.stringify(model);
+  if (description === described) return;
+  described = description;
   setText(byId("model-name"), model.taxonomy);
   byId("about").hidden = false;
   byId("accuracy").replaceChildren(...model.accuracy.map((sentence) => element("li", {}, sentence)));
@@ -144,10 +149,8 @@ function describe(model) {
   viewer.setModel(inputSize);
   const select = byId("constructor");
   const selected = select.value;
-  const constructors = Object.keys(model.tree);
-  if (constructors.join() === [...select.options].slice(1).map((option) => option.value).join()) return;
   select.replaceChildren(
-    select.options[0], ...constructors.map((name) => new Option(name, name, false, name === selected)),
+    select.options[0], ...Object.keys(model.tree).map((name) => new Option(name, name, false, name === selected)),
   );
 }
 
