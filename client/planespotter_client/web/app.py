@@ -152,11 +152,9 @@ class _Api:
         """Check whether the gRPC server responds now; 503 with the reason if not."""
         try:
             await self._spotter.get_server_info(timeout=STATUS_TIMEOUT)
-        except DeadlineExceededError:
-            self._description = None
-            reason = f"The server at {self._spotter.address} does not respond."
-            return JSONResponse({"error": reason, "retryable": True}, status_code=503)
         except PlaneSpotterError as error:
+            if isinstance(error, DeadlineExceededError):  # its text would advise a longer timeout
+                error = error.with_message(f"The server at {self._spotter.address} does not respond.")
             return JSONResponse(self._error_json(error), status_code=503)
         return JSONResponse({})
 
