@@ -2,34 +2,15 @@
 
 import asyncio
 import functools
-import re
-import subprocess
-import sys
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.client.processes import Process, serving
 
 from planespotter_client import AsyncPlaneSpotter, Model, PhotoResult, PlaneSpotter, Prediction, ServerInfo
-
-Process = subprocess.Popen[str]
-
-
-@contextmanager
-def serving(bundle: Path, port: int = 0, **settings: object) -> Iterator[tuple[str, Process]]:
-    """Run `planespotter serve` with `bundle`; yield its address and its process."""
-    flags = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", str(value))]
-    command = [sys.executable, "-m", "planespotter_client.commands.main", "serve", "--model", str(bundle)]
-    with subprocess.Popen([*command, "--port", str(port), *flags], stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            match = re.fullmatch(r"Serving \S+ \S+ on (\S+)\n", process.stdout.readline())
-            assert match
-            yield match[1], process
-        finally:
-            process.terminate()
 
 
 @pytest.fixture

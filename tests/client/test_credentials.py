@@ -2,7 +2,6 @@
 
 import datetime
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import grpc
 import pytest
 import trustme
+from tests.client.processes import PLANESPOTTER, serving
 
 from planespotter_client import (
     AuthenticationError,
@@ -54,22 +54,15 @@ class Secure:
 @pytest.fixture(scope="module")
 def secure(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
     server = Secure(tmp_path_factory.mktemp("secure"))
-    flags = {
-        "--model": tiny_bundle,
-        "--port": 0,
-        "--batch-sizes": "1,4",
-        "--tls-cert": server.folder / "server.pem",
-        "--tls-key": server.folder / "server.key",
-        "--tls-client-ca": server.folder / "ca.pem",
-        "--tokens": server.folder / "tokens.txt",
+    settings: dict[str, Any] = {
+        "batch_sizes": "1,4",
+        "tls_cert": server.folder / "server.pem",
+        "tls_key": server.folder / "server.key",
+        "tls_client_ca": server.folder / "ca.pem",
+        "tokens": server.folder / "tokens.txt",
     }
-    command = [sys.executable, "-m", "planespotter_client.commands.main", "serve"]
-    arguments = [str(part) for flag in flags.items() for part in flag]
-    with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        server.address = process.stdout.readline().split()[-1]
+    with serving(tiny_bundle, **settings) as (server.address, _):
         yield server
-        process.terminate()
 
 
 async def test_client_with_all_credentials_gets_predictions(secure: Secure, connect: Any, paint: Paint) -> None:
@@ -232,7 +225,7 @@ def test_commands_read_tls_files_and_the_token_file(
     assert ended.value.code == 1
     assert "The call has no token" in capsys.readouterr().err
     load = [*command, "--token-file", str(tmp_path / "token"), "--mode", "stream", "--photos", "5"]
-    arguments = [sys.executable, "-m", "planespotter_client.commands.main", "bench", *load[1:]]
+    arguments = [*PLANESPOTTER, "bench", *load[1:]]
     assert subprocess.run(arguments, stdout=subprocess.DEVNULL, check=False).returncode == 0
 
 

@@ -2,17 +2,16 @@
 
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.client.processes import PLANESPOTTER, serve
 
 from planespotter_client import PlaneSpotter
 
 Paint = Callable[..., bytes]
-SERVE = [sys.executable, "-m", "planespotter_client.commands.main", "serve"]
 
 
 @pytest.fixture
@@ -24,17 +23,11 @@ def short_path() -> Iterator[Path]:
 
 def test_server_listens_on_a_unix_socket(tiny_bundle: Path, short_path: Path, paint: Paint) -> None:
     address = f"unix:{short_path}/planes.sock"
-    command = [*SERVE, "--model", str(tiny_bundle), "--host", address]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline().split()[-1] == address
-            with PlaneSpotter(address) as spotter:
-                assert spotter.classify(paint("747")).name == "Boeing 747"
-                [result] = spotter.stream([paint("747")])
-                assert result.result().name == "Boeing 747"
-        finally:
-            process.terminate()
+    with serve("--model", tiny_bundle, "--host", address) as (printed, _), PlaneSpotter(address) as spotter:
+        assert printed == address
+        assert spotter.classify(paint("747")).name == "Boeing 747"
+        [result] = spotter.stream([paint("747")])
+        assert result.result().name == "Boeing 747"
 
 
 @pytest.mark.parametrize(
@@ -50,7 +43,7 @@ def test_unix_socket_that_cannot_be_made_is_reported(tiny_bundle: Path, short_pa
     with socket.socket(socket.AF_UNIX) as used:
         used.bind(f"{short_path}/used.sock")
         used.listen()
-        command = [*SERVE, "--model", str(tiny_bundle), "--host", f"unix:{short_path}/{name}"]
+        command = [*PLANESPOTTER, "serve", "--model", str(tiny_bundle), "--host", f"unix:{short_path}/{name}"]
         done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
     assert f"cannot listen on unix:{short_path}/{name}: {why}." in done.stderr

@@ -1,8 +1,7 @@
-"""The command `planespotter classify`, in this process or another one."""
+"""The command `planespotter classify` in this process, and what it writes."""
 
 import csv
 import io
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,8 +9,6 @@ from typing import Any
 import pytest
 
 from planespotter_client.commands.main import main
-
-PLANESPOTTER = [sys.executable, "-m", "planespotter_client.commands.main"]
 
 
 def run(*arguments: object) -> int:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.client.classify.command import PLANESPOTTER, csv_rows, files_in, run
+from tests.client.classify.command import csv_rows, files_in, run
+from tests.client.processes import PLANESPOTTER
 
 from planespotter_client.commands.main import main
 

@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.client.classify.command import PLANESPOTTER, csv_rows, wait_until
+from tests.client.classify.command import csv_rows, wait_until
+from tests.client.processes import PLANESPOTTER
 
 Paint = Callable[..., bytes]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import typer.main
-from tests.client.classify.command import PLANESPOTTER, run
+from tests.client.classify.command import run
+from tests.client.processes import PLANESPOTTER
 
 from planespotter_client.commands.main import build_app
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.client.classify.command import PLANESPOTTER, files_in, run, wait_until
+from tests.client.classify.command import files_in, run, wait_until
+from tests.client.processes import PLANESPOTTER
 
 Paint = Callable[..., bytes]
 

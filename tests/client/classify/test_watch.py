@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.client.classify.command import PLANESPOTTER, csv_rows, files_in, wait_until
-from tests.client.conftest import serving
+from tests.client.classify.command import csv_rows, files_in, wait_until
+from tests.client.processes import PLANESPOTTER, serving
 
 from planespotter_server.auth.file_watcher import POLL_INTERVAL
 from planespotter_server.auth.tokens import add_token, revoke_token

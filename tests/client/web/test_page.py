@@ -4,12 +4,9 @@ import base64
 import csv
 import io
 import re
-import subprocess
-import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
-from tests.client.web.web_command import web
+from tests.client.processes import serving, web
 
 from planespotter_scraping import catalog
 from planespotter_scraping.catalog.folder_import import import_folder
@@ -42,35 +39,11 @@ def chromium() -> Iterator[Browser]:
         started.close()
 
 
-@contextmanager
-def server_of(bundle: Path, port: int = 0, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Run a server of `bundle`; yields its address and its process."""
-    command = [
-        sys.executable,
-        "-m",
-        "planespotter_client.commands.main",
-        "serve",
-        "--model",
-        str(bundle),
-        "--port",
-        str(port),
-    ]
-    command += ["--batch-sizes", "1,4", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            first = process.stdout.readline()
-            assert first.startswith("Serving ")
-            yield first.split()[-1], process
-        finally:
-            process.kill()
-
-
 @pytest.fixture(scope="module")
 def url(heat_map_bundle: Path) -> Iterator[str]:
     """The page of a server that accepts photos of up to 100 kB and supports heat maps."""
     with (
-        server_of(heat_map_bundle, 0, "--max-photo-bytes", "100000") as (address, _),
+        serving(heat_map_bundle, batch_sizes="1,4", max_photo_bytes=100_000) as (address, _),
         web("--server", address) as page,
     ):
         yield page[0]
@@ -383,7 +356,7 @@ def test_photos_are_kept_while_the_server_is_lost_and_sent_when_it_is_back(
         drop(tab, folder / "trip")
         expect(tab.get_by_role("alert")).to_contain_text("5 photos will be sent again")
         (folder / "trip" / "day 9" / "747.jpg").unlink()
-        with server_of(tiny_bundle, reserved_port) as (_, process):
+        with serving(tiny_bundle, reserved_port, batch_sizes="1,4") as (_, process):
             wait_until_done(tab, 5)
             expect(tab.get_by_role("alert")).to_be_hidden()
             deleted = tab.locator("#cards > li", has_text="747")
@@ -608,7 +581,7 @@ def test_file_that_is_dropped_twice_counts_once_and_remove_all_can_be_undone(ope
 
 
 def test_lost_server_is_reported_soon(open_page: Any, folder: Path, tiny_bundle: Path) -> None:
-    with server_of(tiny_bundle) as (address, process), web("--server", address) as (url, _):
+    with serving(tiny_bundle, batch_sizes="1,4") as (address, process), web("--server", address) as (url, _):
         tab = open_page(url)
         drop(tab, folder / "trip")
         wait_until_done(tab, 5)

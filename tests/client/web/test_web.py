@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.client.processes import web
 from tests.client.web.multipart import CONTENT_TYPE, multipart
-from tests.client.web.web_command import web
 
 from planespotter_client import AsyncPlaneSpotter
 from planespotter_client.commands import main as command
