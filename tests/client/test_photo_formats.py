@@ -12,6 +12,7 @@ import pillow_heif
 import pytest
 from PIL import Image
 from scripts import hostile_photos
+from tests.client.classify.command import run
 
 from planespotter_client import AsyncPlaneSpotter, Limits, PhotoReadError, PlaneSpotter
 from planespotter_client._image_inputs import Photo, read_photo
@@ -106,23 +107,13 @@ def mixed(tmp_path: Path, paint: Paint) -> Path:
     return folder
 
 
-def classify(address: str, *arguments: str | Path) -> tuple[int, str]:
-    from planespotter_client.commands.main import main
-
-    try:
-        main(["classify", *map(str, arguments), "--server", address])
-    except SystemExit as stop:
-        return int(stop.code or 0), ""
-    return 0, ""
-
-
 def test_photos_in_formats_that_are_not_read_are_counted(
     address: str, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(formats, "find_spec", lambda name: None)
     file_discovery.readable_suffixes.cache_clear()
     try:
-        code, _ = classify(address, mixed, "--out", tmp_path / "out.csv")
+        code = run(mixed, "--server", address, "--out", tmp_path / "out.csv")
     finally:
         file_discovery.readable_suffixes.cache_clear()
     assert code == 0
@@ -135,11 +126,11 @@ def test_error_of_the_command_names_its_option(
     address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "large.png").write_bytes(TOO_LARGE)
-    code, _ = classify(address, tmp_path / "large.png")
+    code = run(tmp_path / "large.png", "--server", address)
     shown = " ".join(capsys.readouterr().err.split())
     assert code == 3
     assert "Scale it down, or add --downscale." in shown
-    assert classify(address, tmp_path / "large.png", "--downscale")[0] == 0
+    assert run(tmp_path / "large.png", "--server", address, "--downscale") == 0
 
 
 def test_page_offers_every_format_that_the_program_reads() -> None:
