@@ -7,8 +7,7 @@ others back, so the front is read again up to where the interrupted crawl starte
 forward, perhaps from a pending page to a finished one, so the last finished page is read again, too. A finished crawl
 leaves no queue: the next one reads all pages.
 
-The images of a page load while the browser opens the next page. So a kill may leave a finished page without some of its
-photos; the next run reads this page again anyway.
+A page counts as finished when its photos are stored, so that a kill at any moment loses none of them.
 """
 
 import asyncio
@@ -124,19 +123,16 @@ async def crawl_pages(
         pool.pre_page_create_hook(throttle.wait)
         try:
             with browser.driver_in_new_session():
-                start = [] if not await queue.is_empty() else [handler.request(first, 1, "list")]
+                start = [handler.request(first, 1, "list")] if await queue.is_empty() else []
                 await crawlee_setup.run(crawler, start)
-            interrupted = not handler.stopped and not await queue.is_finished()
-            await handler.finish_storing(cancel=interrupted)
         finally:
-            await handler.finish_storing(cancel=True)
             sink.result.notes.update(f"Permission overrides: {reason}" for reason in opt_outs.overridden)
         if handler.failure is not None:
             raise handler.failure
         metadata = await queue.get_metadata()
         if handler.stopped:
             return metadata.handled_request_count
-        if interrupted:
+        if not await queue.is_finished():
             raise KeyboardInterrupt  # Crawlee has handled the signal and shut down
     finally:
         tempfile.tempdir = previous_tempdir
@@ -168,7 +164,6 @@ class _PageHandler:
         self.access, self.opt_outs = AccessChecker(sink.out, storage_state is not None), AiOptOuts()
         self.walk = ListWalk()
         self.scroller: Scroller | None = None
-        self.storing: asyncio.Task[None] | None = None  # of the previous page or batch
         self.status = 200  # HTTP status of the page
         self.sink, self.robots, self.crawler = sink, robots, crawler
         self.run_id = uuid4().hex[:8]  # distinguishes requests of this run from those of an interrupted one
@@ -300,22 +295,10 @@ class _PageHandler:
         """
         self.sink.result.page_number = number
         await drift_report.check_drift(self.detector, page, listing, self.sink.out)
-        await self.finish_storing()  # one page or batch at a time
         cookies = [dict(cookie) for cookie in await page.context.cookies()]
-        self.storing = asyncio.create_task(self.sink.store_page(listing, referer=page.url, cookies=cookies))
+        await self.sink.store_page(listing, referer=page.url, cookies=cookies)
         if self.saves_history:
             save_history(self.sink.out, self.site.name, self.detector.history())
-        # A page that counts as read before its photos are stored would lose them in a kill.
-        await self.finish_storing()
-
-    async def finish_storing(self, *, cancel: bool = False) -> None:
-        """Wait until the photos of the previous page are stored, or cancel that. Raises the errors of the sink."""
-        task, self.storing = self.storing, None
-        if task is not None and cancel:
-            task.cancel()
-            await asyncio.wait([task])
-        elif task is not None:
-            await task
 
     async def report_incomplete(self, page: Page, problem: str) -> None:
         """Record that photos of the list may be missing, with a snapshot of the first page with this problem."""
