@@ -37,7 +37,6 @@ from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
 from planespotter_scraping.crawling import browser, continuation, crawlee_setup, drift_report, page_snapshot
 from planespotter_scraping.crawling.access_checks import AccessChecker
-from planespotter_scraping.crawling.ai_opt_out import AiOptOuts
 from planespotter_scraping.crawling.backoff import should_back_off
 from planespotter_scraping.crawling.completeness import ListWalk
 from planespotter_scraping.crawling.drift_detection import DriftDetector, load_history, save_history
@@ -101,8 +100,8 @@ async def crawl_pages(
     logging.getLogger("crawlee").setLevel(logging.CRITICAL)  # we report errors ourselves
     first = urljoin(base, site.first_path)
     await robots.check_page(first)
-    rules, opt_outs = await robots.rules(first), sink.opt_outs or AiOptOuts()
-    await opt_outs.check_site(rules, first, robots.client)
+    rules = await robots.rules(first)
+    await sink.opt_outs.check_site(rules, first, robots.client)
     throttle = Throttle(rules, 60 / site.pages_per_minute, sink.backoff, several_pages=pages != 1)
     # One queue per host: the built-in site has another port each time, and old URLs lead nowhere.
     queues = queues or sink.out / ".crawl"
@@ -117,16 +116,11 @@ async def crawl_pages(
         crawler = crawlee_setup.playwright_crawler(
             pool, configuration, storage, queue, navigation_seconds=NAVIGATION_TIMEOUT_SECONDS, retries=MAX_RETRIES
         )
-        access = AccessChecker(sink.out, storage_state is not None)
         handler = _PageHandler(site, first, sink, robots, crawler, pages, storage_state, detector, throttle)
-        handler.access, handler.opt_outs = access, opt_outs
         pool.pre_page_create_hook(throttle.wait)
-        try:
-            with browser.driver_in_new_session():
-                start = [handler.request(first, 1, "list")] if await queue.is_empty() else []
-                await crawlee_setup.run(crawler, start)
-        finally:
-            sink.result.notes.update(f"Permission overrides: {reason}" for reason in opt_outs.overridden)
+        with browser.driver_in_new_session():
+            start = [handler.request(first, 1, "list")] if await queue.is_empty() else []
+            await crawlee_setup.run(crawler, start)
         if handler.failure is not None:
             raise handler.failure
         metadata = await queue.get_metadata()
@@ -161,7 +155,7 @@ class _PageHandler:
         self.throttle = throttle
         self.detector = detector or DriftDetector(site, load_history(sink.out, site.name))
         self.saves_history = detector is None
-        self.access, self.opt_outs = AccessChecker(sink.out, storage_state is not None), AiOptOuts()
+        self.access = AccessChecker(sink.out, storage_state is not None)
         self.walk = ListWalk()
         self.scroller: Scroller | None = None
         self.status = 200  # HTTP status of the page
@@ -272,7 +266,7 @@ class _PageHandler:
             context.request.no_retry = response.status < 500
             raise ScrapeError(f"the site responded with {response.status}")
         self.sink.backoff.reset()
-        await self.opt_outs.check_page(page, response.headers)
+        await self.sink.opt_outs.check_page(page, response.headers)
 
     async def raise_denied_data(self, page: Page, response: Response) -> NoReturn:
         """Raise ScrapeError for a page that did not get its data, or CrawlAbortedError if access was denied."""

@@ -96,24 +96,17 @@ def scrape(
         limited = api_crawl.RateLimitedTransport(site.requests_per_minute) if isinstance(site, ApiSite) else None
         async with http_client(agent, state, limited) as client:
             robots = Robots(client)
-            sink = PhotoSink(site.name, out, client, constructors, columns, progress, robots)
+            sink = PhotoSink(site.name, out, client, constructors, columns, progress, robots, AiOptOuts(permission))
             if isinstance(site, ApiSite):
                 finished = await api_crawl.crawl_categories(site, base, sink, plan or api_crawl.CategoryPlan())
             else:
                 # Crawlee takes seconds to import, and an API crawl does not need it.
                 from planespotter_scraping.crawling import browser_crawl
 
-                sink.opt_outs = AiOptOuts(permission)
                 finished = await browser_crawl.crawl_pages(
-                    site,
-                    base,
-                    sink,
-                    robots,
-                    chromium=chromium,
-                    user_agent=agent,
-                    pages=pages,
-                    storage_state=state,
+                    site, base, sink, robots, chromium=chromium, user_agent=agent, pages=pages, storage_state=state
                 )
+        sink.result.notes.update(f"Permission overrides: {reason}" for reason in sink.opt_outs.overridden)
         check_finished(base, sink.result, finished)
         check_images(sink.result)
         check_stored(sink)

@@ -85,8 +85,8 @@ def dry_run(
     async def read_page(base: str, queues: Path) -> Listing:
         async with crawl.http_client(user_agent, state) as client:
             robots = Robots(client)
-            sink = DryRunSink(site.name, out or Path(), client, None, robots=robots)
-            sink.opt_outs = AiOptOuts(" ".join(permission.split()))
+            opt_outs = AiOptOuts(" ".join(permission.split()))
+            sink = DryRunSink(site.name, out or Path(), client, None, robots=robots, opt_outs=opt_outs)
             # Crawlee takes seconds to import, and a saved page does not need it.
             from planespotter_scraping.crawling import browser_crawl
 

@@ -60,7 +60,7 @@ class PhotoSink:
         columns: Additional columns of each new row.
         progress: Called with the result after each photo and page, and when a wait begins or ends.
         robots: Rules of the image hosts; None to ignore them.
-        opt_outs: AI opt-outs of images; None to ignore them.
+        opt_outs: AI opt-outs of the site, its pages and its images.
         result: The counts so far.
     """
 
@@ -71,7 +71,7 @@ class PhotoSink:
     columns: Mapping[str, str] = field(default_factory=dict)
     progress: Callable[[CrawlResult], None] = lambda result: None
     robots: Robots | None = None
-    opt_outs: AiOptOuts | None = None
+    opt_outs: AiOptOuts = field(default_factory=AiOptOuts)
     result: CrawlResult = field(default_factory=CrawlResult)
 
     def __post_init__(self) -> None:
@@ -271,7 +271,7 @@ async def download_image(
         url: URL of the image.
         backoff: Waits that the crawl shares. Default: a new one.
         headers: Additional headers of the request.
-        opt_outs: As for a PhotoSink.
+        opt_outs: AI opt-outs of the image; None to ignore them.
 
     Raises:
         ImageForbiddenError: The response was 401 or 403.

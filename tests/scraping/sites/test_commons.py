@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.scraping.sites.commons_api import File, Wiki, fleet, respond, serve
+from tests.scraping.sites.commons_api import File, Wiki, fleet, picture, respond, serve
 from typer.testing import CliRunner
 
 from planespotter_scraping import catalog
@@ -433,6 +433,15 @@ def test_invalid_images_are_counted_and_redirects_followed(tmp_path: Path) -> No
         assert "not an image" in result.bad_images["commons-1"]
         assert "404" in result.bad_images["commons-3"]
         assert crawled(base, tmp_path, A320).stored == 2  # the next crawl gets them
+
+
+def test_image_of_an_api_that_opts_out_of_ai_training_is_not_stored(tmp_path: Path) -> None:
+    wiki = Wiki({}, fleet(3, A320))
+    wiki.image_faults = {2: [(200, {"X-Robots-Tag": "noimageai"}, picture(2, 300))]}
+    with serve(wiki) as base:
+        result = crawled(base, tmp_path, A320)
+    assert result.stored == 2
+    assert "X-Robots-Tag: noimageai" in result.bad_images["commons-2"]
 
 
 def test_failed_images_in_a_row_stop_the_crawl(tmp_path: Path) -> None:
