@@ -145,16 +145,13 @@ class PhotoSink:
         writing = asyncio.ensure_future(asyncio.to_thread(catalog.append_all, self.out, photos))
         try:
             await asyncio.shield(writing)
-        except asyncio.CancelledError:  # the write takes a moment, and its photos need not be downloaded again
-            await writing
-            self.result.stored += len(photos)
-            self.progress(self.result)
-            raise
-        except BaseException:
-            self.known_ids.difference_update(photo.row["photo_id"] for photo in photos)
-            raise
-        self.result.stored += len(photos)
-        self.progress(self.result)
+        finally:  # after a cancellation as well: the write takes a moment, and its photos are not downloaded again
+            await asyncio.wait([writing])
+            if writing.exception() is None:
+                self.result.stored += len(photos)
+                self.progress(self.result)
+            else:
+                self.known_ids.difference_update(photo.row["photo_id"] for photo in photos)
 
     async def download(self, photo: Mapping[str, str], referer: str = "") -> None:
         """Download one photo for the next `flush`, unless it is known or its constructor is not wanted.
