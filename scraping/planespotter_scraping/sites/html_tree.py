@@ -53,15 +53,6 @@ def limit_depth(html: str) -> str:
     if html.count("<") <= MAX_DEPTH:
         return html
     depth = 0
-    depths = []
-    for match in TAG.finditer(html):
-        name = match[2].lower()
-        if name not in VOID and name not in FLAT:
-            depth = max(0, depth - 1) if match[1] else depth + 1
-            depths.append(depth)
-    if max(depths, default=0) <= MAX_DEPTH:
-        return html
-    depth = 0
 
     def keep(match: re.Match[str]) -> str:
         nonlocal depth
