@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import JSHandle, Page, Request
 
-from planespotter_scraping.crawling import continuation
+from planespotter_scraping.crawling import completeness, continuation
 from planespotter_scraping.sites import Listing, Site
 
 # Seconds to wait for new cards, in each further round that loads none. The first wait is short, since a page that
@@ -264,11 +264,11 @@ class Scroller:
         if self._in_flight:
             url = next(iter(self._in_flight)).url
             self.problems.append(f"The request {url} was still in flight after {REQUEST_TIMEOUT_SECONDS:g} seconds.")
-        if not self._moved and (cover := await continuation.cover(self.page, self.site)) is not None:
+        if not self._moved and (cover := await completeness.cover(self.page, self.site)) is not None:
             self.problems.append(
                 f"{self.page.url} cannot be scrolled, although its photos reach below the window{cover}."
             )
-        total = continuation.stated_total(await self.page.inner_text("body"), len(self.ids))
+        total = completeness.stated_total(await self.page.inner_text("body"), len(self.ids))
         if total is not None:
             self.problems.append(f"The page states {total} photos, but {len(self.ids)} appeared.")
 

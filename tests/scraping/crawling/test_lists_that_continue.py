@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from planespotter_scraping import catalog
 from planespotter_scraping.cli import app
-from planespotter_scraping.crawling import continuation, scroll
+from planespotter_scraping.crawling import completeness, continuation, scroll
 from planespotter_scraping.crawling.completeness import ListWalk
 from planespotter_scraping.crawling.crawl import scrape
 from planespotter_scraping.crawling.result import CrawlAbortedError, CrawlResult, ScrapeError
@@ -404,4 +404,4 @@ def test_other_buttons_are_not_pressed(text: str) -> None:
     ],
 )
 def test_total_on_the_page_is_compared_with_the_photos_read(text: str, total: int | None) -> None:
-    assert continuation.stated_total(text, 8) == total
+    assert completeness.stated_total(text, 8) == total
