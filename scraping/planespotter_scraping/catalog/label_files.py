@@ -14,24 +14,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from planespotter_scraping.catalog.store import CatalogError
+from planespotter_scraping.catalog.store import STATED_COLUMNS, CatalogError
 from planespotter_scraping.labels.constructors import NO_AIRCRAFT
 from planespotter_scraping.labels.parser import infer_constructor, is_known_constructor, parse_label
 
 # Columns of a table with labels; the other columns of a catalog are determined from the image.
-LABEL_COLUMNS = (
-    "file",
-    "constructor",
-    "aircraft_type",
-    "airline",
-    "registration",
-    "photographer",
-    "taken_on",
-    "licence",
-    "page_url",
-    "image_url",
-    "caption",
-)
+LABEL_COLUMNS = ("file", *STATED_COLUMNS, "caption")
 # Other names of the columns, in lower case without separators. `family` and `model` replace a missing type.
 SYNONYMS = {
     ours: tuple(theirs.split())

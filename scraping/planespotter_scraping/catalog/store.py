@@ -29,9 +29,8 @@ import pandas as pd
 from planespotter_scraping.atomic_write import atomic_write
 from planespotter_scraping.labels.parser import label_path
 
-COLUMNS = (
-    "photo_id",  # unique in the catalog
-    "source",  # site or folder: training reports its metrics by source
+# What a source states about a photo.
+STATED_COLUMNS = (
     "page_url",
     "image_url",
     "constructor",
@@ -41,6 +40,11 @@ COLUMNS = (
     "photographer",
     "taken_on",
     "licence",
+)
+COLUMNS = (
+    "photo_id",  # unique in the catalog
+    "source",  # site or folder: training reports its metrics by source
+    *STATED_COLUMNS,
     "file",  # image, relative to the folder of the catalog, with forward slashes
     "sha256",  # of the image file, hexadecimal
     "width",  # pixels

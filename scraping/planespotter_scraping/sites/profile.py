@@ -15,6 +15,7 @@ from typing import Any
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+from planespotter_scraping.catalog import STATED_COLUMNS
 from planespotter_scraping.labels.parser import infer_constructor
 from planespotter_scraping.sites import NOT_ON_CARD, Listing, Site, html_tree
 from planespotter_scraping.sites.html_tree import absolute_url, attribute, elements, split_url, text
@@ -23,19 +24,7 @@ from planespotter_scraping.sites.probes import Probe, link_kinds
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,30}")
 REQUIRED = ("name", "first_page", "card", "fields")
 OPTIONAL = ("next", "more", "consent", "ready", "pagination", "pages_per_minute", "needs_permission", "expected")
-FIELDS = (
-    "photo_id",
-    "page_url",
-    "image_url",
-    "constructor",
-    "aircraft_type",
-    "airline",
-    "registration",
-    "photographer",
-    "taken_on",
-    "licence",
-    "caption",
-)
+FIELDS = ("photo_id", *STATED_COLUMNS, "caption")
 FIELD_KEYS = ("selector", "attribute", "link", "pattern")
 PAGINATION = ("both", "links", "scrolling")
 POLITE_PAGES_PER_MINUTE = 6.0
