@@ -17,7 +17,7 @@ from planespotter_photos import PhotoError, formats
 from planespotter_photos.housekeeping import is_housekeeping
 from planespotter_scraping import catalog
 from planespotter_scraping.catalog import CatalogError, attribution
-from planespotter_scraping.catalog.label_files import count_labels, find_labels, match_files, read_labels
+from planespotter_scraping.catalog.label_files import find_labels, match_files, read_labels
 from planespotter_scraping.catalog.lock import exclusive_lock
 from planespotter_scraping.images.similarity import phash
 from planespotter_scraping.images.validation import SUFFIXES, validate_image
@@ -117,7 +117,7 @@ def import_folder(
     if not rows:
         where = f"{labels} lists" if labels is not None else f"{folder} and its subfolders hold"
         raise CatalogError(f"{where} no photos: no file ends in .jpg, .png or the suffix of another photo format.")
-    if not count_labels(rows.values())[True]:
+    if not any(_is_labelled(row) for row in rows.values()):
         names = sorted({row["aircraft_type"] for row in rows.values()} - {""})
         texts = f" (found: {', '.join(names[:5])})" if names else ""
         where = f"in {labels}" if labels is not None else "in any folder name, and no file with labels"
@@ -276,6 +276,12 @@ def _depth(path: LabelPath) -> int:
 def _label_path(labels: Mapping[str, str]) -> LabelPath:
     """Return the label path of a photo's labels."""
     return parse_label(labels["constructor"], labels["aircraft_type"]).path
+
+
+def _is_labelled(labels: Mapping[str, str]) -> bool:
+    """Return whether a photo's labels name a family, a known constructor or that there is no aircraft."""
+    path = _label_path(labels)
+    return path.family is not None or is_known_constructor(path.constructor)
 
 
 def _conflict(path: LabelPath, other: LabelPath) -> str:

@@ -9,14 +9,13 @@ import csv
 import io
 import json
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from planespotter_scraping.catalog.store import STATED_COLUMNS, CatalogError
-from planespotter_scraping.labels.constructors import NO_AIRCRAFT
-from planespotter_scraping.labels.parser import infer_constructor, is_known_constructor, parse_label
+from planespotter_scraping.labels.parser import infer_constructor, parse_label
 
 # Columns of a table with labels; the other columns of a catalog are determined from the image.
 LABEL_COLUMNS = ("file", *STATED_COLUMNS, "caption")
@@ -310,14 +309,3 @@ def _complete(labels: Mapping[str, str]) -> dict[str, str]:
     complete["aircraft_type"] = next((kind for kind in kinds if kind), "")
     complete["constructor"] = complete["constructor"] or infer_constructor(complete["aircraft_type"])
     return complete
-
-
-def count_labels(rows: Iterable[Mapping[str, str]]) -> Counter[bool]:
-    """Count rows with (True) and without (False) a family or a known constructor."""
-    counts: Counter[bool] = Counter()
-    for labels in rows:
-        path = parse_label(labels["constructor"], labels["aircraft_type"]).path
-        counts[
-            path.family is not None or path.constructor == NO_AIRCRAFT or is_known_constructor(path.constructor)
-        ] += 1
-    return counts
