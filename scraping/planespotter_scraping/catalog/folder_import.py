@@ -154,6 +154,7 @@ def _rows(
         table = find_labels(folder, unlabelled, columns)
         result.notes += table.notes
         rows |= table.rows
+        rows = {file: row for file, row in rows.items() if file not in table.ambiguous}
     return rows
 
 

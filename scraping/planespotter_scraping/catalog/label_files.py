@@ -113,13 +113,14 @@ def find_labels(folder: Path, files: Collection[str], columns: Mapping[str, str]
             continue  # a file that is not about photos
     for parent, name, table in tables:
         where = parent.relative_to(folder).as_posix()
-        matched = match_files(table.rows, files, "" if where == "." else where)
-        labels = {file: table.rows[name] for name, file in matched.items()}
+        matched = match_files([*table.rows, *table.ambiguous], files, "" if where == "." else where)
+        labels = {file: table.rows[name] for name, file in matched.items() if name in table.rows}
         labelled = {file: row for file, row in labels.items() if row["constructor"] or row["aircraft_type"]}
         if labelled:
             labels_of_set.rows = {**labelled, **labels_of_set.rows}
             labels_of_set.notes += [f"Labels of {len(labelled)} photos are from {name}.", *table.notes]
-            labels_of_set.ambiguous |= table.ambiguous
+            labels_of_set.ambiguous.update(file for name, file in matched.items() if name in table.ambiguous)
+    labels_of_set.ambiguous -= labels_of_set.rows.keys()
     return labels_of_set
 
 

@@ -107,6 +107,16 @@ def test_tables_of_boxes_are_merged_and_photos_of_two_types_are_skipped(tmp_path
     assert "1 photos with several different labels are skipped." in result.notes
 
 
+def test_photos_of_two_types_in_a_data_set_are_skipped_as_the_note_says(tmp_path: Path) -> None:
+    photos(tmp_path / "rf", ["0.jpg", "1.jpg"])
+    boxes = "0.jpg,737-800,1\n1.jpg,A320,1\n1.jpg,A380,2\n"
+    (tmp_path / "rf" / "_annotations.csv").write_text(f"filename,class,xmin\n{boxes}")
+    result = import_folder(tmp_path / "rf", tmp_path / "out")
+    assert result.notes[-1] == "1 photos with several different labels are skipped."
+    assert set(catalog.read(tmp_path / "out")["model"]) == {"737-800"}
+    assert (result.stored, result.without_family) == (1, {})
+
+
 def test_coco_json_is_read(tmp_path: Path) -> None:
     photos(tmp_path / "coco" / "train2017", [f"{number:012}.jpg" for number in range(4)])
     content = {
