@@ -35,8 +35,6 @@ IATA_CODES: dict[str, tuple[str, str | None]] = {
     code: (family, model[0].replace("_", " ") if model else None)
     for code, family, *model in (entry.split() for entry in _CODES.replace("\n", "|").split("|") if entry.strip())
 }
-# The A318 to A321, and all of the ATR 42 and 72.
-IATA_CONSTRUCTORS = {"32S": "Airbus", "ATR": "ATR"}
 
 
 def constructor_of_family(family: str) -> str:

@@ -5,6 +5,7 @@ each other without a separator of a list ("BD-500-1A11 (A220-300)") describe the
 """
 
 import re
+from collections.abc import Collection
 from typing import NamedTuple
 
 from planespotter_scraping.labels.icao import DESIGNATORS
@@ -29,9 +30,9 @@ _AIRBUS_FAMILIES = "|".join(name.removeprefix("A") for name in AIRBUS_SERIES)
 _BOEING_FAMILIES = "|".join(BOEING_SERIES)
 
 
-def _codes(families: object) -> str:
+def _codes(families: Collection[str]) -> str:
     """Return a pattern of the ICAO designators of families."""
-    codes = "|".join(code for code, (family, _) in DESIGNATORS.items() if family in families)  # type: ignore[operator]
+    codes = "|".join(code for code, (family, _) in DESIGNATORS.items() if family in families)
     return rf"(?<![A-Z0-9-])(?:{codes})(?![A-Z0-9-])"
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from functools import cache
 
 from planespotter_scraping.labels.iata import IATA_CODES
 from planespotter_scraping.labels.icao import DESIGNATORS
@@ -33,6 +34,7 @@ def suggest(text: str) -> tuple[str, ...]:
     return tuple(names[name] for name in close)
 
 
+@cache
 def _names() -> dict[str, str]:
     """Return all models, families, ICAO designators and nicknames by their letters and digits."""
     models = (name for family, models in DESIGNATORS.values() for name in (family, *models))
