@@ -125,23 +125,39 @@ def batch(number: int) -> range:
     return range(100 + BATCH * (number - 1), 100 + BATCH * number)
 
 
-def site_that_continues(way: str) -> Callable[[str, Message], Response]:
-    def respond(path: str, headers: Message) -> Response:
-        url = urlsplit(path)
-        if url.path == "/photos/latest":
-            return page("".join(map(card, batch(1))), f"{CARDS}\n{{{SCRIPTS[way]}}}")
-        if url.path == "/batch":
-            photos = [card(number) for number in batch(int(parse_qs(url.query)["n"][0]))]
-            return 200, {"Content-Type": "application/json"}, json.dumps(photos).encode()
-        return image_or_nothing(path)
-
-    return respond
+def cards(number: int) -> str:
+    return "".join(map(card, batch(number)))
 
 
 def image_or_nothing(path: str) -> Response:
     if path.startswith("/img/"):
         return 200, {"Content-Type": "image/jpeg"}, jpeg(int(Path(path).stem))
     return 404, {}, b""
+
+
+def site(
+    latest: Callable[[int], Response], other: Callable[[str], Response] = image_or_nothing
+) -> Callable[[str, Message], Response]:
+    """A site with the page `latest(number)` of its list, from 1, and `other(path)` at all other paths."""
+
+    def respond(path: str, headers: Message) -> Response:
+        url = urlsplit(path)
+        if url.path == "/photos/latest":
+            return latest(int(parse_qs(url.query).get("page", ["1"])[0]))
+        return other(path)
+
+    return respond
+
+
+def site_that_continues(way: str) -> Callable[[str, Message], Response]:
+    def other(path: str) -> Response:
+        url = urlsplit(path)
+        if url.path == "/batch":
+            photos = [card(number) for number in batch(int(parse_qs(url.query)["n"][0]))]
+            return 200, {"Content-Type": "application/json"}, json.dumps(photos).encode()
+        return image_or_nothing(path)
+
+    return site(lambda _: page(cards(1), f"{CARDS}\n{{{SCRIPTS[way]}}}"), other)
 
 
 def crawl(base: str, out: Path) -> CrawlResult:
@@ -207,15 +223,11 @@ def test_request_that_never_ends_is_reported(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.slow
 @pytest.mark.browser
 def test_next_link_is_found_by_its_text(tmp_path: Path) -> None:
-    def respond(path: str, headers: Message) -> Response:
-        url = urlsplit(path)
-        if url.path != "/photos/latest":
-            return image_or_nothing(path)
-        number = int(parse_qs(url.query).get("page", ["1"])[0])
+    def latest(number: int) -> Response:
         link = f"<a href='?page={number + 1}'>Nächste Seite »</a>" if number < 3 else "<a href='?page=2'>Zurück</a>"
-        return page("".join(map(card, batch(number))), rest=link)
+        return page(cards(number), rest=link)
 
-    with serving(respond) as base:
+    with serving(site(latest)) as base:
         result = crawl(base, tmp_path)
     assert (result.pages, result.incomplete) == (3, [])
     assert stored(tmp_path) == set(range(100, 100 + PHOTOS))
@@ -224,13 +236,9 @@ def test_next_link_is_found_by_its_text(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.browser
 def test_half_of_the_cards_in_another_markup_is_noticed(tmp_path: Path) -> None:
-    def respond(path: str, headers: Message) -> Response:
-        if path.startswith("/photos/latest"):
-            kinds = ("article", "section")
-            return page("".join(card(number, tag=kinds[number % 2]) for number in range(100, 112)))
-        return image_or_nothing(path)
-
-    with serving(respond) as base:
+    kinds = ("article", "section")
+    mixed = "".join(card(number, tag=kinds[number % 2]) for number in range(100, 112))
+    with serving(site(lambda _: page(mixed))) as base:
         result = crawl(base, tmp_path)
     assert result.stored == 6
     assert (
@@ -252,20 +260,15 @@ def test_page_with_far_fewer_cards_than_the_earlier_ones_is_noticed() -> None:
 @pytest.mark.slow
 @pytest.mark.browser
 def test_last_page_that_repeats_itself_ends_the_list(tmp_path: Path) -> None:
-    requests: list[str] = []
+    requests: list[int] = []
 
-    def respond(path: str, headers: Message) -> Response:
-        url = urlsplit(path)
-        if url.path != "/photos/latest":
-            return image_or_nothing(path)
-        requests.append(path)
-        number = int(parse_qs(url.query).get("page", ["1"])[0])
-        link = f"<a rel=next href='?page={number + 1}'>Next</a>"
-        return page("".join(map(card, batch(min(number, 3)))), rest=link)
+    def latest(number: int) -> Response:
+        requests.append(number)
+        return page(cards(min(number, 3)), rest=f"<a rel=next href='?page={number + 1}'>Next</a>")
 
-    with serving(respond) as base:
+    with serving(site(latest)) as base:
         result = crawl(base, tmp_path)
-    assert len(requests) == 4
+    assert requests == [1, 2, 3, 4]
     assert (result.stored, result.incomplete) == (PHOTOS, [])
     assert any("only repeats photos of earlier pages" in note for note in result.notes)
 
@@ -273,15 +276,14 @@ def test_last_page_that_repeats_itself_ends_the_list(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.browser
 def test_page_whose_images_nearly_all_fail_stops_the_crawl(tmp_path: Path) -> None:
-    def respond(path: str, headers: Message) -> Response:
-        if path.startswith("/photos/latest"):
-            return page("".join(map(card, batch(1))), rest="<a rel=next href='?page=2'>Next</a>")
+    def other(path: str) -> Response:
         if path.startswith("/img/") and path != "/img/100.jpg":
             return 200, {"Content-Type": "text/html"}, b"<!doctype html><p>Gone</p>"
         return image_or_nothing(path)
 
+    latest = site(lambda _: page(cards(1), rest="<a rel=next href='?page=2'>Next</a>"), other)
     words = r"5 of 6 images of .*/photos/latest are unusable, such as that of sample-\d+: it is not an image"
-    with serving(respond) as base, pytest.raises(CrawlAbortedError, match=words):
+    with serving(latest) as base, pytest.raises(CrawlAbortedError, match=words):
         crawl(base, tmp_path)
     assert stored(tmp_path) == {100}
 
@@ -289,10 +291,8 @@ def test_page_whose_images_nearly_all_fail_stops_the_crawl(tmp_path: Path) -> No
 @pytest.mark.slow
 @pytest.mark.browser
 def test_crawl_without_one_usable_image_fails(tmp_path: Path) -> None:
-    def respond(path: str, headers: Message) -> Response:
-        return page(card(100) + card(101)) if path.startswith("/photos/latest") else (404, {}, b"")
-
-    with serving(respond) as base, pytest.raises(ScrapeError, match="all 2 images are unusable"):
+    without_images = site(lambda _: page(card(100) + card(101)), lambda _: (404, {}, b""))
+    with serving(without_images) as base, pytest.raises(ScrapeError, match="all 2 images are unusable"):
         crawl(base, tmp_path)
 
 
@@ -301,7 +301,7 @@ def test_crawl_without_one_usable_image_fails(tmp_path: Path) -> None:
 def test_images_behind_a_referer_and_a_cookie_check_are_stored(tmp_path: Path) -> None:
     def respond(path: str, headers: Message) -> Response:
         if path.startswith("/photos/latest"):
-            status, sent, body = page("".join(map(card, batch(1))), "document.cookie = 'seen=yes; path=/'")
+            status, sent, body = page(cards(1), "document.cookie = 'seen=yes; path=/'")
             return status, {**sent, "Set-Cookie": "visit=1; path=/; HttpOnly"}, body
         cookies = headers["Cookie"] or ""
         wanted = (
@@ -326,26 +326,20 @@ def test_images_behind_a_referer_and_a_cookie_check_are_stored(tmp_path: Path) -
     ],
 )
 def test_drift_report_names_pictures_in_shadow_roots_and_frames(tmp_path: Path, markup: str, words: str) -> None:
-    cards = "".join(map(card, batch(1))).replace("'", "")
-    inner = markup.replace("CARDS", json.dumps(cards) if "script" in markup else cards.replace("'", "&#39;"))
-
-    def respond(path: str, headers: Message) -> Response:
-        return page("", rest=inner) if path.startswith("/photos/latest") else image_or_nothing(path)
-
-    with serving(respond) as base, pytest.raises(CrawlAbortedError, match=words):
+    hidden = cards(1).replace("'", "")
+    inner = markup.replace("CARDS", json.dumps(hidden) if "script" in markup else hidden)
+    with serving(site(lambda _: page("", rest=inner))) as base, pytest.raises(CrawlAbortedError, match=words):
         crawl(base, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.browser
 def test_base_element_is_honored(tmp_path: Path) -> None:
-    def respond(path: str, headers: Message) -> Response:
-        if path.startswith("/photos/latest"):
-            cards = "".join(map(card, batch(1))).replace('src="/img/', 'src="img/')
-            return page(cards, rest="<base href='/media/'>")
+    def other(path: str) -> Response:
         return image_or_nothing(path.removeprefix("/media")) if path.startswith("/media/") else (404, {}, b"")
 
-    with serving(respond) as base:
+    relative = page(cards(1).replace('src="/img/', 'src="img/'), rest="<base href='/media/'>")
+    with serving(site(lambda _: relative, other)) as base:
         assert crawl(base, tmp_path).stored == BATCH
 
 
