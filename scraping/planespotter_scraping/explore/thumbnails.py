@@ -14,7 +14,7 @@ from PIL import ImageOps
 
 from planespotter_scraping.catalog import LABEL_PATH, NO_AIRCRAFT
 from planespotter_scraping.catalog.stats import CatalogStats, model_name
-from planespotter_scraping.images.validation import DECODE_ERRORS, open_image
+from planespotter_scraping.images.validation import DECODE_ERRORS, describe_error, open_image
 
 MAX_SIZE = (176, 132)  # width and height in pixels
 QUALITY = 75
@@ -127,7 +127,7 @@ def thumbnails_of_groups(
     result = []
     for ids in groups:
         photos = rows.loc[ids[:per_group]].to_dict("records")
-        result.append([make_thumbnail(folder / row["file"], row) for row in photos])  # type: ignore[arg-type]
+        result.append([make_thumbnail((folder / row["file"]).read_bytes(), row) for row in photos])  # type: ignore[arg-type]
         for thumbnail, row in zip(result[-1], photos, strict=True):
             thumbnail.caption = f"{row['aircraft_type'] or row['constructor']}: {row['photo_id']}"  # may differ
     return result
@@ -150,19 +150,29 @@ def _next(folder: Path, candidates: Iterator[dict[str, str]]) -> tuple[Thumbnail
     broken: dict[str, str] = {}
     for row in candidates:
         try:
-            return make_thumbnail(folder / row["file"], row), broken
+            data = (folder / row["file"]).read_bytes()
+        except OSError as error:
+            broken[row["file"]] = (error.strerror or type(error).__name__).lower()
+            continue
+        try:
+            return make_thumbnail(data, row), broken
         except DECODE_ERRORS as error:
-            broken[row["file"]] = _reason(error)
+            broken[row["file"]] = describe_error(data, error)
     return None, broken
 
 
-def make_thumbnail(path: Path, row: dict[str, str]) -> Thumbnail:
+def make_thumbnail(data: bytes, row: dict[str, str]) -> Thumbnail:
     """Return the thumbnail of an image.
 
+    Args:
+        data: Encoded image.
+        row: Its row in the catalog.
+
     Raises:
-        OSError: If the image cannot be read. Pillow raises SyntaxError, ValueError and DecompressionBombError as well.
+        PhotoError: If it is damaged, in another format or beyond a limit. Pillow raises OSError, SyntaxError and
+            ValueError as well.
     """
-    with open_image(path.read_bytes()) as image:
+    with open_image(data) as image:
         image.draft("RGB", (MAX_SIZE[0] * 2, MAX_SIZE[1] * 2))
         small = ImageOps.exif_transpose(image).convert("RGB")
     small.thumbnail(MAX_SIZE)
@@ -180,10 +190,3 @@ def make_thumbnail(path: Path, row: dict[str, str]) -> Thumbnail:
     return Thumbnail(
         url, small.width, small.height, alt, caption, credit, row["photo_id"], row["source"], row["file"], page_url
     )
-
-
-def _reason(error: Exception) -> str:
-    """Return why an image cannot be read, without its path."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return str(error) if isinstance(error, ValueError) else "it is not a complete JPEG, PNG or WebP image"

@@ -218,7 +218,8 @@ def test_untrusted_text_is_escaped_and_there_are_no_external_addresses(report: P
 def test_broken_images_and_duplicates_are_listed(folder: Path, report: Path) -> None:
     text = report.read_text(encoding="utf-8")
     assert "3 broken images" in text
-    assert "images/first/p3.jpg" in text
+    assert "<code>images/first/p3.jpg</code>: it is not an image, but a web page" in text
+    assert "<code>images/first/p15.jpg</code>: no such file or directory" in text
     assert "1 image file missing or empty, such as images/first/p15.jpg" in text
     assert "1 exact copy" in text
     assert "1 group of near duplicates" in text
