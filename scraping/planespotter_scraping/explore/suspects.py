@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from planespotter_scraping.catalog.stats import CatalogStats
+from planespotter_scraping.catalog.stats import NETWORK_SIDE, CatalogStats
 
 MAX_ASPECT_RATIO = 3.0  # width to height; aircraft photos are wide, but not this wide
 MIN_ASPECT_RATIO = 0.6
-MIN_SIDE = 224  # pixels
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def find_suspects(frame: pd.DataFrame, stats: CatalogStats) -> list[Suspects]:
     several = known.groupby("registration")["family"].transform("nunique") > 1
     width, height = (pd.to_numeric(frame[name], errors="coerce") for name in ("width", "height"))
     shapes = (width / height > MAX_ASPECT_RATIO) | (width / height < MIN_ASPECT_RATIO)
-    small = pd.concat([width, height], axis=1).min(axis=1) < MIN_SIDE
+    small = pd.concat([width, height], axis=1).min(axis=1) < NETWORK_SIDE
     review = frame["review"] != "" if "review" in frame else pd.Series(False, index=frame.index)
     reasons = (
         ("duplicate", "Near duplicates with different labels: at least one of them is wrong.", contradicting),
@@ -57,6 +56,6 @@ def find_suspects(frame: pd.DataFrame, stats: CatalogStats) -> list[Suspects]:
         ),
         ("review", "Two readings of the label differ, or only the URL has it.", list(frame["photo_id"][review])),
         ("shape", "Unusual shape: perhaps a detail, a panorama or a screenshot.", list(frame["photo_id"][shapes])),
-        ("small", f"Small: a side of fewer than {MIN_SIDE} pixels.", list(frame["photo_id"][small])),
+        ("small", f"Small: a side of fewer than {NETWORK_SIDE} pixels.", list(frame["photo_id"][small])),
     )
     return [Suspects(key, reason, list(map(str, ids))) for key, reason, ids in reasons if ids]
