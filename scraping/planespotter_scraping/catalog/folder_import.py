@@ -112,8 +112,7 @@ def import_folder(
         )
     source = _source(folder, source)
     result = ImportResult()
-    files = sorted(_images(folder, out, result))
-    rows = _rows(folder, files, labels, columns or {}, result)
+    rows = _rows(folder, sorted(_files(folder, out)), labels, columns or {}, result)
     if not rows:
         where = f"{labels} lists" if labels is not None else f"{folder} and its subfolders hold"
         raise CatalogError(f"{where} no photos: no file ends in .jpg, .png or the suffix of another photo format.")
@@ -139,9 +138,16 @@ def import_folder(
 
 
 def _rows(
-    folder: Path, files: Collection[str], labels: Path | None, columns: Mapping[str, str], result: ImportResult
+    folder: Path, found: Collection[str], labels: Path | None, columns: Mapping[str, str], result: ImportResult
 ) -> dict[str, dict[str, str]]:
-    """Return the labels by file: from the file `labels`, else from folder names and the data set's own files."""
+    """Return the labels by image: from the file `labels`, else from folder names and the data set's own files.
+
+    Of the files that were `found`, those that are not images are counted.
+    """
+    readable = formats.readable_suffixes()
+    files = [file for file in found if Path(file).suffix.lower() in readable]
+    others = [file for file in found if Path(file).suffix.lower() not in readable]
+    result.other_files.update(Path(file).suffix.lower() or "no suffix" for file in others)
     if labels is not None:
         table = read_labels(labels, columns)
         matched = match_files(table.rows, files)
@@ -151,7 +157,7 @@ def _rows(
     rows = {file: labels_from_path(folder, file) for file in files}
     unlabelled = [file for file, row in rows.items() if _label_path(row).family is None]
     if unlabelled:
-        table = find_labels(folder, unlabelled, columns)
+        table = find_labels(folder, others, unlabelled, columns)
         result.notes += table.notes
         rows |= table.rows
         rows = {file: row for file, row in rows.items() if file not in table.ambiguous}
@@ -292,25 +298,14 @@ def _conflict(path: LabelPath, other: LabelPath) -> str:
     return " and ".join(names) if differ else ""
 
 
-def _images(folder: Path, out: Path, result: ImportResult) -> Iterator[str]:
-    """Yield the images below `folder`, relative to it, and count other files.
-
-    Hidden and housekeeping files and folders are skipped, and so is `out`.
-    """
-    readable = formats.readable_suffixes()
+def _files(folder: Path, out: Path) -> Iterator[str]:
+    """Yield the files below `folder`, relative to it, without hidden and housekeeping ones and those in `out`."""
     for parent, folders, files in os.walk(folder, followlinks=False):
         here = Path(parent)
         folders[:] = [
             name for name in folders if not is_housekeeping(name) and (here / name).resolve() != out.resolve()
         ]
-        for name in files:
-            suffix = Path(name).suffix.lower()
-            if is_housekeeping(name):
-                continue
-            if suffix in readable:
-                yield (here / name).relative_to(folder).as_posix()
-            else:
-                result.other_files[suffix or "no suffix"] += 1
+        yield from ((here / name).relative_to(folder).as_posix() for name in files if not is_housekeeping(name))
 
 
 def _source(folder: Path, source: str | None) -> str:

@@ -117,6 +117,14 @@ def test_photos_of_two_types_in_a_data_set_are_skipped_as_the_note_says(tmp_path
     assert (result.stored, result.without_family) == (1, {})
 
 
+def test_tables_in_hidden_and_housekeeping_folders_are_not_read(tmp_path: Path) -> None:
+    photos(tmp_path / "kaggle", ["0.jpg"])
+    for name, kind in ((".ipynb_checkpoints", "A380"), ("__MACOSX", "747-400"), ("tables", "737-800")):
+        (tmp_path / "kaggle" / name).mkdir()
+        (tmp_path / "kaggle" / name / "train.csv").write_text(f"filename,class\n0.jpg,{kind}\n")
+    assert imported(tmp_path / "kaggle", tmp_path / "out") == {("Boeing", "737-800")}
+
+
 def test_coco_json_is_read(tmp_path: Path) -> None:
     photos(tmp_path / "coco" / "train2017", [f"{number:012}.jpg" for number in range(4)])
     content = {
