@@ -289,8 +289,7 @@ class _PageHandler:
         """
         self.sink.result.page_number = number
         await drift_report.check_drift(self.detector, page, listing, self.sink.out)
-        cookies = [dict(cookie) for cookie in await page.context.cookies()]
-        await self.sink.store_page(listing, referer=page.url, cookies=cookies)
+        await self.sink.store_page(listing, referer=page.url, cookies=await page.context.cookies())
         if self.saves_history:
             save_history(self.sink.out, self.site.name, self.detector.history())
 

@@ -178,7 +178,7 @@ def http_client(
         state: Storage state whose cookies to send; None without a login.
         transport: Transport of the client. Default: that of httpx.
     """
-    cookies = None if state is None else cookie_jar(state)
+    cookies = None if state is None else cookie_jar(state["cookies"])
     headers = {"User-Agent": agent}
     return httpx.AsyncClient(headers=headers, cookies=cookies, timeout=30, follow_redirects=True, transport=transport)
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -28,9 +27,6 @@ from planespotter_scraping.images.similarity import phash
 from planespotter_scraping.images.validation import IMAGE_BYTES, SUFFIXES, validate_image
 from planespotter_scraping.labels.parser import label_path
 from planespotter_scraping.sites import Listing
-
-if TYPE_CHECKING:
-    from playwright.async_api import StorageState
 
 MAX_CONCURRENT_IMAGES = 4
 IMAGE_TIMEOUT_SECONDS = 30.0  # without a byte
@@ -97,7 +93,7 @@ class PhotoSink:
                 the page are unusable.
             CatalogError: The catalog cannot be written.
         """
-        for cookie in cookie_jar(cast("StorageState", {"cookies": cookies, "origins": []})):
+        for cookie in cookie_jar(cookies):
             self.client.cookies.jar.set_cookie(cookie)
         for name, reasons in listing.missing.items():
             self.result.missing.setdefault(name, Counter()).update(reasons)

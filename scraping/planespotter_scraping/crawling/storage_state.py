@@ -1,9 +1,10 @@
 """Storage state: reuse a login that the user made by hand, as saved by `playwright open --save-storage`."""
 
 import json
+from collections.abc import Iterable, Mapping
 from http.cookiejar import Cookie, CookieJar
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from planespotter_scraping.crawling.result import ScrapeError
 
@@ -35,10 +36,10 @@ def read_storage_state(path: Path) -> "StorageState":
     return cast("StorageState", state)
 
 
-def cookie_jar(state: "StorageState") -> CookieJar:
-    """Return the cookies of a state for an HTTP client, with the scope that the browser would give them."""
+def cookie_jar(cookies: Iterable[Mapping[str, Any]]) -> CookieJar:
+    """Return a browser's cookies, as Playwright returns them, for an HTTP client with the same scope."""
     jar = CookieJar()
-    for cookie in state["cookies"]:
+    for cookie in cookies:
         domain, expires = cookie["domain"], cookie.get("expires", -1)
         jar.set_cookie(
             Cookie(
