@@ -138,16 +138,16 @@ def import_folder(
 
 
 def _rows(
-    folder: Path, found: Collection[str], labels: Path | None, columns: Mapping[str, str], result: ImportResult
+    folder: Path, paths: Collection[str], labels: Path | None, columns: Mapping[str, str], result: ImportResult
 ) -> dict[str, dict[str, str]]:
     """Return the labels by image: from the file `labels`, else from folder names and the data set's own files.
 
-    Of the files that were `found`, those that are not images are counted.
+    Of the `paths` of files, those that are not images are counted.
     """
     readable = formats.readable_suffixes()
-    files = [file for file in found if Path(file).suffix.lower() in readable]
-    others = [file for file in found if Path(file).suffix.lower() not in readable]
-    result.other_files.update(Path(file).suffix.lower() or "no suffix" for file in others)
+    files = [file for file in paths if Path(file).suffix.lower() in readable]
+    other_files = [file for file in paths if Path(file).suffix.lower() not in readable]
+    result.other_files.update(Path(file).suffix.lower() or "no suffix" for file in other_files)
     if labels is not None:
         table = read_labels(labels, columns)
         matched = match_files(table.rows, files)
@@ -157,7 +157,7 @@ def _rows(
     rows = {file: labels_from_path(folder, file) for file in files}
     unlabelled = [file for file, row in rows.items() if _label_path(row).family is None]
     if unlabelled:
-        table = find_labels(folder, others, unlabelled, columns)
+        table = find_labels(folder, other_files, unlabelled, columns)
         result.notes += table.notes
         rows |= table.rows
         rows = {file: row for file, row in rows.items() if file not in table.ambiguous}

@@ -90,13 +90,13 @@ def read_labels(path: Path, columns: Mapping[str, str] | None = None) -> LabelTa
 
 
 def find_labels(
-    folder: Path, others: Iterable[str], files: Collection[str], columns: Mapping[str, str] | None = None
+    folder: Path, other_files: Iterable[str], files: Collection[str], columns: Mapping[str, str] | None = None
 ) -> LabelTable:
     """Find the label files of a data set and read them.
 
     Args:
         folder: Folder of the data set.
-        others: Its files that are not images, relative to the folder.
+        other_files: Its files that are not images, relative to the folder.
         files: Its images, relative to the folder.
         columns: As for `read_labels`.
 
@@ -104,7 +104,7 @@ def find_labels(
         The labels by image, relative to the folder; empty if there are no label files.
     """
     labels_of_set = LabelTable()
-    candidates = sorted(folder / name for name in others if Path(name).suffix.lower() in (".txt", ".csv", ".json"))
+    candidates = sorted(folder / name for name in other_files if Path(name).suffix.lower() in (".txt", ".csv", ".json"))
     fgvc = {path: decode_text(path.read_bytes()) for path in candidates if FGVC_FILES.fullmatch(path.name)}
     tables = [(folder, "images_variant_*.txt", _read_fgvc(fgvc))] if fgvc else []
     for path in candidates:
