@@ -3,6 +3,7 @@
 They say more than a label: how likely each type is for this photo, also where the source named the constructor only.
 """
 
+import io
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
-from planespotter_models import CONSTRUCTOR_HEAD, LabelTree, load_engine, read_bundle
+from planespotter_models import load_engine, read_bundle
 from planespotter_training import run_folder
 from planespotter_training.atomic_write import write_bytes
 from planespotter_training.data import dataset
@@ -20,9 +21,13 @@ from planespotter_training.data.dataset import Examples
 from planespotter_training.errors import TrainingError
 from planespotter_training.evaluation.predict import BATCH
 from planespotter_training.loop.job import TrainJob
+from planespotter_training.network.loss import joint_log_probabilities
 
 SOFT_LABELS = "soft_labels.npy"
 """File in the run folder: float16 log-probabilities [photos, leaves (+ 1)]."""
+
+LOWEST = -6e4
+"""Lower log-probabilities, which float16 does not hold, are stored as this."""
 
 
 def add_soft_labels(
@@ -47,11 +52,9 @@ def add_soft_labels(
         return training
     path = job.out / SOFT_LABELS
     if not path.is_file():
-        labels = _predict(job, run, photos, console)
-        with path.with_suffix(".part").open("wb") as file:
-            np.save(file, labels)
-        write_bytes(path, path.with_suffix(".part").read_bytes())
-        path.with_suffix(".part").unlink()
+        buffer = io.BytesIO()
+        np.save(buffer, _predict(job, run, photos, console))
+        write_bytes(path, buffer.getvalue())
     return replace(training, soft_labels=np.load(path).astype(np.float32))
 
 
@@ -74,23 +77,9 @@ def _predict(
         for start in range(0, len(seen), BATCH):
             batch = np.stack([seen.pixels(index) for index in range(start, min(start + BATCH, len(seen)))])
             # Averaging over the photo and its flip makes the teacher better and costs the student nothing.
-            both = [joint_log_probabilities(bundle.tree, engine.run(views)) for views in (batch, batch[:, :, ::-1])]
-            parts.append((np.logaddexp(*both) - np.log(2)).astype(np.float16))
+            both = (engine.run(views) for views in (batch, batch[:, :, ::-1]))
+            soft = np.logaddexp(*(np.asarray(joint_log_probabilities(bundle.tree, outputs)) for outputs in both))
+            soft -= np.log(2)
+            parts.append(soft.clip(min=LOWEST).astype(np.float16))
             progress.advance(bar, len(batch))
     return np.concatenate(parts)
-
-
-def joint_log_probabilities(tree: LabelTree, outputs: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Return the log-probabilities of all leaves, and of the `other` output where the tree has one.
-
-    Args:
-        tree: Label tree of the network.
-        outputs: Log-probabilities [n, classes] per head.
-
-    Returns:
-        Float32 [n, leaves (+ 1)], not below -60000, the range of float16.
-    """
-    constructor = outputs[CONSTRUCTOR_HEAD]
-    columns = [constructor[:, [index]] + outputs[name] for index, name in enumerate(tree.constructors)]
-    joint: NDArray[np.float32] = np.concatenate([*columns, constructor[:, len(tree.constructors) :]], axis=1)
-    return joint.clip(min=-6e4)

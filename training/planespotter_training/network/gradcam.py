@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from planespotter_models import CONSTRUCTOR_HEAD, LabelTree
+from planespotter_models import LabelTree
+from planespotter_training.network.loss import joint_log_probabilities
 from planespotter_training.network.model import Classifier
 
 LAST = "block5_conv3"
@@ -46,12 +47,9 @@ def grad_cam(network: Classifier, tree: LabelTree, photos: jax.Array, leaves: ja
     def log_probability(offset: jax.Array) -> tuple[jax.Array, jax.Array]:
         tapped["offset"] = offset
         outputs = network(photos)
-        paths = [
-            outputs[CONSTRUCTOR_HEAD][:, index : index + 1] + outputs[constructor]
-            for index, constructor in enumerate(tree.constructors)
-        ]
-        chosen = jax.nn.one_hot(leaves, len(tree.all_leaves))
-        return (jnp.concatenate(paths, axis=1) * chosen).sum(), jax.nn.relu(tapped["maps"])
+        joint = joint_log_probabilities(tree, outputs)
+        chosen = jax.nn.one_hot(leaves, joint.shape[1])
+        return (joint * chosen).sum(), jax.nn.relu(tapped["maps"])
 
     shape = jax.eval_shape(log_probability, jnp.zeros(()))[1].shape
     gradients, maps = jax.grad(log_probability, has_aux=True)(jnp.zeros(shape))

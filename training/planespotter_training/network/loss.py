@@ -48,7 +48,7 @@ def node_loss(
         Losses [n].
     """
     constructor = outputs[CONSTRUCTOR_HEAD] * constructor_weights[:, None]
-    joint = _joint(tree, constructor, outputs)
+    joint = joint_log_probabilities(tree, {**outputs, CONSTRUCTOR_HEAD: constructor})
     loss = -jax.nn.logsumexp(jnp.where(mask, joint, -jnp.inf), axis=1)
     if not smoothing:
         return loss
@@ -63,8 +63,14 @@ def node_loss(
     return (1 - smoothing) * loss + smoothing * uniform
 
 
-def _joint(tree: LabelTree, constructor: jax.Array, outputs: Mapping[str, jax.Array]) -> jax.Array:
-    """Return log-probabilities [n, leaves (+ 1)]: p(constructor) · p(leaf | constructor), then any `other` output."""
+def joint_log_probabilities(tree: LabelTree, outputs: Mapping[str, jax.Array | NDArray[np.float32]]) -> jax.Array:
+    """Return log-probabilities [n, leaves (+ 1)]: p(constructor) · p(leaf | constructor), then any `other` output.
+
+    Args:
+        tree: Label tree of the network.
+        outputs: Log-probabilities [n, classes] per head.
+    """
+    constructor = outputs[CONSTRUCTOR_HEAD]
     columns = [constructor[:, index : index + 1] + outputs[name] for index, name in enumerate(tree.constructors)]
     return jnp.concatenate([*columns, constructor[:, len(tree.constructors) :]], axis=1)
 
@@ -84,7 +90,7 @@ def distillation_loss(
     Returns:
         Losses [n].
     """
-    joint = _joint(tree, outputs[CONSTRUCTOR_HEAD], outputs)
+    joint = joint_log_probabilities(tree, outputs)
     targets = jax.nn.softmax(soft_labels / temperature, axis=1)
     return -(targets * jax.nn.log_softmax(joint / temperature, axis=1)).sum(axis=1) * temperature**2
 
