@@ -261,8 +261,7 @@ def _metrics(run: Path) -> dict[str, Any]:
         "steps_per_epoch": description.recipe.steps_per_epoch,
         "photos": description.photos,
     }
-    log = run / "log.jsonl"
-    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
+    lines = run_folder.read_lines(run / run_folder.LOG)
     if lines:
         scores = [line["validation"].get("all/constructor_accuracy", 0.0) for line in lines]
         metrics |= {
@@ -272,10 +271,9 @@ def _metrics(run: Path) -> dict[str, Any]:
             "photos_per_second": lines[-1]["photos_per_second"],
             "share_of_peak": lines[-1]["share_of_peak"],
         }
-    final = run / run_folder.FINAL_METRICS
-    if final.is_file():
-        test = json.loads(final.read_text(encoding="utf-8")).get("test", {}).get("hierarchical", [])
-        metrics["test"] = {metric["name"]: metric["value"] for metric in test if not metric["source"]}
+    if final := run_folder.read_final_metrics(run):
+        test = final.get("test", {}).get("hierarchical", {})
+        metrics["test"] = {name: metric["value"] for name, metric in test.items()}
     return metrics
 
 
@@ -407,12 +405,12 @@ class Results:
 
     def __init__(self, options: Options) -> None:
         self._options, self._lock, self._start = options, threading.Lock(), time.monotonic()
-        self._outcomes = {name: _outcome(options, name) for name in steps(options)}
+        self.outcomes = {name: _outcome(options, name) for name in steps(options)}
 
     def add(self, name: str, outcome: Outcome) -> None:
         """Record the outcome of a step."""
         with self._lock:
-            self._outcomes[name] = outcome
+            self.outcomes[name] = outcome
             _write_json(_outcome_file(self._options, name), asdict(outcome))
             self.write()
 
@@ -424,7 +422,7 @@ class Results:
             "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "python": platform.python_version()},
             "request": self._options.request | {"minutes": self._options.minutes},
             "seconds": round(time.monotonic() - self._start, 1),
-            "steps": {name: asdict(outcome) for name, outcome in self._outcomes.items()},
+            "steps": {name: asdict(outcome) for name, outcome in self.outcomes.items()},
             "files": {name: size for name, size in files.items() if name != "results.json"},
         }
         _write_json(out / "results.json", content)
@@ -563,9 +561,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    run_all(options, only, stop)
-    content = json.loads((options.out / "results.json").read_text(encoding="utf-8"))
-    failed = [name for name, outcome in content["steps"].items() if outcome["status"] == "failed"]
+    results = run_all(options, only, stop)
+    failed = [name for name, outcome in results.outcomes.items() if outcome.status == "failed"]
     print(f"Wrote {options.out / 'results.json'}.", file=sys.stderr)
     if failed:
         raise SystemExit(f"Failed: {', '.join(failed)}. The reasons are in results.json.")

@@ -10,7 +10,6 @@ of the seeds is not significant.
 """
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -112,11 +111,7 @@ def table(out: Path, runs: Mapping[str, Sequence[str]]) -> str:
 
 def read(run: Path) -> dict[str, float]:
     """Return the accuracies of a run on all its validation and test photos together, in per cent."""
-    final = json.loads((run / run_folder.FINAL_METRICS).read_text(encoding="utf-8"))
-    splits = [
-        {metric["name"]: metric for metric in split["hierarchical"] if metric["source"] == ""}
-        for split in final.values()
-    ]
+    splits = [split["hierarchical"] for split in run_folder.read_final_metrics(run).values()]
     return {
         name: 100
         * sum(split[name]["value"] * split[name]["photos"] for split in splits)

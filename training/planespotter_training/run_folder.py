@@ -13,6 +13,7 @@ final_metrics.json  written when training is complete: metrics on validation and
 """
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from planespotter_training.atomic_write import write_text
 from planespotter_training.errors import TrainingError
 from planespotter_training.recipes.config import Recipe
 
+LOG = "log.jsonl"
 FINAL_METRICS = "final_metrics.json"
 
 
@@ -78,3 +80,28 @@ def read(folder: Path) -> Run:
         raise TrainingError(
             f"{path} is damaged or was written by another version of planespotter. Train again into another folder."
         ) from error
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of log.jsonl or steps.jsonl, without one that a kill truncated; none if there is no file."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        with suppress(ValueError):
+            rows.append(json.loads(line))
+    return rows
+
+
+def read_final_metrics(folder: Path) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
+    """Return the final metrics of a run on all sources together: {split: {heads: {name: metric}}}.
+
+    {} while training is not complete.
+    """
+    path = folder / FINAL_METRICS
+    final = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {
+        split: {
+            heads: {metric["name"]: metric for metric in metrics if not metric["source"]}
+            for heads, metrics in by_heads.items()
+        }
+        for split, by_heads in final.items()
+    }

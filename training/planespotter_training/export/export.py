@@ -1,6 +1,5 @@
 """Export a run as a model bundle: fold batch normalisation, calibrate, measure, and serialize the network."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -206,16 +205,13 @@ def _training_record(run: Path, described: run_folder.Run, steps: int) -> dict[s
 
 def _baseline(run: Path) -> dict[str, Any] | None:
     """Return the run's test accuracies of the hierarchical heads and the flat baseline; None if it has no baseline."""
-    path = run / run_folder.FINAL_METRICS
-    test = json.loads(path.read_text(encoding="utf-8")).get("test") if path.is_file() else None
+    test = run_folder.read_final_metrics(run).get("test")
     if not test or not test["flat"]:
         return None
-    hierarchical, flat = (
-        {metric["name"]: metric for metric in test[heads] if not metric["source"]} for heads in ("hierarchical", "flat")
-    )
+    flat = test["flat"]
     return {
         name: {"photos": metric["photos"], "hierarchical": metric["value"], "flat_softmax": flat[name]["value"]}
-        for name, metric in hierarchical.items()
+        for name, metric in test["hierarchical"].items()
         if name in ("constructor_accuracy", "path_accuracy")
     }
 

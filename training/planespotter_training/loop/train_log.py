@@ -5,7 +5,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self, TextIO
 
@@ -55,12 +55,12 @@ class TrainLog:
         self._latest_checkpoint = latest_checkpoint
         self._pending: deque[tuple[int, Sequence[int], Any]] = deque()
         self._files = ExitStack()
-        self._epochs = self._files.enter_context(_open_log(job.out / "log.jsonl", step))
+        self._epochs = self._files.enter_context(_open_log(job.out / run_folder.LOG, step))
         self._steps = self._files.enter_context(_open_log(job.out / "steps.jsonl", step))
         self._progress = self._files.enter_context(_progress(console))
         self._bar = self._progress.add_task("training", total=plan.total, completed=step, speed="")
         epoch_start = step - step % plan.steps_per_epoch
-        self._rows = [row for row in _read_lines(job.out / "steps.jsonl") if row["step"] > epoch_start]
+        self._rows = [row for row in run_folder.read_lines(job.out / "steps.jsonl") if row["step"] > epoch_start]
         self._since = time.perf_counter()
         self._timed = 0
 
@@ -177,17 +177,8 @@ def _open_log(path: Path, step: int) -> TextIO:
     """Open a log to append to, without lines after `step`, which a kill may have left there."""
     if not devices.is_first():
         return Path(os.devnull).open("w")
-    write_text(path, "".join(json.dumps(row) + "\n" for row in _read_lines(path) if row["step"] <= step))
+    write_text(path, "".join(json.dumps(row) + "\n" for row in run_folder.read_lines(path) if row["step"] <= step))
     return path.open("a", encoding="utf-8")
-
-
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a log; none if it does not exist yet."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        with suppress(ValueError):  # a truncated line
-            rows.append(json.loads(line))
-    return rows
 
 
 def _epoch_note(row: dict[str, Any]) -> str:

@@ -4,7 +4,6 @@ DIR/NAME                the run of each step; all share the files of one dataset
 DIR/baseline_ladder.*   the chart as SVG and PNG, and a page with it and the final metrics
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,7 +71,7 @@ def train_baseline_ladder(job: TrainJob, changes: Sequence[str], source: Initial
 
 def draw(out: Path) -> None:
     """Draw the steps in `out` to baseline_ladder.svg, .png and .html."""
-    logs = {name: _log(out / name) for name in recipes.BASELINE_LADDER}
+    logs = {name: run_folder.read_lines(out / name / run_folder.LOG) for name in recipes.BASELINE_LADDER}
     chart = epochs_grid(
         {
             name: {
@@ -95,11 +94,6 @@ def draw(out: Path) -> None:
     write_text(out / f"{NAME}.html", text)
 
 
-def _log(folder: Path) -> list[dict[str, Any]]:
-    lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
-
-
 def _training(log: list[dict[str, Any]], name: str) -> Curve:
     return [line["epoch"] for line in log], [line[name] for line in log]
 
@@ -115,12 +109,7 @@ def _row(log: list[dict[str, Any]], folder: Path) -> dict[str, Any]:
     last = log[-1]
     validation = [line["validation"].get("all/constructor_accuracy") for line in log]
     known = [value for value in validation if value is not None]
-    final = json.loads((folder / run_folder.FINAL_METRICS).read_text(encoding="utf-8"))
-    test = [
-        metric["value"]
-        for metric in final.get("test", {}).get("hierarchical", [])
-        if (metric["source"], metric["name"]) == ("", "constructor_accuracy")
-    ]
+    test = run_folder.read_final_metrics(folder).get("test", {}).get("hierarchical", {}).get("constructor_accuracy")
     return {
         "epochs": last["epoch"],
         "losses": (last["loss"], last["validation"]["loss"]),
@@ -128,6 +117,6 @@ def _row(log: list[dict[str, Any]], folder: Path) -> dict[str, Any]:
             last["constructor_accuracy"],
             validation[-1],
             max(known, default=None),
-            next(iter(test), None),
+            None if test is None else test["value"],
         ),
     }

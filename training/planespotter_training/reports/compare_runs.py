@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -144,10 +143,7 @@ def _read_run(folder: Path, name: str) -> Subject:
     run = run_folder.read(folder)
     network, step = checkpoint.load_network(folder, run.recipe, run.tree)
     test = dataset.load(dataset.reopen(folder / "dataset")["test"], run.tree, run.recipe, run.sources)
-    log = []
-    for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines():
-        with suppress(ValueError):  # a truncated line
-            log.append(json.loads(line))
+    log = run_folder.read_lines(folder / run_folder.LOG)
     settings = asdict(run.recipe)
     facts = {
         "recipe": run.recipe_name,
