@@ -93,9 +93,8 @@ def predict_held_out(runs: Sequence[Path], tree: LabelTree) -> HeldOut:
         graph, state = nnx.split(network)
         step = jax.jit(lambda state, photos, graph=graph: nnx.merge(graph, state)(photos))
         test = dataset.load(dataset.reopen(folder / "dataset")["test"], tree, run.recipe, run.sources)
-        outputs = predict(partial(step, state), test)
-        everything = HeldOut(outputs, test.labels, test.sources)
-        parts.append(everything.select(np.array([source.lower() in held_out for source in test.sources])))
+        test = test.select([source.lower() in held_out for source in test.sources])
+        parts.append(HeldOut(predict(partial(step, state), test), test.labels, test.sources))
     return HeldOut(
         {head: np.concatenate([part.outputs[head] for part in parts]) for head in tree.heads},
         [label for part in parts for label in part.labels],
