@@ -63,12 +63,11 @@ class FrozenPart:
         """Add to a batch of the sampler the `features` of a view of each photo, chosen at random by step.
 
         Returns:
-            The batch with `features` uint8 [n, rows, columns, channels] and without `photos`.
+            The batch with `features` uint8 [n, rows, columns, channels].
         """
         random = np.random.default_rng((self._recipe.seed, step))
         views = random.integers(self._recipe.frozen_views, size=len(batch["index"]))
-        features = self._features(examples, batch["index"], views)
-        return {**{name: array for name, array in batch.items() if name != "photos"}, "features": features}
+        return {**batch, "features": self._features(examples, batch["index"], views)}
 
     def plain(self, examples: Examples, indices: NDArray[np.int64]) -> Features:
         """Return the features of photos as they are: uint8 [n, rows, columns, channels]."""

@@ -76,10 +76,7 @@ def loss(
     """
     recipe, tree = constants.recipe, constants.tree
     network = nnx.merge(constants.graph, weights, statistics, copy=True)
-    if constants.feature_scale is None:
-        features = network.features(inputs, dropout_key=key)
-    else:
-        features = network.features_after(inputs.astype(jnp.float32) * constants.feature_scale, dropout_key=key)
+    features = _features(network, inputs, constants.feature_scale, dropout_key=key)
     outputs = network.hierarchical(features)
     targets = batch["masks"], batch["constructor_weights"]
     losses = node_loss(tree, outputs, *targets, smoothing=recipe.label_smoothing)
@@ -158,16 +155,24 @@ def eval_step(
         Outputs by head. With a baseline head, the heads that it amounts to are included, with the prefix FLAT.
     """
     network = nnx.merge(constants.graph, weights, statistics)
-    if frozen:
-        assert constants.feature_scale is not None, "it comes with the features"
-        features = network.features_after(inputs.astype(jnp.float32) * constants.feature_scale)
-        outputs = network.hierarchical(features)
-    else:
-        features, outputs = network.features(inputs), network(inputs)
+    features = _features(network, inputs, constants.feature_scale if frozen else None)
+    outputs = network.hierarchical(features) if frozen or not network.flip_tta else network(inputs)
     if constants.recipe.baseline_head != "off":
         flat = split_flat(constants.tree, network.flat(features))
         outputs |= {FLAT + head: output for head, output in flat.items()}
     return outputs  # type: ignore[no-any-return]
+
+
+def _features(
+    network: Any, inputs: jax.Array, scale: NDArray[np.float32] | None, *, dropout_key: jax.Array | None = None
+) -> jax.Array:
+    """Return the input of the heads, of photos, or with a `scale` of the quantized features of frozen layers."""
+    features: jax.Array = (
+        network.features(inputs, dropout_key=dropout_key)
+        if scale is None
+        else network.features_after(inputs.astype(jnp.float32) * scale, dropout_key=dropout_key)
+    )
+    return features
 
 
 def _correct_constructor(tree: LabelTree, outputs: Mapping[str, jax.Array], masks: jax.Array) -> jax.Array:
