@@ -64,8 +64,6 @@ FeatureCache = Annotated[
         show_default=False,
     ),
 ]
-
-
 RecipeName = Annotated[
     str | None,
     typer.Option(

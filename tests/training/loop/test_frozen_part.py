@@ -1,19 +1,16 @@
 """Kept features of frozen layers: the same training as from pixels, within the precision that is kept."""
 
-import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pandas as pd
 import pytest
-from flax import nnx
 from PIL import Image
 from rich.console import Console
+from tests.training.loop.runs import steps, stop_after, weights
 
 from planespotter_models import Label, Level, decode_photo, decode_prediction, load_engine
 from planespotter_training import recipes, run_folder
@@ -66,23 +63,7 @@ def job(folder: Path, out: Path, *settings: str, **more: Any) -> TrainJob:
 
 
 def losses(folder: Path) -> list[float]:
-    return [json.loads(line)["loss"] for line in (folder / "steps.jsonl").read_text().splitlines()]
-
-
-def weights(folder: Path) -> list[Any]:
-    run = run_folder.read(folder)
-    return jax.tree.leaves(nnx.state(checkpoint.load_network(folder, run.recipe, run.tree)[0]))
-
-
-@contextmanager
-def stop_after(count: int) -> Iterator[object]:
-    checks = iter(range(count))
-
-    class Stop:
-        def is_set(self) -> bool:
-            return next(checks, None) is None
-
-    yield Stop()
+    return [line["loss"] for line in steps(folder)]
 
 
 @pytest.fixture(scope="module")

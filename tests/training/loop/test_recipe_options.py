@@ -5,8 +5,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pandas as pd
 import pytest
-from flax import nnx
 from rich.console import Console
+from tests.training.loop.runs import steps, stop_after, weights
 
 from planespotter_scraping import catalog
 from planespotter_training import recipes, run_folder
@@ -100,27 +100,6 @@ def stopped(tmp_path_factory: pytest.TempPathFactory, painted: Path) -> Path:
 
 def job(folder: Path, out: Path, settings: Sequence[str] = EVERYTHING, **more: Any) -> TrainJob:
     return TrainJob(folder, "small", recipes.load("small", settings), out, BOTH, **more)
-
-
-def steps(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines()]
-
-
-def weights(folder: Path) -> list[Any]:
-    run = run_folder.read(folder)
-    return jax.tree.leaves(nnx.state(checkpoint.load_network(folder, run.recipe, run.tree)[0]))
-
-
-@contextmanager
-def stop_after(count: int) -> Iterator[object]:
-    """Replace the signal by a stop after that many steps. The loop checks once before each step."""
-    checks = iter(range(count))
-
-    class Stop:
-        def is_set(self) -> bool:
-            return next(checks, None) is None
-
-    yield Stop()
 
 
 def test_a_streamed_and_stopped_run_is_bit_identical_to_a_cached_one(uninterrupted: Path, stopped: Path) -> None:

@@ -5,8 +5,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ import pandas as pd
 import pytest
 from flax import nnx
 from rich.console import Console
+from tests.training.loop.runs import stop_after
 
 from planespotter_client.commands.main import main
 from planespotter_models import EngineChoice, load_engine, read_bundle
@@ -121,18 +121,6 @@ def test_a_stopped_and_resumed_training_is_bit_identical(
         networks.append(checkpoint.load_network(tmp_path / name, run.recipe, run.tree)[0])
     leaves = [jax.tree.leaves(nnx.state(network)) for network in networks]
     assert all(np.array_equal(a, b) for a, b in zip(*leaves, strict=True))
-
-
-@contextmanager
-def stop_after(steps: int) -> Iterator[object]:
-    """Replace the signal by a stop after that many steps. The loop checks once before each step."""
-    checks = iter(range(steps))
-
-    class Stop:
-        def is_set(self) -> bool:
-            return next(checks, None) is None
-
-    yield Stop()
 
 
 def started(folder: Path, out: Path, epochs: int) -> subprocess.Popen[str]:
