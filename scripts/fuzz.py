@@ -36,6 +36,7 @@ from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 from PIL import Image
 from scripts import hostile_photos, network_attacks
+from scripts.honest_caller import HonestCaller
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_models import PhotoError, decode_photo, write_bundle
@@ -356,7 +357,7 @@ async def fuzz_messages(
 
 def attack(address: str, process: int, count: int, until: float, chance: random.Random) -> bool:
     """Attack the server with `count` raw connections; print what that costs, and return whether it is within bounds."""
-    with network_attacks.HonestCaller(address, process, seed_photos()[0]) as caller:
+    with HonestCaller(address, process, seed_photos()[0]) as caller:
         idle = caller.measure(lambda: time.sleep(3))
         started = time.monotonic()
         sent = 0

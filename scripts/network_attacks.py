@@ -1,4 +1,4 @@
-"""Attacks on a server over the network, and an honest caller that measures their effect.
+"""Attacks on a server over the network; `scripts/honest_caller.py` measures their effect.
 
 The fuzz job sends them in random order, the benchmark all at once. None needs a token. Paths are ASCII: see "Exposure
 to untrusted clients" in docs/operating.md.
@@ -7,21 +7,15 @@ to untrusted clients" in docs/operating.md.
 import contextlib
 import gzip
 import random
-import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from functools import cache
-from typing import Self
 
-import grpc
 import hpack
-import psutil
 from scripts.h2_client import SERVICE, H2Client, call_headers, grpc_frame
 
 from planespotter.v1 import classifier_pb2 as pb
-from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 METHODS = (b"Classify", b"BatchClassify", b"StreamClassify", b"GetModel", b"ListModels", b"GetServerInfo", b"None")
@@ -152,87 +146,6 @@ def fuzz_network(address: str, count: int, until: float, chance: random.Random) 
     for client in held:
         client.socket.close()
     return sent
-
-
-# Measurement
-
-
-@dataclass
-class Measurement:
-    """What an honest caller measured: latencies in seconds, the codes of errors, and the server's memory in bytes."""
-
-    start_bytes: int
-    peak_bytes: int
-    seconds: list[float] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-
-    @property
-    def growth(self) -> int:
-        """By how many bytes the memory of the server grew at most."""
-        return self.peak_bytes - self.start_bytes
-
-    def percentile(self, share: float) -> float:
-        """Return the latency that `share` of the calls did not exceed; infinite without any."""
-        ordered = sorted(self.seconds)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("inf")
-
-
-class HonestCaller:
-    """Classifies a photo again and again on a separate connection, and watches the memory of the server.
-
-    Args:
-        address: HOST:PORT of the server.
-        pid: Process id of the server.
-        photo: The photo.
-        metadata: Metadata of each call, such as a token.
-    """
-
-    def __init__(
-        self, address: str, pid: int, photo: bytes, metadata: tuple[tuple[str, str | bytes], ...] = ()
-    ) -> None:
-        self._process = psutil.Process(pid)
-        self._measurement = self._start()
-        self._stop = threading.Event()
-        self._call = (address, photo, metadata)
-        self._threads = [threading.Thread(target=self._classify), threading.Thread(target=self._watch_memory)]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def measure(self, work: Callable[[], object]) -> Measurement:
-        """Measure while `work` runs."""
-        measurement = self._measurement = self._start()
-        work()
-        return measurement
-
-    def _start(self) -> Measurement:
-        resident_bytes = self._process.memory_info().rss
-        return Measurement(resident_bytes, resident_bytes)
-
-    def _classify(self) -> None:
-        address, photo, metadata = self._call
-        with grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
-            stub = pb_grpc.ClassifierServiceStub(channel)
-            while not self._stop.is_set():
-                measurement, started = self._measurement, time.perf_counter()
-                try:
-                    stub.Classify(pb.ClassifyRequest(photo=pb.Photo(content=photo)), timeout=30, metadata=metadata)
-                except grpc.RpcError as error:
-                    measurement.errors.append(str(error.code()))
-                measurement.seconds.append(time.perf_counter() - started)
-                time.sleep(0.02)
-
-    def _watch_memory(self) -> None:
-        while not self._stop.wait(0.01):
-            measurement = self._measurement
-            measurement.peak_bytes = max(measurement.peak_bytes, self._process.memory_info().rss)
 
 
 def bombs_and_uploads(address: str, count: int = 60) -> Iterator[H2Client]:

@@ -7,6 +7,7 @@ from typing import Any
 from scripts import network_attacks
 from scripts.bench.report import Section
 from scripts.h2_client import H2Client
+from scripts.honest_caller import HonestCaller
 
 from planespotter_client.bench.console_report import format_duration
 from planespotter_client.commands.local_server import local_server
@@ -29,7 +30,7 @@ def measure(model_folder: Path, photo: Path, folder: Path) -> dict[str, Any]:
     server = local_server(folder / "server.log", model_folder, "--tokens", str(folder / "tokens"))
     with (
         server as (address, pid),
-        network_attacks.HonestCaller(address, pid, photo.read_bytes(), metadata) as caller,
+        HonestCaller(address, pid, photo.read_bytes(), metadata) as caller,
     ):
         idle = caller.measure(lambda: time.sleep(IDLE_SECONDS))
         clients: list[H2Client] = []
