@@ -143,8 +143,7 @@ def write_attribution(folder: Folder) -> None:
 
     Example: planespotter catalog attribution photos
     """
-    from planespotter_scraping.catalog import attribution
-    from planespotter_scraping.catalog.stats import count_noun
+    from planespotter_scraping.catalog import attribution, count_noun
 
     count = attribution.write(folder)
     typer.echo(

@@ -27,7 +27,17 @@ INTERFACES = {
 # The folders and top-level modules of each package, lowest layer first. One imports only those before it; `_*` stands
 # for the private modules of the SDK, `__init__` for the package's own table of contents.
 LAYERS = {
-    "photos": ("errors", "exif", "formats", "housekeeping", "inspection", "reading", "conversion", "__init__"),
+    "photos": (
+        "errors",
+        "counts",
+        "exif",
+        "formats",
+        "housekeeping",
+        "inspection",
+        "reading",
+        "conversion",
+        "__init__",
+    ),
     "scraping": (
         "atomic_write",
         "labels",

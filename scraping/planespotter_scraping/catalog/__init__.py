@@ -1,5 +1,6 @@
 """Photo catalog: `catalog.csv` with one row per photo, and `images/`; read it, append to it, check it."""
 
+from planespotter_photos.counts import count_noun
 from planespotter_scraping.catalog.store import (
     CHANGED,
     COLUMNS,
@@ -39,6 +40,7 @@ __all__ = [
     "append",
     "append_all",
     "check",
+    "count_noun",
     "dropped",
     "image_hashes",
     "near_duplicate_groups",

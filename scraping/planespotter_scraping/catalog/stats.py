@@ -339,17 +339,6 @@ def _sizes(frame: pd.DataFrame) -> tuple[dict[str, SizeRange], int]:
     return ranges, len(frame) - len(sides)
 
 
-def count_noun(count: int, singular: str, plural: str = "") -> str:
-    """Return a count with its noun, as in "1 photo" and "9,612 photos".
-
-    Args:
-        count: Number of things.
-        singular: Noun, or a phrase that starts with it.
-        plural: Its plural, if that is not `singular` + "s".
-    """
-    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
-
-
 def model_name(row: ModelCount) -> str:
     """Return the name of a model for display: "737-800", "747, model unknown" or "unknown"."""
     return row["model"] or (f"{row['family']}, model unknown" if row["family"] else "unknown")

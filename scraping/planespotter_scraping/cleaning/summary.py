@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from planespotter_scraping.catalog.stats import count_noun
+from planespotter_scraping.catalog import count_noun
 from planespotter_scraping.cleaning.clean import CleanResult
 from planespotter_scraping.cleaning.rules import RULES
 

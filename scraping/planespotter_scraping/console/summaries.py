@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from planespotter_scraping import catalog
-from planespotter_scraping.catalog import stats
-from planespotter_scraping.catalog.stats import count_noun
+from planespotter_scraping.catalog import count_noun, stats
 from planespotter_scraping.console import tables
 from planespotter_scraping.sites import NOT_ON_CARD
 

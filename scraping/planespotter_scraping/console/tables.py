@@ -8,13 +8,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from planespotter_scraping.catalog import NO_AIRCRAFT
+from planespotter_scraping.catalog import NO_AIRCRAFT, count_noun
 from planespotter_scraping.catalog.stats import (
     NETWORK_SIDE,
     CatalogStats,
     ConstructorMix,
     UnresolvedType,
-    count_noun,
     model_name,
 )
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from planespotter_scraping.catalog.stats import NETWORK_SIDE, CatalogStats, count_noun, model_name
+from planespotter_scraping.catalog import count_noun
+from planespotter_scraping.catalog.stats import NETWORK_SIDE, CatalogStats, model_name
 from planespotter_scraping.explore.formatting import format_count, format_share, have
 
 

@@ -2,7 +2,8 @@
 
 from collections import Counter
 
-from planespotter_scraping.catalog.stats import NETWORK_SIDE, CatalogStats, count_noun, model_name
+from planespotter_scraping.catalog import count_noun
+from planespotter_scraping.catalog.stats import NETWORK_SIDE, CatalogStats, model_name
 from planespotter_scraping.explore import charts
 from planespotter_scraping.explore.charts import constructor_colors
 from planespotter_scraping.explore.formatting import format_count, format_date, format_share, have

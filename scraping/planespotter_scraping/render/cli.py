@@ -43,7 +43,7 @@ def render(
     width, height = _parse_size(size)
     if contact_sheet is not None and contact_sheet.suffix.lower() not in SHEET_SUFFIXES:
         raise typer.BadParameter(f"it must end in {', '.join(SHEET_SUFFIXES)}.", param_hint="--contact-sheet")
-    from planespotter_scraping.catalog.stats import count_noun
+    from planespotter_scraping.catalog import count_noun
     from planespotter_scraping.console import progress
     from planespotter_scraping.render.contact_sheet import ContactSheet
     from planespotter_scraping.render.run import render_catalog
