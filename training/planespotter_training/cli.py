@@ -189,11 +189,13 @@ def _leave_one_source_out(job: "TrainJob", console: "Console") -> bool:
     """Train a run without each source, and print how each does on its source; return whether all are complete."""
     from rich.console import Console
 
+    from planespotter_training.evaluation.metrics import legend
+    from planespotter_training.reports.held_out_table import COLUMNS
     from planespotter_training.reports.leave_one_source_out import train_leave_one_source_out
 
     table = train_leave_one_source_out(job, console)
     if table is not None:
-        Console().print(table)
+        Console().print(table, legend(COLUMNS))
     return table is not None
 
 
@@ -286,6 +288,7 @@ def export(
     from rich.console import Console
 
     from planespotter_training.evaluation.evaluate import table
+    from planespotter_training.evaluation.metrics import legend
     from planespotter_training.export import export as exporting
 
     if int8_calibration is not None and not int8:
@@ -300,7 +303,7 @@ def export(
         max_accuracy_drop=max_accuracy_drop,
     )
     bundle = exporting.export(run, out, name or out.resolve().name, version, Console(stderr=True), options)
-    Console().print(table(bundle.metrics))
+    Console().print(table(bundle.metrics), legend([metric.name for metric in bundle.metrics]))
     confident = next(
         (metric for metric in bundle.metrics if metric.name == "confident_share" and not metric.source), None
     )
@@ -347,6 +350,7 @@ def evaluate(
     from planespotter_models import EngineChoice, read_bundle
     from planespotter_training.data.split import SPLITS
     from planespotter_training.evaluation import evaluate as evaluation
+    from planespotter_training.evaluation.metrics import legend
 
     if split not in (*SPLITS, "all"):
         raise typer.BadParameter(f"{split!r} is not one of {', '.join(SPLITS)}, all.", param_hint="--split")
@@ -368,6 +372,7 @@ def evaluate(
     held_out = evaluation.held_out_table(result)
     if held_out is not None:
         Console().print(held_out)
+    Console().print(legend([metric.name for metric in result.metrics]))
     for line in evaluation.remarks(result):
         typer.echo(line, err=True)
     if out is not None:
@@ -382,11 +387,12 @@ def compare(
     ],
     out: Annotated[Path | None, typer.Option(help="HTML file to write the comparison to.")] = None,
 ) -> None:
-    """Compare trainings: settings that differ, loss and accuracy by epoch, metrics.
+    """Compare trainings: settings that differ, loss and accuracy by epoch, metrics, and whether one is clearly better.
 
     Runs are measured on their test photos. Trainings that differ only in the seed are summarised by mean and range.
     Where two predicted the same photos, the paired difference has a 95 % interval that is much narrower than those of
-    the two metrics.
+    the two metrics. The last line says whether one is clearly better than the first: by a difference in accuracy whose
+    interval excludes 0 and that McNemar's test finds significant.
 
     Example: planespotter compare runs/first runs/second --out comparison.html
 
@@ -401,6 +407,9 @@ def compare(
     comparison = comparing.compare(folders, Console(stderr=True))
     for table in comparing.tables(comparison):
         Console().print(table)
+    Console().print(comparing.tables_legend(comparison))
+    for sentence in comparing.verdicts(comparison):
+        Console().print(sentence, style="bold", highlight=False, soft_wrap=True)
     if out is not None:
         comparing.write(comparison, out)
         typer.echo(f"Wrote {out}.", err=True)

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 COLUMNS = ("file", "constructor", "family", "model", "source", "aircraft_type")
 LABEL_COLUMNS = ("constructor", "aircraft_type")  # one of them is required
+CAPTION = (
+    "Path accuracy: constructor, family and model are all correct, of photos labelled down to a model, or to a family "
+    "that the label tree does not divide. Both accuracies include predictions that are not confident."
+)
 MAX_UNRESOLVED = 10  # types that are named in a message
 Tree = Mapping[str, Mapping[str, Sequence[str]]]
 
@@ -135,7 +139,7 @@ class AccuracyCounts:
         return self.constructors_correct / self.constructors if self.constructors else None
 
     @property
-    def type_accuracy(self) -> float | None:
+    def path_accuracy(self) -> float | None:
         """Share of the photos labelled down to a leaf of the tree whose whole path is correct."""
         return self.types_correct / self.types if self.types else None
 
@@ -201,8 +205,9 @@ class Comparison:
 
     def summary(self) -> Table:
         """Return a table of the accuracies, by source and overall."""
-        table = Table("source", title="Accuracy")
-        for heading in ("photos", "constructor", "type", "out of taxonomy: predicted unknown", "failed"):
+        table = Table("source", title="Accuracy", caption=CAPTION, caption_justify="left")
+        headings = ("photos", "constructor accuracy", "path accuracy", "out of taxonomy, predicted unknown", "failed")
+        for heading in headings:
             table.add_column(heading, justify="right")
         for source, counts in sorted(self.by_source.items()):
             table.add_row(escape(source) or "(none)", *_cells(counts))
@@ -215,7 +220,7 @@ class Comparison:
 def _cells(counts: AccuracyCounts) -> Iterator[str]:
     yield f"{counts.photos:,}"
     yield _share(counts.constructor_accuracy, counts.constructors)
-    yield _share(counts.type_accuracy, counts.types)
+    yield _share(counts.path_accuracy, counts.types)
     yield _share(counts.out_of_taxonomy_recall, counts.out_of_taxonomy)
     yield f"{counts.failed:,}"
 

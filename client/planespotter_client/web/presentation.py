@@ -82,7 +82,7 @@ def accuracy_sentences(model: Model) -> list[str]:
         for level, name in (
             ("constructor", "constructor_accuracy"),
             ("family", "family_accuracy"),
-            ("exact type", "path_accuracy"),
+            ("model", "path_accuracy"),
         )
         if name in overall
     ]

@@ -63,7 +63,7 @@ def test_metrics_are_sentences_with_the_number_of_photos_of_each() -> None:
         Metric("site", "x", 1, 9000),
     )
     assert presentation.accuracy_sentences(model) == [
-        "It predicts the constructor in 86 % (1,890), the family in 67 % (514) and the exact type in 36 % (503) of "
+        "It predicts the constructor in 86 % (1,890), the family in 67 % (514) and the model in 36 % (503) of "
         "photos correctly.",
         "It is confident in 63 % (1,890), and then correct in 95 % (441).",
         "Of aircraft by other constructors it predicts 30 of 32 as unknown.",

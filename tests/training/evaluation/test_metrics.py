@@ -1,11 +1,15 @@
 """Metrics: each photo counted once, by source, at the levels that its label names."""
 
+import io
 from typing import Any
 
 import numpy as np
+import pytest
+from rich.console import Console
 
+import planespotter_models
 from planespotter_models import Calibration, Label, LabelTree, Thresholds
-from planespotter_training.evaluation.metrics import measure
+from planespotter_training.evaluation.metrics import METRICS, legend, measure
 
 TREE = LabelTree({"Airbus": {"A320": ["A320-200", "A320neo"], "A380": []}, "Boeing": {"737": ["737-700", "737-800"]}})
 A320, NEO, A380 = Label("Airbus", "A320", "A320-200"), Label("Airbus", "A320", "A320neo"), Label("Airbus", "A380")
@@ -42,7 +46,7 @@ def test_a_label_counts_at_the_levels_that_it_names() -> None:
     assert metrics["x", "path_accuracy"] == (1 / 3, 3)
 
 
-def test_the_type_heads_are_measured_given_the_constructor() -> None:
+def test_the_heads_of_the_constructors_are_measured_given_the_constructor() -> None:
     confused = outputs(B738)
     confused["constructor"] = confused["constructor"][:, ::-1]  # a 737-800 in every head but the first
     metrics = measured(confused, [B738], ["x"])
@@ -86,3 +90,24 @@ def test_a_photo_without_a_source_is_counted_once() -> None:
 def test_a_confident_model_that_contradicts_a_rare_label_counts_as_wrong() -> None:
     metrics = measured(outputs(A320), [Label("Airbus", "A320", "A320-100")], ["x"])
     assert metrics["x", "confident_accuracy"] == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "name", ["constructor_accuracy", "family_accuracy", "path_accuracy", "model_accuracy_given_constructor"]
+)
+def test_an_accuracy_has_the_same_words_in_files_tables_and_model_cards(name: str) -> None:
+    title = METRICS[name].title
+    assert title.replace(" the ", " ").replace(" ", "_") == name
+    cards = list(planespotter_models.FOLDER.glob("*/*/MODEL_CARD.md"))
+    assert cards
+    for card in cards:
+        assert f"| {title}" in card.read_text(encoding="utf-8")
+
+
+def test_the_metrics_of_a_table_are_explained_once_below_it() -> None:
+    console = Console(width=80, record=True, quiet=False, file=io.StringIO())
+    console.print(legend(["mistake_severity", "path_accuracy", "mistake_severity", "a metric of another version"]))
+    words = " ".join(console.export_text().split())
+    assert words.count("mistake severity") == 1
+    assert "Lower is better." in words
+    assert "another version" not in words

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from planespotter_training.loop.train import train
 from planespotter_training.reports import evaluation_report
 from planespotter_training.reports.charts import epochs_chart, epochs_grid
 from planespotter_training.reports.compare_runs import (
+    PAIRED,
     Comparison,
     Subject,
     changed_settings,
@@ -31,6 +33,7 @@ from planespotter_training.reports.compare_runs import (
     paired_difference,
     seed_groups,
     tables,
+    verdicts,
     write,
 )
 from planespotter_training.reports.heat_maps import heat_maps
@@ -269,3 +272,61 @@ def test_a_stand_alone_chart_has_its_own_colours() -> None:
     assert "var(--" not in chart.svg
     assert "#0a0b01" not in chart.svg
     assert chart.png.startswith(b"\x89PNG")
+
+
+def sentence(first: list[int], second: list[int]) -> str:
+    """Return the verdict on two runs, of which each is correct or not on the same photos of different airframes."""
+    airframes = [f"N{number}" for number in range(len(first))]
+    return verdict_on(subject("old", first, airframes), subject("new", second, airframes))
+
+
+def verdict_on(first: Subject, second: Subject) -> str:
+    differences = [paired_difference(first, second, column) for column in PAIRED]
+    [verdict] = verdicts(Comparison([first, second], [each for each in differences if each is not None]))
+    return verdict
+
+
+def test_a_run_that_is_right_more_often_is_called_clearly_better_whichever_comes_first() -> None:
+    worse, better = [0] * 20 + [1] * 20, [1] * 35 + [0] * 5
+    assert re.fullmatch(
+        r"new is clearly better than old: path accuracy by 37\.5 points \(\d+\.\d to \d+\.\d\)\.",
+        sentence(worse, better),
+    )
+    assert sentence(better, worse).startswith("old is clearly better than new: path accuracy by 37.5 points (")
+
+
+def test_a_difference_that_may_be_chance_makes_neither_run_better() -> None:
+    assert sentence([0] * 4 + [1] * 36, [1] * 40) == (
+        "Neither old nor new is clearly better: on the 40 photos that both predicted, their differences may be chance."
+    )
+
+
+def test_a_run_that_is_better_at_one_metric_and_worse_at_another_is_not_called_better() -> None:
+    airframes = [f"N{number}" for number in range(40)]
+    first, second = subject("old", [0] * 40, airframes), subject("new", [1] * 40, airframes)
+    assert second.predictions is not None
+    second.predictions["constructor_correct"] = 0
+    assert verdict_on(first, second) == (
+        "Neither is better at everything: new is clearly better at path accuracy by 100.0 points (100.0 to 100.0), old "
+        "at constructor accuracy by 100.0 points (100.0 to 100.0)."
+    )
+
+
+def test_bundles_have_no_predictions_to_decide_which_is_better() -> None:
+    subjects = [Subject(name, {}, {}, {"path_accuracy": 0.5}) for name in ("a", "b")]
+    assert verdicts(Comparison(subjects, [])) == [
+        "Whether a or b is better was not tested: they have no predictions for the same photos."
+    ]
+
+
+def test_the_comparison_ends_with_the_meaning_of_each_metric_and_a_verdict(
+    runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", *map(str, runs)])
+    assert not ended.value.code
+    lines = capsys.readouterr().out.splitlines()
+    words = " ".join(" ".join(lines).split())
+    assert "Constructor, family and model are all correct" in words
+    assert words.count("Hierarchical distance of wrong paths only") == 1
+    assert "clearly better" in lines[-1]

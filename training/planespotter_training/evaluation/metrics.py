@@ -1,6 +1,6 @@
 """Evaluation metrics: one table of name, function, title, meaning, kind and direction; computed from scored rows.
 
-A metric that the labels do not determine, such as type accuracy where only constructors are labelled, is None.
+A metric that the labels do not determine, such as path accuracy where only constructors are labelled, is None.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.table import Table
 
 from planespotter_models import Calibration, Label, LabelTree, Metric
 from planespotter_training.evaluation import metric_functions as f
@@ -74,19 +75,19 @@ _TABLE = (
     ),
     MetricSpec(
         "model_accuracy_given_constructor", f.path_accuracy("leaf_given_constructor"),
-        "type accuracy given the constructor",
-        "The type heads alone: the type is correct if the constructor is taken from the label. A type is a "
-        "model, or a family whose models the label tree does not distinguish.",
+        "model accuracy given the constructor",
+        "The model is correct if the constructor is taken from the label: what the heads of the constructors can do.",
         PROPORTION, "higher",
     ),
     MetricSpec(
         "path_accuracy", f.path_accuracy(), "path accuracy",
-        "Constructor, family and model are all correct, of photos labelled down to a type.",
+        "Constructor, family and model are all correct, of photos labelled down to a model, or to a family that the "
+        "label tree does not divide.",
         PROPORTION, "higher",
     ),
     MetricSpec(
-        "path_macro_f1", f.path_macro_f1, "type macro-F1",
-        "Mean over types of F1.",
+        "path_macro_f1", f.path_macro_f1, "path macro-F1",
+        "Mean over models of F1, the harmonic mean of recall and precision.",
         NUMBER, "higher",
     ),
     MetricSpec(
@@ -128,7 +129,7 @@ _TABLE = (
     ),
     MetricSpec(
         "mistake_severity", f.hierarchical_distance(of_mistakes=True), "mistake severity",
-        "Hierarchical distance of wrong paths only. Many mild mistakes lower it, so read both.",
+        "Hierarchical distance of wrong paths only, 1 to 3. Many mild mistakes lower it, so read both.",
         NUMBER, "lower",
     ),
     MetricSpec(
@@ -366,6 +367,14 @@ def format_value(name: str, value: float | None) -> str:
     if value is None:
         return DASH
     return f"{value:.3f}" if METRICS[name].kind is Kind.NUMBER else f"{value:.1%}"
+
+
+def legend(names: Sequence[str]) -> Table:
+    """Return the meaning of each metric in `names` that METRICS has, for a terminal, below a table of them."""
+    table = Table.grid(padding=(0, 2))
+    for spec in (METRICS[name] for name in dict.fromkeys(names) if name in METRICS):
+        table.add_row(spec.title, spec.meaning + (" Lower is better." if spec.better == "lower" else ""), style="dim")
+    return table
 
 
 def format_interval(name: str, ends: tuple[float, float] | None) -> str:

@@ -28,7 +28,7 @@ SHARES = np.linspace(0.2, 1.0, 41)
 MAX_ACCURACY_DROP = 0.5
 """Default maximum accuracy drop, in percentage points."""
 
-ACCURACIES = ("constructor", "type")
+ACCURACIES = {"constructor": "constructor accuracy", "type": "path accuracy"}
 
 
 def calibrate_ranges(bundle: Bundle, photos: Callable[[int], NDArray[np.uint8]], count: int) -> Int8Calibration:
@@ -137,13 +137,13 @@ def compare_outputs(
 
 def check_accuracy_drop(comparison: Mapping[str, Any], max_accuracy_drop: float) -> None:
     """Raise TrainingError if an accuracy drops by more than `max_accuracy_drop` percentage points."""
-    for name in ACCURACIES:
+    for name, title in ACCURACIES.items():
         if name in comparison and -comparison[name]["points"] > max_accuracy_drop:
             accuracy = comparison[name]
             low, high = accuracy["interval"]
             raise TrainingError(
                 f"int8 inference loses {-accuracy['points']:.2f} points (95 % interval {-high:.2f} to {-low:.2f}) of "
-                f"{name} accuracy on {accuracy['photos']:,} held-out photos, {accuracy['int8']:.2%} instead of "
+                f"{title} on {accuracy['photos']:,} held-out photos, {accuracy['int8']:.2%} instead of "
                 f"{accuracy['float32']:.2%}; the limit is {max_accuracy_drop:g} (--max-accuracy-drop). Nothing was "
                 "written. Calibrate on more photos (--int8-calibration CATALOG), or export without --int8."
             )
@@ -152,10 +152,10 @@ def check_accuracy_drop(comparison: Mapping[str, Any], max_accuracy_drop: float)
 def describe_comparison(comparison: Mapping[str, Any]) -> str:
     """Describe the result of `compare_outputs` in sentences."""
     parts = [
-        f"{name} accuracy {accuracy['float32']:.2%} in float32, {accuracy['int8']:.2%} in int8: "
+        f"{title} {accuracy['float32']:.2%} in float32, {accuracy['int8']:.2%} in int8: "
         f"{accuracy['points']:+.2f} points (95 % interval {accuracy['interval'][0]:+.2f} to "
         f"{accuracy['interval'][1]:+.2f})"
-        for name in ACCURACIES
+        for name, title in ACCURACIES.items()
         if (accuracy := comparison.get(name))
     ]
     heads = ", ".join(f"{head} {share:.2%}" for head, share in comparison["agreement"].items())

@@ -183,9 +183,9 @@ def _open_log(path: Path, step: int) -> TextIO:
 
 def _epoch_note(row: dict[str, Any]) -> str:
     validation = row["validation"]
-    names = {"constructor": "all/constructor_accuracy", "type": "all/path_accuracy"}
+    names = {"constructor": "all/constructor_accuracy", "path": "all/path_accuracy"}
     scores = ", ".join(f"{short} {validation[name]:.1%}" for short, name in names.items() if name in validation)
-    return f"loss {row['loss']:.3f}, validation {scores or '-'}"
+    return f"loss {row['loss']:.3f}, validation accuracy: {scores or '-'}"
 
 
 def _progress(console: Console) -> Progress:

@@ -16,7 +16,7 @@ measured on two cores, at 72 x 48 px with an eighth of the channels, from random
 learning_rate=0.002, ema_decay=0.998) and 8 epochs only, on 1,847 validation and test photos; the other rows have the
 first of the seeds, and a difference within the range of the seeds is not significant:
 
-| part                                       | without it         | constructor    | gain | type           | gain |
+| part                                       | without it         | constructor    | gain | path           | gain |
 |--------------------------------------------|--------------------|----------------|------|----------------|------|
 | all parts, 3 seeds                         |                    | 80.3 to 81.9 % |      | 23.9 to 29.3 % |      |
 | maximum next to average pooling            | pooling=average    | 79.7 %         | +0.6 | 22.8 %         | +1.1 |

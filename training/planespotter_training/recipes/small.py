@@ -5,7 +5,7 @@ Command: planespotter train CATALOG --recipe small --out RUN
 Measured on 7,493 training photos of airliners: one airport (`las`, constructors only), 737 and 747 from everywhere
 (`ap`, Boeings only) and two small mixed sources. Test split by airframe, one seed, two cores shared with other work.
 
-| settings                                          | minutes | constructor | type   | constructor, las | ap     |
+| settings                                          | minutes | constructor | path   | constructor, las | ap     |
 |---------------------------------------------------|---------|-------------|--------|------------------|--------|
 | as below                                          | 26      | 85.0 %      | 31.4 % | 85.2 %           | 88.4 % |
 | channel_multiplier=0.25, learning_rate=0.0015,    | 34      | 86.8 %      | 35.8 % | 88.5 %           | 88.7 % |
@@ -14,7 +14,7 @@ Measured on 7,493 training photos of airliners: one airport (`las`, constructors
 The second network was trained further at 144 x 96 px (--init), twice. Test photos without near duplicates in training;
 minutes on a busy machine.
 
-| settings                                                           | minutes | constructor | type   |
+| settings                                                           | minutes | constructor | path   |
 |--------------------------------------------------------------------|---------|-------------|--------|
 | the second network itself                                          |         | 86.1 %      | 35.6 % |
 | 7 epochs, learning_rate=0.001, ema_decay=0.998, randaugment_ops=1, | 70      | 84.2 %      | 32.8 % |

@@ -13,11 +13,12 @@ from rich.table import Column, Table
 from scipy.stats import binomtest
 
 from planespotter_models import Calibration, Thresholds, read_bundle
+from planespotter_scraping.catalog import count_noun
 from planespotter_training import run_folder
 from planespotter_training.errors import TrainingError
 from planespotter_training.evaluation import output_files
 from planespotter_training.evaluation.confidence_intervals import intervals
-from planespotter_training.evaluation.metrics import METRICS, compute, format_interval, format_value
+from planespotter_training.evaluation.metrics import METRICS, compute, format_interval, format_value, legend
 from planespotter_training.evaluation.scoring import number_nodes, score
 from planespotter_training.reports import held_out_table
 from planespotter_training.reports.charts import epochs_chart
@@ -49,6 +50,8 @@ LABEL = ["photo_id", "constructor", "family", "model"]
 OF_RECIPE = ("recipe", "initial weights", "for training only")
 SAME_IN_SEEDS = (*OF_RECIPE, "held out of training", "photos trained on", "test photos")
 RESAMPLES = 2000
+SIGNIFICANCE = 0.05
+"""Probability of calling any of the differences between two subjects clear, if there is none."""
 
 
 @dataclass(frozen=True)
@@ -280,6 +283,56 @@ def paired_difference(first: Subject, other: Subject, column: str) -> Difference
     )
 
 
+def verdicts(comparison: Comparison) -> list[str]:
+    """Return a sentence for each subject but the first: whether it or the first is clearly better.
+
+    A difference is clear if its interval excludes 0 and McNemar's test rejects equality at SIGNIFICANCE, divided by the
+    number of metrics that are tested.
+    """
+    first = comparison.subjects[0].name
+    sentences = []
+    for subject in comparison.subjects[1:]:
+        tested = [difference for difference in comparison.differences if difference.subject == subject.name]
+        sentences.append(_verdict(first, subject.name, tested))
+    return sentences
+
+
+def _verdict(first: str, other: str, tested: Sequence[Difference]) -> str:
+    if not tested:
+        return f"Whether {first} or {other} is better was not tested: they have no predictions for the same photos."
+    clear = [difference for difference in tested if _is_clear(difference, len(tested))]
+    improved = [difference for difference in clear if difference.value > 0]
+    declined = [difference for difference in clear if difference.value < 0]
+    photos = max(difference.photos for difference in tested)
+    if improved and declined:
+        return (
+            f"Neither is better at everything: {other} is clearly better at {_clear_metrics(improved)}, {first} at "
+            f"{_clear_metrics(declined)}."
+        )
+    if clear:
+        better, worse = (other, first) if improved else (first, other)
+        return f"{better} is clearly better than {worse}: {_clear_metrics(clear)}."
+    return (
+        f"Neither {first} nor {other} is clearly better: on the {count_noun(photos, 'photo')} that both predicted, "
+        "their differences may be chance."
+    )
+
+
+def _is_clear(difference: Difference, tests: int) -> bool:
+    low, high = difference.interval
+    return (low > 0 or high < 0) and difference.p_value < SIGNIFICANCE / tests
+
+
+def _clear_metrics(differences: Sequence[Difference]) -> str:
+    """Describe how much better the better one is, by metric."""
+    texts = []
+    for difference in differences:
+        low, high = sorted(abs(end) for end in difference.interval)
+        title = METRICS[difference.metric].title
+        texts.append(f"{title} by {100 * abs(difference.value):.1f} points ({100 * low:.1f} to {100 * high:.1f})")
+    return " and ".join(texts) if len(texts) < 3 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+
+
 def changed_settings(subjects: Sequence[Subject]) -> dict[str, list[str]]:
     """Return the settings that differ between subjects, as a text for each subject."""
     names = dict.fromkeys(name for subject in subjects for name in subject.settings)
@@ -357,6 +410,12 @@ def tables(comparison: Comparison) -> list[Table]:
     return results
 
 
+def tables_legend(comparison: Comparison) -> Table:
+    """Return the meaning of each metric in `tables`."""
+    held_out = held_out_table.COLUMNS if held_out_groups(comparison.subjects) else ()
+    return legend([*_measured(comparison.subjects), *held_out])
+
+
 def _metrics_table(subjects: Sequence[Subject]) -> Table:
     table = Table("", *(Column(subject.name, justify="right", overflow="fold") for subject in subjects))
     for name in _measured(subjects):
@@ -402,6 +461,7 @@ def write(comparison: Comparison, out: Path) -> None:
         "comparison.html",
         subjects=subjects,
         differences=comparison.differences,
+        verdicts=verdicts(comparison),
         settings=changed_settings(subjects),
         facts=facts_by_name(subjects),
         measured=_measured(subjects),
