@@ -56,6 +56,19 @@ def test_layers_before_train_from_are_frozen(weights: Any, kind: str) -> None:
 
 
 @pytest.mark.slow
+def test_frozen_weights_are_those_before_train_from(weights: Any) -> None:
+    by_train_from = {
+        start: by_layer(weights, optimizer.frozen_weights(recipes.load("small", [f"train_from={start}"]), weights))
+        for start in ("block1_conv1", "block3_conv1", "heads")
+    }
+    assert set.union(*by_train_from["block1_conv1"].values()) == {False}
+    assert {layer for layer, is_frozen in by_train_from["block3_conv1"].items() if is_frozen == {True}} == {
+        layer for layer in LAYERS if layer < "block3"
+    }
+    assert by_train_from["heads"] == {layer: {True} for layer in LAYERS} | {"heads": {False}}
+
+
+@pytest.mark.slow
 def test_earlier_blocks_have_lower_learning_rates_and_are_unfrozen_later(weights: Any) -> None:
     recipe = recipes.load("small", ["layer_decay=0.5", "unfreeze_epochs=2"])
     scale = optimizer.update_scale(recipe, 10, weights)

@@ -97,12 +97,21 @@ def optimizer(recipe: Recipe, rate: Callable[[Any], Any], weights: Any) -> Any:
         transform = optax.adamw(rate, weight_decay=recipe.weight_decay, mask=kernels)
     else:
         transform = optax.rmsprop(rate, decay=0.9, eps=1e-7)
-    layers = layers_of(weights)
+    frozen = frozen_weights(recipe, weights)
     if recipe.train_from == LAYERS[0]:
         return transform
-    frozen = LAYERS[: (*LAYERS, HEADS).index(recipe.train_from)]
-    parts = jax.tree.map(lambda layer: "frozen" if layer in frozen else "trained", layers)
+    parts = jax.tree.map(lambda is_frozen: "frozen" if is_frozen else "trained", frozen)
     return optax.multi_transform({"trained": transform, "frozen": optax.set_to_zero()}, parts)
+
+
+def frozen_weights(recipe: Recipe, weights: Any) -> Any:
+    """Return a tree shaped like `weights` with whether each is in a layer before `recipe.train_from`.
+
+    Raises:
+        ValueError: A weight does not match exactly one of RULES.
+    """
+    frozen = LAYERS[: (*LAYERS, HEADS).index(recipe.train_from)]
+    return jax.tree.map(lambda layer: layer in frozen, layers_of(weights))
 
 
 def update_scale(recipe: Recipe, steps_per_epoch: int, weights: Any) -> Callable[[Any, Any], Any]:

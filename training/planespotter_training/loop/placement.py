@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from planespotter_models import LabelTree
 from planespotter_training.loop.devices import Layout
-from planespotter_training.loop.optimizer import Plan, optimizer, update_scale
+from planespotter_training.loop.optimizer import Plan, frozen_weights, optimizer, update_scale
 from planespotter_training.loop.step import Constants, State, split_network, train_step
 from planespotter_training.recipes.config import Recipe
 
@@ -31,7 +31,8 @@ def build(
     if recipe.ema_decay:
         state["average"] = jax.tree.map(jnp.copy, {"weights": weights, "statistics": statistics})
     scale_updates = update_scale(recipe, plan.steps_per_epoch, weights)
-    constants = Constants(graph, tree, recipe, transform, scale_updates, layout.shared, feature_scale)
+    frozen = frozen_weights(recipe, weights)
+    constants = Constants(graph, tree, recipe, transform, scale_updates, frozen, layout.shared, feature_scale)
     return constants, layout.put(state, layout.everywhere)
 
 

@@ -8,6 +8,7 @@ weights and statistics.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -40,6 +41,8 @@ class Constants:
     """An optax gradient transformation."""
     scale_updates: Callable[[Any, Any], Any]
     """(updates, step) -> updates: layer-wise learning rate decay and gradual unfreezing."""
+    frozen: Any
+    """Tree of the weights: whether each is frozen. The compiler does not see it, and would copy these at each step."""
     batch_sharding: Any
     """How the photos of a batch are spread over the devices."""
     feature_scale: NDArray[np.float32] | None = None
@@ -125,7 +128,10 @@ def train_step(
 
     (_, (per_photo, statistics)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state["weights"])
     updates, optimizer_state = constants.optimizer.update(gradients, state["optimizer"], state["weights"])
-    weights = optax.apply_updates(state["weights"], constants.scale_updates(updates, step))
+    keep_frozen = partial(jax.tree.map, lambda frozen, old, new: old if frozen else new, constants.frozen)
+    weights = keep_frozen(
+        state["weights"], optax.apply_updates(state["weights"], constants.scale_updates(updates, step))
+    )
     new = {"weights": weights, "statistics": statistics, "optimizer": optimizer_state}
     if recipe.ema_decay:
         # A young average decays faster, or the initial weights would dominate it for long. The batch statistics are
@@ -136,6 +142,7 @@ def train_step(
             state["average"],
             {"weights": weights, "statistics": statistics},
         )
+        new["average"]["weights"] = keep_frozen(state["average"]["weights"], new["average"]["weights"])
     return new, per_photo | {"gradient_norm": optax.tree.norm(gradients), "weight_norm": optax.tree.norm(weights)}
 
 
