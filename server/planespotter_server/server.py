@@ -2,13 +2,12 @@
 
 import asyncio
 import errno
-import functools
 import os
 import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -27,7 +26,7 @@ from planespotter_server.auth.tls import server_credentials
 from planespotter_server.auth.tokens import TokenFile
 from planespotter_server.auth.transport_policy import check_transport_policy
 from planespotter_server.banner import startup_banner
-from planespotter_server.models.repository import ModelRepository
+from planespotter_server.models.repository import ModelRepository, load_in_time
 from planespotter_server.observability.logging import flush_logs
 from planespotter_server.observability.metrics import Metrics, MetricsServer
 from planespotter_server.rpc.interceptor import CallInterceptor, ReceiveLimits
@@ -355,7 +354,7 @@ async def _load_models(server: Server, settings: Settings, bundle: Bundle | None
     """Load, compile and warm up `bundle`, or the model repository if that is None."""
 
     async def load(folder: Path) -> ServedModel:
-        with _loader() as run:
+        with _loader(server.metrics) as run:
             return await prepare(await run(read_bundle, folder), run)
 
     async def prepare(bundle: Bundle, run: Callable[..., Awaitable[Any]]) -> ServedModel:
@@ -379,9 +378,10 @@ async def _load_models(server: Server, settings: Settings, bundle: Bundle | None
             settings.model_repository, registry, load, settings.max_versions_per_model, settings.load_timeout
         )
         await repository.start()
-    elif bundle is not None:
-        with _loader() as run:
-            registry.put(bundle.name, {bundle.version: await prepare(bundle, run)})
+    elif settings.model is not None and bundle is not None:
+        with _loader(server.metrics) as run:
+            model = await load_in_time(prepare(bundle, run), settings.model, settings.load_timeout)
+        registry.put(bundle.name, {bundle.version: model})
     if settings.default_model not in ("", registry.default):
         names = ", ".join(dict.fromkeys(repr(model.bundle.name) for model in registry.all()))
         raise ServerError(
@@ -392,13 +392,26 @@ async def _load_models(server: Server, settings: Settings, bundle: Bundle | None
 
 
 @contextmanager
-def _loader() -> Iterator[Callable[..., Awaitable[Any]]]:
-    """Yield a function that runs others in a thread of this block: a network that never ends blocks no other."""
+def _loader(metrics: Metrics) -> Iterator[Callable[..., Awaitable[Any]]]:
+    """Yield a function that runs others in a thread of this block: a network that never ends blocks no other.
+
+    A thread cannot be interrupted: one that is still busy when the block ends is counted in `metrics` until it ends.
+    """
     thread = ThreadPoolExecutor(1, thread_name_prefix="load", initializer=lower_priority)
+    busy: list[Future[Any]] = []
+
+    def run(function: Callable[..., Any], *arguments: Any) -> Awaitable[Any]:
+        busy[:] = [thread.submit(function, *arguments)]
+        return asyncio.wrap_future(busy[0])
+
     try:
-        yield functools.partial(asyncio.get_running_loop().run_in_executor, thread)
+        yield run
     finally:
         thread.shutdown(wait=False)
+        for work in busy:
+            if not work.done():
+                metrics.bundle_loads_stuck.inc()
+                work.add_done_callback(lambda _: metrics.bundle_loads_stuck.dec())
 
 
 async def _drain_and_stop(server: Server, settings: Settings, signals: asyncio.Queue[str], delay: float) -> bool:

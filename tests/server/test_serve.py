@@ -8,11 +8,13 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import sysconfig
 import threading
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
@@ -316,6 +318,68 @@ def test_new_versions_are_loaded_under_load_and_broken_ones_are_not(
         assert set(versions) == {"1", "2"}
         started.send_signal(signal.SIGTERM)
         assert started.wait(120) == 0
+
+
+# The command with a network of version 2 that takes until a file is there to load.
+STUCK_LOAD = """
+import os, sys, time
+from planespotter_client.commands.main import main
+import planespotter_models
+
+load = planespotter_models.load_engine
+
+def load_engine(bundle, *arguments):
+    while bundle.version == "2" and not os.path.exists(sys.argv[1]):
+        time.sleep(0.01)
+    return load(bundle, *arguments)
+
+planespotter_models.load_engine = load_engine
+main(sys.argv[2:])
+"""
+
+
+def test_bundle_that_still_occupies_a_core_after_its_time_limit_is_in_the_metrics(
+    folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder("1")
+    options = ["--model-repository", str(tmp_path / "models"), "--port", "0", "--batch-sizes", "1"]
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        metrics_port = reserved.getsockname()[1]
+    options += ["--poll-seconds", "0.1", "--load-timeout", "10", "--metrics-port", str(metrics_port)]
+    release = tmp_path / "release"
+    command = [sys.executable, "-c", STUCK_LOAD, str(release), "serve", *options]
+
+    def wait_for(stuck_loads: float) -> None:
+        deadline = time.monotonic() + 60
+        while True:
+            with urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/metrics", timeout=60) as page:
+                if f"\nplanespotter_bundle_loads_stuck {stuck_loads}\n" in page.read().decode():
+                    return
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
+        assert started.stdout is not None
+        assert started.stderr is not None
+        assert started.stdout.readline().startswith("Serving tiny 1")
+        wait_for(0.0)
+        folder("2")
+        while (line := json.loads(started.stderr.readline()))["event"] != "model_load_failed":
+            pass
+        assert "has not loaded within load_timeout (10 s)" in line["error"]
+        wait_for(1.0)
+        release.touch()
+        wait_for(0.0)
+        started.send_signal(signal.SIGTERM)
+        assert started.wait(60) == 0
+
+
+def test_single_bundle_that_does_not_load_in_time_is_an_error(folder: Callable[..., Path], tmp_path: Path) -> None:
+    options = ["--model", str(folder("2")), "--port", "0", "--load-timeout", "0.5"]
+    command = [sys.executable, "-c", STUCK_LOAD, str(tmp_path / "never"), "serve", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "has not loaded within load_timeout (0.5 s)" in done.stderr
 
 
 # The command with an engine that works at first and then, while photos wait, only fails, or blocks.

@@ -69,6 +69,27 @@ def scan(repository: Path) -> dict[str, list[BundleFolder]]:
     return bundles
 
 
+async def load_in_time(loading: Awaitable[ServedModel], path: Path, timeout: float) -> ServedModel:
+    """Wait for `loading` for at most `timeout` seconds.
+
+    Args:
+        loading: Loads the model of the bundle.
+        path: The bundle's folder, for the error.
+        timeout: The setting `load_timeout`.
+
+    Raises:
+        ServerError: The model has not loaded in time.
+    """
+    try:
+        async with asyncio.timeout(timeout):
+            return await loading
+    except TimeoutError:
+        raise ServerError(
+            f"The bundle in {path} has not loaded within load_timeout ({timeout:g} s), and may occupy a core until the "
+            "server is restarted. Remove it, or raise the limit."
+        ) from None
+
+
 class ModelRepository:
     """Keeps a registry in step with a folder of bundles.
 
@@ -161,7 +182,9 @@ class ModelRepository:
         loading = self._loading.get(bundle)
         if loading is None:
             log.info("model_loading", model=bundle.name, version=bundle.version)
-            loading = self._loading[bundle] = asyncio.create_task(self._load_in_time(bundle))
+            loading = self._loading[bundle] = asyncio.create_task(
+                load_in_time(self._load(bundle.path), bundle.path, self._load_timeout)
+            )
             await asyncio.wait([loading], timeout=PARALLEL_AFTER_SECONDS)
         if not loading.done():
             return None
@@ -184,16 +207,6 @@ class ModelRepository:
             return None
         self._loaded[bundle] = model
         return model
-
-    async def _load_in_time(self, bundle: BundleFolder) -> ServedModel:
-        try:
-            async with asyncio.timeout(self._load_timeout):
-                return await self._load(bundle.path)
-        except TimeoutError:
-            raise ServerError(
-                f"The bundle in {bundle.path} has not loaded within load_timeout ({self._load_timeout:g} s), and may "
-                "occupy a core until the server is restarted. Remove it, or raise the limit."
-            ) from None
 
     def _switch(self, name: str, wanted: dict[BundleFolder, ServedModel]) -> None:
         """Serve exactly `wanted` of the model `name`; drain and unload its other versions."""

@@ -106,6 +106,11 @@ class Metrics(BatchObserver):
         self._photo_seconds = self._histogram(
             "planespotter_photo_duration_seconds", "Time from a photo's arrival to its result, in seconds.", SECONDS
         )
+        self.bundle_loads_stuck = Gauge(
+            "planespotter_bundle_loads_stuck",
+            "Abandoned loads of bundles that still occupy a core: over load_timeout, or the bundle was replaced.",
+            registry=self.registry,
+        )
 
     def add_gauges(self, queue_depth: Callable[[], int], photos_in_flight: Callable[[], int]) -> None:
         """Add gauges whose values are read at each scrape."""
