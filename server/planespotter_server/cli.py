@@ -9,6 +9,7 @@ import typer
 from pydantic.fields import FieldInfo
 
 from planespotter_server.settings import (
+    ServerError,
     Settings,
     default_text,
     load_settings,
@@ -90,13 +91,20 @@ def serve(
     # The imports below take seconds, and the first process of a container ignores SIGTERM unless it handles it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
+    from planespotter_models import BundleError
     from planespotter_server.observability.logging import configure_logging
     from planespotter_server.server import event_loop, exit_process, serve
 
     settings = load_settings(config, **options)
     configure_logging()
     with asyncio.Runner(loop_factory=event_loop) as runner:
-        exit_process(runner.run(serve(settings, typer.echo)))  # within the block: its end waits for threads
+        try:
+            code = runner.run(serve(settings, typer.echo))
+        except (ServerError, BundleError) as error:
+            typer.secho("error: ", err=True, nl=False, fg="red", bold=True)
+            typer.echo(error, err=True)
+            code = 1
+        exit_process(code)  # within the block: its end waits for threads, such as one with a network that never ends
 
 
 TokensFile = Annotated[
