@@ -7,7 +7,14 @@ of predictions. Importing this package loads NumPy and Pillow only; JAX or OpenV
 from pathlib import Path
 
 from planespotter_models.architecture import POOLINGS, Architecture, Int8Calibration
-from planespotter_models.bundle_format import Bundle, BundleError, Metric, read_bundle, write_bundle
+from planespotter_models.bundle_format import (
+    Bundle,
+    BundleError,
+    IncompleteBundleError,
+    Metric,
+    read_bundle,
+    write_bundle,
+)
 from planespotter_models.engines.base import Engine, EngineChoice, EngineMode
 from planespotter_models.engines.hardware import cores
 from planespotter_models.engines.load import DEFAULT_BATCH_SIZES, load_engine
@@ -40,6 +47,7 @@ __all__ = [
     "Engine",
     "EngineChoice",
     "EngineMode",
+    "IncompleteBundleError",
     "Int8Calibration",
     "Label",
     "LabelTree",

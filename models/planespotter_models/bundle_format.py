@@ -52,6 +52,10 @@ class BundleError(Exception):
     """A bundle is unusable; the text says why and what to do."""
 
 
+class IncompleteBundleError(BundleError):
+    """A file is missing, or is not the one that bundle.json names: the bundle may still be being copied."""
+
+
 @dataclass(frozen=True)
 class Metric:
     """A metric on held-out photos; `source` is "" for all sources together, `photos` the number it is based on."""
@@ -183,7 +187,8 @@ def read_bundle(folder: Path) -> Bundle:
     """Read the bundle in `folder` and verify its format, every hash and every type.
 
     Raises:
-        BundleError: There is no bundle, or it is damaged, incomplete or of another format.
+        IncompleteBundleError: A file is missing, or damaged, or not copied completely.
+        BundleError: There is no bundle, or it is invalid or of another format.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load
@@ -255,7 +260,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
         text = _read_regular_file(path, MAX_DESCRIPTION_BYTES).decode("utf-8")
         description: Any = json.loads(text, parse_constant=_finite, parse_float=_finite)
     except (OSError, ValueError) as error:
-        raise BundleError(
+        raise IncompleteBundleError(
             f"{path} cannot be read as JSON ({error}). Copy the bundle again, or export it again."
         ) from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
@@ -275,7 +280,9 @@ def _read_file(folder: Path, name: str, sha256: str) -> bytes:
     try:
         content = _read_regular_file(folder / name, MAX_FILE_BYTES)
     except OSError as error:
-        raise BundleError(f"The bundle {folder} lacks {name} ({error.strerror}). Copy the bundle again.") from error
+        raise IncompleteBundleError(
+            f"The bundle {folder} lacks {name} ({error.strerror}). Copy the bundle again."
+        ) from error
     except ValueError as error:
         raise BundleError(f"{folder / name} is not a file of a bundle: {error}. Do not use it.") from error
     _verify_hash(folder / name, _sha256(content), sha256)
@@ -316,7 +323,7 @@ def _finite_weights(weights: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]
 
 def _verify_hash(path: Path, actual: str, expected: object) -> None:
     if actual != expected:
-        raise BundleError(
+        raise IncompleteBundleError(
             f"{path} is damaged or was modified: its SHA-256 is {actual}, expected {expected}. "
             "Copy the bundle again, or export it again."
         )

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from planespotter_models import (
     BundleError,
+    IncompleteBundleError,
     LabelTree,
     load_engine,
     read_bundle,
@@ -90,7 +91,7 @@ def test_missing_folder_and_folder_without_a_bundle_are_rejected(tmp_path: Path)
 
 def test_missing_file_is_named(copy: Path) -> None:
     (copy / "weights.safetensors").unlink()
-    with pytest.raises(BundleError, match=r"lacks weights\.safetensors"):
+    with pytest.raises(IncompleteBundleError, match=r"lacks weights\.safetensors"):
         read_bundle(copy)
 
 

@@ -308,6 +308,10 @@ def test_new_versions_are_loaded_under_load_and_broken_ones_are_not(
                 broken = folder("3", "elsewhere")
                 (broken / "weights.safetensors").write_bytes(b"no weights")
                 broken.rename(tmp_path / "models" / "tiny" / "3")
+                while started.stderr and json.loads(started.stderr.readline())["event"] != "model_incomplete":
+                    pass
+                wait_for("2")
+                folder("4", "elsewhere").rename(tmp_path / "models" / "tiny" / "5")
                 while started.stderr and json.loads(started.stderr.readline())["event"] != "model_load_failed":
                     pass
                 wait_for("2")
@@ -374,12 +378,17 @@ def test_bundle_that_still_occupies_a_core_after_its_time_limit_is_in_the_metric
         assert started.wait(60) == 0
 
 
-def test_single_bundle_that_does_not_load_in_time_is_an_error(folder: Callable[..., Path], tmp_path: Path) -> None:
-    options = ["--model", str(folder("2")), "--port", "0", "--load-timeout", "0.5"]
+@pytest.mark.parametrize("option", ["--model", "--model-repository"])
+def test_server_whose_only_bundle_does_not_load_in_time_says_so_and_ends(
+    folder: Callable[..., Path], tmp_path: Path, option: str
+) -> None:
+    path = folder("2")
+    options = [option, str(path if option == "--model" else tmp_path / "models"), "--port", "0", "--load-timeout", "2"]
     command = [sys.executable, "-c", STUCK_LOAD, str(tmp_path / "never"), "serve", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert "has not loaded within load_timeout (0.5 s)" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert "has not loaded within load_timeout (2 s)" in done.stderr.splitlines()[-1]
 
 
 # The command with an engine that works at first and then, while photos wait, only fails, or blocks.

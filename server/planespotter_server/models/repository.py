@@ -3,25 +3,31 @@
     FOLDER/NAME/VERSION/bundle.json
 
 The highest versions of each name are served. A bundle that cannot be loaded is logged once, and the versions that were
-served stay; it is retried when its files change. One that takes long to load, or never ends, delays no other. A model
-whose folder is emptied stays too, so that an accidental deletion does not stop the service.
+served stay; it is retried when its files change. One that is still being copied is loaded when it is complete. One that
+takes long to load, or never ends, delays no other. A model whose folder is emptied stays too, so that an accidental
+deletion does not stop the service.
 """
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 
-from planespotter_models import BundleError
+from planespotter_models import BundleError, IncompleteBundleError
 from planespotter_server.models.registry import ModelRegistry, natural_order
 from planespotter_server.serving.served_model import ServedModel
 from planespotter_server.settings import ServerError
 
 # How long a bundle that is loading delays others; after that, they load in parallel.
 PARALLEL_AFTER_SECONDS = 60.0
+# An incomplete bundle counts as damaged, not as being copied, once its files have not changed for this long.
+COPY_STALL_SECONDS = 30.0
+# While a server has no model yet, it looks for changes this often.
+STARTUP_POLL_SECONDS = 1.0
 
 log = structlog.get_logger()
 
@@ -30,12 +36,22 @@ Fingerprint = tuple[tuple[str, int, int], ...]
 
 @dataclass(frozen=True)
 class BundleFolder:
-    """A bundle in the repository; `fingerprint` changes whenever one of its files does."""
+    """A bundle in the repository.
+
+    Attributes:
+        name: Name of the model.
+        version: Version of the model.
+        path: The folder.
+        fingerprint: Changes whenever one of the files does.
+        changed_at: When a file or the folder was last changed, in seconds since the epoch. Copying sets it even if it
+            preserves the dates of the files.
+    """
 
     name: str
     version: str
     path: Path
     fingerprint: Fingerprint
+    changed_at: float = field(compare=False)
 
 
 def scan(repository: Path) -> dict[str, list[BundleFolder]]:
@@ -62,30 +78,31 @@ def scan(repository: Path) -> dict[str, list[BundleFolder]]:
         with contextlib.suppress(OSError):  # it is being moved or deleted
             files = sorted((file.name, file.stat()) for file in path.iterdir())
             fingerprint = tuple((name, status.st_size, status.st_mtime_ns) for name, status in files)
-            bundle = BundleFolder(path.parent.name, path.name, path, fingerprint)
+            changed_at = max(status.st_ctime for status in (path.stat(), *(status for _, status in files)))
+            bundle = BundleFolder(path.parent.name, path.name, path, fingerprint, changed_at)
             bundles.setdefault(bundle.name, []).append(bundle)
     for versions in bundles.values():
         versions.sort(key=lambda bundle: natural_order(bundle.version), reverse=True)
     return bundles
 
 
-async def load_in_time(loading: Awaitable[ServedModel], path: Path, timeout: float) -> ServedModel:
-    """Wait for `loading` for at most `timeout` seconds.
+async def load_in_time(loading: Awaitable[ServedModel], path: Path, seconds: float) -> ServedModel:
+    """Wait for `loading` for at most `seconds`.
 
     Args:
         loading: Loads the model of the bundle.
         path: The bundle's folder, for the error.
-        timeout: The setting `load_timeout`.
+        seconds: The setting `load_timeout`.
 
     Raises:
         ServerError: The model has not loaded in time.
     """
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(seconds):
             return await loading
     except TimeoutError:
         raise ServerError(
-            f"The bundle in {path} has not loaded within load_timeout ({timeout:g} s), and may occupy a core until the "
+            f"The bundle in {path} has not loaded within load_timeout ({seconds:g} s), and may occupy a core until the "
             "server is restarted. Remove it, or raise the limit."
         ) from None
 
@@ -117,6 +134,7 @@ class ModelRepository:
         self._loading: dict[BundleFolder, asyncio.Task[ServedModel]] = {}
         self._loaded: dict[BundleFolder, ServedModel] = {}
         self._failed: set[BundleFolder] = set()
+        self._copying: set[Path] = set()
         self._unloading: set[asyncio.Task[None]] = set()
         self._scan_failed = False
 
@@ -127,8 +145,8 @@ class ModelRepository:
             ServerError: No model can be served.
         """
         errors = await self.refresh()
-        while not self._registry and self._loading:
-            await asyncio.wait(self._loading.values(), return_when=asyncio.FIRST_COMPLETED)
+        while not self._registry and (self._loading or self._copying):
+            await asyncio.sleep(STARTUP_POLL_SECONDS)
             errors += await self.refresh()
         if not self._registry:
             reason = errors[0] if errors else "It must contain NAME/VERSION/bundle.json for each model."
@@ -152,6 +170,7 @@ class ModelRepository:
         bundles = await asyncio.to_thread(scan, self._folder)
         present = {bundle for versions in bundles.values() for bundle in versions}
         self._failed &= present
+        self._copying &= {bundle.path for bundle in present}
         for bundle in self._loading.keys() - present:
             self._loading.pop(bundle).cancel()
         return [error for versions in bundles.values() for error in await self._update(versions)]
@@ -181,7 +200,8 @@ class ModelRepository:
     async def _try_load(self, bundle: BundleFolder, errors: list[str]) -> ServedModel | None:
         loading = self._loading.get(bundle)
         if loading is None:
-            log.info("model_loading", model=bundle.name, version=bundle.version)
+            if bundle.path not in self._copying:
+                log.info("model_loading", model=bundle.name, version=bundle.version)
             loading = self._loading[bundle] = asyncio.create_task(
                 load_in_time(self._load(bundle.path), bundle.path, self._load_timeout)
             )
@@ -199,14 +219,28 @@ class ModelRepository:
                     f"{name}/{version}, or export it again with --name {bundle.name} --version {bundle.version}."
                 )
         except Exception as error:  # a network can fail in any way when it is compiled or run
-            known = isinstance(error, ServerError | BundleError)
-            message = str(error) if known else f"The bundle in {bundle.path} failed: {type(error).__name__}."
-            log.error("model_load_failed", error=message, exc_info=None if known else error)
-            self._failed.add(bundle)
-            errors.append(message)
+            if isinstance(error, IncompleteBundleError) and time.time() - bundle.changed_at < COPY_STALL_SECONDS:
+                self._wait_for_copy(bundle)
+            else:
+                errors.append(self._fail(bundle, error))
             return None
+        self._copying.discard(bundle.path)
         self._loaded[bundle] = model
         return model
+
+    def _wait_for_copy(self, bundle: BundleFolder) -> None:
+        if bundle.path not in self._copying:
+            log.info("model_incomplete", model=bundle.name, version=bundle.version, then="load it once it is complete")
+        self._copying.add(bundle.path)
+
+    def _fail(self, bundle: BundleFolder, error: Exception) -> str:
+        """Do not try `bundle` again until it changes; return what is wrong with it."""
+        known = isinstance(error, ServerError | BundleError)
+        message = str(error) if known else f"The bundle in {bundle.path} failed: {type(error).__name__}."
+        log.error("model_load_failed", error=message, exc_info=None if known else error)
+        self._copying.discard(bundle.path)
+        self._failed.add(bundle)
+        return message
 
     def _switch(self, name: str, wanted: dict[BundleFolder, ServedModel]) -> None:
         """Serve exactly `wanted` of the model `name`; drain and unload its other versions."""

@@ -4,7 +4,7 @@ import asyncio
 import functools
 import os
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,8 +99,13 @@ async def test_new_versions_and_new_models_are_loaded(repository: Open, write: W
 
 
 async def test_broken_version_fails_to_load_and_the_old_one_stays(
-    repository: Open, write: Write, models: ModelRegistry, capsys: pytest.CaptureFixture[str]
+    repository: Open,
+    write: Write,
+    models: ModelRegistry,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("planespotter_server.models.repository.COPY_STALL_SECONDS", 0)
     write("small", "1")
     opened = repository()
     await opened.start()
@@ -128,6 +133,79 @@ async def test_loaded_version_stays_if_its_files_are_overwritten_by_a_broken_bun
     damage(folder)
     await opened.refresh()
     assert models.find() is good
+
+
+def copy_slowly(source: Path, target: Path) -> Iterator[None]:
+    """Copy a bundle in half files, with their dates; yield whenever the server could look at it."""
+    target.mkdir(parents=True)
+    yield
+    for file in sorted(source.iterdir()):  # bundle.json comes first
+        content = file.read_bytes()
+        for size in (0, len(content) // 2, len(content)):
+            (target / file.name).write_bytes(content[:size])
+            os.utime(target / file.name, (1, 1))
+            yield
+
+
+async def test_bundle_that_is_copied_slowly_is_loaded_once_it_is_complete(
+    repository: Open, write: Write, models: ModelRegistry, tmp_path: Path
+) -> None:
+    write("small", "1")
+    opened = repository()
+    await opened.start()
+    source = write("small", "2").rename(tmp_path / "elsewhere")
+    with structlog.testing.capture_logs() as logs:
+        for _ in copy_slowly(source, tmp_path / "models" / "small" / "2"):
+            assert served(models) == ["small 1"]
+            await opened.refresh()
+    assert served(models) == ["small 2"]
+    events = [entry["event"] for entry in logs if entry["event"] != "model_unloaded"]
+    assert events == ["model_loading", "model_incomplete", "model_loaded"]
+
+
+async def test_copy_that_stalls_is_reported_once_and_loaded_when_it_resumes(
+    repository: Open, write: Write, models: ModelRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("small", "1")
+    opened = repository()
+    await opened.start()
+    folder = write("small", "2")
+    weights = (folder / "weights.safetensors").rename(tmp_path / "weights")
+    with structlog.testing.capture_logs() as logs:
+        await opened.refresh()
+        assert not [entry for entry in logs if entry["log_level"] == "error"]
+        monkeypatch.setattr("planespotter_server.models.repository.COPY_STALL_SECONDS", 0)
+        for _ in range(3):
+            await opened.refresh()
+        [error] = [entry for entry in logs if entry["log_level"] == "error"]
+        assert "lacks weights.safetensors" in error["error"]
+    weights.rename(folder / "weights.safetensors")
+    await opened.refresh()
+    assert served(models) == ["small 2"]
+
+
+async def test_server_that_starts_while_its_only_bundle_is_copied_waits_for_it(
+    repository: Open, write: Write, models: ModelRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("planespotter_server.models.repository.STARTUP_POLL_SECONDS", 0.01)
+    weights = (write("small", "1") / "weights.safetensors").rename(tmp_path / "weights")
+    with structlog.testing.capture_logs() as logs:
+        starting = asyncio.create_task(repository().start())
+        await asyncio.sleep(0.3)
+        assert not starting.done()
+        weights.rename(tmp_path / "models" / "small" / "1" / "weights.safetensors")
+        await starting
+    assert served(models) == ["small 1"]
+    assert [entry["event"] for entry in logs] == ["model_loading", "model_incomplete", "model_loaded"]
+
+
+async def test_server_whose_only_bundle_is_never_completed_does_not_start(
+    repository: Open, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("planespotter_server.models.repository.COPY_STALL_SECONDS", 0.5)
+    (write("small", "1") / "weights.safetensors").unlink()
+    with pytest.raises(ServerError, match=r"lacks weights\.safetensors .*Copy the bundle again"):
+        await repository().start()
 
 
 async def test_changed_files_reload_a_version(repository: Open, write: Write, models: ModelRegistry) -> None:
