@@ -73,9 +73,9 @@ log = structlog.get_logger()
 class Server:
     """A gRPC server: `start`, then `serve` models, then `drain`, then `stop`. Create it inside a running event loop.
 
-    The health service reports its state. `device_failed` is set when the device has failed; health then reports
-    NOT_SERVING, and the server must be stopped. `listener_failed` is set when gRPC ended without `stop`: nobody can
-    connect anymore, and the process must end.
+    The health service reports SERVING between `serve` and `drain`, while a decode thread is available and the device
+    works. `device_failed` is set when the device has failed: the server must be stopped. `listener_failed` is set when
+    gRPC ended without `stop`: nobody can connect anymore, and the process must end.
 
     Raises:
         ServerError: The token file or the TLS files are invalid.
@@ -85,12 +85,15 @@ class Server:
         self.device_failed = asyncio.Event()
         self.listener_failed = asyncio.Event()
         self.metrics = Metrics()
-        self.service = ClassifierService(settings, self.metrics, self._fail_device)
+        self.service = ClassifierService(settings, self.metrics, self._set_decoders_available, self._fail_device)
         self._settings = settings
         self._stopping = False
+        self._accepting = False
+        self._decoders_available = True
         self._background: set[asyncio.Task[None]] = set()
         self._watches: list[asyncio.Task[None]] = []
         self._health = health.aio.HealthServicer()
+        self._health_lock = asyncio.Lock()
         self._metrics_server: MetricsServer | None = None
         self._tls: grpc.ServerCredentials | None = None
         if settings.tls_cert is not None and settings.tls_key is not None:
@@ -158,7 +161,7 @@ class Server:
             ) from error
         if self._settings.metrics_port is not None:
             self._metrics_server = MetricsServer(self.metrics, self._settings.metrics_host, self._settings.metrics_port)
-        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._update_health()
         await self._server.start()
         self._run_in_background(self._watch_listener())
         for watch in (self.service.streams.watch(), self.service.memory.watch()):
@@ -192,9 +195,8 @@ class Server:
 
     async def serve(self) -> None:
         """Accept photos from now on: the models are loaded."""
-        self.service.ready = True
-        if not self.device_failed.is_set():
-            await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        self.service.ready = self._accepting = True
+        await self._update_health()
 
     async def drain(self, delay: float = 0.0) -> None:
         """Stop accepting photos, and wait until those in flight have their results.
@@ -203,7 +205,8 @@ class Server:
         balancers can react; each stream gets a drain notice with its number of accepted photos; new RPCs are rejected;
         the photos in flight finish.
         """
-        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self._accepting = False
+        await self._update_health()
         await asyncio.sleep(delay)
         self.service.stop_reading()
         await self.service.admission.wait_until_idle()
@@ -226,7 +229,11 @@ class Server:
 
     def _fail_device(self) -> None:
         self.device_failed.set()
-        self._run_in_background(self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING))
+        self._run_in_background(self._update_health())
+
+    def _set_decoders_available(self, available: bool) -> None:
+        self._decoders_available = available
+        self._run_in_background(self._update_health())
 
     async def _watch_listener(self) -> None:
         """Notice that gRPC's accept loop has ended: an exception in it closes the port, but not the process."""
@@ -244,14 +251,18 @@ class Server:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _set_health(self, status: int) -> None:
-        for service in ("", SERVICE):
-            try:
-                async with asyncio.timeout(HEALTH_WATCH_SECONDS):
+    async def _update_health(self) -> None:
+        """Report SERVING if a photo that arrives now would be classified."""
+        async with self._health_lock:
+            serving = self._accepting and self._decoders_available and not self.device_failed.is_set()
+            status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+            for service in ("", SERVICE):
+                try:
+                    async with asyncio.timeout(HEALTH_WATCH_SECONDS):
+                        await self._health.set(service, status)
+                except TimeoutError:  # a client watches health and reads nothing, which blocks the health service
+                    self._interceptor.end_watches()
                     await self._health.set(service, status)
-            except TimeoutError:  # a client watches health and reads nothing, which blocks the health service
-                self._interceptor.end_watches()
-                await self._health.set(service, status)
 
 
 def event_loop() -> asyncio.AbstractEventLoop:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from scripts.h2_client import SERVICE, H2Client
 from scripts.honest_caller import HonestCaller
 from scripts.network_attacks import bombs_and_uploads
@@ -92,17 +93,30 @@ def test_process_ends_after_the_drain_even_if_a_decoder_never_ends(
     assert events(logs)[-1] == "stopped"
 
 
-def test_server_whose_decoders_are_all_stuck_answers_and_exits_with_75(tiny_bundle: Path) -> None:
-    options = ["--decode-threads", "1", "--decode-timeout", "0.5", "--grace-seconds", "1"]
+def test_server_whose_decoders_are_all_stuck_reports_it_within_the_time_limit_and_then_exits_with_75(
+    tiny_bundle: Path,
+) -> None:
+    seconds = 1.5
+    options = ["--decode-threads", "1", "--decode-timeout", str(seconds), "--grace-seconds", "1"]
     with serving(tiny_bundle, STUCK_DECODER, options) as (started, address):
-        with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as caught:
-            pb_grpc.ClassifierServiceStub(channel).Classify(
+        with grpc.insecure_channel(address) as channel:
+            health: Callable[..., health_pb2.HealthCheckResponse]
+            health = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]
+            called_at = time.monotonic()
+            call = pb_grpc.ClassifierServiceStub(channel).Classify.future(
                 pb.ClassifyRequest(photo=pb.Photo(content=b"\xff\xd8\xff")), timeout=60
             )
+            while health(health_pb2.HealthCheckRequest(), timeout=60).status == health_pb2.HealthCheckResponse.SERVING:
+                time.sleep(0.01)
+            not_serving_after = time.monotonic() - called_at
+            with pytest.raises(grpc.RpcError) as caught:
+                call.result()
         _, logs = started.communicate(timeout=60)
-    assert "within 0.5 seconds" in str(caught.value)
+    assert seconds <= not_serving_after < 3 * seconds
+    assert "within 1.5 seconds" in str(caught.value)
     assert started.returncode == 75
-    assert {"decode_timeout", "decoders_stuck", "device_failed"} <= set(events(logs))
+    wanted = ["decode_timeout", "decoders_unavailable", "decoders_stuck", "device_failed"]
+    assert [event for event in events(logs) if event in wanted] == wanted
 
 
 def test_closed_terminal_drains_the_server(tiny_bundle: Path) -> None:

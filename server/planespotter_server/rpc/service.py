@@ -116,11 +116,16 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
     Args:
         settings: Limits and timeouts.
         metrics: Where outcomes are recorded.
+        on_decoders_available: Called with False when no thread can decode, with True once one can again.
         on_decoders_stuck: Called once when every decode thread is stuck.
     """
 
     def __init__(
-        self, settings: Settings, metrics: Metrics, on_decoders_stuck: Callable[[], None] = lambda: None
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        on_decoders_available: Callable[[bool], None] = lambda _: None,
+        on_decoders_stuck: Callable[[], None] = lambda: None,
     ) -> None:
         self.ready = False
         self.models = ModelRegistry(settings.default_model)
@@ -135,7 +140,11 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
         self.memory = MemoryLimiter(settings.max_memory_bytes)
         self.streams = OpenStreams(settings.idle_timeout, settings.max_stream_age)
         self._decoders = DecoderPool(
-            settings.decode_threads, settings.decode_timeout, metrics.observe_decode, on_decoders_stuck
+            settings.decode_threads,
+            settings.decode_timeout,
+            metrics.observe_decode,
+            on_decoders_available,
+            on_decoders_stuck,
         )
         metrics.add_gauges(
             lambda: sum(model.queue_depth for model in self.models.all()), lambda: self.admission.in_flight

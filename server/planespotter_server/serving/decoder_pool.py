@@ -5,7 +5,8 @@ Photos whose inspection estimates a high price use at most half of the threads: 
 Threads, not processes: the inspection of a photo bounds what it costs to decode, so the server stays available without
 killing a decoder, and sending photos and pixels between processes would add half of the time that decoding takes. The
 time limit is a second line of defense. A thread cannot be interrupted: a photo over the limit gets its error at once,
-but its thread is lost until the decoder returns. When all threads are stuck, the server has to be restarted.
+but its thread is lost until the decoder returns. While all threads are over the limit, no photo can be decoded; if they
+stay so, the server has to be restarted.
 """
 
 import asyncio
@@ -52,6 +53,7 @@ class DecoderPool:
         threads: Number of threads.
         timeout: Maximum time to decode a photo in seconds, without the time in the queue.
         observe: Called with the seconds that each photo took.
+        on_available: Called with False when every thread is over the timeout, with True once one is free again.
         on_stuck: Called once when every thread has been decoding one photo for STUCK_TIMEOUTS times the timeout.
     """
 
@@ -60,12 +62,15 @@ class DecoderPool:
         threads: int,
         timeout: float = 10.0,
         observe: Callable[[float], None] = lambda _: None,
+        on_available: Callable[[bool], None] = lambda _: None,
         on_stuck: Callable[[], None] = lambda: None,
     ) -> None:
         self._threads = threads
         self._timeout = timeout
         self._observe = observe
+        self._on_available = on_available
         self._on_stuck = on_stuck
+        self._available = True
         self._running: set[_Job] = set()
         self._check: asyncio.TimerHandle | None = None
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode", initializer=lower_priority)
@@ -121,12 +126,23 @@ class DecoderPool:
                 job.is_late = True
                 job.future.cancel()
                 log.warning("decode_timeout", seconds=round(now - job.started, 1), late=len(late))
+        self._set_available(len(late) < self._threads)
         stuck = [job for job in late if now - job.started > STUCK_TIMEOUTS * self._timeout]
         if len(stuck) == self._threads:
             log.error("decoders_stuck", threads=self._threads)
             self._on_stuck()
             return
         self._check = asyncio.get_running_loop().call_later(self._timeout / CHECKS_PER_TIMEOUT, self._check_timeouts)
+
+    def _set_available(self, available: bool) -> None:
+        if available == self._available:
+            return
+        self._available = available
+        if available:
+            log.info("decoders_available")
+        else:
+            log.warning("decoders_unavailable", threads=self._threads)
+        self._on_available(available)
 
     def close(self) -> None:
         """Stop; cancel what has not started."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tests.server.calls import failure, reason, service, status_of
 
 from planespotter.v1 import classifier_pb2 as pb
-from planespotter_models import Bundle, Engine
+from planespotter_models import Bundle, Engine, decode_photo
 from planespotter_server.observability.logging import configure_logging, flush_logs
 from planespotter_server.serving import served_model
 
@@ -749,6 +749,57 @@ async def test_server_reports_that_it_is_warming_up(serve: Serve, paint: Paint) 
     assert await health(channel) == health_pb2.HealthCheckResponse.NOT_SERVING
     status = await status_of(service(channel).GetModel(pb.GetModelRequest()))
     assert (status.code, reason(status)) == (code_pb2.UNAVAILABLE, "WARMING_UP")
+
+
+async def test_health_is_not_serving_while_no_photo_can_be_decoded(
+    serve: Serve, paint: Paint, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+
+    def blocked(*arguments: Any) -> NDArray[np.uint8]:
+        release.wait(60)
+        return decode_photo(*arguments)
+
+    async def become(channel: grpc.aio.Channel, status: int) -> None:
+        async with asyncio.timeout(60):
+            while await health(channel) != status:
+                pass
+
+    channel = await serve(decode_threads=2, decode_timeout=1)
+    server: Any = channel.server  # type: ignore[attr-defined]
+    monkeypatch.setattr(served_model, "decode_photo", blocked)
+    request = pb.ClassifyRequest(photo=pb.Photo(content=paint("747")))
+    status = await status_of(service(channel).Classify(request))
+    assert reason(status) == "PHOTO_DECODE_TIMEOUT"
+    assert await health(channel) == health_pb2.HealthCheckResponse.SERVING, "the other thread is free"
+    with structlog.testing.capture_logs() as logs:
+        call = asyncio.ensure_future(status_of(service(channel).Classify(request)))
+        await become(channel, health_pb2.HealthCheckResponse.NOT_SERVING)
+        assert reason(await call) == "PHOTO_DECODE_TIMEOUT"
+        release.set()
+        await become(channel, health_pb2.HealthCheckResponse.SERVING)
+    assert not server.device_failed.is_set()
+    assert [entry["event"] for entry in logs] == ["decode_timeout", "decoders_unavailable", "decoders_available"]
+    assert (await _classify(channel, request)).path[1].name == "747"
+
+
+async def test_health_stays_not_serving_if_decoders_recover_during_a_drain(
+    serve: Serve, paint: Paint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+    channel = await serve(decode_threads=1, decode_timeout=1)
+    server: Any = channel.server  # type: ignore[attr-defined]
+    monkeypatch.setattr(served_model, "decode_photo", lambda *_: release.wait(60))
+    request = pb.ClassifyRequest(photo=pb.Photo(content=paint("747")))
+    with structlog.testing.capture_logs() as logs:
+        await status_of(service(channel).Classify(request))
+        await server.drain()
+        release.set()
+        async with asyncio.timeout(60):
+            while logs[-1]["event"] != "decoders_available":  # noqa: ASYNC110  (a log sets no event)
+                await asyncio.sleep(0.01)
+    for _ in range(20):
+        assert await health(channel) == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 async def test_drain_answers_accepted_photos_and_ends_the_streams(
