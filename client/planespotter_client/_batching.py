@@ -17,6 +17,7 @@ from planespotter_client._image_inputs import (
 from planespotter_client._retry import with_jitter
 from planespotter_client._stream_state import Pending, pending
 from planespotter_client._types import Limits, PhotoResult
+from planespotter_photos.counts import count_noun
 
 
 @dataclass
@@ -97,8 +98,8 @@ class BatchCall:
         batch = self._batch
         if len(response.results) != len(batch.pending):
             raise ProtocolError(
-                f"The server at {self._address} violated the protocol: it sent {len(response.results):,} results for "
-                f"{len(batch.pending):,} photos.",
+                f"The server at {self._address} violated the protocol: it sent "
+                f"{count_noun(len(response.results), 'result')} for {count_noun(len(batch.pending), 'photo')}.",
                 reason="PROTOCOL_VIOLATION",
             )
         results = [

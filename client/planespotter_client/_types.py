@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from planespotter_client._errors import PlaneSpotterError
+from planespotter_photos.counts import count_noun
 
 
 class Level(StrEnum):
@@ -302,7 +303,7 @@ class Metric(Result):
 
     def __str__(self) -> str:
         source = f" ({self.source})" if self.source else ""
-        return f"{self.name}{source} {self.value:.3f} on {self.photo_count:,} photos"
+        return f"{self.name}{source} {self.value:.3f} on {count_noun(self.photo_count, 'photo')}"
 
 
 @dataclass(frozen=True)
@@ -359,7 +360,7 @@ class Model(Result):
             for family, models in families.items()
         ]
         metrics = [
-            (metric.name, f"{metric.value:.3f}", f"{metric.photo_count:,} photos")
+            (metric.name, f"{metric.value:.3f}", count_noun(metric.photo_count, "photo"))
             for metric in self.metrics
             if not metric.source
         ]
@@ -368,4 +369,4 @@ class Model(Result):
     def __str__(self) -> str:
         leaves = sum(len(models) or 1 for families in self.tree.values() for models in families.values())
         height, width = self.input_size
-        return f"{self.name} {self.version}: {leaves} types of aircraft, input {width} x {height}"
+        return f"{self.name} {self.version}: {count_noun(leaves, 'type')} of aircraft, input {width} x {height}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from planespotter_photos.counts import count_noun
 from planespotter_scraping.cli_catalog import catalogs
 
 if TYPE_CHECKING:
@@ -176,7 +177,9 @@ def scrape(
             )
     except KeyboardInterrupt:
         gc.freeze()  # otherwise the interpreter takes a second or more to collect everything before it exits
-        typer.echo(f"Stopped. {stored} photos were stored in {out}. The same command resumes the crawl.", err=True)
+        typer.echo(
+            f"Stopped. {count_noun(stored, 'photo')} stored in {out}. The same command resumes the crawl.", err=True
+        )
         raise typer.Exit(130) from None
     summaries.show(out, result)
     if result.incomplete:
@@ -262,7 +265,7 @@ def explore(
     with progress.work_bar() as update_bar:
         report = page.write(folder, out, per_class=per_class, min_photos=min_photos, progress=update_bar)
     typer.echo(
-        f"{out} shows {report.photos} photos, {report.thumbnails} of them as thumbnails, "
+        f"{out} shows {count_noun(report.photos, 'photo')}, {report.thumbnails} of them as thumbnails, "
         f"in {report.bytes / 1e6:.1f} MB."
     )
     for line in report.advice:
@@ -287,7 +290,7 @@ def sample_site(
     from planespotter_scraping.sample_site.server import SampleSite, serve
 
     with suppress(KeyboardInterrupt), serve(SampleSite(photos=photos, endless=endless), port) as address:
-        typer.echo(f"Serving {photos} photos at {address} until Ctrl-C.")
+        typer.echo(f"Serving {count_noun(photos, 'photo')} at {address} until Ctrl-C.")
         threading.Event().wait()
 
 

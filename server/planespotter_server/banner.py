@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 
+from planespotter_photos.counts import count_noun
 from planespotter_server.serving.served_model import ServedModel
 from planespotter_server.settings import Settings
 
@@ -31,7 +32,7 @@ def startup_banner(
         Lines, of which the first ends with the address: other programs parse it.
     """
     first = models[0].bundle
-    title = f"{first.name} {first.version}" if len(models) == 1 else f"{len(models)} models"
+    title = f"{first.name} {first.version}" if len(models) == 1 else count_noun(len(models), "model")
     sizes = ", ".join(map(str, settings.batch_sizes))
     engines = " or ".join(dict.fromkeys(model.engine.description for model in models))
     rows = [
@@ -44,10 +45,10 @@ def startup_banner(
         ),
         (
             "in flight",
-            f"{settings.max_in_flight_photos:,} photos, {_bytes(settings.max_in_flight_bytes)}, "
-            f"{settings.max_queue_wait:g} s of queueing; {settings.max_streams:,} streams of "
-            f"{settings.max_in_flight_per_stream:,} photos; "
-            f"{settings.max_concurrent_calls_per_client:,} calls per client",
+            f"{count_noun(settings.max_in_flight_photos, 'photo')}, {_bytes(settings.max_in_flight_bytes)}, "
+            f"{settings.max_queue_wait:g} s of queueing; {count_noun(settings.max_streams, 'stream')} of "
+            f"{count_noun(settings.max_in_flight_per_stream, 'photo')}; "
+            f"{count_noun(settings.max_concurrent_calls_per_client, 'call')} per client",
         ),
         ("stop", f"Ctrl-C or SIGTERM; photos in flight have {settings.grace_seconds:g} s to finish"),
     ]
@@ -75,8 +76,8 @@ def _describe(model: ServedModel, models: int, default: str) -> str:
     note = ", the default" if models > 1 and bundle.name == default else ""
     constructors = ", ".join(bundle.tree.constructors)
     return (
-        f"{bundle.name} {bundle.version}{note}: {constructors}; {leaves:,} types; {bundle.width} x {bundle.height} "
-        "pixels"
+        f"{bundle.name} {bundle.version}{note}: {constructors}; {count_noun(leaves, 'type')}; {bundle.width} x "
+        f"{bundle.height} pixels"
     )
 
 

@@ -63,7 +63,7 @@ async def test_batch_with_too_few_results_is_a_protocol_error(connect: Any) -> N
     with running(ForeignServer([])) as address:
         [result] = await (await connect(address)).classify_batch([b"photo"])
     assert isinstance(result.error, ProtocolError)
-    assert "0 results for 1 photos" in str(result.error)
+    assert "0 results for 1 photo." in str(result.error)
 
 
 async def test_another_kind_of_server_is_a_protocol_error(connect: Any) -> None:

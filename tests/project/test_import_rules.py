@@ -68,6 +68,7 @@ LAYERS = {
     "training": (
         "errors",
         "atomic_write",
+        "phases",
         "recipes",
         "run_folder",
         "network",

@@ -17,6 +17,7 @@ import typer
 from planespotter_client.bench.load_generator import Load, Mode
 from planespotter_client.bench.measurements import BenchError
 from planespotter_client.commands import options
+from planespotter_photos.counts import count_noun
 
 if TYPE_CHECKING:
     from planespotter_client.bench.sweep import RunLoad, Step
@@ -229,7 +230,10 @@ def _choose_photos(paths: list[Path]) -> list[Path]:
     for name in find_photos(paths):
         size += Path(name).stat().st_size
         if chosen and size > MAX_BYTES:
-            typer.echo(f"Only the first {len(chosen):,} photos are sent, to limit the memory.", err=True)
+            typer.echo(
+                f"Only the first {count_noun(len(chosen), 'photo is', 'photos are')} sent, to limit the memory.",
+                err=True,
+            )
             break
         chosen.append(Path(name))
     if not chosen:
@@ -244,7 +248,10 @@ def _apply_limits(load: Load, max_in_flight: int | None, server: str, connection
     with PlaneSpotter(server, **connection) as spotter:
         model, limits = spotter.get_model(), spotter.get_server_info().limits
     if Mode.BATCH in load.modes and load.batch_size > limits.max_batch_photos:
-        typer.echo(f"The batch size is reduced to the server's limit of {limits.max_batch_photos:,} photos.", err=True)
+        typer.echo(
+            f"The batch size is reduced to the server's limit of {count_noun(limits.max_batch_photos, 'photo')}.",
+            err=True,
+        )
     load = replace(
         load,
         batch_size=min(load.batch_size, limits.max_batch_photos),
@@ -260,7 +267,7 @@ def _context(server: str, model: str, load: Load, files: list[Path], processes: 
         "server": server,
         "model": model,
         "mode": ", ".join(load.modes),
-        "photos": f"{len(files):,} files, {mean_kib:,.0f} KiB on average",
+        "photos": f"{count_noun(len(files), 'file')}, {mean_kib:,.0f} KiB on average",
         "deadline": f"{load.deadline:g} s",
         "processes": processes,
         "date": time.strftime("%Y-%m-%d %H:%M:%S %z"),

@@ -11,6 +11,7 @@ from rich.table import Table
 from planespotter_client.bench.measurements import PERCENTILES
 from planespotter_client.bench.process_stats import cores, growth_per_hour
 from planespotter_client.bench.sweep import Step, format_percent
+from planespotter_photos.counts import count_noun
 
 MIB = 1024 * 1024
 # A lag of the generator above this, at the 99th percentile, distorts the latencies.
@@ -86,11 +87,16 @@ def _peak_notes(steps: Sequence[Step]) -> list[str]:
 
 def _error_notes(steps: Sequence[Step]) -> list[str]:
     errors: Counter[tuple[str, str]] = sum((step.measurements.errors for step in steps), Counter())
-    texts = [f"{count:,} photos: {code}{f' ({reason})' if reason else ''}" for (code, reason), count in errors.items()]
+    texts = [
+        f"{count_noun(count, 'photo')}: {code}{f' ({reason})' if reason else ''}"
+        for (code, reason), count in errors.items()
+    ]
     cancelled = sum(step.measurements.cancelled for step in steps)
     if cancelled:
         connections = sum(step.measurements.connections for step in steps)
-        texts.append(f"{cancelled:,} photos were cancelled on purpose; {connections:,} connections were opened.")
+        texts.append(
+            f"{count_noun(cancelled, 'photo')} cancelled on purpose; {count_noun(connections, 'connection')} opened."
+        )
     return texts
 
 

@@ -22,6 +22,7 @@ from rich.table import Table
 from planespotter_client._errors import PlaneSpotterError
 from planespotter_client._types import Level, PhotoResult, Prediction
 from planespotter_client.classify import progress
+from planespotter_photos.counts import count_noun
 
 if TYPE_CHECKING:
     from planespotter_client import PlaneSpotter
@@ -280,7 +281,7 @@ def measure_accuracy(spotter: "PlaneSpotter", table: Path, root: Path | None, sh
         console.print(examples_table(sorted(examples, key=lambda pair: pair[1].index)))
     console.print(comparison.summary())
     console.print(
-        f"{progress.photo_count(comparison.total.photos)} in {comparison.seconds:.1f} s, "
+        f"{count_noun(comparison.total.photos, 'photo')} in {comparison.seconds:.1f} s, "
         f"{comparison.photos_per_second:.1f} photos/s."
     )
     if aborted:

@@ -14,6 +14,7 @@ from rich.text import Text
 from planespotter_client._errors import PlaneSpotterError
 from planespotter_client._extras import install_command
 from planespotter_photos import formats
+from planespotter_photos.counts import count_noun
 
 if TYPE_CHECKING:
     from planespotter_client import PhotoResult
@@ -105,8 +106,8 @@ class RunStats:
         counts = f": {self.by_constructor()}" if self.answered else ""
         skipped = f" {self.skipped:,} skipped, as an earlier run answered them." if self.skipped else ""
         return (
-            f"{photo_count(self.answered)} in {_duration(seconds)}, {self.answered / max(1e-9, seconds):.1f} photos/s"
-            f"{counts}.{skipped}"
+            f"{count_noun(self.answered, 'photo')} in {_duration(seconds)}, {self.answered / max(1e-9, seconds):.1f} "
+            f"photos/s{counts}.{skipped}"
         )
 
 
@@ -116,15 +117,10 @@ def filing_summary(stats: RunStats, folder: Path) -> str:
     shown = [f"{name} {count:,}" for name, count in largest]
     if len(stats.filed) > len(largest):
         rest = stats.filed.total() - sum(count for _, count in largest)
-        shown.append(f"{rest:,} in {len(stats.filed) - len(largest):,} more folders")
+        shown.append(f"{rest:,} in {count_noun(len(stats.filed) - len(largest), 'more folder')}")
     counts = f" ({', '.join(shown)})" if shown else ""
     same = f"; {stats.already_filed:,} were there already" if stats.already_filed else ""
-    return f"{photo_count(stats.filed.total())} filed in {folder}{counts}{same}."
-
-
-def photo_count(count: int) -> str:
-    """Return "1 photo" or "1,234 photos"."""
-    return f"{count:,} photo{'' if count == 1 else 's'}"
+    return f"{count_noun(stats.filed.total(), 'photo')} filed in {folder}{counts}{same}."
 
 
 def _duration(seconds: float) -> str:
@@ -191,10 +187,10 @@ def aborted_stream_error(error: PlaneSpotterError, answered: int, total: int | N
 
     A `total` of None is unknown.
     """
-    missing = f"Only {photo_count(answered)} {'has' if answered == 1 else 'have'} a result"
+    missing = f"Only {count_noun(answered, 'photo')} {'has' if answered == 1 else 'have'} a result"
     if total is not None:
         left = total - answered
-        missing = f"{left:,} of {photo_count(total)} {'has' if left == 1 else 'have'} no result"
+        missing = f"{left:,} of {count_noun(total, 'photo')} {'has' if left == 1 else 'have'} no result"
     return type(error)(
         f"{missing}, because the stream was aborted. {error}", reason=error.reason, metadata=error.metadata
     )

@@ -25,6 +25,7 @@ from planespotter_client.classify.parquet import log_path_of, open_parquet
 from planespotter_client.classify.reconnecting_stream import reconnecting_stream
 from planespotter_client.classify.writers import Format
 from planespotter_client.commands.local_server import connect_or_start
+from planespotter_photos.counts import count_noun
 
 SUCCESS, NOTHING_DONE, SOME_FAILED, INTERRUPTED = 0, 1, 3, 130
 
@@ -104,7 +105,7 @@ def run(config: RunConfig) -> int:
         resume = f" and stored in {config.out}. Run the same command again to resume" if config.out else ""
         if config.sort_into is not None:
             _report(progress.filing_summary(stats, config.sort_into))
-        _report(f"\nInterrupted. {progress.photo_count(stats.answered)} answered{resume}.")
+        _report(f"\nInterrupted. {count_noun(stats.answered, 'photo')} answered{resume}.")
         return INTERRUPTED
     if not config.quiet and (config.out or config.sort_into or sys.stderr.isatty()):
         _report(stats.summary())
@@ -116,7 +117,7 @@ def run(config: RunConfig) -> int:
         _report(f"Of the skipped ones, {failed_earlier:,} had failed; --retry-failed retries them.")
     _report_damaged_packets(stats)
     if stats.failed:
-        _report(f"{stats.failed:,} of {progress.photo_count(stats.answered)} failed.")
+        _report(f"{stats.failed:,} of {count_noun(stats.answered, 'photo')} failed.")
     some_failed = stats.failed or failed_earlier or stats.unfiled or stats.damaged_packets or folder_errors
     return SOME_FAILED if some_failed else SUCCESS
 
@@ -279,7 +280,7 @@ def _report_nothing_to_do(
         return NOTHING_DONE
     failed = log.failed if log else 0
     retry = f" {failed:,} of them failed; --retry-failed retries them." if failed else ""
-    each = "the photo" if stats.skipped == 1 else f"each of the {progress.photo_count(stats.skipped)}"
+    each = "the photo" if stats.skipped == 1 else f"each of the {count_noun(stats.skipped, 'photo')}"
     model = run_manifest.read(config.out).get("model") if config.out else None
     _report(f"{config.out} has a result for {each}{f', by {model}' if model else ''}.{retry}")
     if config.sort_into is not None:
@@ -304,7 +305,10 @@ def _writes_text_lines(config: RunConfig) -> bool:
 
 def _report_damaged_packets(stats: progress.RunStats) -> None:
     if stats.damaged_packets:
-        _report(f"{stats.damaged_packets:,} damaged packets of the video could not be decoded; frames are missing.")
+        _report(
+            f"{count_noun(stats.damaged_packets, 'damaged packet')} of the video could not be decoded; frames are "
+            "missing."
+        )
 
 
 def _report_unread(stats: progress.RunStats) -> None:

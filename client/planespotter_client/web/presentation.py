@@ -5,6 +5,7 @@ from typing import Any
 
 from planespotter_client import Level, Model, Prediction
 from planespotter_client._types import percent
+from planespotter_photos.counts import count_noun
 
 CONFIDENCE = {
     "type": "Confident down to the type",
@@ -105,7 +106,7 @@ def taxonomy_summary(model: Model) -> str:
     """Return what `model` distinguishes, such as "24 types by Airbus and Boeing"."""
     types = sum(len(models) or 1 for families in model.tree.values() for models in families.values())
     constructors = _join([str(name) for name in model.tree])
-    return f"{types:,} {'type' if types == 1 else 'types'} by {constructors}"
+    return f"{count_noun(types, 'type')} by {constructors}"
 
 
 def _percent(probability: float) -> str:

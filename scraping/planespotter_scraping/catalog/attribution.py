@@ -10,12 +10,12 @@ from pathlib import Path
 
 from planespotter_scraping import catalog
 from planespotter_scraping.atomic_write import atomic_write
-from planespotter_scraping.catalog import CatalogError
+from planespotter_scraping.catalog import CatalogError, count_noun
 
 FILE = "ATTRIBUTION.md"
 HEAD = """# Photo credits
 
-Anyone may use the {count} photos below if they name the authors and licences, as this page does. Keep it with the
+Anyone may use the {photos} below if they name the authors and licences, as this page does. Keep it with the
 photos and with everything derived from them. "Scaled down from" gives the size of the original in pixels, "cropped" the
 rows that were cut from the bottom of the image; nothing else was changed. ShareAlike licences (CC BY-SA) apply to
 modified photos too.
@@ -43,7 +43,7 @@ def write(folder: Path) -> int:
             page.unlink(missing_ok=True)
             return 0
         with atomic_write(page) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as handle:
-            handle.write(HEAD.format(count=len(rows)))
+            handle.write(HEAD.format(photos=count_noun(len(rows), "photo")))
             handle.writelines(f"- {_line(row)}\n" for row in rows)
     except OSError as error:
         raise CatalogError(

@@ -16,7 +16,7 @@ from pathlib import Path
 from planespotter_photos import PhotoError, formats
 from planespotter_photos.housekeeping import is_housekeeping
 from planespotter_scraping import catalog
-from planespotter_scraping.catalog import CatalogError, attribution
+from planespotter_scraping.catalog import CatalogError, attribution, count_noun
 from planespotter_scraping.catalog.label_files import find_labels, match_files, read_labels
 from planespotter_scraping.catalog.lock import exclusive_lock
 from planespotter_scraping.images.similarity import phash
@@ -52,6 +52,7 @@ class ImportResult:
         unreadable: Files that were skipped, each with the reason.
         without_family: Stored photos whose label names no family, counted by their label.
         other_files: Files that are not images, counted by suffix.
+        housekeeping: Hidden files, and files and folders of systems and drives, which were not searched.
         unlisted: Images in the folder that the file with labels does not list.
         notes: Where the labels come from, and which columns were ignored, as sentences.
     """
@@ -63,6 +64,7 @@ class ImportResult:
     unreadable: dict[str, str] = field(default_factory=dict)
     without_family: Counter[str] = field(default_factory=Counter)
     other_files: Counter[str] = field(default_factory=Counter)
+    housekeeping: list[str] = field(default_factory=list)
     unlisted: int = 0
     notes: list[str] = field(default_factory=list)
 
@@ -112,7 +114,7 @@ def import_folder(
         )
     source = _source(folder, source)
     result = ImportResult()
-    rows = _rows(folder, sorted(_files(folder, out)), labels, columns or {}, result)
+    rows = _rows(folder, sorted(_files(folder, out, result)), labels, columns or {}, result)
     if not rows:
         where = f"{labels} lists" if labels is not None else f"{folder} and its subfolders hold"
         raise CatalogError(f"{where} no photos: no file ends in .jpg, .png or the suffix of another photo format.")
@@ -121,8 +123,9 @@ def import_folder(
         texts = f" (found: {', '.join(names[:5])})" if names else ""
         where = f"in {labels}" if labels is not None else "in any folder name, and no file with labels"
         raise CatalogError(
-            f"No label of an aircraft was found {where}{texts}, so none of the {len(rows)} photos was stored. Name "
-            "folders after types, or give a table with --labels, and name its columns with --column aircraft_type=NAME."
+            f"No label of an aircraft was found {where}{texts}, so nothing was stored "
+            f"({count_noun(len(rows), 'photo')}). Name folders after types, or give a table with --labels, and name "
+            "its columns with --column aircraft_type=NAME."
         )
     if link:
         _check_links(folder, out)
@@ -298,10 +301,12 @@ def _conflict(path: LabelPath, other: LabelPath) -> str:
     return " and ".join(names) if differ else ""
 
 
-def _files(folder: Path, out: Path) -> Iterator[str]:
-    """Yield the files below `folder`, relative to it, without hidden and housekeeping ones and those in `out`."""
+def _files(folder: Path, out: Path, result: ImportResult) -> Iterator[str]:
+    """Yield the files below `folder`, relative to it, without those in `out`; count hidden and housekeeping ones."""
     for parent, folders, files in os.walk(folder, followlinks=False):
         here = Path(parent)
+        skipped = [name for name in sorted([*folders, *files]) if is_housekeeping(name)]
+        result.housekeeping += [(here / name).relative_to(folder).as_posix() for name in skipped]
         folders[:] = [
             name for name in folders if not is_housekeeping(name) and (here / name).resolve() != out.resolve()
         ]

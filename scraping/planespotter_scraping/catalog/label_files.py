@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from planespotter_photos.counts import count_noun
 from planespotter_scraping.catalog.store import STATED_COLUMNS, CatalogError
 from planespotter_scraping.labels.parser import infer_constructor, parse_label
 
@@ -121,7 +122,7 @@ def find_labels(
         labelled = {file: row for file, row in labels.items() if row["constructor"] or row["aircraft_type"]}
         if labelled:
             labels_of_set.rows = {**labelled, **labels_of_set.rows}
-            labels_of_set.notes += [f"Labels of {len(labelled)} photos are from {name}.", *table.notes]
+            labels_of_set.notes += [f"Labels of {count_noun(len(labelled), 'photo')} are from {name}.", *table.notes]
             labels_of_set.ambiguous.update(file for name, file in matched.items() if name in table.ambiguous)
     labels_of_set.ambiguous -= labels_of_set.rows.keys()
     return labels_of_set
@@ -181,8 +182,8 @@ def _read_csv(path: Path, text: str, columns: Mapping[str, str]) -> LabelTable:
     for number, line in enumerate(body, start=1):
         if len(line) != len(header):
             raise CatalogError(
-                f"Row {number} of {path} has {len(line)} values, but the header has {len(header)} columns. "
-                "Quote values that contain a separator."
+                f"Row {number} of {path} has {count_noun(len(line), 'value')}, but the header has "
+                f"{count_noun(len(header), 'column')}. Quote values that contain a separator."
             )
     chosen = _choose_columns(path, header, body, columns)
     table = LabelTable()
@@ -303,7 +304,7 @@ def _add_rows(table: LabelTable, labels_by_file: Mapping[str, Sequence[dict[str,
         else:
             table.ambiguous.add(file)
     if table.ambiguous:
-        table.notes.append(f"{len(table.ambiguous)} photos with several different labels are skipped.")
+        table.notes.append(f"Skipped {count_noun(len(table.ambiguous), 'photo')} with several different labels.")
 
 
 def _complete(labels: Mapping[str, str]) -> dict[str, str]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from planespotter_photos.counts import count_noun
+
 REMARK = re.compile(r"(?:^|; )([a-z_]+): (.*?)(?=; [a-z_]+: |$)")
 
 
@@ -58,7 +60,7 @@ def as_lines(entries: list[Remark], top: int) -> Iterator[str]:
     photos = len({entry.photo_id for entry in entries})
     differing = sum(entry.differs for entry in entries)
     yield (
-        f"{photos} photos to review: {differing} labels with two different values, "
+        f"{count_noun(photos, 'photo')} to review: {count_noun(differing, 'label')} with two different values, "
         f"{len(entries) - differing} with one value only."
     )
     for entry in entries[:top]:

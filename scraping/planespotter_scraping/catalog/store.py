@@ -26,6 +26,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from planespotter_photos.counts import count_noun
 from planespotter_scraping.atomic_write import atomic_write
 from planespotter_scraping.labels.parser import label_path
 
@@ -135,13 +136,14 @@ def check(folder: str | Path, frame: pd.DataFrame, *, hashes: bool = False) -> N
             changed.append(file)
     if missing:
         raise CatalogError(
-            f"{len(missing)} of the {len(frame)} images in {folder / 'catalog.csv'} are missing or empty: "
-            f"{_first(missing)}. Scrape into the same folder again, or remove their rows."
+            f"{count_noun(len(missing), 'image is', 'images are')} missing or empty, of {len(frame):,} in "
+            f"{folder / 'catalog.csv'}: {_first(missing)}. Scrape into the same folder again, or remove their rows."
         )
     if changed:
         raise CatalogError(
-            f"{len(changed)} images in {folder} have changed since they were stored (their sha256 differs): "
-            f"{_first(changed)}. Download them again, or clear the sha256 of their rows if the change is intended."
+            f"{count_noun(len(changed), 'image has', 'images have')} changed in {folder} since the import (the "
+            f"sha256 differs): {_first(changed)}. Download them again, or clear the sha256 of their rows if the "
+            "change is intended."
         )
 
 
@@ -434,8 +436,8 @@ def parse(path: Path) -> tuple[list[str], list[list[str]]]:
     for number, row in enumerate(rows, start=1):
         if len(row) != len(header):
             raise CatalogError(
-                f"Row {number} of {path} has {len(row)} values, but the header has {len(header)} columns: "
-                f"{','.join(row)[:80]!r}. Quote values that contain a comma."
+                f"Row {number} of {path} has {count_noun(len(row), 'value')}, but the header has "
+                f"{count_noun(len(header), 'column')}: {','.join(row)[:80]!r}. Quote values that contain a comma."
             )
     return header, rows
 

@@ -63,7 +63,7 @@ def sentences(folder: Path, result: CleanResult, *, dry_run: bool) -> Iterator[s
         yield f"{count_noun(count, 'image')} of {source} would lose more than half by the crop: not cropped."
     if result.review:
         yield (
-            f"{len(result.review)} photos are duplicates with contradicting labels: kept, and the column review "
+            f"{count_noun(len(result.review), 'duplicate')} with contradicting labels: kept, and the column review "
             f"{'would state' if dry_run else 'states'} the contradiction, as for {next(iter(result.review))}."
         )
     for source, rows in result.suggested_crops.items():

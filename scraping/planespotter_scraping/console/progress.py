@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
+from planespotter_photos.counts import count_noun
+
 if TYPE_CHECKING:  # a crawl must not import what an import needs, nor an import what a crawl needs
     from planespotter_scraping.catalog.folder_import import ImportResult
     from planespotter_scraping.crawling.result import CrawlResult
@@ -93,7 +95,7 @@ def crawl_status(result: "CrawlResult", pages: int | None, seconds: float) -> st
         left = " (last)" if result.page_number == last else f" ({left} left)" if left else ""
         parts.append(f"page {result.page_number}" + (f" of {last}{left}" if last else ""))
     rate = f" ({60 * result.stored / seconds:.0f} per minute)" if seconds >= 1 else ""
-    parts.append(f"{result.stored} photos{rate}")
+    parts.append(f"{count_noun(result.stored, 'photo')}{rate}")
     if result.known and not result.stored:
         parts.append(f"{result.known} known")
     if result.max_photos and result.stored:
@@ -131,7 +133,7 @@ def import_bar() -> "Iterator[Callable[[ImportResult, int], None]]":
 
         def show(result: "ImportResult", total: int) -> None:
             rate = result.processed / max(0.5, monotonic() - start)
-            update(f"{result.stored} photos stored, {rate:.0f} files per second", result.processed, total)
+            update(f"{count_noun(result.stored, 'photo')} stored, {rate:.0f} files per second", result.processed, total)
 
         yield show
 

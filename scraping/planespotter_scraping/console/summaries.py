@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # a crawl must not import what an import needs, nor an import
     from planespotter_scraping.crawling.result import CrawlResult
 
 MAX_FILES = 10  # files named in a summary; the others are counted
+MAX_HOUSEKEEPING = 3  # likewise, of hidden and system files and folders
 
 
 def show(folder: Path, result: "CrawlResult") -> None:
@@ -50,7 +51,8 @@ def crawl_sentences(folder: Path, result: "CrawlResult", frame: pd.DataFrame | N
         yield f"{count_noun(count, 'file')} skipped: {reason}."
     if result.skipped_categories:
         names = ", ".join(f"{count} of {name}" for name, count in result.skipped_categories.most_common())
-        yield f"{result.skipped_categories.total()} categories without aircraft skipped: {names}."
+        categories = count_noun(result.skipped_categories.total(), "category", "categories")
+        yield f"{categories} without aircraft skipped: {names}."
     yield from result.notes
     fields = {"airline": "an airline", "aircraft_type": "a type", "registration": "a registration"}
     if frame is not None:
@@ -96,6 +98,10 @@ def import_sentences(result: "ImportResult") -> Iterator[str]:
     if result.other_files:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in result.other_files.most_common(MAX_FILES))
         yield f"Skipped other files: {kinds}."
+    if result.housekeeping:
+        names = ", ".join(result.housekeeping[:MAX_HOUSEKEEPING])
+        more = ", ..." if len(result.housekeeping) > MAX_HOUSEKEEPING else ""
+        yield f"Skipped hidden and system files and folders ({len(result.housekeeping):,}): {names}{more}."
 
 
 def _conflict(result: "ImportResult", file: str) -> str:

@@ -96,7 +96,7 @@ def tables(statistics: CatalogStats, top: int, *, plain: bool) -> Iterator[tuple
     """
     photos = statistics["photos"]
     missing = {column: count for column, count in statistics["missing"].items() if count}
-    yield f"missing values of {photos} photos", _table("column", "missing", missing, photos, plain=plain)
+    yield f"missing values of {count_noun(photos, 'photo')}", _table("column", "missing", missing, photos, plain=plain)
     lists = {
         "constructor": statistics["constructors"],
         "airline": statistics["airlines"],
@@ -111,7 +111,7 @@ def tables(statistics: CatalogStats, top: int, *, plain: bool) -> Iterator[tuple
     if statistics["unresolved_types"]:
         yield _unresolved_table(statistics["unresolved_types"], top, plain=plain)
     if statistics["review"]["photos"]:
-        title = f"{statistics['review']['photos']} photos to review: contradicting labels"
+        title = f"{count_noun(statistics['review']['photos'], 'photo')} to review: contradicting labels"
         yield title, _table("field", "photos", statistics["review"]["fields"], photos, plain=plain)
     yield _mix_table("source", statistics["source_mix"], top, plain=plain)
     if statistics["airline_mix"]:
@@ -130,11 +130,13 @@ def tables(statistics: CatalogStats, top: int, *, plain: bool) -> Iterator[tuple
     few = dict(list(per.items())[:top])
     if len(per) > top:
         few[f"more, up to {list(per)[-1]}"] = sum(list(per.values())[top:])
-    yield f"{airframes} airframes", _table("photos each", "airframes", few, airframes, plain=plain)
+    yield count_noun(airframes, "airframe"), _table("photos each", "airframes", few, airframes, plain=plain)
     sizes = _empty("", "min", "median", "max", plain=plain)
     for name, spread in statistics["sizes"].items():
         sizes.add_row(name, str(spread["min"]), str(spread["median"]), str(spread["max"]))
-    without = f" ({statistics['without_size']} photos without a size)" if statistics["without_size"] else ""
+    without = (
+        f" ({count_noun(statistics['without_size'], 'photo')} without a size)" if statistics["without_size"] else ""
+    )
     yield f"image sizes in pixels{without}", sizes
 
 
@@ -144,7 +146,7 @@ def _models_table(statistics: CatalogStats, *, plain: bool) -> tuple[str, Table]
     for row in statistics["models"]:
         constructor = Text(row["constructor"] or "unknown")
         table.add_row(constructor, Text(model_name(row)), str(row["photos"]), str(row["airframes"]))
-    return f"{statistics['photos']} photos by model", table
+    return f"{count_noun(statistics['photos'], 'photo')} by model", table
 
 
 def _unresolved_table(rows: list[UnresolvedType], top: int, *, plain: bool) -> tuple[str, Table]:
@@ -154,7 +156,7 @@ def _unresolved_table(rows: list[UnresolvedType], top: int, *, plain: bool) -> t
         constructor = Text(row["constructor"] or "unknown")
         table.add_row(constructor, Text(row["aircraft_type"]), row["level"], str(row["photos"]))
     more = f", the first {top}" if len(rows) > top else ""
-    return f"{len(rows)} types without a model{more}", table
+    return f"{count_noun(len(rows), 'type')} without a model{more}", table
 
 
 def _mix_table(what: str, rows: list[ConstructorMix], top: int, *, plain: bool) -> tuple[str, Table]:

@@ -19,6 +19,7 @@ from zlib import crc32
 
 import httpx
 
+from planespotter_photos.counts import count_noun
 from planespotter_scraping.crawling.backoff import should_back_off
 from planespotter_scraping.crawling.photo_sink import PhotoSink
 from planespotter_scraping.crawling.result import CrawlAbortedError, ScrapeError
@@ -183,7 +184,10 @@ class _CategoryCrawl:
         for name in empty:
             result.notes[f"The category {name} is empty or does not exist."] += 1
         if unfinished:
-            result.notes[f"{unfinished} categories have more photos. Raise --per-category to get them."] += 1
+            result.notes[
+                f"{count_noun(unfinished, 'category has', 'categories have')} more photos. Raise --per-category to "
+                "get them."
+            ] += 1
 
     async def take(self, root: _Root, limit: int) -> None:
         """Store up to `limit` photos of a root's next category, and requeue the category if it has more."""
@@ -297,7 +301,7 @@ class _CategoryCrawl:
                 break
             await asyncio.sleep(0.5 * tries)
         raise CrawlAbortedError(
-            f"{self.api_url} {reason}, and the crawl stopped. {self.sink.result.stored} photos were stored. "
+            f"{self.api_url} {reason}, and the crawl stopped. {count_noun(self.sink.result.stored, 'photo')} stored. "
             "Run the same command again later; it downloads none of them twice."
         )
 

@@ -12,6 +12,7 @@ from collections.abc import Collection
 from playwright.async_api import Page
 from selectolax.lexbor import LexborNode
 
+from planespotter_photos.counts import count_noun
 from planespotter_scraping.sites import Listing, Site, html_tree
 from planespotter_scraping.sites.html_tree import absolute_url, attribute, elements, split_url
 
@@ -66,15 +67,15 @@ class ListWalk:
         count, around = _photos_outside_of_cards(html, url, listing, site, ids)
         if count:
             return (
-                f"{url} shows {count} photos outside of the {listing.cards} cards that the parser of {site.name} "
-                f"finds, in <{around}>: these were not read."
+                f"{url} shows {count_noun(count, 'photo')} outside of the {count_noun(listing.cards, 'card')} that "
+                f"the parser of {site.name} finds, in <{around}>: these were not read."
             )
         if listing.next_url is None:
             return ""  # the last page has fewer cards
         earlier, cards = self._card_counts, listing.cards
         usual = statistics.median(earlier) if earlier else 0
         if usual >= MIN_USUAL_CARDS and cards < usual / 2:
-            return f"{url} shows {cards} cards, although earlier pages had {usual:.0f}."
+            return f"{url} shows {count_noun(cards, 'card')}, although earlier pages had {usual:.0f}."
         earlier.append(cards)
         return ""
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from planespotter_photos.counts import count_noun
 from planespotter_scraping.catalog import attribution
 from planespotter_scraping.catalog.lock import exclusive_lock
 from planespotter_scraping.crawling import api_crawl, browser
@@ -261,8 +262,8 @@ def check_stored(sink: PhotoSink) -> None:
         wanted = ", ".join(sorted(sink.wanted or ()))
         names = ", ".join(f"{name} ({count})" for name, count in skipped.most_common())
         raise ScrapeError(
-            f"Nothing was stored: none of the {skipped.total()} photos shows an aircraft by {wanted}. They are by "
-            f"{names}. Pass some of these with --constructors, or all."
+            f"Nothing was stored: of {count_noun(skipped.total(), 'photo')}, none shows an aircraft by {wanted}. They "
+            f"are by {names}. Pass some of these with --constructors, or all."
         )
 
 
@@ -275,7 +276,7 @@ def check_images(result: CrawlResult) -> None:
     if result.bad_images and result.stored == result.known == 0:
         photo_id, reason = next(iter(result.bad_images.items()))
         raise ScrapeError(
-            f"Nothing was stored: all {len(result.bad_images)} images are unusable, such as that of {photo_id}: "
+            f"Nothing was stored: {count_noun(len(result.bad_images), 'unusable image')}, such as that of {photo_id}: "
             f"{reason.rstrip('.')}. Check the image URLs."
         )
 
@@ -294,8 +295,8 @@ def check_finished(base: str, result: CrawlResult, finished: int) -> None:
     if result.bad_pages:
         url, reason = next(iter(result.bad_pages.items()))
         raise ScrapeError(
-            f"The page {url} could not be read: {reason.rstrip('.')}. {result.stored} photos were stored before. "
-            "Run the same command again to resume at this page."
+            f"The page {url} could not be read: {reason.rstrip('.')}. {count_noun(result.stored, 'photo')} stored "
+            "before. Run the same command again to resume at this page."
         )
     if result.pages == 0 and finished == 0:
         raise ScrapeError(f"No page of {base} was read, for an unknown reason. Check the URL.")

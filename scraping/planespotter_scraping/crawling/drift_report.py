@@ -12,6 +12,7 @@ from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page
 from selectolax.lexbor import LexborNode
 
+from planespotter_photos.counts import count_noun
 from planespotter_scraping.crawling import page_snapshot
 from planespotter_scraping.crawling.drift_detection import (
     HISTORY_FILE,
@@ -125,15 +126,15 @@ async def hidden_pictures(page: Page) -> str:
     for frame in page.frames[1:]:
         with suppress(PlaywrightError):  # the frame is gone
             if count := int(await frame.evaluate("document.images.length")):
-                sentences.append(f"An iframe ({frame.url}) has {count} pictures.")
+                sentences.append(f"An iframe ({frame.url}) has {count_noun(count, 'picture')}.")
     with suppress(PlaywrightError):
         hidden = await page.evaluate(HIDDEN_PICTURES)
         if hidden["shadow"]:
-            sentences.append(f"A shadow root in <{hidden['host']}> has {hidden['shadow']} pictures.")
+            sentences.append(f"A shadow root in <{hidden['host']}> has {count_noun(hidden['shadow'], 'picture')}.")
         if hidden["backgrounds"] > 2:
             sentences.append(f"{hidden['backgrounds']} elements have a picture as their CSS background.")
         if hidden["canvases"] > 2:
-            sentences.append(f"{hidden['canvases']} pictures are drawn on a canvas.")
+            sentences.append(f"{count_noun(hidden['canvases'], 'picture is', 'pictures are')} drawn on a canvas.")
     return " ".join(sentences)
 
 
@@ -234,7 +235,7 @@ def report_lines(site: Site, listing: Listing, reference: FieldCounts, html: str
     now = count_fields(listing)
     parser = f", parsed by {listing.markup}" if listing.markup else ""
     lines = [
-        f"FIELDS on {now.cards} cards{parser}",
+        f"FIELDS on {count_noun(now.cards, 'card')}{parser}",
         "  field           card  known  expected  earlier  missing because",
     ]
     for name in field_names(site, now):

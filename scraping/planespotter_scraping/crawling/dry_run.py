@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urljoin
 
+from planespotter_photos.counts import count_noun
 from planespotter_scraping.crawling import browser, crawl, drift_report
 from planespotter_scraping.crawling.ai_opt_out import AiOptOuts
 from planespotter_scraping.crawling.drift_detection import DriftDetector, DriftError, FieldCounts, load_history
@@ -139,7 +140,7 @@ def _check_file(site: Site, file: Path, detector: DriftDetector, history: Mappin
 
 def _report(site: Site, listing: Listing, history: Mapping[str, FieldCounts], source: str) -> list[str]:
     """Return the report of a page that is as expected; `source` is its URL or file."""
-    lines = [f"{source}: {len(listing.photos)} photos on {listing.cards} cards."]
+    lines = [f"{source}: {count_noun(len(listing.photos), 'photo')} on {count_noun(listing.cards, 'card')}."]
     if listing.next_url:
         total = f" of {listing.last_page} pages" if listing.last_page else ""
         lines.append(f"The next page{total} is {listing.next_url}.")

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from planespotter_photos.counts import count_noun
 from planespotter_scraping import catalog
 from planespotter_scraping.catalog import NewPhoto
 from planespotter_scraping.crawling.ai_opt_out import AiOptOuts
@@ -123,9 +124,9 @@ class PhotoSink:
         if failed >= MIN_FAILED_IMAGES and failed > MAX_FAILED_SHARE * (failed + usable):
             photo_id, reason = list(self.result.bad_images.items())[-1]
             raise CrawlAbortedError(
-                f"{failed} of {failed + usable} images of {referer or 'a page'} are unusable, such as that of "
-                f"{photo_id}: {reason.rstrip('.')}. The crawl stopped; {self.result.stored} photos were stored. "
-                "Check the image URLs."
+                f"{failed} of {count_noun(failed + usable, 'image')} of {referer or 'a page'} are unusable, such as "
+                f"that of {photo_id}: {reason.rstrip('.')}. The crawl stopped; "
+                f"{count_noun(self.result.stored, 'photo')} stored. Check the image URLs."
             )
 
     async def store(self, photo: Mapping[str, str]) -> None:
@@ -210,7 +211,7 @@ class PhotoSink:
             if self.forbidden_in_a_row >= MAX_FORBIDDEN_IN_A_ROW:
                 raise CrawlAbortedError(
                     f"The site denies access to its images: {MAX_FORBIDDEN_IN_A_ROW} in a row, most recently {error}. "
-                    f"{self.result.stored} photos were stored. Ask the site's operators for permission."
+                    f"{count_noun(self.result.stored, 'photo')} stored. Ask the site's operators for permission."
                 ) from None
             raise
         self.forbidden_in_a_row = 0

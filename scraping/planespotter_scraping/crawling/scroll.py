@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import JSHandle, Page, Request
 
+from planespotter_photos.counts import count_noun
 from planespotter_scraping.crawling import completeness, continuation
 from planespotter_scraping.sites import Listing, Site
 
@@ -270,7 +271,7 @@ class Scroller:
             )
         total = completeness.stated_total(await self.page.inner_text("body"), len(self.ids))
         if total is not None:
-            self.problems.append(f"The page states {total} photos, but {len(self.ids)} appeared.")
+            self.problems.append(f"The page states {count_noun(total, 'photo')}, but {len(self.ids)} appeared.")
 
     def _request_started(self, request: Request) -> None:
         """Remember a request for data of the same site, which may bring further cards."""

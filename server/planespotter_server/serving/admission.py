@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from planespotter_photos.counts import count_noun
 from planespotter_server.rejections import RequestRejected, shutting_down
 
 # Throughput is measured over the last unary photos that finished, while at least MIN_LOAD of them are in flight: fewer
@@ -130,7 +131,7 @@ class AdmissionController:
             raise shutting_down()
         if not self._fits(size, self._max_photos, self._max_bytes):
             raise self._queue_full(
-                f"the limits are {self._max_photos:,} photos and {self._max_bytes:,} bytes",
+                f"the limits are {count_noun(self._max_photos, 'photo')} and {self._max_bytes:,} bytes",
                 max_photos=self._max_photos,
                 max_bytes=self._max_bytes,
             )
@@ -139,8 +140,8 @@ class AdmissionController:
         retry_after = self.retry_after()
         return RequestRejected(
             "QUEUE_FULL",
-            f"The queue is full: {self._photos:,} photos ({self._bytes:,} bytes) are in flight; {problem}. Retry in "
-            f"{retry_after:.2g} s.",
+            f"The queue is full: {count_noun(self._photos, 'photo')} ({self._bytes:,} bytes) in flight; {problem}. "
+            f"Retry in {retry_after:.2g} s.",
             metadata={"photos": self._photos, "bytes": self._bytes, **metadata},
             retry_after=retry_after,
         )

@@ -55,7 +55,7 @@ def test_each_licensed_photo_has_a_line_with_author_licence_and_source(tmp_path:
         "`images/commons/commons-1.jpg`"
     ]
     page = (tmp_path / "ATTRIBUTION.md").read_text(encoding="utf-8")
-    assert page.splitlines()[2].startswith("Anyone may use the 1 photos below")
+    assert page.splitlines()[2].startswith("Anyone may use the 1 photo below")
 
 
 def test_spaces_in_a_url_are_escaped_and_cropped_rows_are_stated(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_tables_of_boxes_are_merged_and_photos_of_two_types_are_skipped(tmp_path
     (tmp_path / "rf" / "_annotations.csv").write_text(header + boxes + "1.jpg,300,200,A380,2,2,9,9\n")
     result = import_folder(tmp_path / "rf", tmp_path / "out", labels=tmp_path / "rf" / "_annotations.csv")
     assert (result.stored, result.unlisted) == (1, 1)
-    assert "1 photos with several different labels are skipped." in result.notes
+    assert "Skipped 1 photo with several different labels." in result.notes
 
 
 def test_photos_of_two_types_in_a_data_set_are_skipped_as_the_note_says(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_photos_of_two_types_in_a_data_set_are_skipped_as_the_note_says(tmp_path
     boxes = "0.jpg,737-800,1\n1.jpg,A320,1\n1.jpg,A380,2\n"
     (tmp_path / "rf" / "_annotations.csv").write_text(f"filename,class,xmin\n{boxes}")
     result = import_folder(tmp_path / "rf", tmp_path / "out")
-    assert result.notes[-1] == "1 photos with several different labels are skipped."
+    assert result.notes[-1] == "Skipped 1 photo with several different labels."
     assert set(catalog.read(tmp_path / "out")["model"]) == {"737-800"}
     assert (result.stored, result.without_family) == (1, {})
 
@@ -154,7 +154,7 @@ def test_names_of_splits_are_never_labels(split: str) -> None:
 
 def test_folder_without_any_label_stores_nothing_and_says_what_to_do(tmp_path: Path) -> None:
     photos(tmp_path / "kaggle" / "images", ["1.jpg", "2.jpg"])
-    words = r"No label of an aircraft was found in any folder name.*none of the 2 photos was stored\. .*--labels"
+    words = r"No label of an aircraft was found in any folder name.*so nothing was stored \(2 photos\)\. .*--labels"
     with pytest.raises(CatalogError, match=words):
         import_folder(tmp_path / "kaggle", tmp_path / "out")
     assert not (tmp_path / "out" / "catalog.csv").exists()

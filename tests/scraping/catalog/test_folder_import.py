@@ -72,6 +72,7 @@ def test_skipped_files_and_labels_without_a_family_are_reported(tmp_path: Path, 
     assert "not an image, but a web page" in outcome.unreadable["holiday/broken.jpg"]
     assert outcome.without_family == {"holiday": 1}
     assert outcome.other_files == {".txt": 1}
+    assert "Skipped hidden and system files and folders (1): .thumbnails." in import_sentences(outcome)
 
 
 def test_the_exact_copy_with_the_deepest_label_is_stored_and_conflicts_are_reported(

@@ -38,9 +38,7 @@ def test_contradicting_labels_come_before_labels_with_one_value(tmp_path: Path) 
 def test_the_command_prints_text_and_csv(tmp_path: Path) -> None:
     stored(tmp_path)
     text = CliRunner().invoke(app, ["catalog", "review", str(tmp_path), "--top", "1"]).stdout
-    assert text.startswith(
-        "2 photos to review: 1 labels with two different values, 2 with one value only.\n3  aircraft"
-    )
+    assert text.startswith("2 photos to review: 1 label with two different values, 2 with one value only.\n3  aircraft")
     assert "https://p.test/3" in text
     assert "... and 2 more" in text
     rows = list(

@@ -96,7 +96,7 @@ def test_missing_images_are_reported_with_name_and_number(tmp_path: Path) -> Non
     frame = catalog.read(tmp_path)
     (tmp_path / "images" / "2.jpg").unlink()
     (tmp_path / "images" / "4.jpg").write_bytes(b"")
-    with pytest.raises(CatalogError, match=r"2 of the 5 images .* images/2.jpg, images/4.jpg\."):
+    with pytest.raises(CatalogError, match=r"2 images are missing or empty, of 5 in .* images/2.jpg, images/4.jpg\."):
         catalog.check(tmp_path, frame)
 
 

@@ -69,7 +69,7 @@ def test_misspelled_constructor_is_rejected_before_any_request(tmp_path: Path) -
 @pytest.mark.slow
 @pytest.mark.browser
 def test_constructors_without_photos_raise_an_error_with_the_available_ones(tmp_path: Path) -> None:
-    words = r"none of the 12 photos shows an aircraft by Sukhoi\. They are by (\w+ \(\d+\)(, )?)+\. Pass some of these"
+    words = r"of 12 photos, none shows an aircraft by Sukhoi\. They are by (\w+ \(\d+\)(, )?)+\. Pass some of these"
     with serve(SampleSite(photos=12)) as base, pytest.raises(ScrapeError, match=words):
         scrape("sample", tmp_path / "photos", url=base, constructors=["Sukhoi"])
 

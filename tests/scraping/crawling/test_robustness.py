@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from planespotter_scraping import catalog
-from planespotter_scraping.catalog import CatalogError
+from planespotter_scraping.catalog import CatalogError, count_noun
 from planespotter_scraping.catalog.lock import exclusive_lock
 from planespotter_scraping.crawling import browser_crawl, photo_sink
 from planespotter_scraping.crawling.crawl import scrape
@@ -253,9 +253,9 @@ def test_ctrl_c_ends_the_crawl_while_the_browser_starts(tmp_path: Path) -> None:
         os.killpg(process.pid, signal.SIGINT)
         _, stderr = process.communicate(timeout=120)
         assert process.returncode == 130
-    assert stderr.splitlines() == [
-        f"Stopped. 0 photos were stored in {tmp_path}. The same command resumes the crawl."
-    ], "no other output"
+    assert stderr.splitlines() == [f"Stopped. 0 photos stored in {tmp_path}. The same command resumes the crawl."], (
+        "no other output"
+    )
 
 
 def test_ctrl_c_reports_the_stored_photos_and_how_to_resume(tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_ctrl_c_reports_the_stored_photos_and_how_to_resume(tmp_path: Path) -> N
         _, stderr = process.communicate(timeout=120)
         assert process.returncode == 130
         stored = len(check_catalog(tmp_path))
-    assert f"Stopped. {stored} photos were stored in {tmp_path}. The same command resumes the crawl." in stderr
+    assert f"Stopped. {count_noun(stored, 'photo')} stored in {tmp_path}. The same command resumes the crawl." in stderr
 
 
 @pytest.mark.parametrize("waits_for", ["crawl delay", "image", "page"])

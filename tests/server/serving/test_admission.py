@@ -13,7 +13,7 @@ from planespotter_server.serving.admission import AdmissionController
 def test_unary_request_is_rejected_when_queue_is_full() -> None:
     admission = AdmissionController(max_photos=2, max_bytes=1000)
     permits = [admission.try_admit(10), admission.try_admit(10)]
-    with pytest.raises(RequestRejected, match=r"2 photos \(20 bytes\) are in flight") as rejected:
+    with pytest.raises(RequestRejected, match=r"2 photos \(20 bytes\) in flight") as rejected:
         admission.try_admit(10)
     assert rejected.value.reason == "QUEUE_FULL"
     assert rejected.value.retry_after is not None

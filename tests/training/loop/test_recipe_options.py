@@ -1,8 +1,10 @@
 """Training loop with all recipe options: cached or streamed, stopped or not, on one device or four, the same result."""
 
 import fcntl
+import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -208,6 +210,22 @@ def test_every_step_and_epoch_is_logged_once(uninterrupted: Path) -> None:
     assert 0 <= line["share_of_peak"] < 1
 
 
+def test_a_training_that_writes_to_a_log_reports_each_long_phase_and_the_time_left(
+    painted: Path, tmp_path: Path
+) -> None:
+    log = io.StringIO()
+    settings = (*SMALL, *NO_AUGMENTATION, "epochs=2", "train_from=heads")
+    assert train(job(painted, tmp_path / "run", settings), Console(file=log, width=200))
+    text = log.getvalue()
+    phases = ("Checking the photos", "Writing the dataset", "Decoding the photos", "Compiling the network", "Measuring")
+    places = [text.index(phase) for phase in phases]
+    assert places == sorted(places)
+    first, last = re.findall(r"epoch \d of 2: .*", text)
+    assert re.search(r"validation accuracy: constructor .*%, \d+ photos/s, about \d+ (s|min) left$", first)
+    assert last.endswith("photos/s")
+    assert "peak" not in text
+
+
 def test_a_diverged_training_stops_and_reports_the_photos(painted: Path, tmp_path: Path) -> None:
     settings = (*SMALL, *NO_AUGMENTATION, "learning_rate=1e38", "batch_norm=false", "train_from=heads")
     with pytest.raises(
@@ -280,7 +298,7 @@ def test_a_held_out_source_or_airline_is_in_the_test_split_only(painted: Path, t
     moved_along = ~out & split["registration"].isin(airframes)
     assert moved_along.any()
     assert set(split["split"][moved_along]) == {"test"}
-    assert any("more photos are held out: they show the same airframes" in note for note in run.notes)
+    assert any("held out: of the same airframes as those held out by name" in note for note in run.notes)
     assert run.sources.keys() == {"right"}
 
 
@@ -337,9 +355,7 @@ def test_a_drawing_of_what_is_held_out_is_not_used(painted: Path, tmp_path: Path
     assert by_split.max() == 1
     unused = 80 - len(split)
     assert 0 < unused < 16
-    assert any(
-        note.startswith(f"{unused} photos are not used: they are of sources for training only") for note in run.notes
-    )
+    assert any(note.startswith(f"{unused} photos are not used: of sources for training only") for note in run.notes)
 
 
 def test_renders_that_are_held_out_by_name_are_tested_on(painted: Path, tmp_path: Path) -> None:

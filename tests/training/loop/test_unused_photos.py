@@ -8,10 +8,8 @@ from planespotter_training.loop.prepare_run import unused_notes
 def test_photos_of_other_constructors_and_without_a_label_are_counted() -> None:
     unused = pd.Series(["ATR", "Embraer", "ATR", "", "ATR"])
     first, second = unused_notes(unused, ["Airbus", "Boeing"])
-    assert first == (
-        "4 of the photos are not used for training: their constructor is not Airbus or Boeing (ATR 3, Embraer 1)"
-    )
-    assert second == "1 of the photos are not used: they have no constructor label"
+    assert first == ("4 photos are not used for training: the constructor is not Airbus or Boeing (ATR 3, Embraer 1)")
+    assert second == "1 photo is not used: the label names no constructor"
 
 
 def test_nothing_is_reported_if_every_photo_is_used() -> None:

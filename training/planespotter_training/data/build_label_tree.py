@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from planespotter_models.label_tree import Label, LabelTree
+from planespotter_scraping.catalog import count_noun
 
 
 def build_label_tree(
@@ -34,7 +35,9 @@ def build_label_tree(
             models = {label.model: n for label, n in counts.items() if label[:2] == (constructor, family)}
             total = sum(models.values())
             if total < min_photos:
-                notes.append(f"{constructor} {family}: {total} photos, under {min_photos}; counts as {constructor}")
+                notes.append(
+                    f"{constructor} {family}: {count_noun(total, 'photo')}, under {min_photos}; counts as {constructor}"
+                )
                 continue
             enough = sorted(model for model, n in models.items() if model and n >= min_photos)
             if len(enough) == 1 and len(models) > 1:
@@ -45,7 +48,7 @@ def build_label_tree(
                 enough = []
             else:
                 notes.extend(
-                    f"{constructor} {model}: {n} photos, under {min_photos}; counts as {family}"
+                    f"{constructor} {model}: {count_noun(n, 'photo')}, under {min_photos}; counts as {family}"
                     for model, n in sorted(models.items())
                     if model and n < min_photos
                 )

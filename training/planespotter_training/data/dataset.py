@@ -91,7 +91,7 @@ def prepare(photos: pd.DataFrame, folder: Path, out: Path) -> None:
     for split in ("train", "validation"):
         if not (photos["split"] == split).any():
             raise TrainingError(
-                f"The {split} split has none of the {len(photos)} photos that can be used. Collect more photos."
+                f"The {split} split has none of the photos that can be used ({len(photos):,}). Collect more photos."
             )
     shutil.rmtree(out, ignore_errors=True)
     tfds.disable_progress_bar()

@@ -31,6 +31,7 @@ from planespotter_training.data.training_fingerprint import USED, match_splits
 from planespotter_training.errors import TrainingError
 from planespotter_training.evaluation.metrics import METRICS, summarize
 from planespotter_training.evaluation.scoring import Nodes, Rows, number_nodes, score
+from planespotter_training.phases import phase
 
 BATCH = 32
 
@@ -91,7 +92,7 @@ def evaluate(
     model = read_bundle(bundle_folder)
     photos = catalog.read(catalog_folder)
     catalog.check(catalog_folder, photos)
-    with console.status("Searching for near duplicates"):
+    with phase(console, "Searching for near duplicates"):
         near_duplicates = catalog.near_duplicate_groups(catalog_folder, photos)
     fingerprint = model.training.get("training_fingerprint")
     photos["split"] = match_splits(fingerprint, photos, catalog_folder, near_duplicates)
@@ -101,7 +102,7 @@ def evaluate(
     catalog.check(catalog_folder, photos, hashes=True)
     if photos.empty:
         raise TrainingError(
-            f"None of the {len(selected):,} selected photos of {catalog_folder} has a constructor, so there is no "
+            f"None of the selected photos of {catalog_folder} ({len(selected):,}) has a constructor, so there is no "
             "ground truth. Fill in the column constructor, or select others."
         )
     engine = load_engine(model, (BATCH,), engine_name)
@@ -109,7 +110,9 @@ def evaluate(
         model.tree, (model.height, model.width), engine.run, catalog_folder, photos, console
     )
     if photos.empty:
-        raise TrainingError(f"None of the {len(skipped)} photos could be decoded. Check the catalog {catalog_folder}.")
+        raise TrainingError(
+            f"None of the photos ({len(skipped):,}) could be decoded. Check the catalog {catalog_folder}."
+        )
     labels = [Label(*row) for row in photos[["constructor", "family", "model"]].itertuples(index=False)]
     rows = score(model.tree, model.calibration, outputs, labels, list(photos["source"]), list(airframes(photos)))
     return Evaluation(
@@ -140,7 +143,7 @@ def _select(
     selected = photos if split == "all" else photos[photos["split"] == split]
     if selected.empty:
         raise TrainingError(
-            f"None of the {len(photos):,} selected photos of {folder} is in the split {split!r} for this bundle. Try "
+            f"None of the selected photos of {folder} ({len(photos):,}) is in the split {split!r} for this bundle. Try "
             "--split all."
         )
     return selected
@@ -212,7 +215,10 @@ def held_out_groups(evaluation: Evaluation) -> dict[str, Rows]:
 def remarks(evaluation: Evaluation) -> list[str]:
     """Describe in sentences which photos the metrics were measured on."""
     sizes, used = evaluation.split_sizes, evaluation.photos["split"].isin(USED).sum()
-    sentences = [f"{len(evaluation.rows):,} photos, each counted once, predicted by {evaluation.engine.description}."]
+    sentences = [
+        f"{catalog.count_noun(len(evaluation.rows), 'photo')}, each counted once, predicted by "
+        f"{evaluation.engine.description}."
+    ]
     if used:
         sentences.append(
             f"WARNING: the bundle was trained or calibrated on {used:,} of them: these metrics are too optimistic."
@@ -223,9 +229,9 @@ def remarks(evaluation: Evaluation) -> list[str]:
             f"{sizes.get('validation', 0):,} that it was calibrated on."
         )
     if evaluation.skipped:
-        sentences.append(f"{len(evaluation.skipped):,} could not be decoded and are not counted.")
+        sentences.append(f"{len(evaluation.skipped):,} could not be decoded: not counted.")
     if evaluation.unlabelled:
-        sentences.append(f"{evaluation.unlabelled:,} have no constructor and were not evaluated.")
+        sentences.append(f"{evaluation.unlabelled:,} without a constructor: not evaluated.")
     return sentences
 
 

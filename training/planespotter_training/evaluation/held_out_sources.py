@@ -17,6 +17,7 @@ from flax import nnx
 from numpy.typing import NDArray
 
 from planespotter_models import Calibration, Label, LabelTree
+from planespotter_scraping.catalog import count_noun
 from planespotter_training import run_folder
 from planespotter_training.data import dataset
 from planespotter_training.errors import TrainingError
@@ -81,8 +82,9 @@ def predict_held_out(runs: Sequence[Path], tree: LabelTree) -> HeldOut:
         if not run.tree.same_outputs(tree):
             missing = sorted(set(map(str, tree.all_leaves)) ^ set(map(str, run.tree.all_leaves)))
             raise TrainingError(
-                f"The run {folder} has another label tree: it differs in {len(missing)} types. Only runs that classify "
-                "the same types can calibrate one another; without the photos of a source, a type may be too rare."
+                f"The run {folder} has another label tree: it differs in {count_noun(len(missing), 'type')}. Only "
+                "runs that classify the same types can calibrate one another; without the photos of a source, a type "
+                "may be too rare."
             )
         for name in held_out:
             if name in seen:

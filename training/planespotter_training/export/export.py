@@ -46,6 +46,7 @@ from planespotter_training.export.int8_calibration import (
 from planespotter_training.export.serialize import as_function, by_platform, in_bfloat16, serialize, serialize_heat_map
 from planespotter_training.network import checkpoint
 from planespotter_training.network.model import fold_norms
+from planespotter_training.phases import phase
 
 SAME = 1e-3
 """Maximum change of a probability by another order of the same sums."""
@@ -124,7 +125,7 @@ def export(
     if run.resolve() in (path.resolve() for path in options.calibration_runs):
         calibrated_on = {name.lower() for name in described.held_out["sources"]}
         test = test.select([source.lower() not in calibrated_on for source in test.sources])
-    with console.status("Measuring on the test photos"):
+    with phase(console, "Measuring on the test photos"):
         outputs = predict(step, test)
         costs: dict[str, Any] = {"weight_quantization": {}, "bfloat16": {}}
         if options.quantize_weights and len(test):
@@ -153,7 +154,7 @@ def export(
     )
     if options.int8:
         held_out, exact_outputs = (test, outputs) if len(test) else (validation, predict(step, validation))
-        with console.status("Calibrating int8 inference, and comparing it with float32"):
+        with phase(console, "Calibrating int8 inference, and comparing it with float32"):
             bundle = _with_int8(bundle, validation, held_out, exact_outputs, options.int8_calibration)
         assert bundle.int8_calibration is not None
         comparison = bundle.int8_calibration.comparison
@@ -173,11 +174,11 @@ def _calibrate(
 ) -> tuple[Calibration, dict[str, Any]]:
     """Return the calibration, and the metrics of held-out sources that `cross_fit` measures, {} without these."""
     if options.calibration_runs:
-        with console.status("Calibrating on held-out sources"):
+        with phase(console, "Calibrating on held-out sources"):
             held_out_photos = predict_held_out(options.calibration_runs, tree)
             cross_fitted = cross_fit(held_out_photos, tree, options.target_precision)
             return calibrate_on(held_out_photos, tree, options.target_precision), cross_fitted
-    with console.status("Calibrating on the validation photos"):
+    with phase(console, "Calibrating on the validation photos"):
         if not len(validation):
             raise TrainingError(f"The run {run} has no validation photos to calibrate on. Collect more photos.")
         outputs = predict(step, validation)
@@ -247,7 +248,7 @@ def _with_int8(
 def _cost(what: str, tree: LabelTree, exact: Outputs, rounded: Outputs, console: Console) -> dict[str, float]:
     cost = cost_of_rounding(tree, exact, rounded)
     photos = len(next(iter(rounded.values())))
-    sentence = f"With {what}, of {photos:,} test photos: {describe_cost(cost)}."
+    sentence = f"With {what}, of {catalog.count_noun(photos, 'test photo')}: {describe_cost(cost)}."
     console.print(sentence, soft_wrap=True, highlight=False)
     return cost
 

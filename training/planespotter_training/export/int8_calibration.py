@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planespotter_models import Bundle, Calibration, Int8Calibration, Label, LabelTree
+from planespotter_scraping.catalog import count_noun
 from planespotter_training.errors import TrainingError
 from planespotter_training.evaluation.confidence_intervals import resamples
 from planespotter_training.evaluation.scoring import score
@@ -143,7 +144,7 @@ def check_accuracy_drop(comparison: Mapping[str, Any], max_accuracy_drop: float)
             low, high = accuracy["interval"]
             raise TrainingError(
                 f"int8 inference loses {-accuracy['points']:.2f} points (95 % interval {-high:.2f} to {-low:.2f}) of "
-                f"{title} on {accuracy['photos']:,} held-out photos, {accuracy['int8']:.2%} instead of "
+                f"{title} on {count_noun(accuracy['photos'], 'held-out photo')}, {accuracy['int8']:.2%} instead of "
                 f"{accuracy['float32']:.2%}; the limit is {max_accuracy_drop:g} (--max-accuracy-drop). Nothing was "
                 "written. Calibrate on more photos (--int8-calibration CATALOG), or export without --int8."
             )
@@ -160,7 +161,8 @@ def describe_comparison(comparison: Mapping[str, Any]) -> str:
     ]
     heads = ", ".join(f"{head} {share:.2%}" for head, share in comparison["agreement"].items())
     return (
-        f"int8 inference on {comparison['photos']:,} held-out photos: {'; '.join(parts) or 'none of them labelled'}. "
+        f"int8 inference on {count_noun(comparison['photos'], 'held-out photo')}: "
+        f"{'; '.join(parts) or 'none of them labelled'}. "
         f"Agreement of the heads: {heads}. Probabilities change by {comparison['mean_probability_change']:.4f} on "
         f"average and by {comparison['max_probability_change']:.3f} at most."
     )

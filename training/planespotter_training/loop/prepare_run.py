@@ -11,7 +11,7 @@ from rich.table import Column, Table
 
 from planespotter_models import Label
 from planespotter_scraping import catalog
-from planespotter_scraping.catalog import RENDER_SOURCE
+from planespotter_scraping.catalog import RENDER_SOURCE, count_noun
 from planespotter_training import run_folder
 from planespotter_training.atomic_write import lock, write_text
 from planespotter_training.data import dataset
@@ -19,6 +19,7 @@ from planespotter_training.data.build_label_tree import build_label_tree
 from planespotter_training.data.split import SPLITS, assign, hold_out, splits_by_source, train_only
 from planespotter_training.errors import TrainingError
 from planespotter_training.loop.job import TrainJob
+from planespotter_training.phases import phase
 
 HELDOUT_COLUMNS = ("photo_id", "file", "constructor", "family", "model", "source", "registration")
 
@@ -92,9 +93,9 @@ def create_run(job: TrainJob, photos: pd.DataFrame, sha256: str, console: Consol
         CatalogError: An image is missing or altered.
     """
     _check_free(job.out)
-    with console.status("Checking the photos"):
+    with phase(console, "Checking the photos"):
         catalog.check(job.catalog, photos, hashes=True)
-    with console.status("Searching for near duplicates"):
+    with phase(console, "Searching for near duplicates"):
         near_duplicates = catalog.near_duplicate_groups(job.catalog, photos)
     held_out = {column: list(names) for column, names in job.held_out.items() if names}
     for_training = train_only_sources(job, photos)
@@ -112,17 +113,18 @@ def create_run(job: TrainJob, photos: pd.DataFrame, sha256: str, console: Consol
         inexact = inside & (photos["model"] == "")
         inside &= ~inexact
         if inexact.any():
-            notes.append(f"{inexact.sum():,} photos whose label names no model are not used (exact_labels)")
+            inexact_photos = count_noun(int(inexact.sum()), "photo is", "photos are")
+            notes.append(f"{inexact_photos} not used: the label names no model (exact_labels)")
 
     def skip(file: str, error: Exception) -> None:
         console.print(f"Skipped {file}: {error}", style="yellow", highlight=False, soft_wrap=True)
         notes.append(f"{file}: cannot be decoded; skipped")
 
-    with console.status("Decoding every photo once"):
+    with phase(console, "Decoding every photo once"):
         used = dataset.readable(photos[(inside | outside) & ~unused], job.catalog, skip)
     trained = used[used["split"] == "train"]
     _check_enough(job, trained, constructors, held_out)
-    with console.status("Writing the dataset"):
+    with phase(console, "Writing the dataset"):
         job.out.mkdir(parents=True, exist_ok=True)
         split_csv = used[[*HELDOUT_COLUMNS, "airline", "sha256", "split"]].to_csv(index=False)
         if job.shared_dataset is not None and _text(job.shared_dataset / "split.csv") == split_csv:
@@ -206,7 +208,7 @@ def _check_enough(
         )
     if job.recipe.batch_size > len(trained):
         raise TrainingError(
-            f"batch_size is {job.recipe.batch_size}, but the train split has only {len(trained)} photos. "
+            f"batch_size is {job.recipe.batch_size}, but the train split has only {count_noun(len(trained), 'photo')}. "
             "Choose a smaller one with --set batch_size=..., or collect more photos."
         )
 
@@ -229,12 +231,10 @@ def unused_notes(unused: pd.Series, constructors: Sequence[str]) -> Iterator[str
     counts = unused[unused != ""].value_counts()
     if len(counts):
         shown = ", ".join(f"{constructor} {count:,}" for constructor, count in counts.items())
-        yield (
-            f"{counts.sum():,} of the photos are not used for training: their constructor is not "
-            f"{' or '.join(constructors)} ({shown})"
-        )
+        photos = count_noun(int(counts.sum()), "photo is", "photos are")
+        yield f"{photos} not used for training: the constructor is not {' or '.join(constructors)} ({shown})"
     if unlabelled := int((unused == "").sum()):
-        yield f"{unlabelled:,} of the photos are not used: they have no constructor label"
+        yield f"{count_noun(unlabelled, 'photo is', 'photos are')} not used: the label names no constructor"
 
 
 def _notes(
@@ -249,17 +249,20 @@ def _notes(
             )
     if moved_along:
         yield (
-            f"{moved_along:,} more photos are held out: they show the same airframes as those held out by name, or are "
-            "near duplicates of them"
+            f"{count_noun(moved_along, 'more photo is', 'more photos are')} held out: of the same airframes as those "
+            "held out by name, or near duplicates of them"
         )
     if unused:
         yield (
-            f"{unused:,} photos are not used: they are of sources for training only, and show what is held out, the "
-            "same airframes, or near duplicates"
+            f"{count_noun(unused, 'photo is', 'photos are')} not used: of sources for training only, and of what is "
+            "held out, the same airframes, or near duplicates"
         )
     unregistered = int((used["registration"] == "").sum())
     if unregistered:
-        yield f"{unregistered:,} of {len(used):,} photos have no registration: each counts as a separate airframe"
+        yield (
+            f"{count_noun(unregistered, 'photo')} of {len(used):,} without a registration: each counts as a separate "
+            "airframe"
+        )
 
 
 def _text(path: Path) -> str:

@@ -24,6 +24,7 @@ from planespotter_training.loop.teacher import add_soft_labels
 from planespotter_training.loop.train_log import TrainLog, describe
 from planespotter_training.network import checkpoint, pretrained
 from planespotter_training.network.model import Classifier, flops
+from planespotter_training.phases import phase
 from planespotter_training.recipes.config import Recipe
 
 SAVE_SECONDS = 600
@@ -65,7 +66,7 @@ def train(job: TrainJob, console: Console) -> bool:
             return True
 
         # ------------------------------------------------------------ photos
-        with console.status("Decoding the photos"):
+        with phase(console, "Decoding the photos"):
             splits = dataset.reopen(job.out / "dataset")
             limit = devices.default_cache_bytes() if job.cache_bytes is None else job.cache_bytes
             load = partial(dataset.load, tree=run.tree, recipe=recipe, counts=run.sources, cache_bytes=limit)
@@ -128,7 +129,7 @@ def train(job: TrainJob, console: Console) -> bool:
         checkpoint.save(checkpoints, done, state, sampler)
         if done == length.total:
             predict = validate.compile_predict(constants, layout)
-            _measure_at_the_end(job, run, predict, state, {"validation": validation, "test": load(splits["test"])})
+            _measure_at_the_end(job, run, predict, state, validation, load(splits["test"]), console)
     return done == length.total
 
 
@@ -142,9 +143,16 @@ def _initial_network(job: TrainJob, run: run_folder.Run, dtype: Any, console: Co
 
 
 def _measure_at_the_end(
-    job: TrainJob, run: run_folder.Run, predict: validate.Predict, state: Any, splits: dict[str, Examples]
+    job: TrainJob,
+    run: run_folder.Run,
+    predict: validate.Predict,
+    state: Any,
+    validation: Examples,
+    test: Examples,
+    console: Console,
 ) -> None:
-    final = validate.final_metrics(run.tree, predict, state, splits)
+    with phase(console, "Measuring on the validation and test photos"):
+        final = validate.final_metrics(run.tree, predict, state, {"validation": validation, "test": test})
     if devices.is_first():
         write_text(job.out / run_folder.FINAL_METRICS, json.dumps(final, indent=2) + "\n")
 

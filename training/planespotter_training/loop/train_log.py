@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from planespotter_scraping.catalog import count_noun
 from planespotter_training import run_folder
 from planespotter_training.atomic_write import write_text
 from planespotter_training.errors import TrainingError
@@ -65,6 +66,7 @@ class TrainLog:
         self._timed = 0
 
     def __enter__(self) -> Self:
+        self._console.print("Compiling the network: the first step takes longer.", style="dim", highlight=False)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -115,7 +117,7 @@ class TrainLog:
         self._epochs.flush()
         self._console.print(
             f"epoch {round(row['epoch'])} of {self._job.recipe.epochs}: {_epoch_note(row)}, "
-            f"{row['photos_per_second']:.0f} photos/s ({row['share_of_peak']:.0%} of peak)",
+            f"{speed:.0f} photos/s{self._time_left(step, speed)}",
             highlight=False,
             soft_wrap=True,
         )
@@ -142,12 +144,18 @@ class TrainLog:
         }
         self._rows.append(row)
         self._steps.write(json.dumps(row) + "\n")
-        note = f"{speed:.0f} photos/s, {speed / self._peak_rate:.0%} of peak"
-        self._progress.update(self._bar, completed=step, speed=note)
+        self._progress.update(self._bar, completed=step, speed=f"{speed:.0f} photos/s")
 
     def _speed(self) -> float:
         """Return the photos per second of this epoch."""
         return self._timed * self._job.recipe.batch_size / (time.perf_counter() - self._since)
+
+    def _time_left(self, step: int, speed: float) -> str:
+        """Return the duration of the remaining steps as a clause, without validation; "" if there are none."""
+        seconds = (self._plan.total - step) * self._job.recipe.batch_size / speed if speed else 0.0
+        if not seconds:
+            return ""
+        return f", about {seconds / 60:.0f} min left" if seconds >= 90 else f", about {seconds:.0f} s left"
 
     def _diverged(self, step: int, photo_ids: Sequence[str]) -> TrainingError:
         shown = ", ".join(photo_ids[:8]) + (f" and {len(photo_ids) - 8} more" if len(photo_ids) > 8 else "")
@@ -168,7 +176,7 @@ def describe(run: run_folder.Run, console: Console) -> None:
     )
     for constructor, leaves in run.tree.leaves.items():
         names = ", ".join(leaf.model or leaf.family or "all" for leaf in leaves)
-        console.print(f"{constructor}: {len(leaves)} types: {names}", highlight=False, soft_wrap=True)
+        console.print(f"{constructor}: {count_noun(len(leaves), 'type')}: {names}", highlight=False, soft_wrap=True)
     for note in run.notes:
         console.print(f"Note: {note}", style="dim", highlight=False, soft_wrap=True)
 

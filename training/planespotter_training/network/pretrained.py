@@ -23,6 +23,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 
 from planespotter_models import LabelTree, read_bundle
 from planespotter_models.bundle_format import DESCRIPTION
+from planespotter_scraping.catalog import count_noun
 from planespotter_training import run_folder
 from planespotter_training.errors import TrainingError
 from planespotter_training.network import checkpoint
@@ -204,7 +205,7 @@ def from_trained(folder: Path, *, batch_norm: bool) -> InitialWeights:
         fold_norms(network)
     flat = {name: np.asarray(variable[...]) for name, variable in _trunk(network).items()}
     top = {name: np.asarray(variable[...]) for name, variable in _top(network).items()}
-    origin = f"the run {folder.name} after {step} steps ({_digest(flat | top)})"
+    origin = f"the run {folder.name} after {count_noun(step, 'step')} ({_digest(flat | top)})"
     return InitialWeights(origin, flat, run.tree, top, run.recipe.preprocessing)
 
 

@@ -20,6 +20,7 @@ from planespotter_training.evaluation import output_files
 from planespotter_training.evaluation.confidence_intervals import intervals
 from planespotter_training.evaluation.metrics import METRICS, compute, format_interval, format_value, legend
 from planespotter_training.evaluation.scoring import number_nodes, score
+from planespotter_training.phases import phase
 from planespotter_training.reports import held_out_table
 from planespotter_training.reports.charts import epochs_chart
 from planespotter_training.reports.held_out_table import HeldOutSource
@@ -123,7 +124,7 @@ def compare(folders: Sequence[Path], console: Console) -> Comparison:
 
 def _read(folder: Path, name: str, console: Console) -> Subject:
     if (folder / "run.json").is_file():
-        with console.status(f"Measuring {name} on its test photos"):
+        with phase(console, f"Measuring {name} on its test photos"):
             return _read_run(folder, name)
     if (folder / output_files.METRICS_FILE).is_file():
         return _read_evaluation(folder, name)

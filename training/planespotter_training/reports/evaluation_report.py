@@ -18,6 +18,7 @@ from planespotter_training.evaluation.confidence_intervals import wilson
 from planespotter_training.evaluation.evaluate import Evaluation
 from planespotter_training.evaluation.metric_functions import confidences, reliability, risk_coverage
 from planespotter_training.evaluation.scoring import Rows
+from planespotter_training.phases import phase
 from planespotter_training.reports.charts import reliability_chart, risk_coverage_chart
 from planespotter_training.reports.heat_maps import heat_maps, overlay
 from planespotter_training.reports.pages import page
@@ -46,9 +47,9 @@ CONFUSIONS = 15
 def write(evaluation: Evaluation, baselines: Sequence[Path], out: Path, console: Console) -> None:
     """Write report.html, metrics.json and predictions.csv to `out`; `baselines` are runs or bundles to compare with."""
     rows = dict(evaluate_baseline(path, evaluation, console) for path in baselines)
-    with console.status("Bootstrapping confidence intervals"):
+    with phase(console, "Bootstrapping confidence intervals"):
         content = output_files.metrics_content(evaluation, rows)
-    with console.status("Drawing charts and heat maps"):
+    with phase(console, "Drawing charts and heat maps"):
         text = render(evaluation, content)
     predictions = output_files.predictions(evaluation.nodes, evaluation.rows, evaluation.photos)
     files = {

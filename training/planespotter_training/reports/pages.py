@@ -6,6 +6,7 @@ from typing import Any
 
 import jinja2
 
+from planespotter_scraping.catalog import count_noun
 from planespotter_training.evaluation.metrics import METRICS, format_interval, format_value
 
 
@@ -20,6 +21,6 @@ def _templates() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"value": lambda value, name: format_value(name, value)}
+    environment.filters |= {"value": lambda value, name: format_value(name, value), "count": count_noun}
     environment.globals |= {"interval": format_interval}
     return environment
