@@ -1,5 +1,6 @@
 """Commands `planespotter catalog ...`: import, review, statistics, attribution and cleaning of photo catalogs."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -186,6 +187,14 @@ def clean_catalog(
         list[str] | None,
         typer.Option(metavar="SOURCE=ROWS", help="Rows of pixels to crop from the photos of a source. Repeatable."),
     ] = None,
+    stretch: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SOURCE=FACTOR",
+            help="Factor to widen the photos of a source by, which squashed them to squares: 1.5 if they were 3:2. "
+            "Repeatable.",
+        ),
+    ] = None,
     per_airframe: Annotated[int | None, typer.Option(min=1, help="Maximum photos of each registration.")] = None,
     per_airline: Annotated[int | None, typer.Option(min=1, help="Maximum photos of each airline.")] = None,
     per_model: Annotated[int | None, typer.Option(min=1, help="Maximum photos of each model.")] = None,
@@ -229,6 +238,7 @@ def clean_catalog(
         max_hamming=max_hamming,
         min_correlation=min_correlation,
         crop_bottom=dict(map(_source_and_rows, crop_bottom or ())),
+        stretch=dict(map(_source_and_factor, stretch or ())),
         per_airframe=per_airframe,
         per_airline=per_airline,
         per_model=per_model,
@@ -248,3 +258,11 @@ def _source_and_rows(text: str) -> tuple[str, int]:
     if not equals or not rows.isdecimal():
         raise typer.BadParameter(f"{text!r} is not SOURCE=ROWS, such as fgvc=20", param_hint="--crop-bottom")
     return source, int(rows)
+
+
+def _source_and_factor(text: str) -> tuple[str, float]:
+    """Parse SOURCE=FACTOR."""
+    source, equals, factor = text.rpartition("=")
+    if not equals or not re.fullmatch(r"\d+(\.\d+)?", factor):
+        raise typer.BadParameter(f"{text!r} is not SOURCE=FACTOR, such as fgvc=1.5", param_hint="--stretch")
+    return source, float(factor)

@@ -79,10 +79,15 @@ def _line(row: Mapping[str, str]) -> str:
     cropped = row.get("cropped_bottom", "")
     cropped = cropped if cropped.isdecimal() else ""
     full = int(row["height"]) + int(cropped) if cropped and row["height"].isdecimal() else row["height"]
-    if re.fullmatch(r"\d+x\d+", original) and original != f"{row['width']}x{full}":
+    stretched = row.get("stretched", "")
+    stretched = stretched if re.fullmatch(r"\d+(\.\d+)?", stretched) else ""
+    wide = round(int(row["width"]) / float(stretched)) if stretched and row["width"].isdecimal() else row["width"]
+    if re.fullmatch(r"\d+x\d+", original) and original != f"{wide}x{full}":
         parts.append(f"scaled down from {original}")
     if cropped:
         parts.append(f"cropped by {cropped} rows")
+    if stretched:
+        parts.append(f"stretched to {stretched} times its width")
     return f"{', '.join(parts)}: `{row['file'].replace('`', '')}`"
 
 

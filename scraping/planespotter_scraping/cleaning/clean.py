@@ -1,8 +1,8 @@
 """Catalog cleaning: drop photos that are not worth training on, with a reason for each, and undo it.
 
 Images are never changed or deleted. The rows of dropped photos move from `catalog.csv` to `dropped.csv`, and their
-images stay. A cropped image is written to a new file below `cropped/`; its former row goes to `changed.csv`, as does
-the former row of a photo that is marked for review.
+images stay. A cropped or stretched image is written to a new file below `cropped/` or `stretched/`; its former row goes
+to `changed.csv`, as does the former row of a photo that is marked for review.
 
 A clean takes effect at one moment: when the new `catalog.csv` is renamed over the old one. Files written before have no
 effect without it, and later steps only remove leftovers. So a kill leaves the catalog uncleaned or cleaned, and the
@@ -28,7 +28,10 @@ from planespotter_scraping.images import similarity
 
 DROPPED_COLUMNS = ("drop_reason", "drop_rule", "dropped_at", "dropped_from_row")
 CHANGED_COLUMNS = ("change_reason", "changed_at", "added_columns")
-CHANGEABLE = ("file", "sha256", "width", "height", "phash", "cropped_bottom", "review")
+CHANGEABLE = ("file", "sha256", "width", "height", "phash", "cropped_bottom", "stretched", "review")
+EDITED_FOLDERS = ("cropped/", "stretched/")
+
+MAX_STRETCH = 3.0
 
 Row = dict[str, str]
 
@@ -50,22 +53,31 @@ class CleanResult:
         photos: Photos in the catalog before.
         dropped: Dropped photos.
         cropped: Cropped images, by source.
+        stretched: Stretched images, by source.
         too_small_to_crop: Images that cropping would cut by more than half, by source; they stay uncropped.
         review: Remarks for review, by photo_id.
         suggested_crops: Rows that --crop-bottom should crop, by source.
+        squares: Sources whose photos seem to be squashed to squares, which --stretch undoes.
     """
 
     photos: int = 0
     dropped: list[Drop] = field(default_factory=list)
     cropped: Counter[str] = field(default_factory=Counter)
+    stretched: Counter[str] = field(default_factory=Counter)
     too_small_to_crop: Counter[str] = field(default_factory=Counter)
     review: dict[str, str] = field(default_factory=dict)
     suggested_crops: dict[str, int] = field(default_factory=dict)
+    squares: list[str] = field(default_factory=list)
 
     @property
     def remaining(self) -> int:
         """Number of photos that stay in the catalog."""
         return self.photos - len(self.dropped)
+
+    @property
+    def changes_the_catalog(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self.dropped or self.cropped or self.stretched or self.review)
 
 
 @dataclass
@@ -74,6 +86,7 @@ class _Plan:
 
     result: CleanResult
     crops: dict[str, int]  # rows to crop from the image of a photo that stays, by photo_id
+    factors: dict[str, float]  # to widen the image of a photo that stays by, by photo_id
 
 
 def clean(
@@ -100,7 +113,7 @@ def clean(
         return _plan(folder, options, progress).result
     with exclusive_lock(folder):
         plan = _plan(folder, options, progress)
-        if plan.result.dropped or plan.result.cropped or plan.result.review:
+        if plan.result.changes_the_catalog:
             _apply(folder, plan)
             attribution.refresh(folder)
     return plan.result
@@ -130,13 +143,13 @@ def undo(folder: Path) -> tuple[int, int]:
             rows.insert(int(row["dropped_from_row"]) - 1, row)
         by_id = {row["photo_id"]: row for row in rows}
         added: set[str] = set()
-        cropped_files: set[str] = set()
+        edited_files: set[str] = set()
         restored = 0
         for was in changed:
             if was["changed_at"] == last and was["photo_id"] in by_id:
                 now = by_id[was["photo_id"]]
-                if now["file"] != was["file"] and now["file"].startswith("cropped/"):
-                    cropped_files.add(now["file"])
+                if now["file"] != was["file"] and now["file"].startswith(EDITED_FOLDERS):
+                    edited_files.add(now["file"])
                 now.update({column: was.get(column, "") for column in CHANGEABLE})
                 added.update(was["added_columns"].split())
                 restored += 1
@@ -146,7 +159,7 @@ def undo(folder: Path) -> tuple[int, int]:
         _write(folder / "catalog.csv", header, rows)  # takes effect here
         _write_or_remove(folder / DROPPED, header, DROPPED_COLUMNS, dropped)
         _write_or_remove(folder / CHANGED, header, CHANGED_COLUMNS, changed)
-        for file in cropped_files - {row["file"] for row in (*rows, *dropped, *changed)}:
+        for file in edited_files - {row["file"] for row in (*rows, *dropped, *changed)}:
             (folder / file).unlink(missing_ok=True)
             for parent in (folder / file).relative_to(folder).parents:
                 with suppress(OSError):  # not empty
@@ -201,23 +214,46 @@ def _plan(folder: Path, options: Options, progress: Callable[[int, int], None]) 
     result.review = _review_remarks(conflicts, remaining)
     crops = {name: rows for name, rows in crops.items() if name in remaining}
     result.cropped.update(remaining[name].value("source") for name in crops)
-    for source in sorted({photo.value("source") for photo in photos} - options.crop_bottom.keys() - {""}):
-        files = [folder / photo.value("file") for photo in photos if photo.value("source") == source]
-        if suggested := crop.suggest_crop(files):
+    factors = {
+        photo.name: options.stretch[photo.value("source")]
+        for photo in photos
+        if photo.value("source") in options.stretch and not photo.row.get("stretched")
+    }
+    result.stretched.update(remaining[name].value("source") for name in factors)
+    _suggest(folder, options, photos, result)
+    return _Plan(result, crops, factors)
+
+
+def _suggest(folder: Path, options: Options, photos: Iterable[Photo], result: CleanResult) -> None:
+    """Look for sources whose photos have a caption bar or are squashed, as far as no option names these."""
+    files: dict[str, list[Path]] = {}
+    for photo in photos:
+        if source := photo.value("source"):
+            files.setdefault(source, []).append(folder / photo.value("file"))
+    for source, paths in sorted(files.items()):
+        if source not in options.crop_bottom and (suggested := crop.suggest_crop(paths)):
             result.suggested_crops[source] = suggested
-    return _Plan(result, crops)
+        if source not in options.stretch and crop.suggest_stretch(paths):
+            result.squares.append(source)
 
 
 def _check_options(options: Options, sources: Set[str]) -> None:
-    """Raise CatalogError if the options name an unknown source or rule, or an invalid number of rows."""
-    for source, crop_rows in options.crop_bottom.items():
+    """Raise CatalogError if the options name an unknown source or rule, or an invalid number of rows or factor."""
+    for source in (*options.crop_bottom, *options.stretch):
         if source not in sources:
             raise CatalogError(
                 f"The catalog has no source {source!r}. Its sources: "
                 f"{', '.join(sorted(sources - {''})) or 'none with a name'}."
             )
+    for source, crop_rows in options.crop_bottom.items():
         if crop_rows < 1:
             raise CatalogError(f"The crop of {source} is invalid: {crop_rows} rows. Give at least 1.")
+    for source, factor in options.stretch.items():
+        if not 1 < factor <= MAX_STRETCH:
+            raise CatalogError(
+                f"The stretch of {source} is invalid: {factor:g}. Give a factor above 1, and at most {MAX_STRETCH:g}: "
+                "1.5 if the photos were 3:2 before they were squashed to squares."
+            )
     if unknown := sorted(options.skip_rules - rules.RULES.keys()):
         raise CatalogError(f"Rule {unknown[0]!r} does not exist. The rules are {', '.join(rules.RULES)}.")
 
@@ -300,7 +336,11 @@ def _apply(folder: Path, plan: _Plan) -> None:
     drops = {drop.photo_id: drop for drop in plan.result.dropped}
     added = [
         name
-        for name, needed in (("cropped_bottom", plan.crops), ("review", plan.result.review))
+        for name, needed in (
+            ("cropped_bottom", plan.crops),
+            ("stretched", plan.factors),
+            ("review", plan.result.review),
+        )
         if needed and name not in header
     ]
     remaining = []
@@ -312,9 +352,13 @@ def _apply(folder: Path, plan: _Plan) -> None:
             continue
         reasons = []
         new = dict(row)
-        if crop_rows := plan.crops.get(name):
-            new.update(_write_cropped(folder, row, crop_rows))
+        crop_rows, factor = plan.crops.get(name, 0), plan.factors.get(name, 1.0)
+        if crop_rows or factor != 1:
+            new.update(_write_edited(folder, row, crop_rows, factor))
+        if crop_rows:
             reasons.append(f"The lowest {crop_rows} rows of its image were cropped.")
+        if factor != 1:
+            reasons.append(f"Its image was stretched to {factor:g} times its width.")
         if remark := plan.result.review.get(name):
             new["review"] = "; ".join(filter(None, (row.get("review", ""), remark)))
             reasons.append("Another photo shows the same picture with another label.")
@@ -329,12 +373,14 @@ def _apply(folder: Path, plan: _Plan) -> None:
     _write(folder / "catalog.csv", header, remaining)  # takes effect here
 
 
-def _write_cropped(folder: Path, row: Row, crop_rows: int) -> Row:
-    """Write the cropped image of `row` as a new file, and return the values of the row that change."""
+def _write_edited(folder: Path, row: Row, crop_rows: int, factor: float) -> Row:
+    """Write the cropped and stretched image of `row` as a new file, and return the values of the row that change."""
     original = folder / row["file"]
-    data = crop.crop_bottom(original.read_bytes(), crop_rows)
-    total = crop_rows + _cropped_rows(row)
-    file = Path("cropped", row.get("source", ""), f"{row['photo_id']}-{total}{original.suffix}")
+    data = crop.crop_and_stretch(original.read_bytes(), crop_rows, factor)
+    cropped = str(crop_rows + _cropped_rows(row)) if crop_rows else row.get("cropped_bottom", "")
+    stretched = f"{factor:g}" if factor != 1 else row.get("stretched", "")
+    name = "-".join(filter(None, (row["photo_id"], cropped, stretched and f"x{stretched}")))
+    file = Path("stretched" if stretched else "cropped", row.get("source", ""), name + original.suffix)
     (folder / file).parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(folder / file) as temporary:
         temporary.write_bytes(data)
@@ -345,7 +391,8 @@ def _write_cropped(folder: Path, row: Row, crop_rows: int) -> Row:
         "width": str(scan.width),
         "height": str(scan.height),
         "phash": scan.phash,
-        "cropped_bottom": str(total),
+        "cropped_bottom": cropped,
+        "stretched": stretched,
     }
 
 

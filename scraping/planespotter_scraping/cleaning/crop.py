@@ -1,4 +1,4 @@
-"""Caption bars: detect a bar at the bottom of a source's images, and crop it at native resolution."""
+"""Crop and stretch: caption bars at the bottom of a source's images, and photos that a data set squashed to squares."""
 
 import io
 from collections import Counter
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ImageOps
+from PIL import Image, ImageOps
 from PIL.JpegImagePlugin import get_sampling
 
 from planespotter_scraping.images.similarity import oriented_size
@@ -28,22 +28,25 @@ def can_crop(path: Path, rows: int) -> bool:
         return False
 
 
-def crop_bottom(data: bytes, rows: int) -> bytes:
-    """Crop an image at the bottom.
+def crop_and_stretch(data: bytes, rows: int = 0, factor: float = 1.0) -> bytes:
+    """Crop an image at the bottom, and widen the rest.
 
     A JPEG is encoded with its own quantization tables. Its blocks start at the top left and keep their positions, so
-    the pixels hardly change. EXIF data and color profiles are kept.
+    the pixels of a cropped image hardly change. EXIF data and color profiles are kept.
 
     Args:
         data: Encoded image.
         rows: Rows to crop, in the EXIF orientation.
+        factor: Factor to widen it by.
 
     Returns:
         The image in the same format.
     """
     with open_image(data, with_metadata=True) as image:
         upright = ImageOps.exif_transpose(image)
-        cropped = upright.crop((0, 0, upright.width, upright.height - rows))
+        edited = upright.crop((0, 0, upright.width, upright.height - rows))
+        if factor != 1:
+            edited = edited.resize((round(edited.width * factor), edited.height), Image.Resampling.LANCZOS)
         options: dict[str, Any] = {"icc_profile": image.info.get("icc_profile")}
         if exif := upright.getexif().tobytes():
             options["exif"] = exif
@@ -54,7 +57,7 @@ def crop_bottom(data: bytes, rows: int) -> bytes:
         elif image.format == "WEBP":
             options["quality"] = 95
         file = io.BytesIO()
-        cropped.save(file, str(image.format), **options)
+        edited.save(file, str(image.format), **options)
         return file.getvalue()
 
 
@@ -72,6 +75,20 @@ def suggest_crop(paths: Sequence[Path]) -> int:
         return 0
     # In a scaled picture, a bar may end within a row: include that row.
     return max(height for height, count in near.items() if count >= 0.1 * len(chosen))
+
+
+def suggest_stretch(paths: Sequence[Path]) -> bool:
+    """Return whether the photos of a source seem to have been squashed to squares: all have one size, a square."""
+    if len(paths) < MIN_PHOTOS:
+        return False
+    sizes = set()
+    for path in paths[:: max(1, len(paths) // SAMPLE_SIZE)][:SAMPLE_SIZE]:
+        try:
+            with open_image(path.read_bytes()) as image:
+                sizes.add(image.size)
+        except DECODE_ERRORS:
+            continue
+    return len(sizes) == 1 and len(set(*sizes)) == 1
 
 
 def _bar_of(path: Path) -> int:

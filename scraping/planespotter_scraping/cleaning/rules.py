@@ -36,6 +36,7 @@ class Options:
         max_hamming: Maximum Hamming distance of near duplicates, of 64 bits.
         min_correlation: Minimum correlation of the detail of near duplicates, 0 to 1.
         crop_bottom: Rows to crop from the bottom, by source.
+        stretch: Factor to widen the images by, by source: that of a data set that squashed its photos to squares.
         per_airframe: Maximum photos of each registration.
         per_airline: Maximum photos of each airline.
         per_model: Maximum photos of each model.
@@ -50,6 +51,7 @@ class Options:
     max_hamming: int = MAX_HAMMING
     min_correlation: float = MIN_CORRELATION
     crop_bottom: Mapping[str, int] = field(default_factory=dict)
+    stretch: Mapping[str, float] = field(default_factory=dict)
     per_airframe: int | None = None
     per_airline: int | None = None
     per_model: int | None = None

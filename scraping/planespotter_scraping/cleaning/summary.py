@@ -26,9 +26,11 @@ def as_json(result: CleanResult, *, dry_run: bool) -> dict[str, Any]:
         "dropped_by_rule": _by_rule(result),
         "dropped": [vars(drop) for drop in result.dropped],
         "cropped": dict(result.cropped),
+        "stretched": dict(result.stretched),
         "too_small_to_crop": dict(result.too_small_to_crop),
         "review": result.review,
         "suggested_crops": result.suggested_crops,
+        "squares": result.squares,
     }
 
 
@@ -59,6 +61,9 @@ def sentences(folder: Path, result: CleanResult, *, dry_run: bool) -> Iterator[s
     for source, count in result.cropped.items():
         original = "the original is kept" if count == 1 else "the originals are kept"
         yield f"{count_noun(count, 'image')} of {source} {_verb(count, dry_run)} cropped at the bottom; {original}."
+    for source, count in result.stretched.items():
+        original = "the original is kept" if count == 1 else "the originals are kept"
+        yield f"{count_noun(count, 'image')} of {source} {_verb(count, dry_run)} stretched; {original}."
     for source, count in result.too_small_to_crop.items():
         yield f"{count_noun(count, 'image')} of {source} would lose more than half by the crop: not cropped."
     if result.review:
@@ -71,9 +76,14 @@ def sentences(folder: Path, result: CleanResult, *, dry_run: bool) -> Iterator[s
             f"Most photos of {source} end with a bar of {rows} rows. If it is a caption bar, crop it with "
             f"--crop-bottom {source}={rows}, to find the duplicates that it hides."
         )
+    for source in result.squares:
+        yield (
+            f"All photos of {source} are squares of one size. If its data set squashed them, stretch them again, with "
+            f"--stretch {source}=1.5 if they were 3:2."
+        )
     if dry_run:
         yield "Nothing was changed. Run without --dry-run to apply."
-    elif result.dropped or result.cropped or result.review:
+    elif result.changes_the_catalog:
         if result.dropped:
             yield f"{folder / 'dropped.csv'} has the reason for each photo; the images were not deleted."
         yield f"To undo: planespotter catalog clean {folder} --undo"

@@ -66,6 +66,13 @@ def test_spaces_in_a_url_are_escaped_and_cropped_rows_are_stated(tmp_path: Path)
     assert "4.0), cropped by 7 rows: `images/" in lines(tmp_path)[0]
 
 
+def test_stretched_photos_are_stated_and_do_not_count_as_scaled_down(tmp_path: Path) -> None:
+    row = {**ROW, "width": "1920", "height": "853", "stretched": "1.5", "original_size": "1280x853"}
+    catalog.append(tmp_path, row, b"1")
+    attribution.write(tmp_path)
+    assert "4.0), stretched to 1.5 times its width: `images/" in lines(tmp_path)[0]
+
+
 def test_cleaning_undo_and_import_refresh_an_existing_page(tmp_path: Path) -> None:
     folder, own = tmp_path / "catalog", tmp_path / "own" / "Boeing" / "737-800"
     small, large = (jpeg(side) for side in (64, 300))

@@ -164,6 +164,27 @@ def test_a_near_duplicate_with_the_same_bar_is_found(folder: Path) -> None:
     assert dropped(folder)["elsewhere"] == "near-duplicate"
 
 
+def test_a_stretched_image_is_a_new_file_which_a_second_clean_does_not_stretch_again(folder: Path) -> None:
+    original = contents(folder)
+    skip = frozenset({"near-duplicate", "small"})
+    options = Options(crop_bottom={"framed": 20}, stretch={"framed": 1.5}, skip_rules=skip)
+    outcome = clean.clean(folder, options)
+    assert (outcome.cropped, outcome.stretched) == ({"framed": 1}, {"framed": 1})
+    row = catalog.read(folder).set_index("photo_id").loc["barred"]
+    assert row["file"] == "stretched/framed/barred-20-x1.5.jpg"
+    assert (row["width"], row["height"], row["cropped_bottom"], row["stretched"]) == ("450", "200", "20", "1.5")
+    catalog.check(folder, catalog.read(folder), hashes=True)
+    cleaned = contents(folder)
+    assert clean.clean(folder, options).stretched == {}
+    assert contents(folder) == cleaned
+    clean.clean(folder, Options(crop_bottom={"framed": 30}, skip_rules=skip))
+    assert catalog.read(folder).set_index("photo_id").loc["barred", "file"] == "stretched/framed/barred-30-x1.5.jpg"
+    clean.undo(folder)
+    assert contents(folder) == cleaned
+    clean.undo(folder)
+    assert contents(folder) == original
+
+
 def test_images_are_not_cropped_by_more_than_half(folder: Path) -> None:
     outcome = clean.clean(folder, Options(crop_bottom={"framed": 120}))
     assert outcome.too_small_to_crop == {"framed": 1}
@@ -335,6 +356,9 @@ def test_a_locked_catalog_is_not_cleaned(folder: Path) -> None:
     [
         (Options(crop_bottom={"nowhere": 20}), "no source 'nowhere'. Its sources: framed, site."),
         (Options(crop_bottom={"site": 0}), "crop of site is invalid: 0 rows. Give at least 1."),
+        (Options(stretch={"nowhere": 2}), "no source 'nowhere'. Its sources: framed, site."),
+        (Options(stretch={"site": 1}), "stretch of site is invalid: 1. Give a factor above 1, and at most 3"),
+        (Options(stretch={"site": 3.5}), "stretch of site is invalid: 3.5. Give a factor above 1"),
         (
             Options(skip_rules=frozenset({"blurry"})),
             "Rule 'blurry' does not exist. The rules are broken, small, aspect-ratio,",
@@ -406,10 +430,30 @@ def test_a_crop_is_suggested_for_a_source_whose_photos_have_a_bar(tmp_path: Path
     assert "end with a bar" not in run(str(tmp_path))[1]
 
 
-def test_an_invalid_crop_is_a_usage_error(folder: Path) -> None:
-    code, text = run(str(folder), "--crop-bottom", "framed")
+def test_stretching_is_suggested_for_a_source_of_squares(tmp_path: Path) -> None:
+    for seed in range(14):
+        catalog.append(tmp_path, {"photo_id": str(seed), "source": "kit"}, jpeg(scene(seed, (200, 200))))
+    suggestion = "All photos of kit are squares of one size."
+    assert suggestion in run(str(tmp_path), "--dry-run")[1]
+    code, text = run(str(tmp_path), "--stretch", "kit=1.5")
+    assert code == 0
+    assert "14 images of kit were stretched; the originals are kept." in text
+    assert suggestion not in text
+    assert suggestion not in run(str(tmp_path))[1]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--crop-bottom", "framed", "is not SOURCE=ROWS"),
+        ("--stretch", "framed", "is not SOURCE=FACTOR"),
+        ("--stretch", "framed=wide", "is not SOURCE=FACTOR"),
+    ],
+)
+def test_an_invalid_crop_or_stretch_is_a_usage_error(folder: Path, option: str, value: str, words: str) -> None:
+    code, text = run(str(folder), option, value)
     assert code == 2
-    assert "is not SOURCE=ROWS" in text
+    assert words in text
 
 
 def test_the_command_and_the_rules_have_the_same_defaults() -> None:

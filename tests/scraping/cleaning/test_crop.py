@@ -1,4 +1,4 @@
-"""Caption bars: cropping and detection."""
+"""Crop and stretch: caption bars and squashed photos, and their detection."""
 
 import io
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from planespotter_scraping.cleaning.crop import bar_height, can_crop, crop_bottom, suggest_crop
+from planespotter_scraping.cleaning.crop import bar_height, can_crop, crop_and_stretch, suggest_crop, suggest_stretch
 
 
 def scene(seed: int, size: tuple[int, int] = (300, 200)) -> Image.Image:
@@ -38,7 +38,7 @@ def gray(data: bytes) -> np.ndarray:
 @pytest.mark.parametrize("subsampling", [0, 1, 2])
 def test_a_jpeg_hardly_changes_above_the_crop(subsampling: int) -> None:
     original = saved(with_bar(scene(1), 20), "JPEG", quality=70, subsampling=subsampling)
-    cropped = crop_bottom(original, 20)
+    cropped = crop_and_stretch(original, 20)
     assert gray(cropped).shape == (200, 300)
     assert np.abs(gray(cropped) - gray(original)[:200]).mean() < 0.5
     assert len(cropped) < len(original)  # the quality is not raised
@@ -46,7 +46,7 @@ def test_a_jpeg_hardly_changes_above_the_crop(subsampling: int) -> None:
 
 def test_a_png_does_not_change_above_the_crop() -> None:
     original = saved(with_bar(scene(2), 14), "PNG")
-    assert (gray(crop_bottom(original, 14)) == gray(original)[:200]).all()
+    assert (gray(crop_and_stretch(original, 14)) == gray(original)[:200]).all()
 
 
 def test_other_formats_and_pixel_modes_are_cropped() -> None:
@@ -56,7 +56,7 @@ def test_other_formats_and_pixel_modes_are_cropped() -> None:
         (saved(with_bar(scene(3), 10).convert("CMYK"), "JPEG"), "JPEG"),
         (saved(with_bar(scene(3), 10).convert("P"), "PNG"), "PNG"),
     ]:
-        with Image.open(io.BytesIO(crop_bottom(data, 10))) as image:
+        with Image.open(io.BytesIO(crop_and_stretch(data, 10))) as image:
             assert (image.format, image.size) == (kind, (300, 200))
 
 
@@ -65,7 +65,7 @@ def test_the_bottom_is_that_of_the_exif_orientation() -> None:
     exif[0x0112] = 6  # rotated by 90 degrees
     exif[0x013B] = "A. Spotter"
     rotated = saved(with_bar(scene(4), 20).rotate(90, expand=True), "JPEG", exif=exif, quality=95)
-    with Image.open(io.BytesIO(crop_bottom(rotated, 20))) as image:
+    with Image.open(io.BytesIO(crop_and_stretch(rotated, 20))) as image:
         assert image.size == (300, 200)
         assert image.getexif().get(0x0112, 1) == 1
         assert image.getexif()[0x013B] == "A. Spotter"
@@ -107,3 +107,26 @@ def test_an_image_is_not_cropped_by_more_than_half(tmp_path: Path) -> None:
     assert can_crop(tmp_path / "a.png", 20)
     assert not can_crop(tmp_path / "a.png", 21)
     assert not can_crop(tmp_path / "nowhere.png", 1)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_squashed_photo_gets_its_shape_back(kind: str) -> None:
+    original = scene(6)
+    squashed = saved(original.resize((200, 200), Image.Resampling.LANCZOS), kind, quality=95)
+    stretched = crop_and_stretch(squashed, factor=1.5)
+    with Image.open(io.BytesIO(stretched)) as image:
+        assert (image.format, image.size) == (kind, (300, 200))
+    assert np.abs(gray(stretched) - np.asarray(original.convert("L"), np.float32)).mean() < 3
+
+
+def test_stretching_is_suggested_for_squares_of_one_size_only(tmp_path: Path) -> None:
+    def source(name: str, *sizes: tuple[int, int]) -> list[Path]:
+        files = [tmp_path / f"{name}-{number}.jpg" for number in range(14)]
+        for number, file in enumerate(files):
+            file.write_bytes(saved(scene(number, sizes[number % len(sizes)]), "JPEG"))
+        return files
+
+    assert suggest_stretch(source("squares", (200, 200)))
+    assert not suggest_stretch(source("few", (200, 200))[:5])
+    assert not suggest_stretch(source("wide", (300, 200)))
+    assert not suggest_stretch(source("mixed", (200, 200), (220, 220)))
