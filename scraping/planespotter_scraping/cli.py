@@ -249,6 +249,14 @@ def explore(
         int,
         typer.Option(min=1, help="Mark models with fewer photos, for example min_photos of your recipe."),
     ] = 20,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV file of predictions of the catalog's photos (planespotter classify CATALOG --out FILE): the "
+            "report lists the labels that a confident one contradicts.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Write a report on a catalog: charts, contact sheets, and what to do next.
 
@@ -263,7 +271,9 @@ def explore(
     from planespotter_scraping.explore import page
 
     with progress.work_bar() as update_bar:
-        report = page.write(folder, out, per_class=per_class, min_photos=min_photos, progress=update_bar)
+        report = page.write(
+            folder, out, per_class=per_class, min_photos=min_photos, progress=update_bar, predictions=predictions
+        )
     typer.echo(
         f"{out} shows {count_noun(report.photos, 'photo')}, {report.thumbnails} of them as thumbnails, "
         f"in {report.bytes / 1e6:.1f} MB."

@@ -22,12 +22,15 @@ from planespotter_scraping.atomic_write import atomic_write_text
 from planespotter_scraping.catalog.stats import CatalogStats, compute_stats
 from planespotter_scraping.explore import thumbnails
 from planespotter_scraping.explore.advice import advice
+from planespotter_scraping.explore.disagreements import find_disagreements
 from planespotter_scraping.explore.formatting import format_bytes, format_count, format_date
 from planespotter_scraping.explore.sections import DUPLICATE_GROUPS, sections
-from planespotter_scraping.explore.suspects import find_suspects
+from planespotter_scraping.explore.suspects import DISAGREEMENT, find_suspects
 from planespotter_scraping.images import similarity
 
 HERE = Path(__file__).parent
+DISAGREEMENTS = 24
+"""Maximum photos with a contradicted label to show; the page has the ids of all."""
 Progress = Callable[[str, int, int], None]  # description, number of items done, number of all items
 
 
@@ -49,6 +52,7 @@ def write(
     today: date | None = None,
     progress: Progress = lambda what, done, total: None,
     limit: int = thumbnails.MAX_BYTES,
+    predictions: Path | None = None,
 ) -> Written:
     """Write the page of a catalog, atomically. Apart from the date, the same catalog yields the same page.
 
@@ -60,11 +64,13 @@ def write(
         today: Date on the page; None for the current one.
         progress: Called with the work that is done and its progress.
         limit: Maximum size of all thumbnails in bytes.
+        predictions: Predictions of the photos, as `planespotter classify --out` writes them as CSV; None for none.
 
     Raises:
-        CatalogError: If the catalog cannot be used.
+        CatalogError: If the catalog or the predictions cannot be used.
     """
     frame = catalog.read(folder)
+    disagreements = find_disagreements(folder, frame, predictions) if predictions else []
     scans = similarity.scan_images(folder, dict.fromkeys(frame["file"], 0), partial(progress, "images scanned"))
     stats = compute_stats(frame, folder, scans)
     sheets = thumbnails.contact_sheets(folder, frame, stats, per_class, partial(progress, "thumbnails made"), limit)
@@ -80,7 +86,11 @@ def write(
     )
     environment.filters["format_count"] = format_count
     script = (HERE / "page.js").read_text(encoding="utf-8")
-    suspects = find_suspects(frame, stats) if stats["photos"] else []
+    suspects = find_suspects(frame, stats, disagreements) if stats["photos"] else []
+    contradicted = {
+        item.photo_id: f"{item.label or 'No label'}, the network: {item.prediction} ({item.probability:.0%})"
+        for item in disagreements[:DISAGREEMENTS]
+    }
     findings: dict[str, list[str]] = {}
     for group in suspects:
         for photo_id in group.photo_ids:
@@ -96,6 +106,7 @@ def write(
         sheets=sheets,
         suspects=suspects,
         findings=findings,
+        disagreements={DISAGREEMENT: thumbnails.captioned_thumbnails(folder, frame, contradicted)},
         sources=sorted(set(frame["source"]) - {""}),
         root=quote(os.path.relpath(folder.resolve(), out.resolve().parent).replace(os.sep, "/")),
         script=Markup(script),

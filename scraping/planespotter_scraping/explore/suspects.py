@@ -1,13 +1,17 @@
 """Suspects: photos whose label or image is likely wrong, with their ids, for a person to check."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from planespotter_scraping.catalog.stats import NETWORK_SIDE, CatalogStats
+from planespotter_scraping.explore.disagreements import Disagreement
 
 MAX_ASPECT_RATIO = 3.0  # width to height; aircraft photos are wide, but not this wide
 MIN_ASPECT_RATIO = 0.6
+DISAGREEMENT = "network"
+"""The id of the suspects that a network finds."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,15 @@ class Suspects:
     photo_ids: list[str]
 
 
-def find_suspects(frame: pd.DataFrame, stats: CatalogStats) -> list[Suspects]:
+def find_suspects(
+    frame: pd.DataFrame, stats: CatalogStats, disagreements: Sequence[Disagreement] = ()
+) -> list[Suspects]:
     """Return the suspects of a catalog by reason, without empty ones.
 
     Args:
         frame: Catalog, as `catalog.read` returns it.
         stats: Its statistics.
+        disagreements: Confident predictions that contradict a label, the most confident first.
     """
     families = dict(zip(frame["photo_id"], zip(frame["constructor"], frame["family"], strict=True), strict=True))
     contradicting = [
@@ -48,6 +55,11 @@ def find_suspects(frame: pd.DataFrame, stats: CatalogStats) -> list[Suspects]:
     small = pd.concat([width, height], axis=1).min(axis=1) < NETWORK_SIDE
     review = frame["review"] != "" if "review" in frame else pd.Series(False, index=frame.index)
     reasons = (
+        (
+            DISAGREEMENT,
+            "A network contradicts the label with confidence, the most confident first.",
+            [item.photo_id for item in disagreements],
+        ),
         ("duplicate", "Near duplicates with different labels: at least one of them is wrong.", contradicting),
         (
             "airframe",

@@ -4,9 +4,9 @@ import base64
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -131,6 +131,13 @@ def thumbnails_of_groups(
         for thumbnail, row in zip(result[-1], photos, strict=True):
             thumbnail.caption = f"{row['aircraft_type'] or row['constructor']}: {row['photo_id']}"  # may differ
     return result
+
+
+def captioned_thumbnails(folder: Path, frame: pd.DataFrame, captions: Mapping[str, str]) -> list[Thumbnail]:
+    """Return thumbnails of photos with their captions, both by photo id, without unreadable ones."""
+    rows = frame.set_index("photo_id", drop=False).loc[list(captions)].to_dict("records")
+    shown = [_next(folder, iter([row]))[0] for row in rows]  # type: ignore[list-item]
+    return [replace(picture, caption=captions[picture.photo_id]) for picture in shown if picture is not None]
 
 
 def _candidates(photos: pd.DataFrame, count: int) -> Iterator[dict[str, str]]:

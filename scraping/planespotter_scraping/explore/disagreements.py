@@ -1,0 +1,107 @@
+"""Disagreements: photos whose label a network contradicts with confidence."""
+
+import csv
+import io
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from planespotter_scraping.catalog import LABEL_PATH, CatalogError
+from planespotter_scraping.catalog.label_files import decode_text, match_files
+
+PROBABILITY = re.compile(r"[01](\.\d+)?(e-\d+)?")
+NEEDED = ("file", *LABEL_PATH, "probability")
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A photo with its label, and the confident prediction that contradicts it.
+
+    Attributes:
+        photo_id: Id of the photo.
+        label: The label.
+        prediction: The prediction, down to its confidence level.
+        probability: Its probability, from 0 to 1.
+    """
+
+    photo_id: str
+    label: str
+    prediction: str
+    probability: float
+
+
+def find_disagreements(folder: Path, frame: pd.DataFrame, predictions: Path) -> list[Disagreement]:
+    """Compare the labels of a catalog with the predictions of its photos.
+
+    Only confident levels count, and only those that the label names. A network that was trained on these labels has
+    partly learnt their errors; one that was not finds more.
+
+    Args:
+        folder: Folder of the catalog.
+        frame: Catalog, as `catalog.read` returns it.
+        predictions: CSV file of `planespotter classify --out`. Failed photos and those of other folders are skipped.
+
+    Returns:
+        The disagreements, the most confident first.
+
+    Raises:
+        CatalogError: The predictions cannot be read, or none of them is of a photo of this catalog.
+    """
+    by_name = {_relative(row["file"], folder): row for row in _read(predictions)}
+    matched = match_files(by_name, set(frame["file"]))
+    if not matched:
+        raise CatalogError(
+            f"{predictions} has no predictions of photos in {folder}. Make them with: planespotter classify {folder} "
+            f"--out {predictions.name}"
+        )
+    predicted = {file: by_name[name] for name, file in matched.items()}
+    disagreements = [
+        Disagreement(str(photo["photo_id"]), _name(photo), _name(prediction), float(prediction["probability"]))  # type: ignore[arg-type]
+        for photo in frame.to_dict("records")
+        if (prediction := predicted.get(photo["file"])) and _contradict(photo, prediction)  # type: ignore[arg-type]
+    ]
+    return sorted(disagreements, key=lambda item: (-item.probability, item.photo_id))
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a file of predictions. Raises CatalogError if the file cannot be used."""
+    try:
+        text = decode_text(path.read_bytes())
+    except OSError as error:
+        raise CatalogError(f"The predictions in {path} cannot be read: {error.strerror}. Check the path.") from None
+    first = text.partition("\n")[0]
+    reader = csv.DictReader(
+        io.StringIO(text, newline=""), delimiter=";" if first.count(";") > first.count(",") else ","
+    )
+    missing = [name for name in NEEDED if name not in (reader.fieldnames or ())]
+    if missing:
+        raise CatalogError(
+            f"{path} is not a CSV file of predictions: it has no column {missing[0]!r}. Make it with: planespotter "
+            f"classify CATALOG --out {path.stem}.csv"
+        )
+    rows = [{name: row[name] or "" for name in NEEDED} for row in reader]
+    for row in rows:
+        row["probability"] = row["probability"].replace(",", ".")  # of a spreadsheet
+    return rows
+
+
+def _relative(file: str, folder: Path) -> str:
+    """Return a path that the command line printed, relative to the catalog if it is in it."""
+    for base in (folder, folder.resolve()):
+        if Path(file).is_relative_to(base):
+            return Path(file).relative_to(base).as_posix()
+    return file
+
+
+def _contradict(label: Mapping[str, str], prediction: Mapping[str, str]) -> bool:
+    """Return whether label and confident prediction differ at a level that both name."""
+    return PROBABILITY.fullmatch(prediction["probability"]) is not None and any(
+        label[level] and prediction[level] and label[level] != prediction[level] for level in LABEL_PATH
+    )
+
+
+def _name(path: Mapping[str, str]) -> str:
+    return " ".join(filter(None, (path["constructor"], path["model"] or path["family"])))
