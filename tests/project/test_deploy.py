@@ -202,6 +202,49 @@ def test_certificate_of_compose_is_valid_for_its_clients_and_created_once(tmp_pa
     assert (tmp_path / "tls.crt").read_bytes() == certificate
 
 
+def kubernetes_commands() -> list[str]:
+    """Return the commands in the comment of kustomization.yaml, each on one line."""
+    comment = (DEPLOY / "kubernetes" / "kustomization.yaml").read_text(encoding="utf-8").replace("\\\n#", "")
+    return re.findall(r"^#   (\w.*)", comment, re.M)
+
+
+def test_kubernetes_server_uses_the_secret_of_the_documented_command() -> None:
+    [create] = [command.split() for command in kubernetes_commands() if command.startswith("kubectl")]
+    assert create[:4] == ["kubectl", "create", "secret", "tls"]
+    [volume] = [
+        volume
+        for volume in read("kubernetes/deployment.yaml")["spec"]["template"]["spec"]["volumes"]
+        if volume["name"] == "tls"
+    ]
+    [mount] = [mount for mount in container()["volumeMounts"] if mount["name"] == "tls"]
+    assert volume["secret"]["secretName"] == create[4]
+    variables = dict(environments())["kubernetes"]
+    # A secret of this type has the keys tls.crt and tls.key.
+    assert variables["PLANESPOTTER_TLS_CERT"] == f"{mount['mountPath']}/tls.crt"
+    assert variables["PLANESPOTTER_TLS_KEY"] == f"{mount['mountPath']}/tls.key"
+    assert "PLANESPOTTER_INSECURE" not in variables
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+def test_probes_and_clients_of_kubernetes_accept_the_self_signed_certificate(tmp_path: Path, tiny_bundle: Path) -> None:
+    [create] = [command for command in kubernetes_commands() if command.startswith("openssl")]
+    subprocess.run(shlex.split(create), cwd=tmp_path, check=True, capture_output=True)
+    planespotter = [sys.executable, "-m", "planespotter_client.commands.main"]
+    serve = [*planespotter, "serve", "--model", str(tiny_bundle), "--port", "0", "--batch-sizes", "1"]
+    files = ["--tls-cert", str(tmp_path / "tls.crt"), "--tls-key", str(tmp_path / "tls.key")]
+    with subprocess.Popen([*serve, *files], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout is not None
+        address = server.stdout.readline().split()[-1]
+        for probe in ("startup", "readiness", "liveness"):
+            command = container()[f"{probe}Probe"]["exec"]["command"]
+            check_command(command[1:])
+            words = [word.replace("127.0.0.1:50051", address).replace("/tls/", f"{tmp_path}/") for word in command[1:]]
+            assert subprocess.run([*planespotter, *words], check=False).returncode == 0
+        server.terminate()
+
+
 def test_dependencies_are_installed_before_the_sources_are_copied() -> None:
     install = DOCKERFILE.index("pip install --requirement")
     assert all(DOCKERFILE.index(f"COPY {source} ") > install for source in ("models", "server", "client"))
@@ -246,7 +289,8 @@ def test_ports_are_those_of_the_server() -> None:
     assert {port["name"]: port["containerPort"] for port in container()["ports"]} == {"grpc": default, "metrics": 9464}
     [port] = read("kubernetes/service.yaml")["spec"]["ports"]
     assert (port["port"], port["targetPort"]) == (default, "grpc")
-    assert {container()[f"{probe}Probe"]["grpc"]["port"] for probe in ("startup", "readiness", "liveness")} == {default}
+    for probe in ("startup", "readiness", "liveness"):
+        assert f"127.0.0.1:{default}" in container()[f"{probe}Probe"]["exec"]["command"]
     assert read("compose.yaml")["services"]["planespotter"]["ports"] == [f"127.0.0.1:{default}:{default}"]
     assert read("prometheus.yaml")["scrape_configs"][0]["static_configs"][0]["targets"] == ["planespotter:9464"]
     annotations = read("kubernetes/deployment.yaml")["spec"]["template"]["metadata"]["annotations"]
