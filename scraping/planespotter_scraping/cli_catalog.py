@@ -30,6 +30,13 @@ def import_photos(
             help="Column of the labels, such as aircraft_type=Classes; repeatable. Default: common names are known.",
         ),
     ] = None,
+    pattern: Annotated[
+        str | None,
+        typer.Option(
+            help="What the ends of the paths say, such as '{airline}_{registration}_*' or "
+            "'{airline}/{registration}/*'. Default: registrations and airlines are recognized in folder and file names."
+        ),
+    ] = None,
     source: Annotated[
         str | None, typer.Option(help="Name of the source, for metrics by source. Default: the name of the folder.")
     ] = None,
@@ -38,13 +45,16 @@ def import_photos(
     """Create a catalog from your photos.
 
     The names of the folders are the labels: Boeing/737-800/*.jpg, or one
-    folder for each type. Your files are only read. Exact copies are stored
-    once, and running the same command again adds only new photos.
+    folder for each type; registrations and airlines in them are read, too. Your
+    files are only read. Exact copies are stored once, and running the same
+    command again adds only new photos.
 
     Data sets are read as they are unpacked: FGVC-Aircraft, COCO, Roboflow, and
     tables such as Kaggle's. Further columns are ignored.
 
     Example: planespotter catalog import ~/Pictures/planes --out photos
+
+    Example: planespotter catalog import fleet --pattern '{airline}_{registration}_*' --out photos
 
     Example: planespotter catalog import kaggle --labels kaggle/train.csv --column aircraft_type=Classes --out photos
     """
@@ -62,7 +72,7 @@ def import_photos(
         columns[ours] = theirs
     with progress.import_bar() as update:
         result = folder_import.import_folder(
-            folder, out, labels=labels, columns=columns, source=source, link=link, progress=update
+            folder, out, labels=labels, columns=columns, pattern=pattern, source=source, link=link, progress=update
         )
     for sentence in summaries.import_sentences(result):
         typer.echo(sentence)

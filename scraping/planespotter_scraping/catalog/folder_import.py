@@ -19,25 +19,17 @@ from planespotter_scraping import catalog
 from planespotter_scraping.catalog import CatalogError, attribution, count_noun
 from planespotter_scraping.catalog.label_files import find_labels, match_files, read_labels
 from planespotter_scraping.catalog.lock import exclusive_lock
+from planespotter_scraping.catalog.path_labels import (
+    airframe_from_path,
+    compile_pattern,
+    depth,
+    labels_from_path,
+    match_pattern,
+)
 from planespotter_scraping.images.similarity import phash
 from planespotter_scraping.images.validation import SUFFIXES, validate_image
-from planespotter_scraping.labels.constructors import NO_AIRCRAFT, means_no_aircraft
+from planespotter_scraping.labels.constructors import NO_AIRCRAFT
 from planespotter_scraping.labels.parser import LabelPath, infer_constructor, is_known_constructor, parse_label
-
-# Names of folders that say nothing about the photos in them, in lower case.
-SPLIT_NAMES = (
-    "train training trainset trainval valid validation val valset dev test testing testset eval evaluation holdout"
-)
-STORAGE_NAMES = (
-    "data dataset datasets raw all images image imgs img photos photo pictures picture pics jpg jpeg jpegs png"
-)
-OTHER_NAMES = (
-    "jpegimages files downloads download input labels annotations crops cropped resized original originals export"
-)
-GENERIC_NAMES = (
-    "split splits fold unlabeled unlabelled unknown archive plane planes airplane airplanes aircraft aircrafts"
-)
-NEUTRAL_NAMES = frozenset(f"{SPLIT_NAMES} {STORAGE_NAMES} {OTHER_NAMES} {GENERIC_NAMES}".split())
 
 
 @dataclass
@@ -80,6 +72,7 @@ def import_folder(
     *,
     labels: Path | None = None,
     columns: Mapping[str, str] | None = None,
+    pattern: str | None = None,
     source: str | None = None,
     link: bool = False,
     progress: Callable[[ImportResult, int], None] = lambda result, total: None,
@@ -92,8 +85,10 @@ def import_folder(
         folder: Folder of photos, searched recursively. It is only read.
         out: Folder of the catalog, created if needed.
         labels: File with labels: see `label_files.read_labels`. None labels the photos by the names of their folders
-            (see `labels_from_path`), and those without a family by the label files of the data set.
+            and files (see `path_labels`), and those without a family by the label files of the data set.
         columns: Names of the columns of a table with labels, by ours.
+        pattern: What the paths of the photos say, see `path_labels.compile_pattern`; a value in `labels` takes
+            precedence.
         source: Value of the column `source`; None for the name of the folder.
         link: Store hard links to the files instead of copies; photos that are converted to JPEG are always copies.
         progress: Called after each image with the result so far and the number of images in all.
@@ -114,7 +109,12 @@ def import_folder(
         )
     source = _source(folder, source)
     result = ImportResult()
+    compiled = compile_pattern(pattern) if pattern is not None else None
     rows = _rows(folder, sorted(_files(folder, out, result)), labels, columns or {}, result)
+    if compiled is not None:
+        _apply_pattern(compiled, rows, result, override=labels is None)
+    if labels is None:
+        _note_airframes(rows, result)
     if not rows:
         where = f"{labels} lists" if labels is not None else f"{folder} and its subfolders hold"
         raise CatalogError(f"{where} no photos: no file ends in .jpg, .png or the suffix of another photo format.")
@@ -133,7 +133,7 @@ def import_folder(
         stored = catalog.image_hashes(out) | catalog.photo_ids(out)
         first_files: dict[str, str] = {}
         # Of exact copies the first is stored: the one with the deepest label.
-        for file in sorted(rows, key=lambda file: -_depth(_label_path(rows[file]))):
+        for file in sorted(rows, key=lambda file: -depth(_label_path(rows[file]))):
             _import_image(folder, file, rows, out, source, link, stored, first_files, result)
             progress(result, len(rows))
         attribution.refresh(out)
@@ -164,7 +164,48 @@ def _rows(
         result.notes += table.notes
         rows |= table.rows
         rows = {file: row for file, row in rows.items() if file not in table.ambiguous}
-    return rows
+    return {file: airframe_from_path(file, row) | _known(row) for file, row in rows.items()}
+
+
+def _known(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return labels without those that are empty, but for constructor and type."""
+    return {name: value for name, value in labels.items() if value or name in ("constructor", "aircraft_type")}
+
+
+def _apply_pattern(
+    pattern: re.Pattern[str], rows: dict[str, dict[str, str]], result: ImportResult, *, override: bool
+) -> None:
+    """Add what a pattern finds in the paths to the labels: all of it, or what they lack.
+
+    Raises:
+        CatalogError: No path matches.
+    """
+    without = []
+    for file, row in rows.items():
+        if values := match_pattern(pattern, file):
+            added = values if override else {name: value for name, value in values.items() if not row.get(name)}
+            rows[file] = row | added
+            if "constructor" not in added and "aircraft_type" in added and not row["constructor"]:
+                rows[file]["constructor"] = infer_constructor(added["aircraft_type"])
+        else:
+            without.append(file)
+    if len(without) == len(rows):
+        raise CatalogError(
+            f"No photo matches the pattern, not even {without[0]}. It describes the end of a path, such as "
+            "'{airline}_{registration}_*' for Lufthansa_D-AIPA_1.jpg."
+        )
+    if without:
+        result.notes.append(f"{count_noun(len(without), 'photo')} not matched by the pattern, such as {without[0]}.")
+
+
+def _note_airframes(rows: Mapping[str, Mapping[str, str]], result: ImportResult) -> None:
+    """Note which registrations and airlines were read, for the user to check."""
+    for column in ("registration", "airline"):
+        values = Counter(row[column] for row in rows.values() if row.get(column))
+        if values:
+            names = ", ".join(name for name, _ in values.most_common(3))
+            more = ", ..." if len(values) > 3 else ""
+            result.notes.append(f"The {column} of {count_noun(values.total(), 'photo')} is known: {names}{more}.")
 
 
 def _import_image(
@@ -243,44 +284,6 @@ def _converted(data: bytes, file: str) -> bytes:
         return convert_photo(data, file)
     except PhotoError as error:
         raise ValueError(str(error)) from None
-
-
-def labels_from_path(folder: Path, file: str) -> dict[str, str]:
-    """Derive constructor and aircraft type of an image from the names of its folders.
-
-    "Boeing/737-800/1.jpg", "737-800/1.jpg" and "Boeing 737-800/1.jpg" are equivalent. Of several names below the
-    constructor, the one with the deepest label wins: "Airbus/A320/A320-214/Lufthansa/1.jpg" is an A320-214. If no known
-    constructor is among them, the first of several folders is the constructor. An image directly in `folder` is
-    labelled by the name of `folder`, if that is a type. A folder named "No aircraft", at any depth, holds pictures
-    without an aircraft. Names such as train, test and images are ignored.
-
-    Args:
-        folder: Imported folder.
-        file: Image, relative to `folder`.
-
-    Returns:
-        `constructor` and `aircraft_type`, "" if unknown.
-    """
-    names = [name for name in Path(file).parent.parts if name.lower() not in NEUTRAL_NAMES]
-    if not names:
-        root = folder.resolve().name
-        names = [root] if infer_constructor(root) or is_known_constructor(root) else []
-    if any(map(means_no_aircraft, names)):
-        return {"constructor": NO_AIRCRAFT, "aircraft_type": ""}
-    if names and is_known_constructor(names[0]):
-        constructor, names = names[0], names[1:]
-    else:
-        constructors = [name for name in map(infer_constructor, names) if name]
-        constructor = constructors[0] if constructors else names.pop(0) if len(names) > 1 else ""
-        names = [name for name in names if name.casefold() != constructor.casefold()]
-    # The first of equally deep labels.
-    best = max(names, key=lambda name: _depth(parse_label(constructor, name).path), default="")
-    return {"constructor": constructor, "aircraft_type": best}
-
-
-def _depth(path: LabelPath) -> int:
-    """Return the depth of a label path, 0 to 3."""
-    return (path.constructor != "") + (path.family is not None) + (path.model is not None)
 
 
 def _label_path(labels: Mapping[str, str]) -> LabelPath:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypedDict
 
 import pandas as pd
 
-from planespotter_scraping.catalog import COLUMNS, LABEL_PATH, NO_AIRCRAFT
+from planespotter_scraping.catalog import COLUMNS, LABEL_PATH, NO_AIRCRAFT, count_noun
+from planespotter_scraping.labels.constructors import is_listed_constructor
 
 if TYPE_CHECKING:  # opening images needs Pillow, and most numbers do not
     from planespotter_scraping.images.similarity import ImageScan
@@ -83,6 +84,7 @@ class CatalogStats(TypedDict):
     no_aircraft: int  # pictures without an aircraft: they have no constructor, type, airline or registration to count
     missing: dict[str, int]  # photos without a value, by column and level of the label path
     constructors: dict[str, int]
+    other_names: list[str]  # of the constructors: names that no constructor in our list has, such as "Military"
     airlines: dict[str, int]
     sources: dict[str, int]
     models: list[ModelCount]
@@ -103,6 +105,7 @@ class CatalogStats(TypedDict):
     dimensions: list[SizeCount]
     under_224: int  # images whose shorter side is below the input side of the network
     months: dict[str, dict[str, dict[str, int]]]  # of taken_on and scraped_at: photos by month, then by source
+    invalid_dates: dict[str, list[str]]  # values of taken_on and scraped_at that are not dates as in ISO 8601
     date_ranges: dict[str, list[str]]  # of taken_on and scraped_at: first and last valid date
     licences: dict[str, int]
     photographers: dict[str, int]
@@ -147,6 +150,7 @@ def compute_stats(
         "no_aircraft": len(frame) - len(aircraft),
         "missing": _missing(frame),
         "constructors": _counts(aircraft["constructor"]),
+        "other_names": sorted(name for name in set(aircraft["constructor"]) - {""} if not is_listed_constructor(name)),
         "airlines": _counts(aircraft["airline"]),
         "sources": _counts(frame["source"]),
         "models": _models(aircraft),
@@ -167,6 +171,7 @@ def compute_stats(
         "dimensions": dimensions,
         "under_224": sum(row["photos"] for row in dimensions if min(row["width"], row["height"]) < NETWORK_SIDE),
         "months": {column: _months(frame, column) for column in DATES},
+        "invalid_dates": {column: [date for date in frame[column] if date and not DAY.match(date)] for column in DATES},
         "date_ranges": {column: _date_range(frame[column]) for column in DATES},
         "licences": _counts(frame["licence"]),
         "photographers": _counts(frame["photographer"]),
@@ -337,6 +342,11 @@ def _sizes(frame: pd.DataFrame) -> tuple[dict[str, SizeRange], int]:
         for name, side in columns.items()
     }
     return ranges, len(frame) - len(sides)
+
+
+def invalid_dates(dates: list[str]) -> str:
+    """Describe dates in another format than the catalog's, such as those that a spreadsheet has changed."""
+    return f"{count_noun(len(dates), 'date')} not counted, such as {dates[0]}: write YYYY-MM-DD."
 
 
 def model_name(row: ModelCount) -> str:

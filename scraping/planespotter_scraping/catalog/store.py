@@ -60,6 +60,15 @@ RENDER_SOURCE = "render"
 
 DROPPED, CHANGED = "dropped.csv", "changed.csv"
 
+SIDES = ("width", "height")
+# Columns that programs write and spreadsheets damage: what is valid, and how to describe it.
+MACHINE_WRITTEN = {
+    "width": (re.compile(r"(\d+([.,]0+)?)?"), "a number of pixels"),
+    "height": (re.compile(r"(\d+([.,]0+)?)?"), "a number of pixels"),
+    "sha256": (re.compile(r"([0-9A-Fa-f]{64})?"), "64 hexadecimal digits"),
+    "phash": (re.compile(r"([0-9A-Fa-f]{16})?"), "16 hexadecimal digits"),
+}
+
 PHOTO_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -108,6 +117,8 @@ def read(folder: str | Path) -> pd.DataFrame:
         if column not in frame:
             frame[column] = ""
     _check_values(folder / "catalog.csv", frame)
+    for column in SIDES:
+        frame[column] = frame[column].str.replace(r"[.,]0+$", "", regex=True)  # 420.0, as pandas and spreadsheets write
     labels = list(zip(frame["constructor"], frame["aircraft_type"], strict=True))
     paths = {label: label_path(*label) for label in set(labels)}
     for level, column in enumerate(LABEL_PATH):
@@ -476,6 +487,13 @@ def _check_values(path: Path, frame: pd.DataFrame) -> None:
             f"photo_id {twice.iloc[0]!r} is not unique: rows {_first([str(index + 1) for index in same])} of {path}. "
             "Rename the copies, or remove them."
         )
+    for column, (valid, meaning) in MACHINE_WRITTEN.items():
+        for number, value in enumerate(frame.get(column, ()), start=1):
+            if valid.fullmatch(value) is None:
+                raise CatalogError(
+                    f"The {column} in row {number} of {path} is {value[:40]!r}, which is not {meaning}: a spreadsheet "
+                    "may have changed it. Restore the column from a copy of the file, or delete its values."
+                )
     for number, file in enumerate(frame["file"], start=1):
         if file.startswith("/") or "\\" in file or "\0" in file or ".." in file.split("/"):
             raise CatalogError(

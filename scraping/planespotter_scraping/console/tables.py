@@ -14,6 +14,7 @@ from planespotter_scraping.catalog.stats import (
     CatalogStats,
     ConstructorMix,
     UnresolvedType,
+    invalid_dates,
     model_name,
 )
 
@@ -57,6 +58,9 @@ def sentences(statistics: CatalogStats) -> Iterator[str]:
     for column, span in statistics["date_ranges"].items():
         if span:
             yield f"{column}: {span[0]} to {span[1]}, in {count_noun(len(statistics['months'][column]), 'month')}."
+    for column, dates in statistics["invalid_dates"].items():
+        if dates:
+            yield f"{column}: {invalid_dates(dates)}"
     files = statistics["files"]
     if files is not None:
         missing = f"; {len(files['missing'])} are missing or empty" if files["missing"] else ""
@@ -105,7 +109,9 @@ def tables(statistics: CatalogStats, top: int, *, plain: bool) -> Iterator[tuple
     for what, counts in lists.items():
         shown = dict(list(counts.items())[:top])
         more = f", the first {top}" if len(counts) > top else ""
-        yield f"{len(counts.keys() - {''})} {what}s{more}", _table(what, "photos", shown, photos, plain=plain)
+        if what == "constructor" and statistics["other_names"]:
+            more += f"; not known as constructors: {', '.join(statistics['other_names'][:top])}"
+        yield f"{count_noun(len(counts.keys() - {''}), what)}{more}", _table(what, "photos", shown, photos, plain=plain)
     yield _models_table(statistics, plain=plain)
     yield "depth of the labels", _table("label", "photos", statistics["label_depth"], photos, plain=plain)
     if statistics["unresolved_types"]:
@@ -119,7 +125,7 @@ def tables(statistics: CatalogStats, top: int, *, plain: bool) -> Iterator[tuple
     for what, counts in {"licence": statistics["licences"], "photographer": statistics["photographers"]}.items():
         if counts.keys() - {""}:
             shown = dict(list(counts.items())[:top])
-            yield f"{len(counts.keys() - {''})} {what}s", _table(what, "photos", shown, photos, plain=plain)
+            yield count_noun(len(counts.keys() - {""}), what), _table(what, "photos", shown, photos, plain=plain)
     for column, months in statistics["months"].items():
         if months:
             latest = {month: sum(months[month].values()) for month in list(months)[-top:]}

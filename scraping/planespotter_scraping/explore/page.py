@@ -100,7 +100,7 @@ def write(
         today=(today or date.today()).isoformat(),
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         photos=stats["photos"],
-        tiles=_tiles(stats),
+        tiles=_tiles(stats, min_photos),
         advice=lines,
         sections=sections(stats, min_photos, duplicates) if stats["photos"] else [],
         sheets=sheets,
@@ -121,8 +121,8 @@ def write(
     return Written(stats["photos"], count, len(text.encode()), [line.text for line in lines])
 
 
-def _tiles(stats: CatalogStats) -> list[tuple[str, str]]:
-    """Return the key numbers of the page, each with its name."""
+def _tiles(stats: CatalogStats, min_photos: int) -> list[tuple[str, str]]:
+    """Return the key numbers of the page, each with its name, and what a large number may hide."""
     counts = {
         "photos": stats["photos"],
         "constructors": len(stats["constructors"].keys() - {""}),
@@ -132,7 +132,15 @@ def _tiles(stats: CatalogStats) -> list[tuple[str, str]]:
         "sources": len(stats["sources"].keys() - {""}),
         "photographers": len(stats["photographers"].keys() - {""}),
     }
-    tiles = [(format_count(count), name if count != 1 else name[:-1]) for name, count in counts.items() if count]
+    enough = sum(bool(row["model"]) and row["photos"] >= min_photos for row in stats["models"])
+    remarks = {"models": f", {format_count(enough)} with {min_photos} photos or more"}
+    if stats["other_names"]:
+        remarks["constructors"] = f", {format_count(len(stats['other_names']))} not known as such"
+    tiles = [
+        (format_count(count), (name if count != 1 else name[:-1]) + remarks.get(name, ""))
+        for name, count in counts.items()
+        if count
+    ]
     if stats["files"]:
         tiles.append((format_bytes(stats["files"]["bytes"]), "on disk"))
     for column, name in (("taken_on", "taken"), ("scraped_at", "collected")):

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from planespotter_scraping.catalog import count_noun
-from planespotter_scraping.catalog.stats import NETWORK_SIDE, CatalogStats, model_name
+from planespotter_scraping.catalog.stats import NETWORK_SIDE, CatalogStats, invalid_dates, model_name
 from planespotter_scraping.explore import charts
 from planespotter_scraping.explore.charts import constructor_colors
 from planespotter_scraping.explore.formatting import format_count, format_date, format_share, have
@@ -121,8 +121,14 @@ def _model_chart(stats: CatalogStats, constructor: str, min_photos: int, color: 
     models = [row for row in rows if row["model"]]
     small = sum(row["photos"] < min_photos for row in models)
     photos = count_noun(total, "photo")
+    known = sum(row["photos"] for row in models)
     if models:
-        finding = f"{constructor}: {models[0]['model']} has {format_share(models[0]['photos'], total)} of {photos}"
+        finding = f"{constructor}: {models[0]['model']} has {format_share(models[0]['photos'], known)} of {photos}"
+        if known < total:
+            finding = (
+                f"{constructor}: {format_share(known, total)} of {photos} have a model; {models[0]['model']} has "
+                f"{format_share(models[0]['photos'], known)} of these"
+            )
     else:
         finding = f"{constructor}: none of {photos} has a model"
     what = "Photos by model; gray where the model is unknown"
@@ -345,8 +351,9 @@ def _source_panels(stats: CatalogStats) -> list[Panel]:
 def _time_panel(stats: CatalogStats, column: str) -> Panel:
     """Return the photos of each source by month or year."""
     months, verb = stats["months"][column], DATES[column]
+    invalid = stats["invalid_dates"][column]
     if not months:
-        return Note(f"No photo has the date when it was {verb}")
+        return Note(f"No photo has the date when it was {verb}", invalid_dates(invalid) if invalid else "")
     dated = sum(sum(sources.values()) for sources in months.values())
     first, last = map(format_date, stats["date_ranges"][column])
     when = f"from {first} to {last}" if first != last else f"on {first}"
@@ -372,6 +379,8 @@ def _time_panel(stats: CatalogStats, column: str) -> Panel:
     peak_photos = count_noun(by_time[peak].total(), "photo")
     finding = f"{verb.capitalize()} {when}, most in {format_date(peak)} ({peak_photos})"
     what = f"Photos {verb} by {unit} and source, all on one scale"
+    if invalid:
+        what += f"; {invalid_dates(invalid)}"
     rows: list[tuple[str | int, ...]] = [
         (time, *(counts[index] for counts in series.values())) for index, time in enumerate(by_time)
     ]

@@ -137,6 +137,7 @@ _OTHER_TYPES = tuple(
         (r"C-?919[A-Z]*|ARJ-?21[A-Z]*", "COMAC"),
     )
 )
+_LISTED = frozenset(name.casefold() for name in (*CONSTRUCTORS, *(name for _, name in _SEPARATE)))
 
 
 class Stated(NamedTuple):
@@ -164,6 +165,11 @@ def canonical_name(constructor: str) -> str:
 def is_known_constructor(constructor: str) -> bool:
     """Return whether `constructor` is a spelling of a constructor with rules, or of NO_AIRCRAFT."""
     return canonical_name(constructor) in (*WITH_RULES, NO_AIRCRAFT)
+
+
+def is_listed_constructor(name: str) -> bool:
+    """Return whether `name` is that of a constructor in this module: "Cessna" is, "Military" is not."""
+    return name.casefold() in _LISTED
 
 
 def closest_constructor(constructor: str) -> str:

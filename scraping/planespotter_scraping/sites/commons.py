@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from selectolax.lexbor import LexborNode
 
+from planespotter_scraping.labels.airframes import registrations_in
 from planespotter_scraping.sites import ApiResponse, ApiSite, CategoryMembers, html_tree
 from planespotter_scraping.sites.free_text import (
     Aircraft,
@@ -28,7 +29,6 @@ from planespotter_scraping.sites.free_text import (
     airline_of_title,
     common_ancestor,
     deepest,
-    registrations_in,
     text_before_type,
 )
 from planespotter_scraping.sites.html_tree import absolute_url, attribute, children, split_url, text_of

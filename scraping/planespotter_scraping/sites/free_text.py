@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from planespotter_scraping.labels.airframes import AIRLINE_WORD, REGISTRATION, is_airline_name, normalize_dashes
 from planespotter_scraping.labels.constructors import CONSTRUCTORS
 from planespotter_scraping.labels.parser import LabelPath, infer_constructor, is_known_constructor, parse_label
 from planespotter_scraping.sites.slugs import squash
@@ -48,61 +49,8 @@ BARE_TYPE = re.compile(
     rf"(?<![\w(#-])(?:A(?:220|3[0-8]\d)|B?7[0-8]7)(?:-\w+{MARK})?(?![\w)]){SUFFIX}|(?<![\w-])[AB][1-9]\w\w(?!\w)"
 )
 
-LETTERS = "[A-Z]{3}"
-# Nationality marks and what follows them, unless that is a dash and three letters.
-MARKS = {
-    "2": "[A-Z]{4}",
-    "4K": r"[A-Z]{3}|AZ\d{2,3}|\d{5}",
-    "A4O": "[A-Z]{2}",
-    "A9C": "[A-Z]{2}",
-    "B": r"\d{4,5}|\d{3}[A-Z]|\d{2}[A-Z]{2}|[A-Z]{3}",
-    "C": "[FGI][A-Z]{3}",
-    "CU": r"[A-Z]\d{3,4}",
-    "D": "[A-Z]{4}",
-    "EK": r"\d{5}",
-    "EW": r"\d{3}[A-Z]{2}|\d{5}",
-    "EX": r"\d{3}|\d{5}",
-    "EY": r"\d{3}|\d{5}",
-    "EZ": r"[A-Z]\d{3}",
-    "F": "[A-Z]{4}",
-    "G": "[A-Z]{4}",
-    "HK": r"\d{4}[A-Z]?",
-    "HP": r"\d{4}[A-Z]{3}",
-    "I": "[A-Z]{4}",
-    "M": "[A-Z]{4}",
-    "OB": r"\d{4}",
-    "P": r"\d{3}",
-    "RA": r"\d{5}",
-    "RDPL": r"\d{5}",
-    "RP": r"C\d{3,4}",
-    "UP": r"[A-Z]{1,2}\d{3,4}",
-    "VN": r"[A-C]\d{3}",
-    "XU": r"[A-Z]{3}|\d{3}",
-    "Z": LETTERS,
-}
-THREE_LETTERS = (
-    "3A 3B 3C 3D 3X 4L 4O 4R 4W 4X 5A 5B 5H 5N 5R 5T 5U 5V 5W 5X 5Y 6O 6V 6Y 7O 7P 7Q 7T 8P 8Q 8R 9A 9G 9H 9J 9K 9L "
-    "9M 9N 9Q 9S 9U 9V 9XR 9Y A2 A3 A5 A6 A7 A8 AP C2 C3 C5 C6 C9 CC CN CP CS CX D2 D4 D6 DQ E3 E5 E7 EC EI EJ EL "
-    "EP ER ES ET H4 HA HB HC HH HR HS HZ J2 J3 J5 J6 J7 J8 JU JY LN LV LX LY LZ OD OE OH OK OM OO OY P2 P4 PH PJ PK "
-    "PP PR PS PT PU PZ S2 S5 S7 S9 SE SP ST SU SX T7 TC TF TG TI TJ TL TN TR TS TT TU TY TZ UR V2 V3 V4 V5 V6 V7 V8 "
-    "VH VP VQ VT XA XB XC XT XW XY YA YI YJ YK YL YN YR YS YU Z3 ZA ZK ZP ZS ZT ZU"
-)
-WITHOUT_DASH = (
-    r"N[1-9]\d{2,4}|N[1-9]\d{1,3}[A-HJ-NP-Z]|N[1-9]\d{0,2}[A-HJ-NP-Z]{2}|JA\d{3,4}[A-Z]?|JA\d{2}[A-Z]{2}|HL\d{4}|"
-    r"UK\d{5}|YV\d{3,4}T?|HI\d{3,4}"
-)
-REGISTRATION = re.compile(
-    r"(?<![A-Za-z0-9-])(?:"
-    + "|".join(f"{mark}-(?:{rest})" for mark, rest in MARKS.items())
-    + f"|(?:{'|'.join(THREE_LETTERS.split())})-{LETTERS}|{WITHOUT_DASH})(?![A-Za-z0-9-])"
-)
-
 TYPE_OF_AIRLINE = re.compile(r"(.+?) of (?:the )?((?:[A-Z0-9]|[a-z]+[A-Z]).*?)(?: (?:by|in|at|on|with|over) .*)?")
 AIRCRAFT_WORDS = ("aircraft", "airliners", "airplanes", "aeroplanes", "fleet")
-AIRLINE_WORD = re.compile(
-    r"\b(?:air|airlines?|airways|aero\w*|aviation|avia|lines|líneas|jet|cargo|express|fly|wings)\b|(?:air|jet|avia)\b",
-    re.IGNORECASE,
-)
 AIRCRAFT_KIND = re.compile(
     r".*(?:ing|ed|body|craft)|(?:.* )?(?:civil|military|jet|cargo|passenger|commercial|government|presidential|"
     r"transport|vip|freight|regional|private|low-cost|turboprop|old|new|historic|airbus|boeing|atr)",
@@ -120,7 +68,7 @@ def aircraft_in(text: str, *, bare: bool = False) -> list[Aircraft]:
         text: The text.
         bare: Whether to return types without a constructor's name if there are no others.
     """
-    text = _normalize(text)
+    text = normalize_dashes(text)
     aircraft: list[Aircraft] = []
     for named in CONSTRUCTOR.finditer(text):
         written = TYPE.match(text, named.end())
@@ -165,18 +113,13 @@ def common_ancestor(aircraft: Iterable[Aircraft]) -> Aircraft:
     return Aircraft(constructor, family, LabelPath(constructor, family or None))
 
 
-def registrations_in(text: str) -> set[str]:
-    """Return the registrations in `text`."""
-    return set(REGISTRATION.findall(_normalize(text)))
-
-
 def airline_of_category(category: str) -> tuple[str, bool]:
     """Return the airline in the name of a category, and whether it is certain.
 
     It is certain in "Boeing 737-800 of Ryanair". It is not in "Aircraft of Ryanair" and "Ryanair aircraft", which have
     the form of "Aircraft of Ireland" and "Rusty aircraft". The airline is "" without a match.
     """
-    category = _normalize(category)
+    category = normalize_dashes(category)
     named = TYPE_OF_AIRLINE.fullmatch(category)
     if named is not None and not named[2].isdecimal():
         if aircraft_in(named[1]) or named[1].endswith(" family"):
@@ -186,12 +129,12 @@ def airline_of_category(category: str) -> tuple[str, bool]:
     name, _, last = category.rpartition(" ")
     if last in AIRCRAFT_WORDS:
         return ("", False) if AIRCRAFT_KIND.fullmatch(name) or aircraft_in(category) else (name, False)
-    return (category, False) if AIRLINE_WORD.search(category) and _is_name(category) else ("", False)
+    return (category, False) if AIRLINE_WORD.search(category) and is_airline_name(category) else ("", False)
 
 
 def text_before_type(title: str) -> str:
     """Return the part of a title before the type, where the airline often is; all of it without a type."""
-    title = _normalize(title)
+    title = normalize_dashes(title)
     types = [named for named in CONSTRUCTOR.finditer(title) if TYPE.match(title, named.end())] or [
         *BARE_TYPE.finditer(title)
     ]
@@ -205,31 +148,19 @@ def airline_of_title(title: str) -> str:
     airline. The part after the type counts if it sounds like an airline or ends with the code of a photo library. ""
     without one.
     """
-    pieces = [piece.strip() for piece in re.split(r"[,;]|\s[-\u2013]\s", re.sub(r"\([^)]*\)", " ", _normalize(title)))]
+    pieces = [
+        piece.strip() for piece in re.split(r"[,;]|\s[-\u2013]\s", re.sub(r"\([^)]*\)", " ", normalize_dashes(title)))
+    ]
     types = [position for position, piece in enumerate(pieces) if aircraft_in(piece, bare=True)]
     if len(types) != 1:
         return ""
     position = types[0]
     has_registration = any(REGISTRATION.fullmatch(piece) for piece in pieces)
     names = [piece for piece in pieces[:position] if not REGISTRATION.fullmatch(piece)]
-    if len(names) == 1 and _is_name(names[0]) and (has_registration or AIRLINE_WORD.search(names[0])):
+    if len(names) == 1 and is_airline_name(names[0]) and (has_registration or AIRLINE_WORD.search(names[0])):
         return names[0]
     if not names and position + 1 < len(pieces):
         name = PHOTO_CODE.sub("", pieces[position + 1])
-        if _is_name(name) and (name != pieces[position + 1] or AIRLINE_WORD.search(name)):
+        if is_airline_name(name) and (name != pieces[position + 1] or AIRLINE_WORD.search(name)):
             return name
     return ""
-
-
-def _is_name(text: str) -> bool:
-    """Return whether `text` can be the name of an airline: one to five words, not a number, without a place."""
-    words = text.split()
-    places = re.compile(
-        r"air ?port|flughafen|aeropuerto|aeroporto|a[eé]roport|runway|museum|air ?shows?", re.IGNORECASE
-    )
-    return 0 < len(words) <= 5 and words[0][0].isalnum() and not text.isdecimal() and not places.search(text)
-
-
-def _normalize(text: str) -> str:
-    """Return `text` with ASCII dashes and single spaces."""
-    return " ".join(re.sub(r"[\u2010-\u2012\u2212]", "-", text).replace("_", " ").split())

@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from planespotter_scraping import catalog
 from planespotter_scraping.catalog import CatalogError
-from planespotter_scraping.catalog.folder_import import import_folder, labels_from_path
+from planespotter_scraping.catalog.folder_import import import_folder
+from planespotter_scraping.catalog.path_labels import labels_from_path
 from planespotter_scraping.cli import app
 
 TYPES = ["737-800", "A320", "747-400", "A380"]

@@ -10,7 +10,10 @@ from typer.testing import CliRunner
 
 from planespotter_scraping import catalog
 from planespotter_scraping.catalog import CatalogError, folder_import
-from planespotter_scraping.catalog.folder_import import ImportResult, import_folder, labels_from_path
+from planespotter_scraping.catalog.folder_import import ImportResult, import_folder
+from planespotter_scraping.catalog.path_labels import (
+    labels_from_path,
+)
 from planespotter_scraping.cli import app
 from planespotter_scraping.console.summaries import import_sentences
 

@@ -98,6 +98,25 @@ def test_valid_dates_are_counted_by_month_and_source(tmp_path: Path) -> None:
     assert stats["date_ranges"] == {"taken_on": ["2023-12-31", "2024-02-29"], "scraped_at": []}
 
 
+def test_dates_that_a_spreadsheet_changed_are_reported_instead_of_lost(tmp_path: Path) -> None:
+    lines = ["1,1.jpg,Boeing,30.06.2026", "2,2.jpg,Boeing,1.7.2026", "3,3.jpg,Boeing,2026-07-02", "4,4.jpg,Boeing,"]
+    (tmp_path / "catalog.csv").write_text("\n".join(["photo_id,file,constructor,taken_on", *lines, ""]))
+    stats = compute_stats(catalog.read(tmp_path))
+    assert stats["invalid_dates"] == {"taken_on": ["30.06.2026", "1.7.2026"], "scraped_at": []}
+    assert "taken_on: 2 dates not counted, such as 30.06.2026: write YYYY-MM-DD." in tables.sentences(stats)
+
+
+def test_names_of_folders_are_not_counted_as_constructors_without_a_word(tmp_path: Path) -> None:
+    lines = [
+        f"{number},{number}.jpg,{name}" for number, name in enumerate(["Boeing", "Military", "Cessna", "no plane"])
+    ]
+    (tmp_path / "catalog.csv").write_text("\n".join(["photo_id,file,constructor", *lines, ""]))
+    stats = compute_stats(catalog.read(tmp_path))
+    assert stats["other_names"] == ["Military"]
+    titles = [title for title, _ in tables.tables(stats, 10, plain=True)]
+    assert "3 constructors; not known as constructors: Military" in titles
+
+
 def test_contradicting_labels_are_counted_by_field(tmp_path: Path) -> None:
     review = "airline: the card says A; B, the address C; aircraft_type: only the address says 737"
     lines = ["photo_id,file,constructor,review", f'1,1.jpg,Boeing,"{review}"', "2,2.jpg,,", ""]

@@ -16,6 +16,7 @@ from PIL import Image
 
 from planespotter_scraping import catalog
 from planespotter_scraping.catalog import CatalogError
+from planespotter_scraping.catalog.folder_import import import_folder
 
 PHOTOS = Path(__file__).parents[3] / ".." / "shared" / "photos"
 
@@ -121,11 +122,11 @@ def test_appending_to_a_handwritten_catalog_adds_missing_columns(tmp_path: Path,
     text = 'photo_id,mood,file,constructor\r\n1,"sunny, warm",a.jpg,Airbus\r\n2,,b.jpg,Boeing'
     (tmp_path / "catalog.csv").write_bytes(b"\xef\xbb\xbf" + (text + line_end).encode())
     original = catalog.read(tmp_path)
-    catalog.append(tmp_path, {"photo_id": "3", "constructor": "ATR", "airline": "Air", "phash": "ff"}, b"the image")
+    catalog.append(tmp_path, {"photo_id": "3", "constructor": "ATR", "airline": "Air", "phash": "ff" * 8}, b"the image")
     frame = catalog.read(tmp_path)
     pd.testing.assert_frame_equal(frame.iloc[:2][original.columns], original)
     assert frame["airline"].tolist() == ["", "", "Air"]
-    assert frame["phash"].tolist() == ["", "", "ff"]
+    assert frame["phash"].tolist() == ["", "", "ff" * 8]
     header = (tmp_path / "catalog.csv").read_text(encoding="utf-8-sig").partition("\n")[0].split(",")
     assert header[:4] == ["photo_id", "mood", "file", "constructor"]
     assert set(catalog.COLUMNS) <= set(header)
@@ -234,3 +235,55 @@ def test_every_row_of_the_photo_catalog_is_read_with_its_label_path() -> None:
     # A customer code has two characters, so 737-86J is a 737-800, and 737-8 MAX is not.
     count = sum(re.match(r"737-8[0-9A-Z]{2}", row["aircraft_type"]) is not None for row in rows)
     assert frame["model"].value_counts()["737-800"] == count > 0
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "meaning"),
+    [
+        ("phash", "1.23E+18", "16 hexadecimal digits"),
+        ("width", "420,5", "a number of pixels"),
+        ("height", "1.2E+03", "a number of pixels"),
+        ("sha256", "1,9E+76", "64 hexadecimal digits"),
+    ],
+)
+def test_a_value_that_a_spreadsheet_changed_is_named_with_its_row(
+    tmp_path: Path, column: str, value: str, meaning: str
+) -> None:
+    rows = ["photo_id,file,constructor,extra", "1,1.jpg,Airbus,", f'2,2.jpg,Airbus,"{value}"']
+    (tmp_path / "catalog.csv").write_text("\n".join(rows).replace("extra", column) + "\n", encoding="utf-8")
+    words = rf"The {column} in row 2 of .* is '{re.escape(value)}', which is not {meaning}: a spreadsheet may"
+    with pytest.raises(CatalogError, match=words):
+        catalog.read(tmp_path)
+
+
+def test_sizes_with_decimals_as_pandas_writes_them_are_read(tmp_path: Path) -> None:
+    text = 'photo_id,file,constructor,width,height\n1,1.jpg,Airbus,420.0,"280,0"\n2,2.jpg,Airbus,,\n'
+    (tmp_path / "catalog.csv").write_text(text, encoding="utf-8")
+    frame = catalog.read(tmp_path)
+    assert list(frame["width"]) == ["420", ""]
+    assert list(frame["height"]) == ["280", ""]
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [("same", r"photo_id '1' is not unique: rows 1, 2 of"), (",,,", "Row 2 of .* has no photo_id")],
+)
+def test_nothing_is_imported_into_a_catalog_with_doubled_ids_or_blank_rows(
+    tmp_path: Path, damage: str, words: str
+) -> None:
+    out, pictures = tmp_path / "out", tmp_path / "A320-214"
+    catalog.append(out, {"photo_id": "1", "constructor": "Boeing"}, b"the image")
+    header, row = (out / "catalog.csv").read_text(encoding="utf-8").splitlines()
+    damaged = row if damage == "same" else "," * header.count(",")
+    text = f"{header}\n{row}\n{damaged}\n"
+    (out / "catalog.csv").write_text(text, encoding="utf-8")
+    pictures.mkdir()
+    Image.new("RGB", (60, 40), (10, 100, 200)).save(pictures / "new.jpg")
+    with pytest.raises(CatalogError, match=words):
+        import_folder(pictures, out)
+    assert (out / "catalog.csv").read_text(encoding="utf-8") == text
+
+
+def test_unix_tools_see_no_carriage_return_in_the_last_column(tmp_path: Path) -> None:
+    catalog.append(tmp_path, {"photo_id": "1"}, b"the image")
+    assert b"\r" not in (tmp_path / "catalog.csv").read_bytes()

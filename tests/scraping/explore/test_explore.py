@@ -22,6 +22,7 @@ from planespotter_scraping.catalog.stats import SizeCount, compute_stats
 from planespotter_scraping.cli import app
 from planespotter_scraping.crawling import browser
 from planespotter_scraping.explore import charts, formatting, page
+from planespotter_scraping.explore.sections import sections
 from planespotter_scraping.explore.suspects import find_suspects
 
 EVIL = "<script>alert(1)</script>"
@@ -67,6 +68,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "images/first/p10.jpg").write_bytes(photo(10)[:2000])
     (folder / "images/first/p15.jpg").unlink()
     return folder
+
+
+def test_the_headline_of_a_chart_does_not_hide_that_most_photos_have_no_model(tmp_path: Path) -> None:
+    types = ["A321neo", *["A320"] * 8, *[""] * 11]
+    for number, text in enumerate(types):
+        row = {"photo_id": f"p{number}", "constructor": "Airbus", "aircraft_type": text}
+        catalog.append(tmp_path, row, b"the image")
+    labels = sections(compute_stats(catalog.read(tmp_path)), 20, [])[0]
+    findings = [getattr(panel, "finding", "") for panel in labels.panels]
+    assert (
+        "Airbus: 5\N{NO-BREAK SPACE}% of 20 photos have a model; A321neo has 100\N{NO-BREAK SPACE}% of these"
+        in findings
+    )
+
+
+def test_the_number_of_models_says_how_many_have_enough_photos(report: Path) -> None:
+    words = " ".join(report.read_text(encoding="utf-8").split())
+    assert re.search(r"models, \d+ with 20 photos or more", words)
 
 
 @pytest.fixture(scope="module")

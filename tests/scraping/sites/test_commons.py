@@ -23,9 +23,10 @@ from planespotter_scraping.crawling import backoff, crawl
 from planespotter_scraping.crawling.api_crawl import CategoryPlan
 from planespotter_scraping.crawling.crawl import scrape
 from planespotter_scraping.crawling.result import CrawlResult, ScrapeError
+from planespotter_scraping.labels.airframes import registrations_in
 from planespotter_scraping.sites import CategoryMembers, commons
 from planespotter_scraping.sites.commons import FIELDS, build_query, parse, read_response, taken_on
-from planespotter_scraping.sites.free_text import airline_of_category, airline_of_title, registrations_in
+from planespotter_scraping.sites.free_text import airline_of_category, airline_of_title
 
 URL, CONTACT = "https://wiki.test", "spotter@photos.test"
 
