@@ -97,7 +97,9 @@ class Server:
         self._metrics_server: MetricsServer | None = None
         self._tls: grpc.ServerCredentials | None = None
         if settings.tls_cert is not None and settings.tls_key is not None:
-            self._tls = server_credentials(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+            self._tls = server_credentials(
+                settings.tls_cert, settings.tls_key, settings.tls_client_ca, self.metrics.set_certificate_expiry
+            )
         self._tracing: Tracing | None = None
         if settings.otlp_endpoint:
             from planespotter_server.observability import tracing  # its dependencies are an extra

@@ -3,6 +3,7 @@
 import re
 import ssl
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,7 +21,12 @@ _PEM_BEGIN, _PEM_END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----
 log = structlog.get_logger()
 
 
-def server_credentials(certificate: Path, key: Path, client_ca: Path | None = None) -> grpc.ServerCredentials:
+def server_credentials(
+    certificate: Path,
+    key: Path,
+    client_ca: Path | None = None,
+    on_expiry: Callable[[datetime], None] = lambda expiry: None,
+) -> grpc.ServerCredentials:
     """Load TLS credentials that follow their files.
 
     New connections use the current content of the files. If that is invalid, or a new certificate is there before its
@@ -30,11 +36,12 @@ def server_credentials(certificate: Path, key: Path, client_ca: Path | None = No
         certificate: PEM file: the server's certificate, then the intermediates.
         key: PEM file of its private key, without a password.
         client_ca: PEM file of the authority that must have signed the certificates of clients; None to require none.
+        on_expiry: Called with the time at which the certificate expires, at first and when its file has changed.
 
     Raises:
         ServerError: The files are missing or invalid.
     """
-    files = _CertificateFiles(certificate, key, client_ca)
+    files = _CertificateFiles(certificate, key, client_ca, on_expiry)
     return grpc.dynamic_ssl_server_credentials(
         files.load(),
         files.load_if_changed,  # type: ignore[arg-type]  # the types lack None, for "unchanged"
@@ -43,8 +50,11 @@ def server_credentials(certificate: Path, key: Path, client_ca: Path | None = No
 
 
 class _CertificateFiles:
-    def __init__(self, certificate: Path, key: Path, client_ca: Path | None) -> None:
+    def __init__(
+        self, certificate: Path, key: Path, client_ca: Path | None, on_expiry: Callable[[datetime], None]
+    ) -> None:
         self._certificate, self._key, self._client_ca = certificate, key, client_ca
+        self._on_expiry = on_expiry
         self._watcher = FileWatcher([path for path in (certificate, key, client_ca) if path is not None])
         self._error = ""
         self._lock = threading.Lock()  # gRPC makes connections in several threads
@@ -92,7 +102,9 @@ class _CertificateFiles:
         if contents != [_read(path) for path in paths]:
             raise ServerError(f"{self._certificate} and its related files are being replaced right now. Try again.")
         key, chain, *authority = contents
-        _warn_of_validity(self._certificate, chain, datetime.now(UTC))
+        if (dates := validity(chain)) is not None:
+            _warn_of_validity(self._certificate, *dates, datetime.now(UTC))
+            self._on_expiry(dates[1])
         return grpc.ssl_server_certificate_configuration([(key, chain)], authority[0] if authority else None)
 
 
@@ -115,12 +127,8 @@ def _date(text: bytes) -> datetime:
     return datetime.strptime(digits, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
 
 
-def _warn_of_validity(certificate: Path, chain: bytes, now: datetime) -> None:
+def _warn_of_validity(certificate: Path, valid_from: datetime, valid_until: datetime, now: datetime) -> None:
     """Log a warning if clients reject the certificate by its dates, or will within WARNING_DAYS."""
-    dates = validity(chain)
-    if dates is None:
-        return
-    valid_from, valid_until = dates
     facts = {"file": str(certificate), "valid_from": f"{valid_from:%Y-%m-%d}", "valid_until": f"{valid_until:%Y-%m-%d}"}
     if valid_until < now:
         log.warning("certificate_expired", **facts, then="clients reject it: renew it")

@@ -7,6 +7,7 @@ client sent, so that the number of time series is bounded.
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 from wsgiref.simple_server import WSGIServer
 
@@ -111,6 +112,18 @@ class Metrics(BatchObserver):
             "Abandoned loads of bundles that still occupy a core: over load_timeout, or the bundle was replaced.",
             registry=self.registry,
         )
+
+        self._certificate_expiry: Gauge | None = None
+
+    def set_certificate_expiry(self, expiry: datetime) -> None:
+        """Set when the certificate of the server expires. A server without TLS has no such time series."""
+        if self._certificate_expiry is None:
+            self._certificate_expiry = Gauge(
+                "planespotter_certificate_expiry_timestamp_seconds",
+                "When the server's certificate expires, in seconds since 1970-01-01 UTC.",
+                registry=self.registry,
+            )
+        self._certificate_expiry.set(expiry.timestamp())
 
     def add_gauges(self, queue_depth: Callable[[], int], photos_in_flight: Callable[[], int]) -> None:
         """Add gauges whose values are read at each scrape."""

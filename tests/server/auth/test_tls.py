@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_server.auth.tls import server_credentials, validity
+from planespotter_server.observability.metrics import Metrics
 from planespotter_server.server import Server
 from planespotter_server.settings import ServerError, Settings
 
@@ -128,8 +129,11 @@ def test_server_warns_at_start_of_a_certificate_that_clients_reject(
     issued = authority.authority.issue_cert("127.0.0.1", not_before=valid_from, not_after=valid_until)
     authority.certificate.write_bytes(issued.cert_chain_pems[0].bytes())
     issued.private_key_pem.write_to_path(authority.key)
+    metrics = Metrics()
     with capture_logs() as logs:
-        server_credentials(authority.certificate, authority.key)
+        server_credentials(authority.certificate, authority.key, on_expiry=metrics.set_certificate_expiry)
+    expiry = metrics.registry.get_sample_value("planespotter_certificate_expiry_timestamp_seconds")
+    assert expiry == valid_until.replace(microsecond=0).timestamp()
     assert [entry["event"] for entry in logs] == ([event] if event else [])
     assert validity(authority.certificate.read_bytes()) == (valid_from, valid_until.replace(microsecond=0))
     if event == "certificate_expires_soon":
