@@ -11,12 +11,14 @@ million. Two of a million names collide with a probability of 3 in 100 million; 
 import csv
 import fcntl
 import json
+import math
 import os
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -99,6 +101,8 @@ class AnswerLog:
     """Photos whose logged result is an error."""
     names: dict[str, tuple[str, ...]] | None = None
     """The confident names of each logged prediction by its photo's key; None if they were not asked for."""
+    times: dict[str, float] | None = None
+    """When the last result of each photo was logged, in seconds since 1970, by the photo's key; None likewise."""
     folder: str = ""
     """Folder that the logged paths are relative to; the current one if empty."""
 
@@ -109,6 +113,8 @@ class AnswerLog:
         self.failed += bool(row.get("error"))
         if self.names is not None and (names := serialization.confident_names(row)) is not None:
             self.names[key] = names
+        if self.times is not None and row.get("time"):
+            self.times[key] = max(self.times.get(key, 0.0), _timestamp(str(row["time"])))
         return key
 
 
@@ -119,6 +125,8 @@ class LogOptions(NamedTuple):
     """Whether to remove the rows of failed photos, so that they count as not answered."""
     keep_names: bool = False
     """Whether to keep the confident names of each logged prediction, some 200 bytes per photo."""
+    keep_times: bool = False
+    """Whether to keep when each result was logged, some 150 bytes per photo."""
     folder: str = ""
     """Folder that the logged paths are relative to; the current one if empty."""
     byte_order_mark: bool = False
@@ -158,7 +166,13 @@ def open_answer_log(
             file.write(_json_line(row) if layout is None else layout.line(row, columns))
             file.flush()
 
-        log = AnswerLog(HashedSet(), append, names={} if options.keep_names else None, folder=options.folder)
+        log = AnswerLog(
+            HashedSet(),
+            append,
+            names={} if options.keep_names else None,
+            times={} if options.keep_times else None,
+            folder=options.folder,
+        )
         end = 0
         file.seek(0)
         for row in read_rows(path, file, columns):
@@ -173,6 +187,14 @@ def open_answer_log(
             file.write((BYTE_ORDER_MARK if options.byte_order_mark else b"") + layout.encode(columns))
             file.flush()
         yield log
+
+
+def _timestamp(time: str) -> float:
+    """Return an ISO 8601 time in seconds since 1970; infinity if it was edited into something else."""
+    try:
+        return datetime.fromisoformat(time).timestamp()
+    except ValueError:
+        return math.inf
 
 
 def _path_in_log(file: str, folder: str) -> str:

@@ -5,7 +5,7 @@ of JSON lines next to it, "results.parquet.log", which is merged into the file w
 run is merged by the next one.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
@@ -51,7 +51,7 @@ def open_parquet(path: Path, columns: tuple[str, ...], *, options: LogOptions = 
             # A kill between the two last steps below leaves rows in both files: they are merged once.
             keys = ("file", "seconds", "time", "level", *serialization.LEVELS, "error")
             for row in batch.select([name for name in keys if name in columns]).to_pylist():
-                merged.add(log.add(row))
+                merged.add(_row_key(log.add(row), row))
         try:
             yield log
         finally:  # Ctrl-C keeps the results so far
@@ -64,6 +64,11 @@ def open_parquet(path: Path, columns: tuple[str, ...], *, options: LogOptions = 
 def log_path_of(path: Path) -> Path:
     """Return the path of the answer log that is merged into the Parquet file `path`."""
     return path.with_name(f"{path.name}.log")
+
+
+def _row_key(key: str, row: Mapping[str, Any]) -> str:
+    """Return the key of a row: the photo's `key`, and the time, as a photo has several rows with --again."""
+    return f"{key}\0{row.get('time')}"
 
 
 def _pyarrow() -> Any:
@@ -121,7 +126,8 @@ def _log_batches(log_path: Path, schema: Any, merged: HashedSet, folder: str) ->
     pyarrow = _pyarrow()
     with log_path.open("rb") as file:
         rows = (row.values for row in read_json_rows(log_path, file, tuple(schema.names)))
-        new = (_escape(row) for row in rows if row is not None and serialization.photo_key(row, folder) not in merged)
+        keyed = ((_row_key(serialization.photo_key(row, folder), row), row) for row in rows if row is not None)
+        new = (_escape(row) for key, row in keyed if key not in merged)
         while batch := list(islice(new, BATCH_ROWS)):
             yield pyarrow.RecordBatch.from_pylist(batch, schema)
 

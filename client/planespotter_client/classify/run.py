@@ -217,6 +217,7 @@ def _open_log(config: RunConfig) -> "AbstractContextManager[AnswerLog | None]":
     options = LogOptions(
         retry_failed=config.retry_failed,
         keep_names=config.sort_into is not None,
+        keep_times=config.again,
         folder=str(run_manifest.read(config.out).get("folder", "")),
         byte_order_mark=config.output_format is Format.EXCEL,
     )

@@ -1,6 +1,7 @@
 """Sources of photos for a run: paths, a watched folder, or a video."""
 
 import dataclasses
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -96,16 +97,16 @@ def from_folder(
 ) -> Iterator[Source]:
     """Yield the photos in `folder` and those that arrive until the context ends, without those in `log`.
 
-    With `again`, a photo that changes is sent again.
+    With `again`, a photo that changes is sent again, also if it has changed since its result was logged.
     """
     stop = threading.Event()
 
     def photos() -> Iterator[str]:
         sent = HashedSet()
         for photo in FolderWatcher(folder, recursive, exclude, again).photos(stop):
-            if sent.add(photo):
+            if sent.add(photo) and not _changed_since_logged(photo, log):
                 yield from _skip_answered(iter([photo]), log, stats, on_skipped)
-            else:  # it has changed during this run
+            else:
                 stats.sent += 1
                 yield photo
 
@@ -161,6 +162,15 @@ def from_video(
     finally:
         video.close()
         stats.damaged_packets = video.damaged_packets
+
+
+def _changed_since_logged(photo: str, log: AnswerLog | None) -> bool:
+    """Return whether a photo has changed since its last result; False if `log` has none, or keeps no times."""
+    logged = (log.times or {}).get(serialization.photo_key({"file": photo})) if log is not None else None
+    try:
+        return logged is not None and os.stat(photo).st_mtime > logged  # noqa: PTH116
+    except OSError:  # deleted again
+        return False
 
 
 def _skip_answered(

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,20 @@ def test_failed_photos_in_parquet_are_retried_on_request(tmp_path: Path) -> None
         assert serialization.photo_key({"file": "bad.jpg"}) not in log.answered
         log.append(result("bad.jpg"))
     assert names_in(path) == ["a.jpg", "bad.jpg"]
+
+
+def test_each_result_of_a_snapshot_that_changes_is_kept_in_parquet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, options = tmp_path / "results.parquet", answer_log.LogOptions(keep_times=True)
+    for minute in (0, 1):
+        monkeypatch.setattr(serialization, "now", lambda minute=minute: f"2026-11-30T12:0{minute}:00.000+01:00")
+        with parquet.open_parquet(path, serialization.COLUMNS, options=options) as log:
+            log.append(result("snapshot.jpg"))
+    assert names_in(path) == ["snapshot.jpg", "snapshot.jpg"]
+    with parquet.open_parquet(path, serialization.COLUMNS, options=options) as log:
+        latest = datetime(2026, 11, 30, 11, 1, tzinfo=UTC).timestamp()
+        assert log.times == {serialization.photo_key({"file": "snapshot.jpg"}): latest}
 
 
 def test_log_of_a_killed_run_is_merged_into_the_parquet_file_once(tmp_path: Path) -> None:

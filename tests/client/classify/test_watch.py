@@ -108,7 +108,9 @@ def test_photos_that_arrive_after_a_token_was_revoked_are_answered_with_the_next
 
 @pytest.mark.slow
 @pytest.mark.e2e
-def test_snapshot_that_a_camera_overwrites_gets_a_row_for_each_change(address: str, here: Path, paint: Paint) -> None:
+def test_snapshot_gets_a_row_for_each_change_also_for_one_while_the_command_is_stopped(
+    address: str, here: Path, paint: Paint
+) -> None:
     out = here / "seen.jsonl"
     command = [*PLANESPOTTER, "classify", "--watch", "photos", "--again", "--server", address, "--out", str(out)]
 
@@ -123,3 +125,12 @@ def test_snapshot_that_a_camera_overwrites_gets_a_row_for_each_change(address: s
             wait_until(lambda: names() == ["Boeing 737-800", "Airbus A380"])
         finally:
             process.send_signal(signal.SIGINT)
+    (here / "photos/737-800.jpg").write_bytes(paint("747"))  # while the command is stopped
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_until(lambda: names() == ["Boeing 737-800", "Airbus A380", "Boeing 747"])
+            (here / "photos/new.jpg").write_bytes(paint("747"))
+            wait_until(lambda: '"photos/new.jpg"' in out.read_text())
+        finally:
+            process.send_signal(signal.SIGINT)
+    assert len(out.read_text().splitlines()) == 3 + 2 + 1, "photos that have not changed are skipped"
