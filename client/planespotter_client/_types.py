@@ -4,13 +4,17 @@ import dataclasses
 import html
 import itertools
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from planespotter_client._errors import PlaneSpotterError
 from planespotter_photos.counts import count_noun
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 class Level(StrEnum):
@@ -121,6 +125,23 @@ class HeatMap(Result):
     def size(self) -> tuple[int, int]:
         """Number of rows and columns."""
         return len(self.cells), len(self.cells[0]) if self.cells else 0
+
+    def overlay(self, photo: "str | os.PathLike[str] | bytes | Image.Image") -> "Image.Image":
+        """Draw the heat map over its photo, from transparent to orange. Needs Pillow.
+
+        Args:
+            photo: The photo that was classified: path or bytes of a JPEG, PNG or WebP file, or a PIL image.
+
+        Returns:
+            RGB image of the size of the upright photo; a notebook shows it.
+
+        Raises:
+            MissingDependencyError: Pillow is not installed.
+            PhotoReadError: The photo cannot be read.
+        """
+        from planespotter_client._overlay import overlay
+
+        return overlay(self.cells, photo)
 
     def _repr_html_(self) -> str:
         """Return the cells as a table of colors, for notebooks."""
