@@ -120,8 +120,9 @@ def train(
 ) -> None:
     """Train a network on the photos of a catalog.
 
-    Photos are split by airframe into train, validation and test. Ctrl-C saves a checkpoint; the same command resumes
-    from it. Recipes that start from the ImageNet weights download them once (59 MB).
+    Photos are split by airframe into train, validation and test. Each epoch prints two accuracies on the validation
+    photos: constructor, and path (constructor, family and model all correct). Ctrl-C saves a checkpoint; the same
+    command resumes from it. Recipes that start from the ImageNet weights download them once (59 MB).
 
     All devices of this machine share each batch. To train on several machines, start the same command on each with
     JAX_COORDINATOR_ADDRESS (HOST:PORT of the first), JAX_NUM_PROCESSES and JAX_PROCESS_ID set; they need a shared disk.
@@ -138,9 +139,7 @@ def train(
     """
     if leave_one_source_out and (baseline_ladder or hold_out_source):
         other = "--baseline-ladder" if baseline_ladder else "--hold-out-source"
-        raise typer.BadParameter(
-            f"It holds out each source in turn: omit {other}.", param_hint="--leave-one-source-out"
-        )
+        raise typer.BadParameter(f"It holds out each source: omit {other}.", param_hint="--leave-one-source-out")
     if baseline_ladder and recipe is not None:
         raise typer.BadParameter("--baseline-ladder trains its own five recipes: omit --recipe.", param_hint="--recipe")
     from rich.console import Console
