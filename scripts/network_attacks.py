@@ -1,7 +1,7 @@
 """Attacks on a server over the network; `scripts/honest_caller.py` measures their effect.
 
-The fuzz job sends them in random order, the benchmark all at once. None needs a token. Paths are ASCII: see "Exposure
-to untrusted clients" in docs/operating.md.
+The fuzz job sends them in random order, the benchmark all at once. None but the hostile photos needs a token. Paths are
+ASCII: see "Exposure to untrusted clients" in docs/operating.md.
 """
 
 import contextlib
@@ -10,12 +10,17 @@ import random
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
+import grpc
 import hpack
+from scripts import hostile_photos
 from scripts.h2_client import SERVICE, H2Client, call_headers, grpc_frame
+from scripts.honest_caller import Metadata
 
 from planespotter.v1 import classifier_pb2 as pb
+from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 METHODS = (b"Classify", b"BatchClassify", b"StreamClassify", b"GetModel", b"ListModels", b"GetServerInfo", b"None")
@@ -162,3 +167,33 @@ def bombs_and_uploads(address: str, count: int = 60) -> Iterator[H2Client]:
         client = H2Client(address)
         client.send(client.open(SERVICE + b"Classify"), upload[:-1], timeout=SECONDS)
         yield client
+
+
+@cache
+def costly_photos() -> tuple[bytes, ...]:
+    """Return the photos that are accepted and cost the most processor time or memory, of different formats."""
+    names = (
+        "PNG, RGBA",
+        "progressive JPEG of many scans",
+        "progressive JPEG of many pixels",
+        "WebP, lossy, transparent",
+    )
+    return tuple(hostile_photos.LARGEST[name]() for name in names)
+
+
+def send_costly_photos(address: str, seconds: float, metadata: Metadata = (), callers: int = 4) -> int:
+    """Send `costly_photos` for `seconds`, by several concurrent callers; return how many were classified."""
+    until = time.monotonic() + seconds
+    with grpc.insecure_channel(address) as channel, ThreadPoolExecutor(callers) as pool:
+        classify = pb_grpc.ClassifierServiceStub(channel).Classify
+
+        def send(_: int) -> int:
+            classified = 0
+            while time.monotonic() < until:
+                for photo in costly_photos():
+                    with contextlib.suppress(grpc.RpcError):  # rejected, as the server is overloaded
+                        classify(pb.ClassifyRequest(photo=pb.Photo(content=photo)), metadata=metadata, timeout=30)
+                        classified += 1
+            return classified
+
+        return sum(pool.map(send, range(callers)))

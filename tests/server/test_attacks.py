@@ -13,9 +13,10 @@ from pathlib import Path
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from scripts import hostile_photos
 from scripts.h2_client import SERVICE, H2Client
 from scripts.honest_caller import HonestCaller
-from scripts.network_attacks import bombs_and_uploads
+from scripts.network_attacks import bombs_and_uploads, costly_photos, send_costly_photos
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
@@ -167,6 +168,23 @@ def test_bombs_and_unfinished_uploads_without_a_token_cost_no_memory_and_delay_n
     assert not attacked.errors
     assert attacked.growth < 50 * 2**20
     assert attacked.percentile(0.99) < max(0.5, 5 * idle.percentile(0.99))
+
+
+def test_costly_photos_delay_nobody_and_take_the_documented_memory(
+    tiny_bundle: Path, paint: Callable[..., bytes]
+) -> None:
+    costly_photos()  # to create them takes seconds
+    with (
+        serving(tiny_bundle, options=["--decode-threads", "2"]) as (started, address),
+        HonestCaller(address, started.pid, paint("747")) as caller,
+    ):
+        idle = caller.measure(lambda: time.sleep(2))
+        sent: list[int] = []
+        attacked = caller.measure(lambda: sent.append(send_costly_photos(address, 8)))
+    assert sent > [4]
+    assert not attacked.errors
+    assert attacked.percentile(0.99) < max(0.5, 5 * idle.percentile(0.99))
+    assert attacked.growth < 2 * hostile_photos.MAX_BYTES
 
 
 def test_honest_caller_measures_the_server_and_not_the_attacker(tiny_bundle: Path, paint: Callable[..., bytes]) -> None:
