@@ -237,7 +237,7 @@ def test_a_run_on_exact_labels_uses_only_photos_whose_label_names_a_model(
     with locked_run(TrainJob(folder, "small", recipe, tmp_path / "run", BOTH), QUIET):
         run = run_folder.read(tmp_path / "run")
     assert sum(run.photos.values()) == PHOTOS * 4 // 5
-    assert f"{PHOTOS // 5} photos whose label names no model are not used (exact_labels)" in run.notes
+    assert f"{PHOTOS // 5} photos are not used: the label names no model (exact_labels)" in run.notes
 
 
 def test_the_exported_function_is_the_network_for_any_number_of_photos() -> None:
