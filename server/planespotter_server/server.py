@@ -58,6 +58,7 @@ AGE_GRACE_MS = 600_000
 CONNECTION_OPTIONS = [
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.ping_timeout_ms", 20_000),  # without it, gRPC waits for a minute despite the line above
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.max_connection_idle_ms", 600_000),
     # A compressed message of a few kilobytes could expand to max_message_bytes: let the interceptor reject it.

@@ -13,11 +13,13 @@ import pytest
 from tests.client.fake_servers import PREDICTION, FakeServer, collect, model_names, photos_of, running
 
 from planespotter.v1 import classifier_pb2 as pb
+from planespotter.v1 import classifier_pb2_grpc as pb_grpc
 from planespotter_client import (
     InternalServerError,
     PhotoResult,
     UnavailableError,
 )
+from planespotter_client._channels import channel_options
 from planespotter_models import load_engine, read_bundle
 from planespotter_server.server import Server
 from planespotter_server.settings import Settings
@@ -193,3 +195,18 @@ async def test_no_photo_is_lost_or_duplicated_when_the_server_is_killed(
         await client.close()
         assert sorted(result.index for result in results) == list(range(len(names)))
         assert model_names(sorted(results, key=lambda result: result.index)) == names
+
+
+async def test_server_that_stops_without_closing_its_connection_is_noticed_by_pings(
+    server_process: Callable[..., Any],
+) -> None:
+    shorter = {"grpc.keepalive_time_ms": 1_000, "grpc.keepalive_timeout_ms": 1_000, "grpc.http2.ping_timeout_ms": 1_000}
+    options = [(name, shorter.get(name, value)) for name, value in channel_options(retry=False)]
+    address, process = await server_process()
+    async with grpc.aio.insecure_channel(address, options) as channel:
+        await channel.channel_ready()
+        process.send_signal(signal.SIGSTOP)  # as if its machine were gone
+        with pytest.raises(grpc.aio.AioRpcError) as caught:  # gRPC's default is a minute
+            await asyncio.wait_for(pb_grpc.ClassifierServiceStub(channel).GetModel(pb.GetModelRequest()), 30)
+    process.kill()
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE

@@ -4,7 +4,6 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -16,6 +15,7 @@ from tests.server.calls import reason, service, status_of
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_models import decode_photo
+from planespotter_server import server
 from planespotter_server.auth.tokens import add_token, revoke_token
 from planespotter_server.rpc.interceptor import is_broken_connection
 from planespotter_server.serving import open_streams, served_model
@@ -222,6 +222,26 @@ def test_write_to_a_client_that_has_gone_is_not_an_internal_error() -> None:
     assert not is_broken_connection(ExceptionGroup("", [broken, ValueError("bug")]))
 
 
+async def test_client_that_vanishes_without_closing_its_connection_is_noticed_by_pings(
+    serve: Serve, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shorter = {"grpc.keepalive_time_ms": 1_000, "grpc.keepalive_timeout_ms": 1_000, "grpc.http2.ping_timeout_ms": 1_000}
+    options = [(name, shorter.get(name, value)) for name, value in server.CONNECTION_OPTIONS]
+    monkeypatch.setattr(server, "CONNECTION_OPTIONS", options)
+    channel: Any = await serve()
+    with H2Client(address(channel)) as client:
+        client.open(SERVICE + b"StreamClassify")
+        client.receive(0.1)  # from now on it reads nothing, as if its machine slept
+        async with asyncio.timeout(30):  # gRPC's default is a minute
+            await until(lambda: "CANCELLED" in handled_codes(channel))
+
+
+def handled_codes(channel: Any) -> dict[str, float]:
+    """Return the number of calls that have ended, by code."""
+    samples = [sample for family in channel.server.metrics.registry.collect() for sample in family.samples]
+    return {sample.labels["grpc_code"]: sample.value for sample in samples if "handled" in sample.name}
+
+
 async def test_clients_that_vanish_while_responses_arrive_are_counted_as_cancelled(serve: Serve, until: Until) -> None:
     channel: Any = await serve()
     messages = b"".join(
@@ -235,12 +255,5 @@ async def test_clients_that_vanish_while_responses_arrive_are_counted_as_cancell
                 client.send(client.open(SERVICE + b"StreamClassify"), messages)
 
     await asyncio.to_thread(vanish)
-    registry = channel.server.metrics.registry
-
-    def handled() -> SimpleNamespace:
-        samples = [sample for family in registry.collect() for sample in family.samples]
-        codes = {sample.labels["grpc_code"]: sample.value for sample in samples if "handled" in sample.name}
-        return SimpleNamespace(codes=codes, total=sum(codes.values()))
-
-    await until(lambda: handled().total == 20)
-    assert set(handled().codes) <= {"CANCELLED", "OK"}
+    await until(lambda: sum(handled_codes(channel).values()) == 20)
+    assert set(handled_codes(channel)) <= {"CANCELLED", "OK"}
