@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from planespotter_models import (
+    FOLDER,
     Architecture,
     Bundle,
     BundleError,
@@ -89,12 +90,10 @@ def test_openvino_outputs_equal_those_of_jax(
 
 
 @pytest.mark.slow
-def test_int8_inference_of_the_installed_model_agrees_with_float32() -> None:
-    from planespotter_models import FOLDER
-
-    installed = read_bundle(FOLDER / "airliners" / "1")
-    if installed.int8_calibration is None:
-        pytest.skip("the installed model is not calibrated for int8 inference")
+@pytest.mark.parametrize("folder", sorted(path.parent for path in FOLDER.glob("*/*/bundle.json")), ids=str)
+def test_int8_inference_of_the_installed_models_agrees_with_float32(folder: Path) -> None:
+    installed = read_bundle(folder)
+    assert installed.int8_calibration is not None
     photos = [draw(photo.airliner, photo.livery, photo.photo_id) for photo in collection(48)]
     pixels = np.stack([decode_photo(photo, installed.height, installed.width) for photo in photos])
     exact = load_engine(installed, (16,), EngineChoice.JAX).run(pixels)
