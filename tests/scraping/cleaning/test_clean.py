@@ -393,7 +393,7 @@ def test_the_command_reports_its_result_and_how_to_undo_it(folder: Path) -> None
     assert "cabin: Its caption has 'Cabin', so it may show the cabin." in text
     assert "9 photos: 5 were dropped, 4 kept." in text
     assert "1 image of framed was cropped at the bottom; the original is kept." in text
-    assert "2 photos are duplicates with contradicting labels: kept" in text
+    assert "2 duplicates with contradicting labels: kept" in text
     assert f"To undo: planespotter catalog clean {folder} --undo" in text
     assert run(str(folder), "--undo", "--dry-run")[0] == 2
     code, text = run(str(folder), "--undo")

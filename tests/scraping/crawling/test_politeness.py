@@ -122,7 +122,7 @@ def test_denied_page_data_is_not_reported_as_drift(tmp_path: Path) -> None:
 @pytest.mark.browser
 def test_page_without_its_data_is_retried_and_then_named(tmp_path: Path) -> None:
     script = Script(**{CARDS: [Reply(b"{}", status=500)] * 2})
-    words = r"latest could not be read: its photos did not appear: .*/api/photos.* responded with 500\. 0 photos were"
+    words = r"latest could not be read: its photos did not appear: .*/api/photos.* responded with 500\. 0 photos stored"
     with sample(script) as base, pytest.raises(ScrapeError, match=words):
         scrape("sample", tmp_path, url=base)
     assert len(script.times(LATEST)) == 2
