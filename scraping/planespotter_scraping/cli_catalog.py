@@ -1,6 +1,7 @@
 """Commands `planespotter catalog ...`: import, review, statistics, attribution and cleaning of photo catalogs."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -239,6 +240,8 @@ def clean_catalog(
             else summary.undo_sentence(folder, back, restored)
         )
         return
+    crops = _by_source("--crop-bottom", crop_bottom, "ROWS", r"\d+", "fgvc=20")
+    factors = _by_source("--stretch", stretch, "FACTOR", r"\d+(\.\d+)?", "fgvc=1.5")
     options = rules.Options(
         min_side=min_side,
         max_aspect_ratio=max_aspect_ratio,
@@ -247,8 +250,8 @@ def clean_catalog(
         caption_words=tuple(caption_word or ()),
         max_hamming=max_hamming,
         min_correlation=min_correlation,
-        crop_bottom=dict(map(_source_and_rows, crop_bottom or ())),
-        stretch=dict(map(_source_and_factor, stretch or ())),
+        crop_bottom={source: int(rows) for source, rows in crops.items()},
+        stretch={source: float(factor) for source, factor in factors.items()},
         per_airframe=per_airframe,
         per_airline=per_airline,
         per_model=per_model,
@@ -262,17 +265,12 @@ def clean_catalog(
         summary.show(folder, result, dry_run=dry_run, console=tables.console_for_tables())
 
 
-def _source_and_rows(text: str) -> tuple[str, int]:
-    """Parse SOURCE=ROWS."""
-    source, equals, rows = text.rpartition("=")
-    if not equals or not rows.isdecimal():
-        raise typer.BadParameter(f"{text!r} is not SOURCE=ROWS, such as fgvc=20", param_hint="--crop-bottom")
-    return source, int(rows)
-
-
-def _source_and_factor(text: str) -> tuple[str, float]:
-    """Parse SOURCE=FACTOR."""
-    source, equals, factor = text.rpartition("=")
-    if not equals or not re.fullmatch(r"\d+(\.\d+)?", factor):
-        raise typer.BadParameter(f"{text!r} is not SOURCE=FACTOR, such as fgvc=1.5", param_hint="--stretch")
-    return source, float(factor)
+def _by_source(option: str, texts: Sequence[str] | None, what: str, pattern: str, example: str) -> dict[str, str]:
+    """Parse the values of an option, each SOURCE=`what`; the last one of a source counts."""
+    values = {}
+    for text in texts or ():
+        source, equals, value = text.rpartition("=")
+        if not equals or not re.fullmatch(pattern, value):
+            raise typer.BadParameter(f"{text!r} is not SOURCE={what}, such as {example}", param_hint=option)
+        values[source] = value
+    return values

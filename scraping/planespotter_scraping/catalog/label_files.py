@@ -169,10 +169,14 @@ def decode_text(data: bytes) -> str:
         return data.decode("cp1252", errors="replace")
 
 
+def delimiter_of(text: str) -> str:
+    """Return the delimiter of a table: the candidate that is most frequent in its header."""
+    return max(",;\t|", key=text.partition("\n")[0].count)
+
+
 def _read_csv(path: Path, text: str, columns: Mapping[str, str]) -> LabelTable:
     """Read a CSV file. Raises CatalogError if it is invalid."""
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t|", key=first.count) if first else ","
+    delimiter = delimiter_of(text)
     try:
         lines = [line for line in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True) if line]
     except csv.Error as error:

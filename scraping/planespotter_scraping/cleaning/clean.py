@@ -226,14 +226,16 @@ def _plan(folder: Path, options: Options, progress: Callable[[int, int], None]) 
 
 def _suggest(folder: Path, options: Options, photos: Iterable[Photo], result: CleanResult) -> None:
     """Look for sources whose photos have a caption bar or are squashed, as far as no option names these."""
-    files: dict[str, list[Path]] = {}
+    by_source: dict[str, list[Photo]] = {}
     for photo in photos:
         if source := photo.value("source"):
-            files.setdefault(source, []).append(folder / photo.value("file"))
-    for source, paths in sorted(files.items()):
+            by_source.setdefault(source, []).append(photo)
+    for source, of_source in sorted(by_source.items()):
+        paths = [folder / photo.value("file") for photo in of_source]
         if source not in options.crop_bottom and (suggested := crop.suggest_crop(paths)):
             result.suggested_crops[source] = suggested
-        if source not in options.stretch and crop.suggest_stretch(paths):
+        sizes = [(photo.scan.width, photo.scan.height) for photo in of_source]
+        if source not in options.stretch and crop.suggest_stretch(sizes):
             result.squares.append(source)
 
 

@@ -2,7 +2,7 @@
 
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,18 +77,10 @@ def suggest_crop(paths: Sequence[Path]) -> int:
     return max(height for height, count in near.items() if count >= 0.1 * len(chosen))
 
 
-def suggest_stretch(paths: Sequence[Path]) -> bool:
+def suggest_stretch(sizes: Collection[tuple[int, int]]) -> bool:
     """Return whether the photos of a source seem to have been squashed to squares: all have one size, a square."""
-    if len(paths) < MIN_PHOTOS:
-        return False
-    sizes = set()
-    for path in paths[:: max(1, len(paths) // SAMPLE_SIZE)][:SAMPLE_SIZE]:
-        try:
-            with open_image(path.read_bytes()) as image:
-                sizes.add(image.size)
-        except DECODE_ERRORS:
-            continue
-    return len(sizes) == 1 and len(set(*sizes)) == 1
+    different = set(sizes)
+    return len(sizes) >= MIN_PHOTOS and len(different) == 1 and len(set(*different)) == 1
 
 
 def _bar_of(path: Path) -> int:

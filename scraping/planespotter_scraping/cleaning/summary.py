@@ -58,12 +58,10 @@ def sentences(folder: Path, result: CleanResult, *, dry_run: bool) -> Iterator[s
     drops = len(result.dropped)
     kept_text = f"{result.remaining:,} {'would be kept' if dry_run else 'kept'}"
     yield f"{count_noun(result.photos, 'photo')}: {drops:,} {_verb(drops, dry_run)} dropped, {kept_text}."
-    for source, count in result.cropped.items():
-        original = "the original is kept" if count == 1 else "the originals are kept"
-        yield f"{count_noun(count, 'image')} of {source} {_verb(count, dry_run)} cropped at the bottom; {original}."
-    for source, count in result.stretched.items():
-        original = "the original is kept" if count == 1 else "the originals are kept"
-        yield f"{count_noun(count, 'image')} of {source} {_verb(count, dry_run)} stretched; {original}."
+    for edited, counts in (("cropped at the bottom", result.cropped), ("stretched", result.stretched)):
+        for source, count in counts.items():
+            original = "the original is kept" if count == 1 else "the originals are kept"
+            yield f"{count_noun(count, 'image')} of {source} {_verb(count, dry_run)} {edited}; {original}."
     for source, count in result.too_small_to_crop.items():
         yield f"{count_noun(count, 'image')} of {source} would lose more than half by the crop: not cropped."
     if result.review:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from planespotter_scraping.catalog import LABEL_PATH, CatalogError
-from planespotter_scraping.catalog.label_files import decode_text, match_files
+from planespotter_scraping.catalog.label_files import decode_text, delimiter_of, match_files
 
 PROBABILITY = re.compile(r"[01](\.\d+)?(e-\d+)?")
 NEEDED = ("file", *LABEL_PATH, "probability")
@@ -72,10 +72,7 @@ def _read(path: Path) -> list[dict[str, str]]:
         text = decode_text(path.read_bytes())
     except OSError as error:
         raise CatalogError(f"The predictions in {path} cannot be read: {error.strerror}. Check the path.") from None
-    first = text.partition("\n")[0]
-    reader = csv.DictReader(
-        io.StringIO(text, newline=""), delimiter=";" if first.count(";") > first.count(",") else ","
-    )
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter_of(text))
     missing = [name for name in NEEDED if name not in (reader.fieldnames or ())]
     if missing:
         raise CatalogError(

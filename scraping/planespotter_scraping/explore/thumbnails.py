@@ -123,14 +123,14 @@ def thumbnails_of_groups(
     folder: Path, frame: pd.DataFrame, groups: list[list[str]], per_group: int = 4
 ) -> list[list[Thumbnail]]:
     """Return thumbnails of the first `per_group` photos of each group of photo ids."""
-    rows = frame.set_index("photo_id", drop=False)
-    result = []
-    for ids in groups:
-        photos = rows.loc[ids[:per_group]].to_dict("records")
-        result.append([make_thumbnail((folder / row["file"]).read_bytes(), row) for row in photos])  # type: ignore[arg-type]
-        for thumbnail, row in zip(result[-1], photos, strict=True):
-            thumbnail.caption = f"{row['aircraft_type'] or row['constructor']}: {row['photo_id']}"  # may differ
-    return result
+    types = frame["aircraft_type"].where(frame["aircraft_type"] != "", frame["constructor"])  # may differ in a group
+    names = dict(zip(frame["photo_id"], types, strict=True))
+    return [
+        captioned_thumbnails(
+            folder, frame, {photo_id: f"{names[photo_id]}: {photo_id}" for photo_id in ids[:per_group]}
+        )
+        for ids in groups
+    ]
 
 
 def captioned_thumbnails(folder: Path, frame: pd.DataFrame, captions: Mapping[str, str]) -> list[Thumbnail]:

@@ -119,14 +119,8 @@ def test_a_squashed_photo_gets_its_shape_back(kind: str) -> None:
     assert np.abs(gray(stretched) - np.asarray(original.convert("L"), np.float32)).mean() < 3
 
 
-def test_stretching_is_suggested_for_squares_of_one_size_only(tmp_path: Path) -> None:
-    def source(name: str, *sizes: tuple[int, int]) -> list[Path]:
-        files = [tmp_path / f"{name}-{number}.jpg" for number in range(14)]
-        for number, file in enumerate(files):
-            file.write_bytes(saved(scene(number, sizes[number % len(sizes)]), "JPEG"))
-        return files
-
-    assert suggest_stretch(source("squares", (200, 200)))
-    assert not suggest_stretch(source("few", (200, 200))[:5])
-    assert not suggest_stretch(source("wide", (300, 200)))
-    assert not suggest_stretch(source("mixed", (200, 200), (220, 220)))
+def test_stretching_is_suggested_for_squares_of_one_size_only() -> None:
+    assert suggest_stretch([(200, 200)] * 14)
+    assert not suggest_stretch([(200, 200)] * 5)
+    assert not suggest_stretch([(300, 200)] * 14)
+    assert not suggest_stretch([(200, 200), (220, 220)] * 7)
