@@ -1,5 +1,6 @@
 """Distillation: a small network learns the predictions of a large one."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from rich.console import Console
 from planespotter_models import DEFAULT_BATCH_SIZES, LabelTree, decode_photo, load_engine
 from planespotter_training import recipes, run_folder
 from planespotter_training.errors import TrainingError
+from planespotter_training.evaluation.predict import BATCH
 from planespotter_training.export.export import export
 from planespotter_training.loop.job import TrainJob
-from planespotter_training.loop.teacher import SOFT_LABELS
+from planespotter_training.loop.teacher import PARTIAL, SOFT_LABELS
 from planespotter_training.loop.train import train
 from planespotter_training.network.loss import distillation_loss, joint_log_probabilities
 
@@ -98,6 +100,25 @@ def test_soft_labels_are_those_of_the_photo_and_its_flip_at_the_size_of_the_teac
     )
     soft = np.exp(np.load(tmp_path / "run" / SOFT_LABELS)[0].astype(np.float32))
     np.testing.assert_allclose(soft, (first_view + second_view)[0] / 2, atol=0.01)
+
+
+@pytest.mark.slow
+def test_an_interrupted_computation_of_soft_labels_continues_where_it_stopped(
+    painted: Path, teacher: Path, tmp_path: Path
+) -> None:
+    out, settings = tmp_path / "run", ("height=32", "width=48", "epochs=1")
+    assert train(job(painted, out, *settings, teacher=teacher), QUIET)
+    whole = np.load(out / SOFT_LABELS)
+    assert len(whole) > BATCH, "one batch would not show a resumption"
+    # A kill in the middle of a row of the second batch. The rows of the first are marked, to see that they are kept.
+    kept = whole.copy()
+    kept[:BATCH] = -1
+    (out / PARTIAL).write_bytes(kept.tobytes()[: (BATCH + 1) * whole[0].nbytes + 1])
+    (out / SOFT_LABELS).unlink()
+    shutil.rmtree(out / "checkpoints")
+    assert train(job(painted, out, *settings, teacher=teacher), QUIET)
+    np.testing.assert_array_equal(np.load(out / SOFT_LABELS), kept)
+    assert not (out / PARTIAL).exists()
 
 
 @pytest.mark.slow

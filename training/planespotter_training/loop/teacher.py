@@ -26,6 +26,9 @@ from planespotter_training.network.loss import joint_log_probabilities
 SOFT_LABELS = "soft_labels.npy"
 """File in the run folder: float16 log-probabilities [photos, leaves (+ 1)]."""
 
+PARTIAL = "soft_labels.partial"
+"""File in the run folder: the rows computed so far, which the same command continues."""
+
 LOWEST = -6e4
 """Lower log-probabilities, which float16 does not hold, are stored as this."""
 
@@ -35,7 +38,7 @@ def add_soft_labels(
 ) -> Examples:
     """Add the teacher's soft labels to the training photos, if the job has a teacher.
 
-    They are computed once and kept in the run folder.
+    They are computed once and kept in the run folder; an interrupted run keeps the batches computed so far.
 
     Args:
         job: The training.
@@ -55,6 +58,7 @@ def add_soft_labels(
         buffer = io.BytesIO()
         np.save(buffer, _predict(job, run, photos, console))
         write_bytes(path, buffer.getvalue())
+        (job.out / PARTIAL).unlink()
     return replace(training, soft_labels=np.load(path).astype(np.float32))
 
 
@@ -71,15 +75,26 @@ def _predict(
         )
     seen = dataset.load(photos, run.tree, replace(job.recipe, height=bundle.height, width=bundle.width), {}, 0)
     engine = load_engine(bundle, (BATCH,))
-    parts = []
-    with Progress(console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("soft labels", total=len(seen))
-        for start in range(0, len(seen), BATCH):
+    width = len(run.tree.all_leaves) + int(run.tree.other)
+    partial = job.out / PARTIAL
+    if not console.is_terminal:
+        what = f"Computing the soft labels of {len(seen):,} photos with {bundle.name} {bundle.version} ..."
+        console.print(what, highlight=False, soft_wrap=True)
+    with (
+        partial.open("ab") as file,
+        Progress(console=console, disable=not console.is_terminal) as progress,
+    ):
+        # A kill may leave part of a row, and of a batch: both are computed again.
+        done = file.tell() // (2 * width) // BATCH * BATCH
+        file.truncate(done * 2 * width)
+        bar = progress.add_task("soft labels", total=len(seen), completed=done)
+        for start in range(done, len(seen), BATCH):
             batch = np.stack([seen.pixels(index) for index in range(start, min(start + BATCH, len(seen)))])
             # Averaging over the photo and its flip makes the teacher better and costs the student nothing.
             both = (engine.run(views) for views in (batch, batch[:, :, ::-1]))
             soft = np.logaddexp(*(np.asarray(joint_log_probabilities(bundle.tree, outputs)) for outputs in both))
             soft -= np.log(2)
-            parts.append(soft.clip(min=LOWEST).astype(np.float16))
+            file.write(soft.clip(min=LOWEST).astype(np.float16).tobytes())
+            file.flush()
             progress.advance(bar, len(batch))
-    return np.concatenate(parts)
+    return np.fromfile(partial, np.float16).reshape(len(seen), width)
