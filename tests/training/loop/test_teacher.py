@@ -108,16 +108,16 @@ def test_an_interrupted_computation_of_soft_labels_continues_where_it_stopped(
 ) -> None:
     out, settings = tmp_path / "run", ("height=32", "width=48", "epochs=1")
     assert train(job(painted, out, *settings, teacher=teacher), QUIET)
-    whole = np.load(out / SOFT_LABELS)
-    assert len(whole) > BATCH, "one batch would not show a resumption"
+    uninterrupted = np.load(out / SOFT_LABELS)
+    assert len(uninterrupted) > BATCH, "one batch would not show a resumption"
     # A kill in the middle of a row of the second batch. The rows of the first are marked, to see that they are kept.
-    kept = whole.copy()
-    kept[:BATCH] = -1
-    (out / PARTIAL).write_bytes(kept.tobytes()[: (BATCH + 1) * whole[0].nbytes + 1])
+    marked = uninterrupted.copy()
+    marked[:BATCH] = -1
+    (out / PARTIAL).write_bytes(marked.tobytes()[: (BATCH + 1) * uninterrupted[0].nbytes + 1])
     (out / SOFT_LABELS).unlink()
     shutil.rmtree(out / "checkpoints")
     assert train(job(painted, out, *settings, teacher=teacher), QUIET)
-    np.testing.assert_array_equal(np.load(out / SOFT_LABELS), kept)
+    np.testing.assert_array_equal(np.load(out / SOFT_LABELS), marked)
     assert not (out / PARTIAL).exists()
 
 
