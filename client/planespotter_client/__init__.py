@@ -33,9 +33,11 @@ from planespotter_client._errors import (
     UnavailableError,
 )
 from planespotter_client._image_inputs import Photo
+from planespotter_client._prior import Prior
 from planespotter_client._sync_client import PlaneSpotter
 from planespotter_client._types import (
     Candidate,
+    DecodeRule,
     HeatMap,
     Level,
     Limits,
@@ -54,6 +56,7 @@ __all__ = [  # noqa: RUF022  (a table of contents)
     "AsyncPlaneSpotter",
     "DEFAULT_ADDRESS",
     "Photo",
+    "Prior",
     # Results
     "Prediction",
     "PathNode",
@@ -66,6 +69,7 @@ __all__ = [  # noqa: RUF022  (a table of contents)
     "Model",
     "Metric",
     "Thresholds",
+    "DecodeRule",
     "ServerInfo",
     "Limits",
     # Errors

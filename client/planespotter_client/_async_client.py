@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from concurrent import futures
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import grpc
 
@@ -27,6 +27,7 @@ from planespotter_client._client_base import (
 )
 from planespotter_client._errors import PlaneSpotterError, about, client_closed
 from planespotter_client._image_inputs import Photo, PhotoWithId
+from planespotter_client._prior import Evidence
 from planespotter_client._types import Limits, Model, PhotoResult, Prediction, ServerInfo
 from planespotter_client._window import MAX_IN_FLIGHT_BYTES, InOrder
 
@@ -61,13 +62,14 @@ class AsyncPlaneSpotter(ClientBase):
         hedge: float | None = None,
         downscale: bool = False,
         min_probability: float | None = None,
+        **evidence: Unpack[Evidence],
     ) -> Prediction:
         _validation.check_optional_share("min_probability", min_probability)
         _validation.check_optional_seconds(timeout=timeout, hedge=hedge)
         name = _image_inputs.photo_id(photo)
         with about(name):
             limits = await self._limits()
-            options = _converters.options(model, model_version, top_k, heat_map, limits)
+            options = _converters.options(model, model_version, top_k, heat_map, min_probability, evidence, limits)
             downscale_to = await self._downscale_to(downscale, model, model_version)
             content = await _read(photo, limits, name, downscale_to)
             request = _converters.classify_request(content, options)
@@ -85,11 +87,12 @@ class AsyncPlaneSpotter(ClientBase):
         timeout: float | None = None,
         downscale: bool = False,
         min_probability: float | None = None,
+        **evidence: Unpack[Evidence],
     ) -> list[PhotoResult]:
         _validation.check_optional_share("min_probability", min_probability)
         _validation.check_optional_seconds(timeout=timeout)
         limits = await self._limits()
-        options = _converters.options(model, model_version, top_k, heat_map, limits)
+        options = _converters.options(model, model_version, top_k, heat_map, min_probability, evidence, limits)
         results: list[PhotoResult] = []
         batches = _batching.batches(photos, limits, await self._downscale_to(downscale, model, model_version))
         while (batch := await asyncio.to_thread(next, batches, None)) is not None:
@@ -113,11 +116,12 @@ class AsyncPlaneSpotter(ClientBase):
         preserve_order: bool = False,
         downscale: bool = False,
         min_probability: float | None = None,
+        **evidence: Unpack[Evidence],
     ) -> AsyncIterator[PhotoResult]:
         _validation.check_optional_share("min_probability", min_probability)
         check_window(max_in_flight, max_in_flight_bytes)
         limits = await self._limits()
-        options = _converters.options(model, model_version, top_k, heat_map, limits)
+        options = _converters.options(model, model_version, top_k, heat_map, min_probability, evidence, limits)
         downscale_to = await self._downscale_to(downscale, model, model_version)
         plan = plan_stream(options, limits, downscale_to, max_in_flight, max_in_flight_bytes)
         stream = _Stream(self, _image_inputs.check_is_collection(photos), plan)

@@ -118,6 +118,8 @@ class ClientBase(ABC):
                 megapixels in 3 MB, about 100 kB remain for an input of 224 x 224. The prediction may differ slightly.
                 Needs Pillow: the images extra.
             min_probability: Minimum probability, 0 to 1, of the confidence level; None keeps the model's thresholds.
+            evidence: `prior`, what is known about the aircraft besides the photo (a `Prior`), and
+                `leaf_probabilities=True` for the probability of every leaf.
 
         Returns:
             The prediction.
@@ -147,6 +149,7 @@ class ClientBase(ABC):
             timeout: Seconds for each batch with all its retries; the client's if None.
             downscale: Downscale large photos before sending them, as in `classify`.
             min_probability: Minimum probability of the confidence level, as in `classify`.
+            evidence: `prior` and `leaf_probabilities`, as in `classify`.
 
         Returns:
             One result per photo, in order.
@@ -180,6 +183,7 @@ class ClientBase(ABC):
             preserve_order: Whether results come in the order of the photos, instead of as they arrive.
             downscale: Downscale large photos before sending them, as in `classify`.
             min_probability: Minimum probability of the confidence level, as in `classify`.
+            evidence: `prior` and `leaf_probabilities`, as in `classify`.
 
         Returns:
             An iterator of results.

@@ -6,8 +6,11 @@ from dataclasses import fields
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_client import _validation
 from planespotter_client._errors import InvalidRequestError, PlaneSpotterError, ProtocolError, from_status
+from planespotter_client._prior import Evidence, check_evidence
 from planespotter_client._types import (
+    NETWORK,
     Candidate,
+    DecodeRule,
     HeatMap,
     Level,
     Limits,
@@ -24,15 +27,25 @@ LEVELS = {
     pb.LEVEL_FAMILY: Level.FAMILY,
     pb.LEVEL_MODEL: Level.MODEL,
 }  # a level that a later contract adds counts as unknown
+DECODE_RULES = {pb.DECODE_RULE_GREEDY: DecodeRule.GREEDY, pb.DECODE_RULE_BEST_PATH: DecodeRule.BEST_PATH}
 
 
-def options(model: str, model_version: str, top_k: int, heat_map: bool, limits: Limits) -> pb.ClassifyOptions:
+def options(
+    model: str,
+    model_version: str,
+    top_k: int,
+    heat_map: bool,
+    min_probability: float | None,
+    evidence: Evidence,
+    limits: Limits,
+) -> pb.ClassifyOptions:
     """Return the options of a request.
 
     Raises:
         InvalidRequestError: `top_k` is out of range.
-        TypeError: `top_k` is not an integer.
+        TypeError: `top_k` is not an integer, or `evidence` has an unknown keyword.
     """
+    check_evidence(evidence)
     _validation.check_integer("top_k", top_k)
     if not 0 <= top_k <= limits.max_top_k:
         raise InvalidRequestError(
@@ -40,8 +53,15 @@ def options(model: str, model_version: str, top_k: int, heat_map: bool, limits: 
             reason="TOP_K_OUT_OF_RANGE",
             metadata={"top_k": str(top_k), "limit": str(limits.max_top_k)},
         )
+    prior = evidence.get("prior")
     return pb.ClassifyOptions(
-        model_name=model or None, model_version=model_version or None, top_k=top_k, heat_map=heat_map
+        model_name=model or None,
+        model_version=model_version or None,
+        top_k=top_k,
+        heat_map=heat_map,
+        min_probability=min_probability,
+        leaf_probabilities=bool(evidence.get("leaf_probabilities")),
+        prior=None if prior is None else prior.to_message(),
     )
 
 
@@ -92,9 +112,7 @@ def prediction(message: pb.Prediction) -> Prediction:
     Raises:
         ProtocolError: The path is empty.
     """
-    path = tuple(
-        PathNode(LEVELS[node.level], node.name, node.probability) for node in message.path if node.level in LEVELS
-    )
+    path = _path(message.path)
     if not path:
         raise ProtocolError(
             "The server violated the protocol: it sent a prediction without a path.", reason="PROTOCOL_VIOLATION"
@@ -106,7 +124,14 @@ def prediction(message: pb.Prediction) -> Prediction:
         model_name=message.model_name,
         model_version=message.model_version,
         heat_map=_heat_map(message.heat_map) if message.HasField("heat_map") else None,
+        evidence=message.evidence or NETWORK,
+        network_path=_path(message.network_path),
+        leaf_probabilities=tuple(message.leaf_probabilities) or None,
     )
+
+
+def _path(nodes: Iterable[pb.PathNode]) -> tuple[PathNode, ...]:
+    return tuple(PathNode(LEVELS[node.level], node.name, node.probability) for node in nodes if node.level in LEVELS)
 
 
 def _candidate(message: pb.Candidate) -> Candidate:
@@ -153,4 +178,5 @@ def model(message: pb.Model) -> Model:
         ),
         is_default=message.is_default,
         heat_map_supported=message.heat_map_supported,
+        decode_rule=DECODE_RULES.get(message.decode_rule),
     )

@@ -5,7 +5,7 @@ import queue
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import grpc
 
@@ -21,6 +21,7 @@ from planespotter_client._client_base import (
 )
 from planespotter_client._errors import PlaneSpotterError, about, client_closed
 from planespotter_client._image_inputs import Photo, PhotoWithId
+from planespotter_client._prior import Evidence
 from planespotter_client._types import Limits, Model, PhotoResult, Prediction, ServerInfo
 from planespotter_client._window import MAX_IN_FLIGHT_BYTES, InOrder
 
@@ -47,13 +48,14 @@ class PlaneSpotter(ClientBase):
         hedge: float | None = None,
         downscale: bool = False,
         min_probability: float | None = None,
+        **evidence: Unpack[Evidence],
     ) -> Prediction:
         _validation.check_optional_share("min_probability", min_probability)
         _validation.check_optional_seconds(timeout=timeout, hedge=hedge)
         name = _image_inputs.photo_id(photo)
         with about(name):
             limits = self._limits()
-            options = _converters.options(model, model_version, top_k, heat_map, limits)
+            options = _converters.options(model, model_version, top_k, heat_map, min_probability, evidence, limits)
             downscale_to = self._downscale_to(downscale, model, model_version)
             content = _image_inputs.read_photo(photo, limits, name, downscale_to)
             request = _converters.classify_request(content, options)
@@ -71,11 +73,12 @@ class PlaneSpotter(ClientBase):
         timeout: float | None = None,
         downscale: bool = False,
         min_probability: float | None = None,
+        **evidence: Unpack[Evidence],
     ) -> list[PhotoResult]:
         _validation.check_optional_share("min_probability", min_probability)
         _validation.check_optional_seconds(timeout=timeout)
         limits = self._limits()
-        options = _converters.options(model, model_version, top_k, heat_map, limits)
+        options = _converters.options(model, model_version, top_k, heat_map, min_probability, evidence, limits)
         results: list[PhotoResult] = []
         for batch in _batching.batches(photos, limits, self._downscale_to(downscale, model, model_version)):
             if isinstance(batch, PhotoResult):
@@ -98,11 +101,12 @@ class PlaneSpotter(ClientBase):
         preserve_order: bool = False,
         downscale: bool = False,
         min_probability: float | None = None,
+        **evidence: Unpack[Evidence],
     ) -> Iterator[PhotoResult]:
         _validation.check_optional_share("min_probability", min_probability)
         check_window(max_in_flight, max_in_flight_bytes)
         limits = self._limits()
-        options = _converters.options(model, model_version, top_k, heat_map, limits)
+        options = _converters.options(model, model_version, top_k, heat_map, min_probability, evidence, limits)
         downscale_to = self._downscale_to(downscale, model, model_version)
         plan = plan_stream(options, limits, downscale_to, max_in_flight, max_in_flight_bytes)
         stream = _Stream(self, _image_inputs.check_is_collection(photos), plan)

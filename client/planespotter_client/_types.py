@@ -17,6 +17,19 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+NETWORK = "network"
+"""The evidence of a prediction that uses nothing but the photo."""
+
+
+class DecodeRule(StrEnum):
+    """How a path follows from the probabilities of the leaves."""
+
+    GREEDY = "greedy"
+    """The most probable constructor, then the most probable of its leaves."""
+    BEST_PATH = "best_path"
+    """The most probable leaf of the whole tree."""
+
+
 class Level(StrEnum):
     """A level of the label tree; in a prediction, the confidence level. Deeper levels are greater.
 
@@ -184,6 +197,13 @@ class Prediction(Result):
     """Its version."""
     heat_map: HeatMap | None = None
     """Which parts of the photo support the last node; None unless requested."""
+    evidence: str = NETWORK
+    """What the prediction uses: "network", or with a prior, such as "network+fleet"."""
+    network_path: tuple[PathNode, ...] = ()
+    """The path that the network alone predicts; empty if the prediction uses nothing else."""
+    leaf_probabilities: tuple[float, ...] | None = field(default=None, repr=False)
+    """Probability of each leaf by the network alone, in the order of Model.leaves; None unless requested. Dicts and
+    JSON omit it."""
 
     @property
     def constructor(self) -> PathNode:
@@ -372,6 +392,19 @@ class Model(Result):
     """Whether it serves requests without a model name."""
     heat_map_supported: bool = False
     """Whether it can compute heat maps."""
+    decode_rule: DecodeRule | None = None
+    """How a path follows from the probabilities of the leaves; None if the server does not report it."""
+
+    @property
+    def leaves(self) -> tuple[tuple[str, ...], ...]:
+        """The paths of all leaves of the tree, in the order of Prediction.leaf_probabilities."""
+        paths: list[tuple[str, ...]] = []
+        for constructor, families in self.tree.items():
+            for family, models in families.items():
+                paths += [(constructor, family, model) for model in models] or [(constructor, family)]
+            if not families:
+                paths.append((constructor,))
+        return tuple(paths)
 
     def _repr_html_(self) -> str:
         """Return the label tree and the metrics of all sources together, for notebooks."""

@@ -18,17 +18,25 @@ from planespotter_models.bundle_format import (
 from planespotter_models.engines.base import Engine, EngineChoice, EngineMode
 from planespotter_models.engines.hardware import cores
 from planespotter_models.engines.load import DEFAULT_BATCH_SIZES, load_engine
+from planespotter_models.grouping import combine_evidence, log_evidence
 from planespotter_models.label_tree import CONSTRUCTOR_HEAD, Label, LabelTree
 from planespotter_models.prediction import (
+    NETWORK,
     Calibration,
+    Decisions,
     DecodeRule,
     Level,
     Prediction,
+    PredictionOptions,
     Thresholds,
+    decide,
+    decode_leaves,
     decode_prediction,
     leaf_probabilities,
+    leaf_table,
 )
 from planespotter_models.preprocess import decode_photo
+from planespotter_models.prior import DEFAULT_ODDS, MAX_ODDS, Prior, PriorError, make_prior
 from planespotter_photos import PhotoError
 
 FOLDER = Path(__file__).parent
@@ -37,12 +45,16 @@ FOLDER = Path(__file__).parent
 __all__ = [
     "CONSTRUCTOR_HEAD",
     "DEFAULT_BATCH_SIZES",
+    "DEFAULT_ODDS",
     "FOLDER",
+    "MAX_ODDS",
+    "NETWORK",
     "POOLINGS",
     "Architecture",
     "Bundle",
     "BundleError",
     "Calibration",
+    "Decisions",
     "DecodeRule",
     "Engine",
     "EngineChoice",
@@ -55,12 +67,21 @@ __all__ = [
     "Metric",
     "PhotoError",
     "Prediction",
+    "PredictionOptions",
+    "Prior",
+    "PriorError",
     "Thresholds",
+    "combine_evidence",
     "cores",
+    "decide",
+    "decode_leaves",
     "decode_photo",
     "decode_prediction",
     "leaf_probabilities",
+    "leaf_table",
     "load_engine",
+    "log_evidence",
+    "make_prior",
     "read_bundle",
     "write_bundle",
 ]

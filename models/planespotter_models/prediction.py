@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planespotter_models.label_tree import CONSTRUCTOR_HEAD, Label, LabelTree
+from planespotter_models.prior import Prior
 
 Array = NDArray[np.floating]
 
@@ -19,6 +20,13 @@ class Level(Enum):
     CONSTRUCTOR = "constructor"
     FAMILY = "family"
     MODEL = "model"
+
+
+LEVELS = tuple(Level)
+"""Confidence levels by the number of confident names: 0 is UNKNOWN, 3 is MODEL."""
+
+NETWORK = "network"
+"""The evidence of a prediction that uses nothing but the photo."""
 
 
 class DecodeRule(Enum):
@@ -65,6 +73,10 @@ class Prediction:
         probabilities: Calibrated probability of the constructor, family and model of `label`; 0 below the leaf.
         candidates: The most probable leaves with their probabilities, best first.
         heat_map: uint8 [rows, columns], where the network looked; None if not requested (see `engines/explainer.py`).
+        evidence: What the prediction uses: "network", or with a prior, such as "network+fleet".
+        network: Label and probabilities of the network alone; None if the prediction uses nothing else.
+        leaf_probabilities: Probabilities [leaves] by the network alone, in the order of `LabelTree.all_leaves`; None if
+            not requested.
     """
 
     level: Level
@@ -72,6 +84,41 @@ class Prediction:
     probabilities: tuple[float, float, float]
     candidates: tuple[tuple[Label, float], ...] = ()
     heat_map: NDArray[np.uint8] | None = field(default=None, compare=False, repr=False)
+    evidence: str = NETWORK
+    network: tuple[Label, tuple[float, float, float]] | None = None
+    leaf_probabilities: Array | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class PredictionOptions:
+    """What is asked for one photo.
+
+    Attributes:
+        top_k: Number of candidates.
+        min_probability: Minimum probability of the confidence level, instead of the thresholds; None keeps them.
+        leaf_probabilities: Whether to return the probabilities of all leaves.
+        prior: What is known besides the photo; None for nothing.
+    """
+
+    top_k: int = 0
+    min_probability: float | None = None
+    leaf_probabilities: bool = False
+    prior: Prior | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Decisions:
+    """Predictions of n photos as arrays.
+
+    Attributes:
+        leaves: Index [n] of the predicted leaf in `LabelTree.all_leaves`.
+        probabilities: Probability [n, 3] of its constructor, family and model; 0 below the leaf.
+        depths: Number [n] of confident levels, from 0 (unknown) to 3 (model): an index of `LEVELS`.
+    """
+
+    leaves: NDArray[np.intp]
+    probabilities: Array
+    depths: NDArray[np.intp]
 
 
 def leaf_probabilities(
@@ -102,11 +149,18 @@ def _soften(log_probabilities: Array, temperature: float) -> Array:
     return softened
 
 
+def leaf_table(tree: LabelTree, calibration: Calibration, outputs: Mapping[str, Array]) -> Array:
+    """Return the calibrated probabilities [n, leaves] of all leaves, in the order of `tree.all_leaves`."""
+    by_constructor = leaf_probabilities(tree, calibration.temperatures, outputs)
+    return np.concatenate([by_constructor[constructor] for constructor in tree.constructors], axis=1)
+
+
 def decode_prediction(
     tree: LabelTree,
     calibration: Calibration,
     outputs: Mapping[str, Array],
-    top_k: int | Sequence[int] = 0,
+    top_k: int = 0,
+    options: Sequence[PredictionOptions] | None = None,
 ) -> list[Prediction]:
     """Decode the network's outputs for a batch of n photos.
 
@@ -114,72 +168,108 @@ def decode_prediction(
         tree: Label tree of the network.
         calibration: Temperatures, thresholds and decode rule of the bundle.
         outputs: Log-probabilities [n, classes] per head.
-        top_k: How many candidates each prediction has: one number for all photos, or one per photo.
+        top_k: How many candidates each prediction has.
+        options: What is asked for each photo, instead of `top_k`.
 
     Returns:
         One prediction per photo, in order.
     """
-    by_constructor = leaf_probabilities(tree, calibration.temperatures, outputs)
-    table = np.concatenate([by_constructor[constructor] for constructor in tree.constructors], axis=1)
+    table = leaf_table(tree, calibration, outputs)
+    return decode_leaves(tree, calibration, table, options or [PredictionOptions(top_k)] * len(table))
+
+
+def decode_leaves(
+    tree: LabelTree, calibration: Calibration, table: Array, options: Sequence[PredictionOptions]
+) -> list[Prediction]:
+    """Decode the probabilities [n, leaves] of all leaves; `options` has what is asked for each of the n photos."""
+    raw = table
+    if any(each.prior is not None for each in options):
+        table = np.stack(
+            [row if each.prior is None else each.prior.apply(row) for row, each in zip(raw, options, strict=True)]
+        )
+    decisions = decide(tree, calibration, table, [each.min_probability for each in options])
+    network = decisions if table is raw else decide(tree, calibration, raw)
     leaves = tree.all_leaves
-    rows = np.arange(len(table))
-    constructors = np.repeat(np.arange(len(tree.constructors)), [len(tree.leaves[name]) for name in tree.constructors])
-    families = _group_numbers([leaf[:2] for leaf in leaves])
-    totals = np.stack([by_constructor[constructor].sum(axis=1) for constructor in tree.constructors], axis=1)
-    eligible = table
-    if calibration.decode_rule is DecodeRule.GREEDY:
-        eligible = np.where(constructors == totals.argmax(axis=1)[:, None], table, -1.0)
-    best = eligible.argmax(axis=1)
-    per_level = zip(
-        best.tolist(),
-        np.minimum(1.0, totals[rows, constructors[best]]).tolist(),
-        np.minimum(1.0, np.where(families == families[best][:, None], table, 0.0).sum(axis=1)).tolist(),
-        table[rows, best].tolist(),
-        strict=True,
-    )
-    counts = [top_k] * len(table) if isinstance(top_k, int) else top_k
-    max_count = max(counts, default=0)
+    max_count = max((each.top_k for each in options), default=0)
     ranking = np.argsort(-table, axis=1, kind="stable")[:, :max_count] if max_count else np.empty((len(table), 0), int)
+    columns = (decisions.leaves.tolist(), decisions.probabilities.tolist(), decisions.depths.tolist())
     predictions = []
-    for row, (count, (leaf, of_constructor, of_family, of_model)) in enumerate(zip(counts, per_level, strict=True)):
-        label = leaves[leaf]
-        probabilities = (of_constructor, of_family if label.family else 0.0, of_model if label.model else 0.0)
+    for row, (each, leaf, probabilities, depth) in enumerate(zip(options, *columns, strict=True)):
         predictions.append(
             Prediction(
-                level=confidence_level(label, probabilities, calibration.thresholds),
-                label=label,
-                probabilities=probabilities,
-                candidates=tuple((leaves[i], float(table[row, i])) for i in ranking[row, :count]),
+                level=LEVELS[depth],
+                label=leaves[leaf],
+                probabilities=_triple(probabilities),
+                candidates=tuple((leaves[i], float(table[row, i])) for i in ranking[row, : each.top_k]),
+                evidence=NETWORK if each.prior is None else f"{NETWORK}+{each.prior.name}",
+                network=None
+                if each.prior is None
+                else (leaves[network.leaves[row]], _triple(network.probabilities[row].tolist())),
+                leaf_probabilities=raw[row] if each.leaf_probabilities else None,
             )
         )
     return predictions
+
+
+def _triple(values: list[float]) -> tuple[float, float, float]:
+    constructor, family, model = values
+    return constructor, family, model
+
+
+def decide(
+    tree: LabelTree,
+    calibration: Calibration,
+    table: Array,
+    min_probabilities: Sequence[float | None] | float | None = None,
+) -> Decisions:
+    """Choose the predicted leaf and the confidence level of n photos.
+
+    Args:
+        tree: Label tree of the network.
+        calibration: Its decode rule and thresholds.
+        table: Probabilities [n, leaves] of all leaves.
+        min_probabilities: Minimum probability of every level, 0 to 1, instead of the thresholds: one for all photos or
+            one for each. None keeps the thresholds.
+    """
+    leaves = tree.all_leaves
+    rows = np.arange(len(table))
+    constructors = _group_numbers([leaf[:1] for leaf in leaves])
+    families = _group_numbers([leaf[:2] for leaf in leaves])
+    of_constructors = np.add.reduceat(table, _first_of_each(constructors), axis=1)
+    of_families = np.add.reduceat(table, _first_of_each(families), axis=1)
+    eligible = table
+    if calibration.decode_rule is DecodeRule.GREEDY:
+        eligible = np.where(constructors == of_constructors.argmax(axis=1)[:, None], table, -1.0)
+    best = eligible.argmax(axis=1)
+    probabilities = np.stack(
+        [
+            np.minimum(1.0, of_constructors[rows, constructors[best]]),
+            np.minimum(1.0, of_families[rows, families[best]]),
+            table[rows, best],
+        ],
+        axis=1,
+    )
+    exists = np.array([[bool(name) for name in leaf] for leaf in leaves])[best]
+    probabilities = np.where(exists, probabilities, 0.0)
+    thresholds = _thresholds(calibration.thresholds, min_probabilities)
+    confident = np.logical_and.accumulate(exists & (probabilities >= thresholds), axis=1)
+    return Decisions(best, probabilities, confident.sum(axis=1))
+
+
+def _thresholds(thresholds: Thresholds, min_probabilities: Sequence[float | None] | float | None) -> Array:
+    """Return the minimum probability per level: [3] or [n, 3]."""
+    default = [thresholds.constructor, thresholds.family, thresholds.model]
+    if min_probabilities is None or isinstance(min_probabilities, int | float):
+        return np.array(default if min_probabilities is None else [float(min_probabilities)] * 3)
+    return np.array([default if minimum is None else [minimum] * 3 for minimum in min_probabilities]).reshape(-1, 3)
+
+
+def _first_of_each(numbers: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return where each group starts, given the group numbers of leaves whose groups are contiguous."""
+    return np.flatnonzero(np.diff(numbers, prepend=-1))
 
 
 def _group_numbers(names: Sequence[tuple[str, ...]]) -> NDArray[np.intp]:
     """Assign numbers to names in order of appearance; equal names get the same number."""
     numbers: dict[tuple[str, ...], int] = {}
     return np.array([numbers.setdefault(name, len(numbers)) for name in names])
-
-
-def confidence_level(label: Label, probabilities: tuple[float, float, float], thresholds: Thresholds) -> Level:
-    """Return the deepest level of `label` at which it and every level above reach their thresholds.
-
-    Args:
-        label: The predicted path; it ends above a level whose name is empty.
-        probabilities: Probabilities of its constructor, family and model, each from 0 to 1.
-        thresholds: Minimum probability per level, from 0 to 1, or above 1 for a level that is never confident.
-
-    Returns:
-        UNKNOWN if the constructor does not reach its threshold.
-    """
-    confident = Level.UNKNOWN
-    steps = (
-        (Level.CONSTRUCTOR, label.constructor, thresholds.constructor),
-        (Level.FAMILY, label.family, thresholds.family),
-        (Level.MODEL, label.model, thresholds.model),
-    )
-    for (level, name, threshold), probability in zip(steps, probabilities, strict=True):
-        if not name or probability < threshold:
-            break
-        confident = level
-    return confident

@@ -32,6 +32,8 @@ Reason = Literal[
     "INTERNAL",
     "CLIENT_TOO_SLOW",
     "PHOTO_DECODE_TIMEOUT",
+    "MIN_PROBABILITY_OUT_OF_RANGE",
+    "PRIOR_INVALID",
 ]
 """The reasons of the contract: the names of its enum ErrorReason without their prefix."""
 

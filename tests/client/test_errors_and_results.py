@@ -96,6 +96,8 @@ def test_prediction_converts_to_plain_values() -> None:
         "model_name": "",
         "model_version": "",
         "heat_map": None,
+        "evidence": "network",
+        "network_path": [],
     }
     assert json.loads(result.to_json()) == result.to_dict()
     assert result == result.__class__(**vars(result))

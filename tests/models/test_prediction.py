@@ -15,6 +15,7 @@ from planespotter_models import (
     Label,
     LabelTree,
     Level,
+    PredictionOptions,
     Thresholds,
     decode_prediction,
     leaf_probabilities,
@@ -102,3 +103,19 @@ def test_probabilities_never_increase_down_the_path_and_all_leaves_sum_to_one(dr
         assert 0 <= model <= family + 1e-9 <= constructor + 2e-9 <= 1 + 3e-9
         assert sum(p for _, p in prediction.candidates) == pytest.approx(1)
         assert len(prediction.candidates) == 5
+
+
+def test_options_of_one_photo_do_not_affect_its_neighbours_in_the_batch() -> None:
+    single = outputs([0.91, 0.09], [0.5, 0.3, 0.2], [0.9, 0.1])
+    three = {head: np.repeat(array, 3, axis=0) for head, array in single.items()}
+    options = [
+        PredictionOptions(),
+        PredictionOptions(top_k=1, min_probability=0.4),
+        PredictionOptions(leaf_probabilities=True),
+    ]
+    plain, bold, verbose = decode_prediction(TREE, calibration(0.9, 0.7, 0.5), three, options=options)
+    assert [each.level for each in (plain, bold, verbose)] == [Level.FAMILY, Level.MODEL, Level.FAMILY]
+    assert [len(each.candidates) for each in (plain, bold, verbose)] == [0, 1, 0]
+    assert plain.leaf_probabilities is None
+    assert verbose.leaf_probabilities == pytest.approx([0.455, 0.273, 0.182, 0.081, 0.009], rel=1e-5)
+    assert {each.evidence for each in (plain, bold, verbose)} == {"network"}

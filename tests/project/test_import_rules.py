@@ -60,6 +60,8 @@ LAYERS = {
         "architecture",
         "weight_quantization",
         "stablehlo_allowlist",
+        "prior",
+        "grouping",
         "prediction",
         "bundle_format",
         "engines",

@@ -159,6 +159,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE: the client has read no response of a stream, or has not sent its request completely, for too long."""
     ERROR_REASON_PHOTO_DECODE_TIMEOUT: _ErrorReason.ValueType  # 28
     """INVALID_ARGUMENT: decoding the photo took longer than the limit of the server."""
+    ERROR_REASON_MIN_PROBABILITY_OUT_OF_RANGE: _ErrorReason.ValueType  # 29
+    """INVALID_ARGUMENT: ClassifyOptions.min_probability is not from 0 to 1."""
+    ERROR_REASON_PRIOR_INVALID: _ErrorReason.ValueType  # 30
+    """INVALID_ARGUMENT: ClassifyOptions.prior has an invalid name, odds that are out of range, a weight that is not a number
+    of 0 or more, too many weights, or only weights of 0 within the taxonomy.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a request or a photo was rejected. google.rpc.ErrorInfo.reason has the name without the prefix ERROR_REASON_."""
@@ -223,7 +229,37 @@ ERROR_REASON_CLIENT_TOO_SLOW: ErrorReason.ValueType  # 27
 """UNAVAILABLE: the client has read no response of a stream, or has not sent its request completely, for too long."""
 ERROR_REASON_PHOTO_DECODE_TIMEOUT: ErrorReason.ValueType  # 28
 """INVALID_ARGUMENT: decoding the photo took longer than the limit of the server."""
+ERROR_REASON_MIN_PROBABILITY_OUT_OF_RANGE: ErrorReason.ValueType  # 29
+"""INVALID_ARGUMENT: ClassifyOptions.min_probability is not from 0 to 1."""
+ERROR_REASON_PRIOR_INVALID: ErrorReason.ValueType  # 30
+"""INVALID_ARGUMENT: ClassifyOptions.prior has an invalid name, odds that are out of range, a weight that is not a number
+of 0 or more, too many weights, or only weights of 0 within the taxonomy.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
+
+class _DecodeRule:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DecodeRuleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DecodeRule.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DECODE_RULE_UNSPECIFIED: _DecodeRule.ValueType  # 0
+    """Unknown: the server does not report it."""
+    DECODE_RULE_GREEDY: _DecodeRule.ValueType  # 1
+    """The most probable constructor, then the most probable of its leaves."""
+    DECODE_RULE_BEST_PATH: _DecodeRule.ValueType  # 2
+    """The most probable leaf of the whole taxonomy."""
+
+class DecodeRule(_DecodeRule, metaclass=_DecodeRuleEnumTypeWrapper):
+    """How a path follows from the probabilities of the leaves."""
+
+DECODE_RULE_UNSPECIFIED: DecodeRule.ValueType  # 0
+"""Unknown: the server does not report it."""
+DECODE_RULE_GREEDY: DecodeRule.ValueType  # 1
+"""The most probable constructor, then the most probable of its leaves."""
+DECODE_RULE_BEST_PATH: DecodeRule.ValueType  # 2
+"""The most probable leaf of the whole taxonomy."""
+Global___DecodeRule: _TypeAlias = DecodeRule  # noqa: Y015
 
 @_typing.final
 class Photo(_message.Message):
@@ -265,6 +301,9 @@ class ClassifyOptions(_message.Message):
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
     TOP_K_FIELD_NUMBER: _builtins.int
     HEAT_MAP_FIELD_NUMBER: _builtins.int
+    MIN_PROBABILITY_FIELD_NUMBER: _builtins.int
+    LEAF_PROBABILITIES_FIELD_NUMBER: _builtins.int
+    PRIOR_FIELD_NUMBER: _builtins.int
     model_name: _builtins.str
     """Name of the model. Unset: the default model (Model.is_default)."""
     model_version: _builtins.str
@@ -277,6 +316,16 @@ class ClassifyOptions(_message.Message):
     """Whether to return Prediction.heat_map. It costs a second inference that is not batched, so ask for it only where
     someone looks at it. Rejected with HEAT_MAP_UNSUPPORTED if Model.heat_map_supported is false.
     """
+    min_probability: _builtins.float
+    """Minimum probability, from 0 to 1, of the confidence level; it replaces Model.thresholds at every level. Unset: the
+    thresholds of the model. Rejected with MIN_PROBABILITY_OUT_OF_RANGE outside of this range.
+    """
+    leaf_probabilities: _builtins.bool
+    """Whether to return Prediction.leaf_probabilities, from which a caller can decide again later."""
+    @_builtins.property
+    def prior(self) -> Global___Prior:
+        """What is known about the aircraft besides the photo. Unset: nothing."""
+
     def __init__(
         self,
         *,
@@ -284,21 +333,99 @@ class ClassifyOptions(_message.Message):
         model_version: _builtins.str | None = ...,
         top_k: _builtins.int = ...,
         heat_map: _builtins.bool = ...,
+        min_probability: _builtins.float | None = ...,
+        leaf_probabilities: _builtins.bool = ...,
+        prior: Global___Prior | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_model_name", b"_model_name", "_model_version", b"_model_version", "model_name", b"model_name", "model_version", b"model_version"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_probability", b"_min_probability", "_model_name", b"_model_name", "_model_version", b"_model_version", "min_probability", b"min_probability", "model_name", b"model_name", "model_version", b"model_version", "prior", b"prior"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_model_name", b"_model_name", "_model_version", b"_model_version", "heat_map", b"heat_map", "model_name", b"model_name", "model_version", b"model_version", "top_k", b"top_k"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_probability", b"_min_probability", "_model_name", b"_model_name", "_model_version", b"_model_version", "heat_map", b"heat_map", "leaf_probabilities", b"leaf_probabilities", "min_probability", b"min_probability", "model_name", b"model_name", "model_version", b"model_version", "prior", b"prior", "top_k", b"top_k"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__min_probability: _TypeAlias = _typing.Literal["min_probability"]  # noqa: Y015
+    _WhichOneofArgType__min_probability: _TypeAlias = _typing.Literal["_min_probability", b"_min_probability"]  # noqa: Y015
     _WhichOneofReturnType__model_name: _TypeAlias = _typing.Literal["model_name"]  # noqa: Y015
     _WhichOneofArgType__model_name: _TypeAlias = _typing.Literal["_model_name", b"_model_name"]  # noqa: Y015
     _WhichOneofReturnType__model_version: _TypeAlias = _typing.Literal["model_version"]  # noqa: Y015
     _WhichOneofArgType__model_version: _TypeAlias = _typing.Literal["_model_version", b"_model_version"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_probability) -> _WhichOneofReturnType__min_probability | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__model_name) -> _WhichOneofReturnType__model_name | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__model_version) -> _WhichOneofReturnType__model_version | None: ...
 
 Global___ClassifyOptions: _TypeAlias = ClassifyOptions  # noqa: Y015
+
+@_typing.final
+class Prior(_message.Message):
+    """What is known about the aircraft before the photo is seen: the fleet of an airline, the traffic of an airport, or a
+    list of types in question. It is evidence, not a filter: a photo that clearly shows another type is predicted as such.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    WEIGHTS_FIELD_NUMBER: _builtins.int
+    ODDS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What the evidence is called in Prediction.evidence: "fleet" gives "network+fleet". 1 to 32 lower-case letters, digits
+    and dashes.
+    """
+    odds: _builtins.float
+    """How many times as probable the most common listed type is as one that is not listed, before the photo is seen: from 1
+    to 1,000. Unset: 2, which helps where the list is right and costs little where it is wrong.
+    """
+    @_builtins.property
+    def weights(self) -> _containers.RepeatedCompositeFieldContainer[Global___PriorWeight]:
+        """The listed types, at most 10,000. The weights are relative; those of one type are added."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        weights: _abc.Iterable[Global___PriorWeight] | None = ...,
+        odds: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_odds", b"_odds", "odds", b"odds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_odds", b"_odds", "name", b"name", "odds", b"odds", "weights", b"weights"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__odds: _TypeAlias = _typing.Literal["odds"]  # noqa: Y015
+    _WhichOneofArgType__odds: _TypeAlias = _typing.Literal["_odds", b"_odds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__odds) -> _WhichOneofReturnType__odds | None: ...
+
+Global___Prior: _TypeAlias = Prior  # noqa: Y015
+
+@_typing.final
+class PriorWeight(_message.Message):
+    """The weight of one listed type in a Prior."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    weight: _builtins.float
+    """Its weight, such as a number of aircraft: 0 or more."""
+    @_builtins.property
+    def path(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names on the path to it, constructor first, as deep as it is known: ["Boeing", "737"] is each type of the family. A
+        model that the taxonomy lacks counts for its family. A constructor or a family that it lacks counts as an aircraft
+        outside of the taxonomy.
+        """
+
+    def __init__(
+        self,
+        *,
+        path: _abc.Iterable[_builtins.str] | None = ...,
+        weight: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PriorWeight: _TypeAlias = PriorWeight  # noqa: Y015
 
 @_typing.final
 class PathNode(_message.Message):
@@ -342,6 +469,9 @@ class Prediction(_message.Message):
     MODEL_NAME_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
     HEAT_MAP_FIELD_NUMBER: _builtins.int
+    LEAF_PROBABILITIES_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    NETWORK_PATH_FIELD_NUMBER: _builtins.int
     level: Global___Level.ValueType
     """The confidence level: the deepest level at which the node of the path and all nodes above it reach their thresholds
     (Model.thresholds). LEVEL_UNKNOWN if not even the constructor does.
@@ -350,6 +480,8 @@ class Prediction(_message.Message):
     """Name of the model that made the prediction."""
     model_version: _builtins.str
     """Its version. A newer one may take over between two photos of a stream."""
+    evidence: _builtins.str
+    """The evidence that the prediction uses: "network", or with a prior, "network+fleet"."""
     @_builtins.property
     def path(self) -> _containers.RepeatedCompositeFieldContainer[Global___PathNode]:
         """The predicted path, constructor first, as deep as the taxonomy goes: 1 to 3 nodes. Nodes below `level` are guesses."""
@@ -365,6 +497,17 @@ class Prediction(_message.Message):
     def heat_map(self) -> Global___HeatMap:
         """Which parts of the photo support the last node of `path`. Set if ClassifyOptions.heat_map asks for it."""
 
+    @_builtins.property
+    def leaf_probabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Calibrated probability of each leaf by the network alone, without ClassifyOptions.prior, in the order of
+        Model.taxonomy, depth first. Set if ClassifyOptions.leaf_probabilities asks for it. What is missing to 1 is the
+        probability that the aircraft is outside of the taxonomy.
+        """
+
+    @_builtins.property
+    def network_path(self) -> _containers.RepeatedCompositeFieldContainer[Global___PathNode]:
+        """The path that the network alone predicts, with its probabilities. Set if the prediction uses other evidence, too."""
+
     def __init__(
         self,
         *,
@@ -374,10 +517,13 @@ class Prediction(_message.Message):
         model_name: _builtins.str = ...,
         model_version: _builtins.str = ...,
         heat_map: Global___HeatMap | None = ...,
+        leaf_probabilities: _abc.Iterable[_builtins.float] | None = ...,
+        evidence: _builtins.str = ...,
+        network_path: _abc.Iterable[Global___PathNode] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["heat_map", b"heat_map"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "heat_map", b"heat_map", "level", b"level", "model_name", b"model_name", "model_version", b"model_version", "path", b"path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "evidence", b"evidence", "heat_map", b"heat_map", "leaf_probabilities", b"leaf_probabilities", "level", b"level", "model_name", b"model_name", "model_version", b"model_version", "network_path", b"network_path", "path", b"path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -880,6 +1026,7 @@ class Model(_message.Message):
     THRESHOLDS_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
     HEAT_MAP_SUPPORTED_FIELD_NUMBER: _builtins.int
+    DECODE_RULE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     version: _builtins.str
@@ -888,6 +1035,8 @@ class Model(_message.Message):
     """Whether it serves requests without a model_name."""
     heat_map_supported: _builtins.bool
     """Whether it can compute heat maps (ClassifyOptions.heat_map)."""
+    decode_rule: Global___DecodeRule.ValueType
+    """How the path follows from the probabilities of the leaves."""
     @_builtins.property
     def taxonomy(self) -> _containers.RepeatedCompositeFieldContainer[Global___TaxonomyNode]:
         """The constructors, each with its families and their models: everything that the model can predict."""
@@ -915,10 +1064,11 @@ class Model(_message.Message):
         thresholds: Global___Thresholds | None = ...,
         metrics: _abc.Iterable[Global___Metric] | None = ...,
         heat_map_supported: _builtins.bool = ...,
+        decode_rule: Global___DecodeRule.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["input_size", b"input_size", "thresholds", b"thresholds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["heat_map_supported", b"heat_map_supported", "input_size", b"input_size", "is_default", b"is_default", "metrics", b"metrics", "name", b"name", "taxonomy", b"taxonomy", "thresholds", b"thresholds", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decode_rule", b"decode_rule", "heat_map_supported", b"heat_map_supported", "input_size", b"input_size", "is_default", b"is_default", "metrics", b"metrics", "name", b"name", "taxonomy", b"taxonomy", "thresholds", b"thresholds", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

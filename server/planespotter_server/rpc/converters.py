@@ -1,7 +1,7 @@
 """Converters from bundles, predictions and settings to the messages of the contract."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -11,7 +11,7 @@ from google.rpc.status_pb2 import Status
 from numpy.typing import NDArray
 
 from planespotter.v1 import classifier_pb2 as pb
-from planespotter_models import Bundle, Label, LabelTree, Level, Prediction
+from planespotter_models import Bundle, DecodeRule, Label, LabelTree, Level, Prediction
 from planespotter_server.auth.authentication import Client
 from planespotter_server.settings import Settings
 
@@ -21,6 +21,7 @@ LEVELS = {
     Level.FAMILY: pb.LEVEL_FAMILY,
     Level.MODEL: pb.LEVEL_MODEL,
 }
+DECODE_RULES = {DecodeRule.GREEDY: pb.DECODE_RULE_GREEDY, DecodeRule.BEST_PATH: pb.DECODE_RULE_BEST_PATH}
 PATH_LEVELS = (pb.LEVEL_CONSTRUCTOR, pb.LEVEL_FAMILY, pb.LEVEL_MODEL)
 
 
@@ -36,11 +37,7 @@ def prediction(classified: Classified) -> pb.Prediction:
     """Return `classified` as a message; its path ends where the label tree does."""
     predicted = classified.prediction
     return pb.Prediction(
-        path=[
-            pb.PathNode(level=level, name=name, probability=probability)
-            for level, name, probability in zip(PATH_LEVELS, predicted.label, predicted.probabilities, strict=True)
-            if name
-        ],
+        path=_path(predicted.label, predicted.probabilities),
         level=LEVELS[predicted.level],
         candidates=[
             pb.Candidate(path=_names(label), probability=probability) for label, probability in predicted.candidates
@@ -48,7 +45,18 @@ def prediction(classified: Classified) -> pb.Prediction:
         model_name=classified.bundle.name,
         model_version=classified.bundle.version,
         heat_map=None if predicted.heat_map is None else _heat_map(predicted.heat_map),
+        leaf_probabilities=None if predicted.leaf_probabilities is None else predicted.leaf_probabilities.tolist(),
+        evidence=predicted.evidence,
+        network_path=None if predicted.network is None else _path(*predicted.network),
     )
+
+
+def _path(label: Label, probabilities: Iterable[float]) -> list[pb.PathNode]:
+    return [
+        pb.PathNode(level=level, name=name, probability=probability)
+        for level, name, probability in zip(PATH_LEVELS, label, probabilities, strict=True)
+        if name
+    ]
 
 
 def _names(label: Label) -> list[str]:
@@ -86,6 +94,7 @@ def model(bundle: Bundle, is_default: bool) -> pb.Model:
             for metric in bundle.metrics
         ],
         heat_map_supported=bundle.heat_map is not None,
+        decode_rule=DECODE_RULES[bundle.calibration.decode_rule],
     )
 
 

@@ -12,12 +12,14 @@ from google.rpc.status_pb2 import Status
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
+from planespotter_models import PredictionOptions
 from planespotter_server.auth.authentication import Client
 from planespotter_server.models.registry import ModelRegistry
 from planespotter_server.observability.metrics import Metrics, PhotoRecord
 from planespotter_server.rejections import RequestRejected, shutting_down, warming_up
 from planespotter_server.rpc import call_context, converters, pagination
 from planespotter_server.rpc.converters import Classified
+from planespotter_server.rpc.options import CallOptions
 from planespotter_server.rpc.status import reason_of, to_status
 from planespotter_server.serving.admission import AdmissionController, Permit
 from planespotter_server.serving.decoder_pool import DecoderPool
@@ -63,6 +65,7 @@ class StreamReader:
 
     def __init__(self, service: "ClassifierService", context: Context, stream: OpenStream) -> None:
         self.config = pb.StreamConfig()
+        self.options = CallOptions(self.config.options)
         self._service = service
         self._context = context
         self._stream = stream
@@ -84,8 +87,8 @@ class StreamReader:
         if not self._started:
             self._started = True
             if message is not grpc.aio.EOF and message.HasField("config"):
-                self._service.check_config(message.config)
-                self.config = message.config
+                self.config, self.options = message.config, CallOptions(message.config.options)
+                self._service.check_config(self.config, self.options)
                 message = await self._receive()
         if message is grpc.aio.EOF:
             return None
@@ -152,7 +155,7 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
 
     async def Classify(self, request: pb.ClassifyRequest, context: Context) -> pb.ClassifyResponse:  # noqa: N802
         """Classify one photo."""
-        photo_id, content, options = request.photo.id, request.photo.content, request.options
+        photo_id, content, options = request.photo.id, request.photo.content, CallOptions(request.options)
         del request  # with another copy of the content
         with self.record_photo() as record:
             self._check_open()
@@ -169,7 +172,8 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
     async def BatchClassify(self, request: pb.BatchClassifyRequest, context: Context) -> pb.BatchClassifyResponse:  # noqa: N802
         """Classify several photos; one that fails has its status in its result."""
         self._check_open()
-        self._choose(request.options)
+        options = CallOptions(request.options)
+        self._choose(options)
         self._check_batch(len(request.photos))
         caller = _caller(context)
 
@@ -179,8 +183,8 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
                 with self.record_photo() as record:
                     _check_photo_id(photo.id)
                     call_context.current.get().client.take_photo()
-                    with self._admit(len(photo.content), request.options, context):
-                        outcome = await self._classify(photo.content, request.options, caller)
+                    with self._admit(len(photo.content), options, context):
+                        outcome = await self._classify(photo.content, options, caller)
                     record.predicted(outcome.prediction)
             except Exception as error:
                 outcome = to_status(error, f"photos[{index}]")
@@ -200,7 +204,7 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
             try:
                 with admitted.permit, self.record_photo(admitted.record):
                     _check_photo_id(admitted.photo_id)
-                    outcome = await self._classify(admitted.take_content(), reader.config.options, caller)
+                    outcome = await self._classify(admitted.take_content(), reader.options, caller)
                     admitted.record.predicted(outcome.prediction)
             except Exception as error:
                 outcome = to_status(error)
@@ -263,11 +267,11 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
             record.rejected(reason_of(error))
             raise
 
-    def check_config(self, config: pb.StreamConfig) -> None:
-        """Check the config of a stream.
+    def check_config(self, config: pb.StreamConfig, options: CallOptions) -> None:
+        """Check the config of a stream, and its options.
 
         Raises:
-            RequestRejected: ORDERING_UNKNOWN, MODEL_NOT_FOUND, TOP_K_OUT_OF_RANGE or HEAT_MAP_UNSUPPORTED.
+            RequestRejected: ORDERING_UNKNOWN, MODEL_NOT_FOUND, or what is wrong with the options.
         """
         if config.ordering not in pb.Ordering.values():
             raise RequestRejected(
@@ -276,7 +280,7 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
                 metadata={"ordering": config.ordering},
                 field="config.ordering",
             )
-        self._choose(config.options, "config.options")
+        self._choose(options, "config.options")
 
     def check_capacity(self, method: str, client: Client) -> None:
         """Check, before the request of a unary call is received, whether it would be rejected anyway.
@@ -300,13 +304,13 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
             with self.record_photo():
                 raise
 
-    def _admit(self, size: int, options: pb.ClassifyOptions, context: Context) -> Permit:
-        return self.admission.try_admit(size, context.time_remaining(), measured=not options.heat_map)
+    def _admit(self, size: int, options: CallOptions, context: Context) -> Permit:
+        return self.admission.try_admit(size, context.time_remaining(), measured=not options.message.heat_map)
 
-    async def _classify(self, content: bytes, options: pb.ClassifyOptions, caller: Caller) -> Classified:
+    async def _classify(self, content: bytes, options: CallOptions, caller: Caller) -> Classified:
         call_context.current.get().client.check_token()
-        model = self._choose(options)
-        classifying = model.classify(content, options.top_k, caller, self._decoders, heat_map=options.heat_map)
+        model, prepared = self._choose(options)
+        classifying = model.classify(content, prepared, caller, self._decoders, heat_map=options.message.heat_map)
         del content  # it is decoded long before there is a prediction
         return Classified(await classifying, model.bundle)
 
@@ -319,31 +323,14 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
         if not self.ready:
             raise warming_up()
 
-    def _choose(self, options: pb.ClassifyOptions, field: str = "options") -> ServedModel:
-        """Return the model that `options` ask for; `field` is where they are in the request.
+    def _choose(self, options: CallOptions, field: str = "options") -> tuple[ServedModel, PredictionOptions]:
+        """Return the model that `options` ask for, and the options for it; `field` is where they are in the request.
 
         Raises:
-            RequestRejected: MODEL_NOT_FOUND, TOP_K_OUT_OF_RANGE or HEAT_MAP_UNSUPPORTED.
+            RequestRejected: MODEL_NOT_FOUND, or what is wrong with the options.
         """
-        limit = self._settings.max_top_k
-        if not 0 <= options.top_k <= limit:
-            raise RequestRejected(
-                "TOP_K_OUT_OF_RANGE",
-                f"top_k is out of range: {options.top_k}. Send a number from 0 to {limit}.",
-                metadata={"top_k": options.top_k, "limit": limit},
-                field=f"{field}.top_k",
-            )
-        chosen = self.models.find(options.model_name, options.model_version)
-        bundle = chosen.bundle
-        if options.heat_map and bundle.heat_map is None:
-            raise RequestRejected(
-                "HEAT_MAP_UNSUPPORTED",
-                f"The model {bundle.name} {bundle.version} cannot compute heat maps. Omit heat_map, or choose a model "
-                "with heat_map_supported.",
-                metadata={"model_name": bundle.name, "model_version": bundle.version},
-                field=f"{field}.heat_map",
-            )
-        return chosen
+        chosen = self.models.find(options.message.model_name, options.message.model_version)
+        return chosen, options.prepare(chosen.bundle, self._settings.max_top_k, field)
 
     def _check_batch(self, photos: int) -> None:
         limit = self._settings.max_batch_photos

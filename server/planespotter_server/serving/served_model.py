@@ -11,7 +11,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from planespotter_models import Bundle, Engine, PhotoError, Prediction, decode_photo, decode_prediction
+from planespotter_models import (
+    Bundle,
+    Engine,
+    PhotoError,
+    Prediction,
+    PredictionOptions,
+    decode_photo,
+    decode_prediction,
+)
 from planespotter_server.serving.batcher import Batcher, BatchObserver, Counters
 from planespotter_server.serving.decoder_pool import DecoderPool, Pixels
 from planespotter_server.serving.heat_maps import HeatMaps
@@ -101,13 +109,19 @@ class ServedModel:
                 self._idle.set()
 
     async def classify(
-        self, photo: bytes, top_k: int, caller: Caller, decoders: DecoderPool, *, heat_map: bool = False
+        self,
+        photo: bytes,
+        options: PredictionOptions,
+        caller: Caller,
+        decoders: DecoderPool,
+        *,
+        heat_map: bool = False,
     ) -> Prediction:
         """Predict one photo, which admission control has admitted.
 
         Args:
             photo: Content of a JPEG, PNG or WebP file.
-            top_k: Number of candidates.
+            options: What is asked for it.
             caller: Whose photo it is, with the deadline.
             decoders: Threads for decoding.
             heat_map: Whether to compute a heat map too.
@@ -129,7 +143,7 @@ class ServedModel:
             del photo  # the pool drops its content once it is decoded
             pixels = await decoding
             end_step("decode")
-            item = (pixels, top_k)
+            item = (pixels, options)
             prediction = await self._batcher.submit(item, caller, caller.deadline, lambda: end_step("queue"))
             end_step("inference")
             if heat_map:
@@ -142,7 +156,7 @@ class ServedModel:
         for image_format in ("JPEG", "PNG", "WEBP"):
             photo = io.BytesIO()
             Image.new("RGB", (2 * self.bundle.width, 2 * self.bundle.height)).save(photo, image_format)
-            self._run([(self._decode(photo.getvalue()), 1)])
+            self._run([(self._decode(photo.getvalue()), PredictionOptions(top_k=1))])
 
     async def drain_and_close(self) -> None:
         """Wait until its photos in flight have their results, then close."""
@@ -158,6 +172,7 @@ class ServedModel:
         limits = self._settings.max_photo_pixels, self._settings.max_decoded_bytes
         return decode_photo(photo, self.bundle.height, self.bundle.width, *limits, max_seconds)
 
-    def _run(self, batch: Sequence[tuple[Pixels, int]]) -> list[Prediction]:
+    def _run(self, batch: Sequence[tuple[Pixels, PredictionOptions]]) -> list[Prediction]:
         outputs = self.engine.run(np.stack([pixels for pixels, _ in batch]))
-        return decode_prediction(self.bundle.tree, self.bundle.calibration, outputs, [top_k for _, top_k in batch])
+        options = [options for _, options in batch]
+        return decode_prediction(self.bundle.tree, self.bundle.calibration, outputs, options=options)

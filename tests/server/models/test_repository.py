@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from planespotter_models import Bundle, Engine, read_bundle, write_bundle
+from planespotter_models import Bundle, Engine, PredictionOptions, read_bundle, write_bundle
 from planespotter_server.models.registry import ModelRegistry
 from planespotter_server.models.repository import ModelRepository
 from planespotter_server.serving.decoder_pool import DecoderPool
@@ -311,7 +311,7 @@ async def test_switching_versions_fails_no_photo(
     async def call() -> None:
         while not done:
             model = models.find()
-            prediction = await model.classify(photo, 0, Caller(), decoders)
+            prediction = await model.classify(photo, PredictionOptions(), Caller(), decoders)
             assert prediction.label.family == "747"
             seen.add(model.bundle.version)
 
