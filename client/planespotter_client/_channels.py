@@ -1,6 +1,7 @@
 """Channels: their options, and client-side load balancing (round robin with failover)."""
 
 import json
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,7 +82,7 @@ class Server:
 
 
 class RoundRobin:
-    """Picks servers round robin; one that did not respond is skipped for COOLDOWN_SECONDS.
+    """Picks servers round robin from a random one on; one that did not respond is skipped for COOLDOWN_SECONDS.
 
     A server may be a name with several backends, which its channel balances itself. Used by several threads without a
     lock: at worst, one server is picked twice in a row.
@@ -89,16 +90,25 @@ class RoundRobin:
 
     def __init__(self, servers: Sequence[Server]) -> None:
         self.servers = tuple(servers)
-        self._next = 0
+        self._next = random.randrange(len(self.servers))  # many clients with one stream each use all servers
 
     def pick(self, now: float) -> Server:
         """Return the next server at the time `now`, in seconds."""
-        count = len(self.servers)
-        start, self._next = self._next, self._next + 1
-        rotated = [self.servers[(start + step) % count] for step in range(count)]
-        # If all are cooling down, the first that is available again: min() takes the first of equals.
-        return min(rotated, key=lambda server: max(0.0, server.available_at - now))
+        start, self._next = self._next % len(self.servers), self._next + 1
+        return _first_available([*self.servers[start:], *self.servers[:start]], now)
+
+    def pick_any(self, now: float) -> Server:
+        """Return a random server at the time `now`, in seconds.
+
+        Streams that a server drains spread evenly in this way; round robin would move all of them to the next server.
+        """
+        return _first_available(random.sample(self.servers, len(self.servers)), now)
 
     def mark_failed(self, server: Server, now: float) -> None:
         """Skip `server` for COOLDOWN_SECONDS."""
         server.available_at = now + COOLDOWN_SECONDS
+
+
+def _first_available(servers: Sequence[Server], now: float) -> Server:
+    """Return the first of `servers` that is not skipped; if all are, the one that is available again first."""
+    return min(servers, key=lambda server: max(0.0, server.available_at - now))  # min() takes the first of equals

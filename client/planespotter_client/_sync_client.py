@@ -373,11 +373,12 @@ class _Stream:
         self._changed.wait(None if due is None else max(0.0, due - now))
 
     def _pick_server(self) -> _channels.Server:
-        """Return a server for the next connection; after a connection that ended, probe it first.
+        """Return a server for the next connection; after a connection that ended, a random one, and probe it first.
 
         So a photo that is sent on a stream that then breaks has reached a server.
         """
-        server = self._client._servers.pick(time.monotonic())
+        servers, now = self._client._servers, time.monotonic()
+        server = servers.pick_any(now) if self._reconnect.reconnecting else servers.pick(now)
         if self._reconnect.reconnecting:
             self._client._attempt(server, "GetServerInfo", pb.GetServerInfoRequest(), self._client._end(None))
         return server
@@ -423,6 +424,4 @@ class _Stream:
                 ended.set()
                 self._changed.notify_all()
         with self._changed:
-            if not self._state.done:
-                self._client._servers.mark_failed(server, time.monotonic())
             self._state.handle_end()

@@ -32,6 +32,7 @@ from planespotter_server.observability.metrics import Metrics, MetricsServer
 from planespotter_server.rpc.interceptor import CallInterceptor, ReceiveLimits
 from planespotter_server.rpc.service import ClassifierService
 from planespotter_server.serving.concurrency import ConcurrencyLimiter
+from planespotter_server.serving.open_streams import AGE_JITTER
 from planespotter_server.serving.served_model import ServedModel, no_tracing
 from planespotter_server.serving.thread_priority import lower_priority
 from planespotter_server.settings import ServerError, Settings
@@ -52,6 +53,9 @@ HEALTH_WATCH_SECONDS = 1.0
 
 # RPCs that may be open at a time in addition to streams and photos, such as health checks.
 SPARE_RPCS = 512
+# Maximum age of a connection, as a share of that of a stream. It is less than the shortest age of a stream (gRPC varies
+# it by 10 %), so that a client has already looked up its servers again when its stream is drained.
+CONNECTION_AGE = 0.7
 # Time for the photos of a drained stream, before its connection is closed because of its age.
 AGE_GRACE_MS = 600_000
 # A vanished client is noticed by pings, and a connection without calls is closed.
@@ -123,9 +127,7 @@ class Server:
                 *CONNECTION_OPTIONS,
                 # Of each connection, above the limit of its client: calls between the two are rejected with a reason.
                 ("grpc.max_concurrent_streams", settings.max_concurrent_calls_per_client + SPARE_RPCS),
-                # An old connection is closed once its streams have reached that age, too.
-                ("grpc.max_connection_age_ms", round(settings.max_stream_age * 1000)),
-                ("grpc.max_connection_age_grace_ms", round(settings.max_stream_age * 1000) + AGE_GRACE_MS),
+                *_connection_age(settings.max_stream_age),
                 ("grpc.so_reuseport", 0),  # otherwise a second server would silently share the port
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
                 ("grpc.max_send_message_length", -1),  # a response is as long as its photo id and the model's names
@@ -266,6 +268,17 @@ class Server:
                 except TimeoutError:  # a client watches health and reads nothing, which blocks the health service
                     self._interceptor.end_watches()
                     await self._health.set(service, status)
+
+
+def _connection_age(max_stream_age: float) -> list[tuple[str, int]]:
+    """Return the options that end old connections once their streams have ended, too; none if streams do not age."""
+    if not max_stream_age:
+        return []
+    longest = round(max_stream_age * (1 + AGE_JITTER) * 1000)
+    return [
+        ("grpc.max_connection_age_ms", max(1, round(max_stream_age * CONNECTION_AGE * 1000))),
+        ("grpc.max_connection_age_grace_ms", longest + AGE_GRACE_MS),
+    ]
 
 
 def event_loop() -> asyncio.AbstractEventLoop:

@@ -380,13 +380,16 @@ class Settings(BaseModel):
         ),
     ] = 300.0
     max_stream_age: Annotated[
-        PositiveSeconds,
+        Seconds,
         Option(
-            "Time after which a stream gets a drain notice, so that clients spread over new servers, in seconds.",
+            "Time after which a stream gets a drain notice, so that long streams spread over new servers, in seconds; "
+            "0 is off. Each stream has its own, up to 20 % shorter or longer.",
             LIMITS,
             "<seconds>",
+            default="off",
+            advice="Set it where servers are added and removed while streams are open: 3600, say.",
         ),
-    ] = 3600.0
+    ] = 0.0
 
     drain_seconds: Annotated[
         Seconds,

@@ -1,6 +1,7 @@
 """Several servers: round robin, health checks and failover."""
 
 import asyncio
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,10 +49,13 @@ async def test_unhealthy_server_is_skipped_until_it_recovers(connect: Any) -> No
 
 
 @pytest.mark.slow
-async def test_calls_and_streams_fail_over_to_another_server(connect: Any, tiny_bundle: Path, paint: Paint) -> None:
+async def test_calls_and_streams_fail_over_to_another_server(
+    connect: Any, tiny_bundle: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read = read_bundle(tiny_bundle)
     engine = load_engine(read, (1, 4))
     servers, addresses = [], []
+    monkeypatch.setattr(random, "randrange", lambda _: 0)
     for _ in range(2):
         server = Server(Settings(port=0))
         addresses.append(f"127.0.0.1:{await server.start()}")

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,53 @@ async def test_stream_survives_a_restarted_server(
     await gathering
     await second.stop()
     assert model_names(sorted(results, key=lambda result: result.index)) == names
+
+
+@pytest.mark.slow
+async def test_stream_that_reaches_its_maximum_age_moves_without_losing_or_repeating_a_photo(
+    connect: Any, tiny_bundle: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two real servers drain it several times a second; connections reach their maximum age, too."""
+    monkeypatch.setattr("planespotter_server.serving.open_streams.CHECK_SECONDS", 0.02)
+    read = read_bundle(tiny_bundle)
+    engine = load_engine(read, (1, 4))
+    servers, addresses = [], []
+    for _ in range(2):
+        server = Server(Settings(port=0, max_stream_age=0.2))
+        addresses.append(f"127.0.0.1:{await server.start()}")
+        server.service.models.put("tiny", {"1": server.create_model(read, engine)})
+        await server.serve()
+        servers.append(server)
+    spotter = await connect(addresses)
+    await spotter.get_server_info()
+    names = ["737-800", "A320neo", "A320-200"] * 100
+
+    def camera() -> Iterator[bytes]:
+        for name in names:
+            time.sleep(0.007)
+            yield paint(name)
+
+    results = await collect(spotter.stream(camera()))
+    assert model_names(sorted(results, key=lambda result: result.index)) == names
+    photos = [sum(total(server, "planespotter_photos_total").values()) for server in servers]
+    assert sum(photos) == len(names), "the servers classified each photo once"
+    assert all(photos)
+    opened = [total(server, "grpc_server_handled_total").get(("StreamClassify", "OK"), 0) for server in servers]
+    assert sum(opened) >= 4
+    for server in servers:
+        await server.stop()
+
+
+def total(server: Server, name: str) -> dict[Any, float]:
+    """Return the values of a counter of a server by outcome, or by method and status code."""
+    values: dict[Any, float] = {}
+    for family in server.metrics.registry.collect():
+        for sample in family.samples:
+            if sample.name == name:
+                labels = sample.labels
+                key = labels.get("outcome") or (labels["grpc_method"], labels["grpc_code"])
+                values[key] = values.get(key, 0) + sample.value
+    return values
 
 
 @pytest.mark.slow

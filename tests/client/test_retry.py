@@ -1,5 +1,7 @@
 """Retry policies and load balancing, without a server and without a clock."""
 
+from collections import Counter
+
 import pytest
 
 from planespotter_client import (
@@ -90,13 +92,29 @@ def test_stream_reconnects_after_the_retry_delay() -> None:
 def test_balancertake_turns_but_for_those_that_rest() -> None:
     servers = [Server(name, None, None) for name in "abc"]
     balancer = RoundRobin(servers)
-    assert "".join(balancer.pick(0.0).address for _ in range(6)) == "abcabc"
+    assert "".join(balancer.pick(0.0).address for _ in range(6)) in ("abcabc", "bcabca", "cabcab")
     balancer.mark_failed(servers[1], 0.0)
     assert "b" not in {balancer.pick(0.5).address for _ in range(9)}
     assert {balancer.pick(1.5).address for _ in range(9)} == {"a", "b", "c"}
     for server in servers:
         balancer.mark_failed(server, 2.0)
     assert balancer.pick(2.1) in servers, "if all are cooling down, one is picked anyway"
+
+
+def test_clients_with_one_stream_each_use_all_servers() -> None:
+    servers = [Server(name, None, None) for name in "abc"]
+    picked = Counter(RoundRobin(servers).pick(0.0).address for _ in range(300))
+    assert set(picked) == set("abc")
+    assert min(picked.values()) > 50
+
+
+def test_streams_that_were_drained_spread_evenly_over_the_servers_that_respond() -> None:
+    servers = [Server(name, None, None) for name in "abcd"]
+    balancer = RoundRobin(servers)
+    balancer.mark_failed(servers[3], 0.0)
+    picked = Counter(balancer.pick_any(0.5).address for _ in range(300))
+    assert set(picked) == set("abc")
+    assert min(picked.values()) > 50
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Open streams: end those that are idle, too old, stalled by their client, or whose token was revoked."""
 
 import asyncio
+import math
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -8,6 +10,8 @@ from planespotter_server.rejections import RequestRejected
 from planespotter_server.serving.stream import OpenStream
 
 CHECK_SECONDS = 1.0
+AGE_JITTER = 0.2
+"""Share by which the maximum age of a stream varies, so that streams that were opened together do not end together."""
 
 
 class OpenStreams:
@@ -16,23 +20,25 @@ class OpenStreams:
     Args:
         idle_timeout: Seconds after which a stream without a photo in flight is drained, and one whose client does not
             read a response is aborted.
-        max_age: Seconds after which a stream is drained.
+        max_age: Mean seconds after which a stream is drained, +- AGE_JITTER; 0 for never.
     """
 
     def __init__(self, idle_timeout: float, max_age: float) -> None:
         self._idle_timeout = idle_timeout
         self._max_age = max_age
         self._checks: dict[OpenStream, Callable[[], None]] = {}
+        self._ends: dict[OpenStream, float] = {}
 
     @contextmanager
     def add(self, check_client: Callable[[], None]) -> Iterator[OpenStream]:
         """Keep a stream open while the block runs, or until `check_client` raises RequestRejected."""
         stream = OpenStream()
         self._checks[stream] = check_client
+        self._ends[stream] = stream.opened_at + self._draw_age()
         try:
             yield stream
         finally:
-            del self._checks[stream]
+            del self._checks[stream], self._ends[stream]
 
     def drain(self) -> None:
         """Drain all streams."""
@@ -53,10 +59,14 @@ class OpenStreams:
                 check_client()
             except RequestRejected as error:
                 stream.reject(error)
-            if now - idle_since >= self._idle_timeout or now - stream.opened_at >= self._max_age:
+            if now - idle_since >= self._idle_timeout or now >= self._ends[stream]:
                 stream.drain()
             if stream.sending_since is not None and now - stream.sending_since >= self._idle_timeout:
                 stream.abort(_not_reading(self._idle_timeout))
+
+    def _draw_age(self) -> float:
+        """Return the maximum age of a new stream in seconds."""
+        return self._max_age * random.uniform(1 - AGE_JITTER, 1 + AGE_JITTER) if self._max_age else math.inf
 
 
 def _not_reading(seconds: float) -> RequestRejected:

@@ -1,6 +1,7 @@
 """Open streams: idle, old, stalled and unauthorized ones end."""
 
 import asyncio
+from contextlib import ExitStack
 
 import pytest
 
@@ -61,13 +62,31 @@ async def test_stream_is_drained_only_while_it_waits_for_its_client_with_no_phot
     assert stream.ends == ["drain"], "closed streams are forgotten"
 
 
-async def test_old_stream_is_drained(stream: RecordedStream) -> None:
+async def test_old_stream_is_drained_at_its_own_age(stream: RecordedStream) -> None:
     streams = OpenStreams(idle_timeout=10, max_age=50)
     with streams.add(accepted):
-        streams.enforce(stream.opened_at + 49)
+        streams.enforce(stream.opened_at + 39)
         assert not stream.ends
-        streams.enforce(stream.opened_at + 50)
+        streams.enforce(stream.opened_at + 60)
     assert stream.ends == ["drain"]
+
+
+async def test_streams_that_were_opened_together_are_drained_one_after_another() -> None:
+    streams, ages = OpenStreams(idle_timeout=10, max_age=50), []
+    with ExitStack() as stack:
+        opened = [stack.enter_context(streams.add(accepted)) for _ in range(200)]
+        ages = [streams._ends[stream] - stream.opened_at for stream in opened]
+    assert 40 <= min(ages) < 43
+    assert 57 < max(ages) <= 60
+    assert sum(age < 50 for age in ages) == pytest.approx(100, abs=50)
+
+
+async def test_stream_has_no_maximum_age_unless_one_is_set(stream: RecordedStream) -> None:
+    streams = OpenStreams(idle_timeout=10, max_age=0)
+    with streams.add(accepted):
+        stream.in_flight = 1
+        streams.enforce(stream.opened_at + 10_000_000)
+    assert not stream.ends
 
 
 async def test_stream_whose_client_reads_no_response_is_aborted(stream: RecordedStream) -> None:
