@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from pydantic.fields import FieldInfo
 
+from planespotter_photos.terminal import print_error
 from planespotter_server.settings import (
     ServerError,
     Settings,
@@ -101,8 +102,7 @@ def serve(
         try:
             code = runner.run(serve(settings, typer.echo))
         except (ServerError, BundleError) as error:
-            typer.secho("error: ", err=True, nl=False, fg="red", bold=True)
-            typer.echo(error, err=True)
+            print_error(error)
             code = 1
         exit_process(code)  # within the block: its end waits for threads, such as one with a network that never ends
 

@@ -19,6 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 from planespotter_client._extras import install_command
+from planespotter_photos.terminal import print_error
 
 # Modules with an `app`, in the order in which help lists their commands: the pipeline, then what uses a server.
 COMMAND_MODULES = (
@@ -185,8 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         text = user_message(error)
         if text is None:
             raise
-        typer.secho("error: ", err=True, nl=False, fg="red", bold=True)
-        typer.echo(text, err=True)
+        print_error(text)
         if logging.getLogger("planespotter_client").isEnabledFor(logging.DEBUG):  # --verbose
             for cause in causes(error):
                 typer.echo(f"caused by: {cause}", err=True)
