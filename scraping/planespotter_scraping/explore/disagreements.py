@@ -55,7 +55,7 @@ def find_disagreements(folder: Path, frame: pd.DataFrame, predictions: Path) -> 
     if not matched:
         raise CatalogError(
             f"{predictions} has no predictions of photos in {folder}. Make them with: planespotter classify {folder} "
-            f"--out {predictions.name}"
+            "--out predictions.csv"
         )
     predicted = {file: by_name[name] for name, file in matched.items()}
     disagreements = [
@@ -77,7 +77,7 @@ def _read(path: Path) -> list[dict[str, str]]:
     if missing:
         raise CatalogError(
             f"{path} is not a CSV file of predictions: it has no column {missing[0]!r}. Make it with: planespotter "
-            f"classify CATALOG --out {path.stem}.csv"
+            "classify CATALOG --out predictions.csv"
         )
     rows = [{name: row[name] or "" for name in NEEDED} for row in reader]
     for row in rows:
