@@ -26,7 +26,8 @@ from planespotter_server.settings import ServerError
 PARALLEL_AFTER_SECONDS = 60.0
 # An incomplete bundle counts as damaged, not as being copied, once its files have not changed for this long.
 COPY_STALL_SECONDS = 30.0
-# While a server has no model yet, it looks for changes this often.
+# While a server has no model yet, it looks at the folder again as soon as a bundle has loaded or failed, and this often
+# for other changes.
 STARTUP_POLL_SECONDS = 1.0
 
 log = structlog.get_logger()
@@ -146,7 +147,12 @@ class ModelRepository:
         """
         errors = await self.refresh()
         while not self._registry and (self._loading or self._copying):
-            await asyncio.sleep(STARTUP_POLL_SECONDS)
+            if self._loading:
+                await asyncio.wait(
+                    self._loading.values(), timeout=STARTUP_POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
+            else:
+                await asyncio.sleep(STARTUP_POLL_SECONDS)
             errors += await self.refresh()
         if not self._registry:
             reason = errors[0] if errors else "It must contain NAME/VERSION/bundle.json for each model."
