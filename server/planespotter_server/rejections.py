@@ -34,6 +34,7 @@ Reason = Literal[
     "PHOTO_DECODE_TIMEOUT",
     "MIN_PROBABILITY_OUT_OF_RANGE",
     "PRIOR_INVALID",
+    "HEAT_MAP_TIMEOUT",
 ]
 """The reasons of the contract: the names of its enum ErrorReason without their prefix."""
 
@@ -132,4 +133,14 @@ def decode_timed_out(seconds: float) -> RequestRejected:
         f"The photo could not be decoded within {seconds:g} seconds. Save it again as baseline JPEG, or scale it down.",
         metadata={"limit_seconds": seconds},
         field="photo.content",
+    )
+
+
+def heat_map_timed_out(seconds: float) -> RequestRejected:
+    """Return the rejection of a heat map that took longer than `seconds`."""
+    return RequestRejected(
+        "HEAT_MAP_TIMEOUT",
+        f"The heat map could not be computed within {seconds:g} seconds. Omit heat_map, or retry later.",
+        metadata={"limit_seconds": seconds},
+        field="options.heat_map",
     )

@@ -165,6 +165,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: ClassifyOptions.prior has an invalid name, odds that are out of range, a weight that is not a number
     of 0 or more, too many weights, or only weights of 0 within the taxonomy.
     """
+    ERROR_REASON_HEAT_MAP_TIMEOUT: _ErrorReason.ValueType  # 31
+    """DEADLINE_EXCEEDED: computing the heat map took longer than the limit of the server."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a request or a photo was rejected. google.rpc.ErrorInfo.reason has the name without the prefix ERROR_REASON_."""
@@ -235,6 +237,8 @@ ERROR_REASON_PRIOR_INVALID: ErrorReason.ValueType  # 30
 """INVALID_ARGUMENT: ClassifyOptions.prior has an invalid name, odds that are out of range, a weight that is not a number
 of 0 or more, too many weights, or only weights of 0 within the taxonomy.
 """
+ERROR_REASON_HEAT_MAP_TIMEOUT: ErrorReason.ValueType  # 31
+"""DEADLINE_EXCEEDED: computing the heat map took longer than the limit of the server."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 class _DecodeRule:
