@@ -14,6 +14,10 @@ from planespotter_scraping.catalog.label_files import decode_text, delimiter_of,
 
 PROBABILITY = re.compile(r"[01](\.\d+)?(e-\d+)?")
 NEEDED = ("file", *LABEL_PATH, "probability")
+OPTIONAL = ("best_guess_constructor_probability",)
+
+Prediction = Mapping[str, str]
+"""A row of a file of predictions, with the columns NEEDED and OPTIONAL."""
 
 
 @dataclass(frozen=True)
@@ -33,19 +37,16 @@ class Disagreement:
     probability: float
 
 
-def find_disagreements(folder: Path, frame: pd.DataFrame, predictions: Path) -> list[Disagreement]:
-    """Compare the labels of a catalog with the predictions of its photos.
-
-    Only confident levels count, and only those that the label names. A network that was trained on these labels has
-    partly learnt their errors; one that was not finds more.
+def read_predictions(folder: Path, frame: pd.DataFrame, predictions: Path) -> dict[str, Prediction]:
+    """Read the predictions of a catalog's photos.
 
     Args:
         folder: Folder of the catalog.
         frame: Catalog, as `catalog.read` returns it.
-        predictions: CSV file of `planespotter classify --out`. Failed photos and those of other folders are skipped.
+        predictions: CSV file of `planespotter classify --out`. Photos of other folders are skipped.
 
     Returns:
-        The disagreements, the most confident first.
+        The predictions by file.
 
     Raises:
         CatalogError: The predictions cannot be read, or none of them is of a photo of this catalog.
@@ -57,7 +58,22 @@ def find_disagreements(folder: Path, frame: pd.DataFrame, predictions: Path) -> 
             f"{predictions} has no predictions of photos in {folder}. Make them with: planespotter classify {folder} "
             "--out predictions.csv"
         )
-    predicted = {file: by_name[name] for name, file in matched.items()}
+    return {file: by_name[name] for name, file in matched.items()}
+
+
+def find_disagreements(frame: pd.DataFrame, predicted: Mapping[str, Prediction]) -> list[Disagreement]:
+    """Compare the labels of a catalog with the predictions of its photos.
+
+    Only confident levels count, and only those that the label names. A network that was trained on these labels has
+    partly learnt their errors; one that was not finds more.
+
+    Args:
+        frame: Catalog, as `catalog.read` returns it.
+        predicted: Predictions by file; failed photos have an empty probability.
+
+    Returns:
+        The disagreements, the most confident first.
+    """
     disagreements = [
         Disagreement(str(photo["photo_id"]), _name(photo), _name(prediction), float(prediction["probability"]))  # type: ignore[arg-type]
         for photo in frame.to_dict("records")
@@ -79,9 +95,10 @@ def _read(path: Path) -> list[dict[str, str]]:
             f"{path} is not a CSV file of predictions: it has no column {missing[0]!r}. Make it with: planespotter "
             "classify CATALOG --out predictions.csv"
         )
-    rows = [{name: row[name] or "" for name in NEEDED} for row in reader]
+    rows = [{name: row.get(name) or "" for name in (*NEEDED, *OPTIONAL)} for row in reader]
     for row in rows:
-        row["probability"] = row["probability"].replace(",", ".")  # of a spreadsheet
+        for name in ("probability", *OPTIONAL):
+            row[name] = row[name].replace(",", ".")  # of a spreadsheet
     return rows
 
 

@@ -22,15 +22,16 @@ from planespotter_scraping.atomic_write import atomic_write_text
 from planespotter_scraping.catalog.stats import CatalogStats, compute_stats
 from planespotter_scraping.explore import thumbnails
 from planespotter_scraping.explore.advice import advice
-from planespotter_scraping.explore.disagreements import find_disagreements
+from planespotter_scraping.explore.disagreements import find_disagreements, read_predictions
 from planespotter_scraping.explore.formatting import format_bytes, format_count, format_date
+from planespotter_scraping.explore.outliers import contrast_outliers, unfamiliar_photos
 from planespotter_scraping.explore.sections import DUPLICATE_GROUPS, sections
-from planespotter_scraping.explore.suspects import DISAGREEMENT, find_suspects
+from planespotter_scraping.explore.suspects import CONTRAST, DISAGREEMENT, UNFAMILIAR, find_suspects
 from planespotter_scraping.images import similarity
 
 HERE = Path(__file__).parent
-DISAGREEMENTS = 24
-"""Maximum photos with a contradicted label to show; the page has the ids of all."""
+SUSPECT_PICTURES = 24
+"""Maximum photos with a contradicted label, and outliers of each kind, to show; the page has the ids of all."""
 Progress = Callable[[str, int, int], None]  # description, number of items done, number of all items
 
 
@@ -70,7 +71,8 @@ def write(
         CatalogError: If the catalog or the predictions cannot be used.
     """
     frame = catalog.read(folder)
-    disagreements = find_disagreements(folder, frame, predictions) if predictions else []
+    predicted = read_predictions(folder, frame, predictions) if predictions else {}
+    disagreements = find_disagreements(frame, predicted)
     scans = similarity.scan_images(folder, dict.fromkeys(frame["file"], 0), partial(progress, "images scanned"))
     stats = compute_stats(frame, folder, scans)
     sheets = thumbnails.contact_sheets(folder, frame, stats, per_class, partial(progress, "thumbnails made"), limit)
@@ -86,10 +88,12 @@ def write(
     )
     environment.filters["format_count"] = format_count
     script = (HERE / "page.js").read_text(encoding="utf-8")
-    suspects = find_suspects(frame, stats, disagreements) if stats["photos"] else []
-    contradicted = {
+    outliers = {UNFAMILIAR: unfamiliar_photos(frame, predicted), CONTRAST: contrast_outliers(frame, scans)}
+    suspects = find_suspects(frame, stats, disagreements, outliers) if stats["photos"] else []
+    captions = {name: {photo_id: photo_id for photo_id in ids[:SUSPECT_PICTURES]} for name, ids in outliers.items()}
+    captions[DISAGREEMENT] = {
         item.photo_id: f"{item.label or 'No label'}, the network: {item.prediction} ({item.probability:.0%})"
-        for item in disagreements[:DISAGREEMENTS]
+        for item in disagreements[:SUSPECT_PICTURES]
     }
     findings: dict[str, list[str]] = {}
     for group in suspects:
@@ -106,7 +110,9 @@ def write(
         sheets=sheets,
         suspects=suspects,
         findings=findings,
-        disagreements={DISAGREEMENT: thumbnails.captioned_thumbnails(folder, frame, contradicted)},
+        suspect_pictures={
+            name: thumbnails.captioned_thumbnails(folder, frame, texts) for name, texts in captions.items()
+        },
         sources=sorted(set(frame["source"]) - {""}),
         root=quote(os.path.relpath(folder.resolve(), out.resolve().parent).replace(os.sep, "/")),
         script=Markup(script),

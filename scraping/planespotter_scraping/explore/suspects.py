@@ -1,6 +1,6 @@
 """Suspects: photos whose label or image is likely wrong, with their ids, for a person to check."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -12,6 +12,8 @@ MAX_ASPECT_RATIO = 3.0  # width to height; aircraft photos are wide, but not thi
 MIN_ASPECT_RATIO = 0.6
 DISAGREEMENT = "network"
 """The id of the suspects that a network finds."""
+UNFAMILIAR, CONTRAST = "unfamiliar", "contrast"
+"""The ids of outliers."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,10 @@ class Suspects:
 
 
 def find_suspects(
-    frame: pd.DataFrame, stats: CatalogStats, disagreements: Sequence[Disagreement] = ()
+    frame: pd.DataFrame,
+    stats: CatalogStats,
+    disagreements: Sequence[Disagreement] = (),
+    outliers: Mapping[str, list[str]] | None = None,
 ) -> list[Suspects]:
     """Return the suspects of a catalog by reason, without empty ones.
 
@@ -38,7 +43,9 @@ def find_suspects(
         frame: Catalog, as `catalog.read` returns it.
         stats: Its statistics.
         disagreements: Confident predictions that contradict a label, the most confident first.
+        outliers: Photo ids by UNFAMILIAR and CONTRAST, see `outliers.py`; None for none.
     """
+    outliers = outliers or {}
     families = dict(zip(frame["photo_id"], zip(frame["constructor"], frame["family"], strict=True), strict=True))
     contradicting = [
         photo_id
@@ -60,6 +67,11 @@ def find_suspects(
             "A network contradicts the label with confidence, the most confident first.",
             [item.photo_id for item in disagreements],
         ),
+        (
+            UNFAMILIAR,
+            "Outliers: a network recognizes no constructor in them, the least familiar first.",
+            outliers.get(UNFAMILIAR, []),
+        ),
         ("duplicate", "Near duplicates with different labels: at least one of them is wrong.", contradicting),
         (
             "airframe",
@@ -67,6 +79,11 @@ def find_suspects(
             list(known["photo_id"][several & (counts < largest)]),
         ),
         ("review", "Two readings of the label differ, or only the URL has it.", list(frame["photo_id"][review])),
+        (
+            CONTRAST,
+            "Outliers: much flatter or harsher than others of their source, such as in fog, at night or drawn.",
+            outliers.get(CONTRAST, []),
+        ),
         ("shape", "Unusual shape: perhaps a detail, a panorama or a screenshot.", list(frame["photo_id"][shapes])),
         ("small", f"Small: a side of fewer than {NETWORK_SIDE} pixels.", list(frame["photo_id"][small])),
     )

@@ -12,7 +12,7 @@ from planespotter_scraping import catalog
 from planespotter_scraping.catalog import CatalogError
 from planespotter_scraping.cli import app
 from planespotter_scraping.explore import page
-from planespotter_scraping.explore.disagreements import Disagreement, find_disagreements
+from planespotter_scraping.explore.disagreements import Disagreement, find_disagreements, read_predictions
 
 HEADER = "file,time,level,name,probability,constructor,family,model,best_guess_constructor,error"
 LABELS = {"a": ("Airbus", "A320-214"), "b": ("Boeing", "737-8AS"), "c": ("Airbus", ""), "d": ("Boeing", "787-9")}
@@ -39,7 +39,8 @@ def predictions(folder: Path, *rows: str, name: str = "predictions.csv") -> Path
 
 
 def disagreements(folder: Path, file: Path) -> list[Disagreement]:
-    return find_disagreements(folder, catalog.read(folder), file)
+    frame = catalog.read(folder)
+    return find_disagreements(frame, read_predictions(folder, frame, file))
 
 
 def test_the_most_confident_contradiction_comes_first(folder: Path) -> None:
@@ -118,4 +119,9 @@ def test_an_empty_catalog_has_no_predictions(tmp_path: Path) -> None:
     file = tmp_path / "predictions.csv"
     file.write_text(HEADER + "\n", encoding="utf-8")
     with pytest.raises(CatalogError, match="has no predictions"):
-        find_disagreements(tmp_path, frame, file)
+        read_predictions(tmp_path, frame, file)
+
+
+def test_error_about_a_wrong_file_does_not_advise_to_overwrite_it(folder: Path) -> None:
+    with pytest.raises(CatalogError, match=r"catalog\.csv is not a CSV .* classify CATALOG --out predictions\.csv$"):
+        disagreements(folder, folder / "catalog.csv")
