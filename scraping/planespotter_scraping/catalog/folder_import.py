@@ -2,6 +2,8 @@
 
 The photo id is derived from the content of the image. So the import is idempotent: exact copies are stored once, a
 photo is recognized after it was moved, and a second run adds only new photos.
+
+Images are read, decoded and hashed in threads; the catalog gets them in batches with one fsync of its rows.
 """
 
 import hashlib
@@ -9,6 +11,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +19,7 @@ from pathlib import Path
 from planespotter_photos import PhotoError, formats
 from planespotter_photos.housekeeping import is_housekeeping
 from planespotter_scraping import catalog
-from planespotter_scraping.catalog import CatalogError, attribution, count_noun
+from planespotter_scraping.catalog import CatalogError, NewPhoto, attribution, count_noun
 from planespotter_scraping.catalog.label_files import find_labels, match_files, read_labels
 from planespotter_scraping.catalog.lock import exclusive_lock
 from planespotter_scraping.catalog.path_labels import (
@@ -26,10 +29,12 @@ from planespotter_scraping.catalog.path_labels import (
     labels_from_path,
     match_pattern,
 )
-from planespotter_scraping.images.similarity import phash
+from planespotter_scraping.images.similarity import parallel_map, phash
 from planespotter_scraping.images.validation import SUFFIXES, validate_image
 from planespotter_scraping.labels.constructors import NO_AIRCRAFT
 from planespotter_scraping.labels.parser import LabelPath, infer_constructor, is_known_constructor, parse_label
+
+BATCH_PHOTOS, BATCH_BYTES = 64, 64 << 20  # of photos that are appended together
 
 
 @dataclass
@@ -131,11 +136,17 @@ def import_folder(
         _check_links(folder, out)
     with exclusive_lock(out):
         stored = catalog.image_hashes(out) | catalog.photo_ids(out)
-        first_files: dict[str, str] = {}
         # Of exact copies the first is stored: the one with the deepest label.
-        for file in sorted(rows, key=lambda file: -depth(_label_path(rows[file]))):
-            _import_image(folder, file, rows, out, source, link, stored, first_files, result)
-            progress(result, len(rows))
+        files = sorted(rows, key=lambda file: -depth(_label_path(rows[file])))
+        batch = _Batch(folder, rows, out, source, link, result)
+        with closing(parallel_map(lambda file: _read_image(folder, file, source, stored), files)) as images:
+            try:
+                for file, image in zip(files, images, strict=True):
+                    batch.add(file, image)
+                    progress(result, len(rows))
+            finally:
+                batch.flush()  # after Ctrl-C as well
+        progress(result, len(rows))
         attribution.refresh(out)
     return result
 
@@ -208,72 +219,133 @@ def _note_airframes(rows: Mapping[str, Mapping[str, str]], result: ImportResult)
             result.notes.append(f"The {column} of {count_noun(values.total(), 'photo')} is known: {names}{more}.")
 
 
-def _import_image(
-    folder: Path,
-    file: str,
-    rows: Mapping[str, Mapping[str, str]],
-    out: Path,
-    source: str,
-    link: bool,
-    stored: set[str],
-    first_files: dict[str, str],
-    result: ImportResult,
-) -> None:
-    """Import one image.
+@dataclass(frozen=True)
+class _Image:
+    """An image file that was read.
+
+    Attributes:
+        digest: sha256 of the file, "" if it cannot be read.
+        photo_id: Id of the photo.
+        is_known: Whether the catalog had it before this run; then the rest is empty.
+        data: The image to store, converted to JPEG if the file is of another format.
+        is_converted: Whether it was converted.
+        kind: Format of `data`, such as "JPEG".
+        width: Width in pixels.
+        height: Height in pixels.
+        phash: Perceptual hash.
+        unreadable: Why the file cannot be stored, "" if it can.
+    """
+
+    digest: str = ""
+    photo_id: str = ""
+    is_known: bool = False
+    data: bytes = b""
+    is_converted: bool = False
+    kind: str = ""
+    width: int = 0
+    height: int = 0
+    phash: str = ""
+    unreadable: str = ""
+
+
+def _read_image(folder: Path, file: str, source: str, stored: Collection[str]) -> _Image:
+    """Read, check and hash an image; called in threads.
 
     Args:
         folder: Imported folder.
         file: Image, relative to `folder`.
+        source: Value of the column `source`.
+        stored: sha256 of each image in the catalog before this run, and all photo ids.
+    """
+    try:
+        data = (folder / file).read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        photo_id = f"{source}-{digest[:20]}"
+        if digest in stored or photo_id in stored:  # a converted photo has another hash, but its id
+            return _Image(digest, photo_id, is_known=True)
+        if is_converted := formats.sniff(data, file) in formats.CONVERTIBLE:
+            data = _converted(data, file)
+        kind, width, height = validate_image(data)
+    except OSError as error:
+        return _Image(unreadable=error.strerror or type(error).__name__)
+    except ValueError as error:
+        return _Image(unreadable=str(error))
+    return _Image(digest, photo_id, False, data, is_converted, kind, width, height, phash(data))
+
+
+class _Batch:
+    """Photos of an import that are appended to the catalog together.
+
+    Args:
+        folder: Imported folder.
         rows: Labels by file.
         out: Folder of the catalog.
         source: Value of the column `source`.
-        link: Whether to store a hard link.
-        stored: sha256 of each image in the catalog before this run, and all photo ids.
-        first_files: First file of each sha256 in this run; updated.
+        link: Whether to store hard links.
         result: Result so far; updated.
     """
-    path = folder / file
-    try:
-        data = path.read_bytes()
-        digest = hashlib.sha256(data).hexdigest()
-        if digest in first_files:
-            result.copies[file] = first_files[digest]
-            if conflict := _conflict(_label_path(rows[file]), _label_path(rows[first_files[digest]])):
+
+    def __init__(
+        self,
+        folder: Path,
+        rows: Mapping[str, Mapping[str, str]],
+        out: Path,
+        source: str,
+        link: bool,
+        result: ImportResult,
+    ) -> None:
+        self._folder, self._rows, self._out, self._source, self._link = folder, rows, out, source, link
+        self._result = result
+        self._first_files: dict[str, str] = {}  # of each sha256 in this run
+        self._photos: list[NewPhoto] = []
+        self._bytes = 0
+
+    def add(self, file: str, image: _Image) -> None:
+        """Add an image, or count why it is not stored.
+
+        Args:
+            file: Image, relative to the imported folder.
+            image: What was read from it.
+        """
+        result, labels = self._result, self._rows[file]
+        if image.unreadable:
+            result.unreadable[file] = image.unreadable
+            return
+        label_path = _label_path(labels)
+        if first := self._first_files.get(image.digest):
+            result.copies[file] = first
+            if conflict := _conflict(label_path, _label_path(self._rows[first])):
                 result.label_conflicts[file] = conflict
             return
-        photo_id = f"{source}-{digest[:20]}"
-        is_stored = digest in stored or photo_id in stored  # a converted photo has another hash, but its id
-        if not is_stored:
-            if is_converted := formats.sniff(data, file) in formats.CONVERTIBLE:
-                data = _converted(data, file)
-            kind, width, height = validate_image(data)
-    except OSError as error:
-        result.unreadable[file] = error.strerror or type(error).__name__
-        return
-    except ValueError as error:
-        result.unreadable[file] = str(error)
-        return
-    first_files[digest] = file
-    if is_stored:
-        result.known += 1
-        return
-    labels = rows[file]
-    label_path = _label_path(labels)
-    row = {
-        **labels,
-        "constructor": label_path.constructor,
-        "photo_id": photo_id,
-        "source": source,
-        "width": str(width),
-        "height": str(height),
-        "phash": phash(data),
-        "scraped_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    catalog.append(out, row, data, SUFFIXES[kind], link=path.resolve() if link and not is_converted else None)
-    result.stored += 1
-    if label_path.family is None and label_path.constructor != NO_AIRCRAFT:
-        name = " ".join(filter(None, (label_path.constructor, labels["aircraft_type"]))) or "no label"
-        result.without_family[name] += 1
+        self._first_files[image.digest] = file
+        if image.is_known:
+            result.known += 1
+            return
+        row = {
+            **labels,
+            "constructor": label_path.constructor,
+            "photo_id": image.photo_id,
+            "source": self._source,
+            "width": str(image.width),
+            "height": str(image.height),
+            "phash": image.phash,
+            "scraped_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        link = (self._folder / file).resolve() if self._link and not image.is_converted else None
+        self._photos.append(NewPhoto(row, image.data, SUFFIXES[image.kind], link))
+        self._bytes += len(image.data)
+        if label_path.family is None and label_path.constructor != NO_AIRCRAFT:
+            name = " ".join(filter(None, (label_path.constructor, labels["aircraft_type"]))) or "no label"
+            result.without_family[name] += 1
+        if len(self._photos) >= BATCH_PHOTOS or self._bytes >= BATCH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Append the photos to the catalog, and count them. Raises CatalogError if that is impossible."""
+        photos, self._photos, self._bytes = self._photos, [], 0
+        if photos:
+            catalog.append_all(self._out, photos)
+            self._result.stored += len(photos)
 
 
 def _converted(data: bytes, file: str) -> bytes:

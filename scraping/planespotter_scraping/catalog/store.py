@@ -20,6 +20,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,8 @@ MACHINE_WRITTEN = {
     "sha256": (re.compile(r"([0-9A-Fa-f]{64})?"), "64 hexadecimal digits"),
     "phash": (re.compile(r"([0-9A-Fa-f]{16})?"), "16 hexadecimal digits"),
 }
+
+SYNC_THREADS = 8
 
 PHOTO_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -283,7 +286,10 @@ def append_all(folder: str | Path, photos: Sequence[NewPhoto]) -> None:
 def _write_images(folder: Path, photos: Sequence[NewPhoto], rows: Sequence[dict[str, str]]) -> Iterator[dict[str, str]]:
     """Write the images of photos, each atomically, and yield the row of each when its image is in place.
 
-    All are written before the first one is synced, so that the file system can sync them together.
+    All are written, then synced in parallel: the file system commits them together.
+
+    Raises:
+        OSError: Some images cannot be written. The rows of the others have been yielded.
     """
     with ExitStack() as unfinished:
         writes = []
@@ -299,10 +305,14 @@ def _write_images(folder: Path, photos: Sequence[NewPhoto], rows: Sequence[dict[
             else:
                 temporary.write_bytes(photo.image)
             writes.append((write, temporary, row))
-        for write, temporary, row in writes:
-            write.close()
-            temporary.unlink(missing_ok=True)  # renaming a link over a link to the same file does nothing
-            yield row
+        with ThreadPoolExecutor(SYNC_THREADS) as pool:
+            synced = [pool.submit(write.close) for write, _, _ in writes]
+        for future, (_, temporary, row) in zip(synced, writes, strict=True):
+            if future.exception() is None:
+                temporary.unlink(missing_ok=True)  # renaming a link over a link to the same file does nothing
+                yield row
+        for future in synced:
+            future.result()
 
 
 def _append_rows(path: Path, rows: Sequence[Mapping[str, str]]) -> None:

@@ -16,8 +16,9 @@ looser thresholds for groups cover these. They select 271 pairs, in groups of at
 import csv
 import hashlib
 import os
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -128,7 +129,7 @@ def scan_images(
             todo.append(file)
     progress(len(scans), len(crops))
     try:
-        with closing(_parallel_map(lambda file: scan_image(folder / file, crops[file]), todo)) as results:
+        with closing(parallel_map(lambda file: scan_image(folder / file, crops[file]), todo)) as results:
             for file, scan in zip(todo, results, strict=True):
                 scans[file] = scan
                 progress(len(scans), len(crops))
@@ -217,7 +218,7 @@ def find_near_duplicates(
     row_of[candidates] = np.arange(len(candidates))
     images = [files[hashed[index]] for index in candidates]
     table = np.empty((len(candidates), SIDE * SIDE), np.float16)  # 2 kB for each candidate
-    with closing(_parallel_map(lambda file: _detail_of(folder / file, (crops or {}).get(file, 0)), images)) as details:
+    with closing(parallel_map(lambda file: _detail_of(folder / file, (crops or {}).get(file, 0)), images)) as details:
         for row, vector in zip(table, details, strict=True):
             row[:] = vector
     duplicates = []
@@ -233,14 +234,22 @@ def find_near_duplicates(
     return duplicates
 
 
-def _parallel_map(work: Callable[[str], T], items: Sequence[str]) -> Generator[T, None, None]:
+def parallel_map(work: Callable[[str], T], items: Sequence[str]) -> Generator[T, None, None]:
     """Yield `work` of each item, in order, from a thread pool: Pillow releases the GIL while it decodes.
 
-    Closing the generator, as after Ctrl-C, cancels items that have not started.
+    At most a few results per core wait to be consumed. Closing the generator, as after Ctrl-C, cancels items that have
+    not started.
     """
-    pool = ThreadPoolExecutor(os.cpu_count())
+    threads = os.cpu_count() or 1
+    pool = ThreadPoolExecutor(threads)
+    pending: deque[Future[T]] = deque()
     try:
-        yield from pool.map(work, items)
+        for item in items:
+            pending.append(pool.submit(work, item))
+            if len(pending) > 4 * threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -254,3 +254,36 @@ def test_photos_of_phones_and_cameras_are_stored_as_jpeg_once(tmp_path: Path) ->
     assert {Path(file).suffix for file in catalog.read(out)["file"]} == {".jpg"}
     again = import_folder(tmp_path / "photos", out)
     assert (again.stored, again.known) == (0, 4)
+
+
+def test_ctrl_c_keeps_the_photos_that_were_read_and_the_next_run_adds_the_others(tmp_path: Path) -> None:
+    for number in range(30):
+        photo(tmp_path / "photos" / "737-800" / f"{number}.png", 8 * number)
+    out, seen = tmp_path / "out", list[int]()
+
+    def interrupt(result: ImportResult, total: int) -> None:
+        seen.append(total)
+        if len(seen) == 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_folder(tmp_path / "photos", out, progress=interrupt)
+    assert len(catalog.read(out)) == 10
+    outcome = import_folder(tmp_path / "photos", out)
+    assert (outcome.stored, outcome.known) == (20, 10)
+    catalog.check(out, catalog.read(out), hashes=True)
+
+
+def test_many_photos_are_appended_in_few_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(20):
+        photo(tmp_path / "photos" / "737-800" / f"{number}.png", 10 * number)
+    sizes, append_all = list[int](), catalog.append_all
+
+    def record(out: Path, photos: list[catalog.NewPhoto]) -> None:
+        sizes.append(len(photos))
+        append_all(out, photos)
+
+    monkeypatch.setattr(catalog, "append_all", record)
+    monkeypatch.setattr(folder_import, "BATCH_PHOTOS", 8)
+    outcome = import_folder(tmp_path / "photos", tmp_path / "out")
+    assert (sizes, outcome.stored) == ([8, 8, 4], 20)
