@@ -377,6 +377,7 @@ class _PageHandler:
     async def next_requests(self, request: Request, listing: Listing) -> list[Request]:
         """Return the requests that follow from a finished page."""
         data = request.user_data
+            self.sink.result.notes.update(scroller.notes)
         number, role = int(str(data["number"])), data["role"]
         ids = [photo["photo_id"] for photo in listing.photos]
         start = ids if role == "list" and number == 1 else data["start"]

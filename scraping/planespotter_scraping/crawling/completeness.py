@@ -25,6 +25,16 @@ TOTAL = re.compile(
     r"(?:about |ca\. )?(\d{1,3}(?:[., ]\d{3})+|\d+)(?![\w/])",
     re.IGNORECASE,
 )
+# A line that is nothing but a total: "24 photos", "Results: 24", "24 Treffer".
+THINGS = (
+    r"photos?|pictures?|images?|results?|items|entries|fotos?|bilder|treffer|ergebnisse|résultats?|resultados?|imágenes"
+    r"|risultati|immagini|foto's|afbeeldingen|resultaten|zdjęcia|zdjęć|фото(?:графий)?|результатов|枚|件|张|张照片"
+)
+NUMBER = r"\d{1,3}(?:[., ]\d{3})+|\d+"
+BARE_TOTAL = re.compile(
+    rf"(?:total:? )?({NUMBER}) ?(?:{THINGS})(?: (?:found|in total|total|gefunden))?|(?:total|{THINGS}): ?({NUMBER})",
+    re.IGNORECASE,
+)
 PAGE_WORD = re.compile(r"(?:page|pages|seite|página|pagina|strana|sida|side|стр\w*|p\.)\s*$", re.IGNORECASE)
 
 # What covers the middle of the window, if the last card is below it and the page did not move.
@@ -152,6 +162,19 @@ def stated_total(text: str, count: int) -> int | None:
         if shown == count < total and not PAGE_WORD.search(text[: match.start()]):
             return total
     return None
+
+
+def bare_total(text: str, count: int) -> int | None:
+    """Return the number of photos that a page states on a separate line, if it is more than it showed.
+
+    Args:
+        text: Text of the page, with a line such as "24 photos".
+        count: Photos that the page showed. Several such lines may state anything, such as the sizes of albums.
+    """
+    matches = (BARE_TOTAL.fullmatch(" ".join(line.split())) for line in text.splitlines())
+    totals = {int(re.sub(r"\D", "", match[1] or match[2])) for match in matches if match}
+    total = totals.pop() if len(totals) == 1 else 0
+    return total if total > count else None
 
 
 async def cover(page: Page, site: Site) -> str | None:

@@ -122,6 +122,7 @@ class Scroller:
         batch_count: Batches read so far.
         page_grew: Whether the page became higher in the last round, which loaded no batch.
         problems: Why the list may continue although no more photos appeared, as sentences.
+        notes: Weaker signs of that.
     """
 
     def __init__(self, page: Page, site: Site) -> None:
@@ -130,6 +131,7 @@ class Scroller:
         self.batch_count = 0
         self.page_grew = False
         self.problems: list[str] = []
+        self.notes: list[str] = []
         self._recorder: JSHandle | None = None
         self._moved = False
         self._useless_buttons: set[str] = set()
@@ -269,9 +271,13 @@ class Scroller:
             self.problems.append(
                 f"{self.page.url} cannot be scrolled, although its photos reach below the window{cover}."
             )
-        total = completeness.stated_total(await self.page.inner_text("body"), len(self.ids))
-        if total is not None:
-            self.problems.append(f"The page states {count_noun(total, 'photo')}, but {len(self.ids)} appeared.")
+        text, count = await self.page.inner_text("body"), len(self.ids)
+        if (total := completeness.stated_total(text, count)) is not None:
+            self.problems.append(f"The page states {count_noun(total, 'photo')}, but {count} appeared.")
+        elif (total := completeness.bare_total(text, count)) is not None:
+            self.notes.append(
+                f"{self.page.url} mentions a total of {total:,}, but {count_noun(count, 'photo')} appeared."
+            )
 
     def _request_started(self, request: Request) -> None:
         """Remember a request for data of the same site, which may bring further cards."""

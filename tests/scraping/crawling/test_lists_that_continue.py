@@ -399,3 +399,21 @@ def test_other_buttons_are_not_pressed(text: str) -> None:
 )
 def test_total_on_the_page_is_compared_with_the_photos_read(text: str, total: int | None) -> None:
     assert completeness.stated_total(text, 8) == total
+
+
+@pytest.mark.parametrize(
+    ("text", "total"),
+    [
+        ("Gallery\n24 photos\nNewest first", 24),
+        ("Results: 1,234", 1234),
+        ("1.234 Treffer gefunden", 1234),
+        ("Total: 24", 24),
+        ("24 photos\n24 photos", 24),
+        ("8 photos", None),
+        ("24 photos\n312 photos", None),  # of albums
+        ("We have 24 photos of him.", None),
+        ("Boeing 737\n2024", None),
+    ],
+)
+def test_bare_total_is_a_separate_line(text: str, total: int | None) -> None:
+    assert completeness.bare_total(text, 8) == total
