@@ -30,6 +30,7 @@ COPY scraping scraping
 COPY training training
 COPY models models
 COPY server server
+COPY bulk bulk
 COPY client client
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip wheel --no-deps --wheel-dir /wheels . \

@@ -8,7 +8,7 @@ python=${PYTHON:-$root/.venv/bin/python}
 [ -x "$(command -v "$python")" ] || python=python3
 
 path=$root
-for package in protos photos scraping training models server client; do path=$path:$root/$package; done
+for package in protos photos scraping training models server bulk client; do path=$path:$root/$package; done
 if [ -n "${WHEELS:-}" ]; then
     site=$WHEELS/.site
     [ -d "$site" ] || "$python" -m pip install -q --no-index --no-deps --no-compile --target "$site" "$WHEELS"/*.whl

@@ -1,4 +1,4 @@
-"""Benchmark engines, decoding, the server and its startup in one run: `make bench`.
+"""Benchmark engines, decoding, the server, its startup and bulk jobs in one run: `make bench`.
 
 Machines are noisy, so the medians of several interleaved rounds are reported, and only ratios within one run are
 comparable. Two networks are measured: the installed one (or --model), and VGG16 in full width for photos of 150 pixels
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from scripts.bench import engines, history, networks, report, serving, startup, under_attack
+from scripts.bench import bulk, engines, history, networks, report, serving, startup, under_attack
 
 import planespotter_models
 from planespotter_client.commands.local_server import LocalServerError
@@ -27,7 +27,9 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="bundle to measure (default: the installed one)")
     parser.add_argument("--recipe", help="recipe whose network is measured instead, with random weights")
     parser.add_argument("--seconds", type=float, default=24, help="time for the engines of each network (default: 24)")
-    parser.add_argument("--only", choices=("engines", "serving", "startup"), help="part to measure (default: all)")
+    parser.add_argument(
+        "--only", choices=("engines", "serving", "startup", "bulk"), help="part to measure (default: all)"
+    )
     parser.add_argument("--small", action="store_true", help="skip VGG16 in full width")
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder for the results (default: results)")
     arguments = parser.parse_args()
@@ -65,6 +67,11 @@ def main() -> None:
                 measured["startup"] = startup.measure(path, photo, folder / f"caches-{len(sections)}")
                 sections.append(startup.show(title, measured["startup"]))
                 headlines |= startup.headlines(measured["startup"])
+            if arguments.only in (None, "bulk"):
+                log.print(f"Bulk, {title} ...")
+                measured["bulk"] = bulk.measure(path, folder / f"bulk-{len(sections)}")
+                sections.append(bulk.show(title, measured["bulk"]))
+                headlines |= bulk.headlines(measured["bulk"])
             metrics |= {f"{title}: {name}": value for name, value in headlines.items()}
 
     results["seconds"] = time.perf_counter() - start

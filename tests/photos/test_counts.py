@@ -8,7 +8,7 @@ import pytest
 from planespotter_photos.counts import count_noun
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PACKAGES = ("photos", "scraping", "training", "models", "server", "client")
+PACKAGES = ("photos", "scraping", "training", "models", "server", "bulk", "client")
 NOUNS = "photos|images|pictures|types|cards|airframes|airlines|categories|columns|sources|models|results|streams|steps"
 # A count in an f-string that is followed by a noun in the plural. "photos/s" is a unit.
 COUNT = re.compile(rf"\{{([^{{}}]+)\}} (?:[a-z-]+ )?(?:{NOUNS})\b(?!/)")

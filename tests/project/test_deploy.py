@@ -467,3 +467,73 @@ def test_dashboard_panels_do_not_overlap_and_use_the_selected_data_source() -> N
         taken |= cells
         assert panel["datasource"]["uid"] == "${datasource}"
         assert panel["description"]
+
+
+# Ray
+
+# The fields of ray.io/v1 that the job uses: its schema is not among those of kubernetes-validate.
+RAY_JOB_FIELDS = {
+    "entrypoint",
+    "submissionMode",
+    "backoffLimit",
+    "shutdownAfterJobFinishes",
+    "ttlSecondsAfterFinished",
+    "rayClusterSpec",
+}
+
+
+def ray_pods() -> Iterator[dict[str, Any]]:
+    """Yield the pod templates of the Ray cluster: the head, then the workers."""
+    cluster = read("ray/rayjob.yaml")["spec"]["rayClusterSpec"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        yield group["template"]
+
+
+def test_ray_job_has_known_fields_and_pods_that_follow_the_kubernetes_schema() -> None:
+    job = read("ray/rayjob.yaml")
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    assert job["spec"].keys() <= RAY_JOB_FIELDS
+    cluster = job["spec"]["rayClusterSpec"]
+    assert cluster.keys() == {"rayVersion", "headGroupSpec", "workerGroupSpecs"}
+    assert cluster["headGroupSpec"].keys() == {"rayStartParams", "template"}
+    for group in cluster["workerGroupSpecs"]:
+        assert group.keys() == {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"}
+        assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+    for pod in ray_pods():
+        manifest = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "ray"}, "template": pod}
+        kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_ray_job_runs_a_valid_command_with_a_worker_per_pod() -> None:
+    job = read("ray/rayjob.yaml")["spec"]
+    words = job["entrypoint"].split()
+    assert words[:3] == ["planespotter", "bulk", "run"]
+    command = typer.main.get_command(build_app()).commands["bulk"].commands["run"]  # type: ignore[attr-defined]
+    command.make_context("run", words[3:])
+    [workers] = job["rayClusterSpec"]["workerGroupSpecs"]
+    assert words[words.index("--workers") + 1] == str(workers["maxReplicas"])
+    assert job["rayClusterSpec"]["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+
+
+def test_ray_cluster_has_the_pinned_version_a_token_and_no_usage_statistics() -> None:
+    pinned = re.findall(r"^ray==(.+)$", (REPOSITORY / "constraints.txt").read_text(encoding="utf-8"), re.M)
+    image = (DEPLOY / "ray" / "Dockerfile").read_text(encoding="utf-8")
+    assert [read("ray/rayjob.yaml")["spec"]["rayClusterSpec"]["rayVersion"]] == pinned
+    assert set(re.findall(r"(?:RAY=)([\d.]+)-py", image)) == set(pinned)
+    for pod in ray_pods():
+        [ray] = pod["spec"]["containers"]
+        variables = {variable["name"]: variable for variable in ray["env"]}
+        assert variables["RAY_USAGE_STATS_ENABLED"]["value"] == "0"
+        assert variables["RAY_AUTH_MODE"]["value"] == "token"
+        assert (
+            variables["RAY_AUTH_TOKEN"]["valueFrom"]["secretKeyRef"]["name"]
+            in (DEPLOY / "ray" / "rayjob.yaml").read_text(encoding="utf-8").partition("apiVersion")[0]
+        )
+
+
+def test_ray_image_copies_all_sources_and_passes_hadolint() -> None:
+    path = DEPLOY / "ray" / "Dockerfile"
+    done = run("hadolint", path)
+    assert done.returncode == 0, done.stdout
+    copied = set(re.findall(r"^COPY (\w+) \1$", path.read_text(encoding="utf-8"), re.M))
+    assert copied == {text.split()[0] for text in instructions("COPY") if re.fullmatch(r"(\w+) \1", text)}

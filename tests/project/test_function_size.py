@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-FOLDERS = ("scraping", "models", "training", "server", "client", "scripts", "examples", "tests")
+FOLDERS = ("scraping", "models", "training", "server", "bulk", "client", "scripts", "examples", "tests")
 MAX_LINES = 100
 MAX_PARAMETERS = 10
 

@@ -21,6 +21,7 @@ INTERFACES = {
     "models": ("planespotter_photos",),
     "training": ("planespotter_scraping.catalog", "planespotter_models"),
     "server": ("planespotter_models", "planespotter_photos", "planespotter.v1"),
+    "bulk": ("planespotter_models", "planespotter_photos"),
     "client": ("planespotter_photos", "planespotter_scraping.labels", "planespotter.v1"),
 }
 
@@ -93,6 +94,23 @@ LAYERS = {
         "rpc",
         "banner",
         "server",
+        "cli",
+        "__init__",
+    ),
+    "bulk": (
+        "errors",
+        "storage",
+        "manifest",
+        "listing",
+        "answers",
+        "classifier",
+        "in_hand",
+        "job",
+        "worker",
+        "progress",
+        "ray_cluster",
+        "run",
+        "account",
         "cli",
         "__init__",
     ),
@@ -203,6 +221,7 @@ def test_serving_knows_no_grpc() -> None:
         ("planespotter_scraping.crawling.crawl", ["playwright", "crawlee"]),  # a crawl through an API needs neither
         ("planespotter_training.cli", ["jax", "flax", "pandas"]),
         ("planespotter_server.cli", ["jax", "grpc", "numpy"]),
+        ("planespotter_bulk.cli", ["jax", "numpy", "pyarrow", "ray"]),
     ],
 )
 def test_interfaces_import_no_heavy_dependency(module: str, heavy: list[str]) -> None:

@@ -43,7 +43,10 @@ def test_wheel_contains_all_packages_and_their_data_files(wheel: Path) -> None:
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {
         "planespotter",
-        *(f"planespotter_{package}" for package in ("photos", "scraping", "training", "models", "server", "client")),
+        *(
+            f"planespotter_{package}"
+            for package in ("photos", "scraping", "training", "models", "server", "bulk", "client")
+        ),
     }
     assert "planespotter/v1/classifier_pb2.pyi" in names
     assert "planespotter/v1/classifier.proto" in names

@@ -28,6 +28,7 @@ COMMAND_MODULES = (
     "planespotter_training.cli",
     "planespotter_server.cli",
     "planespotter_client.classify.cli",
+    "planespotter_bulk.cli",
     "planespotter_client.web.cli",
     "planespotter_client.bench.cli",
     "planespotter_client.commands.health",
@@ -40,6 +41,7 @@ EXTRAS = {
     "planespotter_training": "training",
     "planespotter_server": "server",
     "planespotter_server.observability.tracing": "tracing",
+    "planespotter_bulk": "bulk",
     "planespotter_client.web": "web",
 }
 

@@ -1,0 +1,210 @@
+"""Ray: start it on this machine or connect to a cluster, and run a worker pool over blocks with Ray Data.
+
+On one machine, Ray listens on loopback only and requires a token; usage statistics are off everywhere. Ray Data
+schedules the blocks, restarts workers that die, and repeats their blocks. What makes a block exactly-once is in
+`answers.py`.
+"""
+
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from planespotter_bulk.errors import BulkError, TemporaryError
+from planespotter_bulk.manifest import Block
+from planespotter_models import Bundle, cores
+from planespotter_photos.counts import count_noun
+
+MAX_WORKER_CPUS = 4
+"""A Python process decodes on about this number of cores before its interpreter lock is the limit."""
+MAX_GPU_WORKER_CPUS = 16
+RESERVED_STORE_BYTES = 128 << 20
+SHUTDOWN_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The workers of a job.
+
+    Attributes:
+        workers: Number of workers.
+        cpus: Processor cores of each.
+        gpus: GPUs of each.
+    """
+
+    workers: int
+    cpus: int
+    gpus: int
+
+    def __str__(self) -> str:
+        each = f"{self.cpus} core{'s' if self.cpus > 1 else ''}"
+        if self.gpus:
+            each += " and a GPU"
+        return f"{count_noun(self.workers, 'worker')} with {each}{' each' if self.workers > 1 else ''}"
+
+
+def _configure() -> None:
+    """Set the environment that Ray reads when it is imported, where the user has not set it."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+
+
+def _configure_local() -> None:
+    # Despite its name, 0 makes Ray listen on loopback on every system.
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    if "RAY_AUTH_MODE" not in os.environ:  # other users of this machine reach the ports too
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+@contextmanager
+def connect(address: str | None, bundle_bytes: int = 0) -> Iterator[None]:
+    """Connect to a cluster, or start Ray on this machine; disconnect or stop it at the end.
+
+    If the program is connected already, this connection is used, and kept.
+
+    Args:
+        address: Address of a cluster (ray://HOST:10001, HOST:6379, or "auto" on one of its machines); None for this
+            machine alone.
+        bundle_bytes: Size of the bundle, for the object store on this machine.
+
+    Raises:
+        BulkError: The cluster cannot be reached, or Ray cannot be started.
+    """
+    _configure()
+    if address is None:
+        _configure_local()
+    import ray
+
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    if ray.is_initialized():
+        yield
+        return
+    options: dict[str, Any] = {"address": address}
+    if address is None:
+        memory = RESERVED_STORE_BYTES + 2 * bundle_bytes
+        options = {"address": "local", "num_cpus": cores(), "object_store_memory": memory, "include_dashboard": False}
+    try:
+        with _silent_stderr():
+            ray.init(**options, logging_level=logging.ERROR, log_to_driver=False)
+    except Exception as error:  # ConnectionError, RuntimeError, ValueError...
+        detail = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        if address is None:
+            raise BulkError(f"Ray cannot be started on this machine: {detail}.") from error
+        raise BulkError(
+            f"No Ray cluster responds at {address}: {detail}. Check the address, that the cluster has the same "
+            "versions of Python and Ray, and its token (RAY_AUTH_TOKEN)."
+        ) from error
+    try:
+        yield
+    finally:
+        # Ray may wait for a worker that hangs.
+        give_up = threading.Timer(SHUTDOWN_SECONDS, os._exit, (TemporaryError.exit_code,))
+        give_up.daemon = True
+        give_up.start()
+        ray.shutdown()
+        give_up.cancel()
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Discard what the C++ part of Ray logs to stderr before it knows its log level; errors are raised in Python."""
+    saved = os.dup(2)
+    with open(os.devnull, "wb") as null:  # noqa: PTH123
+        os.dup2(null.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def plan_pool(workers: int | None, worker_cpus: int | None) -> Pool:
+    """Divide the machines of the cluster into workers.
+
+    Args:
+        workers: Number of workers; None for all that fit.
+        worker_cpus: Processor cores of each; None for a default by the smallest machine.
+
+    Raises:
+        BulkError: No machine has that number of cores.
+    """
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
+    if not nodes:
+        raise BulkError("The Ray cluster has no machine with a processor core for workers. Add worker machines.")
+    gpu_nodes = [node for node in nodes if node.get("GPU", 0) >= 1]
+    gpus = 1 if gpu_nodes else 0
+    usable = gpu_nodes or nodes
+    smallest = min(int(node["CPU"] // node.get("GPU", 1) if gpus else node["CPU"]) for node in usable)
+    cpus = worker_cpus or max(1, min(smallest, MAX_GPU_WORKER_CPUS if gpus else MAX_WORKER_CPUS))
+    capacity = sum(int(min(node["CPU"] // cpus, node.get("GPU", 0) if gpus else node["CPU"])) for node in usable)
+    if not capacity and workers is None:
+        largest = max(int(node["CPU"]) for node in usable)
+        raise BulkError(
+            f"No machine has {cpus} cores for a worker; the largest has {largest}. Use a lower --worker-cpus."
+        )
+    return Pool(workers or capacity, cpus, gpus)
+
+
+def run_blocks(
+    blocks: Iterable[Block], pool: Pool, bundle: Bundle, make_worker: Callable[[Callable[[], Bundle]], object]
+) -> Iterator[str]:
+    """Run the worker pool over blocks; yield the summary of each as JSON, in the order in which they end.
+
+    Args:
+        blocks: The blocks.
+        pool: The workers.
+        bundle: The bundle, which reaches the workers through Ray.
+        make_worker: Creates a BlockWorker from a function that returns the bundle, in the process of the worker.
+
+    Raises:
+        TemporaryError: Ray failed.
+    """
+    import ray
+    import ray.data
+
+    from planespotter_bulk.worker import CONCURRENT_BLOCKS
+
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    reference = ray.put(bundle)
+
+    class Actor:
+        def __init__(self) -> None:
+            self.worker = make_worker(lambda: ray.get(reference))
+
+        def __call__(self, batch: dict[str, object]) -> object:
+            return self.worker(batch)  # type: ignore[operator]
+
+    rows = [asdict(block) for block in blocks]
+    dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+        Actor,
+        batch_size=None,
+        num_cpus=pool.cpus,
+        num_gpus=pool.gpus or None,
+        compute=ray.data.ActorPoolStrategy(
+            min_size=1,
+            max_size=pool.workers,
+            initial_size=pool.workers,
+            max_tasks_in_flight_per_actor=CONCURRENT_BLOCKS,
+            max_concurrent_calls_per_actor=CONCURRENT_BLOCKS,
+            enable_true_multi_threading=True,
+        ),
+    )
+    try:
+        for batch in dataset.iter_batches(batch_size=None, prefetch_batches=0):
+            yield from map(str, batch["summary"])
+    except ray.exceptions.RayTaskError:  # a bug in a worker
+        raise
+    except ray.exceptions.RayError as error:
+        detail = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise TemporaryError(f"Ray ended the job: {detail}. Run the same command again: it resumes.") from error
