@@ -299,7 +299,7 @@ class _Stream:
         self._photos = photos
         self._plan = plan
         self._window_changed = asyncio.Event()
-        self._state = _stream_state.StreamState(client.address, client._retries)
+        self._state = _stream_state.StreamState(client.address, client._retries, plan.limits)
         self._reconnect = _retry.StreamReconnect(client.timeout, client._retries > 0)
         self._changed = asyncio.Event()
         self._source_error: Exception | None = None  # what `photos` raised
@@ -426,10 +426,11 @@ class _Stream:
         sending = asyncio.create_task(self._send(call))
         try:
             async for response in call:
-                result = self._state.handle_response(response, time.monotonic())
+                results = self._state.handle_response(response, time.monotonic())
                 self._changed.set()
-                if result is not None:
+                if results:
                     self._reconnect.reset()
+                for result in results:
                     self._results.put_nowait(result)
         except asyncio.CancelledError:
             if self._client._closed and not _is_cancelled():

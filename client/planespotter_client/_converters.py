@@ -1,6 +1,6 @@
 """Converters between the messages of the contract and the types of the SDK."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 
 from planespotter.v1 import classifier_pb2 as pb
@@ -88,11 +88,14 @@ def stream_config(options: pb.ClassifyOptions) -> pb.StreamClassifyRequest:
     return pb.StreamClassifyRequest(config=pb.StreamConfig(options=options))
 
 
-def stream_photo(photo_id: str, content: bytes) -> pb.StreamClassifyRequest:
-    """Return the message of a stream that carries a photo."""
+def stream_photos(photos: Sequence[tuple[str, bytes]]) -> pb.StreamClassifyRequest:
+    """Return the message of a stream that carries photos: ids and contents."""
     request = pb.StreamClassifyRequest()
-    request.photo.content = content
-    request.photo.id = photo_id
+    if len(photos) == 1:
+        [(request.photo.id, request.photo.content)] = photos
+    else:
+        for photo_id, content in photos:
+            request.photos.photos.add(id=photo_id, content=content)
     return request
 
 

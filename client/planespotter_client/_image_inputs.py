@@ -35,7 +35,7 @@ Collection = TypeVar("Collection")
 
 ENVELOPE_BYTES = 1024
 """Upper bound of what a message has in addition to its photos: names, options, lengths."""
-ENVELOPE_BYTES_PER_PHOTO = 16
+ENVELOPE_BYTES_PER_PHOTO = 24
 
 DOWNSCALE_FACTOR = 2
 """Photos are downscaled to this multiple of the network's input, so that the server's resize sees nearly the same."""

@@ -5,7 +5,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from planespotter.v1 import classifier_pb2 as pb
-from planespotter_client._converters import outcome, stream_photo
+from planespotter_client._converters import outcome, stream_photos
 from planespotter_client._errors import (
     CONNECTION_LOST_REASONS,
     STREAM_ABORTED,
@@ -16,9 +16,15 @@ from planespotter_client._errors import (
     is_caller_fault,
     truncated,
 )
-from planespotter_client._image_inputs import Photo, PhotoWithId, split_id
+from planespotter_client._image_inputs import (
+    ENVELOPE_BYTES,
+    ENVELOPE_BYTES_PER_PHOTO,
+    Photo,
+    PhotoWithId,
+    split_id,
+)
 from planespotter_client._retry import with_jitter
-from planespotter_client._types import PhotoResult, Prediction
+from planespotter_client._types import Limits, PhotoResult, Prediction
 
 MAX_LOST_CONNECTIONS = 3
 """Number of connections that are lost while a photo is in flight, after which it is treated as a poison photo."""
@@ -31,8 +37,8 @@ class Pending:
     index: int
     photo_id: str
     photo: Photo
-    request: pb.StreamClassifyRequest | None = None
-    """The message of a stream, kept until the photo is answered: it may have to be sent again."""
+    content: bytes = b""
+    """The file that is sent on a stream, kept until the photo is answered: it may have to be sent again."""
     position: int = -1
     """Number of photos sent before it on the current stream; -1 if it was not sent on this one."""
     lost_connections: int = 0
@@ -69,9 +75,16 @@ class StreamState:
     gets an error.
 
     Times are in seconds of any clock. Not thread-safe.
+
+    Args:
+        address: Address of the server, for error messages.
+        retries: Maximum number of retries of a photo that a busy server rejects.
+        limits: Limits of the server, which may accept several photos in a message; None for one photo per message.
     """
 
-    def __init__(self, address: str, retries: int = 0) -> None:
+    def __init__(self, address: str, retries: int = 0, limits: Limits | None = None) -> None:
+        self._max_photos = 1 if limits is None else max(1, limits.max_photos_per_message)
+        self._max_bytes = 0 if limits is None else limits.max_message_bytes
         self.source_exhausted = False
         """Whether no more photos will be added."""
         self._address = address
@@ -87,7 +100,7 @@ class StreamState:
 
     def add(self, photo: Pending, content: bytes) -> None:
         """Add a photo to send."""
-        photo.request = stream_photo(str(photo.index), content)
+        photo.content = content
         self._unanswered[str(photo.index)] = photo
         self._to_send.append(photo)
 
@@ -121,29 +134,42 @@ class StreamState:
         return self._delayed[0][0] if self._delayed else None
 
     def next_request(self) -> pb.StreamClassifyRequest:
-        """Return the next message to send. Call it only if `can_send`."""
+        """Return the next message to send, with all photos that wait if they fit. Call it only if `can_send`."""
+        photos = [self._next_photo()]
+        size = ENVELOPE_BYTES + _size(photos[0])
+        while len(photos) < self._max_photos and self._to_send and not self._isolated:
+            size += _size(self._to_send[0])
+            if size > self._max_bytes or _is_suspect(self._to_send[0]):
+                break
+            photos.append(self._next_photo())
+        return stream_photos([(str(photo.index), photo.content) for photo in photos])
+
+    def _next_photo(self) -> Pending:
         photo = self._to_send.popleft()
         photo.position = self._sent
         self._sent += 1
         self._in_flight += 1
         self._isolated = _is_suspect(photo)
-        assert photo.request is not None
-        return photo.request
+        return photo
 
-    def handle_response(self, response: pb.StreamClassifyResponse, now: float) -> PhotoResult | None:
+    def handle_response(self, response: pb.StreamClassifyResponse, now: float) -> list[PhotoResult]:
         """Process a message of the server.
 
         Returns:
-            The result in it; None for a drain notice, or if the photo will be retried.
+            The results in it, without those of photos that will be retried.
 
         Raises:
-            ProtocolError: The result is for a photo that is not in flight.
-            PlaneSpotterError: The result is an error that is the fault of the caller, not of the photo.
+            ProtocolError: A result is for a photo that is not in flight.
+            PlaneSpotterError: A result is an error that is the fault of the caller, not of the photo.
         """
         if response.HasField("drain_notice"):
             self._accepted_count = response.drain_notice.accepted_count
-            return None
-        result = response.result
+            return []
+        results = response.results.results if response.HasField("results") else [response.result]
+        settled = [self._handle_result(result, now) for result in results]
+        return [result for result in settled if result is not None]
+
+    def _handle_result(self, result: pb.PhotoResult, now: float) -> PhotoResult | None:
         photo = self._unanswered.get(result.id)
         if photo is None or photo.position < 0:
             raise ProtocolError(
@@ -225,8 +251,13 @@ class StreamState:
     def _settle(self, photo: Pending, outcome: Prediction | PlaneSpotterError) -> PhotoResult:
         result = photo.to_result(outcome)
         del self._unanswered[str(photo.index)]
-        photo.request = None
+        photo.content = b""
         return result
+
+
+def _size(photo: Pending) -> int:
+    """Return the bytes of a photo in a message."""
+    return len(photo.content) + len(str(photo.index)) + ENVELOPE_BYTES_PER_PHOTO
 
 
 def _is_suspect(photo: Pending) -> bool:

@@ -268,7 +268,7 @@ class _Stream:
         self._photos = photos
         self._plan = plan
         self._window_changed = threading.Condition()  # guards the window
-        self._state = _stream_state.StreamState(client.address, client._retries)
+        self._state = _stream_state.StreamState(client.address, client._retries, plan.limits)
         self._reconnect = _retry.StreamReconnect(client.timeout, client._retries > 0)
         self._changed = threading.Condition()  # guards the state and what follows
         self._call: Any = None
@@ -410,10 +410,11 @@ class _Stream:
         try:
             for response in self._call:
                 with self._changed:
-                    result = self._state.handle_response(response, time.monotonic())
+                    results = self._state.handle_response(response, time.monotonic())
                     self._changed.notify_all()
-                if result is not None:
+                if results:
                     self._reconnect.reset()
+                for result in results:
                     self._results.put(result)
         except grpc.RpcError as error:
             if self._abandoned:  # cancelled by `results`: the server has not failed

@@ -368,6 +368,7 @@ class Limits(Result):
     max_concurrent_calls: int
     max_queue_wait: float
     max_photos_per_second: float | None
+    max_photos_per_message: int
 
 
 @dataclass(frozen=True)

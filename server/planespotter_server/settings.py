@@ -289,7 +289,8 @@ class Settings(BaseModel):
         ),
     ] = DEFAULT_MAX_DECODED_BYTES
     max_batch_photos: Annotated[
-        Count, Option("Maximum number of photos in a BatchClassify request.", LIMITS, "<photos>")
+        Count,
+        Option("Maximum number of photos in a BatchClassify request or a message of a stream.", LIMITS, "<photos>"),
     ] = 64
     max_message_bytes: Annotated[
         PhotoBytes,

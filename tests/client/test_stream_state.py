@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import fields
 
 from google.rpc import code_pb2
 from google.rpc.error_details_pb2 import RetryInfo
@@ -12,6 +13,7 @@ from tests.client.fake_servers import PREDICTION
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter_client import (
+    Limits,
     PhotoResult,
     UnavailableError,
 )
@@ -25,6 +27,23 @@ Paint = Callable[..., bytes]
 DRAINS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 8), st.randoms(), st.integers(0, 8)), max_size=6)
 
 
+def limits(per_message: int) -> Limits:
+    """Return the limits of a server that takes `per_message` photos in a message."""
+    names = (limit.name for limit in fields(Limits))
+    return Limits(**dict.fromkeys(names, 10**6) | {"max_photos_per_message": per_message})
+
+
+def ids(request: pb.StreamClassifyRequest) -> list[str]:
+    """Return the ids of the photos in a message."""
+    photos = request.photos.photos if request.HasField("photos") else [request.photo]
+    return [photo.id for photo in photos]
+
+
+def send(state: StreamState, messages: int) -> list[str]:
+    """Send at most `messages` messages; return the ids of their photos."""
+    return [photo_id for _ in range(messages) if state.can_send(0.0) for photo_id in ids(state.next_request())]
+
+
 def add_photos(state: StreamState, start: int, end: int, total: int) -> int:
     """Add the photos from `start` to `end` of `total`, and return `end`."""
     for index in range(start, end):
@@ -33,11 +52,11 @@ def add_photos(state: StreamState, start: int, end: int, total: int) -> int:
     return end
 
 
-@given(photos=st.integers(0, 20), drains=DRAINS)
+@given(photos=st.integers(0, 20), drains=DRAINS, per_message=st.integers(0, 4))
 def test_one_result_per_photo_over_any_number_of_drains(
-    photos: int, drains: list[tuple[int, int, random.Random, int]]
+    photos: int, drains: list[tuple[int, int, random.Random, int]], per_message: int
 ) -> None:
-    state = StreamState("somewhere")
+    state = StreamState("somewhere", limits=limits(per_message))
     added = 0
     answered: list[int] = []
 
@@ -46,20 +65,19 @@ def test_one_result_per_photo_over_any_number_of_drains(
         added = add_photos(state, added, min(added + count, photos), photos)
 
     def answer(photo_id: str) -> None:
-        response = state.handle_response(
+        [result] = state.handle_response(
             pb.StreamClassifyResponse(result=pb.PhotoResult(id=photo_id, prediction=PREDICTION)), 0.0
         )
-        assert response is not None
-        answered.append(response.index)
+        answered.append(result.index)
 
     for new, accepted_count, chance, notice_position in drains:
         add(new)
-        sent = [state.next_request().photo.id for _ in range(accepted_count + 2) if state.can_send(0.0)]
+        sent = send(state, accepted_count + 2)
         read = sent[:accepted_count]
         notice = pb.StreamClassifyResponse(drain_notice=pb.DrainNotice(accepted_count=len(read)))
         for position, photo_id in enumerate(chance.sample(read, len(read))):
             if position == notice_position:
-                assert state.handle_response(notice, 0.0) is None
+                assert not state.handle_response(notice, 0.0)
                 assert not state.can_send(0.0), "nothing is sent to a draining server"
             answer(photo_id)
         if notice_position >= len(read):
@@ -69,8 +87,8 @@ def test_one_result_per_photo_over_any_number_of_drains(
             break
     else:
         add(photos)
-        while state.can_send(0.0):
-            answer(state.next_request().photo.id)
+        for photo_id in send(state, photos):
+            answer(photo_id)
         assert state.all_sent
         state.handle_end()
         assert state.done
@@ -82,11 +100,11 @@ def test_one_result_per_photo_over_any_number_of_drains(
 FAILURES = st.tuples(st.integers(0, 5), st.integers(0, 8), st.sets(st.integers(0, 8)), st.booleans())
 
 
-@given(photos=st.integers(0, 20), failures=st.lists(FAILURES, max_size=9))
+@given(photos=st.integers(0, 20), failures=st.lists(FAILURES, max_size=9), per_message=st.integers(0, 4))
 def test_one_result_per_photo_over_any_number_of_failures(
-    photos: int, failures: list[tuple[int, int, set[int], bool]]
+    photos: int, failures: list[tuple[int, int, set[int], bool]], per_message: int
 ) -> None:
-    state = StreamState("somewhere", retries=2)
+    state = StreamState("somewhere", 2, limits(per_message))
     lost = UnavailableError("gone", reason="CONNECTION_LOST")
     added = 0
     answered: list[int] = []
@@ -102,13 +120,11 @@ def test_one_result_per_photo_over_any_number_of_failures(
         if later:
             response.result.error.code = code_pb2.RESOURCE_EXHAUSTED
             response.result.error.details.add().Pack(RetryInfo())
-        result = state.handle_response(response, 0.0)
-        if result is not None:
-            answered.append(result.index)
+        answered.extend(result.index for result in state.handle_response(response, 0.0))
 
     for new, to_send, to_answer, later in failures:
         add(new)
-        sent = [state.next_request().photo.id for _ in range(to_send) if state.can_send(0.0)]
+        sent = send(state, to_send)
         for position, photo_id in enumerate(sent):
             if position in to_answer:
                 answer(photo_id, later)
@@ -116,8 +132,26 @@ def test_one_result_per_photo_over_any_number_of_failures(
         poison += state.handle_failure(lost)
     add(photos)
     while state.can_send(1.0):
-        answer(state.next_request().photo.id)
+        for photo_id in ids(state.next_request()):
+            answer(photo_id)
     assert state.done
     assert sorted([*answered, *(result.index for result in poison)]) == list(range(photos))
     assert len(poison) <= max(0, len(failures) - 2)
     assert all(firsts[str(result.index)] for result in poison), "only a photo that was sent alone is poison"
+
+
+def test_photos_that_wait_share_a_message_within_its_limits() -> None:
+    state = StreamState("somewhere", limits=limits(3))
+    for index, size in enumerate([10, 10, 10, 10, 999_000, 10]):
+        state.add(Pending(index, "", b""), bytes(size))
+    assert [ids(state.next_request()) for _ in range(4)] == [["0", "1", "2"], ["3"], ["4"], ["5"]]
+
+
+def test_results_in_one_message_are_returned_together() -> None:
+    state = StreamState("somewhere", limits=limits(2))
+    add_photos(state, 0, 2, 2)
+    state.next_request()
+    listed = [pb.PhotoResult(id=photo_id, prediction=PREDICTION) for photo_id in ("1", "0")]
+    response = pb.StreamClassifyResponse(results=pb.PhotoResultList(results=listed))
+    assert [result.index for result in state.handle_response(response, 0.0)] == [1, 0]
+    assert state.done

@@ -747,6 +747,7 @@ class StreamClassifyRequest(_message.Message):
 
     CONFIG_FIELD_NUMBER: _builtins.int
     PHOTO_FIELD_NUMBER: _builtins.int
+    PHOTOS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def config(self) -> Global___StreamConfig:
         """Options of the stream. Allowed in the first message only."""
@@ -755,21 +756,52 @@ class StreamClassifyRequest(_message.Message):
     def photo(self) -> Global___Photo:
         """A photo to classify."""
 
+    @_builtins.property
+    def photos(self) -> Global___PhotoList:
+        """Photos to classify. Send it only to a server with Limits.max_photos_per_message, which may then send its results
+        in lists, too.
+        """
+
     def __init__(
         self,
         *,
         config: Global___StreamConfig | None = ...,
         photo: Global___Photo | None = ...,
+        photos: Global___PhotoList | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "photo", b"photo", "request", b"request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "photo", b"photo", "photos", b"photos", "request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "photo", b"photo", "request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "photo", b"photo", "photos", b"photos", "request", b"request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["config", "photo"]  # noqa: Y015
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["config", "photo", "photos"]  # noqa: Y015
     _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
 
 Global___StreamClassifyRequest: _TypeAlias = StreamClassifyRequest  # noqa: Y015
+
+@_typing.final
+class PhotoList(_message.Message):
+    """Photos in one message of a stream. To the server they are as many photos as if each had its own message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PHOTOS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def photos(self) -> _containers.RepeatedCompositeFieldContainer[Global___Photo]:
+        """The photos, at most Limits.max_photos_per_message."""
+
+    def __init__(
+        self,
+        *,
+        photos: _abc.Iterable[Global___Photo] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["photos", b"photos"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PhotoList: _TypeAlias = PhotoList  # noqa: Y015
 
 @_typing.final
 class StreamConfig(_message.Message):
@@ -807,6 +839,7 @@ class StreamClassifyResponse(_message.Message):
 
     RESULT_FIELD_NUMBER: _builtins.int
     DRAIN_NOTICE_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def result(self) -> Global___PhotoResult:
         """The result for one photo."""
@@ -815,21 +848,50 @@ class StreamClassifyResponse(_message.Message):
     def drain_notice(self) -> Global___DrainNotice:
         """The server is about to shut down. Sent at most once; results of accepted photos may still follow."""
 
+    @_builtins.property
+    def results(self) -> Global___PhotoResultList:
+        """Results that were ready at the same time. Sent only after the client has sent a PhotoList."""
+
     def __init__(
         self,
         *,
         result: Global___PhotoResult | None = ...,
         drain_notice: Global___DrainNotice | None = ...,
+        results: Global___PhotoResultList | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["drain_notice", b"drain_notice", "event", b"event", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drain_notice", b"drain_notice", "event", b"event", "result", b"result", "results", b"results"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["drain_notice", b"drain_notice", "event", b"event", "result", b"result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drain_notice", b"drain_notice", "event", b"event", "result", b"result", "results", b"results"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["result", "drain_notice"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["result", "drain_notice", "results"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
 Global___StreamClassifyResponse: _TypeAlias = StreamClassifyResponse  # noqa: Y015
+
+@_typing.final
+class PhotoResultList(_message.Message):
+    """Results in one message of a stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___PhotoResult]:
+        """The results, in the order of the stream."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___PhotoResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PhotoResultList: _TypeAlias = PhotoResultList  # noqa: Y015
 
 @_typing.final
 class DrainNotice(_message.Message):
@@ -1246,6 +1308,7 @@ class Limits(_message.Message):
     MAX_QUEUE_WAIT_FIELD_NUMBER: _builtins.int
     MAX_PHOTOS_PER_SECOND_FIELD_NUMBER: _builtins.int
     MAX_DECODED_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_PHOTOS_PER_MESSAGE_FIELD_NUMBER: _builtins.int
     max_photo_bytes: _builtins.int
     """Maximum size of a photo in bytes."""
     max_photo_pixels: _builtins.int
@@ -1282,6 +1345,10 @@ class Limits(_message.Message):
     """Maximum memory in bytes for the pixels of a photo that cannot be decoded at a reduced size: 16 bytes per pixel of a
     lossy WebP, 20 of a lossless one, 1 to 8 of a PNG, 2 per sample of a progressive JPEG. Baseline JPEG is exempt.
     """
+    max_photos_per_message: _builtins.int
+    """Maximum number of photos in a PhotoList; their message is within max_message_bytes, too. 0 on a server that does not
+    support PhotoList.
+    """
     @_builtins.property
     def max_queue_wait(self) -> _duration_pb2.Duration:
         """Maximum estimated queueing delay of a photo in a unary request. A photo that would wait longer, or beyond the
@@ -1306,10 +1373,11 @@ class Limits(_message.Message):
         max_queue_wait: _duration_pb2.Duration | None = ...,
         max_photos_per_second: _builtins.float | None = ...,
         max_decoded_bytes: _builtins.int = ...,
+        max_photos_per_message: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_photos_per_second", b"_max_photos_per_second", "max_photos_per_second", b"max_photos_per_second", "max_queue_wait", b"max_queue_wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_photos_per_second", b"_max_photos_per_second", "max_batch_photos", b"max_batch_photos", "max_concurrent_calls", b"max_concurrent_calls", "max_decoded_bytes", b"max_decoded_bytes", "max_in_flight_bytes", b"max_in_flight_bytes", "max_in_flight_per_stream", b"max_in_flight_per_stream", "max_in_flight_per_stream_bytes", b"max_in_flight_per_stream_bytes", "max_in_flight_photos", b"max_in_flight_photos", "max_message_bytes", b"max_message_bytes", "max_photo_bytes", b"max_photo_bytes", "max_photo_pixels", b"max_photo_pixels", "max_photos_per_second", b"max_photos_per_second", "max_queue_wait", b"max_queue_wait", "max_streams", b"max_streams", "max_top_k", b"max_top_k"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_photos_per_second", b"_max_photos_per_second", "max_batch_photos", b"max_batch_photos", "max_concurrent_calls", b"max_concurrent_calls", "max_decoded_bytes", b"max_decoded_bytes", "max_in_flight_bytes", b"max_in_flight_bytes", "max_in_flight_per_stream", b"max_in_flight_per_stream", "max_in_flight_per_stream_bytes", b"max_in_flight_per_stream_bytes", "max_in_flight_photos", b"max_in_flight_photos", "max_message_bytes", b"max_message_bytes", "max_photo_bytes", b"max_photo_bytes", "max_photo_pixels", b"max_photo_pixels", "max_photos_per_message", b"max_photos_per_message", "max_photos_per_second", b"max_photos_per_second", "max_queue_wait", b"max_queue_wait", "max_streams", b"max_streams", "max_top_k", b"max_top_k"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_photos_per_second: _TypeAlias = _typing.Literal["max_photos_per_second"]  # noqa: Y015
     _WhichOneofArgType__max_photos_per_second: _TypeAlias = _typing.Literal["_max_photos_per_second", b"_max_photos_per_second"]  # noqa: Y015

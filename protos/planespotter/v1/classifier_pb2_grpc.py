@@ -89,10 +89,11 @@ class ClassifierServiceServicer:
         """Classifies any number of photos over one stream.
 
         The first message may be a StreamConfig with the options and the order of the results; without one, the defaults
-        apply. Every other message must be a Photo.
+        apply. Every other message has a Photo, or a PhotoList if photos wait to be sent: a list costs client and server less
+        than as many messages.
 
-        The server ends the stream with PROTOCOL_VIOLATION if a StreamConfig comes after the first message, or if a message
-        has neither a StreamConfig nor a Photo. If the StreamConfig is invalid, it ends the stream with the reason, such as
+        The server ends the stream with PROTOCOL_VIOLATION if a StreamConfig comes after the first message, if a message has
+        neither a StreamConfig nor photos, or if a PhotoList is longer than Limits.max_photos_per_message. If the StreamConfig is invalid, it ends the stream with the reason, such as
         MODEL_NOT_FOUND. In each case, all photos sent before get their results first.
 
         Each photo gets exactly one PhotoResult; an error of one photo never ends the stream. The number of photos in

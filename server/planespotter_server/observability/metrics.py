@@ -59,6 +59,18 @@ RPCS = _rpcs(
 )
 
 
+class _Children(dict[tuple[str, ...], Any]):
+    """The time series of a metric by the values of its labels, which takes a tenth of the time of `metric.labels`."""
+
+    def __init__(self, metric: Any) -> None:
+        super().__init__()
+        self._metric = metric
+
+    def __missing__(self, values: tuple[str, ...]) -> Any:
+        child = self[values] = self._metric.labels(*values)
+        return child
+
+
 class LogLines(Collector):
     """Counts the log lines that were dropped, which the log itself cannot say."""
 
@@ -79,17 +91,23 @@ class Metrics(BatchObserver):
         self.registry.register(LogLines())
         ProcessCollector(registry=self.registry)  # memory, processor time and start of the process, on Linux
         # The names and labels that gRPC servers in other languages use too.
-        self._rpcs_started = self._counter("grpc_server_started", "RPCs started.", *RPC_LABELS)
-        self._rpcs_handled = self._counter("grpc_server_handled", "RPCs completed, by code.", *RPC_LABELS, "grpc_code")
-        self._rpc_seconds = self._histogram(
-            "grpc_server_handling_seconds", "Duration of RPCs, in seconds.", SECONDS, *RPC_LABELS
+        self._rpcs_started = _Children(self._counter("grpc_server_started", "RPCs started.", *RPC_LABELS))
+        self._rpcs_handled = _Children(
+            self._counter("grpc_server_handled", "RPCs completed, by code.", *RPC_LABELS, "grpc_code")
         )
-        self._photos = self._counter("planespotter_photos", "Photos, by outcome and reason.", "outcome", "reason")
-        self._predictions = self._counter(
-            "planespotter_predictions",
-            "Predictions, by constructor (empty if unknown) and confidence level.",
-            "constructor",
-            "level",
+        self._rpc_seconds = _Children(
+            self._histogram("grpc_server_handling_seconds", "Duration of RPCs, in seconds.", SECONDS, *RPC_LABELS)
+        )
+        self._photos = _Children(
+            self._counter("planespotter_photos", "Photos, by outcome and reason.", "outcome", "reason")
+        )
+        self._predictions = _Children(
+            self._counter(
+                "planespotter_predictions",
+                "Predictions, by constructor (empty if unknown) and confidence level.",
+                "constructor",
+                "level",
+            )
         )
         self._examples = self._counter(
             "planespotter_inference_examples", "Photos passed to the device, each as often as it was."
@@ -149,13 +167,13 @@ class Metrics(BatchObserver):
 
     def start_rpc(self, path: str) -> None:
         """Record that an RPC has started; `path` is /SERVICE/METHOD as the client sent it."""
-        self._rpcs_started.labels(*RPCS.get(path, UNKNOWN_RPC)).inc()
+        self._rpcs_started[RPCS.get(path, UNKNOWN_RPC)].inc()
 
     def end_rpc(self, path: str, code: str, seconds: float) -> None:
         """Record that an RPC has ended with a gRPC code, such as "OK"."""
         labels = RPCS.get(path, UNKNOWN_RPC)
-        self._rpcs_handled.labels(*labels, code).inc()
-        self._rpc_seconds.labels(*labels).observe(seconds)
+        self._rpcs_handled[*labels, code].inc()
+        self._rpc_seconds[labels].observe(seconds)
 
     def start_photo(self) -> "PhotoRecord":
         """Record that a photo has arrived; its outcome is recorded later."""
@@ -180,7 +198,7 @@ class PhotoRecord:
         """Record that it has a prediction."""
         if self._end("predicted", ""):
             constructor = "" if prediction.level is Level.UNKNOWN else prediction.label.constructor
-            self._metrics._predictions.labels(constructor, prediction.level.value).inc()
+            self._metrics._predictions[constructor, prediction.level.value].inc()
 
     def rejected(self, reason: str) -> None:
         """Record that it has an error with this reason."""
@@ -194,7 +212,7 @@ class PhotoRecord:
         if self._ended:
             return False
         self._ended = True
-        self._metrics._photos.labels(outcome, reason).inc()
+        self._metrics._photos[outcome, reason].inc()
         self._metrics._photo_seconds.observe(time.perf_counter() - self._arrived_at)
         return True
 

@@ -7,8 +7,7 @@ module is imported only if tracing is on.
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import grpc
 from opentelemetry import context, trace
@@ -32,6 +31,26 @@ SERVER_ERRORS = {
 }
 
 _propagator = TraceContextTextMapPropagator()
+
+
+class PhotoSpans:
+    """The span of one photo, and one span per step. Its methods may be called in any thread."""
+
+    def __init__(self, tracer: trace.Tracer, span: trace.Span) -> None:
+        self._tracer = tracer
+        self._span = span
+        self._parent = trace.set_span_in_context(span)
+        self._started_at = time.time_ns()
+
+    def end_step(self, name: str) -> None:
+        """Record that a step has ended; it began when the one before it ended."""
+        now = time.time_ns()
+        self._tracer.start_span(name, context=self._parent, start_time=self._started_at).end(end_time=now)
+        self._started_at = now
+
+    def end(self) -> None:
+        """End the span of the photo."""
+        self._span.end()
 
 
 class Tracing:
@@ -79,20 +98,9 @@ class Tracing:
             span.set_status(trace.StatusCode.ERROR, code.name)
         span.end()
 
-    @contextmanager
-    def photo(self) -> Iterator[Callable[[str], None]]:
-        """Make the span of one photo; call the yielded function at the end of each step, with the step's name."""
-        with self._tracer.start_as_current_span("photo", record_exception=False) as span:
-            parent = trace.set_span_in_context(span)
-            started_at = time.time_ns()
-
-            def end_step(name: str) -> None:
-                nonlocal started_at
-                now = time.time_ns()
-                self._tracer.start_span(name, context=parent, start_time=started_at).end(end_time=now)
-                started_at = now
-
-            yield end_step
+    def photo(self) -> "PhotoSpans":
+        """Start the span of one photo, within that of the current RPC."""
+        return PhotoSpans(self._tracer, self._tracer.start_span("photo"))
 
     def close(self) -> None:
         """Send the remaining spans, for at most twice FLUSH_SECONDS."""

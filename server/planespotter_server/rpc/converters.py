@@ -131,6 +131,7 @@ def _limits(settings: Settings, client: Client) -> pb.Limits:
         max_decoded_bytes=settings.max_decoded_bytes,
         max_batch_photos=settings.max_batch_photos,
         max_message_bytes=settings.max_message_bytes,
+        max_photos_per_message=settings.max_batch_photos,
         max_top_k=settings.max_top_k,
         max_in_flight_per_stream=settings.max_in_flight_per_stream,
         max_in_flight_per_stream_bytes=settings.max_in_flight_per_stream_bytes,

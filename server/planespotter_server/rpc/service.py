@@ -1,18 +1,19 @@
 """ClassifierService: the RPC methods. interceptor.py maps what they raise to a status."""
 
 import asyncio
+import functools
 import math
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from google.rpc.status_pb2 import Status
 
 from planespotter.v1 import classifier_pb2 as pb
 from planespotter.v1 import classifier_pb2_grpc as pb_grpc
-from planespotter_models import PredictionOptions
+from planespotter_models import Prediction, PredictionOptions
 from planespotter_server.auth.authentication import Client
 from planespotter_server.models.registry import ModelRegistry
 from planespotter_server.observability.metrics import Metrics, PhotoRecord
@@ -20,12 +21,13 @@ from planespotter_server.rejections import RequestRejected, shutting_down, warmi
 from planespotter_server.rpc import call_context, converters, pagination
 from planespotter_server.rpc.converters import Classified
 from planespotter_server.rpc.options import CallOptions
-from planespotter_server.rpc.status import reason_of, to_status
+from planespotter_server.rpc.outcomes import BatchOutcomes, Outcome, or_status, record_outcome
+from planespotter_server.rpc.status import reason_of
 from planespotter_server.serving.admission import AdmissionController, Permit
 from planespotter_server.serving.decoder_pool import DecoderPool
 from planespotter_server.serving.memory_limiter import MemoryLimiter
 from planespotter_server.serving.open_streams import OpenStreams
-from planespotter_server.serving.served_model import Caller, ServedModel
+from planespotter_server.serving.served_model import Caller, PhotoInFlight, ServedModel
 from planespotter_server.serving.stream import OpenStream, StreamHandlers, Window, serve_stream
 from planespotter_server.settings import Settings
 
@@ -34,7 +36,7 @@ MAX_PHOTO_ID_BYTES = 256
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-@dataclass
+@dataclass(eq=False)
 class AdmittedPhoto:
     """A photo of a stream and its admission permit.
 
@@ -45,6 +47,7 @@ class AdmittedPhoto:
     content: bytes
     record: PhotoRecord
     permit: Permit
+    in_flight: PhotoInFlight | None = None
 
     def __post_init__(self) -> None:
         self.size = len(self.content)
@@ -55,7 +58,9 @@ class AdmittedPhoto:
         return content
 
     def abandon(self) -> None:
-        """Release the permit: the stream was cancelled."""
+        """Drop the photo and release its permit: the stream was cancelled."""
+        if self.in_flight is not None:
+            self.in_flight.cancel()
         self.permit.release()
         self.record.cancelled()
 
@@ -66,6 +71,9 @@ class StreamReader:
     def __init__(self, service: "ClassifierService", context: Context, stream: OpenStream) -> None:
         self.config = pb.StreamConfig()
         self.options = CallOptions(self.config.options)
+        self.sends_lists = False
+        """Whether the client has sent a PhotoList, so that it understands lists of results."""
+        self._unread: deque[tuple[str, bytes]] = deque()  # of the last PhotoList: ids and contents
         self._service = service
         self._context = context
         self._stream = stream
@@ -83,6 +91,17 @@ class StreamReader:
         await admission.wait_for_capacity()
         if self._rate_limit is not None:
             await self._rate_limit.wait()
+        while not self._unread:
+            if not await self._receive_photos():
+                return None
+        if self._rate_limit is not None:
+            self._rate_limit.take()
+        photo_id, content = self._unread.popleft()
+        with self._service.record_photo() as record:
+            return AdmittedPhoto(photo_id, content, record, await admission.admit(len(content)))
+
+    async def _receive_photos(self) -> bool:
+        """Receive the next message with photos; return whether there is one."""
         message = await self._receive()
         if not self._started:
             self._started = True
@@ -91,14 +110,16 @@ class StreamReader:
                 self._service.check_config(self.config, self.options)
                 message = await self._receive()
         if message is grpc.aio.EOF:
-            return None
-        if not message.HasField("photo"):
+            return False
+        if message.HasField("photo"):
+            self._unread.append((message.photo.id, message.photo.content))
+        elif message.HasField("photos"):
+            self._service.check_photo_list(len(message.photos.photos))
+            self.sends_lists = True
+            self._unread.extend((photo.id, photo.content) for photo in message.photos.photos)
+        else:
             raise _protocol_violation(message)
-        if self._rate_limit is not None:
-            self._rate_limit.take()
-        photo_id, content = message.photo.id, message.photo.content
-        with self._service.record_photo() as record:
-            return AdmittedPhoto(photo_id, content, record, await admission.admit(len(content)))
+        return True
 
     async def _receive(self) -> Any:
         """Return the next message, grpc.aio.EOF at the end."""
@@ -175,51 +196,65 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
         options = CallOptions(request.options)
         self._choose(options)
         self._check_batch(len(request.photos))
-        caller = _caller(context)
+        caller, client = _caller(context), call_context.current.get().client
+        ids = [photo.id for photo in request.photos]
+        batch = BatchOutcomes(len(ids))
+        for index, photo in enumerate(request.photos):
+            content = photo.content
 
-        async def result(index: int, photo: pb.Photo) -> pb.PhotoResult:
-            outcome: Classified | Status
-            try:
-                with self.record_photo() as record:
-                    _check_photo_id(photo.id)
-                    call_context.current.get().client.take_photo()
-                    with self._admit(len(photo.content), options, context):
-                        outcome = await self._classify(photo.content, options, caller)
-                    record.predicted(outcome.prediction)
-            except Exception as error:
-                outcome = to_status(error, f"photos[{index}]")
-            return converters.photo_result(photo.id, outcome)
+            def admit(photo_id: str = ids[index], size: int = len(content)) -> Permit:
+                _check_photo_id(photo_id)
+                client.take_photo()
+                return self._admit(size, options, context)
 
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(result(index, photo)) for index, photo in enumerate(request.photos)]
-        return pb.BatchClassifyResponse(results=[task.result() for task in tasks])
+            batch.start(index, self._start_record(), admit, functools.partial(self._submit, content, options, caller))
+        del content
+        await batch.wait()
+        return pb.BatchClassifyResponse(
+            results=[
+                converters.photo_result(photo_id, or_status(outcome, f"photos[{index}]"))
+                for index, (photo_id, outcome) in enumerate(zip(ids, batch.outcomes, strict=True))
+            ]
+        )
 
     async def StreamClassify(self, request_iterator: Any, context: Context) -> None:  # type: ignore[override]  # noqa: N802
         """Classify a stream of photos; each gets a prediction or a status."""
         self._check_open()
         caller = _caller(context)
 
-        async def process(admitted: AdmittedPhoto) -> pb.StreamClassifyResponse:
-            outcome: Classified | Status
+        def start(admitted: AdmittedPhoto, respond: Callable[[Outcome], None]) -> None:
+            def end(outcome: Outcome) -> None:
+                admitted.permit.release()
+                record_outcome(admitted.record, outcome)
+                respond(outcome)
+
             try:
-                with admitted.permit, self.record_photo(admitted.record):
-                    _check_photo_id(admitted.photo_id)
-                    outcome = await self._classify(admitted.take_content(), reader.options, caller)
-                    admitted.record.predicted(outcome.prediction)
+                _check_photo_id(admitted.photo_id)
+                admitted.in_flight = self._submit(admitted.take_content(), reader.options, caller, end)
             except Exception as error:
-                outcome = to_status(error)
-            return pb.StreamClassifyResponse(result=converters.photo_result(admitted.photo_id, outcome))
+                end(error)
+
+        async def write(responses: Sequence[tuple[AdmittedPhoto, Outcome]]) -> None:
+            results = [converters.photo_result(each.photo_id, or_status(outcome)) for each, outcome in responses]
+            if reader.sends_lists:
+                await context.write(pb.StreamClassifyResponse(results=pb.PhotoResultList(results=results)))
+            else:
+                for result in results:
+                    await context.write(pb.StreamClassifyResponse(result=result))
+
+        async def send_drain_notice(count: int) -> None:
+            await context.write(pb.StreamClassifyResponse(drain_notice=pb.DrainNotice(accepted_count=count)))
 
         window = Window(self._settings.max_in_flight_per_stream, self._settings.max_in_flight_per_stream_bytes)
         with self.streams.add(call_context.current.get().client.check_token) as stream:
             reader = StreamReader(self, context, stream)
             handlers = StreamHandlers(
                 read=reader.next_photo,
-                process=process,
-                write=context.write,
+                start=start,
+                write=write,
                 size=lambda admitted: admitted.size,
                 in_order=lambda: reader.config.ordering == pb.ORDERING_IN_ORDER,
-                drain_notice=lambda count: pb.StreamClassifyResponse(drain_notice=pb.DrainNotice(accepted_count=count)),
+                send_drain_notice=send_drain_notice,
                 abandon=lambda admitted: admitted.abandon(),
             )
             await serve_stream(handlers, window, stream)
@@ -253,11 +288,9 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
         self._decoders.close()
 
     @contextmanager
-    def record_photo(self, record: PhotoRecord | None = None) -> Iterator[PhotoRecord]:
-        """Record the outcome of the photo that the block processes; it is a new one unless `record` is given."""
-        if record is None:
-            record = self._metrics.start_photo()
-            call_context.current.get().photos += 1
+    def record_photo(self) -> Iterator[PhotoRecord]:
+        """Record that a photo has arrived, and its outcome if the block raises one."""
+        record = self._start_record()
         try:
             yield record
         except asyncio.CancelledError:
@@ -266,6 +299,10 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
         except Exception as error:
             record.rejected(reason_of(error))
             raise
+
+    def _start_record(self) -> PhotoRecord:
+        call_context.current.get().photos += 1
+        return self._metrics.start_photo()
 
     def check_config(self, config: pb.StreamConfig, options: CallOptions) -> None:
         """Check the config of a stream, and its options.
@@ -281,6 +318,21 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
                 field="config.ordering",
             )
         self._choose(options, "config.options")
+
+    def check_photo_list(self, photos: int) -> None:
+        """Check the number of photos in a message of a stream.
+
+        Raises:
+            RequestRejected: PROTOCOL_VIOLATION.
+        """
+        limit = self._settings.max_batch_photos
+        if photos > limit:
+            raise RequestRejected(
+                "PROTOCOL_VIOLATION",
+                f"The message has too many photos: {photos:,}; the limit is {limit:,}. Send shorter lists.",
+                metadata={"photos": photos, "limit": limit},
+                field="photos",
+            )
 
     def check_capacity(self, method: str, client: Client) -> None:
         """Check, before the request of a unary call is received, whether it would be rejected anyway.
@@ -306,6 +358,25 @@ class ClassifierService(pb_grpc.ClassifierServiceServicer):
 
     def _admit(self, size: int, options: CallOptions, context: Context) -> Permit:
         return self.admission.try_admit(size, context.time_remaining(), measured=not options.message.heat_map)
+
+    def _submit(
+        self, content: bytes, options: CallOptions, caller: Caller, on_outcome: Callable[[Outcome], None]
+    ) -> PhotoInFlight:
+        """Start to predict an admitted photo; `on_outcome` is called later, unless it is cancelled.
+
+        Raises:
+            Exception: An outcome that is known already.
+        """
+        call_context.current.get().client.check_token()
+        model, prepared = self._choose(options)
+
+        def end(prediction: Prediction | None, error: Exception | None) -> None:
+            if prediction is None:
+                on_outcome(error or RuntimeError("The photo has no outcome."))
+            else:
+                on_outcome(Classified(prediction, model.bundle))
+
+        return model.submit(content, prepared, caller, self._decoders, end, heat_map=options.message.heat_map)
 
     async def _classify(self, content: bytes, options: CallOptions, caller: Caller) -> Classified:
         call_context.current.get().client.check_token()
@@ -359,7 +430,7 @@ def _protocol_violation(message: pb.StreamClassifyRequest) -> RequestRejected:
     if message.HasField("config"):
         what = "The stream has a config after its first message. Send it first, or open another stream."
     else:
-        what = "The message has neither a config nor a photo. Send a photo."
+        what = "The message has neither a config nor photos. Send a photo."
     return RequestRejected("PROTOCOL_VIOLATION", what, field=message.WhichOneof("request") or "")
 
 

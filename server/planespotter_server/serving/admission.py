@@ -162,7 +162,7 @@ class AdmissionController:
     async def wait_for_capacity(self) -> None:
         """Wait until there is capacity for streams, without taking it.
 
-        A stream waits here before it reads, so that it holds at most one photo that has no permit yet.
+        A stream waits here before it reads, so that it holds at most one message whose photos have no permit yet.
 
         Raises:
             RequestRejected: SHUTTING_DOWN.

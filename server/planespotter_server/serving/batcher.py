@@ -4,12 +4,16 @@ Event-driven, without a fixed delay: an idle device takes a batch as soon as an 
 batch gathers, so that batches grow with the load. `max_delay` makes an idle device wait for a batch to fill. With
 `max_in_flight` above 1, a full batch is submitted while another still runs, so that a GPU copies one while it computes
 the other; a batch that is not full waits until the device is idle, and may still grow.
+
+Items come from the thread that prepared them and go to a thread of the device: the event loop is woken once per batch,
+with all of its results.
 """
 
 import asyncio
 import contextlib
+import threading
+import time
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -21,6 +25,8 @@ from planespotter_server.serving.thread_priority import lower_priority
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+CHECKS_PER_TIMEOUT = 10
 
 log = structlog.get_logger()
 
@@ -43,7 +49,7 @@ class Counters:
 
 
 class BatchObserver:
-    """Observes the batches of a batcher; this base class ignores them."""
+    """Observes the batches of a batcher, in its threads; this base class ignores them."""
 
     def observe_queue_wait(self, seconds: float) -> None:
         """Record how long an item waited for the device."""
@@ -52,14 +58,28 @@ class BatchObserver:
         """Record that the device ran a batch of `size` items for `seconds`."""
 
 
-@dataclass(eq=False)
-class _Entry(Generic[Item, Result]):
+@dataclass(eq=False, slots=True)
+class Entry(Generic[Item, Result]):
+    """An item, and who waits for its result.
+
+    Args:
+        item: Argument of the function.
+        caller: Callers are served round robin, so that many items of one do not delay another.
+        deadline: Time of `time.monotonic`, which is the clock of the event loop too; None for no deadline.
+        on_result: Called once in the event loop, with the result or the error, unless the entry is discarded.
+        on_dequeue: Called in a thread of the device when it takes the item.
+    """
+
     item: Item
-    result: asyncio.Future[Result]
+    caller: Hashable
     deadline: float | None
-    enqueued_at: float
-    on_dequeue: Callable[[], None]
-    dequeued: bool = False
+    on_result: Callable[[Result | None, Exception | None], None]
+    on_dequeue: Callable[[], None] | None = None
+    enqueued_at: float = 0.0
+    waits: bool = False
+    """Whether it is in the queue."""
+    is_done: bool = False
+    """Whether `on_result` has been called, or never will be. Changes only in the event loop."""
 
 
 class Batcher(Generic[Item, Result]):
@@ -77,7 +97,7 @@ class Batcher(Generic[Item, Result]):
         max_in_flight: Maximum number of batches on the device at a time.
         max_consecutive_failures: Batches without a success after which the device counts as failed.
         timeout: Maximum duration of a batch, in seconds; None for no limit.
-        on_device_failed: Called once when the device counts as failed.
+        on_device_failed: Called once in the event loop when the device counts as failed.
         observer: Is notified of queue waits and batches.
     """
 
@@ -98,95 +118,126 @@ class Batcher(Generic[Item, Result]):
         self._run = run
         self._max_batch = max_batch
         self._max_delay = max_delay
-        self._max_in_flight = max_in_flight
         self._max_consecutive_failures = max_consecutive_failures
         self._timeout = timeout
         self._on_device_failed = on_device_failed
-        self._queue: FairQueue[_Entry[Item, Result]] = FairQueue()
-        self._in_flight: dict[asyncio.Task[None], list[_Entry[Item, Result]]] = {}
+        self._loop = asyncio.get_running_loop()
+        # The lock guards what follows, and the counters up to the device.
+        self._changed = threading.Condition(threading.Lock())
+        self._queue: FairQueue[Entry[Item, Result]] = FairQueue()
+        self._in_flight: dict[int, tuple[float, list[Entry[Item, Result]]]] = {}  # start and entries, by thread
+        self._is_filling = False
         self._consecutive_failures = 0
         self._min_duration: dict[int, float] = {}  # shortest run so far, by batch size
-        self._changed = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        self._device = ThreadPoolExecutor(max_in_flight, thread_name_prefix="device", initializer=lower_priority)
         self._rejection: Callable[[], RequestRejected] | None = None
-        self._start()
+        self._check: asyncio.TimerHandle | None = None
+        if timeout is not None:
+            self._check = self._loop.call_later(timeout / CHECKS_PER_TIMEOUT, self._check_timeout, timeout)
+        for number in range(max_in_flight):
+            # Not a thread that Python joins at exit: it may be stuck in the device.
+            threading.Thread(target=self._work, name=f"device_{number}", daemon=True).start()
 
     @property
     def queue_depth(self) -> int:
         """Number of items that wait for the device."""
         return len(self._queue)
 
-    async def submit(
-        self,
-        item: Item,
-        caller: Hashable,
-        deadline: float | None = None,
-        on_dequeue: Callable[[], None] = lambda: None,
-    ) -> Result:
-        """Run the function on `item`, in a batch with items of other callers.
+    def push(self, entry: Entry[Item, Result]) -> None:
+        """Queue an entry, from any thread.
 
-        The device never sees an item whose caller cancels before its batch starts, nor one whose deadline would pass
-        even if the batch were as fast as the fastest so far.
-
-        Args:
-            item: Argument of the function.
-            caller: Callers are served round robin, so that many items of one do not delay another.
-            deadline: Time on the clock of the event loop; None for no deadline.
-            on_dequeue: Called when the device takes the item.
-
-        Raises:
-            RequestRejected: DEADLINE_EXCEEDED_IN_QUEUE, DEVICE_FAILED or SHUTTING_DOWN.
+        The device never sees an entry that is discarded before its batch starts, nor one whose deadline would pass even
+        if the batch were as fast as the fastest so far. Its errors are RequestRejected with DEADLINE_EXCEEDED_IN_QUEUE,
+        DEVICE_FAILED or SHUTTING_DOWN, and what the function raises.
         """
-        if self._rejection is not None:
-            raise self._rejection()
-        entry: _Entry[Item, Result] = _Entry(item, self._loop.create_future(), deadline, self._loop.time(), on_dequeue)
-        self._queue.push(caller, entry)
-        self._changed.set()
+        with self._changed:
+            rejection = self._rejection
+            if rejection is None:
+                entry.enqueued_at = time.monotonic()
+                entry.waits = True
+                self._queue.push(entry.caller, entry)
+                # Otherwise the next batch starts when one ends, or when the delay does.
+                if len(self._queue) >= self._max_batch or not (self._in_flight or self._is_filling):
+                    self._changed.notify()
+        if rejection is not None:
+            self._post(self._fail, [entry], rejection())
+
+    def discard(self, entry: Entry[Item, Result]) -> None:
+        """Drop an entry whose caller has cancelled, in the event loop; without effect if it is done."""
+        entry.is_done = True
+        with self._changed:
+            if entry.waits:
+                entry.waits = False
+                self._queue.remove(entry.caller, entry)
+                self.counters.cancelled += 1
+
+    async def submit(self, item: Item, caller: Hashable, deadline: float | None = None) -> Result:
+        """Queue an item and return its result; see `push` for what it raises."""
+        future: asyncio.Future[Result] = self._loop.create_future()
+
+        def resolve(result: Result | None, error: Exception | None) -> None:
+            if error is None:
+                future.set_result(result)  # type: ignore[arg-type]
+            else:
+                future.set_exception(error)
+
+        entry = Entry[Item, Result](item, caller, deadline, resolve)
+        self.push(entry)
         try:
-            return await entry.result
+            return await future
         except asyncio.CancelledError:
-            self._discard(caller, entry)
+            self.discard(entry)
             raise
 
-    async def close(self) -> None:
-        """Stop: reject waiting items, and do not wait for batches on the device."""
-        self._rejection = self._rejection or shutting_down
-        tasks = [self._worker, *self._in_flight]
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-        self._device.shutdown(wait=False, cancel_futures=True)
+    def close(self) -> None:
+        """Stop: reject waiting items and those on the device, and do not wait for it."""
+        if self._check is not None:
+            self._check.cancel()
+        with self._changed:
+            self._rejection = self._rejection or shutting_down
+            entries = self._clear()
+            for _, batch in self._in_flight.values():
+                entries += batch
+            self._changed.notify_all()
+        self._fail(entries, shutting_down())
 
-    def _start(self) -> None:
-        self._worker = self._loop.create_task(self._work())
-        self._worker.add_done_callback(self._worker_ended)
+    # In the threads of the device
 
-    def _worker_ended(self, worker: asyncio.Task[None]) -> None:
-        """Fail waiting items, which no worker would take; replace a worker that crashed."""
-        error = None if worker.cancelled() else worker.exception()
-        self._fail_waiting(lambda: error or shutting_down())
-        if error is not None:
-            self._start()
-
-    async def _work(self) -> None:
+    def _work(self) -> None:
+        lower_priority()
         while True:
-            self._changed.clear()
-            delay = self._delay()
-            if delay is None or delay > 0:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(delay):
-                        await self._changed.wait()
-                continue
-            batch = self._take()
-            if batch:
-                task = self._loop.create_task(self._process(batch))
-                self._in_flight[task] = batch
-                task.add_done_callback(self._batch_ended)
+            try:
+                batch = self._next_batch()
+                if batch is None:
+                    return
+                self._process(batch)
+            except Exception as error:  # a bug: those who wait must learn of it
+                log.error("unhandled_exception", exc_info=error)
+                with self._changed:
+                    entries = self._clear() + self._in_flight.get(threading.get_ident(), (0.0, []))[1]
+                self._post(self._fail, entries, error)
+            finally:
+                with self._changed:
+                    self._in_flight.pop(threading.get_ident(), None)
+
+    def _next_batch(self) -> list[Entry[Item, Result]] | None:
+        """Wait for the next batch and take it; None once the batcher is closed or has failed."""
+        with self._changed:
+            while self._rejection is None:
+                delay = self._delay()
+                if delay is None or delay > 0:
+                    self._is_filling = delay is not None
+                    self._changed.wait(delay)
+                    self._is_filling = False
+                    continue
+                batch = self._take()
+                if batch:
+                    self._in_flight[threading.get_ident()] = time.monotonic(), batch
+                    return batch
+            return None
 
     def _delay(self) -> float | None:
         """Return the seconds until the next batch starts; None for "when something changes"."""
-        if not self._queue or len(self._in_flight) >= self._max_in_flight:
+        if not self._queue:
             return None
         if len(self._queue) >= self._max_batch:
             return 0.0
@@ -195,119 +246,147 @@ class Batcher(Generic[Item, Result]):
         if not self._max_delay:
             return 0.0
         oldest = min(entry.enqueued_at for entry in self._queue.oldest_of_each_caller())
-        return max(0.0, oldest + self._max_delay - self._loop.time())
+        return max(0.0, oldest + self._max_delay - time.monotonic())
 
-    def _take(self) -> list[_Entry[Item, Result]]:
+    def _take(self) -> list[Entry[Item, Result]]:
         """Take the next batch from the queue."""
-        batch: list[_Entry[Item, Result]] = []
+        batch: list[Entry[Item, Result]] = []
         min_duration = self._min_duration.get(min(len(self._queue), self._max_batch), 0.0)
+        now = time.monotonic()
         while self._queue and len(batch) < self._max_batch:
             entry = self._queue.pop()
-            entry.dequeued = True
-            if self._is_live(entry, min_duration):
-                batch.append(entry)
-                entry.on_dequeue()
-                self._observer.observe_queue_wait(self._loop.time() - entry.enqueued_at)
+            entry.waits = False
+            if not self._is_live(entry, now, min_duration):
+                continue
+            batch.append(entry)
         return batch
 
-    def _discard(self, caller: Hashable, entry: _Entry[Item, Result]) -> None:
-        """Remove the entry of a cancelled caller, unless the device has it already."""
-        if not entry.dequeued:
-            entry.dequeued = True
-            self.counters.cancelled += 1
-            self._queue.remove(caller, entry)
-
-    def _is_live(self, entry: _Entry[Item, Result], min_duration: float = 0.0) -> bool:
+    def _is_live(self, entry: Entry[Item, Result], now: float, min_duration: float = 0.0) -> bool:
         """Return whether `entry` can still finish in time if its batch takes `min_duration`; reject it if not."""
-        if entry.result.done():
+        if entry.is_done:
             self.counters.cancelled += 1
             return False
-        now = self._loop.time()
-        if entry.deadline is not None and now + min_duration >= entry.deadline:
-            self.counters.expired += 1
-            waited = now - entry.enqueued_at
-            _set_exception(
-                entry,
-                RequestRejected(
-                    "DEADLINE_EXCEEDED_IN_QUEUE",
-                    f"The deadline is too short: after {waited:.3f} s in the queue, no time is left for inference. "
-                    "Allow more time.",
-                    metadata={"waited_seconds": f"{waited:.3f}"},
-                ),
-            )
-            return False
-        return True
+        if entry.deadline is None or now + min_duration < entry.deadline:
+            return True
+        self._post(self._expire, entry, now - entry.enqueued_at)
+        return False
 
-    async def _process(self, batch: Sequence[_Entry[Item, Result]]) -> None:
+    def _process(self, batch: list[Entry[Item, Result]]) -> None:
         """Give every entry of `batch` its result, and update the health of the device."""
-        error = await self._attempt(batch)
+        now = time.monotonic()
+        for entry in batch:
+            self._observer.observe_queue_wait(now - entry.enqueued_at)
+            if entry.on_dequeue is not None:
+                entry.on_dequeue()
+        error = self._attempt(batch)
         succeeded = error is None
         if error is not None and len(batch) == 1:
-            self._fail(batch[0], error)
+            self._post(self._fail, batch, error)
         elif error is not None:
             log.warning("batch_failed", photos=len(batch), error=type(error).__name__, then="retry each photo alone")
             for entry in batch:
-                if self._rejection is None and self._is_live(entry):
-                    error = await self._attempt([entry])
+                if self._rejection is not None:
+                    break
+                with self._changed:
+                    live = self._is_live(entry, time.monotonic())
+                if live:
+                    error = self._attempt([entry])
                     if error is None:
                         succeeded = True
                     else:
-                        self._fail(entry, error)
-        self._consecutive_failures = 0 if succeeded else self._consecutive_failures + 1
-        if self._consecutive_failures >= self._max_consecutive_failures:
+                        self._post(self._fail, [entry], error)
+            self._post(self._fail, batch, (self._rejection or shutting_down)())
+        with self._changed:
+            self._consecutive_failures = 0 if succeeded else self._consecutive_failures + 1
+            failed = self._consecutive_failures >= self._max_consecutive_failures
+        if failed:
             self._fail_device()
 
-    async def _attempt(self, entries: Sequence[_Entry[Item, Result]]) -> Exception | None:
-        """Run the device on `entries`; return the error, or None if they have their results."""
-        self.counters.batches += 1
-        self.counters.examples += len(entries)
-        started = self._loop.time()
-        running = self._loop.run_in_executor(self._device, self._run, [entry.item for entry in entries])
-        finished, _ = await asyncio.wait([running], timeout=self._timeout)
-        duration = self._loop.time() - started
-        self._observer.observe_batch(len(entries), duration)
-        self._min_duration[len(entries)] = min(duration, self._min_duration.get(len(entries), duration))
-        if not finished:
-            running.add_done_callback(lambda late: late.cancelled() or late.exception())  # marks it as retrieved
-            log.error("inference_timeout", photos=len(entries), timeout_seconds=self._timeout)
-            self._fail_device()
-            return device_failed()
+    def _attempt(self, entries: list[Entry[Item, Result]]) -> Exception | None:
+        """Run the device on `entries`; return the error, or None if they get their results."""
+        started = time.monotonic()
+        with self._changed:
+            self.counters.batches += 1
+            self.counters.examples += len(entries)
+            self._in_flight[threading.get_ident()] = started, entries
         try:
-            pairs = list(zip(entries, running.result(), strict=True))
+            results = self._run([entry.item for entry in entries])
         except Exception as error:
             return error
-        for entry, result in pairs:
-            if not entry.result.done():
-                entry.result.set_result(result)
-                self.counters.succeeded += 1
+        finally:
+            duration = time.monotonic() - started
+            self._observer.observe_batch(len(entries), duration)
+            with self._changed:
+                self._min_duration[len(entries)] = min(duration, self._min_duration.get(len(entries), duration))
+        if len(results) != len(entries):
+            return ValueError(f"The device returned {len(results)} results for {len(entries)} items.")
+        self._post(self._succeed, entries, results)
         return None
 
-    def _batch_ended(self, task: asyncio.Task[None]) -> None:
-        """Fail entries that have no result, however the task of their batch ended, and start the next batch."""
-        batch = self._in_flight.pop(task)
-        error = shutting_down() if task.cancelled() else task.exception()
-        for entry in batch:
-            self._fail(entry, error or (self._rejection or shutting_down)())
-        self._changed.set()
-
     def _fail_device(self) -> None:
-        if self._rejection is None:
+        """Reject waiting and further items with DEVICE_FAILED, from any thread."""
+        with self._changed:
+            if self._rejection is not None:
+                return
             self._rejection = device_failed
-            self._fail_waiting(device_failed)
-            self._on_device_failed()
+            waiting = self._clear()
+            self._changed.notify_all()
+        self._post(self._fail, waiting, device_failed())
+        self._post(self._on_device_failed)
 
-    def _fail_waiting(self, error: Callable[[], BaseException]) -> None:
-        for entry in self._queue.clear():
-            entry.dequeued = True
-            self._fail(entry, error())
+    def _clear(self) -> list[Entry[Item, Result]]:
+        entries = self._queue.clear()
+        for entry in entries:
+            entry.waits = False
+        return entries
 
-    def _fail(self, entry: _Entry[Item, Result], error: BaseException) -> None:
-        if not entry.result.done():
-            self.counters.failed += 1
-            _set_exception(entry, error)
+    def _post(self, function: Callable[..., None], *arguments: object) -> None:
+        """Call `function` in the event loop."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    # In the event loop
+
+    def _succeed(self, entries: Sequence[Entry[Item, Result]], results: Sequence[Result]) -> None:
+        for entry, result in zip(entries, results, strict=True):
+            self.counters.succeeded += _resolve(entry, result, None)
+
+    def _fail(self, entries: Sequence[Entry[Item, Result]], error: Exception) -> None:
+        for entry in entries:
+            self.counters.failed += _resolve(entry, None, error)
+
+    def _expire(self, entry: Entry[Item, Result], waited: float) -> None:
+        self.counters.expired += _resolve(
+            entry,
+            None,
+            RequestRejected(
+                "DEADLINE_EXCEEDED_IN_QUEUE",
+                f"The deadline is too short: after {waited:.3f} s in the queue, no time is left for inference. "
+                "Allow more time.",
+                metadata={"waited_seconds": f"{waited:.3f}"},
+            ),
+        )
+
+    def _check_timeout(self, timeout: float) -> None:
+        """Fail the device if a batch takes too long."""
+        now = time.monotonic()
+        with self._changed:
+            late = [entries for started, entries in self._in_flight.values() if now - started > timeout]
+        for entries in late:
+            log.error("inference_timeout", photos=len(entries), timeout_seconds=timeout)
+            self._fail_device()
+            self._fail(entries, device_failed())
+        if not late:
+            self._check = self._loop.call_later(timeout / CHECKS_PER_TIMEOUT, self._check_timeout, timeout)
 
 
-def _set_exception(entry: _Entry[Item, Result], error: BaseException) -> None:
-    if not entry.result.done():
-        entry.result.set_exception(error)
-        entry.result.exception()  # marks it as retrieved: the caller may leave before it looks
+def _resolve(entry: Entry[Item, Result], result: Result | None, error: Exception | None) -> bool:
+    """Give an entry its outcome; return whether it had none."""
+    if entry.is_done:
+        return False
+    entry.is_done = True
+    try:
+        entry.on_result(result, error)
+    except Exception as bug:  # of one caller, who must not take the results of the others
+        log.error("unhandled_exception", exc_info=bug)
+    return True

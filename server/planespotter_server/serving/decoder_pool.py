@@ -1,5 +1,6 @@
 """Decoder pool: threads that decode photos, with a time limit per photo and a check that they are not all stuck.
 
+A thread takes photo after photo by itself, and hands each on without the event loop, which sees failures only.
 Photos whose inspection estimates a high price use at most half of the threads: those of other callers do not wait.
 
 Threads, not processes: the inspection of a photo bounds what it costs to decode, so the server stays available without
@@ -10,11 +11,12 @@ stay so, the server has to be restarted.
 """
 
 import asyncio
+import contextlib
 import math
+import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 
 import numpy as np
 import structlog
@@ -22,7 +24,7 @@ from numpy.typing import NDArray
 
 from planespotter_photos import ExpensivePhotoError
 from planespotter_server.rejections import decode_timed_out
-from planespotter_server.serving.fair_semaphore import FairSemaphore
+from planespotter_server.serving.fair_queue import FairQueue
 from planespotter_server.serving.thread_priority import lower_priority
 
 Pixels = NDArray[np.uint8]
@@ -36,18 +38,32 @@ STUCK_TIMEOUTS = 6
 log = structlog.get_logger()
 
 
-class _Job:
-    """One photo: the future that its caller awaits, and since when a thread works on it."""
+@dataclass(eq=False, slots=True)
+class DecodeJob:
+    """A photo to decode, and who waits for its pixels.
 
-    future: asyncio.Future[Pixels]
+    Args:
+        decode: Returns the pixels, or raises ExpensivePhotoError if that would take more than the given seconds.
+        caller: Callers are served round robin.
+        on_decoded: Called with the pixels, in the thread that decoded them.
+        on_failed: Called with the error in the event loop. For each job, one of the two is called once, unless it is
+            discarded.
+    """
 
-    def __init__(self) -> None:
-        self.started = 0.0
-        self.is_late = False
+    decode: Callable[[float], Pixels] | None
+    caller: Hashable
+    on_decoded: Callable[[Pixels], object]
+    on_failed: Callable[[Exception], None]
+    started_at: float = 0.0
+    waits: bool = False
+    """Whether it is in a queue."""
+    is_expensive: bool = False
+    is_done: bool = False
+    """Whether its outcome is known, or does not matter anymore: it was discarded, or took too long."""
 
 
 class DecoderPool:
-    """Threads that decode the photos of all models, and serve callers round robin.
+    """Threads that decode the photos of all models, and serve callers round robin. Create it in a running event loop.
 
     Args:
         threads: Number of threads.
@@ -71,68 +87,132 @@ class DecoderPool:
         self._on_available = on_available
         self._on_stuck = on_stuck
         self._available = True
-        self._running: set[_Job] = set()
         self._check: asyncio.TimerHandle | None = None
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode", initializer=lower_priority)
-        # Twice the threads: each finds its next photo without waiting for the event loop.
-        self._semaphore = FairSemaphore(2 * threads)
-        self._expensive = FairSemaphore(max(1, threads // 2))
+        self._loop = asyncio.get_running_loop()
+        # The lock guards what follows, and the state of the jobs.
+        self._changed = threading.Condition(threading.Lock())
+        self._queue: FairQueue[DecodeJob] = FairQueue()
+        self._expensive: FairQueue[DecodeJob] = FairQueue()
+        self._running: set[DecodeJob] = set()
+        self._idle = threads
+        self._expensive_next = False
+        self._closed = False
+        for number in range(threads):
+            # Not a thread that Python joins at exit: it may be stuck in a photo.
+            threading.Thread(target=self._work, name=f"decode_{number}", daemon=True).start()
 
-    async def decode(self, decode: Callable[[float], Pixels], caller: object) -> Pixels:
-        """Decode one photo in one of the threads. A caller that cancels while it waits costs nothing.
+    def submit(self, job: DecodeJob) -> None:
+        """Queue a photo, in the event loop. Its error is PHOTO_DECODE_TIMEOUT, or what `decode` raises."""
+        if self._check is None:
+            self._check = self._loop.call_later(self._timeout / CHECKS_PER_TIMEOUT, self._check_timeouts)
+        with self._changed:
+            job.waits = True
+            self._queue.push(job.caller, job)
+            if self._idle:
+                self._changed.notify()
 
-        Args:
-            decode: Returns the pixels, or raises ExpensivePhotoError if that would take more than the given seconds.
-            caller: Whose photo it is.
+    def discard(self, job: DecodeJob) -> None:
+        """Drop a photo whose caller has left: it costs nothing if it still waits."""
+        with self._changed:
+            job.is_done = True
+            if job.waits:
+                job.waits = False
+                (self._expensive if job.is_expensive else self._queue).remove(job.caller, job)
 
-        Raises:
-            RequestRejected: PHOTO_DECODE_TIMEOUT.
-        """
+    def close(self) -> None:
+        """Stop; drop what has not started."""
+        if self._check is not None:
+            self._check.cancel()
+        with self._changed:
+            self._closed = True
+            for job in (*self._queue.clear(), *self._expensive.clear()):
+                job.waits = False
+            self._changed.notify_all()
+
+    # In the threads
+
+    def _work(self) -> None:
+        lower_priority()
+        while (job := self._take()) is not None:
+            self._decode(job)
+            del job  # this thread may wait long for the next one
+
+    def _take(self) -> DecodeJob | None:
+        """Wait for the next photo; None once the pool is closed."""
+        with self._changed:
+            while not self._closed:
+                job = self._next()
+                if job is not None:
+                    self._idle -= 1
+                    job.waits = False
+                    job.started_at = time.perf_counter()
+                    self._running.add(job)
+                    return job
+                self._changed.wait()
+            return None
+
+    def _next(self) -> DecodeJob | None:
+        """Return the next photo that may start: cheap and expensive ones in turn."""
+        running_expensive = sum(job.is_expensive for job in self._running)
+        expensive = self._expensive if running_expensive < max(1, self._threads // 2) else None
+        first, second = (expensive, self._queue) if self._expensive_next else (self._queue, expensive)
+        queue = first or second  # an empty queue is false
+        if not queue:
+            return None
+        self._expensive_next = queue is self._queue
+        return queue.pop()
+
+    def _decode(self, job: DecodeJob) -> None:
+        pixels: Pixels | None = None
+        failure: Exception | None = None
+        decode, job.decode = job.decode, None
+        assert decode is not None
         try:
-            return await self._decode(partial(decode, EXPENSIVE_SECONDS), caller)
+            pixels = decode(math.inf if job.is_expensive else EXPENSIVE_SECONDS)
         except ExpensivePhotoError:
-            async with self._expensive.acquire(caller):
-                return await self._decode(partial(decode, math.inf), caller)
-
-    async def _decode(self, decode: Callable[[], Pixels], caller: object) -> Pixels:
-        async with self._semaphore.acquire(caller):
-            loop = asyncio.get_running_loop()
-            job = _Job()
-            job.future = loop.run_in_executor(self._pool, self._run, job, decode)
-            if self._check is None:
-                self._check = loop.call_later(self._timeout / CHECKS_PER_TIMEOUT, self._check_timeouts)
-            try:
-                return await job.future
-            except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if job.is_late and task is not None and not task.cancelling():
-                    raise decode_timed_out(self._timeout) from None
-                raise
-
-    def _run(self, job: _Job, decode: Callable[[], Pixels]) -> Pixels:
-        job.started = time.perf_counter()
-        self._running.add(job)
-        try:
-            return decode()
-        finally:
+            job.decode = decode
+        except Exception as error:
+            failure = error
+        del decode  # with the photo's content
+        self._observe(time.perf_counter() - job.started_at)
+        with self._changed:
             self._running.discard(job)
-            self._observe(time.perf_counter() - job.started)
+            self._idle += 1
+            is_dropped, starts_again = job.is_done, job.decode is not None
+            if starts_again and not is_dropped and not self._closed:
+                job.waits = job.is_expensive = True
+                self._expensive.push(job.caller, job)
+            else:
+                job.is_done = True
+            if self._expensive and self._idle > 1:
+                self._changed.notify()
+        if is_dropped or starts_again:
+            return
+        if pixels is not None:
+            job.on_decoded(pixels)
+        elif failure is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+                self._loop.call_soon_threadsafe(job.on_failed, failure)
+
+    # In the event loop
 
     def _check_timeouts(self) -> None:
         now = time.perf_counter()
-        late = [job for job in tuple(self._running) if now - job.started > self._timeout]
-        for job in late:
-            if not job.is_late:
-                job.is_late = True
-                job.future.cancel()
-                log.warning("decode_timeout", seconds=round(now - job.started, 1), late=len(late))
+        with self._changed:
+            late = [job for job in self._running if now - job.started_at > self._timeout]
+            newly_late = [job for job in late if not job.is_done]
+            for job in newly_late:
+                job.is_done = True
+        for job in newly_late:
+            log.warning("decode_timeout", seconds=round(now - job.started_at, 1), late=len(late))
+            job.on_failed(decode_timed_out(self._timeout))
         self._set_available(len(late) < self._threads)
-        stuck = [job for job in late if now - job.started > STUCK_TIMEOUTS * self._timeout]
+        stuck = [job for job in late if now - job.started_at > STUCK_TIMEOUTS * self._timeout]
         if len(stuck) == self._threads:
             log.error("decoders_stuck", threads=self._threads)
             self._on_stuck()
             return
-        self._check = asyncio.get_running_loop().call_later(self._timeout / CHECKS_PER_TIMEOUT, self._check_timeouts)
+        self._check = self._loop.call_later(self._timeout / CHECKS_PER_TIMEOUT, self._check_timeouts)
 
     def _set_available(self, available: bool) -> None:
         if available == self._available:
@@ -143,9 +223,3 @@ class DecoderPool:
         else:
             log.warning("decoders_unavailable", threads=self._threads)
         self._on_available(available)
-
-    def close(self) -> None:
-        """Stop; cancel what has not started."""
-        if self._check is not None:
-            self._check.cancel()
-        self._pool.shutdown(wait=False, cancel_futures=True)

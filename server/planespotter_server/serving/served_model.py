@@ -1,12 +1,17 @@
-"""Served model: decode, batch, run and predict with one bundle, until it is drained and unloaded."""
+"""Served model: decode, batch, run and predict with one bundle, until it is drained and unloaded.
+
+A photo goes from the event loop to a decode thread, from there to a thread of the device, and back to the event loop
+with the results of its whole batch.
+"""
 
 import asyncio
 import functools
 import io
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
@@ -20,10 +25,13 @@ from planespotter_models import (
     decode_photo,
     decode_prediction,
 )
-from planespotter_server.serving.batcher import Batcher, BatchObserver, Counters
-from planespotter_server.serving.decoder_pool import DecoderPool, Pixels
+from planespotter_server.serving.batcher import Batcher, BatchObserver, Counters, Entry
+from planespotter_server.serving.decoder_pool import DecodeJob, DecoderPool, Pixels
 from planespotter_server.serving.heat_maps import HeatMaps
 from planespotter_server.settings import Settings
+
+OnPrediction = Callable[[Prediction | None, Exception | None], None]
+"""Called once in the event loop, with the prediction of a photo or its error."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,15 +39,103 @@ class Caller:
     """One call or stream: decoders and device serve callers round robin.
 
     Args:
-        deadline: Time on the clock of the event loop; None for no deadline.
+        deadline: Time of `time.monotonic`, which is the clock of the event loop too; None for no deadline.
     """
 
     deadline: float | None = None
 
 
-def no_tracing() -> AbstractContextManager[Callable[[str], None]]:
-    """Trace nothing: the replacement for Tracing.photo when tracing is off."""
-    return nullcontext(lambda _: None)
+class PhotoTrace(Protocol):
+    """The trace of one photo. Its methods may be called in any thread."""
+
+    def end_step(self, name: str) -> None:
+        """Record that a step has ended: "decode", "queue" or "inference"."""
+
+    def end(self) -> None:
+        """Record that the photo has its outcome."""
+
+
+class PhotoInFlight:
+    """A photo that a model works on, from `ServedModel.submit` to its outcome.
+
+    Its methods are called in the event loop, except `_decoded` and `_dequeued`.
+    """
+
+    __slots__ = ("_decoders", "_entry", "_heat_map", "_heat_map_task", "_job", "_model", "_on_prediction", "_trace")
+
+    def __init__(
+        self, model: "ServedModel", decoders: DecoderPool, on_prediction: OnPrediction, trace: PhotoTrace | None
+    ) -> None:
+        self._model = model
+        self._decoders = decoders
+        self._on_prediction: OnPrediction | None = on_prediction
+        self._trace = trace
+        self._heat_map_task: asyncio.Task[None] | None = None
+
+    def start(
+        self, decode: Callable[[float], Pixels], options: PredictionOptions, caller: Caller, *, heat_map: bool
+    ) -> None:
+        """Queue the photo for the decoders."""
+        self._heat_map = heat_map
+        self._model.begin()
+        on_dequeue = None if self._trace is None else functools.partial(self._trace.end_step, "queue")
+        self._entry = Entry[Row, Prediction](Row(options), caller, caller.deadline, self._predicted, on_dequeue)
+        self._job = DecodeJob(decode, caller, self._decoded, self._failed)
+        self._decoders.submit(self._job)
+
+    def cancel(self) -> None:
+        """Drop the photo: its caller has left. It gets no outcome anymore."""
+        if self._on_prediction is not None:
+            self._decoders.discard(self._job)
+            self._model.discard(self._entry)
+            if self._heat_map_task is not None:
+                self._heat_map_task.cancel()
+            self._end()
+
+    def _decoded(self, pixels: Pixels) -> None:
+        if self._trace is not None:
+            self._trace.end_step("decode")
+        self._entry.item.pixels = pixels
+        self._model.enqueue(self._entry)
+
+    def _failed(self, error: Exception) -> None:
+        self._predicted(None, error)
+
+    def _predicted(self, prediction: Prediction | None, error: Exception | None) -> None:
+        if self._on_prediction is None:  # cancelled
+            return
+        if prediction is not None and self._trace is not None:
+            self._trace.end_step("inference")
+        if prediction is not None and self._heat_map and self._heat_map_task is None:
+            self._heat_map_task = asyncio.create_task(self._add_heat_map(prediction))
+            return
+        on_prediction = self._on_prediction
+        self._end()
+        on_prediction(prediction, error)
+
+    async def _add_heat_map(self, prediction: Prediction) -> None:
+        pixels, caller = self._entry.item.pixels, self._entry.caller
+        assert pixels is not None
+        try:
+            heat = await self._model.heat_maps.compute(pixels, prediction.label, caller)
+        except Exception as error:
+            self._predicted(None, error)
+        else:
+            self._predicted(replace(prediction, heat_map=heat), None)
+
+    def _end(self) -> None:
+        self._on_prediction = None
+        self._model.end()
+        if self._trace is not None:
+            self._trace.end()
+
+
+@dataclass(eq=False, slots=True)
+class Row:
+    """A row of a batch: the pixels of a photo, and what to return for it."""
+
+    options: PredictionOptions
+    pixels: Pixels | None = None
 
 
 class ServedModel:
@@ -52,8 +148,7 @@ class ServedModel:
         max_in_flight: Maximum number of batches on the device at a time.
         on_device_failed: Called once when the device counts as failed.
         observer: Is notified of queue waits and batches.
-        trace_photo: Makes the context of one photo; its value is called with "decode", "queue" and "inference" as each
-            of these steps ends.
+        trace_photo: Starts the trace of one photo; None if tracing is off.
     """
 
     def __init__(
@@ -65,18 +160,18 @@ class ServedModel:
         max_in_flight: int = 1,
         on_device_failed: Callable[[], None] = lambda: None,
         observer: BatchObserver | None = None,
-        trace_photo: Callable[[], AbstractContextManager[Callable[[str], None]]] = no_tracing,
+        trace_photo: Callable[[], PhotoTrace] | None = None,
     ) -> None:
         self.bundle = bundle
         self.engine = engine
         self._settings = settings
         self._trace_photo = trace_photo
-        self._heat_maps = HeatMaps(bundle, settings.engine_cache)
+        self.heat_maps = HeatMaps(bundle, settings.engine_cache)
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._batcher = Batcher(
-            self._run,
+            functools.partial(_predict, bundle, engine),
             engine.batch_sizes[-1],
             settings.max_delay_ms / 1000,
             max_in_flight=max_in_flight,
@@ -96,17 +191,63 @@ class ServedModel:
         """Number of decoded photos that wait for the device."""
         return self._batcher.queue_depth
 
+    def begin(self) -> None:
+        """Count a photo in flight: the model stays loaded until `end`."""
+        self._in_flight += 1
+        self._idle.clear()
+
+    def end(self) -> None:
+        """Count a photo that has its outcome."""
+        self._in_flight -= 1
+        if not self._in_flight:
+            self._idle.set()
+
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """Keep the model loaded while the block runs."""
-        self._in_flight += 1
-        self._idle.clear()
+        self.begin()
         try:
             yield
         finally:
-            self._in_flight -= 1
-            if not self._in_flight:
-                self._idle.set()
+            self.end()
+
+    def submit(
+        self,
+        photo: bytes,
+        options: PredictionOptions,
+        caller: Caller,
+        decoders: DecoderPool,
+        on_prediction: OnPrediction,
+        *,
+        heat_map: bool = False,
+    ) -> PhotoInFlight:
+        """Start to predict one photo, which admission control has admitted.
+
+        Args:
+            photo: Content of a JPEG, PNG or WebP file.
+            options: What is asked for it.
+            caller: Whose photo it is, with the deadline.
+            decoders: Threads for decoding.
+            on_prediction: Called with the prediction or the error, unless the photo is cancelled; never from within
+                this method. Errors are PhotoError, if the photo is too large or cannot be decoded, and RequestRejected
+                with PHOTO_DECODE_TIMEOUT, DEADLINE_EXCEEDED_IN_QUEUE, SHUTTING_DOWN or DEVICE_FAILED.
+            heat_map: Whether to compute a heat map too.
+
+        Raises:
+            PhotoError: The file is too large.
+        """
+        limit = self._settings.max_photo_bytes
+        if len(photo) > limit:
+            raise PhotoError(
+                "PHOTO_TOO_LARGE",
+                f"The photo file is too large: {len(photo):,} bytes; the limit is {limit:,}. Scale it down.",
+                bytes=len(photo),
+                limit=limit,
+            )
+        trace = None if self._trace_photo is None else self._trace_photo()
+        in_flight = PhotoInFlight(self, decoders, on_prediction, trace)
+        in_flight.start(functools.partial(self._decode, photo), options, caller, heat_map=heat_map)
+        return in_flight
 
     async def classify(
         self,
@@ -117,46 +258,39 @@ class ServedModel:
         *,
         heat_map: bool = False,
     ) -> Prediction:
-        """Predict one photo, which admission control has admitted.
+        """Predict one photo; see `submit` for the arguments, and for what it raises."""
+        future: asyncio.Future[Prediction] = asyncio.get_running_loop().create_future()
 
-        Args:
-            photo: Content of a JPEG, PNG or WebP file.
-            options: What is asked for it.
-            caller: Whose photo it is, with the deadline.
-            decoders: Threads for decoding.
-            heat_map: Whether to compute a heat map too.
+        def resolve(prediction: Prediction | None, error: Exception | None) -> None:
+            if future.cancelled():
+                return
+            if prediction is None:
+                future.set_exception(error or RuntimeError("The photo has no outcome."))
+            else:
+                future.set_result(prediction)
 
-        Raises:
-            RequestRejected: PHOTO_DECODE_TIMEOUT, DEADLINE_EXCEEDED_IN_QUEUE, SHUTTING_DOWN or DEVICE_FAILED.
-            PhotoError: The photo is too large or cannot be decoded.
-        """
-        limit = self._settings.max_photo_bytes
-        if len(photo) > limit:
-            raise PhotoError(
-                "PHOTO_TOO_LARGE",
-                f"The photo file is too large: {len(photo):,} bytes; the limit is {limit:,}. Scale it down.",
-                bytes=len(photo),
-                limit=limit,
-            )
-        with self.in_use(), self._trace_photo() as end_step:
-            decoding = decoders.decode(functools.partial(self._decode, photo), caller)
-            del photo  # the pool drops its content once it is decoded
-            pixels = await decoding
-            end_step("decode")
-            item = (pixels, options)
-            prediction = await self._batcher.submit(item, caller, caller.deadline, lambda: end_step("queue"))
-            end_step("inference")
-            if heat_map:
-                heat = await self._heat_maps.compute(pixels, prediction.label, caller)
-                prediction = replace(prediction, heat_map=heat)
-            return prediction
+        in_flight = self.submit(photo, options, caller, decoders, resolve, heat_map=heat_map)
+        del photo  # a decode thread drops the other reference
+        try:
+            return await future
+        except asyncio.CancelledError:
+            in_flight.cancel()
+            raise
+
+    def enqueue(self, entry: Entry[Row, Prediction]) -> None:
+        """Queue a decoded photo for the device, from any thread."""
+        self._batcher.push(entry)
+
+    def discard(self, entry: Entry[Row, Prediction]) -> None:
+        """Drop a photo whose caller has left."""
+        self._batcher.discard(entry)
 
     def warm_up(self) -> None:
         """Decode and predict a photo of each format, so that the first requests are as fast as later ones."""
         for image_format in ("JPEG", "PNG", "WEBP"):
             photo = io.BytesIO()
             Image.new("RGB", (2 * self.bundle.width, 2 * self.bundle.height)).save(photo, image_format)
-            self._run([(self._decode(photo.getvalue()), PredictionOptions(top_k=1))])
+            _predict(self.bundle, self.engine, [Row(PredictionOptions(top_k=1), self._decode(photo.getvalue()))])
 
     async def drain_and_close(self) -> None:
         """Wait until its photos in flight have their results, then close."""
@@ -165,14 +299,15 @@ class ServedModel:
 
     async def close(self) -> None:
         """Stop at once; photos in flight are rejected."""
-        self._heat_maps.close()
-        await self._batcher.close()
+        self.heat_maps.close()
+        self._batcher.close()
 
     def _decode(self, photo: bytes, max_seconds: float = math.inf) -> Pixels:
         limits = self._settings.max_photo_pixels, self._settings.max_decoded_bytes
         return decode_photo(photo, self.bundle.height, self.bundle.width, *limits, max_seconds)
 
-    def _run(self, batch: Sequence[tuple[Pixels, PredictionOptions]]) -> list[Prediction]:
-        outputs = self.engine.run(np.stack([pixels for pixels, _ in batch]))
-        options = [options for _, options in batch]
-        return decode_prediction(self.bundle.tree, self.bundle.calibration, outputs, options=options)
+
+def _predict(bundle: Bundle, engine: Engine, batch: Sequence[Row]) -> list[Prediction]:
+    """Predict a batch. No method: as a cycle, an unloaded model would wait for the collector."""
+    outputs = engine.run(np.stack([row.pixels for row in batch if row.pixels is not None]))
+    return decode_prediction(bundle.tree, bundle.calibration, outputs, options=[row.options for row in batch])

@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -16,18 +16,18 @@ class StreamHandlers(Generic[Request, Response]):
 
     read: Callable[[], Awaitable[Request | None]]
     """Returns the next request; None at the end of the stream."""
-    process: Callable[[Request], Awaitable[Response]]
-    """Returns the response to a request."""
-    write: Callable[[Response], Awaitable[None]]
-    """Sends a response."""
+    start: Callable[[Request, Callable[[Response], None]], None]
+    """Starts to process a request. Unless it is abandoned, its response is passed on once, in the event loop."""
+    write: Callable[[Sequence[tuple[Request, Response]]], Awaitable[None]]
+    """Sends responses, each with its request."""
     size: Callable[[Request], int]
     """Returns the bytes that a request occupies until its response is sent."""
     in_order: Callable[[], bool]
     """Returns whether responses keep the order of the requests; called once the first request is read."""
-    drain_notice: Callable[[int], Response]
-    """Returns the notice that reading has ended, given the number of accepted requests."""
+    send_drain_notice: Callable[[int], Awaitable[None]]
+    """Sends the notice that reading has ended, given the number of accepted requests."""
     abandon: Callable[[Request], None]
-    """Called with each request whose processing was cancelled, because the stream was."""
+    """Called with each request whose response was not sent, because the stream was cancelled."""
 
 
 def _now() -> float:
@@ -97,11 +97,53 @@ class Window:
         self._changed.set()
 
 
+class _Outbox(Generic[Response]):
+    """The responses that are ready to be sent, by the number of their request.
+
+    Args:
+        in_order: Returns whether a response waits for those of earlier requests.
+    """
+
+    def __init__(self, in_order: Callable[[], bool]) -> None:
+        self._in_order = in_order
+        self._ready: list[tuple[int, Response]] = []
+        self._held_back: dict[int, Response] = {}
+        self._next = 0
+        self._changed = asyncio.Event()
+        self._last: int | None = None  # number of requests, once all are read
+        self._taken = 0
+
+    def put(self, number: int, response: Response) -> None:
+        """Add the response to request `number`, counted from 0."""
+        if self._in_order():
+            self._held_back[number] = response
+            while self._next in self._held_back:
+                self._ready.append((self._next, self._held_back.pop(self._next)))
+                self._next += 1
+        else:
+            self._ready.append((number, response))
+        self._changed.set()
+
+    def close(self, requests: int) -> None:
+        """Let `take` return nothing once the responses to all `requests` have been taken."""
+        self._last = requests
+        self._changed.set()
+
+    async def take(self) -> list[tuple[int, Response]]:
+        """Wait for responses and return all that are ready; none after the last."""
+        while not self._ready and self._taken != self._last:
+            self._changed.clear()
+            await self._changed.wait()
+        ready, self._ready = self._ready, []
+        self._taken += len(ready)
+        return ready
+
+
 async def serve_stream(handlers: StreamHandlers[Request, Response], window: Window, stream: OpenStream) -> None:
     """Process all requests of a stream.
 
     A request is read only while the window is open: a client that does not read its responses cannot make the server
-    buffer more, and HTTP/2 flow control makes it wait.
+    buffer more, and HTTP/2 flow control makes it wait. What gets ready during a write is sent together next.
 
     Args:
         handlers: The functions that the stream consists of.
@@ -114,41 +156,28 @@ async def serve_stream(handlers: StreamHandlers[Request, Response], window: Wind
     """
     writing = asyncio.Lock()
     accepted_count = 0
+    unanswered: dict[int, Request] = {}
+    outbox: _Outbox[Response] = _Outbox(handlers.in_order)
     read_error: Exception | None = None
 
-    async def respond(request: Request, predecessor_sent: asyncio.Event, sent: asyncio.Event) -> None:
-        response = await handlers.process(request)
-        await predecessor_sent.wait()
-        await write(response)
-        sent.set()
-        stream.in_flight -= 1
-        window.remove(handlers.size(request))
-
-    async def write(response: Response) -> None:
+    async def write(send: Callable[[], Awaitable[None]]) -> None:
         async with writing:
             stream.sending_since = _now()
-            await handlers.write(response)
+            await send()
             stream.sending_since = None
 
     async def read_all() -> None:
         nonlocal accepted_count
-        in_order, no_predecessor = False, asyncio.Event()
-        no_predecessor.set()
-        last_sent = no_predecessor
         while True:
             await window.wait_until_open()
             request = await handlers.read()
             if request is None:
                 return
-            if not accepted_count:
-                in_order = handlers.in_order()
-            accepted_count += 1
+            number, accepted_count = accepted_count, accepted_count + 1
+            unanswered[number] = request
             stream.in_flight += 1
             window.add(handlers.size(request))
-            sent = asyncio.Event()
-            task = responses.create_task(respond(request, last_sent if in_order else no_predecessor, sent))
-            task.add_done_callback(functools.partial(abandon_if_cancelled, request))
-            last_sent = sent
+            handlers.start(request, functools.partial(outbox.put, number))
 
     async def read_until_error() -> None:
         nonlocal read_error
@@ -157,21 +186,29 @@ async def serve_stream(handlers: StreamHandlers[Request, Response], window: Wind
         except Exception as error:
             read_error = error
 
-    def abandon_if_cancelled(request: Request, task: asyncio.Task[None]) -> None:
-        if task.cancelled():  # perhaps before its first step, where a `finally` in the task would not run
-            handlers.abandon(request)
+    async def write_all() -> None:
+        while ready := await outbox.take():
+            responses = [(unanswered[number], response) for number, response in ready]
+            await write(functools.partial(handlers.write, responses))
+            for number, _ in ready:
+                window.remove(handlers.size(unanswered.pop(number)))
+                stream.in_flight -= 1
 
     stream._handler = asyncio.current_task()
     try:
-        async with asyncio.TaskGroup() as responses:
-            stream._reader = responses.create_task(read_until_error())
+        async with asyncio.TaskGroup() as group:
+            stream._reader = group.create_task(read_until_error())
+            group.create_task(write_all())
             await asyncio.wait([stream._reader])
+            outbox.close(accepted_count)
             if stream._reader.cancelled() and stream._error is None:
-                await write(handlers.drain_notice(accepted_count))
+                await write(functools.partial(handlers.send_drain_notice, accepted_count))
     except asyncio.CancelledError:
         if stream._error is None or stream._handler is None or stream._handler.uncancel():  # the client cancelled
             raise
     finally:
         stream._handler = None
+        for request in unanswered.values():
+            handlers.abandon(request)
     if error := read_error or stream._error:
         raise error

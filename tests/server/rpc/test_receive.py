@@ -198,11 +198,8 @@ async def test_photo_in_flight_does_not_hold_its_file_once_it_is_decoded(
     model = channel.server.service.models.find()  # type: ignore[attr-defined]
     submitted = asyncio.Event()
 
-    async def never(*_: Any) -> None:
-        submitted.set()
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(model._batcher, "submit", never)
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(model, "enqueue", lambda _: loop.call_soon_threadsafe(submitted.set))
     stream = service(channel).StreamClassify()
     await stream.write(pb.StreamClassifyRequest(photo=pb.Photo(content=paint("747"))))
     await submitted.wait()

@@ -291,7 +291,54 @@ async def test_invalid_config_ends_the_stream_with_its_reason(
         assert violations.field_violations[0].field == field
 
 
-@pytest.mark.parametrize("message", [configured(), pb.StreamClassifyRequest()], ids=["late config", "empty message"])
+def listed(*photos: pb.Photo) -> pb.StreamClassifyRequest:
+    """Return photos as one message of a stream."""
+    return pb.StreamClassifyRequest(photos=pb.PhotoList(photos=photos))
+
+
+@pytest.mark.parametrize("ordering", [pb.ORDERING_AS_COMPLETED, pb.ORDERING_IN_ORDER])
+async def test_photos_in_one_message_get_one_result_each(serve: Serve, paint: Paint, ordering: Any) -> None:
+    channel = await serve(max_in_flight_per_stream=2)
+    photos = [pb.Photo(content=paint("747"), id=str(number)) for number in range(6)]
+    photos[3].content = b"no photo"
+    messages = [configured(ordering=ordering), listed(*photos[:4]), listed(), listed(*photos[4:])]
+    call = service(channel).StreamClassify(iter(messages))
+    results = [result async for response in call for result in response.results.results]
+    ids = [result.id for result in results]
+    assert (ids if ordering == pb.ORDERING_IN_ORDER else sorted(ids)) == list("012345")
+    assert {result.id for result in results if result.HasField("error")} == {"3"}
+
+
+async def test_client_that_sends_no_lists_gets_none(serve: Serve, paint: Paint) -> None:
+    requests = [streamed(paint("747"), str(number)) for number in range(8)]
+    async for response in service(await serve()).StreamClassify(iter(requests)):
+        assert response.WhichOneof("event") == "result"
+
+
+async def test_drain_within_a_list_accepts_its_first_photos(
+    serve: Serve, paint: Paint, blocked_engine: BlockedEngine, until: Until
+) -> None:
+    channel = await serve(engine=blocked_engine, max_in_flight_per_stream=2)
+    call = service(channel).StreamClassify()
+    await call.write(listed(*(pb.Photo(content=paint("747"), id=str(number)) for number in range(5))))
+    await until(lambda: reached_device(channel) == 2)
+    draining = asyncio.ensure_future(channel.server.drain())  # type: ignore[attr-defined]
+    notice: Any = await call.read()
+    assert notice.drain_notice.accepted_count == 2
+    blocked_engine.released.set()
+    await draining
+    results: list[str] = []
+    while (response := await call.read()) is not grpc.aio.EOF:
+        assert isinstance(response, pb.StreamClassifyResponse)
+        results += [result.id for result in response.results.results]
+    assert sorted(results) == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [configured(), pb.StreamClassifyRequest(), listed(*[pb.Photo()] * 65)],
+    ids=["late config", "empty message", "list too long"],
+)
 async def test_protocol_violation_ends_the_stream_after_earlier_results(
     serve: Serve, paint: Paint, message: pb.StreamClassifyRequest
 ) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +27,7 @@ class Client:
         self.responses: list[Any] = []
         self.abandoned: list[int] = []
         self._changed = asyncio.Event()
+        self._tasks: set[asyncio.Future[Any]] = set()
 
     async def read(self) -> int | None:
         number = next(self.numbers, None)
@@ -54,14 +55,27 @@ class Client:
             while not condition():
                 await self._changed.wait()
 
+    async def write_all(self, responses: Sequence[tuple[int, Any]]) -> None:
+        for _, response in responses:
+            await self.write(response)
+
     def handlers(self, process: Process, in_order: bool = False) -> StreamHandlers[int, Any]:
+        def start(request: int, respond: Callable[[Any], None]) -> None:
+            def end(task: asyncio.Future[Any]) -> None:
+                if not task.cancelled():
+                    respond(task.result())
+
+            task = asyncio.ensure_future(process(request))
+            self._tasks.add(task)
+            task.add_done_callback(end)
+
         return StreamHandlers(
             read=self.read,
-            process=process,
-            write=self.write,
+            start=start,
+            write=self.write_all,
             size=lambda number: number,
             in_order=lambda: in_order,
-            drain_notice=lambda count: f"accepted {count}",
+            send_drain_notice=lambda count: self.write(f"accepted {count}"),
             abandon=self.abandoned.append,
         )
 
@@ -180,14 +194,15 @@ async def test_aborted_stream_ends_although_its_client_reads_no_response() -> No
     async def process(request: int) -> int:
         return request
 
-    async def write(_: int) -> None:
+    async def write(_: object) -> None:
         await asyncio.Event().wait()
 
     handlers = replace(client.handlers(process), write=write)
     stream = asyncio.create_task(serve_stream(handlers, Window(5, 10**6), open_stream))
     await client.until(client.idle.is_set)
-    await asyncio.sleep(0)
-    assert open_stream.sending_since is not None
+    async with asyncio.timeout(60):
+        while open_stream.sending_since is None:  # noqa: ASYNC110  (it sets no event)
+            await asyncio.sleep(0)
     assert open_stream.in_flight == 2
     open_stream.abort(LookupError("too slow"))
     with pytest.raises(LookupError, match="too slow"):
