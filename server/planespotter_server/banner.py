@@ -57,6 +57,9 @@ def startup_banner(
         lines += _row("" if row else "models" if len(models) > 1 else "model", _describe(model, len(models), default))
     if len(models) > MAX_MODELS:
         lines += _row("", f"and {len(models) - MAX_MODELS} more")
+    if settings.workers > 1:
+        share = f"{settings.workers} processes, each with an equal share of the cores and the limits"
+        rows.insert(2, ("workers", share))
     if metrics_address:
         rows.append(("metrics", f"http://{metrics_address}/metrics"))
     for name, text in rows:

@@ -94,13 +94,14 @@ def serve(
 
     from planespotter_models import BundleError
     from planespotter_server.observability.logging import configure_logging
-    from planespotter_server.server import event_loop, exit_process, serve
+    from planespotter_server.server import event_loop, exit_process
+    from planespotter_server.workers import serve_with_workers
 
     settings = load_settings(config, **options)
     configure_logging()
     with asyncio.Runner(loop_factory=event_loop) as runner:
         try:
-            code = runner.run(serve(settings, typer.echo))
+            code = runner.run(serve_with_workers(settings, typer.echo))
         except (ServerError, BundleError) as error:
             print_error(error)
             code = 1

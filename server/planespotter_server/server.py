@@ -10,6 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -17,6 +18,7 @@ import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from prometheus_client import CollectorRegistry
 
 import planespotter_models
 from planespotter.v1 import classifier_pb2 as pb
@@ -79,6 +81,19 @@ EXIT_DRAINED, EXIT_DROPPED, EXIT_FAILED = 0, 1, 75
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True)
+class SharedPort:
+    """How a server shares its port with other processes.
+
+    Args:
+        total: Settings of all processes together, for the banner; those of the server are its share.
+        on_start: Called with the metrics as soon as there are any.
+    """
+
+    total: Settings
+    on_start: Callable[[CollectorRegistry], None]
+
+
 class Server:
     """A gRPC server: `start`, then `serve` models, then `drain`, then `stop`. Create it inside a running event loop.
 
@@ -86,16 +101,21 @@ class Server:
     works. `device_failed` is set when the device has failed: the server must be stopped. `listener_failed` is set when
     gRPC ended without `stop`: nobody can connect anymore, and the process must end.
 
+    Args:
+        settings: Its settings.
+        shares_port: Whether other processes listen on the same port.
+
     Raises:
         ServerError: The token file or the TLS files are invalid.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, shares_port: bool = False) -> None:
         self.device_failed = asyncio.Event()
         self.listener_failed = asyncio.Event()
         self.metrics = Metrics()
         self.service = ClassifierService(settings, self.metrics, self._set_decoders_available, self._fail_device)
         self._settings = settings
+        self._shares_port = shares_port
         self._stopping = False
         self._accepting = False
         self._decoders_available = True
@@ -115,7 +135,9 @@ class Server:
 
             self._tracing = tracing.Tracing(settings.otlp_endpoint)
         self._interceptor = CallInterceptor(
-            Authenticator(None if settings.tokens is None else TokenFile(settings.tokens)),
+            Authenticator(
+                None if settings.tokens is None else TokenFile(settings.tokens), settings.workers if shares_port else 1
+            ),
             ConcurrencyLimiter(
                 settings.max_streams, settings.max_concurrent_calls_per_client, settings.max_streams_per_client
             ),
@@ -132,7 +154,7 @@ class Server:
                 # Of each connection, above the limit of its client: calls between the two are rejected with a reason.
                 ("grpc.max_concurrent_streams", settings.max_concurrent_calls_per_client + SPARE_RPCS),
                 *_connection_age(settings.max_stream_age),
-                ("grpc.so_reuseport", 0),  # otherwise a second server would silently share the port
+                ("grpc.so_reuseport", int(shares_port)),  # otherwise a second server would silently share the port
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
                 ("grpc.max_send_message_length", -1),  # a response is as long as its photo id and the model's names
                 # The default closes the connection of a client that pings more than once in five minutes while it
@@ -158,7 +180,8 @@ class Server:
         address = join_address(self._settings.host, self._settings.port)
         try:
             # Try the port first: the system's error is better than gRPC's, which also writes its own log lines.
-            await asyncio.to_thread(_try_port, self._settings.host, self._settings.port)
+            if not self._shares_port:
+                await asyncio.to_thread(try_port, self._settings.host, self._settings.port)
             if self._tls is None:
                 bound = self._server.add_insecure_port(address)
             else:
@@ -169,7 +192,9 @@ class Server:
                 "port and an address of this machine with --host and --port (0 picks a free port)."
             ) from error
         if self._settings.metrics_port is not None:
-            self._metrics_server = MetricsServer(self.metrics, self._settings.metrics_host, self._settings.metrics_port)
+            self._metrics_server = MetricsServer(
+                self.metrics.registry, self._settings.metrics_host, self._settings.metrics_port
+            )
         await self._update_health()
         await self._server.start()
         self._run_in_background(self._watch_listener())
@@ -294,7 +319,7 @@ def event_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-async def serve(settings: Settings, announce: Callable[[str], None]) -> int:
+async def serve(settings: Settings, announce: Callable[[str], None], shared: SharedPort | None = None) -> int:
     """Serve until SIGTERM, SIGINT or SIGHUP.
 
     The first signal drains: photos in flight finish. A second one, or the end of the grace period, drops them. A signal
@@ -304,6 +329,8 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> int:
     Args:
         settings: What to serve, and how.
         announce: Called with the startup banner once the server is ready.
+        shared: Set if other processes serve on the same port. Such a server listens only once it can classify: the
+            others are there before.
 
     Returns:
         The exit code: 0 drained, 1 photos dropped, 75 device or listener failed. End the process with `exit_process`:
@@ -313,7 +340,7 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> int:
         ServerError: The server cannot start.
         BundleError: The bundle of --model is invalid.
     """
-    signals = _signal_queue()
+    signals = signal_queue()
     first_signal = asyncio.ensure_future(signals.get())
     if settings.model is not None and settings.model_repository is not None:
         raise ServerError(
@@ -323,9 +350,11 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> int:
     if settings.model is None and settings.model_repository is None:
         settings = settings.model_copy(update={"model_repository": planespotter_models.FOLDER})
     bundle = None if settings.model is None else read_bundle(settings.model)
-    server = Server(settings)
+    server = Server(settings, shares_port=shared is not None)
+    if shared is not None:
+        shared.on_start(server.metrics.registry)
     try:
-        port = await server.start()
+        port = settings.port if shared is not None else await server.start()
     except BaseException:
         await server.stop()
         raise
@@ -342,6 +371,8 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> int:
         return EXIT_DRAINED
     try:
         repository = await loading
+        if shared is not None:
+            await server.start()
     except BaseException:
         await server.stop()
         raise
@@ -349,7 +380,12 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> int:
     await server.serve()
     models = server.service.models.all()
     address, default = join_address(settings.host, port), server.service.models.default
-    announce(startup_banner(address, models, default, settings, server.metrics_address))
+    total, metrics_address = settings, server.metrics_address
+    if shared is not None:
+        total = shared.total
+        if total.metrics_port is not None:
+            metrics_address = join_address(total.metrics_host, total.metrics_port)
+    announce(startup_banner(address, models, default, total, metrics_address))
     for model in models:
         log.info("serving", model=model.bundle.name, version=model.bundle.version, port=port)
 
@@ -497,7 +533,7 @@ def _try_unix_socket(path: Path) -> None:
         raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE), str(path))
 
 
-def _try_port(host: str, port: int) -> None:
+def try_port(host: str, port: int) -> None:
     """Raise OSError if no address of `host` can be listened on at `port`."""
     if host.startswith(UNIX_SOCKET):
         _try_unix_socket(Path(host.removeprefix(UNIX_SOCKET)))
@@ -517,7 +553,7 @@ def _try_port(host: str, port: int) -> None:
         raise failure
 
 
-def _signal_queue() -> asyncio.Queue[str]:
+def signal_queue() -> asyncio.Queue[str]:
     """Return a queue that receives the names of SIGTERM, SIGINT and SIGHUP as they arrive.
 
     A closed terminal sends SIGHUP. It stays ignored in a process that was started with it ignored, by nohup.

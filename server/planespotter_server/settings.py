@@ -103,6 +103,19 @@ class Settings(BaseModel):
     host: Annotated[str, Option("Address to listen on, or unix:/PATH for a Unix socket.")] = "127.0.0.1"
     port: Annotated[Port, Option("Port to listen on; 0 picks a free one.")] = 50051
 
+    workers: Annotated[
+        int,
+        Field(ge=0, le=256),
+        Option(
+            "Server processes that share the port, the cores and the limits; 0 is one per core, or one in all with an "
+            "accelerator.",
+            LISTENING,
+            "<count>",
+            advice="The kernel assigns each connection to one of them: more than one is for clients with many "
+            "connections.",
+        ),
+    ] = 1
+
     tls_cert: Annotated[
         Path | None,
         Option(

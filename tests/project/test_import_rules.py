@@ -94,6 +94,7 @@ LAYERS = {
         "rpc",
         "banner",
         "server",
+        "workers",
         "cli",
         "__init__",
     ),

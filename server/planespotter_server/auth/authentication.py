@@ -1,5 +1,6 @@
 """Authentication: identify the client of a call, by bearer token or by address, with its individual limits."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -68,10 +69,12 @@ class Authenticator:
 
     Args:
         tokens: Valid tokens, of which every call must carry one; None to identify clients by address.
+        processes: Number of processes among which the limits of a token are divided.
     """
 
-    def __init__(self, tokens: TokenFile | None = None) -> None:
+    def __init__(self, tokens: TokenFile | None = None, processes: int = 1) -> None:
         self._tokens = tokens
+        self._processes = processes
         self._rate_limits: dict[str, TokenBucket] = {}
 
     def authenticate(self, metadata: Mapping[str, str | bytes], peer: str) -> Client:
@@ -98,7 +101,7 @@ class Authenticator:
             raise _token_invalid()
         return Client(
             f"token:{token.name}",
-            token.max_calls,
+            None if token.max_calls is None else math.ceil(token.max_calls / self._processes),
             self._rate_limit(token),
             lambda: tokens.find_hash(token.hash) is not None,
         )
@@ -106,9 +109,10 @@ class Authenticator:
     def _rate_limit(self, token: Token) -> TokenBucket | None:
         if token.photos_per_second is None:
             return None
+        rate = token.photos_per_second / self._processes
         bucket = self._rate_limits.get(token.name)
-        if bucket is None or bucket.photos_per_second != token.photos_per_second:
-            bucket = self._rate_limits[token.name] = TokenBucket(token.photos_per_second)
+        if bucket is None or bucket.photos_per_second != rate:
+            bucket = self._rate_limits[token.name] = TokenBucket(rate)
         return bucket
 
 

@@ -218,17 +218,17 @@ class PhotoRecord:
 
 
 class MetricsServer:
-    """Serves the metrics over HTTP, in a separate thread.
+    """Serves the metrics of a registry over HTTP, in a separate thread.
 
     Raises:
         ServerError: The address cannot be listened on.
     """
 
-    def __init__(self, metrics: Metrics, host: str, port: int) -> None:
+    def __init__(self, registry: CollectorRegistry, host: str, port: int) -> None:
         self._server: WSGIServer
         self._thread: threading.Thread
         try:
-            self._server, self._thread = start_http_server(port, host, metrics.registry)
+            self._server, self._thread = start_http_server(port, host, registry)
         except OSError as error:
             raise ServerError(
                 f"The metrics cannot be served on {host}:{port}: {error.strerror}. Choose a free port and an address "

@@ -13,8 +13,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tests.server.calls import service, status_of
 
 from planespotter.v1 import classifier_pb2 as pb
-from planespotter_server.auth.authentication import client_address
-from planespotter_server.auth.tokens import add_token, revoke_token
+from planespotter_server.auth.authentication import Authenticator, client_address
+from planespotter_server.auth.tokens import TokenFile, add_token, revoke_token
 
 Serve = Callable[..., Awaitable[grpc.aio.Channel]]
 Paint = Callable[..., bytes]
@@ -136,3 +136,11 @@ async def test_stream_ends_at_the_first_photo_after_its_token_is_revoked(
 )
 def test_connections_from_the_same_address_are_one_client(peer: str, address: str) -> None:
     assert client_address(peer) == address
+
+
+def test_limits_of_a_token_are_divided_among_the_processes_of_a_server(tokens: Path) -> None:
+    token = add_token(tokens, "archive", 5, 30.0)
+    client = Authenticator(TokenFile(tokens), 2).authenticate({"authorization": f"Bearer {token}"}, "ipv4:10.0.0.7:1")
+    assert client.max_calls == 3
+    assert client.rate_limit is not None
+    assert client.rate_limit.photos_per_second == 15
