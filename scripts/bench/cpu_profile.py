@@ -19,6 +19,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +57,15 @@ PARTS = {
 """Parts of the server, with the paths of the files that they consist of; of two that match, the first counts."""
 GRPC_THREADS = ("grpc", "event_engine", "timer", "resolver")
 """How the names of gRPC's own threads begin."""
-WAITING = ("_worker (concurrent/futures/thread.py", "wait (threading.py", "get (queue.py")
+WAITING = ("_worker (concurrent/futures/thread.py", "Condition.wait (threading.py", "Queue.get (queue.py")
 """Innermost frames of threads that wait for work: py-spy samples some of them as running."""
+LOADS = {
+    "unary": Load((Mode.UNARY,), BUSY[Mode.UNARY]),
+    "batch": Load((Mode.BATCH,), BUSY[Mode.BATCH]),
+    "stream": Load((Mode.STREAM,), BUSY[Mode.STREAM], max_in_flight=WINDOW),
+    "stream, lists": Load((Mode.STREAM,), BUSY[Mode.STREAM], max_in_flight=WINDOW, photos_per_message=WINDOW),
+}
+"""The loads; in the last one, photos that wait to be sent share a message, as those of the SDK do."""
 SAMPLES_PER_SECOND = 250
 ALONE_SECONDS = 3.0
 BATCH = 32
@@ -123,10 +131,10 @@ def thread_names(pid: int, py_spy: str) -> dict[int, str]:
     return names | {thread["os_thread_id"]: thread["thread_name"] for thread in json.loads(dump.stdout)}
 
 
-def profile(workers: WorkerPool, pid: int, mode: Mode, seconds: float, py_spy: str) -> dict[str, float]:
+def profile(workers: WorkerPool, pid: int, load: Load, seconds: float, py_spy: str) -> dict[str, float]:
     """Return photos per second ("photos/s") and microseconds of processor time per photo by part."""
-    load = Load((mode,), BUSY[mode], seconds=seconds, warm_up=0, max_in_flight=WINDOW)
-    workers.run(Load((mode,), BUSY[mode], seconds=1, max_in_flight=WINDOW))
+    load = replace(load, seconds=seconds, warm_up=0)
+    workers.run(replace(load, seconds=1))
     start_seconds = thread_seconds(pid)
     results = workers.run(load)
     end_seconds = thread_seconds(pid)
@@ -173,7 +181,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m scripts.bench.cpu_profile", description=description)
     default = planespotter_models.FOLDER / "airliners-small" / "1"
     parser.add_argument("--model", type=Path, default=default, help="bundle to serve (default: airliners-small)")
-    parser.add_argument("--seconds", type=float, default=8, help="seconds of each of the two runs (default: 8)")
+    parser.add_argument("--seconds", type=float, default=8, help="seconds of each run (default: 8)")
     parser.add_argument("--json", type=Path, help="file to write the results to, as JSON")
     parser.add_argument("options", nargs="*", help="options of planespotter serve, after --")
     arguments = parser.parse_args()
@@ -185,7 +193,7 @@ def main() -> None:
         photos = networks.write_photos(folder, networks.drawings(64))
         server = local_server(folder / "server.log", arguments.model, *arguments.options)
         with server as (address, pid), WorkerPool(address, photos) as workers:
-            modes = {str(mode): profile(workers, pid, mode, arguments.seconds, py_spy) for mode in Mode}
+            modes = {name: profile(workers, pid, load, arguments.seconds, py_spy) for name, load in LOADS.items()}
         modes = {"alone": alone(arguments.model, photos), **modes}
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(modes, indent=2) + "\n", encoding="utf-8")

@@ -256,6 +256,7 @@ def _apply_limits(load: Load, max_in_flight: int | None, server: str, connection
         load,
         batch_size=min(load.batch_size, limits.max_batch_photos),
         max_in_flight=max_in_flight or limits.max_in_flight_per_stream,
+        photos_per_message=max(1, limits.max_photos_per_message),
     )
     return load, f"{model.name} {model.version}"
 

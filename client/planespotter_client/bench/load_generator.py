@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -65,6 +65,8 @@ class Load:
     batch_size: int = 32
     max_in_flight: int = 64
     """Closed loop: photos in flight per stream."""
+    photos_per_message: int = 1
+    """Maximum number of photos in a message of a stream: those that wait to be sent share one, as in the SDK."""
     cancel_share: float = 0.0
     """Share of calls that are cancelled before their response."""
     reconnect_seconds: float | None = None
@@ -137,6 +139,7 @@ class LoadGenerator:
         self._stream_requests = itertools.cycle(
             [pb.StreamClassifyRequest(photo=pb.Photo(content=photo)).SerializeToString() for photo in photos]
         )
+        self._photos = itertools.cycle(photos)
         self._batch_parts = itertools.cycle(
             [pb.BatchClassifyRequest(photos=[pb.Photo(content=photo)]).SerializeToString() for photo in photos]
         )
@@ -353,6 +356,16 @@ class LoadGenerator:
         with_id = pb.StreamClassifyRequest(photo=pb.Photo(id=str(photo_id)))
         return with_id.SerializeToString() + next(self._stream_requests)  # the parser merges the two photos
 
+    def next_stream_list(self, photo_ids: Iterable[int]) -> bytes:
+        """Return the next photos as a serialized message of a stream."""
+        listed = [pb.Photo(id=str(photo_id), content=next(self._photos)) for photo_id in photo_ids]
+        return pb.StreamClassifyRequest(photos=pb.PhotoList(photos=listed)).SerializeToString()
+
+    @property
+    def photos_per_message(self) -> int:
+        """Maximum number of photos in a message of a stream."""
+        return self._load.photos_per_message
+
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """Metadata of each call."""
@@ -414,29 +427,54 @@ class _Stream:
             await _cancel(sending, receiving)
 
     async def _send(self, times: AsyncIterator[float]) -> None:
+        number, limit = 0, self._generator.photos_per_message
+        waiting: asyncio.Queue[int] = asyncio.Queue()
+        writing = asyncio.create_task(self._write_lists(waiting, limit)) if limit > 1 else None
         with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):  # the stream ended; _receive has the error
-            number = 0
-            async for scheduled in times:
-                number += 1
-                self._in_flight[str(number)] = scheduled
-                self._generator.measurements.record_sent(scheduled, clock())
-                await self._call.write(self._generator.next_stream_request(number))
-            await self._call.done_writing()
+            try:
+                async for scheduled in times:
+                    number += 1
+                    self._in_flight[str(number)] = scheduled
+                    self._generator.measurements.record_sent(scheduled, clock())
+                    if writing is None:
+                        await self._call.write(self._generator.next_stream_request(number))
+                    else:
+                        waiting.put_nowait(number)
+                await waiting.join()
+                await self._call.done_writing()
+            finally:
+                if writing is not None:
+                    await _cancel(writing)
+
+    async def _write_lists(self, waiting: "asyncio.Queue[int]", limit: int) -> None:
+        """Send photos, up to `limit` of those that wait in each message."""
+        with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):
+            while True:
+                numbers = [await waiting.get()]
+                while len(numbers) < limit and not waiting.empty():
+                    numbers.append(waiting.get_nowait())
+                await self._call.write(self._generator.next_stream_list(numbers))
+                for _ in numbers:
+                    waiting.task_done()
 
     async def _receive(self, on_result: Callable[[], None]) -> tuple[str, str]:
         try:
             async for response in self._call:
-                scheduled = self._in_flight.pop(response.result.id, None)
-                if scheduled is None:
-                    continue
-                if response.result.HasField("error"):
-                    self._generator.record_failed(scheduled, *_parse_status(response.result.error))
-                else:
-                    self._generator.record_answered(scheduled)
-                on_result()
+                for result in response.results.results if response.HasField("results") else [response.result]:
+                    self._record(result, on_result)
         except grpc.RpcError as error:
             return _code_and_reason(error)
         return "OK", ""
+
+    def _record(self, result: pb.PhotoResult, on_result: Callable[[], None]) -> None:
+        scheduled = self._in_flight.pop(result.id, None)
+        if scheduled is None:
+            return
+        if result.HasField("error"):
+            self._generator.record_failed(scheduled, *_parse_status(result.error))
+        else:
+            self._generator.record_answered(scheduled)
+        on_result()
 
     def _fail_in_flight(self, code: str, reason: str) -> None:
         for scheduled in self._in_flight.values():
