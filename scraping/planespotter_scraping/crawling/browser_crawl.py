@@ -326,6 +326,7 @@ class _PageHandler:
                 await self.raise_denied_data(page, self.denied)
             for problem in scroller.problems:
                 await self.report_incomplete(page, problem)
+            self.sink.result.notes.update(scroller.notes)
             missed = self.walk.missed(await page.content(), page.url, listing, self.site, scroller.ids)
             if missed and not self.sink.result.incomplete:
                 await self.report_incomplete(page, missed)
@@ -377,7 +378,6 @@ class _PageHandler:
     async def next_requests(self, request: Request, listing: Listing) -> list[Request]:
         """Return the requests that follow from a finished page."""
         data = request.user_data
-            self.sink.result.notes.update(scroller.notes)
         number, role = int(str(data["number"])), data["role"]
         ids = [photo["photo_id"] for photo in listing.photos]
         start = ids if role == "list" and number == 1 else data["start"]
