@@ -31,6 +31,7 @@ LAYERS = {
     "photos": (
         "errors",
         "counts",
+        "terminal",
         "exif",
         "formats",
         "housekeeping",
