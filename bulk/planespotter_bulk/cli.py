@@ -47,9 +47,10 @@ def list_command(
     """
     from planespotter_bulk.listing import list_photos
     from planespotter_bulk.storage import open_folder
+    from planespotter_photos.counts import count_noun
 
     def report(result: "ListResult") -> None:
-        typer.echo(f"{result.summary()} ...", err=True)
+        typer.echo(f"{count_noun(result.photos, 'photo')} ...", err=True)
 
     result = list_photos(source, open_folder(out), column, shard_photos, report)
     typer.echo(f"{result.summary()} Manifest: {out}")

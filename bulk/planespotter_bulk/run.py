@@ -14,7 +14,7 @@ from planespotter_bulk.answers import committed_parts
 from planespotter_bulk.classifier import Options
 from planespotter_bulk.errors import BulkError, TemporaryError
 from planespotter_bulk.job import bundle_sha256, check_fingerprint, fingerprint, lease
-from planespotter_bulk.manifest import read_manifest
+from planespotter_bulk.manifest import Block, Manifest, read_manifest
 from planespotter_bulk.progress import JobProgress
 from planespotter_bulk.storage import Folder
 from planespotter_bulk.worker import BlockWorker, Summary, Work
@@ -74,9 +74,7 @@ def run_job(
     bundle, sha256 = read_bundle(bundle_folder), bundle_sha256(bundle_folder)
     check_fingerprint(answers, fingerprint(manifest, bundle, sha256, options))
     with lease(answers):
-        committed = committed_parts(answers)
-        blocks = list(manifest.blocks(options.block_photos))
-        pending = [block for block in blocks if f"{block.name}.parquet" not in committed]
+        pending = pending_blocks(manifest, answers, options.block_photos)
         left = sum(block.count for block in pending)
         progress = JobProgress(manifest.photos, manifest.photos - left)
         if not pending:
@@ -98,6 +96,12 @@ def run_job(
             with progress.shown():
                 _watch(summaries, progress, 60 * resources.stall_minutes)
     return progress
+
+
+def pending_blocks(manifest: Manifest, answers: Folder, block_photos: int) -> list[Block]:
+    """Return the blocks without answers, in order."""
+    committed = committed_parts(answers)
+    return [block for block in manifest.blocks(block_photos) if f"{block.name}.parquet" not in committed]
 
 
 def _watch(summaries: Iterable[str], progress: JobProgress, stall_seconds: float) -> None:

@@ -1,11 +1,15 @@
 """Jobs on Ray: on this machine, and on a cluster whose workers, nodes and driver are killed."""
 
+import contextlib
+import ipaddress
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from tests.bulk.conftest import Bulk
 from tests.bulk.jobs import rows
@@ -24,6 +28,20 @@ def planespotter(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
+def listening(job: "subprocess.Popen[str]") -> set[str]:
+    """Return the addresses that a job and its processes listen on while it runs."""
+    addresses: set[str] = set()
+    while job.poll() is None:
+        with contextlib.suppress(psutil.Error):
+            root = psutil.Process(job.pid)
+            for process in (root, *root.children(recursive=True)):
+                with contextlib.suppress(psutil.Error):
+                    sockets = process.net_connections("inet")
+                    addresses |= {socket.laddr.ip for socket in sockets if socket.status == psutil.CONN_LISTEN}
+        time.sleep(0.2)
+    return addresses
+
+
 def test_job_on_this_machine_answers_as_classify_does(
     photos: Path, tmp_path: Path, tiny_bundle: Path, bulk: Bulk, bad_photos: dict[str, tuple[bytes, str]]
 ) -> None:
@@ -31,19 +49,24 @@ def test_job_on_this_machine_answers_as_classify_does(
         (photos / f"{name}.jpg").write_bytes(content)
     assert bulk("list", photos, "--out", tmp_path / "manifest") == 0
     command = ("bulk", "run", tmp_path / "manifest", "--bundle", tiny_bundle, "--out", tmp_path / "answers")
-    done = planespotter(*command, "--block-photos", 4)
-    assert done.returncode == 0, done.stderr
-    assert "tiny 1 on 1 worker with " in done.stderr
-    assert "9 photos, " in done.stdout
-    assert "failed 4 (" in done.stdout
-    assert "Traceback" not in done.stderr
+    words = [*PLANESPOTTER, *map(str, command), "--block-photos", "4"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
+        addresses = listening(job)
+        out, err = job.communicate()
+    assert job.returncode == 0, err
+    assert addresses
+    assert all(ipaddress.ip_address(address.removeprefix("::ffff:")).is_loopback for address in addresses), addresses
+    assert "tiny 1 on 1 worker with " in err
+    assert "9 photos, " in out
+    assert "failed 4 (" in out
+    assert len(err.splitlines()) == 1, err
     assert bulk("account", tmp_path / "manifest", tmp_path / "answers") == 0
     again = planespotter(*command, "--block-photos", 4)
     assert (again.returncode, "9 were answered by earlier runs." in again.stdout) == (0, True)
     with local_server(tmp_path / "server.log", tiny_bundle) as (address, _):
-        out = tmp_path / "results.jsonl"
-        planespotter("classify", photos, "--server", address, "--out", out)
-    expected = {row["file"]: row for row in map(json.loads, out.read_text().splitlines())}
+        results = tmp_path / "results.jsonl"
+        planespotter("classify", photos, "--server", address, "--out", results)
+    expected = {row["file"]: row for row in map(json.loads, results.read_text().splitlines())}
     answered = {row["file"]: row for row in rows(tmp_path / "answers").values()}
     assert answered.keys() == expected.keys()
     for file, row in answered.items():
