@@ -38,7 +38,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 _PENDING = Failure("INTERNAL", "The photo was not classified.")
 
-BATCH = 32
 MAX_CONVERTIBLE_BYTES = 256 << 20
 """Of a raw photo or another one that is converted to JPEG first, as in the client."""
 FETCH_DELAYS = (1.0, 5.0)
@@ -72,17 +71,18 @@ class Classifier:
         options: What the answers depend on.
         cpus: Processor cores to compute with.
         threads: Threads that fetch and decode.
+        batch: Photos per batch.
 
     Raises:
         BundleError: The engine cannot run the bundle on this machine.
     """
 
-    def __init__(self, bundle: Bundle, options: Options, cpus: int, threads: int) -> None:
+    def __init__(self, bundle: Bundle, options: Options, cpus: int, threads: int, batch: int) -> None:
         self._bundle, self._options = bundle, options
         self._engine: Engine = load_engine(
-            bundle, (1, 4, BATCH), options.engine, EngineMode.THROUGHPUT, threads=max(1, cpus)
+            bundle, (1, 4, batch), options.engine, EngineMode.THROUGHPUT, threads=max(1, cpus)
         )
-        self._threads = threads
+        self._threads, self._batch = threads, batch
         self._readers = ThreadPoolExecutor(threads, "read")
         self._runners = ThreadPoolExecutor(max(2, self._engine.in_flight), "network")
 
@@ -93,7 +93,7 @@ class Classifier:
 
     def classify(self, photos: Sequence[Photo]) -> list[Outcome | StorageError]:
         """Return the outcomes of photos, in order; `settle` decides about those that could not be read."""
-        pixels = _in_order(self._readers, self._read, photos, ahead=self._threads + BATCH)
+        pixels = _in_order(self._readers, self._read, photos, ahead=self._threads + self._batch)
         outcomes: list[Outcome | StorageError] = []
         running: deque[tuple[list[int], Future[list[Prediction]]]] = deque()
         places: list[int] = []
@@ -116,7 +116,7 @@ class Classifier:
             if not isinstance(result, Failure | StorageError):
                 places.append(index)
                 batch.append(result)
-                if len(batch) == BATCH:
+                if len(batch) == self._batch:
                     run_batch()
         if batch:
             run_batch()

@@ -151,7 +151,9 @@ def walk(folder: Folder, skipped: Counter[str], after: str = "", below: str = ""
     for entry in entries:
         path = f"{below}/{entry.name}" if below else entry.name
         uri = folder / path
-        if is_housekeeping(entry.name):
+        if not entry.name.isascii() and any("\udc80" <= character <= "\udcff" for character in entry.name):
+            skipped["names that are not UTF-8: rename them"] += 1
+        elif is_housekeeping(entry.name):
             skipped["hidden or system files"] += 1
         elif entry.is_folder:
             # "/" sorts like any character: a folder that is wholly before `after` is not listed again.

@@ -7,6 +7,7 @@ schedules the blocks, restarts workers that die, and repeats their blocks. What 
 
 import logging
 import os
+import re
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -51,7 +52,6 @@ def _configure() -> None:
     """Set the environment that Ray reads when it is imported, where the user has not set it."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
 
 def _configure_local() -> None:
@@ -65,8 +65,6 @@ def _configure_local() -> None:
 @contextmanager
 def connect(address: str | None, bundle_bytes: int = 0) -> Iterator[None]:
     """Connect to a cluster, or start Ray on this machine; disconnect or stop it at the end.
-
-    If the program is connected already, this connection is used, and kept.
 
     Args:
         address: Address of a cluster (ray://HOST:10001, HOST:6379, or "auto" on one of its machines); None for this
@@ -82,9 +80,6 @@ def connect(address: str | None, bundle_bytes: int = 0) -> Iterator[None]:
     import ray
 
     logging.getLogger("ray").setLevel(logging.ERROR)
-    if ray.is_initialized():
-        yield
-        return
     options: dict[str, Any] = {"address": address}
     if address is None:
         memory = RESERVED_STORE_BYTES + 2 * bundle_bytes
@@ -166,6 +161,7 @@ def run_blocks(
 
     Raises:
         TemporaryError: Ray failed.
+        BulkError: A machine lacks a package.
     """
     import ray
     import ray.data
@@ -206,5 +202,11 @@ def run_blocks(
     except ray.exceptions.RayTaskError:  # a bug in a worker
         raise
     except ray.exceptions.RayError as error:
+        missing = re.search(r"No module named '([\w.]+)'", str(error))
+        if missing:
+            raise BulkError(
+                f"A machine of the cluster lacks the package {missing[1]}. Install planespotter with the bulk extra "
+                "there, in the version of this machine."
+            ) from error
         detail = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise TemporaryError(f"Ray ended the job: {detail}. Run the same command again: it resumes.") from error

@@ -23,6 +23,7 @@ from planespotter_photos.counts import count_noun
 
 THREADS_PER_CPU = 4
 """Threads that fetch and decode: a fetch mostly waits for the store."""
+CPU_BATCH, GPU_BATCH = 32, 256
 POLL_SECONDS = 0.5
 
 
@@ -90,6 +91,7 @@ def run_job(
                 sha256,
                 pool.cpus,
                 resources.threads or max(8, THREADS_PER_CPU * pool.cpus),
+                GPU_BATCH if pool.gpus else CPU_BATCH,
                 resources.accept_unreadable,
             )
             summaries = ray_cluster.run_blocks(pending, pool, bundle, partial(BlockWorker, work))

@@ -98,6 +98,8 @@ class Folder:
         """
         uri = f"{self.uri}/{below}" if below else self.uri
         with _explained(uri, "listed"):
+            if self.is_local:
+                return _scan_local(uri)
             filesystem, path = resolve(uri)
             infos = filesystem.get_file_info(fs.FileSelector(path, recursive=False, allow_not_found=True))
         entries = [
@@ -144,6 +146,20 @@ class Folder:
             filesystem, path = resolve(uri)
             with contextlib.suppress(FileNotFoundError):
                 filesystem.delete_file(path)
+
+
+def _scan_local(path: str) -> list[Entry]:
+    """List a local folder; pyarrow cannot list names that are not UTF-8."""
+    entries = []
+    with contextlib.suppress(FileNotFoundError), os.scandir(path) as scanned:
+        for entry in scanned:
+            with contextlib.suppress(FileNotFoundError):  # deleted meanwhile, or a broken link
+                if entry.is_symlink() and f"{os.path.realpath(path)}/".startswith(f"{os.path.realpath(entry)}/"):
+                    continue  # a link to a folder that contains it
+                status = entry.stat()
+                modified = datetime.fromtimestamp(status.st_mtime, UTC)
+                entries.append(Entry(entry.name, f"{path}/{entry.name}", entry.is_dir(), status.st_size, modified))
+    return sorted(entries, key=lambda entry: entry.name + "/" * entry.is_folder)
 
 
 def scheme_of(uri: str) -> str:

@@ -39,6 +39,7 @@ class Work:
         sha256: Hash of the bundle.
         cpus: Processor cores of a worker.
         threads: Threads of a worker that fetch and decode.
+        batch: Photos per batch of the network.
         accept_unreadable: Whether a block is answered of which no photo exists or may be read.
     """
 
@@ -48,6 +49,7 @@ class Work:
     sha256: str
     cpus: int
     threads: int
+    batch: int = 32
     accept_unreadable: bool = False
 
 
@@ -138,7 +140,7 @@ class BlockWorker:
         with self._loading:
             if self._loaded is None:
                 bundle, work = self._load_bundle(), self._work
-                classifier = Classifier(bundle, work.options, work.cpus, work.threads)
+                classifier = Classifier(bundle, work.options, work.cpus, work.threads, work.batch)
                 self._loaded = classifier, RowWriter.of(bundle, work.sha256)
             return self._loaded
 

@@ -32,7 +32,13 @@ def worker(manifest: Folder, answers: Folder | Path | str, bundle: Path, **optio
     folder = answers if isinstance(answers, Folder) else open_folder(str(answers))
     accept_unreadable = options.pop("accept_unreadable", False)
     work = Work(
-        manifest, folder, Options(**{**vars(OPTIONS), **options}), bundle_sha256(bundle), 1, 8, accept_unreadable
+        manifest,
+        folder,
+        Options(**{**vars(OPTIONS), **options}),
+        bundle_sha256(bundle),
+        1,
+        8,
+        accept_unreadable=accept_unreadable,
     )
     return BlockWorker(work, lambda: read_bundle(bundle))
 

@@ -1,6 +1,7 @@
 """`planespotter bulk list`: manifests of folders, buckets and tables, and their resumption."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,16 @@ def test_interrupted_listing_resumes_at_the_last_photo(after: int, photos: Path,
     assert [(row["id"], row["uri"]) for row in rows(tmp_path / "manifest")] == [
         (i, f"{photos}/{name}") for i, name in enumerate(NAMES)
     ]
+
+
+def test_odd_names_and_links_end_no_listing(photos: Path, tmp_path: Path) -> None:
+    (photos / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"")
+    (photos / "café.jpg").write_bytes(b"")
+    (photos / "broken.jpg").symlink_to("nowhere")
+    (photos / "gate" / "loop").symlink_to(photos)
+    result = list_photos(str(photos), open_folder(str(tmp_path / "manifest")))
+    assert result.photos == 6
+    assert result.skipped["names that are not UTF-8: rename them"] == 1
 
 
 def test_complete_manifest_stays_and_one_of_another_source_is_rejected(photos: Path, tmp_path: Path) -> None:
