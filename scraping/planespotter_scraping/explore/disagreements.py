@@ -1,8 +1,5 @@
 """Disagreements: photos whose label a network contradicts with confidence."""
 
-import csv
-import io
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from planespotter_scraping.catalog import LABEL_PATH, CatalogError
-from planespotter_scraping.catalog.label_files import decode_text, delimiter_of, match_files
-
-PROBABILITY = re.compile(r"[01](\.\d+)?(e-\d+)?")
-NEEDED = ("file", *LABEL_PATH, "probability")
-OPTIONAL = ("best_guess_constructor_probability",)
-
-Prediction = Mapping[str, str]
-"""A row of a file of predictions, with the columns NEEDED and OPTIONAL."""
+from planespotter_scraping.catalog.label_files import match_files
+from planespotter_scraping.catalog.predictions import PredictionRow, contradict, read_prediction_file
 
 
 @dataclass(frozen=True)
@@ -37,13 +28,13 @@ class Disagreement:
     probability: float
 
 
-def read_predictions(folder: Path, frame: pd.DataFrame, predictions: Path) -> dict[str, Prediction]:
+def read_predictions(folder: Path, frame: pd.DataFrame, predictions: Path) -> dict[str, PredictionRow]:
     """Read the predictions of a catalog's photos.
 
     Args:
         folder: Folder of the catalog.
         frame: Catalog, as `catalog.read` returns it.
-        predictions: CSV file of `planespotter classify --out`. Photos of other folders are skipped.
+        predictions: File of `planespotter classify --out`. Photos of other folders are skipped.
 
     Returns:
         The predictions by file.
@@ -51,7 +42,7 @@ def read_predictions(folder: Path, frame: pd.DataFrame, predictions: Path) -> di
     Raises:
         CatalogError: The predictions cannot be read, or none of them is of a photo of this catalog.
     """
-    by_name = {_relative(row["file"], folder): row for row in _read(predictions)}
+    by_name = {_relative(row.file, folder): row for row in read_prediction_file(predictions)}
     matched = match_files(by_name, set(frame["file"]))
     if not matched:
         raise CatalogError(
@@ -61,7 +52,7 @@ def read_predictions(folder: Path, frame: pd.DataFrame, predictions: Path) -> di
     return {file: by_name[name] for name, file in matched.items()}
 
 
-def find_disagreements(frame: pd.DataFrame, predicted: Mapping[str, Prediction]) -> list[Disagreement]:
+def find_disagreements(frame: pd.DataFrame, predicted: Mapping[str, PredictionRow]) -> list[Disagreement]:
     """Compare the labels of a catalog with the predictions of its photos.
 
     Only confident levels count, and only those that the label names. A network that was trained on these labels has
@@ -69,37 +60,19 @@ def find_disagreements(frame: pd.DataFrame, predicted: Mapping[str, Prediction])
 
     Args:
         frame: Catalog, as `catalog.read` returns it.
-        predicted: Predictions by file; failed photos have an empty probability.
+        predicted: Predictions by file; failed photos have no probability.
 
     Returns:
         The disagreements, the most confident first.
     """
     disagreements = [
-        Disagreement(str(photo["photo_id"]), _name(photo), _name(prediction), float(prediction["probability"]))  # type: ignore[arg-type]
+        Disagreement(str(photo["photo_id"]), _name(label), _name(prediction.confident), prediction.probability)
         for photo in frame.to_dict("records")
-        if (prediction := predicted.get(photo["file"])) and _contradict(photo, prediction)  # type: ignore[arg-type]
+        if (prediction := predicted.get(str(photo["file"]))) is not None
+        and contradict(label := tuple(str(photo[level]) for level in LABEL_PATH), prediction.confident)
+        and prediction.probability is not None
     ]
     return sorted(disagreements, key=lambda item: (-item.probability, item.photo_id))
-
-
-def _read(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a file of predictions. Raises CatalogError if the file cannot be used."""
-    try:
-        text = decode_text(path.read_bytes())
-    except OSError as error:
-        raise CatalogError(f"The predictions in {path} cannot be read: {error.strerror}. Check the path.") from None
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter_of(text))
-    missing = [name for name in NEEDED if name not in (reader.fieldnames or ())]
-    if missing:
-        raise CatalogError(
-            f"{path} is not a CSV file of predictions: it has no column {missing[0]!r}. Make it with: planespotter "
-            "classify CATALOG --out predictions.csv"
-        )
-    rows = [{name: row.get(name) or "" for name in (*NEEDED, *OPTIONAL)} for row in reader]
-    for row in rows:
-        for name in ("probability", *OPTIONAL):
-            row[name] = row[name].replace(",", ".")  # of a spreadsheet
-    return rows
 
 
 def _relative(file: str, folder: Path) -> str:
@@ -110,12 +83,6 @@ def _relative(file: str, folder: Path) -> str:
     return file
 
 
-def _contradict(label: Mapping[str, str], prediction: Mapping[str, str]) -> bool:
-    """Return whether label and confident prediction differ at a level that both name."""
-    return PROBABILITY.fullmatch(prediction["probability"]) is not None and any(
-        label[level] and prediction[level] and label[level] != prediction[level] for level in LABEL_PATH
-    )
-
-
-def _name(path: Mapping[str, str]) -> str:
-    return " ".join(filter(None, (path["constructor"], path["model"] or path["family"])))
+def _name(path: tuple[str, ...]) -> str:
+    names = [name for name in path if name]
+    return " ".join(dict.fromkeys((names[0], names[-1]))) if names else ""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from planespotter_scraping.explore.disagreements import PROBABILITY, Prediction
+from planespotter_scraping.catalog.predictions import PredictionRow
 from planespotter_scraping.images.similarity import ImageScan
 
 MIN_PHOTOS = 50  # of a group; fewer have no typical values
@@ -14,7 +14,7 @@ UNFAMILIAR_SHARE = 0.05  # of a constructor's photos, at most
 MAX_DEVIATION = 3.5  # robust standard deviations of the logarithm of the contrast
 
 
-def unfamiliar_photos(frame: pd.DataFrame, predicted: Mapping[str, Prediction]) -> list[str]:
+def unfamiliar_photos(frame: pd.DataFrame, predicted: Mapping[str, PredictionRow]) -> list[str]:
     """Return the ids of photos in which a network recognizes no constructor, the least familiar first.
 
     Compared with the other photos of their constructor, and only for constructors that the network predicts: it
@@ -25,9 +25,9 @@ def unfamiliar_photos(frame: pd.DataFrame, predicted: Mapping[str, Prediction]) 
         predicted: Predictions by file.
     """
     photos = frame[["photo_id", "file", "constructor"]].copy()
-    texts = photos["file"].map(lambda file: predicted.get(file, {}).get("best_guess_constructor_probability", ""))
-    photos["probability"] = pd.to_numeric(texts.where(texts.map(lambda text: bool(PROBABILITY.fullmatch(text)))))
-    known = {prediction["constructor"] for prediction in predicted.values()} - {""}
+    rows = [predicted.get(file) for file in photos["file"]]
+    photos["probability"] = pd.Series([row and row.constructor_probability for row in rows], photos.index, dtype=float)
+    known = {row.confident[0] for row in predicted.values() if row.confident}
     photos = photos[photos["probability"].notna() & photos["constructor"].isin(known)]
     by_constructor = photos.groupby("constructor")["probability"]
     limit = np.minimum(MAX_PROBABILITY, by_constructor.transform("quantile", UNFAMILIAR_SHARE))

@@ -7,6 +7,7 @@ import pandas as pd
 from tests.scraping.cleaning.test_clean import jpeg, scene
 
 from planespotter_scraping import catalog
+from planespotter_scraping.catalog.predictions import PredictionRow
 from planespotter_scraping.explore import page
 from planespotter_scraping.explore.outliers import contrast_outliers, unfamiliar_photos
 from planespotter_scraping.images.similarity import ImageScan
@@ -18,8 +19,10 @@ def frame_of(count: int, constructor: str = "Airbus", source: str = "site") -> p
     return pd.DataFrame({"photo_id": names, "file": files, "constructor": constructor, "source": source})
 
 
-def prediction(probability: str, constructor: str = "Airbus") -> dict[str, str]:
-    return {"constructor": constructor, "best_guess_constructor_probability": probability}
+def prediction(probability: str, constructor: str = "Airbus") -> PredictionRow:
+    path = (constructor,) if constructor else ()
+    number = float(probability) if probability else None
+    return PredictionRow("", path, number, path, None, constructor_probability=number)
 
 
 def test_photos_in_which_a_network_recognizes_nothing_come_first() -> None:
