@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +22,23 @@ from planespotter_scraping.atomic_write import atomic_write
 from planespotter_scraping.catalog import CHANGED, DROPPED, CatalogError, attribution
 from planespotter_scraping.catalog.lock import exclusive_lock
 from planespotter_scraping.cleaning import crop, rules
+from planespotter_scraping.cleaning.history import (
+    CHANGED_COLUMNS,
+    DROPPED_COLUMNS,
+    Row,
+    changeable,
+    effective_history,
+    rows_of,
+    timestamp_after,
+    write_or_remove,
+    write_rows,
+)
 from planespotter_scraping.cleaning.rules import Conflict, Options, Photo
 from planespotter_scraping.images import similarity
 
-DROPPED_COLUMNS = ("drop_reason", "drop_rule", "dropped_at", "dropped_from_row")
-CHANGED_COLUMNS = ("change_reason", "changed_at", "added_columns")
-CHANGEABLE = ("file", "sha256", "width", "height", "phash", "cropped_bottom", "stretched", "review")
 EDITED_FOLDERS = ("cropped/", "stretched/")
 
 MAX_STRETCH = 3.0
-
-Row = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -133,8 +138,8 @@ def undo(folder: Path) -> tuple[int, int]:
     """
     catalog.read(folder)
     with exclusive_lock(folder):
-        header, rows = _rows(folder / "catalog.csv")
-        dropped, changed = _effective_history(folder, rows)
+        header, rows = rows_of(folder / "catalog.csv")
+        dropped, changed = effective_history(folder, rows)
         last = max((*(row["dropped_at"] for row in dropped), *(row["changed_at"] for row in changed)), default="")
         if not last:
             raise CatalogError(f"There is nothing to undo in {folder}: it was not cleaned, or every clean was undone.")
@@ -150,15 +155,15 @@ def undo(folder: Path) -> tuple[int, int]:
                 now = by_id[was["photo_id"]]
                 if now["file"] != was["file"] and now["file"].startswith(EDITED_FOLDERS):
                     edited_files.add(now["file"])
-                now.update({column: was.get(column, "") for column in CHANGEABLE})
+                now.update({column: was.get(column, "") for column in changeable(was)})
                 added.update(was["added_columns"].split())
                 restored += 1
         header = [name for name in header if name not in added or any(row.get(name) for row in rows)]
         dropped = [row for row in dropped if row["dropped_at"] != last]
         changed = [row for row in changed if row["changed_at"] != last]
-        _write(folder / "catalog.csv", header, rows)  # takes effect here
-        _write_or_remove(folder / DROPPED, header, DROPPED_COLUMNS, dropped)
-        _write_or_remove(folder / CHANGED, header, CHANGED_COLUMNS, changed)
+        write_rows(folder / "catalog.csv", header, rows)  # takes effect here
+        write_or_remove(folder / DROPPED, header, DROPPED_COLUMNS, dropped)
+        write_or_remove(folder / CHANGED, header, CHANGED_COLUMNS, changed)
         for file in edited_files - {row["file"] for row in (*rows, *dropped, *changed)}:
             (folder / file).unlink(missing_ok=True)
             for parent in (folder / file).relative_to(folder).parents:
@@ -174,13 +179,13 @@ def undo(folder: Path) -> tuple[int, int]:
 def _plan(folder: Path, options: Options, progress: Callable[[int, int], None]) -> _Plan:
     """Apply the rules to a catalog, in order, without changing a file."""
     frame = catalog.read(folder)
-    _, rows = _rows(folder / "catalog.csv")
+    _, rows = rows_of(folder / "catalog.csv")
     paths = frame[list(catalog.LABEL_PATH)].to_dict("records")
     rows = [
         {**row, **{str(name): str(value) for name, value in path.items()}}
         for row, path in zip(rows, paths, strict=True)
     ]
-    _check_options(options, {row.get("source", "") for row in (*rows, *_rows(folder / DROPPED)[1])})
+    _check_options(options, {row.get("source", "") for row in (*rows, *rows_of(folder / DROPPED)[1])})
     result = CleanResult(photos=len(rows))
     crops = _crops(folder, options, rows, result)
     scans = similarity.scan_images(folder, {row["file"]: crops.get(row["photo_id"], 0) for row in rows}, progress)
@@ -330,9 +335,9 @@ def _size(path: Path) -> int:
 
 def _apply(folder: Path, plan: _Plan) -> None:
     """Write the plan. Nothing takes effect before `catalog.csv` is replaced."""
-    header, rows = _rows(folder / "catalog.csv")
-    dropped, changed = _effective_history(folder, rows)
-    now = _timestamp_after(
+    header, rows = rows_of(folder / "catalog.csv")
+    dropped, changed = effective_history(folder, rows)
+    now = timestamp_after(
         row.get(column, "") for row in (*dropped, *changed) for column in ("dropped_at", "changed_at")
     )
     drops = {drop.photo_id: drop for drop in plan.result.dropped}
@@ -370,9 +375,9 @@ def _apply(folder: Path, plan: _Plan) -> None:
             )
         remaining.append(new)
     header = [*header, *added]
-    _write_or_remove(folder / CHANGED, header, CHANGED_COLUMNS, changed)
-    _write_or_remove(folder / DROPPED, header, DROPPED_COLUMNS, dropped)
-    _write(folder / "catalog.csv", header, remaining)  # takes effect here
+    write_or_remove(folder / CHANGED, header, CHANGED_COLUMNS, changed)
+    write_or_remove(folder / DROPPED, header, DROPPED_COLUMNS, dropped)
+    write_rows(folder / "catalog.csv", header, remaining)  # takes effect here
 
 
 def _write_edited(folder: Path, row: Row, crop_rows: int, factor: float) -> Row:
@@ -396,47 +401,3 @@ def _write_edited(folder: Path, row: Row, crop_rows: int, factor: float) -> Row:
         "cropped_bottom": cropped,
         "stretched": stretched,
     }
-
-
-def _effective_history(folder: Path, rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
-    """Return the rows that earlier cleans dropped and changed, without those of a clean that a kill interrupted."""
-    by_id = {row["photo_id"]: row for row in rows}
-    _, dropped = _rows(folder / DROPPED)
-    _, changed = _rows(folder / CHANGED)
-    dropped = [row for row in dropped if row["photo_id"] not in by_id]
-    dropped_ids = {row["photo_id"] for row in dropped}
-    return dropped, [
-        was
-        for was in changed
-        if was["photo_id"] in dropped_ids
-        or any(by_id.get(was["photo_id"], was).get(column, "") != was.get(column, "") for column in CHANGEABLE)
-    ]
-
-
-def _timestamp_after(times: Iterable[str]) -> str:
-    """Return the current time, or a second after the latest of `times`: each clean has a unique timestamp."""
-    latest = max(times, default="")
-    now = datetime.now(UTC).replace(microsecond=0)
-    return (max(now, datetime.fromisoformat(latest) + timedelta(seconds=1)) if latest else now).isoformat()
-
-
-def _rows(path: Path) -> tuple[list[str], list[Row]]:
-    """Return header and rows of a CSV file of the catalog; both empty if it does not exist."""
-    if not path.exists():
-        return [], []
-    header, rows = catalog.parse(path)
-    return header, [dict(zip(header, row, strict=True)) for row in rows]
-
-
-def _write(path: Path, header: Sequence[str], rows: Iterable[Row]) -> None:
-    """Replace a CSV file atomically."""
-    catalog.rewrite(path, header, ([row.get(column, "") for column in header] for row in rows))
-
-
-def _write_or_remove(path: Path, header: Sequence[str], further: Sequence[str], rows: Sequence[Row]) -> None:
-    """Replace a CSV file by rows of the catalog with further columns; remove it if there are no rows."""
-    if rows:
-        columns = dict.fromkeys([*header, *(column for row in rows for column, value in row.items() if value)])
-        _write(path, [*(column for column in columns if column not in further), *further], rows)
-    else:
-        path.unlink(missing_ok=True)
