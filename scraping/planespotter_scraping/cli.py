@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 app = typer.Typer()
 SITES = ["sample", "planespotters", "commons"]
 app.add_typer(catalogs, name="catalog")
+sites = typer.Typer(no_args_is_help=True, help="Describe photo sites.")
+app.add_typer(sites, name="site")
 CATEGORIES = "Sites with categories: commons"
 
 Out = Annotated[
@@ -22,10 +24,11 @@ Out = Annotated[
     typer.Option(help="Folder of the catalog; photos are added to an existing one. Required without --dry-run."),
 ]
 SiteName = Annotated[
-    str, typer.Option(help=f"Site: {', '.join(SITES[:-1])} or {SITES[-1]}.", autocompletion=lambda: SITES)
-]
-Profile = Annotated[
-    Path | None, typer.Option(help="TOML file that describes another site; replaces --site.", dir_okay=False)
+    str,
+    typer.Option(
+        help=f"Site: {', '.join(SITES)}, one of an installed package, or a TOML file that describes one.",
+        autocompletion=lambda: SITES,
+    ),
 ]
 Url = Annotated[
     str | None,
@@ -105,7 +108,6 @@ Width = Annotated[
 def scrape(
     out: Out = None,
     site: SiteName = "sample",
-    profile: Profile = None,
     url: Url = None,
     pages: Pages = None,
     constructors: Constructors = "Airbus,Boeing",
@@ -138,12 +140,12 @@ def scrape(
 
     Example: planespotter scrape --dry-run --site sample
 
-    Example: planespotter scrape --profile site.toml --contact you@example.org --out photos
+    Example: planespotter scrape --site site.toml --contact you@example.org --out photos
 
     Example: planespotter scrape --site commons --category "Boeing 737-800" --contact you@example.org --out photos
     """
     if dry_run:
-        _dry_run(profile or site, out, url, permission, contact, storage_state)
+        _dry_run(site, out, url, permission, contact, storage_state)
         return
     if out is None:
         raise typer.BadParameter("pass the folder of the catalog", param_hint="--out")
@@ -164,7 +166,7 @@ def scrape(
                 update_bar(result)
 
             result = crawl.scrape(
-                profile or site,
+                site,
                 out,
                 url=url,
                 pages=pages,
@@ -187,7 +189,7 @@ def scrape(
 
 
 def _dry_run(
-    site: str | Path, out: Path | None, url: str | None, permission: str, contact: str, storage_state: Path | None
+    site: str, out: Path | None, url: str | None, permission: str, contact: str, storage_state: Path | None
 ) -> None:
     """Print what the parser of a site finds on its first page."""
     from planespotter_scraping.crawling.drift_detection import DriftError
@@ -199,6 +201,49 @@ def _dry_run(
         typer.echo("\n".join([*error.report, ""]))
         raise
     typer.echo("\n".join(lines))
+
+
+@sites.command("init")
+def init_site(
+    url: Annotated[str, typer.Argument(help="URL of a page that lists photos, or a saved page.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="TOML file to write. Default: NAME.toml.", dir_okay=False, show_default=False),
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the site. Default: derived from the page.")] = "",
+    permission: Permission = "",
+    contact: Contact = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the file and what it reads from the page, without writing it.")
+    ] = False,
+) -> None:
+    """Describe a photo site in a TOML file, from a page that lists photos.
+
+    Opens the page in a headless Chromium and looks for elements that repeat
+    with a picture each, and in them for types, registrations, airlines,
+    photographers and dates: by schema.org microdata, JSON-LD, class names, the
+    paths of links, and how the values look. Check the file and complete it:
+    it is a start, and what you may do with the photos is up to their owners.
+
+    Example: planespotter site init https://photos.example/latest --contact you@example.org
+
+    Example: planespotter site init page.html --name spotters --dry-run
+    """
+    from planespotter_scraping.atomic_write import atomic_write_text
+    from planespotter_scraping.crawling.site_init import init_site as suggest
+    from planespotter_scraping.sites.suggest import describe
+
+    suggestion = suggest(url, name=name, permission=permission, contact=contact)
+    if dry_run:
+        typer.echo(suggestion.text)
+        typer.echo("\n".join(describe(suggestion)))
+        return
+    file = out or Path(f"{suggestion.name}.toml")
+    if file.exists():
+        raise typer.BadParameter(f"{file} exists. Name another file, or remove it.", param_hint="--out")
+    atomic_write_text(file, suggestion.text)
+    typer.echo("\n".join(describe(suggestion)))
+    typer.echo(f"Check {file}, and try it: planespotter scrape --site {file} --dry-run")
 
 
 @app.command()

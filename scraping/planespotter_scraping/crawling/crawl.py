@@ -8,6 +8,7 @@ import asyncio
 import re
 from collections.abc import Callable, Collection
 from contextlib import nullcontext
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from playwright.async_api import StorageState
 
 SITES: dict[str, Site | ApiSite] = {site.name: site for site in (SAMPLE, PLANESPOTTERS, COMMONS)}
+ENTRY_POINTS = "planespotter.sites"
+"""Entry point group in which packages bring their own sites."""
 DEFAULT_CONSTRUCTORS = ("Airbus", "Boeing")
 USER_AGENT = "planespotter/0.1 (an aircraft photo classifier; see its README for the contact)"
 CONTACT = re.compile(r"[!-~]+@[!-~]+\.[!-~]+|https?://[!-~]+")
@@ -148,20 +151,58 @@ def _check_options(
 
 
 def get_site(name: str | Path) -> Site | ApiSite:
-    """Return a site by its name or profile. Raises ScrapeError if it is unknown, or if the profile is invalid."""
-    if isinstance(name, Path):
-        try:
-            site = load_profile(name)
-        except ProfileError as error:
-            raise ScrapeError(str(error)) from None
+    """Return a site by its name or profile.
+
+    A name with the suffix .toml is the path of a profile. Installed packages add sites by the entry point group
+    `planespotter.sites`: each entry point is a Site, an ApiSite or the path of a profile.
+
+    Raises:
+        ScrapeError: It is unknown, or its profile is invalid.
+    """
+    if isinstance(name, Path) or name.endswith(".toml"):
+        site = _site_of_profile(Path(name))
         if site.name in SITES:
             raise ScrapeError(f"The name {site.name!r} of {name} is that of a built-in site. Choose another one.")
         return site
-    if name not in SITES:
+    if name in SITES:
+        return SITES[name]
+    for entry_point in entry_points(group=ENTRY_POINTS, name=name):
+        return _installed_site(entry_point)
+    names = [*SITES, *sorted(entry_points(group=ENTRY_POINTS).names)]
+    raise ScrapeError(
+        f"The site {name!r} is unknown. Choose one of: {', '.join(names)}; or describe it in a file such as "
+        f"{name}.toml (planespotter site init URL)."
+    )
+
+
+def _site_of_profile(path: Path) -> Site:
+    try:
+        return load_profile(path)
+    except ProfileError as error:
+        raise ScrapeError(str(error)) from None
+
+
+def _installed_site(entry_point: EntryPoint) -> Site | ApiSite:
+    """Return the site of an entry point. Raises ScrapeError if it cannot be loaded or is not a site."""
+    try:
+        loaded = entry_point.load()
+    except Exception as error:  # any error of a package that is not ours
         raise ScrapeError(
-            f"The site {name!r} is unknown. Choose one of: {', '.join(SITES)}; or describe it in a file for --profile."
+            f"The site {entry_point.name!r} of the package {_package(entry_point)} cannot be loaded: {error}. "
+            "Update or remove the package."
+        ) from error
+    if isinstance(loaded, str | Path):
+        return _site_of_profile(Path(loaded))
+    if not isinstance(loaded, Site | ApiSite):
+        raise ScrapeError(
+            f"The site {entry_point.name!r} of the package {_package(entry_point)} is a {type(loaded).__name__}, not a "
+            "site or the path of a profile. Update or remove the package."
         )
-    return SITES[name]
+    return loaded
+
+
+def _package(entry_point: EntryPoint) -> str:
+    return entry_point.dist.name if entry_point.dist else entry_point.value
 
 
 def user_agent(contact: str) -> str:

@@ -85,10 +85,26 @@ def load_profile(path: Path) -> Site:
     """
     try:
         content = path.read_text(encoding="utf-8-sig")
-        profile = tomllib.loads(content)
     except OSError as error:
         raise ProfileError(f"The profile {path} cannot be read: {error.strerror}. Check the path.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ProfileError(f"The profile {path} is not valid TOML: {error}. Fix it.") from None
+    return parse_profile(path, content)
+
+
+def parse_profile(path: Path, content: str) -> Site:
+    """Return the site that a profile describes.
+
+    Args:
+        path: Its path, for messages and drift reports.
+        content: The profile, as TOML.
+
+    Raises:
+        ProfileError: It is invalid.
+    """
+    try:
+        profile = tomllib.loads(content)
+    except tomllib.TOMLDecodeError as error:
         raise ProfileError(f"The profile {path} is not valid TOML: {error}. Fix it.") from None
     _check_keys(path, profile)
     rules = {name: _field_rule(path, name, value) for name, value in profile["fields"].items()}

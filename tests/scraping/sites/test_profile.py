@@ -40,7 +40,7 @@ def profile(folder: Path, text: str) -> Path:
 def test_example_profile_crawls_a_site_without_code(tmp_path: Path) -> None:
     with serve(SampleSite(photos=12, per_page=6)) as base:
         path = profile(tmp_path, EXAMPLE.read_text().replace("http://127.0.0.1:8000", base))
-        dry = CliRunner().invoke(app, ["scrape", "--dry-run", "--profile", str(path)])
+        dry = CliRunner().invoke(app, ["scrape", "--dry-run", "--site", str(path)])
         assert dry.exit_code == 0, dry.output
         assert "6 photos on 6 cards" in dry.output
         result = scrape(path, tmp_path / "out", constructors=None)
