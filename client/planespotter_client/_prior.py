@@ -57,7 +57,7 @@ class Prior:
         paths = {text: _path(text) for text in texts}
         unknown = [text for text, path in paths.items() if len(path) < 2]
         if unknown or not paths:
-            what = f"{_listed(unknown)}: no aircraft type is called that" if unknown else "the list of types is empty"
+            what = f"{list_names(unknown)}: no aircraft type is called that" if unknown else "the list is empty"
             raise _invalid(f"The candidates are invalid: {what}. Write types such as A320, 737-800 or B738.")
         return cls("candidates", dict.fromkeys(paths.values(), 1.0), odds)
 
@@ -188,14 +188,15 @@ def _no_row(path: Path, chosen: Mapping[str, str | None], values: Mapping[str, C
         if value is not None and value.casefold() not in by_key:
             similar = [by_key[key] for key in difflib.get_close_matches(value.casefold(), by_key, n=3)]
             advice = (
-                f"Did you mean {' or '.join(similar)}?" if similar else f"It has {_listed(sorted(values[column]))}."
+                f"Did you mean {' or '.join(similar)}?" if similar else f"It has {list_names(sorted(values[column]))}."
             )
             return f"{path} has no row of the {column} {value!r}. {advice}"
     wanted = " and ".join(f"the {column} {value!r}" for column, value in chosen.items() if value is not None)
     return f"{path} has no row of {wanted} together." if wanted else f"{path} has no rows. Add one for each type."
 
 
-def _listed(names: Iterable[str]) -> str:
+def list_names(names: Iterable[str]) -> str:
+    """Return the first names, and how many more there are."""
     names = list(names)
     more = f" and {len(names) - MAX_SHOWN:,} more" if len(names) > MAX_SHOWN else ""
     return ", ".join(names[:MAX_SHOWN]) + more

@@ -122,7 +122,7 @@ def test_a_fleet_that_is_missing_is_a_sentence(tmp_path: Path) -> None:
     [
         (["A320", "A32O"], "A32O: no aircraft type is called that. Write types such as A320"),
         (["Airbus"], "Airbus: no aircraft type"),
-        ([" "], "the list of types is empty"),
+        ([" "], "the list is empty"),
     ],
 )
 def test_a_candidate_that_is_not_a_type_is_a_sentence(types: list[str], message: str) -> None:

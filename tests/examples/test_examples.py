@@ -77,6 +77,12 @@ def test_several_servers_fail_over_from_a_missing_server(address: str, photos: P
     assert lines[1].startswith(f"{bad} failed: ")
 
 
+def test_fleet_prior_prints_both_predictions(address: str, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "fleet.csv").write_text("airline,model,share\nKLM,737-800,50\nSAS,A320neo,80\n")
+    (line,) = run("fleet_prior.py", tmp_path / "fleet.csv", "KLM", photos / "boeing.jpg", address).splitlines()
+    assert line == f"{photos / 'boeing.jpg'}: Boeing 737 737-800 (network+fleet), Boeing 737 737-800 (network)"
+
+
 def test_errors_and_retries_prints_the_reason_and_continues(address: str, photos: Path) -> None:
     bad, missing, good = photos / "no photo.jpg", photos / "missing.jpg", photos / "boeing.jpg"
     lines = run("errors_and_retries.py", address, bad, missing, good).splitlines()

@@ -22,7 +22,7 @@ INTERFACES = {
     "training": ("planespotter_scraping.catalog", "planespotter_models"),
     "server": ("planespotter_models", "planespotter_photos", "planespotter.v1"),
     "bulk": ("planespotter_models", "planespotter_photos"),
-    "client": ("planespotter_photos", "planespotter_scraping.labels", "planespotter.v1"),
+    "client": ("planespotter_models", "planespotter_photos", "planespotter_scraping.labels", "planespotter.v1"),
 }
 
 # The folders and top-level modules of each package, lowest layer first. One imports only those before it; `_*` stands
@@ -116,7 +116,7 @@ LAYERS = {
         "cli",
         "__init__",
     ),
-    "client": ("_*", "__init__", "commands", "classify", "web", "bench"),
+    "client": ("_*", "__init__", "commands", "classify", "decide", "convert", "web", "bench"),
 }
 
 

@@ -105,11 +105,15 @@ class AnswerLog:
     """When the last result of each photo was logged, in seconds since 1970, by the photo's key; None likewise."""
     folder: str = ""
     """Folder that the logged paths are relative to; the current one if empty."""
+    on_row: Callable[[Mapping[str, Any]], None] | None = None
+    """Called with each logged row."""
 
     def add(self, row: Mapping[str, Any]) -> str:
         """Count the photo of a logged row as answered; return its key."""
         key = serialization.photo_key(row, self.folder)
         self.answered.add(key)
+        if self.on_row is not None:
+            self.on_row(row)
         self.failed += bool(row.get("error"))
         if self.names is not None and (names := serialization.confident_names(row)) is not None:
             self.names[key] = names
@@ -129,6 +133,8 @@ class LogOptions(NamedTuple):
     """Whether to keep when each result was logged, some 150 bytes per photo."""
     folder: str = ""
     """Folder that the logged paths are relative to; the current one if empty."""
+    on_row: Callable[[Mapping[str, Any]], None] | None = None
+    """Called with each row of an earlier run, which has at least the levels and the time."""
     byte_order_mark: bool = False
     """Whether a new CSV file starts with a byte order mark, by which a spreadsheet recognizes UTF-8."""
 
@@ -172,6 +178,7 @@ def open_answer_log(
             names={} if options.keep_names else None,
             times={} if options.keep_times else None,
             folder=options.folder,
+            on_row=options.on_row,
         )
         end = 0
         file.seek(0)

@@ -13,10 +13,12 @@ import typer
 
 from planespotter_client.classify import file_discovery
 from planespotter_client.classify.filing import Link
+from planespotter_client.classify.group_by import GroupBy, parse_group
 from planespotter_client.classify.writers import Format
 from planespotter_client.commands import options
 
 if TYPE_CHECKING:
+    from planespotter_client.classify.notify import NotifyConfig
     from planespotter_client.classify.run import RunConfig
 
 app = typer.Typer()
@@ -24,12 +26,15 @@ app = typer.Typer()
 OUTPUT = "Output"
 SOURCES = "Other sources"
 ACCURACY = "Accuracy"
+EVENTS = "Events"
 SUFFIXES = {".csv": Format.CSV, ".jsonl": Format.JSONL, ".ndjson": Format.JSONL, ".parquet": Format.PARQUET}
 UNSUPPORTED_SUFFIXES = {
     ".json": "a list in JSON cannot be appended to. Name a .jsonl file, which has one object per line; `jq -s .` makes "
     "a list of it.",
-    ".xlsx": "an Excel workbook cannot be appended to. Use --format excel and name a .csv file, which Excel opens.",
-    ".xls": "an Excel workbook cannot be appended to. Use --format excel and name a .csv file, which Excel opens.",
+    ".xlsx": "an Excel workbook cannot be appended to. Name a .csv file, and convert it at the end: `planespotter "
+    "convert results.csv --to excel --out results.xlsx`.",
+    ".xls": "an Excel workbook cannot be appended to. Name a .csv file, and convert it at the end: `planespotter "
+    "convert results.csv --to excel --out results.xlsx`.",
 }
 
 HELP = """\
@@ -52,7 +57,13 @@ Example: planespotter classify archive/ --sort-into by-type/ --link symbolic
 
 Example: planespotter classify --watch camera/ --out seen.csv --server planes.example:50051
 
+Example: planespotter classify --watch camera/ --out seen.csv --notify http://127.0.0.1:8123/api/webhook/planes
+
 Example: planespotter classify --video approach.mp4 --fps 2 --out approach.csv
+
+Example: planespotter classify ramp/ --fleet fleet.csv --airline Lufthansa --out ramp.csv
+
+Example: planespotter classify ramp/ --group seconds:5 --out ramp.parquet
 
 Example: planespotter classify --ground-truth held_out.csv --root catalog/ --show 20
 
@@ -133,6 +144,17 @@ RetryFailed = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+Group = Annotated[
+    str | None,
+    typer.Option(
+        help="Predict each group of photos of one aircraft, too: folder, prefix (the name before a counter), "
+        "or seconds:N (taken at most N seconds after the one before). With --out results.parquet, groups are in "
+        "results.groups.csv.",
+        metavar="KEY",
+        show_default=False,
+        rich_help_panel=OUTPUT,
+    ),
+]
 SortInto = Annotated[
     Path | None,
     typer.Option(
@@ -182,6 +204,44 @@ Fps = Annotated[
         max=1000,
         show_default=False,
         rich_help_panel=SOURCES,
+    ),
+]
+Notify = Annotated[
+    str | None,
+    typer.Option(
+        help="With --watch or --video, and --out: post events to this URL as JSON: the first of a type today, a rare "
+        "type, many photos in a row without a confident name. Events wait next to --out until they are accepted.",
+        metavar="URL",
+        show_default=False,
+        rich_help_panel=EVENTS,
+    ),
+]
+NotifyCooldown = Annotated[
+    float,
+    typer.Option(
+        help="With --notify: seconds in which the same event for the same type is posted once.",
+        min=0,
+        metavar="SECONDS",
+        rich_help_panel=EVENTS,
+    ),
+]
+NotifyRare = Annotated[
+    float,
+    typer.Option(
+        help="With --notify: share of the confident photos below which a type is rare, once there are 100.",
+        min=0,
+        max=1,
+        metavar="SHARE",
+        rich_help_panel=EVENTS,
+    ),
+]
+NotifyStreak = Annotated[
+    int,
+    typer.Option(
+        help="With --notify: number of photos in a row without a confident name to post.",
+        min=1,
+        metavar="N",
+        rich_help_panel=EVENTS,
     ),
 ]
 GroundTruth = Annotated[
@@ -236,10 +296,20 @@ def classify(
     retry_failed: RetryFailed = False,
     sort_into: SortInto = None,
     link: LinkKind = Link.COPY,
+    group: Group = None,
     watch: Watch = None,
     again: Again = False,
     video: Video = None,
     fps: Fps = None,
+    candidates: options.Candidates = None,
+    fleet: options.Fleet = None,
+    airline: options.Airline = None,
+    airport: options.Airport = None,
+    prior_odds: options.PriorOdds = None,
+    notify: Notify = None,
+    notify_cooldown: NotifyCooldown = 600.0,
+    notify_rare: NotifyRare = 0.01,
+    notify_streak: NotifyStreak = 20,
     ground_truth: GroundTruth = None,
     root: Root = None,
     show: Show = 0,
@@ -278,16 +348,21 @@ def classify(
         quiet=quiet,
         again=again,
         min_probability=min_probability,
+        group=_group(group),
+        prior=options.prior(candidates, fleet, airline, airport, prior_odds),
     )
+    if notify is not None:
+        config = dataclasses.replace(
+            config, notify=_notify(config, notify, notify_cooldown, notify_rare, notify_streak)
+        )
     _check_source(config, ground_truth, fps)
     if ground_truth is None and (root or show):
         raise typer.BadParameter("--root and --show need --ground-truth.")
-    if ground_truth is not None and (
-        output_format or top_k or min_probability or preserve_order or downscale or out or sort_into
-    ):
+    changes_output = output_format or out or sort_into or group or preserve_order
+    if ground_truth is not None and (changes_output or top_k or min_probability or downscale or config.prior):
         raise typer.BadParameter(
-            "--format, --top-k, --min-probability, --preserve-order, --downscale, --out and --sort-into exclude "
-            "--ground-truth, which prints a comparison."
+            "--format, --top-k, --min-probability, --preserve-order, --downscale, --out, --sort-into, --group, "
+            "--fleet and --candidates exclude --ground-truth, which prints a comparison."
         )
     options.check_server_or_model(server, model)
     _check_output(config)
@@ -297,6 +372,28 @@ def classify(
             raise typer.Exit(run.run(config))
         succeeded = run.run_ground_truth(config, ground_truth, root, show)
         raise typer.Exit(run.SUCCESS if succeeded else run.SOME_FAILED)
+
+
+def _notify(config: "RunConfig", url: str, cooldown: float, rare_share: float, streak: int) -> "NotifyConfig":
+    from planespotter_client.classify.notify import NotifyConfig, check_url
+
+    if config.watch is None and config.video is None:
+        raise typer.BadParameter("--notify needs --watch or --video: other photos are not events.")
+    if config.out is None:
+        raise typer.BadParameter("--notify needs --out: events wait next to it, and it says what was seen before.")
+    try:
+        outbox = config.out.with_name(f".{config.out.name}.outbox")
+        return NotifyConfig(check_url(url), outbox, cooldown, rare_share, streak=streak)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _group(text: str | None) -> GroupBy | None:
+    """Return what --group names; None without it."""
+    try:
+        return None if text is None else parse_group(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def _check_source(config: "RunConfig", ground_truth: Path | None, fps: float | None) -> None:
@@ -317,6 +414,12 @@ def _check_output(config: "RunConfig") -> None:
     """Check that the options of the output have what they need, and that photos are not filed into their source."""
     if config.out is None and (config.overwrite or config.retry_failed):
         raise typer.BadParameter("--overwrite and --retry-failed need --out.")
+    if config.group is not None and config.out is not None and _output_format(config) is not Format.PARQUET:
+        raise typer.BadParameter(
+            "--group needs the probabilities of all photos, also of earlier runs: name a .parquet file with --out."
+        )
+    if config.group is not None and config.out is None and _output_format(config) is not Format.TABLE:
+        raise typer.BadParameter("--group needs --format table, or --out results.parquet.")
     if config.sort_into is None:
         if config.link is not Link.COPY:
             raise typer.BadParameter("--link needs --sort-into.")

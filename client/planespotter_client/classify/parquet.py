@@ -5,7 +5,8 @@ of JSON lines next to it, "results.parquet.log", which is merged into the file w
 run is merged by the next one.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
@@ -25,16 +26,25 @@ from planespotter_client.classify.answer_log import (
 from planespotter_client.commands.atomic_write import atomic_write
 
 BATCH_ROWS = 65_536
+METADATA = b"planespotter"
+"""Key of the metadata of a file: what `planespotter decide` needs besides the probabilities, as JSON."""
 
 
 @contextmanager
-def open_parquet(path: Path, columns: tuple[str, ...], *, options: LogOptions = DEFAULTS) -> Iterator[AnswerLog]:
+def open_parquet(
+    path: Path,
+    columns: tuple[str, ...],
+    *,
+    options: LogOptions = DEFAULTS,
+    describe: Callable[[], Mapping[str, Any] | None] = lambda: None,
+) -> Iterator[AnswerLog]:
     """Open the Parquet file at `path` to resume it, or create it; merge the log into it at the end.
 
     Args:
         path: The Parquet file.
         columns: Columns of a row.
         options: How to open it.
+        describe: Returns the description of the model for the metadata of the file, once results are merged into it.
 
     Raises:
         AnswerLogError: pyarrow is missing, another process writes to the file, or it does not have these columns.
@@ -56,6 +66,8 @@ def open_parquet(path: Path, columns: tuple[str, ...], *, options: LogOptions = 
             yield log
         finally:  # Ctrl-C keeps the results so far
             if log_path.stat().st_size:
+                if (description := describe()) is not None:
+                    schema = schema.with_metadata({METADATA: json.dumps(description).encode()})
                 new = _log_batches(log_path, schema, merged, options.folder)
                 _write(path, schema, chain(_batches(path, schema), new) if path.exists() else new)
             log_path.unlink()
@@ -90,6 +102,8 @@ def _schema(columns: tuple[str, ...]) -> Any:
         if column == "candidates":
             texts = [(name, pyarrow.string()) for name in ("name", "constructor", "family", "model")]
             return pyarrow.list_(pyarrow.struct([*texts, ("probability", pyarrow.float64())]))
+        if column == serialization.LEAF_PROBABILITIES:
+            return pyarrow.list_(pyarrow.float16())
         is_number = column == "seconds" or column.endswith("probability")
         return pyarrow.float64() if is_number else pyarrow.string()
 
@@ -111,7 +125,7 @@ def _batches(path: Path, schema: Any) -> Iterator[Any]:
                     "file with --overwrite."
                 )
             for batch in file.iter_batches(BATCH_ROWS):
-                yield batch.cast(schema)
+                yield batch.cast(schema.remove_metadata())
     except (pyarrow.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # the file cannot be opened
             raise
@@ -129,7 +143,7 @@ def _log_batches(log_path: Path, schema: Any, merged: HashedSet, folder: str) ->
         keyed = ((_row_key(serialization.photo_key(row, folder), row), row) for row in rows if row is not None)
         new = (_escape(row) for key, row in keyed if key not in merged)
         while batch := list(islice(new, BATCH_ROWS)):
-            yield pyarrow.RecordBatch.from_pylist(batch, schema)
+            yield pyarrow.RecordBatch.from_pylist(batch, schema.remove_metadata())
 
 
 def _escape(row: dict[str, Any]) -> dict[str, Any]:

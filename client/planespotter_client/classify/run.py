@@ -1,6 +1,9 @@
 """One run of `planespotter classify`: connect, resume, stream photos, write results, and choose the exit code.
 
-Photos that the output has a result for are skipped. The exit code is SUCCESS, NOTHING_DONE, SOME_FAILED or INTERRUPTED;
+Photos that the output has a result for are skipped. The exit code is if TYPE_CHECKING:
+    from planespotter_client.classify import grouping
+
+SUCCESS, NOTHING_DONE, SOME_FAILED or INTERRUPTED;
 an exception means that the run could not start or that the stream was lost.
 """
 
@@ -8,24 +11,39 @@ import dataclasses
 import itertools
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from planespotter_client import PhotoResult, PlaneSpotter
-from planespotter_client._errors import DOWNSCALE_HINT, PlaneSpotterError
-from planespotter_client.classify import accuracy, filing, progress, run_manifest, serialization, sources, writers
+from planespotter_client import Model, PhotoResult, PlaneSpotter, Prior
+from planespotter_client._errors import DOWNSCALE_HINT, PlaneSpotterError, ProtocolError
+from planespotter_client._types import NETWORK
+from planespotter_client.classify import (
+    accuracy,
+    filing,
+    model_description,
+    progress,
+    run_manifest,
+    serialization,
+    sources,
+    writers,
+)
 from planespotter_client.classify.answer_log import AnswerLog, LogOptions, open_answer_log
 from planespotter_client.classify.file_discovery import STANDARD_INPUT
+from planespotter_client.classify.group_by import GroupBy
+from planespotter_client.classify.notify import Notifier, NotifyConfig
 from planespotter_client.classify.parquet import log_path_of, open_parquet
 from planespotter_client.classify.reconnecting_stream import reconnecting_stream
 from planespotter_client.classify.writers import Format
 from planespotter_client.commands.local_server import connect_or_start
 from planespotter_photos.counts import count_noun
+
+if TYPE_CHECKING:
+    from planespotter_client.classify import grouping
 
 SUCCESS, NOTHING_DONE, SOME_FAILED, INTERRUPTED = 0, 1, 3, 130
 
@@ -56,11 +74,22 @@ class RunConfig:
     quiet: bool = False
     min_probability: float | None = None
     again: bool = False
+    prior: Prior | None = None
+    group: GroupBy | None = None
+    notify: NotifyConfig | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns of the output."""
-        return serialization.FRAME_COLUMNS if self.video is not None else serialization.COLUMNS
+        columns = serialization.FRAME_COLUMNS if self.video is not None else serialization.COLUMNS
+        if self.prior is not None:
+            columns += serialization.PRIOR_COLUMNS
+        return (*columns, serialization.LEAF_PROBABILITIES) if self.keeps_probabilities else columns
+
+    @property
+    def keeps_probabilities(self) -> bool:
+        """Whether the output has the probability of every leaf."""
+        return self.output_format is Format.PARQUET
 
     @property
     def stream_options(self) -> dict[str, Any]:
@@ -70,12 +99,19 @@ class RunConfig:
             "preserve_order": self.preserve_order,
             "downscale": self.downscale,
             "min_probability": self.min_probability,
+            "prior": self.prior,
+            "leaf_probabilities": self.keeps_probabilities or self.group is not None,
         }
 
     @property
     def manifest_settings(self) -> dict[str, Any]:
         """Settings, other than the model, that change results."""
-        return {"top_k": self.top_k, "downscale": self.downscale, "min_probability": self.min_probability}
+        return {
+            "top_k": self.top_k,
+            "downscale": self.downscale,
+            "min_probability": self.min_probability,
+            "prior": None if self.prior is None else self.prior.fingerprint,
+        }
 
 
 def run(config: RunConfig) -> int:
@@ -89,9 +125,11 @@ def run(config: RunConfig) -> int:
     """
     stats = progress.RunStats()
     folder_errors: list[OSError] = []
+    live = LiveGroups(config)
     try:
         with ExitStack() as stack:
-            log = stack.enter_context(_open_log(config))
+            notifier = None if config.notify is None else stack.enter_context(closing(Notifier(config.notify, _report)))
+            log = stack.enter_context(_open_log(config, notifier))
             is_new = not (log and log.answered)
             source = stack.enter_context(_source(config, log, stats, folder_errors))
             if not source.is_endless:
@@ -99,8 +137,10 @@ def run(config: RunConfig) -> int:
                 if first is None:
                     return _report_nothing_to_do(config, log, stats, folder_errors)
                 source.photos = itertools.chain([first], source.photos)
-            _classify(config, log, is_new, source, stats, stack)
+            _classify(config, log, is_new, source, stats, stack, Observers(live, notifier))
+        live.report()
     except KeyboardInterrupt:
+        live.report()
         _report_damaged_packets(stats)
         resume = f" and stored in {config.out}. Run the same command again to resume" if config.out else ""
         if config.sort_into is not None:
@@ -142,13 +182,15 @@ def _classify(
     source: sources.Source,
     stats: progress.RunStats,
     stack: ExitStack,
+    observers: "Observers",
 ) -> None:
     """Stream `source` and write the results. `is_new` says that no earlier run has written to `log`."""
     spotter, is_local = _connect(config, stack)
     # Fails before anything is written if the server cannot be reached.
     model = spotter.get_model()
     if config.out is not None:
-        _update_manifest(config, config.out, is_new, f"{model.name} {model.version}")
+        _update_manifest(config, config.out, is_new, model)
+    observers.groups.start(model)
     results: Iterator[PhotoResult]
     if source.is_endless and not is_local:
         results = reconnecting_stream(spotter, source.photos, _report_lost_server, **config.stream_options)
@@ -163,6 +205,8 @@ def _classify(
             map(_for_the_command, map(source.with_id, results)), stats, source.total, show_bar
         )
         for result in stack.enter_context(closing(tracked)):  # closes the bar before the next message
+            if config.prior is not None:
+                _check_evidence(result, spotter.address)
             if config.sort_into is not None and result.prediction is not None:
                 names = [node.name for node in result.prediction.confident_path]
                 if config.video is None:
@@ -172,10 +216,96 @@ def _classify(
                         filing.file_frame(result.photo, result.photo_id, names, config.sort_into), names, stats
                     )
             write(result)
+            observers.groups.add(result)
+            if observers.notifier is not None:
+                observers.notifier.add(result, config.columns)
             if result.error is not None:
                 _report(f"{result.photo_id}: {result.error}")
     except PlaneSpotterError as error:
         raise progress.aborted_stream_error(error, stats.answered, source.planned()) from error
+
+
+class Observers(NamedTuple):
+    """What else sees each result, besides the output."""
+
+    groups: "LiveGroups"
+    notifier: Notifier | None
+
+
+class LiveGroups:
+    """The groups of a run: shown as they end, and written at the end. Does nothing without --group.
+
+    A Parquet output has the probabilities of earlier runs, too: its groups are made of the file once it is complete.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        self._config = config
+        self._groups: grouping.Groups | None = None
+        self._ended: list[dict[str, Any]] = []
+
+    def start(self, model: Model) -> None:
+        """Begin with the photos of `model`."""
+        if self._config.group is not None:
+            self._groups = self._new(model_description.describe(model))
+
+    def _new(self, description: Mapping[str, Any]) -> "grouping.Groups":
+        from planespotter_client.classify import grouping
+
+        config = self._config
+        assert config.group is not None
+        model = grouping.DecisionModel.from_description(description)
+        return grouping.Groups(config.group, model, config.min_probability, config.prior)
+
+    def add(self, result: PhotoResult) -> None:
+        """Add a result, and show the group that it ends."""
+        if self._groups is None or result.prediction is None:
+            return
+        from planespotter_client.classify import grouping
+
+        evidence = grouping.evidence_of(result)
+        if evidence is None:
+            raise ProtocolError(
+                "The server does not return the probabilities of all types, which --group needs: it is older than this "
+                "command. Update it.",
+                reason="LEAF_PROBABILITIES_UNSUPPORTED",
+            )
+        ended = self._groups.add(serialization.to_row(result, self._config.columns), evidence)
+        if ended is not None:
+            self._show(ended)
+
+    def _show(self, group: dict[str, Any]) -> None:
+        self._ended.append(group)
+        if self._config.watch is not None or self._config.video is not None:
+            _report(writers.group_line(group))
+
+    def report(self) -> None:
+        """Show the groups that have not ended, or all of them if photos do not arrive one by one; write them."""
+        config, out = self._config, self._config.out
+        if config.group is None:
+            return
+        for group in self._groups.close() if self._groups is not None else ():
+            self._show(group)
+        if out is None:
+            if config.watch is None and config.video is None:
+                writers.draw_groups(self._ended)
+            return
+        from planespotter_client.classify import grouping
+
+        manifest = run_manifest.read(out)
+        if out.exists() and manifest.get("decisions"):
+            rows = grouping.read_groups(out, self._new(manifest["decisions"]))
+            path = out.with_suffix(".groups.csv")
+            grouping.write_groups(path, rows)
+            _report(f"{count_noun(len(rows), 'group')} in {path}.")
+
+
+def _check_evidence(result: PhotoResult, address: str) -> None:
+    """Check that the server has used the prior: one that does not know of priors ignores them."""
+    if result.prediction is not None and result.prediction.evidence == NETWORK:
+        raise ProtocolError(
+            f"The server at {address} ignores the prior: it is older than this command. Update it, or omit the prior.",
+            reason="PRIOR_UNSUPPORTED",
+        )
 
 
 def _file_photo(config: RunConfig, photo: str, names: Sequence[str], stats: progress.RunStats) -> None:
@@ -197,15 +327,18 @@ def _count_filed(filed: filing.FiledPhoto, names: Sequence[str], stats: progress
         stats.already_filed += 1
 
 
-def _update_manifest(config: RunConfig, out: Path, is_new: bool, model: str) -> None:
+def _update_manifest(config: RunConfig, out: Path, is_new: bool, model: Model) -> None:
     """Write the manifest of a new output; check that an existing one has results of the same `model`."""
+    name = f"{model.name} {model.version}"
     if is_new:
-        run_manifest.write(out, model=model, folder=os.getcwd(), **config.manifest_settings)  # noqa: PTH109
+        decisions = model_description.describe(model) if config.keeps_probabilities else None
+        folder = os.getcwd()  # noqa: PTH109
+        run_manifest.write(out, model=name, folder=folder, decisions=decisions, **config.manifest_settings)
     else:
-        run_manifest.check(out, model=model)
+        run_manifest.check(out, model=name)
 
 
-def _open_log(config: RunConfig) -> "AbstractContextManager[AnswerLog | None]":
+def _open_log(config: RunConfig, notifier: Notifier | None) -> "AbstractContextManager[AnswerLog | None]":
     if config.out is None:
         return nullcontext()
     if config.overwrite:
@@ -218,11 +351,15 @@ def _open_log(config: RunConfig) -> "AbstractContextManager[AnswerLog | None]":
         retry_failed=config.retry_failed,
         keep_names=config.sort_into is not None,
         keep_times=config.again,
+        on_row=None if notifier is None else notifier.detector.load,
         folder=str(run_manifest.read(config.out).get("folder", "")),
         byte_order_mark=config.output_format is Format.EXCEL,
     )
     if config.output_format is Format.PARQUET:
-        return open_parquet(config.out, config.columns, options=options)
+        out = config.out
+        return open_parquet(
+            out, config.columns, options=options, describe=lambda: run_manifest.read(out).get("decisions")
+        )
     json_lines = config.output_format is Format.JSONL
     return open_answer_log(config.out, config.columns, json_lines=json_lines, options=options)
 

@@ -17,6 +17,7 @@ DESCRIPTIONS: dict[str, Callable[[Any], str]] = {
     "top_k": "--top-k {}".format,
     "downscale": lambda downscale: "--downscale" if downscale else "photos at full size",
     "min_probability": lambda value: "the thresholds of the model" if value is None else f"--min-probability {value:g}",
+    "prior": lambda value: "no prior" if value is None else f"the prior {value}",
     "model": "results of {}".format,
 }
 
@@ -49,7 +50,7 @@ def check(out: Path, **settings: Any) -> None:
 
 
 def write(out: Path, **settings: Any) -> None:
-    """Write the manifest of `out`: `settings`, keys of DESCRIPTIONS."""
+    """Write the manifest of `out`: `settings`, keys of DESCRIPTIONS, and others that no run compares."""
     with atomic_write(_manifest_path(out)) as file:
         file.write(json.dumps(settings).encode() + b"\n")
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from planespotter_client import PhotoResult
+    from planespotter_client import PathNode, PhotoResult
 
 LEVELS = ("constructor", "family", "model")
 
@@ -33,6 +33,11 @@ COLUMNS = (
 # The id of a video frame is a media fragment, "clip.mp4#t=12.500"; its time has a separate column. A frame of a live
 # stream has no time in a video, but a time of day: "rtsp://camera#t=clock:2026-11-30T08:49:40.120+00:00".
 FRAME_COLUMNS = ("file", "seconds", *COLUMNS[1:])
+# Columns of a run with a prior: what it used, and the path that the network predicts without it.
+PRIOR_COLUMNS = ("evidence", *_with_probability(f"unadjusted_{level}" for level in LEVELS))
+# Column of a Parquet file: the probability of every leaf by the network alone, from which `planespotter decide` decides
+# again. As text it would be longer than the rest of the row.
+LEAF_PROBABILITIES = "leaf_probabilities"
 TIME_FRAGMENT = "#t="
 CLOCK = "clock:"
 
@@ -55,11 +60,11 @@ def to_row(result: "PhotoResult", columns: tuple[str, ...] = COLUMNS, time: str 
 
     Args:
         result: The result of a photo or a frame.
-        columns: COLUMNS or FRAME_COLUMNS.
+        columns: COLUMNS or FRAME_COLUMNS, and more of the columns above.
         time: When the result arrived, in ISO 8601; a frame of a live stream has its own time.
     """
     values: dict[str, Any] = {"file": result.photo_id, "time": time}
-    if columns is FRAME_COLUMNS:
+    if "seconds" in columns:
         video, _, at = result.photo_id.rpartition(TIME_FRAGMENT)
         if at.startswith(CLOCK):
             values = {"file": video, "seconds": None, "time": at.removeprefix(CLOCK)}
@@ -73,7 +78,7 @@ def to_row(result: "PhotoResult", columns: tuple[str, ...] = COLUMNS, time: str 
         "name": prediction.name,
         "probability": round(prediction.probability, 6),
     }
-    nodes = dict(zip(LEVELS, (prediction.constructor, prediction.family, prediction.model), strict=True))
+    nodes = _by_level(prediction.path)
     for prefix in ("", "best_guess_"):
         for level, node in nodes.items():
             shown = node if node and (prefix or node.level <= prediction.level) else None
@@ -83,7 +88,19 @@ def to_row(result: "PhotoResult", columns: tuple[str, ...] = COLUMNS, time: str 
         {**candidate.to_dict(), "probability": round(candidate.probability, 6)} for candidate in prediction.candidates
     ]
     values["network"] = f"{prediction.model_name} {prediction.model_version}".strip()
+    if "evidence" in columns:
+        values["evidence"] = prediction.evidence
+        for level, node in _by_level(prediction.network_path).items():
+            values[f"unadjusted_{level}"] = node and node.name
+            values[f"unadjusted_{level}_probability"] = node and round(node.probability, 6)
+    if LEAF_PROBABILITIES in columns and prediction.leaf_probabilities is not None:
+        values[LEAF_PROBABILITIES] = [float(f"{leaf:.4g}") for leaf in prediction.leaf_probabilities]
     return values
+
+
+def _by_level(path: "Iterable[PathNode]") -> "dict[str, PathNode | None]":
+    nodes = {node.level.value: node for node in path}
+    return {level: nodes.get(level) for level in LEVELS}
 
 
 def confident_names(row: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -5,10 +5,10 @@ Each writer is a context manager that yields the function to call with each resu
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from planespotter_client.classify import serialization
+from planespotter_photos.counts import count_noun
 
 if TYPE_CHECKING:
     from planespotter_client import PhotoResult
@@ -118,6 +119,31 @@ def _table(results: "list[PhotoResult]") -> Table:
         cells = (result.photo_id, str(prediction), *labels, *([candidates] if with_candidates else []))
         drawn.add_row(*map(escape, cells))
     return drawn
+
+
+def group_line(group: "Mapping[str, Any]") -> str:
+    """Return "group camera/0815.jpg (5 photos): Airbus A320 (93 %)"."""
+    from planespotter_client._types import percent
+
+    what = f"{group['name']} ({percent(group['probability'])})"
+    return f"group {group['group']} ({count_noun(group['photos'], 'photo')}): {what}"
+
+
+def draw_groups(groups: "Sequence[Mapping[str, Any]]") -> None:
+    """Draw a table of groups, sorted by name."""
+    from planespotter_client._types import percent
+
+    drawn = Table()
+    drawn.add_column("group", overflow="fold")
+    for heading in ("photos", "prediction", "best guess"):
+        drawn.add_column(heading)
+    for group in sorted(groups, key=lambda group: str(group["group"])):
+        level = next(level for level in reversed(serialization.LEVELS) if group[f"best_guess_{level}"])
+        guess = f"{group[f'best_guess_{level}']} {percent(group[f'best_guess_{level}_probability'])}"
+        cells = (group["group"], str(group["photos"]), f"{group['name']} ({percent(group['probability'])})", guess)
+        drawn.add_row(*map(escape, cells))
+    if groups:
+        Console().print(drawn)
 
 
 @contextmanager

@@ -29,6 +29,8 @@ COMMAND_MODULES = (
     "planespotter_server.cli",
     "planespotter_client.classify.cli",
     "planespotter_bulk.cli",
+    "planespotter_client.decide.cli",
+    "planespotter_client.convert.cli",
     "planespotter_client.web.cli",
     "planespotter_client.bench.cli",
     "planespotter_client.commands.health",
@@ -43,6 +45,11 @@ EXTRAS = {
     "planespotter_server.observability.tracing": "tracing",
     "planespotter_bulk": "bulk",
     "planespotter_client.web": "web",
+    "planespotter_client.classify.grouping": "parquet",
+    "planespotter_client.decide": "parquet",
+    "planespotter_client.convert.results": "parquet",
+    "planespotter_client.convert.coco": "images",
+    "planespotter_client.convert.excel": "excel",
 }
 
 

@@ -6,7 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from planespotter_client import Prior
 from planespotter_client._addresses import DEFAULT_ADDRESS, SERVER_VARIABLE, default_server, names_tls, parse_address
+from planespotter_client._prior import list_names
 
 PANEL = "TLS and tokens"
 
@@ -98,6 +100,79 @@ MinProbability = Annotated[
         show_default=False,
     ),
 ]
+
+
+PRIOR_PANEL = "Evidence besides the photo"
+
+Candidates = Annotated[
+    str | None,
+    typer.Option(
+        help="Types that are more probable than others, separated by commas: A320,A321,737-800. Others stay possible.",
+        metavar="TYPES",
+        show_default=False,
+        rich_help_panel=PRIOR_PANEL,
+    ),
+]
+Fleet = Annotated[
+    Path | None,
+    typer.Option(
+        help="CSV file with types that are more probable than others: columns model (or aircraft_type), and optionally "
+        "airline, airport and share. A catalog is one, too.",
+        exists=True,
+        dir_okay=False,
+        show_default=False,
+        rich_help_panel=PRIOR_PANEL,
+    ),
+]
+Airline = Annotated[
+    str | None,
+    typer.Option(
+        help="With --fleet: use the rows of this airline only.", show_default=False, rich_help_panel=PRIOR_PANEL
+    ),
+]
+Airport = Annotated[
+    str | None,
+    typer.Option(
+        help="With --fleet: use the rows of this airport only.", show_default=False, rich_help_panel=PRIOR_PANEL
+    ),
+]
+PriorOdds = Annotated[
+    float | None,
+    typer.Option(
+        help="How many times as probable the most common listed type is as one that is not listed, before the photo is "
+        "seen. More than 2 helps only where the list is right for every photo. (default: 2)",
+        min=1,
+        max=1000,
+        metavar="N",
+        show_default=False,
+        rich_help_panel=PRIOR_PANEL,
+    ),
+]
+
+
+def prior(
+    candidates: str | None, fleet: Path | None, airline: str | None, airport: str | None, odds: float | None
+) -> Prior | None:
+    """Return the prior that these options describe; None without one. Report rows of the fleet that are not types.
+
+    Raises:
+        typer.BadParameter: The options contradict each other.
+        InvalidRequestError: The list or the file is not usable.
+    """
+    if candidates is not None and fleet is not None:
+        raise typer.BadParameter("--candidates and --fleet are two kinds of the same evidence: give only one of them.")
+    if fleet is None and (airline is not None or airport is not None):
+        raise typer.BadParameter("--airline and --airport need --fleet.")
+    if candidates is not None:
+        return Prior.from_candidates(candidates.split(","), odds=odds)
+    if fleet is None:
+        if odds is not None:
+            raise typer.BadParameter("--prior-odds needs --fleet or --candidates.")
+        return None
+    result = Prior.from_fleet(fleet, airline=airline, airport=airport, odds=odds)
+    if result.unresolved:
+        typer.echo(f"{fleet}: {list_names(result.unresolved)}: no aircraft type is called that; skipped.", err=True)
+    return result
 
 
 def _set_verbose(verbose: bool) -> bool:

@@ -72,8 +72,9 @@ def test_examples_in_the_help_run(address: str, here: Path, video: Path) -> None
     command.write_text(f'#!/bin/sh\nshift\nexec {shlex.join(PLANESPOTTER)} classify --server {address} "$@"\n')
     command.chmod(0o755)
     shutil.copy("photos/737-800.jpg", "photo.jpg")
-    for name in ("archive", "catalog"):
+    for name in ("archive", "catalog", "ramp"):
         shutil.copytree("photos", name)
+    (here / "fleet.csv").write_text("airline,model\nLufthansa,A320neo\n")
     video.rename("approach.mp4")
     (here / "held_out.csv").write_text("file,constructor,family,model,source\nA320neo.jpg,Airbus,A320,,here\n")
     help_text = typer.main.get_command(build_app()).commands["classify"].help  # type: ignore[attr-defined]
