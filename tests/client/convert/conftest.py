@@ -1,0 +1,5 @@
+"""Fixtures of `planespotter convert`: a video."""
+
+from tests.client.classify.conftest import here, video
+
+__all__ = ["here", "video"]
