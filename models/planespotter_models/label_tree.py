@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 CONSTRUCTOR_HEAD = "constructor"
 
 
@@ -19,6 +22,21 @@ class Label(NamedTuple):
     constructor: str = ""
     family: str = ""
     model: str = ""
+
+
+class LeafGroups(NamedTuple):
+    """What `LabelTree.all_leaves` share, as arrays. The leaves of a constructor, and of a family, are contiguous."""
+
+    constructors: NDArray[np.intp]
+    """Number [leaves] of the constructor of each leaf."""
+    first_of_constructors: NDArray[np.intp]
+    """Index [constructors] of the first leaf of each constructor."""
+    families: NDArray[np.intp]
+    """Number [leaves] of the family of each leaf; a constructor without families counts as one."""
+    first_of_families: NDArray[np.intp]
+    """Index [families] of the first leaf of each family."""
+    has_level: NDArray[np.bool_]
+    """Whether [leaves, 3] each leaf has a constructor, a family and a model."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +96,20 @@ class LabelTree:
         return tuple(leaf for leaves in self.leaves.values() for leaf in leaves)
 
     @cached_property
+    def leaf_groups(self) -> LeafGroups:
+        """What the leaves share, as arrays."""
+        leaves = self.all_leaves
+        constructors = _group_numbers([leaf[:1] for leaf in leaves])
+        families = _group_numbers([leaf[:2] for leaf in leaves])
+        return LeafGroups(
+            constructors,
+            np.flatnonzero(np.diff(constructors, prepend=-1)),
+            families,
+            np.flatnonzero(np.diff(families, prepend=-1)),
+            np.array([[bool(name) for name in leaf] for leaf in leaves]),
+        )
+
+    @cached_property
     def heads(self) -> Mapping[str, int]:
         """Number of classes by head of the network: the constructor head, then one head per constructor."""
         sizes = {constructor: len(leaves) for constructor, leaves in self.leaves.items()}
@@ -105,3 +137,9 @@ class LabelTree:
             for index, leaf in enumerate(self.leaves[label.constructor])
             if all(not name or name == leaf_name for name, leaf_name in zip(label, leaf, strict=True))
         )
+
+
+def _group_numbers(names: Sequence[tuple[str, ...]]) -> NDArray[np.intp]:
+    """Assign numbers to names in order of appearance; equal names get the same number."""
+    numbers: dict[tuple[str, ...], int] = {}
+    return np.array([numbers.setdefault(name, len(numbers)) for name in names])

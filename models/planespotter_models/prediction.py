@@ -231,26 +231,20 @@ def decide(
         min_probabilities: Minimum probability of every level, 0 to 1, instead of the thresholds: one for all photos or
             one for each. None keeps the thresholds.
     """
-    leaves = tree.all_leaves
+    groups = tree.leaf_groups
     rows = np.arange(len(table))
-    constructors = _group_numbers([leaf[:1] for leaf in leaves])
-    families = _group_numbers([leaf[:2] for leaf in leaves])
-    of_constructors = np.add.reduceat(table, _first_of_each(constructors), axis=1)
-    of_families = np.add.reduceat(table, _first_of_each(families), axis=1)
+    of_constructors = np.add.reduceat(table, groups.first_of_constructors, axis=1)
+    of_families = np.add.reduceat(table, groups.first_of_families, axis=1)
     eligible = table
     if calibration.decode_rule is DecodeRule.GREEDY:
-        eligible = np.where(constructors == of_constructors.argmax(axis=1)[:, None], table, -1.0)
+        eligible = np.where(groups.constructors == of_constructors.argmax(axis=1)[:, None], table, -1.0)
     best = eligible.argmax(axis=1)
-    probabilities = np.stack(
-        [
-            np.minimum(1.0, of_constructors[rows, constructors[best]]),
-            np.minimum(1.0, of_families[rows, families[best]]),
-            table[rows, best],
-        ],
-        axis=1,
-    )
-    exists = np.array([[bool(name) for name in leaf] for leaf in leaves])[best]
-    probabilities = np.where(exists, probabilities, 0.0)
+    exists = groups.has_level[best]
+    probabilities = np.zeros((len(table), 3), table.dtype)
+    probabilities[:, 0] = np.minimum(1.0, of_constructors[rows, groups.constructors[best]])
+    probabilities[:, 1] = np.minimum(1.0, of_families[rows, groups.families[best]])
+    probabilities[:, 2] = table[rows, best]
+    probabilities *= exists
     thresholds = _thresholds(calibration.thresholds, min_probabilities)
     confident = np.logical_and.accumulate(exists & (probabilities >= thresholds), axis=1)
     return Decisions(best, probabilities, confident.sum(axis=1))
@@ -262,14 +256,3 @@ def _thresholds(thresholds: Thresholds, min_probabilities: Sequence[float | None
     if min_probabilities is None or isinstance(min_probabilities, int | float):
         return np.array(default if min_probabilities is None else [float(min_probabilities)] * 3)
     return np.array([default if minimum is None else [minimum] * 3 for minimum in min_probabilities]).reshape(-1, 3)
-
-
-def _first_of_each(numbers: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return where each group starts, given the group numbers of leaves whose groups are contiguous."""
-    return np.flatnonzero(np.diff(numbers, prepend=-1))
-
-
-def _group_numbers(names: Sequence[tuple[str, ...]]) -> NDArray[np.intp]:
-    """Assign numbers to names in order of appearance; equal names get the same number."""
-    numbers: dict[tuple[str, ...], int] = {}
-    return np.array([numbers.setdefault(name, len(numbers)) for name in names])
