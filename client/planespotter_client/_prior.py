@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,12 +85,12 @@ class Prior:
             InvalidRequestError: The file is not such a table, or has no row for the airline or the airport.
         """
         path = Path(table)
-        weights: Counter[tuple[str, ...]] = Counter()
+        weights: defaultdict[tuple[str, ...], float] = defaultdict(float)
         unresolved: Counter[str] = Counter()
         for text, share in _rows(path, {"airline": airline, "airport": airport}):
             label = _path(text)
             if label:
-                weights[label] += share  # type: ignore[assignment]
+                weights[label] += share
             else:
                 unresolved[text] += 1
         if not any(weights.values()):

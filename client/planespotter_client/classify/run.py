@@ -135,6 +135,7 @@ def run(config: RunConfig) -> int:
             if not source.is_endless:
                 first = next(source.photos, None)
                 if first is None:
+                    live.report()
                     return _report_nothing_to_do(config, log, stats, folder_errors)
                 source.photos = itertools.chain([first], source.photos)
             _classify(config, log, is_new, source, stats, stack, Observers(live, notifier))
@@ -248,13 +249,13 @@ class LiveGroups:
         if self._config.group is not None:
             self._groups = self._new(model_description.describe(model))
 
-    def _new(self, description: Mapping[str, Any]) -> "grouping.Groups":
+    def _new(self, description: Mapping[str, Any], root: str = "") -> "grouping.Groups":
         from planespotter_client.classify import grouping
 
         config = self._config
         assert config.group is not None
         model = grouping.DecisionModel.from_description(description)
-        return grouping.Groups(config.group, model, config.min_probability, config.prior)
+        return grouping.Groups(config.group, model, config.min_probability, config.prior, root)
 
     def add(self, result: PhotoResult) -> None:
         """Add a result, and show the group that it ends."""
@@ -293,7 +294,7 @@ class LiveGroups:
 
         manifest = run_manifest.read(out)
         if out.exists() and manifest.get("decisions"):
-            rows = grouping.read_groups(out, self._new(manifest["decisions"]))
+            rows = grouping.read_groups(out, self._new(manifest["decisions"], str(manifest.get("folder", ""))))
             path = out.with_suffix(".groups.csv")
             grouping.write_groups(path, rows)
             _report(f"{count_noun(len(rows), 'group')} in {path}.")

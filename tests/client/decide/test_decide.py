@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from tests.client.classify import command
 
+from planespotter_client.classify.grouping import NEVER
 from planespotter_client.commands.main import main
-from planespotter_client.decide.redecide import NEVER, expected_thresholds
+from planespotter_client.decide.redecide import expected_thresholds
 
 Paint = Callable[..., bytes]
 

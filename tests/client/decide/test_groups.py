@@ -59,6 +59,8 @@ def test_a_resumed_run_groups_the_photos_of_the_earlier_one_too(photos: Path, ad
     out = Path("results.parquet")
     assert run(photos / "east", "--server", address, "--out", out, "--group", "folder") == 0
     assert run(photos, "--server", address, "--out", out, "--group", "folder") == 0
+    Path("results.groups.csv").unlink()
+    assert run(photos, "--server", address, "--out", out, "--group", "folder") == 0  # nothing is left to classify
     assert {name: row["photos"] for name, row in groups_of(Path("results.groups.csv")).items()} == {
         "photos/east": "3",
         "photos/west": "3",
