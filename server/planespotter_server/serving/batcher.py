@@ -210,6 +210,7 @@ class Batcher(Generic[Item, Result]):
                 if batch is None:
                     return
                 self._process(batch)
+                del batch  # this thread may wait long for the next one
             except Exception as error:  # a bug: those who wait must learn of it
                 log.error("unhandled_exception", exc_info=error)
                 with self._changed:

@@ -71,6 +71,9 @@ class PhotoInFlight:
         self._on_prediction: OnPrediction | None = on_prediction
         self._trace = trace
         self._heat_map_task: asyncio.Task[None] | None = None
+        # Both refer back to this object: they are dropped at the end, as only the collector would end the cycle.
+        self._entry: Entry[Row, Prediction] | None = None
+        self._job: DecodeJob | None = None
 
     def start(
         self, decode: Callable[[float], Pixels], options: PredictionOptions, caller: Caller, *, heat_map: bool
@@ -86,8 +89,9 @@ class PhotoInFlight:
     def cancel(self) -> None:
         """Drop the photo: its caller has left. It gets no outcome anymore."""
         if self._on_prediction is not None:
-            self._decoders.discard(self._job)
-            self._model.discard(self._entry)
+            if self._job is not None and self._entry is not None:
+                self._decoders.discard(self._job)
+                self._model.discard(self._entry)
             if self._heat_map_task is not None:
                 self._heat_map_task.cancel()
             self._end()
@@ -95,8 +99,10 @@ class PhotoInFlight:
     def _decoded(self, pixels: Pixels) -> None:
         if self._trace is not None:
             self._trace.end_step("decode")
-        self._entry.item.pixels = pixels
-        self._model.enqueue(self._entry)
+        entry = self._entry
+        if entry is not None:  # the photo has not been cancelled
+            entry.item.pixels = pixels
+            self._model.enqueue(entry)
 
     def _failed(self, error: Exception) -> None:
         self._predicted(None, error)
@@ -104,27 +110,29 @@ class PhotoInFlight:
     def _predicted(self, prediction: Prediction | None, error: Exception | None) -> None:
         if self._on_prediction is None:  # cancelled
             return
-        if prediction is not None and self._trace is not None:
-            self._trace.end_step("inference")
-        if prediction is not None and self._heat_map and self._heat_map_task is None:
-            self._heat_map_task = asyncio.create_task(self._add_heat_map(prediction))
-            return
+        if prediction is not None and self._heat_map_task is None:
+            if self._trace is not None:
+                self._trace.end_step("inference")
+            if self._heat_map:
+                self._heat_map_task = asyncio.create_task(self._add_heat_map(prediction))
+                return
         on_prediction = self._on_prediction
         self._end()
         on_prediction(prediction, error)
 
     async def _add_heat_map(self, prediction: Prediction) -> None:
-        pixels, caller = self._entry.item.pixels, self._entry.caller
-        assert pixels is not None
+        entry = self._entry
+        assert entry is not None
+        assert entry.item.pixels is not None
         try:
-            heat = await self._model.heat_maps.compute(pixels, prediction.label, caller)
+            heat = await self._model.heat_maps.compute(entry.item.pixels, prediction.label, entry.caller)
         except Exception as error:
             self._predicted(None, error)
         else:
             self._predicted(replace(prediction, heat_map=heat), None)
 
     def _end(self) -> None:
-        self._on_prediction = None
+        self._on_prediction = self._entry = self._job = self._heat_map_task = None
         self._model.end()
         if self._trace is not None:
             self._trace.end()

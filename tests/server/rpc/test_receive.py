@@ -1,7 +1,9 @@
 """What the server receives from a client, and what it rejects before it has received it."""
 
 import asyncio
+import gc
 import sys
+import weakref
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -210,6 +212,31 @@ async def test_photo_in_flight_does_not_hold_its_file_once_it_is_decoded(
     await submitted.wait()
     await until(lambda: sys.getrefcount(files[-1]) <= 2)
     call.cancel()
+
+
+async def test_pixels_of_a_photo_are_freed_with_its_result_and_not_by_the_garbage_collector(
+    serve: Serve, paint: Paint, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels: list[weakref.ref[Any]] = []
+
+    def recording_decode(*arguments: Any) -> Any:
+        decoded = decode_photo(*arguments).copy()
+        pixels.append(weakref.ref(decoded))
+        return decoded
+
+    monkeypatch.setattr(served_model, "decode_photo", recording_decode)
+    channel = await serve()
+    gc.disable()
+    try:
+        photos = [pb.Photo(content=paint("747")) for _ in range(3)]
+        await service(channel).BatchClassify(pb.BatchClassifyRequest(photos=photos))
+        await service(channel).Classify(pb.ClassifyRequest(photo=photos[0]))
+        stream = service(channel).StreamClassify(iter([pb.StreamClassifyRequest(photo=photo) for photo in photos]))
+        assert len([response async for response in stream]) == 3
+        await until(lambda: not any(reference() is not None for reference in pixels))
+    finally:
+        gc.enable()
+    assert len(pixels) == 7
 
 
 def test_write_to_a_client_that_has_gone_is_not_an_internal_error() -> None:
