@@ -7,6 +7,7 @@ committed.
 
 import itertools
 import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -83,6 +84,8 @@ class Classifier:
             bundle, (1, 4, batch), options.engine, EngineMode.THROUGHPUT, threads=max(1, cpus)
         )
         self._threads, self._batch = threads, batch
+        # More threads may wait for the store than there are cores; more that decode only compete for them.
+        self._decoding = threading.BoundedSemaphore(max(1, cpus))
         self._readers = ThreadPoolExecutor(threads, "read")
         self._runners = ThreadPoolExecutor(max(2, self._engine.in_flight), "network")
 
@@ -129,7 +132,8 @@ class Classifier:
         for delay in (*FETCH_DELAYS, None):
             try:
                 content = self._fetch(photo.uri)
-                return decode_photo(content, self._bundle.height, self._bundle.width)
+                with self._decoding:
+                    return decode_photo(content, self._bundle.height, self._bundle.width)
             except StorageError as error:
                 if error.cause is Cause.TOO_LARGE:
                     return Failure("PHOTO_TOO_LARGE", f"{error} Scale it down.")
