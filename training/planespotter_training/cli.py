@@ -64,6 +64,14 @@ FeatureCache = Annotated[
         show_default=False,
     ),
 ]
+Init = Annotated[
+    Path | None,
+    typer.Option(
+        help="Run, bundle, or name of an installed model to take the initial weights from: those of its trunk, and "
+        "those of its heads if it distinguishes the same types. So a training continues with other settings. "
+        "--recipe adapt keeps the types of the bundle, and adds those of the catalog."
+    ),
+]
 RecipeName = Annotated[
     str | None,
     typer.Option(
@@ -92,13 +100,7 @@ def train(
     weights: Annotated[
         Path | None, typer.Option(help="Keras HDF5 file of VGG16 to take the initial weights from.")
     ] = None,
-    init: Annotated[
-        Path | None,
-        typer.Option(
-            help="Run or bundle to take the initial weights from: those of its trunk, and those of its heads if it "
-            "distinguishes the same types. So a training continues with other settings."
-        ),
-    ] = None,
+    init: Init = None,
     teacher: Annotated[
         Path | None,
         typer.Option(
@@ -133,6 +135,8 @@ def train(
 
     Example: planespotter train photos --hold-out-source spotters --out runs/without-spotters
 
+    Example: planespotter train corrected --recipe adapt --init airliners --out runs/adapted
+
     Example: planespotter train photos --recipe airliners-small --teacher bundles/large --out runs/small
 
     Example: planespotter train photos --leave-one-source-out --out runs/leave-one-source-out
@@ -165,12 +169,14 @@ def train(
         teacher=teacher,
     )
     devices.initialize()
+    init = pretrained.find_init(init)
     if baseline_ladder:
         from planespotter_training.reports.baseline_ladder import InitialSource, train_baseline_ladder
 
         complete = train_baseline_ladder(job, changes, InitialSource(weights, init), console)
         done = f"Trained all of them. See {out / 'baseline_ladder.html'}"
     else:
+        job = replace(job, recipe=pretrained.fit_recipe(job.recipe, init))
         job = replace(job, initial=pretrained.choose(job.recipe, weights, init, console))
         if leave_one_source_out:
             complete = _leave_one_source_out(job, console)

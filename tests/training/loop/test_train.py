@@ -76,6 +76,33 @@ def exported(trained: Path) -> Path:
     return out
 
 
+def test_a_bundle_is_adapted_to_another_catalog_and_keeps_its_types(
+    exported: Path, painted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The catalog has no 737 and no A380, and a type that the bundle does not know."""
+    frame = pd.read_csv(painted / "catalog.csv", dtype=str, keep_default_na=False)
+    frame = frame[frame["aircraft_type"].isin(["A320-214", "747-400"])].replace({"747-400": "787-9"})
+    catalog = tmp_path / "corrected"
+    (catalog / "images").mkdir(parents=True)
+    for name, file in zip(frame["photo_id"], frame["file"], strict=True):
+        (catalog / "images" / f"{name}.png").write_bytes((painted / "images" / Path(file).name).read_bytes())
+    frame.assign(file=[f"images/{name}.png" for name in frame["photo_id"]]).to_csv(catalog / "catalog.csv", index=False)
+    changes = ("epochs=8", "min_photos=5", "batch_size=8", "learning_rate=0.003")
+    settings = [part for change in changes for part in ("--set", change)]
+    out = tmp_path / "adapted"
+    with pytest.raises(SystemExit, match="0"):
+        main(["train", str(catalog), "--recipe", "adapt", "--init", str(exported), "--out", str(out), *settings])
+    text = " ".join(capsys.readouterr().err.split())
+    assert "The heads continue from it as well, with 1 further type." in text
+    assert "path accuracy on" in text
+    known, tree = read_bundle(exported).tree, run_folder.read(out).tree
+    assert set(known.all_leaves) < set(tree.all_leaves)
+    assert [leaf.family for leaf in tree.all_leaves if leaf not in known.all_leaves] == ["787"]
+    path = json.loads((out / "improvement.json").read_text())["path"]
+    assert path["photos"] > 5
+    assert path["trained"] >= path["initial"]
+
+
 def test_a_trained_network_classifies_the_images(exported: Path, painted: Path) -> None:
     metrics = {(m.source, m.name): m for m in evaluate(exported, painted, "test", Console(quiet=True)).metrics}
     assert metrics["", "constructor_accuracy"].value >= 0.9

@@ -7,6 +7,24 @@ from planespotter_models.label_tree import Label, LabelTree
 from planespotter_scraping.catalog import count_noun
 
 
+def extend_label_tree(tree: LabelTree, further: LabelTree) -> LabelTree:
+    """Return a tree with the further families and models of another one.
+
+    Its constructors, its `other` output and the order of its classes stay; a family that is a leaf stays one.
+    """
+    branches: dict[str, dict[str, list[str]]] = {}
+    for constructor, families in tree.branches.items():
+        new = further.branches.get(constructor, {})
+        branches[constructor] = {family: list(models) for family, models in families.items()}
+        for family, models in new.items():
+            known = branches[constructor].get(family)
+            if known is None:
+                branches[constructor][family] = list(models)
+            elif known:
+                known += [model for model in models if model not in known]
+    return LabelTree(branches, tree.other)
+
+
 def build_label_tree(
     labels: Iterable[Label], constructors: Sequence[str], min_photos: int, *, other: bool = False
 ) -> tuple[LabelTree, list[str]]:

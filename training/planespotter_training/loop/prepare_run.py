@@ -15,7 +15,7 @@ from planespotter_scraping.catalog import RENDER_SOURCE, count_noun
 from planespotter_training import run_folder
 from planespotter_training.atomic_write import lock, write_text
 from planespotter_training.data import dataset
-from planespotter_training.data.build_label_tree import build_label_tree
+from planespotter_training.data.build_label_tree import build_label_tree, extend_label_tree
 from planespotter_training.data.split import SPLITS, assign, hold_out, splits_by_source, train_only
 from planespotter_training.errors import TrainingError
 from planespotter_training.loop.job import TrainJob
@@ -101,7 +101,8 @@ def create_run(job: TrainJob, photos: pd.DataFrame, sha256: str, console: Consol
     for_training = train_only_sources(job, photos)
     photos["split"], moved_along = _assign_splits(photos, near_duplicates, held_out, for_training)
     unused = photos["split"] == ""
-    constructors = _known_constructors(job.constructors, photos)
+    kept_tree = job.initial.tree if job.recipe.keep_types and job.initial else None
+    constructors = _known_constructors(job.constructors, photos) if kept_tree is None else list(kept_tree.constructors)
     inside = photos["constructor"].isin(constructors)
     # What is outside the taxonomy should be predicted as unknown: it trains the `other` output, or is in the test split
     # only.
@@ -123,7 +124,7 @@ def create_run(job: TrainJob, photos: pd.DataFrame, sha256: str, console: Consol
     with phase(console, "Decoding every photo once"):
         used = dataset.readable(photos[(inside | outside) & ~unused], job.catalog, skip)
     trained = used[used["split"] == "train"]
-    _check_enough(job, trained, constructors, held_out)
+    _check_enough(job, trained, constructors if kept_tree is None else (), held_out)
     with phase(console, "Writing the dataset"):
         job.out.mkdir(parents=True, exist_ok=True)
         split_csv = used[[*HELDOUT_COLUMNS, "airline", "sha256", "split"]].to_csv(index=False)
@@ -133,6 +134,8 @@ def create_run(job: TrainJob, photos: pd.DataFrame, sha256: str, console: Consol
             dataset.prepare(used, job.catalog, job.out / "dataset")
     labels = [Label(*row) for row in trained[["constructor", "family", "model"]].itertuples(index=False)]
     tree, fallbacks = build_label_tree(labels, constructors, job.recipe.min_photos, other=job.recipe.other_output)
+    if kept_tree is not None:
+        tree = extend_label_tree(kept_tree, tree)
     sources = _count_sources(trained)
     notes += [*fallbacks, *_notes(job, used, sources, moved_along, int((unused & (inside | outside)).sum()))]
     if job.shared_dataset is None:

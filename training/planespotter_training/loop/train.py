@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -16,8 +17,9 @@ from planespotter_training.data.dataset import Examples
 from planespotter_training.data.sampler import batches
 from planespotter_training.loop import devices, placement, validate
 from planespotter_training.loop.frozen_part import open_frozen_part
+from planespotter_training.loop.improvement import show_improvement
 from planespotter_training.loop.job import TrainJob
-from planespotter_training.loop.optimizer import plan
+from planespotter_training.loop.optimizer import Plan, plan
 from planespotter_training.loop.prepare_run import locked_run
 from planespotter_training.loop.signals import stop_on_signal
 from planespotter_training.loop.teacher import add_soft_labels
@@ -80,13 +82,14 @@ def train(job: TrainJob, console: Console) -> bool:
         # ------------------------------------------------------------ network, optimizer, compiled steps
         dtype = devices.compute_type(recipe.precision)
         network = _initial_network(job, run, dtype, console)
+        initial = partial(_initial_state, job, run, dtype, length, layout)
         frozen = stack.enter_context(open_frozen_part(network, job, training)) if recipe.frozen_views else None
         constants, state = placement.build(network, recipe, run.tree, length, layout, frozen.scale if frozen else None)
         train_step = placement.compile_train_step(constants, layout)
         predict = validate.compile_predict(constants, layout, frozen)
 
         # ------------------------------------------------------------ resume
-        done = checkpoints.latest_step() or 0
+        done, saved = checkpoints.latest_step() or 0, time.perf_counter()
         if checkpoints.latest_step() is not None:
             state, position = checkpoint.restore(checkpoints, state)
             sampler.set_state(position)
@@ -98,7 +101,6 @@ def train(job: TrainJob, console: Console) -> bool:
         latest = checkpoints.latest_step
         log = stack.enter_context(TrainLog(job, length, done, training.photo_ids, peak_rate, console, called, latest))
         stop = stack.enter_context(stop_on_signal())
-        saved = time.perf_counter()
         while done < length.total:
             stopping, due = devices.agree(stop.is_set(), time.perf_counter() - saved > SAVE_SECONDS)
             if stopping:
@@ -129,7 +131,7 @@ def train(job: TrainJob, console: Console) -> bool:
         checkpoint.save(checkpoints, done, state, sampler)
         if done == length.total:
             predict = validate.compile_predict(constants, layout)
-            _measure_at_the_end(job, run, predict, state, validation, load(splits["test"]), console)
+            _measure_at_the_end(job, run, predict, (initial, state), validation, load(splits["test"]), console)
     return done == length.total
 
 
@@ -142,19 +144,29 @@ def _initial_network(job: TrainJob, run: run_folder.Run, dtype: Any, console: Co
     return network
 
 
+def _initial_state(job: TrainJob, run: run_folder.Run, dtype: Any, length: Plan, layout: devices.Layout) -> Any:
+    """Return the state before the first step; the train step has overwritten that of this run."""
+    return placement.build(
+        _initial_network(job, run, dtype, Console(quiet=True)), job.recipe, run.tree, length, layout
+    )[1]
+
+
 def _measure_at_the_end(
     job: TrainJob,
     run: run_folder.Run,
     predict: validate.Predict,
-    state: Any,
+    states: tuple[Callable[[], Any], Any],
     validation: Examples,
     test: Examples,
     console: Console,
 ) -> None:
     with phase(console, "Measuring on the validation and test photos"):
+        initial, state = states
         final = validate.final_metrics(run.tree, predict, state, {"validation": validation, "test": test})
     if devices.is_first():
         write_text(job.out / run_folder.FINAL_METRICS, json.dumps(final, indent=2) + "\n")
+    if job.recipe.keep_types:
+        show_improvement(job, run.tree, predict, (initial(), state), (validation, test), console)
 
 
 def _sampler(training: Examples, recipe: Recipe, *, indices_only: bool) -> Any:

@@ -11,7 +11,7 @@ the channel means, which is the preprocessing of the network's trunk.
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-from planespotter_models import LabelTree, read_bundle
+from planespotter_models import FOLDER, LabelTree, read_bundle
 from planespotter_models.bundle_format import DESCRIPTION
 from planespotter_scraping.catalog import count_noun
 from planespotter_training import run_folder
 from planespotter_training.errors import TrainingError
 from planespotter_training.network import checkpoint
 from planespotter_training.network.model import Classifier, NetworkConfig, fold_norms
-from planespotter_training.recipes.config import Recipe
+from planespotter_training.recipes.config import LAYERS, Recipe
 
 FILE = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
 URL = f"https://storage.googleapis.com/tensorflow/keras-applications/vgg16/{FILE}"
@@ -55,6 +55,45 @@ class InitialWeights:
     """Weights after the trunk, by dotted path: "heads.constructor.kernel"; used for the same types and pooling only."""
     preprocessing: str = "bgr-mean"
     """Preprocessing that they were trained with: see the recipe's setting."""
+    fingerprint: Mapping[str, Any] | None = field(default=None, repr=False)
+    """Training fingerprint of a bundle."""
+
+
+def find_init(init: Path | None) -> Path | None:
+    """Return the folder of an initial network: an installed model can be given by its name, for its latest version."""
+    if init is None or init.exists() or len(init.parts) != 1:
+        return init
+    versions = [folder for folder in (FOLDER / init).glob("*") if (folder / DESCRIPTION).is_file()]
+    return max(versions, key=lambda folder: (len(folder.name), folder.name), default=init)
+
+
+def fit_recipe(recipe: Recipe, init: Path | None) -> Recipe:
+    """Return a recipe that keeps the types of a bundle with the shape of the bundle's network; others as they are.
+
+    Raises:
+        TrainingError: The recipe keeps the types of an initial network, but there is none.
+        BundleError: It is a bundle that cannot be read.
+    """
+    if not recipe.keep_types:
+        return recipe
+    if init is None:
+        raise TrainingError("This recipe continues from a network. Name a bundle or run with --init.")
+    if not (init / DESCRIPTION).is_file():
+        return replace(recipe, other_output=run_folder.read(init).tree.other)
+    bundle = read_bundle(init)
+    architecture = bundle.architecture
+    hidden = bundle.weights.get("hidden.bias")
+    return replace(
+        recipe,
+        height=bundle.height,
+        width=bundle.width,
+        channel_multiplier=bundle.weights[f"trunk.layers.{LAYERS[0]}.bias"].shape[0] / 64,
+        pooling=architecture.pooling if architecture else recipe.pooling,
+        flip_tta=architecture.flip_tta if architecture else recipe.flip_tta,
+        hidden_units=0 if hidden is None else hidden.shape[0],
+        other_output=bundle.tree.other,
+        batch_norm=False,
+    )
 
 
 def choose(recipe: Recipe, weights: Path | None, init: Path | None, console: Console) -> InitialWeights | None:
@@ -198,7 +237,8 @@ def from_trained(folder: Path, *, batch_norm: bool) -> InitialWeights:
         }
         top = {name: weight for name, weight in bundle.weights.items() if not name.startswith("trunk.")}
         origin = f"the bundle {bundle.name} {bundle.version} ({_digest(flat | top)})"
-        return InitialWeights(origin, flat, bundle.tree, top)
+        fingerprint = bundle.training.get("training_fingerprint")
+        return InitialWeights(origin, flat, bundle.tree, top, fingerprint=fingerprint)
     run = run_folder.read(folder)
     network, step = checkpoint.load_network(folder, run.recipe, run.tree)
     if not batch_norm:
@@ -292,12 +332,39 @@ def apply(initial: InitialWeights, network: Classifier, tree: LabelTree, console
         for name, variable in top.items():
             variable[...] = initial.top[name].astype(np.float32)
     heads = "The heads continue from it as well." if same_top else "The heads start from random weights."
+    if not same_top and initial.tree is not None and tree_contains(tree, initial.tree):
+        added = len(tree.all_leaves) - len(initial.tree.all_leaves)
+        _extend_top(initial, initial.tree, top, tree)
+        heads = f"The heads continue from it as well, with {count_noun(added, 'further type')}."
     console.print(
         f"Initial weights: {initial.origin}; {len(variables)} of its {len(initial.weights)} arrays"
         f"{f', without {_some(unused)}' if unused else ''}. {heads}",
         highlight=False,
         soft_wrap=True,
     )
+
+
+def tree_contains(tree: LabelTree, part: LabelTree) -> bool:
+    """Return whether a tree has all leaves of another one, and the same constructors and `other` output."""
+    same_constructors = (tree.constructors, tree.other) == (part.constructors, part.other)
+    return same_constructors and set(part.all_leaves) <= set(tree.all_leaves)
+
+
+def _extend_top(initial: InitialWeights, former: LabelTree, top: Mapping[str, Any], tree: LabelTree) -> None:
+    """Copy the weights after the trunk output by output: a new type starts as the mean of its family or constructor."""
+    for name, variable in top.items():
+        weight = np.asarray(initial.top[name], np.float32)
+        constructor = name.split(".")[1] if name.startswith("heads.") else ""
+        if constructor not in tree.leaves:  # of the constructor head, or before the heads
+            variable[...] = weight
+            continue
+        positions = {leaf: index for index, leaf in enumerate(former.leaves[constructor])}
+        columns = []
+        for leaf in tree.leaves[constructor]:
+            relatives = [position for known, position in positions.items() if known.family == leaf.family]
+            chosen = [positions[leaf]] if leaf in positions else relatives or list(positions.values())
+            columns.append(weight[..., chosen].mean(axis=-1))
+        variable[...] = np.stack(columns, axis=-1)
 
 
 def _some(names: list[str]) -> str:

@@ -125,6 +125,9 @@ class Recipe:
     0: the weights themselves."""
     type_balance: float = 1.0
     """Sampling of types within a source: proportional to (number of photos) ** type_balance."""
+    keep_types: bool = False
+    """Keep what the network of --init knows: its label tree, to which the catalog adds types, its `other` output, and
+    the weights of each output of its heads. Height, width, channels and pooling are those of a bundle."""
     exact_labels: bool = False
     """Use photos of the constructors only if their label names a model."""
 
