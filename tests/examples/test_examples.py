@@ -1,6 +1,7 @@
 """Each program in examples/ runs unchanged."""
 
 import csv
+import json
 import signal
 import subprocess
 import sys
@@ -111,3 +112,18 @@ def test_each_example_is_short_tested_and_documented(file: Path) -> None:
     assert f"python {file.name} " in lines[2]
     assert f'run("{file.name}"' in Path(__file__).read_text(encoding="utf-8") or file.name == "watch_folder.py"
     assert f"examples/{file.name}" in (EXAMPLES.parent / "docs" / "calling.md").read_text(encoding="utf-8")
+
+
+def test_review_corrections_prints_the_last_decision_about_each_photo(tmp_path: Path) -> None:
+    shown = {"shown": ["Boeing", "737", "737-800"], "by": "Ann", "at": "2026-05-11T10:00:00+00:00"}
+    new = {"constructor": "Airbus", "aircraft_type": "A320neo"}
+    lines = [
+        {"photo": "a.jpg", "decision": "accept", **shown},
+        {"photo": "b.jpg", "decision": "correct", **shown, **new},
+        {"photo": "c.jpg", "decision": "correct", **shown, **new},
+        {"photo": "c.jpg", "decision": "undo", "by": "Ann", "at": shown["at"]},
+    ]
+    (tmp_path / "review.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert run("review_corrections.py", tmp_path).splitlines()[1:] == [
+        "b.jpg,Boeing 737 737-800,Airbus,A320neo,Ann,2026-05-11T10:00:00+00:00"
+    ]

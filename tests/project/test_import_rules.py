@@ -22,7 +22,10 @@ INTERFACES = {
     "training": ("planespotter_scraping.catalog", "planespotter_models"),
     "server": ("planespotter_models", "planespotter_photos", "planespotter.v1"),
     "bulk": ("planespotter_models", "planespotter_photos"),
-    "client": ("planespotter_models", "planespotter_photos", "planespotter_scraping.labels", "planespotter.v1"),
+    "client": (
+        *("planespotter_models", "planespotter_photos", "planespotter_scraping.labels"),
+        *("planespotter_scraping.reviewing", "planespotter.v1"),
+    ),
 }
 
 # The folders and top-level modules of each package, lowest layer first. One imports only those before it; `_*` stands
@@ -52,6 +55,7 @@ LAYERS = {
         "render",
         "cleaning",
         "explore",
+        "reviewing",
         "cli_catalog",
         "cli",
         "__init__",
@@ -116,7 +120,7 @@ LAYERS = {
         "cli",
         "__init__",
     ),
-    "client": ("_*", "__init__", "commands", "classify", "decide", "convert", "web", "bench"),
+    "client": ("_*", "__init__", "commands", "classify", "decide", "convert", "web", "review", "bench"),
 }
 
 

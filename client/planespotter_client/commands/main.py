@@ -32,6 +32,7 @@ COMMAND_MODULES = (
     "planespotter_client.decide.cli",
     "planespotter_client.convert.cli",
     "planespotter_client.web.cli",
+    "planespotter_client.review.cli",
     "planespotter_client.bench.cli",
     "planespotter_client.commands.health",
     "planespotter_client.commands.demo",
@@ -50,6 +51,7 @@ EXTRAS = {
     "planespotter_client.convert.results": "parquet",
     "planespotter_client.convert.coco": "images",
     "planespotter_client.convert.excel": "excel",
+    "planespotter_client.review": "web",
 }
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
@@ -51,16 +51,18 @@ def build_app(
     A `min_probability` replaces the thresholds of the model.
     """
     api = _Api(spotter, min_probability)
-    files = [
-        Route(f"/{'' if path.name == 'index.html' else path.name}", _static(path)) for path in sorted(PAGE.iterdir())
-    ]
     routes = [
-        *files,
+        *static_routes(sorted(PAGE.iterdir())),
         Route("/model", api.model),
         Route("/status", api.status),
         Route("/photos", _AsgiRoute(api.photos), methods=["POST"]),
     ]
     return SecurityMiddleware(Starlette(routes=routes), host, allow_remote)
+
+
+def static_routes(files: Iterable[Path]) -> list[Route]:
+    """Return the routes of files; index.html is the root."""
+    return [Route(f"/{'' if path.name == 'index.html' else path.name}", _static(path)) for path in files]
 
 
 def _static(path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""The HTTP server of the page: listen, serve until a signal, shut down."""
+"""The HTTP server of a page: listen, serve until a signal, shut down."""
 
 import errno
 import logging
@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from planespotter_client import AsyncPlaneSpotter
 from planespotter_client.web.app import build_app
@@ -83,27 +84,44 @@ async def serve(
         on_ready: Called with the URL of the page.
         min_probability: Minimum probability of the confidence level; None keeps the thresholds of the model.
     """
-    address, port = listener.getsockname()[:2]
     async with AsyncPlaneSpotter(grpc_address, timeout=RECONNECT_TIMEOUT, **connection) as spotter:
-        config = uvicorn.Config(
-            build_app(spotter, host, allow_remote=not is_loopback([str(address)]), min_probability=min_probability),
-            http="h11",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            timeout_keep_alive=60,
-            timeout_graceful_shutdown=2,
-        )
-        server = uvicorn.Server(config)
-        # Requests cancelled by the shutdown are not errors, as the page resends them; nor are unread responses.
-        logging.getLogger("uvicorn.error").addFilter(
-            lambda record: not (server.should_exit or record.getMessage().endswith("without completing response."))
-        )
-        on_ready(page_url(host, port))
-        await server.serve(sockets=[listener])
+        app = build_app(spotter, host, allow_remote=is_remote(listener), min_probability=min_probability)
+        await serve_app(app, listener, host, on_ready)
+
+
+def is_remote(listener: socket.socket) -> bool:
+    """Return whether other machines can reach a socket."""
+    return not is_loopback([str(listener.getsockname()[0])])
+
+
+async def serve_app(app: ASGIApp, listener: socket.socket, host: str, on_ready: OnReady) -> None:
+    """Serve an application until a signal.
+
+    Args:
+        app: The application.
+        listener: Socket to serve on.
+        host: The address it listens on, as the user gave it.
+        on_ready: Called with the URL of the page.
+    """
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=60,
+        timeout_graceful_shutdown=2,
+    )
+    server = uvicorn.Server(config)
+    # Requests cancelled by the shutdown are not errors, as the page resends them; nor are unread responses.
+    logging.getLogger("uvicorn.error").addFilter(
+        lambda record: not (server.should_exit or record.getMessage().endswith("without completing response."))
+    )
+    on_ready(page_url(host, listener.getsockname()[1]))
+    await server.serve(sockets=[listener])
 
 
 def page_url(host: str, port: int) -> str:

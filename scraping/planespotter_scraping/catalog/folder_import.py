@@ -20,7 +20,7 @@ from planespotter_photos import PhotoError, formats
 from planespotter_photos.housekeeping import is_housekeeping
 from planespotter_scraping import catalog
 from planespotter_scraping.catalog import CatalogError, NewPhoto, attribution, count_noun
-from planespotter_scraping.catalog.label_files import find_labels, match_files, read_labels
+from planespotter_scraping.catalog.label_files import LabelTable, find_labels, match_files, read_labels
 from planespotter_scraping.catalog.lock import exclusive_lock
 from planespotter_scraping.catalog.path_labels import (
     airframe_from_path,
@@ -76,6 +76,7 @@ def import_folder(
     out: Path,
     *,
     labels: Path | None = None,
+    table: LabelTable | None = None,
     columns: Mapping[str, str] | None = None,
     pattern: str | None = None,
     source: str | None = None,
@@ -91,6 +92,7 @@ def import_folder(
         out: Folder of the catalog, created if needed.
         labels: File with labels: see `label_files.read_labels`. None labels the photos by the names of their folders
             and files (see `path_labels`), and those without a family by the label files of the data set.
+        table: Labels that are read already; replaces `labels`.
         columns: Names of the columns of a table with labels, by ours.
         pattern: What the paths of the photos say, see `path_labels.compile_pattern`; a value in `labels` takes
             precedence.
@@ -106,27 +108,34 @@ def import_folder(
     """
     if not folder.is_dir():
         raise CatalogError(f"{folder} is not a folder. Give the folder that holds the photos.")
-    if out.exists() and not out.is_dir():
-        raise CatalogError(f"{out} is a file. Choose a folder for the catalog; it is created if needed.")
+    check_out(out)
     if folder.resolve().is_relative_to(out.resolve()):
         raise CatalogError(
             f"{out} cannot be the catalog, since the photos in {folder} are inside it. Choose another --out."
         )
-    source = _source(folder, source)
+    source = source_name(folder, source)
     result = ImportResult()
     compiled = compile_pattern(pattern) if pattern is not None else None
-    rows = _rows(folder, sorted(_files(folder, out, result)), labels, columns or {}, result)
+    if labels is not None:
+        table = read_labels(labels, columns or {})
+    rows = _rows(folder, sorted(_files(folder, out, result)), table, columns or {}, result)
     if compiled is not None:
-        _apply_pattern(compiled, rows, result, override=labels is None)
-    if labels is None:
+        _apply_pattern(compiled, rows, result, override=table is None)
+    if table is None:
         _note_airframes(rows, result)
     if not rows:
-        where = f"{labels} lists" if labels is not None else f"{folder} and its subfolders hold"
+        where = (
+            f"{labels or 'The file with labels'} lists" if table is not None else f"{folder} and its subfolders hold"
+        )
         raise CatalogError(f"{where} no photos: no file ends in .jpg, .png or the suffix of another photo format.")
     if not any(_is_labelled(row) for row in rows.values()):
         names = sorted({row["aircraft_type"] for row in rows.values()} - {""})
         texts = f" (found: {', '.join(names[:5])})" if names else ""
-        where = f"in {labels}" if labels is not None else "in any folder name, and no file with labels"
+        where = (
+            f"in {labels or 'the file with labels'}"
+            if table is not None
+            else "in any folder name, and no file with labels"
+        )
         raise CatalogError(
             f"No label of an aircraft was found {where}{texts}, so nothing was stored "
             f"({count_noun(len(rows), 'photo')}). Name folders after types, or give a table with --labels, and name "
@@ -135,26 +144,64 @@ def import_folder(
     if link:
         _check_links(folder, out)
     with exclusive_lock(out):
-        stored = catalog.image_hashes(out) | catalog.photo_ids(out)
-        # Of exact copies the first is stored: the one with the deepest label.
-        files = sorted(rows, key=lambda file: -depth(_label_path(rows[file])))
-        batch = _Batch(folder, rows, out, source, link, result)
-        with closing(parallel_map(lambda file: _read_image(folder, file, source, stored), files)) as images:
-            try:
-                for file, image in zip(files, images, strict=True):
-                    batch.add(file, image)
-                    progress(result, len(rows))
-            finally:
-                batch.flush()  # after Ctrl-C as well
-        progress(result, len(rows))
-        attribution.refresh(out)
+        store_photos(folder, rows, out, source=source, link=link, result=result, progress=progress)
     return result
 
 
+def store_photos(
+    folder: Path,
+    rows: Mapping[str, Mapping[str, str]],
+    out: Path,
+    *,
+    source: str,
+    result: ImportResult,
+    link: bool = False,
+    progress: Callable[[ImportResult, int], None] = lambda result, total: None,
+) -> None:
+    """Add photos to a catalog, whose lock must be held. Exact copies are stored once.
+
+    Args:
+        folder: Folder that the files are relative to.
+        rows: Labels by file, with constructor and aircraft_type.
+        out: Folder of the catalog, created if needed.
+        source: Value of the column `source`.
+        result: Result so far; updated.
+        link: Store hard links to the files instead of copies.
+        progress: Called after each image with the result so far and the number of images in all.
+
+    Raises:
+        CatalogError: If the catalog cannot be used. A single unreadable image is skipped.
+    """
+    stored = catalog.image_hashes(out) | catalog.photo_ids(out)
+    # Of exact copies the first is stored: the one with the deepest label.
+    files = sorted(rows, key=lambda file: -depth(_label_path(rows[file])))
+    batch = _Batch(folder, rows, out, source, link, result)
+    with closing(parallel_map(lambda file: _read_image(folder, file, source, stored), files)) as images:
+        try:
+            for file, image in zip(files, images, strict=True):
+                batch.add(file, image)
+                progress(result, len(rows))
+        finally:
+            batch.flush()  # after Ctrl-C as well
+    progress(result, len(rows))
+    attribution.refresh(out)
+
+
+def check_out(out: Path) -> None:
+    """Raise CatalogError if `out` cannot be the folder of a catalog."""
+    if out.exists() and not out.is_dir():
+        raise CatalogError(f"{out} is a file. Choose a folder for the catalog; it is created if needed.")
+
+
+def photo_id_of(source: str, data: bytes) -> str:
+    """Return the photo_id of an imported file of a source, from its content."""
+    return f"{source}-{hashlib.sha256(data).hexdigest()[:20]}"
+
+
 def _rows(
-    folder: Path, paths: Collection[str], labels: Path | None, columns: Mapping[str, str], result: ImportResult
+    folder: Path, paths: Collection[str], table: LabelTable | None, columns: Mapping[str, str], result: ImportResult
 ) -> dict[str, dict[str, str]]:
-    """Return the labels by image: from the file `labels`, else from folder names and the data set's own files.
+    """Return the labels by image: from a table, else from folder names and the data set's own files.
 
     Of the `paths` of files, those that are not images are counted.
     """
@@ -162,8 +209,7 @@ def _rows(
     files = [file for file in paths if Path(file).suffix.lower() in readable]
     other_files = [file for file in paths if Path(file).suffix.lower() not in readable]
     result.other_files.update(Path(file).suffix.lower() or "no suffix" for file in other_files)
-    if labels is not None:
-        table = read_labels(labels, columns)
+    if table is not None:
         matched = match_files(table.rows, files)
         result.notes += table.notes
         result.unlisted = len(set(files) - set(matched.values()))
@@ -260,7 +306,7 @@ def _read_image(folder: Path, file: str, source: str, stored: Collection[str]) -
     try:
         data = (folder / file).read_bytes()
         digest = hashlib.sha256(data).hexdigest()
-        photo_id = f"{source}-{digest[:20]}"
+        photo_id = photo_id_of(source, data)
         if digest in stored or photo_id in stored:  # a converted photo has another hash, but its id
             return _Image(digest, photo_id, is_known=True)
         if is_converted := formats.sniff(data, file) in formats.CONVERTIBLE:
@@ -388,7 +434,7 @@ def _files(folder: Path, out: Path, result: ImportResult) -> Iterator[str]:
         yield from ((here / name).relative_to(folder).as_posix() for name in files if not is_housekeeping(name))
 
 
-def _source(folder: Path, source: str | None) -> str:
+def source_name(folder: Path, source: str | None) -> str:
     """Return the name of the source, by default derived from that of the folder."""
     if source is None:
         return re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-._") or "photos"
