@@ -14,7 +14,13 @@ Folder = Annotated[Path, typer.Argument(metavar="CATALOG", help="Folder of the c
 
 @catalogs.command("import")
 def import_photos(
-    folder: Annotated[Path, typer.Argument(help="Folder of photos, searched recursively.")],
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Folder of photos, searched recursively. With --answers it may be omitted.", show_default=False
+        ),
+    ] = None,
+    *,
     out: Annotated[Path, typer.Option(help="Folder of the catalog. Photos are added to an existing one.")],
     labels: Annotated[
         Path | None,
@@ -23,6 +29,17 @@ def import_photos(
             "airline, registration, photographer, taken_on, licence..., COCO's JSON, or FGVC-Aircraft's text. Default: "
             "the names of the folders, and the label files in FOLDER."
         ),
+    ] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of predictions with a column 'correction' that you have filled in, the corrections that the "
+            "page saves, or a JSON export of Label Studio. Only corrected photos are stored."
+        ),
+    ] = None,
+    min_probability: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="With --answers: also store predictions with at least this probability."),
     ] = None,
     column: Annotated[
         list[str] | None,
@@ -57,10 +74,18 @@ def import_photos(
 
     Example: planespotter catalog import fleet --pattern '{airline}_{registration}_*' --out photos
 
+    Answers are labels, too: classify photos, correct the predictions, import
+    them, and train with --init.
+
+    Example: planespotter catalog import --answers answers.csv --out photos
+
     Example: planespotter catalog import kaggle --labels kaggle/train.csv --column aircraft_type=Classes --out photos
     """
+    from planespotter_scraping.catalog import answers as answer_import
     from planespotter_scraping.catalog import folder_import, label_files
     from planespotter_scraping.console import progress, summaries
+
+    _check_import(folder, labels, answers, min_probability, column, pattern, link=link)
 
     columns = {}
     for pair in column or []:
@@ -72,13 +97,41 @@ def import_photos(
             )
         columns[ours] = theirs
     with progress.import_bar() as update:
-        result = folder_import.import_folder(
-            folder, out, labels=labels, columns=columns, pattern=pattern, source=source, link=link, progress=update
-        )
+        if answers is not None:
+            result = answer_import.import_answers(
+                answers, out, folder=folder, min_probability=min_probability, source=source, progress=update
+            )
+        else:
+            assert folder is not None  # _check_import
+            result = folder_import.import_folder(
+                folder, out, labels=labels, columns=columns, pattern=pattern, source=source, link=link, progress=update
+            )
     for sentence in summaries.import_sentences(result):
         typer.echo(sentence)
     if result.stored + result.known == 0:
         raise typer.Exit(1)  # not one photo was usable
+
+
+def _check_import(
+    folder: Path | None,
+    labels: Path | None,
+    answers: Path | None,
+    min_probability: float | None,
+    column: list[str] | None,
+    pattern: str | None,
+    *,
+    link: bool,
+) -> None:
+    """Raise BadParameter for options of an import that exclude each other."""
+    if answers is None:
+        if folder is None:
+            raise typer.BadParameter("pass the folder of the photos, or --answers", param_hint="FOLDER")
+        if min_probability is not None:
+            raise typer.BadParameter("it needs --answers.", param_hint="--min-probability")
+        return
+    labelling = {"--labels": labels, "--column": column, "--pattern": pattern, "--link": link}
+    if used := next((name for name, value in labelling.items() if value), None):
+        raise typer.BadParameter(f"--answers has the labels: omit {used}.", param_hint="--answers")
 
 
 @catalogs.command("review")
