@@ -8,6 +8,8 @@ import pytest
 from tests.scraping.cleaning.test_clean import jpeg, scene
 from typer.testing import CliRunner
 
+from planespotter_client.convert import label_studio
+from planespotter_client.convert.results import Row
 from planespotter_scraping import catalog
 from planespotter_scraping.catalog import CatalogError
 from planespotter_scraping.catalog.answers import import_answers, read_answers
@@ -91,6 +93,21 @@ def test_label_studio_export_is_answers(photos: Path, tmp_path: Path) -> None:
     assert result.notes[0] == (
         "Skipped: 1 photo without an annotation, 1 task without a photo, 1 photo whose annotators disagree."
     )
+
+
+def test_annotated_tasks_of_convert_come_back_as_labels(photos: Path, tmp_path: Path) -> None:
+    """The tasks that planespotter convert writes, with an annotation by a person as Label Studio exports it."""
+    tasks = []
+    for name, annotated in (("a", ["Airbus", "A320", "A320neo"]), ("day 1/c", ["Boeing", "737"]), ("d", None)):
+        row = Row(str(photos / f"{name}.jpg"), {}, (), ("Boeing", "737", "737-800"), 0.6)
+        exported = label_studio.task(row, label_studio.LOCAL_FILES)
+        annotation = {**exported["predictions"][0]["result"][0], "value": {"taxonomy": [annotated]}}
+        tasks.append({**exported, "annotations": [{"result": [annotation]}] if annotated else []})
+    file = tmp_path / "export.json"
+    file.write_text(json.dumps(tasks))
+    result = import_answers(file, tmp_path / "out")
+    assert table(tmp_path / "out") == [("Airbus", "A320neo"), ("Boeing", "737")]
+    assert result.notes == ["Skipped: 1 photo without an annotation."]
 
 
 @pytest.mark.parametrize(
