@@ -87,7 +87,7 @@ class Prior:
         path = Path(table)
         weights: defaultdict[tuple[str, ...], float] = defaultdict(float)
         unresolved: Counter[str] = Counter()
-        for text, share in _rows(path, {"airline": airline, "airport": airport}):
+        for text, share, _ in _rows(path, {"airline": airline, "airport": airport}):
             label = _path(text)
             if label:
                 weights[label] += share
@@ -96,6 +96,16 @@ class Prior:
         if not any(weights.values()):
             raise _invalid(f"{path} has no row with an aircraft type and a share above 0. Fill in its column model.")
         return cls("fleet", dict(weights), odds, tuple(text for text, _ in unresolved.most_common()))
+
+    @classmethod
+    def from_fleets(cls, table: str | os.PathLike[str], *, odds: float | None = None) -> "dict[str, Prior]":
+        """Read a prior for each airline of a CSV file, by the name of the airline in lower case; see `from_fleet`."""
+        path = Path(table)
+        fleets: defaultdict[str, defaultdict[tuple[str, ...], float]] = defaultdict(lambda: defaultdict(float))
+        for text, share, airline in _rows(path, {"airline": None}, required="airline"):
+            if airline and (label := _path(text)):
+                fleets[airline.casefold()][label] += share
+        return {name: cls("fleet", dict(weights), odds) for name, weights in fleets.items() if any(weights.values())}
 
     @property
     def fingerprint(self) -> str:
@@ -141,8 +151,13 @@ def _path(text: str) -> tuple[str, ...]:
     return tuple(name for name in names if name)
 
 
-def _rows(path: Path, chosen: Mapping[str, str | None]) -> Iterator[tuple[str, float]]:
-    """Yield type and share of the rows of a fleet whose columns have the `chosen` values; None chooses all."""
+def _rows(
+    path: Path, chosen: Mapping[str, str | None], required: str | None = None
+) -> Iterator[tuple[str, float, str]]:
+    """Yield type, share and airline of the rows of a fleet whose columns have the `chosen` values; None chooses all.
+
+    A `required` column must be there.
+    """
     values: dict[str, Counter[str]] = {column: Counter() for column in chosen}
     any_row = False
     try:
@@ -150,7 +165,8 @@ def _rows(path: Path, chosen: Mapping[str, str | None]) -> Iterator[tuple[str, f
             rows = csv.DictReader(file)
             header = rows.fieldnames or []
             column = next((name for name in TYPE_COLUMNS if name in header), None)
-            missing = [name for name, value in chosen.items() if value is not None and name not in header]
+            needed = {*(name for name, value in chosen.items() if value is not None), *filter(None, [required])}
+            missing = [name for name in chosen if name in needed and name not in header]
             if column is None or missing:
                 raise _invalid(
                     f"{path} has no column {' and no column '.join(missing or ['model'])}. Its header must name model "
@@ -163,7 +179,7 @@ def _rows(path: Path, chosen: Mapping[str, str | None]) -> Iterator[tuple[str, f
                 if all(value is None or value.casefold() == cells[name].casefold() for name, value in chosen.items()):
                     any_row = True
                     if cells[column]:
-                        yield cells[column], _share(path, rows.line_num, cells["share"])
+                        yield cells[column], _share(path, rows.line_num, cells["share"]), cells["airline"]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise _invalid(f"{path} cannot be read as a CSV file in UTF-8: {why}.") from error

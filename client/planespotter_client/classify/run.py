@@ -275,9 +275,10 @@ class LiveGroups:
             self._show(ended)
 
     def _show(self, group: dict[str, Any]) -> None:
-        self._ended.append(group)
         if self._config.watch is not None or self._config.video is not None:
             _report(writers.group_line(group))
+        else:
+            self._ended.append(group)
 
     def report(self) -> None:
         """Show the groups that have not ended, or all of them if photos do not arrive one by one; write them."""
@@ -287,8 +288,7 @@ class LiveGroups:
         for group in self._groups.close() if self._groups is not None else ():
             self._show(group)
         if out is None:
-            if config.watch is None and config.video is None:
-                writers.draw_groups(self._ended)
+            writers.draw_groups(self._ended)
             return
         from planespotter_client.classify import grouping
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from planespotter_client import Prior
 from planespotter_client.classify.group_by import GroupBy, parse_group
 from planespotter_client.commands import options
 
@@ -24,6 +25,8 @@ Example: planespotter decide results.parquet --min-probability 0.5 --out bold.pa
 Example: planespotter decide results.parquet --group prefix --out groups.csv
 
 Example: planespotter decide results.parquet --fleet fleet.csv --airline Lufthansa --out ramp.csv
+
+Example: planespotter decide results.parquet --fleet fleet.csv --airlines catalog.csv --out archive.parquet
 
 --target-precision chooses the lowest thresholds at which the predictions of each confidence level are expected to be
 correct that often. The expectation is the mean of their probabilities, which are calibrated on photos like those that
@@ -65,6 +68,17 @@ Group = Annotated[
         show_default=False,
     ),
 ]
+Airlines = Annotated[
+    Path | None,
+    typer.Option(
+        help="With --fleet: CSV file with the columns file and airline, like a catalog. Each photo has the fleet of "
+        "its airline; without one, the prediction of the network.",
+        exists=True,
+        dir_okay=False,
+        show_default=False,
+        rich_help_panel=options.PRIOR_PANEL,
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="With --out: replace an existing file.")]
 
 
@@ -77,6 +91,7 @@ def decide(
     fleet: options.Fleet = None,
     airline: options.Airline = None,
     airport: options.Airport = None,
+    airlines: Airlines = None,
     prior_odds: options.PriorOdds = None,
     group: Group = None,
     out: Out = None,
@@ -91,11 +106,19 @@ def decide(
         _check_out(results, out, overwrite)
         if group is not None and out.suffix.lower() != ".csv":
             raise typer.BadParameter("--out takes a .csv file with --group.")
-    prior = options.prior(candidates, fleet, airline, airport, prior_odds)
+    prior = fleets = None
+    if airlines is None:
+        prior = options.prior(candidates, fleet, airline, airport, prior_odds)
+    else:
+        if fleet is None or candidates or airline or airport or group:
+            raise typer.BadParameter(
+                "--airlines needs --fleet; --airline, --airport, --candidates and --group exclude it."
+            )
+        fleets = Prior.from_fleets(fleet, odds=prior_odds)
 
     from planespotter_client.decide import redecide
 
-    decisions = redecide.Decisions(target_precision, min_probability, prior, _group(group))
+    decisions = redecide.Decisions(target_precision, min_probability, prior, _group(group), fleets, airlines)
     typer.echo(redecide.redecide(results, out, decisions))
 
 

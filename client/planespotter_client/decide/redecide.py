@@ -4,9 +4,11 @@ The file is read in batches of rows, and each batch is decided with arrays: no r
 of them take seconds.
 """
 
+import contextlib
+import csv
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from planespotter_client import Prior
-from planespotter_client.classify import grouping, serialization
+from planespotter_client.classify import grouping, run_manifest, serialization
 from planespotter_client.classify.group_by import GroupBy
 from planespotter_client.classify.grouping import NEVER, DecisionModel
 from planespotter_client.classify.parquet import BATCH_ROWS, METADATA
 from planespotter_client.commands.atomic_write import atomic_write
-from planespotter_models import Calibration, LabelTree, Thresholds, decide
+from planespotter_models import NETWORK, LabelTree, PriorError, Thresholds, decide
 from planespotter_models import Decisions as Decided
 from planespotter_models import Prior as TreePrior
 from planespotter_photos.counts import count_noun
@@ -40,12 +42,63 @@ class DecideError(Exception):
 
 @dataclass(frozen=True)
 class Decisions:
-    """How to decide: at most one of a target precision and a minimum probability, a prior, and groups of photos."""
+    """How to decide.
+
+    Attributes:
+        target_precision: Expected share of correct predictions at each level; excludes `min_probability`.
+        min_probability: Minimum probability of each confident name.
+        prior: What is known besides all photos.
+        group: Predict groups of photos instead; excludes `fleets`.
+        fleets: What is known by the airline of a photo, in lower case; excludes `prior`.
+        airlines: Table with the columns file and airline, from which the airline of a photo is.
+    """
 
     target_precision: float | None = None
     min_probability: float | None = None
     prior: Prior | None = None
     group: GroupBy | None = None
+    fleets: Mapping[str, Prior] | None = None
+    airlines: Path | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known besides the photos.
+
+    Attributes:
+        prior: For all photos; None for nothing.
+        by_airline: For the photos of an airline, by its name in lower case.
+        airline_of: Airline in lower case, by the key of a photo.
+        root: Folder that the paths in the results are relative to.
+    """
+
+    prior: TreePrior | None = None
+    by_airline: Mapping[str, TreePrior] = field(default_factory=dict)
+    airline_of: Mapping[str, str] = field(default_factory=dict)
+    root: str = ""
+
+    def __bool__(self) -> bool:
+        return self.prior is not None or bool(self.by_airline)
+
+    def apply(self, table: Floats, files: Sequence[str]) -> tuple[Floats, list[str]]:
+        """Return the posterior [n, leaves] of photos, and the evidence of each."""
+        if self.prior is not None:
+            return self.prior.apply(table), [f"{NETWORK}+{self.prior.name}"] * len(table)
+        evidence = [NETWORK] * len(table)
+        if not self.by_airline:
+            return table, evidence
+        posterior = table.astype(np.float64)
+        rows_of: dict[str, list[int]] = {}
+        for row, file in enumerate(files):
+            airline = self.airline_of.get(serialization.photo_key({"file": file}, self.root), "")
+            if airline in self.by_airline:
+                rows_of.setdefault(airline, []).append(row)
+        for airline, rows in rows_of.items():
+            prior = self.by_airline[airline]
+            posterior[rows] = prior.apply(table[rows])
+            for row in rows:
+                evidence[row] = f"{NETWORK}+{prior.name}"
+        return posterior, evidence
 
 
 @dataclass(frozen=True)
@@ -82,11 +135,11 @@ def redecide(source: Path, out: Path | None, decisions: Decisions) -> Summary:
         PriorError: The prior lists no type of the model.
     """
     model = read_model(source)
-    prior = model.prior(decisions.prior)
+    evidence = _evidence(source, model, decisions)
     calibration = model.calibration
     if decisions.min_probability is not None:
         calibration = replace(calibration, thresholds=Thresholds(*3 * (decisions.min_probability,)))
-    valid, earlier, probabilities = _decide_all(source, model, prior)
+    valid, earlier, probabilities = _decide_all(source, model, evidence)
     if decisions.target_precision is not None:
         calibration = replace(calibration, thresholds=expected_thresholds(probabilities, decisions.target_precision))
     after = _depths(probabilities, calibration.thresholds)
@@ -97,7 +150,7 @@ def redecide(source: Path, out: Path | None, decisions: Decisions) -> Summary:
     if out is not None and groups is not None:
         grouping.write_groups(out, groups)
     elif out is not None:
-        _write(source, out, model, calibration, prior)
+        _write(source, out, replace(model, calibration=calibration), evidence)
     confident = probabilities[np.arange(len(after)), np.maximum(after - 1, 0)]
     shown = set(after.tolist()) - {0}
     return Summary(
@@ -112,18 +165,61 @@ def redecide(source: Path, out: Path | None, decisions: Decisions) -> Summary:
     )
 
 
+def _evidence(source: Path, model: DecisionModel, decisions: Decisions) -> Evidence:
+    """Return what is known besides the photos, for the types of `model`.
+
+    Raises:
+        PriorError: The prior lists no type of the model.
+        DecideError: No photo has an airline whose fleet is known.
+    """
+    if decisions.fleets is None or decisions.airlines is None:
+        return Evidence(model.prior(decisions.prior))
+    by_airline = {}
+    for airline, prior in decisions.fleets.items():
+        with contextlib.suppress(PriorError):  # a fleet of types that the model does not know says nothing
+            by_airline[airline] = model.prior(prior)
+    airline_of = read_airlines(decisions.airlines)
+    if not set(airline_of.values()) & by_airline.keys():
+        raise DecideError(f"{decisions.airlines} has no photo of an airline whose fleet is known.")
+    known = {name: prior for name, prior in by_airline.items() if prior is not None}
+    return Evidence(None, known, airline_of, str(run_manifest.read(source).get("folder", "")))
+
+
+def read_airlines(table: Path) -> dict[str, str]:
+    """Return the airline of each photo in a CSV file with the columns file and airline, in lower case, by its key.
+
+    Raises:
+        DecideError: The file is not such a table.
+    """
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as lines:
+            rows = csv.DictReader(lines)
+            missing = {"file", "airline"} - set(rows.fieldnames or ())
+            if missing:
+                raise DecideError(f"{table} has no column {min(missing)}. Its header must name file and airline.")
+            folder = str(table.parent.absolute())
+            return {
+                serialization.photo_key(row, folder): row["airline"].strip().casefold()
+                for row in rows
+                if row["file"] and row["airline"]
+            }
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DecideError(f"{table} cannot be read as a CSV file in UTF-8: {error}.") from error
+
+
 def _decide_all(
-    source: Path, model: DecisionModel, prior: TreePrior | None
+    source: Path, model: DecisionModel, evidence: Evidence
 ) -> tuple[NDArray[np.bool_], NDArray[np.intp], Floats]:
     """Return which rows [n] have probabilities, the levels [n] so far, and the probabilities [m, 3] of the m paths."""
     valid: list[Any] = [np.empty(0, bool)]
     earlier: list[Any] = [np.empty(0, np.intp)]
     probabilities: list[Any] = [np.empty((0, 3), np.float32)]
-    for batch in read_batches(source, (serialization.LEAF_PROBABILITIES, "level")):
+    for batch in read_batches(source, (serialization.LEAF_PROBABILITIES, "level", "file")):
         table, is_valid, levels = _table(batch, model)
+        posterior, _ = evidence.apply(table, _files(batch, evidence))
         valid.append(is_valid)
         earlier.append(levels)
-        probabilities.append(decide(model.tree, model.calibration, _posterior(table[is_valid], prior)).probabilities)
+        probabilities.append(decide(model.tree, model.calibration, posterior[is_valid]).probabilities)
     return np.concatenate(valid), np.concatenate(earlier), np.concatenate(probabilities)
 
 
@@ -160,8 +256,9 @@ def expected_thresholds(probabilities: Floats, target_precision: float) -> Thres
     return Thresholds(*thresholds)
 
 
-def _posterior(table: Floats, prior: TreePrior | None) -> Floats:
-    return table if prior is None else prior.apply(table)
+def _files(batch: pa.RecordBatch, evidence: Evidence) -> list[str]:
+    """Return the files of a batch, if the evidence depends on them."""
+    return list(batch["file"].to_pylist()) if evidence.by_airline else []
 
 
 def read_model(source: Path) -> DecisionModel:
@@ -205,9 +302,9 @@ def _table(batch: pa.RecordBatch, model: DecisionModel) -> tuple[Floats, NDArray
     return table, valid, levels.astype(np.intp)
 
 
-def _write(source: Path, out: Path, model: DecisionModel, calibration: Calibration, prior: TreePrior | None) -> None:
+def _write(source: Path, out: Path, model: DecisionModel, evidence: Evidence) -> None:
     """Write the rows of `source` with the decisions to `out`, a Parquet or CSV file."""
-    schema = _schema(pq.read_schema(source), prior is not None)
+    schema = _schema(pq.read_schema(source), bool(evidence))
     out.parent.mkdir(parents=True, exist_ok=True)
     as_csv = out.suffix.lower() == ".csv"
     if as_csv:
@@ -217,7 +314,7 @@ def _write(source: Path, out: Path, model: DecisionModel, calibration: Calibrati
             file.write(serialization.csv_line(columns).encode("utf-8", "backslashreplace"))
         writer = None if as_csv else pq.ParquetWriter(file, schema, compression="zstd")
         for batch in read_batches(source):
-            decided = _decide_batch(batch, schema, model, calibration, prior)
+            decided = _decide_batch(batch, schema, model, evidence)
             if writer is not None:
                 writer.write_batch(decided)
                 continue
@@ -238,29 +335,25 @@ def _schema(schema: pa.Schema, has_prior: bool) -> pa.Schema:
     return schema
 
 
-def _decide_batch(
-    batch: pa.RecordBatch, schema: pa.Schema, model: DecisionModel, calibration: Calibration, prior: TreePrior | None
-) -> pa.RecordBatch:
+def _decide_batch(batch: pa.RecordBatch, schema: pa.Schema, model: DecisionModel, evidence: Evidence) -> pa.RecordBatch:
     """Return a batch with the columns of `schema`, decided again; rows without probabilities stay as they are."""
     table, valid, _ = _table(batch, model)
-    posterior = _posterior(table, prior)
-    columns = _prediction_columns(decide(model.tree, calibration, posterior), model.tree)
-    if prior is not None:
-        network = _prediction_columns(decide(model.tree, calibration, table), model.tree)
-        columns |= {
-            name.replace("best_guess", "unadjusted"): values
-            for name, values in network.items()
-            if name.startswith("best_guess")
-        }
-        columns["evidence"] = pa.array(np.full(len(batch), f"network+{prior.name}"))
+    posterior, names = evidence.apply(table, _files(batch, evidence))
+    columns = _prediction_columns(decide(model.tree, model.calibration, posterior), model.tree)
+    if "evidence" in schema.names:  # also of an earlier prior, which no longer counts
+        used = pa.array([name != NETWORK for name in names], pa.bool_())
+        network = _prediction_columns(decide(model.tree, model.calibration, table), model.tree)
+        for name, values in network.items():
+            if name.startswith("best_guess"):
+                nothing = pa.scalar(None, values.type)
+                columns[name.replace("best_guess", "unadjusted")] = pc.if_else(used, values, nothing)
+        columns["evidence"] = pa.array(names, pa.string())
         columns["candidates"] = _candidates(batch["candidates"], posterior, model.tree)
-    elif "evidence" in schema.names:
-        columns["evidence"] = pa.array(np.full(len(batch), "network"))
     arrays = []
-    for field in schema:
-        old = batch[field.name] if field.name in batch.schema.names else pa.nulls(len(batch), field.type)
-        new = columns.get(field.name)
-        arrays.append(old if new is None else pc.if_else(pa.array(valid), new.cast(field.type), old))
+    for column in schema:
+        old = batch[column.name] if column.name in batch.schema.names else pa.nulls(len(batch), column.type)
+        new = columns.get(column.name)
+        arrays.append(old if new is None else pc.if_else(pa.array(valid), new.cast(column.type), old))
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 

@@ -96,7 +96,48 @@ def test_a_fleet_decides_later_and_the_path_of_the_network_stays(results: Path, 
     assert row["leaf_probabilities"] == network["leaf_probabilities"]
     assert [leaf["constructor"] for leaf in row["candidates"]] == 2 * [row["constructor"]]
     assert run(tmp_path / "prior.parquet", "--out", tmp_path / "without.parquet") == 0
-    assert rows_of(tmp_path / "without.parquet")["nothing known"]["evidence"] == "network"
+    without = rows_of(tmp_path / "without.parquet")["nothing known"]
+    assert (without["evidence"], without["unadjusted_constructor"]) == ("network", None)
+    assert without["candidates"][0]["name"] == network["candidates"][0]["name"]
+    assert without["best_guess_model"] == network["best_guess_model"]
+
+
+def test_each_photo_gets_the_fleet_of_its_airline(results: Path, tmp_path: Path) -> None:
+    network = rows_of(results)["nothing known"]
+    other = "A320" if network["best_guess_constructor"] == "Boeing" else "737"
+    (tmp_path / "fleet.csv").write_text(f"airline,model\nKLM,{other}\nSAS,{other}\nNobody,Saab 340\n")
+    (tmp_path / "catalog.csv").write_text(
+        "file,airline\nphotos/nothing known.jpg,klm \nphotos/747.jpg,Qantas\nphotos/A320neo.jpg,\n"
+    )
+    arguments = ("--fleet", tmp_path / "fleet.csv", "--prior-odds", "1000")
+    out = tmp_path / "decided.parquet"
+    assert run(results, *arguments, "--airlines", tmp_path / "catalog.csv", "--out", out) == 0
+    rows = rows_of(out)
+    assert {name: row["evidence"] for name, row in rows.items()} == {
+        "nothing known": "network+fleet",
+        "747": "network",
+        "A320neo": "network",
+        "broken": None,
+    }
+    assert rows["nothing known"]["best_guess_constructor"] != network["best_guess_constructor"]
+    assert rows["nothing known"]["unadjusted_constructor"] == network["best_guess_constructor"]
+    assert rows["747"]["unadjusted_constructor"] is None
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("photo,airline\na.jpg,KLM\n", "has no column file. Its header must name file and airline"),
+        ("file,airline\nphotos/747.jpg,Qantas\n", "has no photo of an airline whose fleet is known"),
+    ],
+)
+def test_airlines_that_cannot_be_used_are_a_sentence(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], table: str, message: str
+) -> None:
+    (tmp_path / "fleet.csv").write_text("airline,model\nKLM,747\n")
+    (tmp_path / "catalog.csv").write_text(table)
+    assert run(results, "--fleet", tmp_path / "fleet.csv", "--airlines", tmp_path / "catalog.csv") == 1
+    assert message in capsys.readouterr().err
 
 
 def test_the_same_prior_gives_the_same_prediction_on_the_server_and_later(
@@ -147,6 +188,7 @@ def test_a_target_precision_is_the_mean_probability_of_each_level() -> None:
         (("--out", "results.parquet"), "is the file that is read"),
         (("--out", "results.xlsx"), "ends neither in .parquet nor in .csv"),
         (("--airline", "KLM"), "--airline and --airport need --fleet"),
+        (("--airlines", "photos.csv"), "--airlines needs --fleet"),
         (("--prior-odds", "3"), "--prior-odds needs --fleet or --candidates"),
         (("--candidates", "A320", "--fleet", "photos.csv"), "give only one of them"),
     ],
