@@ -74,5 +74,5 @@ def test_the_report_lists_outliers_with_a_picture_and_a_filter(tmp_path: Path) -
     page.write(out, tmp_path / "report.html", per_class=1)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert ">flat</textarea>" in text
-    assert '<option value="contrast">Outliers: flatter or harsher' in text
+    assert '<option value="contrast">Outliers: much flatter or harsher' in text
     assert 'alt="Boeing, photo flat"' in text
