@@ -90,7 +90,10 @@ def run(
         int | None, typer.Option(help="Number of workers. (default: all that fit)", min=1, show_default=False)
     ] = None,
     worker_cpus: Annotated[
-        int | None, typer.Option(help="Processor cores of a worker. (default: 4 at most)", min=1, show_default=False)
+        int | None,
+        typer.Option(
+            help="Processor cores of a worker. (default: 1, or the share of a GPU)", min=1, show_default=False
+        ),
     ] = None,
     threads: Annotated[
         int | None,

@@ -76,7 +76,7 @@ class JobProgress:
         if self.deaths:
             deaths = (
                 f" Workers died {count_noun(self.deaths, 'time')}, and their photos were classified again. If memory "
-                "is short, use fewer --threads or larger machines."
+                "is short, use larger machines, or fewer workers with a higher --worker-cpus."
             )
         rate = f", {self.rate:,.1f} photos/s" if self.rate else ""
         return f"{count_noun(self.photos, 'photo')}{rate}{counts}.{earlier}{deaths}"

@@ -4,6 +4,7 @@ import contextlib
 import ipaddress
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -56,7 +57,7 @@ def test_job_on_this_machine_answers_as_classify_does(
     assert job.returncode == 0, err
     assert addresses
     assert all(ipaddress.ip_address(address.removeprefix("::ffff:")).is_loopback for address in addresses), addresses
-    assert "tiny 1 on 1 worker with " in err
+    assert re.match(r"tiny 1 on \d+ workers? with 1 core( each)?; 9 of 9 photos to classify", err), err
     assert "9 photos, " in out
     assert "failed 4 (" in out
     assert len(err.splitlines()) == 1, err

@@ -30,7 +30,7 @@ def test_progress_shows_rate_time_left_predictions_and_failures(
     assert progress.summary() == (
         "2,000 photos, 100.0 photos/s: Airbus 1,100, unknown 500, Boeing 390, failed 10 (PHOTO_EMPTY 10). 2,000 were "
         "answered by earlier runs. Workers died 1 time, and their photos were classified again. If memory is short, "
-        "use fewer --threads or larger machines."
+        "use larger machines, or fewer workers with a higher --worker-cpus."
     )
 
 

@@ -504,14 +504,17 @@ def test_ray_job_has_known_fields_and_pods_that_follow_the_kubernetes_schema() -
         kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
 
 
-def test_ray_job_runs_a_valid_command_with_a_worker_per_pod() -> None:
+def test_ray_job_runs_a_valid_command_with_a_worker_per_core() -> None:
     job = read("ray/rayjob.yaml")["spec"]
     words = job["entrypoint"].split()
     assert words[:3] == ["planespotter", "bulk", "run"]
     command = typer.main.get_command(build_app()).commands["bulk"].commands["run"]  # type: ignore[attr-defined]
     command.make_context("run", words[3:])
     [workers] = job["rayClusterSpec"]["workerGroupSpecs"]
-    assert words[words.index("--workers") + 1] == str(workers["maxReplicas"])
+    cores = int(workers["rayStartParams"]["num-cpus"])
+    [ray] = workers["template"]["spec"]["containers"]
+    assert ray["resources"]["requests"]["cpu"] == str(cores)
+    assert int(words[words.index("--workers") + 1]) == cores * workers["maxReplicas"]
     assert job["rayClusterSpec"]["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
 
 
