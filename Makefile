@@ -1,7 +1,7 @@
 # Every target installs what it needs; a second run reuses it.
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo test test-fast lint protos docs bench fuzz clean
+.PHONY: help setup browser demo test test-fast chaos lint protos docs bench fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,10 +16,13 @@ demo: browser ## Scrape the sample site, train, serve and classify; leaves every
 	@$(BIN)/planespotter demo --out demo
 
 test-fast: setup ## Run the tests that are not marked slow, in about a minute
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow and not chaos"
 
-test: browser ## Run all tests
+test: browser ## Run all tests but those of `make chaos`
 	@$(BIN)/python -m pytest
+
+chaos: setup ## Kill and stop servers under load, in about a minute
+	@$(BIN)/python -m pytest -m chaos -n 1
 
 lint: setup ## Check style, types, the .proto files and the prose
 	@$(BIN)/ruff check .

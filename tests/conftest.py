@@ -11,6 +11,7 @@ import struct
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -160,9 +161,20 @@ def bad_photos(paint: Callable[..., bytes]) -> dict[str, tuple[bytes, str]]:
 
 
 @pytest.fixture
-def reserved_port() -> Iterator[int]:
+def reserve_port() -> Iterator[Callable[[], int]]:
+    """Reserve a local port: no other program can take it during the test; servers may bind it, one at a time."""
+    with ExitStack() as stack:
+
+        def reserve() -> int:
+            holder = stack.enter_context(socket.socket())  # bound, but not listening
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            holder.bind(("127.0.0.1", 0))
+            return int(holder.getsockname()[1])
+
+        yield reserve
+
+
+@pytest.fixture
+def reserved_port(reserve_port: Callable[[], int]) -> int:
     """A local port that no other program can take during the test; servers of the test may bind it, one at a time."""
-    with socket.socket() as holder:  # bound, but not listening
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holder.bind(("127.0.0.1", 0))
-        yield int(holder.getsockname()[1])
+    return reserve_port()

@@ -95,8 +95,8 @@ def test_compose_file_follows_the_compose_specification() -> None:
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
 def test_manifest_follows_the_kubernetes_schema_without_unknown_fields(path: Path) -> None:
-    manifest = yaml.safe_load(path.read_text(encoding="utf-8"))
-    kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+    for manifest in yaml.safe_load_all(path.read_text(encoding="utf-8")):
+        kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
 
 
 def test_schema_validation_detects_a_mistake() -> None:
@@ -422,6 +422,44 @@ def test_autoscaler_metric_is_derived_from_metrics_of_the_server() -> None:
     assert wanted == [rule["name"]["as"]] == ["planespotter_queue_wait_seconds"]
     check_query(rule["seriesQuery"])
     check_query(rule["metricsQuery"].replace("<<.LabelMatchers>>", "").replace("<<.GroupBy>>", "pod"))
+
+
+def test_scaled_object_follows_its_schema() -> None:
+    schema = Path(__file__).with_name("scaled_object.schema.json")
+    done = run("check-jsonschema", "--schemafile", schema, DEPLOY / "kubernetes" / "keda" / "scaled-object.yaml")
+    assert done.returncode == 0, done.stdout
+
+
+def test_scaled_object_replaces_the_autoscaler_and_queries_metrics_of_the_server() -> None:
+    scaled, autoscaler = read("kubernetes/keda/scaled-object.yaml")["spec"], read("kubernetes/autoscaler.yaml")
+    overlay = read("kubernetes/keda/kustomization.yaml")
+    assert overlay["resources"] == ["..", "scaled-object.yaml"]
+    [patch] = [yaml.safe_load(patch["patch"]) for patch in overlay["patches"]]
+    assert patch.pop("$patch") == "delete"
+    assert patch == {name: autoscaler[name] for name in ("apiVersion", "kind", "metadata")}
+    assert scaled["scaleTargetRef"]["name"] == autoscaler["spec"]["scaleTargetRef"]["name"]
+    assert scaled["advanced"]["horizontalPodAutoscalerConfig"]["behavior"] == autoscaler["spec"]["behavior"]
+    bounds = (autoscaler["spec"]["minReplicas"], autoscaler["spec"]["maxReplicas"])
+    assert (scaled["minReplicaCount"], scaled["maxReplicaCount"]) == bounds
+    queue_wait, streams, cpu = scaled["triggers"]
+    for trigger in (queue_wait, streams):
+        check_query(trigger["metadata"]["query"])
+    assert "planespotter_queue_wait_seconds_sum" in queue_wait["metadata"]["query"]
+    assert float(streams["metadata"]["threshold"]) < SETTINGS["max_streams"].default / 2
+    [utilization] = [
+        metric["resource"]["target"]["averageUtilization"]
+        for metric in autoscaler["spec"]["metrics"]
+        if "resource" in metric
+    ]
+    assert int(cpu["metadata"]["value"]) == utilization
+
+
+def test_streams_of_pods_rebalance() -> None:
+    variables = dict(environments())["kubernetes"]
+    assert float(variables["PLANESPOTTER_MAX_STREAM_AGE"]) > 0
+    [spread] = read("kubernetes/deployment.yaml")["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert spread["labelSelector"]["matchLabels"] == {"app.kubernetes.io/name": "planespotter"}
+    assert read("kubernetes/disruption-budget.yaml")["spec"]["maxUnavailable"] == 1
 
 
 def test_alerts_use_existing_metrics_and_reasons_and_are_documented() -> None:
