@@ -20,9 +20,10 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -305,14 +306,20 @@ def _write_images(folder: Path, photos: Sequence[NewPhoto], rows: Sequence[dict[
             else:
                 temporary.write_bytes(photo.image)
             writes.append((write, temporary, row))
-        with ThreadPoolExecutor(SYNC_THREADS) as pool:
-            synced = [pool.submit(write.close) for write, _, _ in writes]
+        synced = [_sync_pool().submit(write.close) for write, _, _ in writes]
+        wait(synced)
         for future, (_, temporary, row) in zip(synced, writes, strict=True):
             if future.exception() is None:
                 temporary.unlink(missing_ok=True)  # renaming a link over a link to the same file does nothing
                 yield row
         for future in synced:
             future.result()
+
+
+@cache
+def _sync_pool() -> ThreadPoolExecutor:
+    """Return the threads that sync images. They stay, since starting them takes as long as syncing a few images."""
+    return ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="sync")
 
 
 def _append_rows(path: Path, rows: Sequence[Mapping[str, str]]) -> None:

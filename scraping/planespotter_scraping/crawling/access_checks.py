@@ -90,6 +90,10 @@ LOGIN_TEXT = re.compile(
     r"|(?:connectez|identifiez)-vous|inici(?:a|e) sesión|effettua l'accesso|accedi per|faça login|log in om|войдите",
     re.IGNORECASE,
 )
+RESPONSE_SIGNS = """([selector]) => ({
+  title: document.title,
+  challenge: document.querySelector(selector) !== null,
+})"""
 SIGNS = """([selector]) => ({
   title: document.title,
   text: (document.body?.innerText ?? "").slice(0, 3000),
@@ -121,7 +125,7 @@ class AccessChecker:
         Raises:
             CrawlAbortedError: The site blocks us, shows a challenge or asks for a login.
         """
-        signs = await page.evaluate(SIGNS, [CHALLENGE])
+        signs = await page.evaluate(RESPONSE_SIGNS, [CHALLENGE])
         header = next((name for name in CHALLENGE_HEADERS if name in headers), "")
         if signs["challenge"] or header or signs["title"].lower().startswith(CHALLENGE_TITLES):
             problem = f"shows a CAPTCHA or browser challenge instead of photos ({header or signs['title']!r})"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from planespotter_scraping.crawling.result import CrawlAbortedError
+from planespotter_scraping.crawling.result import WaitTooLongError
 
 MAX_WAIT_SECONDS = 600.0  # a longer wait ends the crawl
 INITIAL_SECONDS = 5.0  # the first wait after a 429 without Retry-After; doubles each time
@@ -61,7 +61,7 @@ class Backoff:
             retry_after: The response's Retry-After header, None if absent.
 
         Raises:
-            CrawlAbortedError: The waits since the last successful response exceed the longest wait.
+            WaitTooLongError: The waits since the last successful response exceed the longest wait.
         """
         now = time.monotonic()
         # A date in the past, or 0, must not turn into requests without a pause: the own backoff is the minimum. Of
@@ -72,7 +72,7 @@ class Backoff:
             return  # one of several requests in flight: the scheduled wait covers it
         self.waited += now + delay - max(now, self.until)
         if self.waited > MAX_WAIT_SECONDS:
-            raise CrawlAbortedError(
+            raise WaitTooLongError(
                 f"{url} responded with {status}, and the site asks to wait {format_wait(self.waited)}; the limit is "
                 f"{format_wait(MAX_WAIT_SECONDS)}. Stored photos are safe. Run the same command again later."
             )

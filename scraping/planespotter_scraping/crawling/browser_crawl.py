@@ -7,7 +7,8 @@ others back, so the front is read again up to where the interrupted crawl starte
 forward, perhaps from a pending page to a finished one, so the last finished page is read again, too. A finished crawl
 leaves no queue: the next one reads all pages.
 
-A page counts as finished when its photos are stored, so that a kill at any moment loses none of them.
+The photos of a page are stored while the browser loads the next page. A kill at any moment loses none of them: a marker
+on disk names the last page of the list that is stored, and the crawl resumes after it, in the order of the list.
 """
 
 import asyncio
@@ -15,7 +16,8 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
 from urllib.parse import urljoin, urlsplit
@@ -40,9 +42,10 @@ from planespotter_scraping.crawling.access_checks import AccessChecker
 from planespotter_scraping.crawling.backoff import should_back_off
 from planespotter_scraping.crawling.completeness import ListWalk
 from planespotter_scraping.crawling.drift_detection import DriftDetector, load_history, save_history
+from planespotter_scraping.crawling.page_pipeline import PagePipeline
 from planespotter_scraping.crawling.photo_sink import PhotoSink
 from planespotter_scraping.crawling.queue_storage import empty_profile_folder, open_queue
-from planespotter_scraping.crawling.result import CrawlAbortedError, ScrapeError
+from planespotter_scraping.crawling.result import CrawlAbortedError, ScrapeError, WaitTooLongError
 from planespotter_scraping.crawling.robots import Robots
 from planespotter_scraping.crawling.scroll import Scroller
 from planespotter_scraping.crawling.throttle import Throttle
@@ -55,7 +58,8 @@ MAX_RETRIES = 2  # of a page that does not load
 MAX_WAITS = 5  # of a page, after responses that ask to retry later
 NAVIGATION_TIMEOUT_SECONDS = 45.0
 READY_TIMEOUT_SECONDS = 15.0
-PAGE_SECONDS = 2400.0  # for all images of a page on a slow connection, and for Retry-After
+PAGE_SECONDS = 2400.0  # for a page without its images, but with the waits for Retry-After
+STORED_MARKER = "stored_page"
 BLOCKED_SUFFIXES = ("jpg", "jpeg", "png", "gif", "webp", "avif", "bmp", "svg", "woff", "ttf", "otf", "mp4", "webm")
 
 Role = Literal["list", "again", "front"]
@@ -112,15 +116,18 @@ async def crawl_pages(
     queue = await open_queue(configuration, storage)
     previous_tempdir, tempfile.tempdir = tempfile.tempdir, empty_profile_folder(queues)
     try:
-        pool = crawlee_setup.browser_pool(chromium, user_agent)
+        tab = crawlee_setup.Tab()
+        pool = crawlee_setup.browser_pool(chromium, user_agent, tab)
         crawler = crawlee_setup.playwright_crawler(
             pool, configuration, storage, queue, navigation_seconds=NAVIGATION_TIMEOUT_SECONDS, retries=MAX_RETRIES
         )
-        handler = _PageHandler(site, first, sink, robots, crawler, pages, storage_state, detector, throttle)
-        pool.pre_page_create_hook(throttle.wait)
+        state = _CrawlState(throttle, tab, Path(configuration.storage_dir, STORED_MARKER))
+        handler = _PageHandler(site, first, sink, robots, crawler, pages, storage_state, detector, state)
+        pool.pre_page_create_hook(handler.wait_for_turn)
         with browser.driver_in_new_session():
             start = [handler.request(first, 1, "list")] if await queue.is_empty() else []
-            await crawlee_setup.run(crawler, start)
+            interrupted = await crawlee_setup.run(crawler, start)
+        await handler.finish(interrupted)
         if handler.failure is not None:
             raise handler.failure
         metadata = await queue.get_metadata()
@@ -136,6 +143,21 @@ async def crawl_pages(
     return metadata.handled_request_count
 
 
+@dataclass(frozen=True)
+class _CrawlState:
+    """What the pages of a crawl share.
+
+    Attributes:
+        throttle: Waits between pages.
+        tab: The tab that they are loaded in.
+        stored_marker: File with the URL of the last page of the list that is stored.
+    """
+
+    throttle: Throttle
+    tab: crawlee_setup.Tab
+    stored_marker: Path
+
+
 class _PageHandler:
     """Handle each page that the browser opens: check access, parse, store, enqueue the next one."""
 
@@ -149,12 +171,13 @@ class _PageHandler:
         pages: int | None,
         storage_state: "StorageState | None",
         detector: DriftDetector | None,
-        throttle: Throttle,
+        state: _CrawlState,
     ) -> None:
         self.site, self.first, self.pages, self.storage_state = site, first, pages, storage_state
-        self.throttle = throttle
+        self.throttle, self.tab, self.stored_marker = state.throttle, state.tab, state.stored_marker
         self.detector = detector or DriftDetector(site, load_history(sink.out, site.name))
         self.saves_history = detector is None
+        self.pipeline = PagePipeline(sink.result)
         self.access = AccessChecker(sink.out, storage_state is not None)
         self.walk = ListWalk()
         self.scroller: Scroller | None = None
@@ -166,11 +189,14 @@ class _PageHandler:
         self.failure: Exception | None = None
         self.stopped = False
         self.logged_in: WeakSet[BrowserContext] = WeakSet()
+        self.prepared: WeakSet[Page] = WeakSet()  # tabs
         crawler.pre_navigation_hook(self.prepare)
         crawler.router.default_handler(self.handle_page)
         crawler.failed_request_handler(self.handle_failure)
 
-    def request(self, url: str, number: int, role: Role, *, previous: str = "", start: Sequence[str] = ()) -> Request:
+    def request(
+        self, url: str, number: int, role: Role, *, previous: Sequence[str] = (), start: Sequence[str] = ()
+    ) -> Request:
         """Return the request for a page of the list.
 
         Args:
@@ -178,11 +204,29 @@ class _PageHandler:
             number: Its number, from 1.
             role: What follows from it. Pages of the "list" enqueue the next page, pages read "again" do not, pages at
                 the "front" do until one shows a photo of `start`.
-            previous: URL of the page before it.
+            previous: URLs of the two pages before it, the nearest first.
             start: Photo ids on the first page when the interrupted crawl started.
         """
-        data = {"number": number, "role": role, "run": self.run_id, "previous": previous, "start": list(start)}
+        data = {
+            "number": number,
+            "role": role,
+            "run": self.run_id,
+            "previous": list(previous),
+            "start": list(start),
+        }
         return Request.from_url(url, unique_key=f"{self.run_id} {role} {url}", user_data=data)
+
+    async def wait_for_turn(self, *_: object) -> None:
+        """Wait until the next page may be opened. Raises what ended the crawl meanwhile."""
+        await self.throttle.wait()
+        self.pipeline.raise_failure()
+
+    async def finish(self, interrupted: bool) -> None:
+        """Wait until the last page is stored, or cancel it after Ctrl-C, and record why that failed."""
+        try:
+            await (self.pipeline.cancel() if interrupted else self.pipeline.join())
+        except Exception as error:
+            self.failure = self.failure or error
 
     async def prepare(self, context: PlaywrightPreNavCrawlingContext) -> None:
         """Block images and fonts, and apply the storage state.
@@ -190,12 +234,14 @@ class _PageHandler:
         The favicon is blocked as well: it would be a second request to a site that denied the first. Style sheets are
         loaded: scrolling and screenshots depend on them.
         """
-        await context.block_requests(url_patterns=[*(f".{suffix}" for suffix in BLOCKED_SUFFIXES), "/favicon.ico"])
+        if context.page not in self.prepared:
+            await context.block_requests(url_patterns=[*(f".{suffix}" for suffix in BLOCKED_SUFFIXES), "/favicon.ico"])
+            context.page.on("response", self.record_denied_data)
+            self.prepared.add(context.page)
         if self.storage_state is not None and context.page.context not in self.logged_in:
             await context.page.context.set_storage_state(self.storage_state)
             self.logged_in.add(context.page.context)
         self.denied = None
-        context.page.on("response", self.record_denied_data)
         self.throttle.page_opened()
 
     def record_denied_data(self, response: Response) -> None:
@@ -206,17 +252,28 @@ class _PageHandler:
             self.denied = response
 
     async def handle_page(self, context: PlaywrightCrawlingContext) -> None:
-        """Store the photos of one page, enqueue the next requests, and classify errors."""
+        """Start to store the photos of one page, enqueue the next requests, and classify errors."""
         try:
             async with asyncio.timeout(PAGE_SECONDS):
                 await self.check_response(context)
+                if (unstored := self.unstored_page(context.request)) is not None:
+                    await context.add_requests([unstored])
+                    return
                 listing = await self.parse_when_ready(context.page, context.request)
-                await self.store(context.page, listing, int(str(context.request.user_data["number"])))
+            is_list = context.request.user_data["role"] == "list"
+            number = int(str(context.request.user_data["number"]))
+            await self.store(context.page, listing, number, context.request.url if is_list else "")
             if self.is_endless(context.request, listing):
                 await self.scroll(context.page, listing)
-            await context.add_requests(await self.next_requests(context.request, listing))
+            requests = await self.next_requests(context.request, listing)
+            if not any(request.user_data["role"] == "list" for request in requests):
+                await self.pipeline.join()  # no later page leads back to this one after a kill
+            await context.add_requests(requests)
+            self.tab.reusable = True
         except CrawlAbortedError as error:
             self.abort(context, error)
+            if isinstance(error, WaitTooLongError):
+                await self.pipeline.cancel()  # otherwise the page before is stored completely: see `finish`
             raise
         except ScrapeError:
             # Data that the page lacks hardly appears a moment later: retry once.
@@ -279,19 +336,49 @@ class _PageHandler:
             await self.access.abort(page, problem, response.status)
         raise ScrapeError(f"its photos did not appear: {cause}")
 
-    async def store(self, page: Page, listing: Listing, number: int) -> None:
-        """Store the photos of a page or batch, unless its markup has drifted.
+    def unstored_page(self, request: Request) -> Request | None:
+        """Return a request for the page before the one at which a crawl resumes, if its photos are not all stored.
+
+        The list may move meanwhile, so the pages from there on are read in their order.
+        """
+        data = request.user_data
+        previous, start = data["previous"], data["start"]
+        assert isinstance(previous, list)
+        assert isinstance(start, list)
+        if data["run"] == self.run_id or data["role"] != "list" or not previous or self.leading:
+            return None
+        with suppress(OSError, UnicodeDecodeError):  # a marker that cannot be read names no page
+            if self.stored_marker.read_text(encoding="utf-8") == previous[0]:
+                return None
+        url, *earlier_urls = map(str, previous)
+        earlier = self.request(url, int(str(data["number"])) - 1, "list", previous=earlier_urls, start=start)
+        earlier.user_data["run"] = data["run"]  # it is a page of the interrupted crawl, too
+        return earlier
+
+    async def store(self, page: Page, listing: Listing, number: int, list_url: str = "") -> None:
+        """Start to store the photos of a page or batch, unless its markup has drifted.
+
+        The photos of the page or batch before it are stored first.
 
         Args:
             page: The page in the browser.
             listing: Its photos.
             number: Number of the page or batch.
+            list_url: Its URL if a crawl may resume after it; "" for pages that are read again, and for batches.
         """
+        await self.pipeline.join()
         self.sink.result.page_number = number
         await drift_report.check_drift(self.detector, page, listing, self.sink.out)
-        await self.sink.store_page(listing, referer=page.url, cookies=await page.context.cookies())
-        if self.saves_history:
-            save_history(self.sink.out, self.site.name, self.detector.history())
+        url, cookies = page.url, await page.context.cookies()
+
+        async def store_page() -> None:
+            await self.sink.store_page(listing, referer=url, cookies=cookies)
+            if list_url:
+                self.stored_marker.write_text(list_url, encoding="utf-8")
+            if self.saves_history:
+                await asyncio.to_thread(save_history, self.sink.out, self.site.name, self.detector.history())
+
+        await self.pipeline.submit(url, store_page)
 
     async def report_incomplete(self, page: Page, problem: str) -> None:
         """Record that photos of the list may be missing, with a snapshot of the first page with this problem."""
@@ -303,10 +390,16 @@ class _PageHandler:
 
     def is_endless(self, request: Request, listing: Listing) -> bool:
         """Return whether the list continues on the page itself, by scrolling."""
-        if self.pages == 1 or listing.last_page is not None:
+        if listing.last_page is not None or not self.may_scroll(request):
+            return False
+        return self.site.pagination == "scrolling" or not listing.next_url
+
+    def may_scroll(self, request: Request) -> bool:
+        """Return whether the list may continue on a page itself, by scrolling."""
+        if self.pages == 1:
             return False
         if self.site.pagination == "both":  # only the first page shows it: the last of several pages has no link either
-            return request.user_data["number"] == 1 and request.user_data["role"] == "list" and not listing.next_url
+            return request.user_data["number"] == 1 and request.user_data["role"] == "list"
         return self.site.pagination == "scrolling"
 
     async def scroll(self, page: Page, listing: Listing) -> None:
@@ -315,8 +408,7 @@ class _PageHandler:
         assert scroller is not None  # is_endless implies that cards were recorded
         batches = 1
         async for batch in scroller.batches(listing, delay=self.throttle.delay):
-            async with asyncio.timeout(PAGE_SECONDS):
-                await self.store(page, batch, batches + 1)
+            await self.store(page, batch, batches + 1)
             batches += 1
             self.denied = None  # the page has retried successfully
             if batches == self.pages:
@@ -359,7 +451,9 @@ class _PageHandler:
         except PlaywrightTimeoutError:
             await self.access.check_response(page, 200, {})
             reason = f"its photos did not appear within {READY_TIMEOUT_SECONDS:g} seconds"
-        self.scroller = await Scroller.open(page, self.site) if self.site.pagination != "links" else None
+        if self.scroller is not None:
+            self.scroller.close()
+        self.scroller = await Scroller.open(page, self.site) if self.may_scroll(request) else None
         html = await page.content()
         listing = self.site.parse(html, request.loaded_url or request.url)
         if not reason and (listing.photos or listing.cards):
@@ -381,7 +475,9 @@ class _PageHandler:
         number, role = int(str(data["number"])), data["role"]
         ids = [photo["photo_id"] for photo in listing.photos]
         start = ids if role == "list" and number == 1 else data["start"]
+        earlier = data["previous"]
         assert isinstance(start, list)
+        assert isinstance(earlier, list)
         requests: list[Request] = []
         from_earlier_run = data["run"] != self.run_id
         # A kill may leave two pages of the list in the queue. Only one of them leads to further pages.
@@ -392,14 +488,14 @@ class _PageHandler:
             has_more = False
         if has_more and listing.next_url is not None and (self.pages is None or number < self.pages):
             await self.robots.check_page(listing.next_url)
-            previous = request.url if leads else ""
+            previous = [request.url, *map(str, earlier)][:2] if leads else []
             requests.append(
                 self.request(listing.next_url, number + 1, "list" if leads else "front", previous=previous, start=start)
             )
         if leads:
             self.leading = True
         if from_earlier_run and role == "list" and number > 1:
-            requests.append(self.request(str(data["previous"]), number - 1, "again", start=start))
+            requests.extend(self.request(str(url), number - 1, "again", start=start) for url in earlier[:1])
         if from_earlier_run and not self.looked_back:
             self.looked_back = True
             if number > 1 or role == "again":  # otherwise this page is the front

@@ -1,8 +1,8 @@
 """Photo sink: download a page's images, validate them and append them to the catalog.
 
 Images are downloaded directly over HTTP, with the Referer and the cookies that the browser would send: going through
-the browser would only be slower. Decoding and disk writes run in threads. The photos of a page are written together:
-first their images, then their rows with a single fsync.
+the browser would only be slower. A thread decodes, hashes and writes the photos of a page in a few batches while others
+are still downloaded: of each batch, first the images, then the rows with a single fsync.
 """
 
 import asyncio
@@ -38,11 +38,20 @@ MAX_WAITS = 5  # of an image, after responses that ask to retry later
 MAX_FORBIDDEN_IN_A_ROW = 8  # images with 401 or 403, after which the crawl stops
 MIN_FAILED_IMAGES = 4  # of a page; fewer prove nothing
 MAX_FAILED_SHARE = 0.8  # of a page's images, above which the crawl stops
-MAX_PENDING_BYTES = 64 << 20  # images in memory before they are written
+BATCH_PHOTOS, BATCH_BYTES = 16, 64 << 20  # images in memory before they are written
 
 
 class ImageForbiddenError(ValueError):
     """The site denies access to an image."""
+
+
+@dataclass(frozen=True)
+class _Download:
+    """A downloaded image, and the row of its photo without the columns that the image yields."""
+
+    row: Mapping[str, str]
+    image_url: str
+    image: bytes
 
 
 @dataclass
@@ -74,7 +83,8 @@ class PhotoSink:
     def __post_init__(self) -> None:
         self.known_ids = catalog.photo_ids(self.out)
         self.backoff = Backoff(self._notify_wait)
-        self.pending: list[NewPhoto] = []  # downloaded, but not in the catalog yet
+        self.pending: list[_Download] = []  # not in the catalog yet
+        self._writing = asyncio.Lock()
         self.forbidden_in_a_row = 0
         names = self.constructors
         self.wanted = None if names is None else {label_path(name, "").constructor for name in names}
@@ -108,6 +118,8 @@ class PhotoSink:
         async def store(photo: Mapping[str, str]) -> None:
             async with slots:
                 await self.download(photo, referer)
+            if len(self.pending) >= BATCH_PHOTOS or sum(len(each.image) for each in self.pending) >= BATCH_BYTES:
+                await self.flush()
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -136,28 +148,30 @@ class PhotoSink:
 
     async def flush(self) -> None:
         """Append the downloaded photos to the catalog, and count them. Raises CatalogError if that is impossible."""
-        if not self.pending:
-            return
-        photos, self.pending = self.pending, []
-        writing = asyncio.ensure_future(asyncio.to_thread(catalog.append_all, self.out, photos))
-        try:
-            await asyncio.shield(writing)
-        finally:  # after a cancellation as well: the write takes a moment, and its photos are not downloaded again
-            await asyncio.wait([writing])
-            if writing.exception() is None:
-                self.result.stored += len(photos)
-                self.progress(self.result)
-            else:
-                self.known_ids.difference_update(photo.row["photo_id"] for photo in photos)
+        async with self._writing:
+            batch, self.pending = self.pending, []
+            if not batch:
+                return
+            writing = asyncio.ensure_future(asyncio.to_thread(_store_batch, self.out, batch))
+            try:
+                await asyncio.shield(writing)
+            finally:  # after a cancellation as well: the write takes a moment, and its photos are not downloaded again
+                await asyncio.wait([writing])
+                if writing.exception() is None:
+                    invalid = writing.result()
+                    self.result.bad_images.update(invalid)
+                    self.result.stored += len(batch) - len(invalid)
+                    self.progress(self.result)
+                else:
+                    self.known_ids.difference_update(download.row["photo_id"] for download in batch)
 
     async def download(self, photo: Mapping[str, str], referer: str = "") -> None:
         """Download one photo for the next `flush`, unless it is known or its constructor is not wanted.
 
-        An image that is unavailable or invalid is counted in the result.
+        An image that is unavailable is counted in the result, as `flush` counts one that is invalid.
 
         Raises:
             CrawlAbortedError: The site denies access to its images, or asks to wait for too long.
-            CatalogError: The catalog cannot be written.
         """
         photo_id = f"{self.source}-{photo['photo_id']}"  # several sites may share a catalog
         constructor = label_path(photo["constructor"], photo["aircraft_type"]).constructor
@@ -168,10 +182,7 @@ class PhotoSink:
         else:
             self.known_ids.add(photo_id)
             try:
-                data = await self._download_image(photo["image_url"], referer)
-                kind, width, height, image_hash = await asyncio.to_thread(_examine, data)
-                if min(width, height) < MIN_SIDE:
-                    raise ValueError(f"{photo['image_url']} has {width} x {height} pixels: a placeholder, not a photo")
+                image = await self._download_image(photo["image_url"], referer)
             except ValueError as error:
                 self.result.bad_images[photo_id] = str(error)
             except BaseException:
@@ -183,14 +194,9 @@ class PhotoSink:
                     **self.columns,
                     "photo_id": photo_id,
                     "source": self.source,
-                    "width": str(width),
-                    "height": str(height),
-                    "phash": image_hash,
                     "scraped_at": datetime.now(UTC).isoformat(timespec="seconds"),
                 }
-                self.pending.append(NewPhoto(row, data, SUFFIXES[kind]))
-                if sum(len(pending.image) for pending in self.pending) > MAX_PENDING_BYTES:
-                    await self.flush()
+                self.pending.append(_Download(row, photo["image_url"], image))
         self.progress(self.result)
 
     async def _download_image(self, url: str, referer: str) -> bytes:
@@ -223,10 +229,37 @@ class PhotoSink:
         self.progress(self.result)
 
 
-def _examine(data: bytes) -> tuple[str, int, int, str]:
-    """Return the format, width, height and perceptual hash of an image. Raises ValueError if it is invalid."""
-    kind, width, height = validate_image(data)
-    return kind, width, height, phash(data)
+def _store_batch(out: Path, batch: Sequence[_Download]) -> dict[str, str]:
+    """Append downloaded photos to a catalog, without those whose image is invalid.
+
+    Args:
+        out: Folder of the catalog.
+        batch: The photos.
+
+    Returns:
+        Why an image is invalid, by photo id.
+
+    Raises:
+        CatalogError: The catalog cannot be written.
+    """
+    photos, invalid = list[NewPhoto](), dict[str, str]()
+    for download in batch:
+        try:
+            photos.append(_examine(download))
+        except ValueError as error:
+            invalid[download.row["photo_id"]] = str(error)
+    if photos:
+        catalog.append_all(out, photos)
+    return invalid
+
+
+def _examine(download: _Download) -> NewPhoto:
+    """Return a photo with its size and perceptual hash. Raises ValueError if its image is invalid."""
+    kind, width, height = validate_image(download.image)
+    if min(width, height) < MIN_SIDE:
+        raise ValueError(f"{download.image_url} has {width} x {height} pixels: a placeholder, not a photo")
+    image_columns = {"width": str(width), "height": str(height), "phash": phash(download.image)}
+    return NewPhoto({**download.row, **image_columns}, download.image, SUFFIXES[kind])
 
 
 def referer_header(page_url: str, url: str) -> dict[str, str]:

@@ -12,6 +12,10 @@ class CrawlAbortedError(ScrapeError):
     """A reason to send the site no further request. Stored photos and the request queue stay."""
 
 
+class WaitTooLongError(CrawlAbortedError):
+    """The site asks for a longer pause than the crawl waits."""
+
+
 @dataclass
 class CrawlResult:
     """What a crawl did so far, for progress and for the summary.

@@ -148,6 +148,12 @@ class Scroller:
         await scroller._record()
         return scroller
 
+    def close(self) -> None:
+        """Stop watching the requests of the page, whose tab may open another one."""
+        self.page.remove_listener("request", self._request_started)
+        self.page.remove_listener("requestfinished", self._request_ended)
+        self.page.remove_listener("requestfailed", self._request_ended)
+
     async def batches(self, listing: Listing, delay: float = 0) -> AsyncIterator[Listing]:
         """Yield the photos of each batch, none twice.
 

@@ -109,6 +109,76 @@ def test_kills_lose_no_photo_while_new_photos_shift_the_pages(tmp_path: Path) ->
     assert f"{len(wanted)} photos stored" not in last.stdout  # it resumed instead of restarting
 
 
+def test_next_page_loads_while_photos_are_stored_and_pages_are_committed_in_order(tmp_path: Path) -> None:
+    next_page = threading.Event()
+    overlaps: list[bool] = []
+    site = SampleSite(photos=12, per_page=4)
+    first_page = [str(photo.photo_id) for photo in site.collection[:4]]
+
+    def intercept(path: str, _: Message) -> None:
+        if path.startswith("/api/") and "page=2" in path:
+            next_page.set()
+        if Path(path).stem in first_page:
+            overlaps.append(next_page.wait(60))
+
+    with serve(replace(site, intercept=intercept)) as base:
+        scrape("sample", tmp_path, url=base, constructors=None)
+    assert overlaps == [True] * 4
+    pages = [site.index[photo_id.removeprefix("sample-")] // 4 for photo_id in catalog.read(tmp_path)["photo_id"]]
+    assert pages == [0] * 4 + [1] * 4 + [2] * 4
+    assert check_catalog(tmp_path) == ids(site.collection)
+
+
+def test_kill_loses_no_photo_of_the_page_that_was_being_stored(tmp_path: Path) -> None:
+    killed, third_page = threading.Event(), threading.Event()
+    requests: list[str] = []
+    site = SampleSite(photos=24, per_page=4)
+    second_page = [str(photo.photo_id) for photo in site.collection[4:8]]
+
+    def intercept(path: str, _: Message) -> None:
+        requests.append(path)
+        if path.startswith("/api/") and "page=3" in path:
+            third_page.set()
+        if Path(path).stem in second_page:
+            killed.wait(120)
+
+    with serve(replace(site, intercept=intercept)) as base:
+        process = subprocess.Popen(command(tmp_path, base), stdout=subprocess.DEVNULL, start_new_session=True)
+        assert third_page.wait(120)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert check_catalog(tmp_path) == ids(site.collection[:4])
+        requests.clear()
+        killed.set()
+        result = scrape("sample", tmp_path, url=base, constructors=None)
+    assert check_catalog(tmp_path) == ids(site.collection)
+    assert result.stored == 20
+    images = [path for path in requests if path.startswith("/images/")]
+    assert len(images) == len(set(images)) == 20
+    pages = [path for path in requests if path.startswith(LATEST)]
+    assert pages[:3] == [f"{LATEST}?page={number}" for number in (3, 2, 3)]  # page 3 was pending, page 2 not stored
+
+
+def test_block_of_the_next_page_leaves_no_photo_of_the_page_before_behind(tmp_path: Path) -> None:
+    blocked = threading.Event()
+    site = SampleSite(photos=12, per_page=4)
+
+    def intercept(path: str, _: Message) -> Reply | None:
+        if path == f"{LATEST}?page=2":
+            blocked.set()
+            return Reply(b"Forbidden", status=403)
+        if path.startswith("/images/"):
+            blocked.wait(60)
+        return None
+
+    with (
+        serve(replace(site, intercept=intercept)) as base,
+        pytest.raises(ScrapeError, match=r"page=2 responded with 403"),
+    ):
+        scrape("sample", tmp_path, url=base, constructors=None)
+    assert check_catalog(tmp_path) == ids(site.collection[:4])
+
+
 def test_resumed_crawl_finds_photos_that_deletions_moved_to_a_finished_page(tmp_path: Path) -> None:
     data_requests: list[str] = []
     pages: list[str] = []
@@ -159,7 +229,7 @@ def test_full_disk_ends_the_crawl_and_the_next_one_resumes(tmp_path: Path, monke
             with pytest.raises(CatalogError, match=r"cannot be stored .*No space left on device\. .*Free disk space"):
                 scrape("sample", tmp_path, url=base, constructors=None)
         assert 6 < len(catalog.read(tmp_path)) <= 8
-        assert f"{LATEST}?page=3" not in requests
+        assert f"{LATEST}?page=4" not in requests  # page 3 loads while page 2 is stored
         result = scrape("sample", tmp_path, url=base, constructors=None)
     assert check_catalog(tmp_path) == ids(site.collection)
     assert result.stored >= 16
