@@ -123,19 +123,26 @@ class _Api:
         self._spotter = spotter
         self._min_probability = min_probability
         self._uploads = asyncio.Semaphore(MAX_UPLOADS)
-        self._description: tuple[Model, Limits] | None = None
+        self._descriptions: dict[str, tuple[Model, Limits]] = {}  # by the requested model, "" for the default
 
-    async def model(self, _: Request) -> Response:
-        """Describe the model; 503 with the reason if the server is unavailable."""
-        self._description = None
+    async def model(self, request: Request) -> Response:
+        """Describe a model, by the query parameter name; 503 with the reason if the server is unavailable.
+
+        A model that the server does not have is replaced by its default.
+        """
+        self._descriptions.clear()
         try:
-            model, limits = await self._describe()
+            served = await self._spotter.list_models(timeout=DESCRIBE_TIMEOUT)
+            names = list(dict.fromkeys(model.name for model in served))
+            requested = request.query_params.get("name", "")
+            model, limits = await self._describe(requested if requested in names else "")
         except PlaneSpotterError as error:
             return JSONResponse(self._error_json(error), status_code=503)
         return JSONResponse(
             {
                 "address": self._spotter.address,
                 "name": model.name,
+                "models": names,
                 "version": model.version,
                 "taxonomy": presentation.taxonomy_summary(model),
                 "accuracy": presentation.accuracy_sentences(model),
@@ -163,26 +170,29 @@ class _Api:
     async def photos(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Classify the photos of an upload: a line of JSON for each as it arrives, and a last one with the outcome.
 
-        The query parameter heat_map=true requests heat maps. An upload that is rejected gets an error: 400 if it is
-        invalid, 415 if it is not multipart/form-data, 503 if the server is unavailable.
+        The query parameter model names a model of the server, and heat_map=true requests heat maps. An upload that is
+        rejected gets an error: 400 if it is invalid, 415 if it is not multipart/form-data, 503 if the server is
+        unavailable.
         """
         async with self._uploads:
             response = await self._respond(Request(scope, receive))
             with suppress(_ReadTimeoutError):  # the connection then ends with a partial response
                 await response(scope, receive, _with_timeout(READ_TIMEOUT, send))
 
-    async def _describe(self) -> tuple[Model, Limits]:
-        if self._description is None:
+    async def _describe(self, name: str) -> tuple[Model, Limits]:
+        if name not in self._descriptions:
             info = await self._spotter.get_server_info(timeout=DESCRIBE_TIMEOUT)
-            self._description = await self._spotter.get_model(timeout=DESCRIBE_TIMEOUT), info.limits
-        return self._description
+            model = await self._spotter.get_model(name, timeout=DESCRIBE_TIMEOUT)
+            self._descriptions[name] = model, info.limits
+        return self._descriptions[name]
 
     async def _respond(self, request: Request) -> Response:
         content_type = request.headers.get("content-type", "")
         if content_type.partition(";")[0].strip().lower() != uploads.MEDIA_TYPE:
             return _rejected(415, f"Send photos as {uploads.MEDIA_TYPE}.")
+        name = request.query_params.get("model", "")
         try:
-            model, limits = await self._describe()
+            model, limits = await self._describe(name)
             photos = await uploads.read_photos(content_type, request.stream(), limits)
         except PlaneSpotterError as error:
             return JSONResponse(self._error_json(error), status_code=503)
@@ -191,6 +201,7 @@ class _Api:
         except ClientDisconnect:
             return _rejected(400, "The upload was cut off.")
         options = {
+            "model": name,
             "top_k": min(TOP_K, limits.max_top_k),
             "heat_map": request.query_params.get("heat_map") == "true",
             "min_probability": self._min_probability,
@@ -223,5 +234,5 @@ class _Api:
 
     def _error_json(self, error: PlaneSpotterError) -> dict[str, Any]:
         """Return the error, and whether the same photos may succeed later."""
-        self._description = None  # another server, with other limits, may respond next
+        self._descriptions.clear()  # another server, with other limits, may respond next
         return {"error": str(error), "retryable": isinstance(error, RETRYABLE_ERRORS)}

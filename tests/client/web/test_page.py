@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import re
+import shutil
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
-from tests.client.processes import serving, web
+from tests.client.processes import serve, serving, web
 
 from planespotter_scraping import catalog
 from planespotter_scraping.catalog.folder_import import import_folder
@@ -607,3 +608,108 @@ def test_phone_has_a_camera_button_and_shows_the_results_first(open_page: Any, f
     tab.get_by_role("button", name="Filter, sort and save").click()
     expect(tab.locator("#filter")).to_be_visible()
     expect(tab.get_by_role("button", name="Download CSV")).to_be_visible()
+
+
+def test_zip_file_is_unpacked_in_the_browser(open_page: Any, folder: Path) -> None:
+    with zipfile.ZipFile(folder / "trip.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(folder / "trip" / "737-800.jpg", "day/737-800.jpg")
+        archive.write(folder / "trip" / "day 9" / "747.jpg", "tägliche/747.jpg", zipfile.ZIP_STORED)
+        archive.write(folder / "diary.txt", "diary.txt")
+        archive.writestr("__MACOSX/day/._737-800.jpg", b"a resource fork")
+        archive.mkdir("empty")
+    tab = open_page()
+    drop(tab, folder / "trip.zip")
+    wait_until_done(tab, 2)
+    texts = headlines(tab)
+    assert texts.keys() == {"trip.zip/day/737-800.jpg", "trip.zip/tägliche/747.jpg"}
+    assert texts["trip.zip/day/737-800.jpg"].startswith("Boeing 737-800 ")
+    assert texts["trip.zip/tägliche/747.jpg"].startswith("Boeing 747 ")
+    expect(tab.locator("#note")).to_have_text("2 files were skipped, as they are not photos.")
+    tab.locator("#files").set_input_files(folder / "trip.zip")
+    expect(tab.locator("#note")).to_contain_text("2 photos are here already.")
+
+
+def test_zip_file_that_cannot_be_read_is_explained_and_other_photos_are_classified(
+    open_page: Any, folder: Path
+) -> None:
+    photo = (folder / "trip" / "737-800.jpg").read_bytes()
+    with zipfile.ZipFile(folder / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("photo.jpg", photo + bytes(1_000_000))
+    bomb = (folder / "bomb.zip").read_bytes()
+    size = (len(photo) + 1_000_000).to_bytes(4, "little")
+    (folder / "bomb.zip").write_bytes(bomb.replace(size, (1000).to_bytes(4, "little")))
+    with zipfile.ZipFile(folder / "locked.zip", "w") as archive:
+        archive.writestr("photo.jpg", photo)
+    locked = (folder / "locked.zip").read_bytes()
+    entry = locked.index(b"PK\1\2") + 8  # the flags in the directory
+    (folder / "locked.zip").write_bytes(locked[:entry] + b"\1" + locked[entry + 1 :])
+    (folder / "other.zip").write_bytes(b"not a zip file")
+    tab = open_page()
+    drop(tab, folder / "bomb.zip", folder / "locked.zip", folder / "other.zip", folder / "trip" / "737-800.jpg")
+    wait_until_done(tab, 1)
+    note = tab.locator("#note")
+    expect(note).to_contain_text("bomb.zip could not be read completely. photo.jpg is damaged.")
+    expect(note).to_contain_text("locked.zip could not be read completely. photo.jpg is encrypted.")
+    expect(note).to_contain_text("other.zip could not be read completely. It is damaged or not a zip file.")
+
+
+def test_video_becomes_a_photo_per_second(open_page: Any, tmp_path: Path, paint: Paint) -> None:
+    import av
+
+    with av.open(str(tmp_path / "clip.webm"), "w") as file:
+        track = file.add_stream("vp8", rate=5)
+        track.width, track.height, track.pix_fmt = 144, 96, "yuv420p"
+        for name in ["A320neo"] * 10 + ["737-800"] * 5:
+            image = np.asarray(Image.open(io.BytesIO(paint(name))))
+            file.mux(track.encode(av.VideoFrame.from_ndarray(image)))
+        file.mux(track.encode())
+    (tmp_path / "broken.mp4").write_bytes(b"not a video")
+    tab = open_page()
+    drop(tab, tmp_path / "clip.webm", tmp_path / "broken.mp4")
+    wait_until_done(tab, 3)
+    names = {name: re.sub(r" [\d.> ]+ %$", "", text) for name, text in headlines(tab).items()}
+    assert names == {
+        "clip.webm 0:00": "Airbus A320neo",
+        "clip.webm 0:01": "Airbus A320neo",
+        "clip.webm 0:02": "Boeing 737-800",
+    }
+    expect(tab.locator("#note")).to_contain_text(
+        "broken.mp4 could not be read completely. This browser cannot decode it."
+    )
+
+
+def test_model_can_be_chosen_and_classifies_the_photos_again(
+    open_page: Any, folder: Path, tiny_bundle: Path, heat_map_bundle: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    models = tmp_path_factory.mktemp("models")
+    for name, bundle in (("tiny", tiny_bundle), ("heat-map", heat_map_bundle)):
+        shutil.copytree(bundle, models / name / "1")
+    with (
+        serve("--model-repository", models, "--default-model", "tiny", "--batch-sizes", "1,4", "--port", 0) as (
+            address,
+            _,
+        ),
+        web("--server", address) as (url, _),
+    ):
+        tab = open_page(url)
+        choice = tab.get_by_label("Model that classifies the photos")
+        expect(choice).to_have_value("tiny")
+        assert choice.locator("option").all_inner_texts() == ["heat-map", "tiny"]
+        drop(tab, folder / "trip")
+        wait_until_done(tab, 5)
+        card = tab.locator("#cards > li").first
+        card.get_by_text("More", exact=True).click()
+        expect(card.locator(".heat-map")).to_be_hidden()
+        choice.select_option("heat-map")
+        expect(card.locator(".heat-map")).to_be_visible()
+        wait_until_done(tab, 5)
+        card.locator(".heat-map").click()
+        expect(card.locator("canvas")).to_be_visible()
+        assert headlines(tab)["trip/737-800.jpg"].startswith("Boeing 737-800 ")
+        tab.close()
+
+
+def test_single_model_is_not_offered_as_a_choice(open_page: Any) -> None:
+    tab = open_page()
+    expect(tab.locator("#model-name")).to_contain_text("types")
+    expect(tab.locator("#model-choice")).to_be_hidden()

@@ -1,11 +1,18 @@
 // Photos from files that were dropped, chosen or pasted: a few hundred at a time, so that the page stays responsive.
+// Zip files are unpacked here, and videos become frames.
+
+import { photoCount } from "./dom.js";
+import { framesOf } from "./frames.js";
+import { photosInZip } from "./unzip.js";
 
 // Every format that the program behind the page may read; it says so where it cannot.
 const PHOTO = new RegExp("\\.(jpg|jpeg|jpe|jfif|jfi|jif|png|apng|webp|avif|bmp|dib|gif|heic|heif|hif|tif|tiff|3fr|arw|cr2|cr3"
   + "|crw|dng|erf|iiq|kdc|mef|mos|mrw|nef|nrw|orf|pef|raf|raw|rw2|rwl|sr2|srf|srw|x3f)$", "i");
 // As in planespotter_photos.housekeeping: hidden files, and folders in which systems keep copies and thumbnails.
 const HOUSEKEEPING = /^(\.|(#recycle|#snapshot|\$recycle\.bin|@eadir|@recently-snapshot|@recycle|@tmp|__macosx|found\.000|lost\+found|system volume information)$)|(\.lrdata|\.photoslibrary)$/i;
-const CHUNK_SIZE = 200;
+const VIDEO = /\.(3gp|avi|m2ts|m4v|mkv|mov|mp4|mpe?g|mts|ogv|webm|wmv)$/i;
+const ZIP = /\.zip$/i;
+const CHUNK_SIZE = 200, CHUNK_TIME = 500; // photos, milliseconds
 const { compare } = new Intl.Collator("en", { numeric: true }); // "day 9" before "day 10"
 
 /** Return whether a drag has files. */
@@ -14,10 +21,11 @@ export function hasFiles(transfer) {
 }
 
 /**
- * Call `add` with lists of {file, name} from what was dropped; return how many files in folders are not photos.
+ * Call `add` with lists of {file, name} from what was dropped; `report(text)` shows the progress. Return how many files in
+ * folders and zip files are not photos, and why files could not be read, as sentences.
  * A single dropped file is always added: the user expects a result for it.
  */
-export async function fromDrop(transfer, add) {
+export async function fromDrop(transfer, add, report) {
   // The browser clears the transfer as soon as this function awaits anything.
   const folders = [], single = [];
   for (const item of transfer.items) {
@@ -29,33 +37,71 @@ export async function fromDrop(transfer, add) {
       if (file) single.push({ file, name: file.name });
     }
   }
-  if (single.length) add(single);
-  let skipped = 0, chunk = [];
-  for (const folder of folders) {
-    for await (const photo of inFolder(folder)) {
-      if (photo === null) skipped += 1;
-      else chunk.push(photo);
-      if (chunk.length >= CHUNK_SIZE) {
-        add(chunk);
-        chunk = [];
-      }
-    }
-  }
-  if (chunk.length) add(chunk);
-  return skipped;
+  const added = await addFiles(single, add, report);
+  for (const folder of folders) added.skipped += await addAll(inFolder(folder), add);
+  return added;
 }
 
-/** Call `add` with lists of {file, name} from a file picker or the clipboard; return how many are not photos. */
-export async function fromList(list, isFolder, add) {
+/** The same for files from a file picker or the clipboard. */
+export async function fromList(list, isFolder, add, report) {
   const files = [...list];
   const photos = isFolder ? files.filter(isPhotoInFolder) : files;
   if (isFolder) photos.sort((a, b) => compare(a.webkitRelativePath, b.webkitRelativePath));
+  const named = photos.map((file) => ({ file, name: file.webkitRelativePath || file.name }));
+  const added = await addFiles(named, add, report);
+  return { ...added, skipped: added.skipped + files.length - photos.length };
+}
+
+/** Add files: photos first, then those in zip files, and frames of videos. */
+async function addFiles(files, add, report) {
+  const problems = [];
+  const containers = files.filter(({ name }) => ZIP.test(name) || VIDEO.test(name));
+  const photos = files.filter((file) => !containers.includes(file));
   for (let start = 0; start < photos.length; start += CHUNK_SIZE) {
-    const chunk = photos.slice(start, start + CHUNK_SIZE);
-    add(chunk.map((file) => ({ file, name: file.webkitRelativePath || file.name })));
+    add(photos.slice(start, start + CHUNK_SIZE));
     await new Promise((resume) => setTimeout(resume));
   }
-  return files.length - photos.length;
+  let skipped = 0;
+  for (const { file } of containers) {
+    const read = ZIP.test(file.name) ? photosInZip(file, isPhotoPath) : framesOf(file);
+    try {
+      skipped += await addAll(read, add, (count) => report(`Reading ${file.name}: ${photoCount(count)}.`));
+    } catch (error) {
+      const reason = error.name === "Error" ? error.message : "It was moved, changed or deleted. Drop it again.";
+      problems.push(`${file.name} could not be read completely. ${reason}`);
+    }
+  }
+  return { skipped, problems };
+}
+
+/** Add {file, name} of an async iterable in chunks, `onChunk(count so far)` each; return how many items were null. */
+async function addAll(found, add, onChunk = () => {}) {
+  let skipped = 0, count = 0, chunk = [], flushedAt = 0;
+  const flush = () => {
+    if (chunk.length) add(chunk);
+    [chunk, flushedAt] = [[], performance.now()];
+    onChunk(count);
+  };
+  try {
+    for await (const photo of found) {
+      if (photo === null) {
+        skipped += 1;
+        continue;
+      }
+      count += 1;
+      chunk.push(photo);
+      if (chunk.length >= CHUNK_SIZE || performance.now() - flushedAt > CHUNK_TIME) flush();
+    }
+  } finally {
+    flush();
+  }
+  return skipped;
+}
+
+/** Whether a path in a zip file is that of a photo, and not in a housekeeping folder. */
+function isPhotoPath(path) {
+  const parts = path.split("/");
+  return PHOTO.test(path) && !parts.some((part) => HOUSEKEEPING.test(part));
 }
 
 /** Whether a file of a chosen folder is a photo, and neither hidden nor in a housekeeping folder below that folder. */

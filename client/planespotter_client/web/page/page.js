@@ -23,6 +23,7 @@ const CALM = matchMedia("(prefers-reduced-motion: reduce)");
 
 let photos = [];
 let removed = []; // by "Remove all", until photos are added
+let removals = 0; // how often "Remove all" was used
 let nextId = 0;
 const counts = new Map(); // group → photos
 let done = 0;
@@ -68,13 +69,17 @@ function enqueue(added) {
     byId("progress").scrollIntoView({ behavior: CALM.matches ? "auto" : "smooth" });
 }
 
-/** Add what `read(add)` finds, and report the files that were not added. */
+/** Add what `read(add, report)` finds, and report the files that were not added. */
 async function addFrom(read) {
   let repeated = 0;
-  const skipped = await read((files) => {
-    repeated += add(files);
-  });
-  const texts = [];
+  const since = removals;
+  const { skipped, problems } = await read(
+    (files) => {
+      if (since === removals) repeated += add(files); // otherwise the user has removed all meanwhile
+    },
+    (progress) => setText(byId("note"), progress),
+  );
+  const texts = problems;
   if (repeated) texts.push(`${photoCount(repeated)} ${repeated === 1 ? "is" : "are"} here already.`);
   if (skipped)
     texts.push(`${format(skipped)} ${skipped === 1 ? "file was skipped, as it is not a photo" : "files were skipped, as they are not photos"}.`);
@@ -94,18 +99,18 @@ addEventListener("drop", (event) => {
   document.body.classList.remove("dragging");
   if (!hasFiles(event.dataTransfer)) return;
   event.preventDefault();
-  addFrom((found) => fromDrop(event.dataTransfer, found));
+  addFrom((...callbacks) => fromDrop(event.dataTransfer, ...callbacks));
 });
 addEventListener("paste", (event) => {
   const { files } = event.clipboardData;
-  if (files.length) addFrom((found) => fromList(files, false, found));
+  if (files.length) addFrom((...callbacks) => fromList(files, false, ...callbacks));
 });
 for (const [button, input] of [["choose", "files"], ["choose-folder", "folder"], ["take", "camera"]]) {
   byId(button).addEventListener("click", () => byId(input).click());
   byId(input).addEventListener("change", () => {
     const chosen = [...byId(input).files];
     byId(input).value = ""; // so that the same files can be chosen again
-    addFrom((found) => fromList(chosen, input === "folder", found));
+    addFrom((...callbacks) => fromList(chosen, input === "folder", ...callbacks));
   });
 }
 byId("downscale").addEventListener("change", () => {
@@ -143,6 +148,9 @@ function describe(model) {
   byId("about").hidden = false;
   byId("accuracy").replaceChildren(...model.accuracy.map((sentence) => element("li", {}, sentence)));
   byId("model-version").replaceChildren("Model ", element("strong", {}, `${model.name} ${model.version}`), ` at ${model.address}`);
+  const choice = byId("model-choice");
+  choice.hidden = model.models.length < 2;
+  choice.replaceChildren(...model.models.map((name) => new Option(name, name, false, name === model.name)));
   corrections.setTree(model.tree);
   const inputSize = model.heat_map_supported ? model.input_size : null;
   cards.enableHeatMaps(inputSize);
@@ -152,6 +160,23 @@ function describe(model) {
   select.replaceChildren(
     select.options[0], ...Object.keys(model.tree).map((name) => new Option(name, name, false, name === selected)),
   );
+}
+
+/** Classify all photos again with another model of the server. */
+byId("model-choice").addEventListener("change", () => {
+  queue.useModel(byId("model-choice").value);
+  const classified = photos.filter(({ state }) => state === "done" || state === "failed");
+  for (const photo of classified) restart(photo);
+  finishTimes = [];
+  endAnnounced = false;
+  queue.add(classified);
+});
+
+function restart(photo) {
+  Object.assign(photo, {
+    state: "waiting", attempts: 0, error: undefined, prediction: undefined, heatMap: undefined, heatMapShown: false,
+  });
+  update(photo);
 }
 
 function drawAgain(photo) {
@@ -359,10 +384,7 @@ byId("stop").addEventListener("click", () => (queue.stopped ? queue.resume() : q
 byId("try").addEventListener("click", () => queue.connect());
 byId("retry").addEventListener("click", () => {
   const failed = photos.filter((photo) => photo.state === "failed" && photo.retryable);
-  for (const photo of failed) {
-    Object.assign(photo, { state: "waiting", attempts: 0, error: undefined });
-    update(photo);
-  }
+  for (const photo of failed) restart(photo);
   queue.add(failed);
 });
 byId("csv").addEventListener("click", () => download(toCsv(photos), "planespotter.csv"));
@@ -390,6 +412,7 @@ function showUndo(list) {
 
 byId("clear").addEventListener("click", () => {
   showUndo(photos);
+  removals += 1;
   queue.clear();
   [photos, done, finishTimes, pageIndex, selectedType, endAnnounced] = [[], 0, [], 0, null, true];
   byId("announcements").textContent = "";

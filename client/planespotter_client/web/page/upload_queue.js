@@ -25,7 +25,8 @@ export class UploadQueue {
     this.downscale = false;
     this.stopped = false;
     this.error = null;
-    this.model = null;
+    this.model = null; // its description
+    this.modelName = ""; // that the user has chosen; empty for the default of the server
     this.waiting = [];
     this.head = 0; // index of the first photo of `waiting`: shift() would copy thousands
     this.retries = []; // sent before `waiting`
@@ -74,13 +75,24 @@ export class UploadQueue {
     this.stopped = false;
   }
 
+  /** Use another model of the server for all photos that have no result yet. */
+  useModel(name) {
+    this.modelName = name;
+    this.model = null;
+    for (const controller of this.active.values()) controller.abort();
+    this.connect();
+  }
+
   /** Load the description of the model; return whether the server is available. An error is reported. */
   async connect() {
     let message = PAGE_SERVER_ENDED, retryable = true;
+    const chosen = this.modelName;
     try {
-      const response = await fetch("model", { cache: "no-store" });
+      const response = await fetch(withQuery("model", { name: chosen }), { cache: "no-store" });
       const body = await response.json();
+      if (chosen !== this.modelName) return false; // another model was chosen meanwhile
       if (response.ok) {
+        if (body.name !== chosen) this.modelName = ""; // the server no longer has it
         this.model = body;
         this.lastDescribed = performance.now();
         this.onModel(body);
@@ -98,7 +110,7 @@ export class UploadQueue {
   async fetchHeatMap(photo) {
     let result = { error: "The program behind this page does not respond." };
     try {
-      const response = await post([["0", await this.#downscaled(photo)]], { heatMap: true });
+      const response = await post([["0", await this.#downscaled(photo)]], { model: this.modelName, heatMap: true });
       if (!response.ok) result = await response.json();
       else
         for await (const line of jsonLines(response.body))
@@ -188,7 +200,7 @@ export class UploadQueue {
       }
       if (!parts.length) return;
       signal.throwIfAborted();
-      const response = await post(parts, { signal });
+      const response = await post(parts, { model: this.modelName, signal });
       if (!response.ok) {
         outcome = await response.json();
         if (response.status === 400) outcome.isUploadError = true;
@@ -260,10 +272,17 @@ export class UploadQueue {
 }
 
 /** Send photos, a list of [id, blob], and return the response. */
-async function post(parts, { heatMap = false, signal = undefined } = {}) {
+async function post(parts, { model, heatMap = false, signal = undefined }) {
   const body = new FormData();
   for (const [id, blob] of parts) body.append(id, new Blob([blob]), "photo");
-  return fetch(heatMap ? "photos?heat_map=true" : "photos", { method: "POST", headers: HEADERS, body, signal });
+  const url = withQuery("photos", { model, heat_map: heatMap ? "true" : "" });
+  return fetch(url, { method: "POST", headers: HEADERS, body, signal });
+}
+
+/** Return a relative URL with those parameters that are not empty. */
+function withQuery(path, parameters) {
+  const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value));
+  return query.size ? `${path}?${query}` : path;
 }
 
 /**
