@@ -29,8 +29,8 @@ from planespotter_scraping.catalog.path_labels import (
     labels_from_path,
     match_pattern,
 )
-from planespotter_scraping.images.similarity import parallel_map, phash
-from planespotter_scraping.images.validation import SUFFIXES, validate_image
+from planespotter_scraping.images.similarity import parallel_map, validate_and_hash
+from planespotter_scraping.images.validation import SUFFIXES
 from planespotter_scraping.labels.constructors import NO_AIRCRAFT
 from planespotter_scraping.labels.parser import LabelPath, infer_constructor, is_known_constructor, parse_label
 
@@ -311,12 +311,12 @@ def _read_image(folder: Path, file: str, source: str, stored: Collection[str]) -
             return _Image(digest, photo_id, is_known=True)
         if is_converted := formats.sniff(data, file) in formats.CONVERTIBLE:
             data = _converted(data, file)
-        kind, width, height = validate_image(data)
+        kind, width, height, phash = validate_and_hash(data)
     except OSError as error:
         return _Image(unreadable=error.strerror or type(error).__name__)
     except ValueError as error:
         return _Image(unreadable=str(error))
-    return _Image(digest, photo_id, False, data, is_converted, kind, width, height, phash(data))
+    return _Image(digest, photo_id, False, data, is_converted, kind, width, height, phash)
 
 
 class _Batch:

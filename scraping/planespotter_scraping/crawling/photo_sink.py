@@ -24,8 +24,8 @@ from planespotter_scraping.crawling.bounded_body import BodyError, get_body
 from planespotter_scraping.crawling.result import CrawlAbortedError, CrawlResult
 from planespotter_scraping.crawling.robots import Robots
 from planespotter_scraping.crawling.storage_state import cookie_jar
-from planespotter_scraping.images.similarity import phash
-from planespotter_scraping.images.validation import IMAGE_BYTES, SUFFIXES, validate_image
+from planespotter_scraping.images.similarity import validate_and_hash
+from planespotter_scraping.images.validation import IMAGE_BYTES, SUFFIXES
 from planespotter_scraping.labels.parser import label_path
 from planespotter_scraping.sites import Listing
 
@@ -255,10 +255,10 @@ def _store_batch(out: Path, batch: Sequence[_Download]) -> dict[str, str]:
 
 def _examine(download: _Download) -> NewPhoto:
     """Return a photo with its size and perceptual hash. Raises ValueError if its image is invalid."""
-    kind, width, height = validate_image(download.image)
+    kind, width, height, phash = validate_and_hash(download.image)
     if min(width, height) < MIN_SIDE:
         raise ValueError(f"{download.image_url} has {width} x {height} pixels: a placeholder, not a photo")
-    image_columns = {"width": str(width), "height": str(height), "phash": phash(download.image)}
+    image_columns = {"width": str(width), "height": str(height), "phash": phash}
     return NewPhoto({**download.row, **image_columns}, download.image, SUFFIXES[kind])
 
 

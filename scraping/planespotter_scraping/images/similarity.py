@@ -30,7 +30,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from planespotter_scraping.atomic_write import atomic_write
-from planespotter_scraping.images.validation import DECODE_ERRORS, ORIENTATION, describe_error, open_image
+from planespotter_scraping.images.validation import (
+    DECODE_ERRORS,
+    ORIENTATION,
+    describe_error,
+    open_image,
+    validate_image,
+)
 
 SIDE, LOW = 32, 8  # sides of the grayscale version and of the square of its lowest frequencies
 MIN_CONTRAST = 3.0  # standard deviation of the gray levels; photos of airliners have 13 and more
@@ -77,7 +83,23 @@ def phash(data: bytes) -> str:
             ValueError as well.
     """
     with open_image(data) as image:
-        return _phash(_dct(_grayscale(image, 0)))
+        return _hash_image(image)
+
+
+def validate_and_hash(data: bytes) -> tuple[str, int, int, str]:
+    """Validate an image and return its perceptual hash, in one pass over its data.
+
+    Returns:
+        Format ("JPEG", "PNG" or "WEBP"), width and height in pixels, and the hash as `phash` returns it.
+
+    Raises:
+        ValueError: If the image is too large, incomplete or in another format. The text states the reason.
+    """
+    return validate_image(data, _hash_image)
+
+
+def _hash_image(image: Image.Image) -> str:
+    return _phash(_dct(_grayscale(image, 0)))
 
 
 def scan_image(path: Path, crop: int = 0) -> ImageScan:

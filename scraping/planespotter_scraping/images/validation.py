@@ -1,6 +1,8 @@
 """Image validation: accept only complete images of a supported format and bounded cost before they are stored."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import TypeVar
 
 from PIL import Image, ImageFile
 
@@ -10,20 +12,23 @@ from planespotter_photos.reading import open_photo
 IMAGE_BYTES, IMAGE_PIXELS = 32 << 20, DEFAULT_MAX_PIXELS  # training decodes what is within these limits
 SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}
 
+T = TypeVar("T")
+
 ORIENTATION = 0x0112  # the EXIF tag
 
 DECODE_ERRORS = (OSError, SyntaxError, ValueError, PhotoError, Image.DecompressionBombError)
 """What opening and decoding an image raises if it is damaged or beyond a limit."""
 
 
-def validate_image(data: bytes) -> tuple[str, int, int]:
-    """Decode an image completely, a JPEG at an eighth of its size.
+def validate_image(data: bytes, decode: Callable[[ImageFile.ImageFile], T]) -> tuple[str, int, int, T]:
+    """Decode an image completely.
 
     Args:
         data: Encoded image, at most IMAGE_BYTES.
+        decode: Decodes the opened image, perhaps at a reduced scale, and returns what is of interest.
 
     Returns:
-        Format ("JPEG", "PNG" or "WEBP"), width and height in pixels.
+        Format ("JPEG", "PNG" or "WEBP"), width and height in pixels, and the result of `decode`.
 
     Raises:
         ValueError: If the image is too large, incomplete or in another format. The text states the reason.
@@ -32,12 +37,11 @@ def validate_image(data: bytes) -> tuple[str, int, int]:
         raise ValueError(f"the image is too large: {len(data)} bytes, limit {IMAGE_BYTES}")
     try:
         photo = _inspect(data)
-        with open_photo(photo) as image:
-            image.draft("RGB", (1, 1))
-            image.load()
+        with _open(photo) as image:
+            result = decode(image)
     except DECODE_ERRORS as error:
         raise ValueError(describe_error(data, error)) from None
-    return photo.format.name.upper(), photo.width, photo.height
+    return photo.format.name.upper(), photo.width, photo.height, result
 
 
 def open_image(data: bytes, *, with_metadata: bool = False) -> ImageFile.ImageFile:
@@ -49,6 +53,10 @@ def open_image(data: bytes, *, with_metadata: bool = False) -> ImageFile.ImageFi
     photo = _inspect(data)
     if with_metadata:
         return open_photo(dataclasses.replace(photo, content=data))
+    return _open(photo)
+
+
+def _open(photo: InspectedPhoto) -> ImageFile.ImageFile:
     image = open_photo(photo)
     if photo.orientation != 1:
         image.getexif()[ORIENTATION] = photo.orientation

@@ -7,6 +7,7 @@ from PIL import Image
 from scripts import hostile_photos
 
 from planespotter_scraping.images import validation
+from planespotter_scraping.images.similarity import phash, validate_and_hash
 
 
 def encoded(kind: str) -> bytes:
@@ -17,7 +18,7 @@ def encoded(kind: str) -> bytes:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_a_complete_image_has_a_format_and_a_size(kind: str) -> None:
-    assert validation.validate_image(encoded(kind)) == (kind, 60, 40)
+    assert validate_and_hash(encoded(kind)) == (kind, 60, 40, "")  # one color has no hash
 
 
 @pytest.mark.parametrize(
@@ -37,18 +38,25 @@ def test_a_complete_image_has_a_format_and_a_size(kind: str) -> None:
 )
 def test_anything_else_is_rejected_with_the_reason(data: bytes, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        validation.validate_image(data)
+        validate_and_hash(data)
 
 
 def test_an_image_above_the_limits_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded("PNG")
     monkeypatch.setattr(validation, "IMAGE_PIXELS", 60 * 40 - 1)
     with pytest.raises(ValueError, match="60 x 40 = 2,400 pixels; the limit is 2,399"):
-        validation.validate_image(data)
+        validate_and_hash(data)
     monkeypatch.setattr(validation, "IMAGE_BYTES", len(data) - 1)
     with pytest.raises(ValueError, match=f"{len(data)} bytes, limit {len(data) - 1}"):
-        validation.validate_image(data)
+        validate_and_hash(data)
 
 
 def test_photo_of_a_camera_with_120_megapixels_is_accepted() -> None:
-    assert validation.validate_image(hostile_photos.baseline_empty(4 << 20, 12_640, 9_500)) == ("JPEG", 12_640, 9_500)
+    image = hostile_photos.baseline_empty(4 << 20, 12_640, 9_500)
+    assert validate_and_hash(image)[:3] == ("JPEG", 12_640, 9_500)
+
+
+def test_hash_of_a_validated_image_is_the_perceptual_hash() -> None:
+    file = io.BytesIO()
+    Image.radial_gradient("L").resize((300, 200)).convert("RGB").save(file, "JPEG")
+    assert validate_and_hash(file.getvalue())[3] == phash(file.getvalue()) != ""
