@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -150,21 +150,73 @@ def plan_pool(workers: int | None, worker_cpus: int | None) -> Pool:
     return Pool(workers or capacity, cpus, gpus)
 
 
-def run_blocks(
-    blocks: Iterable[Block], pool: Pool, bundle: Bundle, make_worker: Callable[[Callable[[], Bundle]], object]
-) -> Iterator[str]:
+MakeWorker = Callable[[Callable[[], Bundle]], Any]
+"""Creates a BlockWorker from a function that returns the bundle."""
+
+
+def run_blocks(blocks: Iterable[Block], pool: Pool, bundle: Bundle, make_worker: MakeWorker) -> Iterator[str]:
     """Run the worker pool over blocks; yield the summary of each as JSON, in the order in which they end.
 
     Args:
         blocks: The blocks.
         pool: The workers.
         bundle: The bundle, which reaches the workers through Ray.
-        make_worker: Creates a BlockWorker from a function that returns the bundle, in the process of the worker.
+        make_worker: Is called in the process of each worker.
 
     Raises:
         TemporaryError: Ray failed.
         BulkError: A machine lacks a package.
     """
+    import ray
+
+    run = _run_from_client if ray.util.client.ray.is_connected() else _run_ray_data
+    try:
+        yield from run([asdict(block) for block in blocks], pool, bundle, make_worker)
+    except ray.exceptions.RayTaskError as error:
+        if not isinstance(error.cause, ray.exceptions.RayError) or "No module named" in str(error):
+            _raise_missing_package(error)
+            raise  # a bug in a worker
+        raise _ended(error.cause) from error
+    except (ray.exceptions.RayError, ConnectionError) as error:
+        _raise_missing_package(error)
+        raise _ended(error) from error
+
+
+def _ended(error: Exception) -> TemporaryError:
+    detail = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    return TemporaryError(f"Ray ended the job: {detail}. Run the same command again: it resumes.")
+
+
+def _raise_missing_package(error: Exception) -> None:
+    missing = re.search(r"No module named '([\w.]+)'", str(error))
+    if missing:
+        raise BulkError(
+            f"A machine of the cluster lacks the package {missing[1]}. Install planespotter with the bulk extra there, "
+            "in the version of this machine."
+        ) from error
+
+
+def _run_from_client(
+    rows: Sequence[Mapping[str, Any]], pool: Pool, bundle: Bundle, make_worker: MakeWorker
+) -> Iterator[str]:
+    """Run Ray Data in an actor on the cluster: it needs generators of object references, which ray:// cannot carry."""
+    import ray
+
+    class Driver:
+        def __init__(self, bundle: Bundle) -> None:
+            self._summaries = _run_ray_data(rows, pool, bundle, make_worker)
+
+        def next_summary(self) -> str | None:
+            return next(self._summaries, None)
+
+    driver = ray.remote(num_cpus=0)(Driver).remote(ray.put(bundle))
+    while (summary := ray.get(driver.next_summary.remote())) is not None:
+        yield summary
+
+
+def _run_ray_data(
+    rows: Sequence[Mapping[str, Any]], pool: Pool, bundle: Bundle, make_worker: MakeWorker
+) -> Iterator[str]:
     import ray
     import ray.data
 
@@ -178,13 +230,12 @@ def run_blocks(
 
     class Actor:
         def __init__(self) -> None:
-            self.worker = make_worker(lambda: ray.get(reference))
+            self._worker = make_worker(lambda: ray.get(reference))
 
-        def __call__(self, batch: dict[str, object]) -> object:
-            return self.worker(batch)  # type: ignore[operator]
+        def __call__(self, batch: Mapping[str, Sequence[Any]]) -> Any:
+            return self._worker(batch)
 
-    rows = [asdict(block) for block in blocks]
-    dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+    dataset = ray.data.from_items(list(rows), override_num_blocks=len(rows)).map_batches(
         Actor,
         batch_size=None,
         num_cpus=pool.cpus,
@@ -198,17 +249,5 @@ def run_blocks(
             enable_true_multi_threading=True,
         ),
     )
-    try:
-        for batch in dataset.iter_batches(batch_size=None, prefetch_batches=0):
-            yield from map(str, batch["summary"])
-    except ray.exceptions.RayTaskError:  # a bug in a worker
-        raise
-    except ray.exceptions.RayError as error:
-        missing = re.search(r"No module named '([\w.]+)'", str(error))
-        if missing:
-            raise BulkError(
-                f"A machine of the cluster lacks the package {missing[1]}. Install planespotter with the bulk extra "
-                "there, in the version of this machine."
-            ) from error
-        detail = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise TemporaryError(f"Ray ended the job: {detail}. Run the same command again: it resumes.") from error
+    for batch in dataset.iter_batches(batch_size=None, prefetch_batches=0):
+        yield from map(str, batch["summary"])

@@ -60,7 +60,7 @@ def test_job_on_this_machine_answers_as_classify_does(
     assert re.match(r"tiny 1 on \d+ workers? with 1 core( each)?; 9 of 9 photos to classify", err), err
     assert "9 photos, " in out
     assert "failed 4 (" in out
-    assert len(err.splitlines()) == 1, err
+    assert all("9 photos" in line for line in err.splitlines()), err  # a line of progress, on a slow machine
     assert bulk("account", tmp_path / "manifest", tmp_path / "answers") == 0
     again = planespotter(*command, "--block-photos", 4)
     assert (again.returncode, "9 were answered by earlier runs." in again.stdout) == (0, True)

@@ -63,12 +63,13 @@ def test_client_imports_with_the_base_dependencies_only(python: Path) -> None:
 def test_command_with_a_missing_extra_names_the_extra(python: Path, tmp_path: Path) -> None:
     command = python.parent / "planespotter"
     listed = call(command, "--help").stdout
-    for name in ("scrape", "train", "export", "evaluate", "serve", "classify", "demo"):
+    for name in ("scrape", "train", "export", "evaluate", "serve", "classify", "bulk", "demo"):
         assert name in listed
     for arguments, extra in (
         (("scrape", "--site", "sample", "--out", tmp_path / "x"), "scraping"),
         (("train", tmp_path, "--out", tmp_path / "x"), "training"),
         (("serve", "--model", tmp_path), "server"),
+        (("bulk", "list", tmp_path, "--out", tmp_path / "x"), "bulk"),
     ):
         done = call(command, *arguments)
         assert done.returncode == 1
