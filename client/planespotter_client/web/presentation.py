@@ -1,5 +1,6 @@
 """Presentation: predictions and metrics as short texts for the page, and as values for its CSV."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,16 +44,17 @@ def confident_part(prediction: Prediction, tree: Mapping[str, Any]) -> str:
 
 
 def prediction_json(prediction: Prediction, tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a prediction as the page shows it. `tree` is the label tree: constructor → family → models."""
-    name, percentage = headline(prediction)
-    group = confident_part(prediction, tree)
+    """Return a prediction as the page shows it. `tree` is the label tree: constructor → family → models.
+
+    The page can choose another confidence level: `choices` has what it then shows, by the number of confident names.
+    """
+    levels = [Level.UNKNOWN, *(node.level for node in prediction.path)]
+    choices = [_decision_json(dataclasses.replace(prediction, level=level), tree) for level in levels]
+    depth = len(prediction.confident_path)
     return {
-        "name": name,
-        "percent": percentage,
-        "probability": prediction.probability,
-        "level": prediction.level.value,
-        "group": group,
-        "confidence": CONFIDENCE[group],
+        **choices[depth],
+        "depth": depth,
+        "choices": choices,
         "path": [
             {"name": node.name, "probability": node.probability, "percent": _percent(node.probability)}
             if node
@@ -64,6 +66,20 @@ def prediction_json(prediction: Prediction, tree: Mapping[str, Any]) -> dict[str
             {"name": leaf.name, "probability": leaf.probability, "percent": _percent(leaf.probability)}
             for leaf in prediction.candidates
         ],
+    }
+
+
+def _decision_json(prediction: Prediction, tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the page shows of a prediction that depends on its confidence level."""
+    name, percentage = headline(prediction)
+    group = confident_part(prediction, tree)
+    return {
+        "name": name,
+        "percent": percentage,
+        "probability": prediction.probability,
+        "level": prediction.level.value,
+        "group": group,
+        "confidence": CONFIDENCE[group],
     }
 
 

@@ -134,6 +134,25 @@ def names_of(folder: str) -> list[str]:
     return [f"{folder}/{name}.jpg" for name in ("737-800", "day 9/747", "day 10/A320neo", "day 10/nothing known")]
 
 
+def test_minimum_probability_redraws_names_and_counts(open_page: Callable[..., Page], folder: Path) -> None:
+    tab = open_page()
+    drop(tab, folder / "trip/day 10/nothing known.jpg", folder / "trip/737-800.jpg")
+    wait_until_done(tab, 2)
+    by_model = headlines(tab)
+    assert by_model["nothing known.jpg"] == "Unknown"
+    unknown = tab.locator("#levels label[data-level=unknown] .count")
+    expect(unknown).to_have_text("1")
+    tab.locator("#minimum").select_option("0")
+    expect(unknown).to_have_text("0")
+    assert re.match(r"(Airbus|Boeing) .+ %$", headlines(tab)["nothing known.jpg"])
+    row = download_csv(tab)["nothing known.jpg"]
+    assert row["level"] == "model"
+    assert row["model"] == row["best_guess_model"]
+    tab.locator("#minimum").select_option("")
+    expect(unknown).to_have_text("1")
+    assert headlines(tab) == by_model
+
+
 def test_dropped_photos_and_folders_are_classified(open_page: Any, folder: Path) -> None:
     tab = open_page()
     expect(tab.locator("#model-name")).to_have_text(re.compile(r"\d+ types by Airbus and Boeing"))
@@ -273,7 +292,7 @@ def test_page_works_with_the_keyboard_alone(open_page: Any, folder: Path) -> Non
     tab_to("#text")
     tab.keyboard.type("737")
     expect_cards(tab)
-    for _ in range(3):
+    for _ in range(4):
         tab.keyboard.press("Shift+Tab")
     for _ in range(4):
         tab.keyboard.press("ArrowLeft")

@@ -5,6 +5,7 @@ import * as corrections from "./corrections.js";
 import { labelsToCsv, toCsv } from "./csv.js";
 import { byId, download, element, format, photoCount, setText } from "./dom.js";
 import { fromDrop, fromList, hasFiles } from "./file_input.js";
+import { decide } from "./levels.js";
 import * as thumbnails from "./thumbnails.js";
 import * as totals from "./totals.js";
 import { UploadQueue } from "./upload_queue.js";
@@ -119,7 +120,18 @@ byId("downscale").addEventListener("change", () => {
 
 // ---- results
 
+/** Return the minimum probability of a confident name that is chosen; null for the thresholds of the model. */
+function minimumProbability() {
+  const { value } = byId("minimum");
+  return value === "" ? null : Number(value);
+}
+
+byId("minimum").addEventListener("input", () => {
+  for (const photo of photos) if (photo.state === "done") update(photo);
+});
+
 function update(photo) {
+  if (photo.state === "done") decide(photo.prediction, minimumProbability());
   photo.level = photo.state === "done" ? photo.prediction.group : photo.state === "failed" ? "failed" : "waiting";
   const wasDone = photo.counted !== undefined;
   const isDone = photo.level !== "waiting";
