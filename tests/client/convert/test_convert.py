@@ -10,6 +10,7 @@ from typing import Any
 import exiv2
 import openpyxl
 import pytest
+from label_studio_tools.core.label_config import parse_config
 from pycocotools.coco import COCO
 from tests.client.classify import command
 
@@ -101,6 +102,10 @@ def test_label_studio_tasks_fit_their_labeling_configuration(results: Path) -> N
     image, taxonomy = view.find("Image"), view.find("Taxonomy")
     assert image is not None
     assert taxonomy is not None
+    control = parse_config(Path("tasks.xml").read_text())["aircraft"]  # as Label Studio reads it
+    assert (control["type"], control["to_name"]) == ("Taxonomy", ["image"])
+    assert control["inputs"] == [{"type": "Image", "value": "image"}]
+    assert {"Boeing", "747", "A320neo"} <= set(control["labels"])
     for task in tasks.values():
         assert set(task["data"]) >= {str(image.get("value")).removeprefix("$")}
         for prediction in task.get("predictions", ()):
