@@ -135,7 +135,7 @@ def test_short_options_and_quiet(address: str, here: Path, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize(
-    ("name", "advice"), [("a.json", "Name a .jsonl file"), ("a.xlsx", "Use --format excel and name a .csv")]
+    ("name", "advice"), [("a.json", "Name a .jsonl file"), ("a.xlsx", "Name a .csv file, and convert it")]
 )
 def test_format_that_cannot_be_appended_to_names_another(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, advice: str
