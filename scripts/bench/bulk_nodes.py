@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.bench.bulk_nodes", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--model", type=Path, default=planespotter_models.FOLDER / "airliners-small" / "1")
+    parser.add_argument("--model", type=Path, default=planespotter_models.FOLDER / "airliners-small" / "2")
     parser.add_argument("--photos", type=int, default=6400, help="photos per run (default: 6400)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

@@ -179,7 +179,7 @@ def main() -> None:
     """Profile a server under each kind of load, and print a table."""
     description = (__doc__ or "").partition("\n")[0]
     parser = argparse.ArgumentParser(prog="python -m scripts.bench.cpu_profile", description=description)
-    default = planespotter_models.FOLDER / "airliners-small" / "1"
+    default = planespotter_models.FOLDER / "airliners-small" / "2"
     parser.add_argument("--model", type=Path, default=default, help="bundle to serve (default: airliners-small)")
     parser.add_argument("--seconds", type=float, default=8, help="seconds of each run (default: 8)")
     parser.add_argument("--json", type=Path, help="file to write the results to, as JSON")

@@ -50,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.bench.workers", description=(__doc__ or "").partition("\n")[0]
     )
-    default = planespotter_models.FOLDER / "airliners-small" / "1"
+    default = planespotter_models.FOLDER / "airliners-small" / "2"
     parser.add_argument("--model", type=Path, default=default, help="bundle to serve (default: airliners-small)")
     parser.add_argument("--seconds", type=float, default=4, help="seconds of each run (default: 4)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds (default: 3)")

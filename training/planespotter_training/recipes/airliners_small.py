@@ -2,9 +2,16 @@
 
 Command: planespotter train CATALOG --recipe airliners-small --teacher BUNDLE --out RUN
 Device:  two CPU cores, or one GPU
+Minutes: about 60 on two busy cores, in the steps of the installed network's model card
+Score:   on 96 photos of a source that neither it nor its teacher saw: constructor 71.6 %, family 25.4 %, AUROC of
+         out-of-taxonomy aircraft 0.896
 
 It is distilled from the bundle of a large network, whose predictions for photo and flip are learnt next to the labels.
 So photos that name the constructor only teach types, too.
+
+The same layers trained on labels alone, on four sources and without the `other` output, had 61.2 %, 19.6 % and 0.461 there.
+
+Not measured: other weights and temperatures of the distillation, unlabelled photos, a start from random weights.
 """
 
 from planespotter_training.recipes.config import Recipe
