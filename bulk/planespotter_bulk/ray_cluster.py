@@ -52,6 +52,8 @@ def _configure() -> None:
     """Set the environment that Ray reads when it is imported, where the user has not set it."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    # Ray would print to stdout that a worker died; the summary of the job counts it.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
 
 
 def _configure_local() -> None:

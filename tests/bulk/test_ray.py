@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from tests.bulk.conftest import Bulk
-from tests.bulk.jobs import rows
+from tests.bulk.jobs import rows, write_manifest
 
 from planespotter_client.commands.local_server import local_server
 
@@ -74,6 +74,24 @@ def test_job_on_this_machine_answers_as_classify_does(
         values = {name: row[name] for name in ("level", "name", "probability", "model", "best_guess_constructor")}
         assert values == {name: expected[file].get(name) for name in values}
         assert bool(row["error"]) == bool(expected[file].get("error"))
+
+
+def test_photo_that_kills_its_workers_is_the_only_one_without_a_prediction(
+    tmp_path: Path, tiny_bundle: Path, photos: Path
+) -> None:
+    uris = [str(path) for path in sorted(photos.rglob("[!.]*.jpg"))] * 3
+    poison = tmp_path / "poison.jpg"
+    poison.write_bytes(Path(uris[0]).read_bytes())
+    manifest = write_manifest(tmp_path / "manifest", [*uris, str(poison)])
+    command = [sys.executable, "-m", "tests.bulk.poison", str(manifest), str(tmp_path / "answers"), str(tiny_bundle)]
+    done = subprocess.run(
+        [*command, str(poison)], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=400
+    )
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["deaths"] for line in done.stdout.splitlines()][-1] == 3
+    answered = rows(tmp_path / "answers")
+    assert len(answered) == 16
+    assert {row["file"]: row["reason"] for row in answered.values() if row["reason"]} == {str(poison): "POISON_PHOTO"}
 
 
 def test_kills_of_workers_nodes_and_driver_lose_and_repeat_no_photo(tmp_path: Path) -> None:
