@@ -56,7 +56,7 @@ def main() -> None:
     console = Console(stderr=True)
     try:
         runs = plan(options.recipe, options.settings, options.seeds)
-        devices.initialize()
+        devices.initialize(devices.Timeouts())
         for name, changes in runs.items():
             if options.only is None or name in options.only:
                 console.rule(name)

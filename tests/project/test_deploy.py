@@ -26,6 +26,7 @@ from planespotter_models import Label, Level, Prediction
 from planespotter_server.observability.metrics import Metrics
 from planespotter_server.rpc.status import CODES
 from planespotter_server.settings import PREFIX, Settings, load_settings
+from planespotter_training.loop import supervisor
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEPLOY = REPOSITORY / "deploy"
@@ -107,7 +108,8 @@ def test_schema_validation_detects_a_mistake() -> None:
 
 
 def test_kustomization_lists_every_manifest() -> None:
-    assert sorted(read("kubernetes/kustomization.yaml")["resources"]) == [path.name for path in MANIFESTS]
+    listed = read("kubernetes/kustomization.yaml")["resources"]
+    assert sorted([*listed, "train.yaml"]) == [path.name for path in MANIFESTS], "training is applied separately"
 
 
 # The image
@@ -460,6 +462,44 @@ def test_streams_of_pods_rebalance() -> None:
     [spread] = read("kubernetes/deployment.yaml")["spec"]["template"]["spec"]["topologySpreadConstraints"]
     assert spread["labelSelector"]["matchLabels"] == {"app.kubernetes.io/name": "planespotter"}
     assert read("kubernetes/disruption-budget.yaml")["spec"]["maxUnavailable"] == 1
+
+
+# Training
+
+
+def test_pods_of_a_training_find_one_another_and_restart_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    service, job = yaml.safe_load_all((DEPLOY / "kubernetes" / "train.yaml").read_text(encoding="utf-8"))
+    spec = job["spec"]
+    pod = spec["template"]
+    [train] = pod["spec"]["containers"]
+    check_command(train["args"])
+    variables = {variable["name"]: variable for variable in train["env"]}
+    for name in ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES"):
+        monkeypatch.setenv(name, variables[name]["value"])
+    monkeypatch.setenv("JAX_PROCESS_ID", "0")
+    group = supervisor.read_environment()
+    assert group is not None
+    assert group.count == spec["completions"] == spec["parallelism"] > 1
+    # Each pod of an Indexed Job has the name JOB-INDEX, below the subdomain of its headless service.
+    [port] = train["ports"]
+    assert group.coordinator == f"{job['metadata']['name']}-0.{pod['spec']['subdomain']}:{port['containerPort']}"
+    assert pod["spec"]["subdomain"] == service["metadata"]["name"]
+    assert service["spec"]["clusterIP"] in (None, "None"), "it is headless"
+    assert service["spec"]["publishNotReadyAddresses"]
+    assert service["spec"]["selector"] == pod["metadata"]["labels"]
+    assert spec["completionMode"] == "Indexed"
+    assert "job-completion-index" in variables["JAX_PROCESS_ID"]["valueFrom"]["fieldRef"]["fieldPath"]
+    assert {mount["name"] for mount in train["volumeMounts"]} == {volume["name"] for volume in pod["spec"]["volumes"]}
+
+
+def test_a_training_is_restarted_unless_its_error_would_repeat() -> None:
+    _, job = yaml.safe_load_all((DEPLOY / "kubernetes" / "train.yaml").read_text(encoding="utf-8"))
+    [fatal] = [rule for rule in job["spec"]["podFailurePolicy"]["rules"] if rule["action"] == "FailJob"]
+    assert supervisor.EXIT_RESTART not in fatal["onExitCodes"]["values"]
+    assert set(fatal["onExitCodes"]["values"]) == {1, 2}
+    assert job["spec"]["podReplacementPolicy"] == "Failed"
+    assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+    assert job["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] >= supervisor.STOP_SECONDS + 10
 
 
 def test_alerts_use_existing_metrics_and_reasons_and_are_documented() -> None:

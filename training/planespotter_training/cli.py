@@ -72,6 +72,25 @@ Init = Annotated[
         "--recipe adapt keeps the types of the bundle, and adds those of the catalog."
     ),
 ]
+HeartbeatTimeout = Annotated[
+    int,
+    typer.Option(
+        help="On several machines: seconds without a sign of life of another process, after which this one ends with "
+        "exit code 75. Also the minimum time that a step may take.",
+        min=5,
+    ),
+]
+StartTimeout = Annotated[
+    int, typer.Option(help="On several machines: seconds to wait until all processes have started.", min=1)
+]
+StallFactor = Annotated[
+    float,
+    typer.Option(
+        help="On several machines: multiple of the median duration of a step after which a step that has not completed "
+        "ends this process with exit code 75.",
+        min=2,
+    ),
+]
 RecipeName = Annotated[
     str | None,
     typer.Option(
@@ -119,6 +138,9 @@ def train(
     train_only_source: TrainOnlySource = None,
     device_cache_gib: DeviceCacheGib = None,
     feature_cache: FeatureCache = None,
+    heartbeat_timeout: HeartbeatTimeout = 30,
+    start_timeout: StartTimeout = 30,
+    stall_factor: StallFactor = 20.0,
 ) -> None:
     """Train a network on the photos of a catalog.
 
@@ -128,6 +150,7 @@ def train(
 
     All devices of this machine share each batch. To train on several machines, start the same command on each with
     JAX_COORDINATOR_ADDRESS (HOST:PORT of the first), JAX_NUM_PROCESSES and JAX_PROCESS_ID set; they need a shared disk.
+    If one is lost or stuck, the others end with exit code 75: start the same command on each again.
 
     Example: planespotter train photos --recipe small --out runs/first
 
@@ -146,48 +169,67 @@ def train(
         raise typer.BadParameter(f"It holds out each source: omit {other}.", param_hint="--leave-one-source-out")
     if baseline_ladder and recipe is not None:
         raise typer.BadParameter("--baseline-ladder trains its own five recipes: omit --recipe.", param_hint="--recipe")
-    from rich.console import Console
+    from planespotter_training.loop.supervisor import supervised
 
-    from planespotter_training.loop import devices
-    from planespotter_training.loop import train as training
-    from planespotter_training.loop.job import TrainJob
-    from planespotter_training.network import pretrained
+    with supervised(out):
+        from rich.console import Console
 
-    console = Console(stderr=True)
-    changes = [*(settings or ()), *([] if seed is None else [f"seed={seed}"])]
-    recipe = recipe or "small"
-    job = TrainJob(
-        catalog=catalog,
-        recipe_name=recipe,
-        recipe=recipes.load(recipe, changes),
-        out=out,
-        constructors=[name.strip() for name in constructors.split(",") if name.strip()],
-        held_out={"sources": hold_out_source or [], "airlines": hold_out_airline or []},
-        train_only=train_only_source or (),
-        cache_bytes=None if device_cache_gib is None else int(device_cache_gib * 2**30),
-        feature_cache=feature_cache,
-        teacher=teacher,
-    )
-    devices.initialize()
-    init = pretrained.find_init(init)
-    if baseline_ladder:
-        from planespotter_training.reports.baseline_ladder import InitialSource, train_baseline_ladder
+        from planespotter_training.loop import devices
+        from planespotter_training.loop.job import TrainJob
 
-        complete = train_baseline_ladder(job, changes, InitialSource(weights, init), console)
-        done = f"Trained all of them. See {out / 'baseline_ladder.html'}"
-    else:
-        job = replace(job, recipe=pretrained.fit_recipe(job.recipe, init))
-        job = replace(job, initial=pretrained.choose(job.recipe, weights, init, console))
-        if leave_one_source_out:
-            complete = _leave_one_source_out(job, console)
+        console = Console(stderr=True)
+        changes = [*(settings or ()), *([] if seed is None else [f"seed={seed}"])]
+        job = TrainJob(
+            catalog=catalog,
+            recipe_name=recipe or "small",
+            recipe=recipes.load(recipe or "small", changes),
+            out=out,
+            constructors=[name.strip() for name in constructors.split(",") if name.strip()],
+            held_out={"sources": hold_out_source or [], "airlines": hold_out_airline or []},
+            train_only=train_only_source or (),
+            cache_bytes=None if device_cache_gib is None else int(device_cache_gib * 2**30),
+            feature_cache=feature_cache,
+            teacher=teacher,
+            timeouts=devices.Timeouts(heartbeat_timeout, start_timeout, stall_factor),
+        )
+        devices.initialize(job.timeouts)
+        if baseline_ladder:
+            complete = _baseline_ladder(job, changes, weights, init, console)
+            done = f"Trained all of them. See {out / 'baseline_ladder.html'}"
+        elif leave_one_source_out:
+            complete = _leave_one_source_out(_with_initial_weights(job, weights, init, console), console)
             done = f"Trained a run without each source. See {out / 'leave_one_source_out.html'}"
         else:
-            complete = training.train(job, console)
+            complete = _train(_with_initial_weights(job, weights, init, console), console)
             done = f"Trained. Next: planespotter export {out} --out BUNDLE"
-    if not complete:
-        typer.echo(f"Stopped early; a checkpoint is in {out}. The same command resumes from it.", err=True)
-        raise typer.Exit(130)
-    typer.echo(done, err=True)
+        typer.echo(
+            done if complete else f"Stopped early; a checkpoint is in {out}. The same command resumes.", err=True
+        )
+        raise typer.Exit(0 if complete else 130)
+
+
+def _train(job: "TrainJob", console: "Console") -> bool:
+    from planespotter_training.loop.train import train  # imports JAX
+
+    return train(job, console)
+
+
+def _with_initial_weights(job: "TrainJob", weights: Path | None, init: Path | None, console: "Console") -> "TrainJob":
+    from planespotter_training.network import pretrained
+
+    init = pretrained.find_init(init)
+    job = replace(job, recipe=pretrained.fit_recipe(job.recipe, init))
+    return replace(job, initial=pretrained.choose(job.recipe, weights, init, console))
+
+
+def _baseline_ladder(
+    job: "TrainJob", changes: list[str], weights: Path | None, init: Path | None, console: "Console"
+) -> bool:
+    """Train the recipes of the baseline ladder; return whether all are complete."""
+    from planespotter_training.network import pretrained
+    from planespotter_training.reports.baseline_ladder import InitialSource, train_baseline_ladder
+
+    return train_baseline_ladder(job, changes, InitialSource(weights, pretrained.find_init(init)), console)
 
 
 def _leave_one_source_out(job: "TrainJob", console: "Console") -> bool:

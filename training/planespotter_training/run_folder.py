@@ -8,6 +8,7 @@ frozen_features/    features of frozen layers, if the recipe keeps them
 checkpoints/        network, optimizer state and position in the data, by step
 log.jsonl           one line per epoch
 steps.jsonl         one line per step
+native-N.log        what the native code of process N of several printed, if it failed
 final_metrics.json  written when training is complete: metrics on validation and test photos of the hierarchical heads
                     and of the flat baseline head, as {split: {"hierarchical": [...], "flat": [...]}}
 """

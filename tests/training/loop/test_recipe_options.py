@@ -142,6 +142,8 @@ def test_two_processes_of_two_devices_compute_the_same_loss(painted: Path, tmp_p
         *words,
         "--device-cache-gib",
         "0",
+        "--start-timeout",
+        "600",
     ]
     environment = {
         **os.environ,

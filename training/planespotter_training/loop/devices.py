@@ -7,6 +7,7 @@ JAX_PROCESS_ID, which are set for every process; the run folder must be on a sha
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -17,30 +18,54 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
 from planespotter_training.errors import TrainingError
+from planespotter_training.loop import supervisor
 
 
-def initialize() -> None:
+@dataclass(frozen=True)
+class Timeouts:
+    """When one of several processes gives up on the others."""
+
+    heartbeat: int = 30
+    """Seconds without a sign of life of another process; also the minimum time that a step may take."""
+    start: int = 30
+    """Seconds until all processes have started."""
+    stall_factor: float = 20.0
+    """Multiple of the median duration of a step that a step may take."""
+
+
+def initialize(timeouts: Timeouts) -> None:
     """Join the other hosts if the environment names them. Call it before any computation.
 
     Raises:
         TrainingError: The environment is incomplete.
+        ProcessLostError: The other processes did not start in time.
     """
-    address = os.environ.get("JAX_COORDINATOR_ADDRESS")
-    if not address or jax.distributed.is_initialized():
+    group = supervisor.read_environment()
+    if group is None or jax.distributed.is_initialized():
         return
+    # It would take SIGTERM for itself. This package stops at a signal by itself, and all processes together.
+    jax.config.update("jax_enable_preemption_service", False)
     try:
-        count, number = int(os.environ["JAX_NUM_PROCESSES"]), int(os.environ["JAX_PROCESS_ID"])
-    except (KeyError, ValueError) as error:
-        raise TrainingError(
-            f"JAX_COORDINATOR_ADDRESS is {address}, so this is one of several processes, but JAX_NUM_PROCESSES and "
-            "JAX_PROCESS_ID are not both whole numbers. Set them, or unset the address to train on this host alone."
-        ) from error
-    jax.distributed.initialize(address, count, number)
+        jax.distributed.initialize(
+            group.coordinator,
+            group.count,
+            group.number,
+            initialization_timeout=timeouts.start,
+            heartbeat_timeout_seconds=timeouts.heartbeat,
+            shutdown_timeout_seconds=timeouts.heartbeat,
+        )
+    except RuntimeError as error:
+        raise supervisor.not_started(group, f" ({supervisor.first_line(error)})") from error
 
 
 def is_first() -> bool:
     """Whether this process writes the files of the run."""
     return jax.process_index() == 0
+
+
+def is_alone() -> bool:
+    """Whether this process trains without others."""
+    return bool(jax.process_count() == 1)
 
 
 def wait_for_all(where: str) -> None:

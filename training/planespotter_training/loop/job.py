@@ -8,6 +8,7 @@ from pathlib import Path
 
 from planespotter_models import read_bundle
 from planespotter_models.bundle_format import DESCRIPTION
+from planespotter_training.loop.devices import Timeouts
 from planespotter_training.network.pretrained import InitialWeights
 from planespotter_training.recipes.config import Recipe
 
@@ -36,6 +37,8 @@ class TrainJob:
     """Bundle whose predictions for the training photos are learnt, too (see the recipe's `distillation_weight`)."""
     feature_cache: Path | None = None
     """Folder of the kept features of frozen layers, if the recipe keeps them; None for one in the run folder."""
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    """When to give up on other processes that train along."""
     shared_dataset: Path | None = None
     """A run on the same photos, whose dataset files are shared; its summary is not printed again."""
 

@@ -308,7 +308,7 @@ def _check_free(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise TrainingError(f"{out} is a file. Name a folder with --out.")
     names = ("split.csv", "heldout.csv", "run.json", ".run")
-    known = (*names, *(f".{name}" for name in names), "dataset/catalog_photos", "dataset/downloads")
+    known = (*names, "native-", *(f".{name}" for name in names), "dataset/catalog_photos", "dataset/downloads")
     present = [path for path in out.iterdir() if path.name != "dataset"] if out.exists() else []
     present += (out / "dataset").iterdir() if (out / "dataset").is_dir() else []
     unknown = [str(path.relative_to(out)) for path in present if not str(path.relative_to(out)).startswith(known)]

@@ -24,6 +24,7 @@ from planespotter_training.loop.prepare_run import locked_run
 from planespotter_training.loop.signals import stop_on_signal
 from planespotter_training.loop.teacher import add_soft_labels
 from planespotter_training.loop.train_log import TrainLog, describe
+from planespotter_training.loop.watchdog import Watchdog
 from planespotter_training.network import checkpoint, pretrained
 from planespotter_training.network.model import Classifier, flops
 from planespotter_training.phases import phase
@@ -49,11 +50,10 @@ def train(job: TrainJob, console: Console) -> bool:
     called, recipe = time.perf_counter(), job.recipe
     with ExitStack() as stack:
         # ------------------------------------------------------------ devices
-        devices.initialize()
+        devices.initialize(job.timeouts)
         layout = devices.Layout()
         devices.check_batch_size(recipe.batch_size, layout)
-        if not devices.is_first():
-            console = Console(quiet=True)
+        console = console if devices.is_first() else Console(quiet=True)
 
         # ------------------------------------------------------------ run folder
         if devices.is_first():
@@ -64,7 +64,7 @@ def train(job: TrainJob, console: Console) -> bool:
             describe(run, console)
         length = plan(recipe, run.photos["train"])
         checkpoints = stack.enter_context(checkpoint.manager(job.out))
-        if checkpoints.latest_step() == length.total:
+        if checkpoints.latest_step() == length.total and (job.out / run_folder.FINAL_METRICS).is_file():
             return True
 
         # ------------------------------------------------------------ photos
@@ -86,51 +86,52 @@ def train(job: TrainJob, console: Console) -> bool:
         frozen = stack.enter_context(open_frozen_part(network, job, training)) if recipe.frozen_views else None
         constants, state = placement.build(network, recipe, run.tree, length, layout, frozen.scale if frozen else None)
         train_step = placement.compile_train_step(constants, layout)
-        predict = validate.compile_predict(constants, layout, frozen)
+        watchdog = Watchdog(job.timeouts.stall_factor, job.timeouts.heartbeat, active=not devices.is_alone())
+        predict = validate.compile_predict(constants, layout, frozen, watchdog.beat)
 
         # ------------------------------------------------------------ resume
-        done, saved = checkpoints.latest_step() or 0, time.perf_counter()
-        if checkpoints.latest_step() is not None:
-            state, position = checkpoint.restore(checkpoints, state)
-            sampler.set_state(position)
-            console.print(f"Resuming at step {done} of {length.total}.", highlight=False, soft_wrap=True)
+        state, done = _resume(checkpoints, state, sampler, length.total, console)
 
         # ------------------------------------------------------------ the loop
-        work = flops(network, recipe.height, recipe.width, frozen_kept=bool(frozen))[1]
-        peak_rate = devices.measure_peak(dtype) * layout.devices / max(work, 1)
+        peak_rate = devices.measure_peak(dtype) * layout.devices / max(_flops(network, recipe, bool(frozen)), 1)
         latest = checkpoints.latest_step
         log = stack.enter_context(TrainLog(job, length, done, training.photo_ids, peak_rate, console, called, latest))
-        stop = stack.enter_context(stop_on_signal())
+        stop, saved = stack.enter_context(stop_on_signal()), time.perf_counter()
+        stack.enter_context(watchdog)
         while done < length.total:
             stopping, due = devices.agree(stop.is_set(), time.perf_counter() - saved > SAVE_SECONDS)
             if stopping:
                 break
             if due:
-                log.settle()
-                checkpoint.save(checkpoints, done, state, sampler)
+                with watchdog.phase():
+                    log.settle()
+                    checkpoint.save(checkpoints, done, state, sampler)
                 saved = time.perf_counter()
             drawn = next(sampler)
             batch = frozen.training_batch(drawn, training, done) if frozen else drawn
             state, results = train_step(state, cache, layout.put_batch(batch), jnp.int32(done))
             done += 1
             log.add(done, drawn["index"], results)
+            watchdog.step()
             if done % length.steps_per_epoch and done < length.total:
                 continue
 
             # -------------------------------------------------------- end of an epoch
-            log.settle()
-            outputs, flat = predict(state, validation)
-            log.check_outputs(done, outputs)
-            log.end_epoch(done, *validate.scores(run.tree, outputs, flat, validation))
-            checkpoint.save(checkpoints, done, state, sampler)
+            with watchdog.phase():
+                log.settle()
+                outputs, flat = predict(state, validation)
+                log.check_outputs(done, outputs)
+                log.end_epoch(done, *validate.scores(run.tree, outputs, flat, validation))
+                checkpoint.save(checkpoints, done, state, sampler)
             saved = time.perf_counter()
             log.restart_clock()
 
         # ------------------------------------------------------------ the end
+        stack.enter_context(watchdog.phase())
         log.settle()
         checkpoint.save(checkpoints, done, state, sampler)
         if done == length.total:
-            predict = validate.compile_predict(constants, layout)
+            predict = validate.compile_predict(constants, layout, on_batch=watchdog.beat)
             _measure_at_the_end(job, run, predict, (initial, state), validation, load(splits["test"]), console)
     return done == length.total
 
@@ -149,6 +150,22 @@ def _initial_state(job: TrainJob, run: run_folder.Run, dtype: Any, length: Plan,
     return placement.build(
         _initial_network(job, run, dtype, Console(quiet=True)), job.recipe, run.tree, length, layout
     )[1]
+
+
+def _flops(network: Classifier, recipe: Recipe, frozen_kept: bool) -> float:
+    """Return the floating-point operations of training on one photo."""
+    return flops(network, recipe.height, recipe.width, frozen_kept=frozen_kept)[1]
+
+
+def _resume(checkpoints: Any, state: Any, sampler: Any, total: int, console: Console) -> tuple[Any, int]:
+    """Restore the latest checkpoint, if any; return the state and the number of completed steps."""
+    done = checkpoints.latest_step()
+    if done is None:
+        return state, 0
+    state, position = checkpoint.restore(checkpoints, state)
+    sampler.set_state(position)
+    console.print(f"Resuming at step {done} of {total}.", highlight=False, soft_wrap=True)
+    return state, done
 
 
 def _measure_at_the_end(

@@ -21,10 +21,16 @@ Outputs = dict[str, Any]
 Predict = Callable[[State, Examples], tuple[Outputs, Outputs]]
 
 
-def compile_predict(constants: Constants, layout: Layout, frozen: FrozenPart | None = None) -> Predict:
+def compile_predict(
+    constants: Constants,
+    layout: Layout,
+    frozen: FrozenPart | None = None,
+    on_batch: Callable[[], None] = lambda: None,
+) -> Predict:
     """Return a function (state, examples) that predicts with the network to be used, the average if there is one.
 
-    With `frozen`, it predicts from the kept features of the frozen layers, within the precision that is kept.
+    With `frozen`, it predicts from the kept features of the frozen layers, within the precision that is kept. It calls
+    `on_batch` before each batch.
 
     It returns log-probabilities [n, classes] per head: of the hierarchical heads, and of the flat baseline, {} if there
     is none.
@@ -36,6 +42,7 @@ def compile_predict(constants: Constants, layout: Layout, frozen: FrozenPart | N
         network = state.get("average", state)
 
         def step(photos: Any) -> Any:
+            on_batch()
             return compiled(network["weights"], network["statistics"], layout.put(photos, sharding))
 
         outputs = predict(step, examples, partial(frozen.plain, examples) if frozen else None)
