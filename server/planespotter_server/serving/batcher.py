@@ -11,6 +11,7 @@ with all of its results.
 
 import asyncio
 import contextlib
+import queue
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -122,8 +123,11 @@ class Batcher(Generic[Item, Result]):
         self._timeout = timeout
         self._on_device_failed = on_device_failed
         self._loop = asyncio.get_running_loop()
+        # A wake-up for each waiting thread that should look again. Unlike a Condition, it takes the lock from nobody.
+        self._wakeups: queue.SimpleQueue[None] = queue.SimpleQueue()
         # The lock guards what follows, and the counters up to the device.
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._sleeping = 0  # threads that wait for a wake-up, less those under way
         self._queue: FairQueue[Entry[Item, Result]] = FairQueue()
         self._in_flight: dict[int, tuple[float, list[Entry[Item, Result]]]] = {}  # start and entries, by thread
         self._is_filling = False
@@ -149,7 +153,7 @@ class Batcher(Generic[Item, Result]):
         if the batch were as fast as the fastest so far. Its errors are RequestRejected with DEADLINE_EXCEEDED_IN_QUEUE,
         DEVICE_FAILED or SHUTTING_DOWN, and what the function raises.
         """
-        with self._changed:
+        with self._lock:
             rejection = self._rejection
             if rejection is None:
                 entry.enqueued_at = time.monotonic()
@@ -157,14 +161,14 @@ class Batcher(Generic[Item, Result]):
                 self._queue.push(entry.caller, entry)
                 # Otherwise the next batch starts when one ends, or when the delay does.
                 if len(self._queue) >= self._max_batch or not (self._in_flight or self._is_filling):
-                    self._changed.notify()
+                    self._wake()
         if rejection is not None:
             self._post(self._fail, [entry], rejection())
 
     def discard(self, entry: Entry[Item, Result]) -> None:
         """Drop an entry whose caller has cancelled, in the event loop; without effect if it is done."""
         entry.is_done = True
-        with self._changed:
+        with self._lock:
             if entry.waits:
                 entry.waits = False
                 self._queue.remove(entry.caller, entry)
@@ -192,12 +196,12 @@ class Batcher(Generic[Item, Result]):
         """Stop: reject waiting items and those on the device, and do not wait for it."""
         if self._check is not None:
             self._check.cancel()
-        with self._changed:
+        with self._lock:
             self._rejection = self._rejection or shutting_down
             entries = self._clear()
             for _, batch in self._in_flight.values():
                 entries += batch
-            self._changed.notify_all()
+            self._wake_all()
         self._fail(entries, shutting_down())
 
     # In the threads of the device
@@ -213,28 +217,45 @@ class Batcher(Generic[Item, Result]):
                 del batch  # this thread may wait long for the next one
             except Exception as error:  # a bug: those who wait must learn of it
                 log.error("unhandled_exception", exc_info=error)
-                with self._changed:
+                with self._lock:
                     entries = self._clear() + self._in_flight.get(threading.get_ident(), (0.0, []))[1]
                 self._post(self._fail, entries, error)
             finally:
-                with self._changed:
+                with self._lock:
                     self._in_flight.pop(threading.get_ident(), None)
 
     def _next_batch(self) -> list[Entry[Item, Result]] | None:
         """Wait for the next batch and take it; None once the batcher is closed or has failed."""
-        with self._changed:
-            while self._rejection is None:
+        while True:
+            with self._lock:
+                if self._rejection is not None:
+                    return None
                 delay = self._delay()
-                if delay is None or delay > 0:
-                    self._is_filling = delay is not None
-                    self._changed.wait(delay)
-                    self._is_filling = False
+                if delay is not None and delay <= 0:
+                    batch = self._take()
+                    if batch:
+                        self._in_flight[threading.get_ident()] = time.monotonic(), batch
+                        return batch
                     continue
-                batch = self._take()
-                if batch:
-                    self._in_flight[threading.get_ident()] = time.monotonic(), batch
-                    return batch
-            return None
+                self._sleeping += 1
+                self._is_filling = delay is not None
+            with contextlib.suppress(queue.Empty):
+                self._wakeups.get(timeout=delay)
+                continue
+            with self._lock:  # nobody has woken this thread: its delay is over
+                self._is_filling = False
+                self._sleeping -= 1
+
+    def _wake(self) -> None:
+        """Wake a thread, if any sleeps; called with the lock held."""
+        if self._sleeping > 0:
+            self._sleeping -= 1
+            self._is_filling = False
+            self._wakeups.put(None)
+
+    def _wake_all(self) -> None:
+        while self._sleeping > 0:
+            self._wake()
 
     def _delay(self) -> float | None:
         """Return the seconds until the next batch starts; None for "when something changes"."""
@@ -288,7 +309,7 @@ class Batcher(Generic[Item, Result]):
             for entry in batch:
                 if self._rejection is not None:
                     break
-                with self._changed:
+                with self._lock:
                     live = self._is_live(entry, time.monotonic())
                 if live:
                     error = self._attempt([entry])
@@ -297,7 +318,7 @@ class Batcher(Generic[Item, Result]):
                     else:
                         self._post(self._fail, [entry], error)
             self._post(self._fail, batch, (self._rejection or shutting_down)())
-        with self._changed:
+        with self._lock:
             self._consecutive_failures = 0 if succeeded else self._consecutive_failures + 1
             failed = self._consecutive_failures >= self._max_consecutive_failures
         if failed:
@@ -306,7 +327,7 @@ class Batcher(Generic[Item, Result]):
     def _attempt(self, entries: list[Entry[Item, Result]]) -> Exception | None:
         """Run the device on `entries`; return the error, or None if they get their results."""
         started = time.monotonic()
-        with self._changed:
+        with self._lock:
             self.counters.batches += 1
             self.counters.examples += len(entries)
             self._in_flight[threading.get_ident()] = started, entries
@@ -317,7 +338,7 @@ class Batcher(Generic[Item, Result]):
         finally:
             duration = time.monotonic() - started
             self._observer.observe_batch(len(entries), duration)
-            with self._changed:
+            with self._lock:
                 self._min_duration[len(entries)] = min(duration, self._min_duration.get(len(entries), duration))
         if len(results) != len(entries):
             return ValueError(f"The device returned {len(results)} results for {len(entries)} items.")
@@ -326,12 +347,12 @@ class Batcher(Generic[Item, Result]):
 
     def _fail_device(self) -> None:
         """Reject waiting and further items with DEVICE_FAILED, from any thread."""
-        with self._changed:
+        with self._lock:
             if self._rejection is not None:
                 return
             self._rejection = device_failed
             waiting = self._clear()
-            self._changed.notify_all()
+            self._wake_all()
         self._post(self._fail, waiting, device_failed())
         self._post(self._on_device_failed)
 
@@ -371,7 +392,7 @@ class Batcher(Generic[Item, Result]):
     def _check_timeout(self, timeout: float) -> None:
         """Fail the device if a batch takes too long."""
         now = time.monotonic()
-        with self._changed:
+        with self._lock:
             late = [entries for started, entries in self._in_flight.values() if now - started > timeout]
         for entries in late:
             log.error("inference_timeout", photos=len(entries), timeout_seconds=timeout)

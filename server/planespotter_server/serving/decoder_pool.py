@@ -13,6 +13,7 @@ stay so, the server has to be restarted.
 import asyncio
 import contextlib
 import math
+import queue
 import threading
 import time
 from collections.abc import Callable, Hashable
@@ -89,12 +90,14 @@ class DecoderPool:
         self._available = True
         self._check: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
+        # A wake-up for each idle thread that should look again. Unlike a Condition, it takes the lock from nobody.
+        self._wakeups: queue.SimpleQueue[None] = queue.SimpleQueue()
         # The lock guards what follows, and the state of the jobs.
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._sleeping = 0  # threads that wait for a wake-up, less those under way
         self._queue: FairQueue[DecodeJob] = FairQueue()
         self._expensive: FairQueue[DecodeJob] = FairQueue()
         self._running: set[DecodeJob] = set()
-        self._idle = threads
         self._expensive_next = False
         self._closed = False
         for number in range(threads):
@@ -105,15 +108,14 @@ class DecoderPool:
         """Queue a photo, in the event loop. Its error is PHOTO_DECODE_TIMEOUT, or what `decode` raises."""
         if self._check is None:
             self._check = self._loop.call_later(self._timeout / CHECKS_PER_TIMEOUT, self._check_timeouts)
-        with self._changed:
+        with self._lock:
             job.waits = True
             self._queue.push(job.caller, job)
-            if self._idle:
-                self._changed.notify()
+            self._wake()
 
     def discard(self, job: DecodeJob) -> None:
         """Drop a photo whose caller has left: it costs nothing if it still waits."""
-        with self._changed:
+        with self._lock:
             job.is_done = True
             if job.waits:
                 job.waits = False
@@ -123,11 +125,12 @@ class DecoderPool:
         """Stop; drop what has not started."""
         if self._check is not None:
             self._check.cancel()
-        with self._changed:
+        with self._lock:
             self._closed = True
             for job in (*self._queue.clear(), *self._expensive.clear()):
                 job.waits = False
-            self._changed.notify_all()
+            for _ in range(self._threads):
+                self._wake()
 
     # In the threads
 
@@ -139,17 +142,24 @@ class DecoderPool:
 
     def _take(self) -> DecodeJob | None:
         """Wait for the next photo; None once the pool is closed."""
-        with self._changed:
-            while not self._closed:
+        while True:
+            with self._lock:
+                if self._closed:
+                    return None
                 job = self._next()
                 if job is not None:
-                    self._idle -= 1
                     job.waits = False
                     job.started_at = time.perf_counter()
                     self._running.add(job)
                     return job
-                self._changed.wait()
-            return None
+                self._sleeping += 1
+            self._wakeups.get()
+
+    def _wake(self) -> None:
+        """Wake a thread, if any sleeps; called with the lock held."""
+        if self._sleeping > 0:
+            self._sleeping -= 1
+            self._wakeups.put(None)
 
     def _next(self) -> DecodeJob | None:
         """Return the next photo that may start: cheap and expensive ones in turn."""
@@ -175,17 +185,16 @@ class DecoderPool:
             failure = error
         del decode  # with the photo's content
         self._observe(time.perf_counter() - job.started_at)
-        with self._changed:
+        with self._lock:
             self._running.discard(job)
-            self._idle += 1
             is_dropped, starts_again = job.is_done, job.decode is not None
             if starts_again and not is_dropped and not self._closed:
                 job.waits = job.is_expensive = True
                 self._expensive.push(job.caller, job)
             else:
                 job.is_done = True
-            if self._expensive and self._idle > 1:
-                self._changed.notify()
+            if self._expensive:
+                self._wake()
         if is_dropped or starts_again:
             return
         if pixels is not None:
@@ -198,7 +207,7 @@ class DecoderPool:
 
     def _check_timeouts(self) -> None:
         now = time.perf_counter()
-        with self._changed:
+        with self._lock:
             late = [job for job in self._running if now - job.started_at > self._timeout]
             newly_late = [job for job in late if not job.is_done]
             for job in newly_late:
