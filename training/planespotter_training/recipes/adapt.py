@@ -2,6 +2,9 @@
 
 Command: planespotter train CATALOG --recipe adapt --init BUNDLE --out RUN
 Device:  two CPU cores
+Minutes: 4 on two busy cores, for 353 training photos and the installed `airliners`
+Score:   not conclusive. With photos of a source that the bundle knows but had not seen, constructor accuracy rose from
+         97 % after the first epoch to 100 % and path accuracy from 22 to 24 %, on 37 validation photos: too few to say.
 
 Trains the heads, and after two epochs the last block of convolutions too. The label tree stays that of the bundle, with
 its `other` output, and gets further types of the catalog with `min_photos` photos or more. Shape and pooling of the
