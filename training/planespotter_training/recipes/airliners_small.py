@@ -9,7 +9,8 @@ Score:   on 96 photos of a source that neither it nor its teacher saw: construct
 It is distilled from the bundle of a large network, whose predictions for photo and flip are learnt next to the labels.
 So photos that name the constructor only teach types, too.
 
-The same layers trained on labels alone, on four sources and without the `other` output, had 61.2 %, 19.6 % and 0.461 there.
+The same layers trained on labels alone, on four sources and without the `other` output, had 61.2 %, 19.6 % and 0.461
+there.
 
 Not measured: other weights and temperatures of the distillation, unlabelled photos, a start from random weights.
 """
