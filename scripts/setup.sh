@@ -48,7 +48,7 @@ case "$(cat .venv/ready 2>/dev/null)" in
 esac
 usable || make_environment
 export PIP_DISABLE_PIP_VERSION_CHECK=1
-say "installing the packages pinned in constraints.txt (about 1.5 GB; some minutes the first time)"
+say "installing the packages pinned in constraints.txt (about 1.8 GB; some minutes the first time)"
 .venv/bin/python -m pip install -q -c constraints.txt pip ||
     fail "pip cannot be updated; its error is above. Check the network, then run this again."
 .venv/bin/python -m pip install -q -c constraints.txt -e '.[all]' --group dev ||
