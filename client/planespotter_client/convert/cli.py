@@ -104,7 +104,8 @@ def convert(
         counts = xmp.write_sidecars(rows, results, folder, replace_suffix)
         typer.echo(
             f"{count_noun(counts.written, 'sidecar')} written; {counts.unknown:,} without a confident name, "
-            f"{counts.missing:,} photos not found, {counts.foreign:,} sidecars of other programs left as they are."
+            f"{count_noun(counts.missing, 'photo')} not found, "
+            f"{count_noun(counts.foreign, 'sidecar')} of other programs left in place."
         )
         if counts.missing and not counts.written:
             typer.echo(f"No photo was found below {folder.resolve()}: name their folder with --root.", err=True)

@@ -294,7 +294,8 @@ def _table(batch: pa.RecordBatch, model: DecisionModel) -> tuple[Floats, NDArray
     lengths = pc.list_value_length(lists).drop_null()
     if not pc.all(pc.equal(lengths, leaves)).as_py() and len(lengths):
         raise DecideError(
-            f"A row does not have the probabilities of the {leaves} types of {model.name}: classify the photos again."
+            f"A row does not have the probabilities of the {count_noun(leaves, 'type')} of {model.name}: classify "
+            "the photos again."
         )
     table = np.zeros((len(batch), leaves), np.float32)
     table[valid] = lists.flatten().to_numpy(zero_copy_only=False).reshape(-1, leaves)

@@ -15,6 +15,7 @@ from typing import Any
 
 from selectolax.lexbor import LexborNode
 
+from planespotter_photos.counts import count_noun
 from planespotter_scraping.labels.constructors import CONSTRUCTORS, canonical_name
 from planespotter_scraping.labels.parser import infer_constructor, parse_label
 from planespotter_scraping.sites import Listing, html_tree
@@ -395,7 +396,7 @@ def _quote(text: str) -> str:
 def describe(suggestion: Suggestion) -> list[str]:
     """Return what a suggested profile reads, as lines of text: the share of each field, and its first values."""
     listing = suggestion.listing
-    lines = [f"{len(listing.photos)} photos on {listing.cards} cards."]
+    lines = [f"{count_noun(len(listing.photos), 'photo')} on {count_noun(listing.cards, 'card')}."]
     filled = Counter(name for photo in listing.photos for name, value in photo.items() if value)
     for column in [name for name in listing.photos[0] if filled[name]]:
         values = _examples(photo[column] for photo in listing.photos)

@@ -341,7 +341,7 @@ class Batcher(Generic[Item, Result]):
             with self._lock:
                 self._min_duration[len(entries)] = min(duration, self._min_duration.get(len(entries), duration))
         if len(results) != len(entries):
-            return ValueError(f"The device returned {len(results)} results for {len(entries)} items.")
+            return ValueError(f"The device was given {len(entries)} items, and its results are {len(results)}.")
         self._post(self._succeed, entries, results)
         return None
 

@@ -76,7 +76,7 @@ def test_a_sidecar_of_another_program_stays_and_one_of_ours_is_replaced(
     (photos / "747.xmp").write_text("<edits of a photographer/>")
     assert run(results, "--to", "xmp", "--replace-suffix") == 0
     assert run(results, "--to", "xmp", "--replace-suffix") == 0
-    assert "1 sidecar written; 2 without a confident name, 0 photos not found, 1 sidecars of other" in (
+    assert "1 sidecar written; 2 without a confident name, 0 photos not found, 1 sidecar of other" in (
         capsys.readouterr().out
     )
     assert (photos / "747.xmp").read_text() == "<edits of a photographer/>"

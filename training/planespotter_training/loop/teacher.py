@@ -78,7 +78,7 @@ def _predict(
     width = len(run.tree.all_leaves) + int(run.tree.other)
     partial = job.out / PARTIAL
     if not console.is_terminal:
-        what = f"Computing the soft labels of {len(seen):,} photos with {bundle.name} {bundle.version} ..."
+        what = f"Computing the soft labels of the training photos with {bundle.name} {bundle.version} ..."
         console.print(what, highlight=False, soft_wrap=True)
     with (
         partial.open("ab") as file,
