@@ -21,7 +21,7 @@ test-fast: setup ## Run the tests that are not marked slow, in about a minute
 test: browser ## Run all tests but those of `make chaos`
 	@$(BIN)/python -m pytest
 
-chaos: setup ## Kill and stop servers and training processes at random moments, in about five minutes
+chaos: setup ## Kill and stop servers, training and bulk jobs, in about eight minutes
 	@$(BIN)/python -m pytest -m chaos -n 1
 
 lint: setup ## Check style, types, the .proto files and the prose

@@ -76,6 +76,7 @@ def test_job_on_this_machine_answers_as_classify_does(
         assert bool(row["error"]) == bool(expected[file].get("error"))
 
 
+@pytest.mark.chaos
 def test_photo_that_kills_its_workers_is_the_only_one_without_a_prediction(
     tmp_path: Path, tiny_bundle: Path, photos: Path
 ) -> None:
@@ -94,6 +95,7 @@ def test_photo_that_kills_its_workers_is_the_only_one_without_a_prediction(
     assert {row["file"]: row["reason"] for row in answered.values() if row["reason"]} == {str(poison): "POISON_PHOTO"}
 
 
+@pytest.mark.chaos
 def test_kills_of_workers_nodes_and_driver_lose_and_repeat_no_photo(tmp_path: Path) -> None:
     kills = int(os.environ.get("PLANESPOTTER_CHAOS_KILLS", "3"))
     command = [sys.executable, "-m", "tests.bulk.chaos", "--kills", str(kills), "--photos", str(1500 + 300 * kills)]

@@ -522,9 +522,9 @@ async def test_server_warms_up_each_photo_format_before_it_serves(
         events.append(Image.open(io.BytesIO(photo)).format)
         return original_decode(photo, *rest)
 
-    def predict(*rest: Any) -> Any:
+    def predict(*rest: Any, **options: Any) -> Any:
         events.append("predicted")
-        return original_predict(*rest)
+        return original_predict(*rest, **options)
 
     def announce(_: str) -> None:
         events.append("serving")

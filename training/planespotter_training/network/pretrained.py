@@ -322,20 +322,12 @@ def apply(initial: InitialWeights, network: Classifier, tree: LabelTree, console
         variable[...] = initial.weights[name].astype(np.float32)
     unused = sorted(initial.weights.keys() - variables.keys())
     top = _top(network)
-    same_top = (
-        initial.tree is not None
-        and initial.tree.same_outputs(tree)
-        and {name: variable.shape for name, variable in top.items()}
-        == {name: weight.shape for name, weight in initial.top.items()}
-    )
-    if same_top:
-        for name, variable in top.items():
-            variable[...] = initial.top[name].astype(np.float32)
-    heads = "The heads continue from it as well." if same_top else "The heads start from random weights."
-    if not same_top and initial.tree is not None and tree_contains(tree, initial.tree):
-        added = len(tree.all_leaves) - len(initial.tree.all_leaves)
+    heads = "The heads start from random weights."
+    if initial.tree is not None and tree_contains(tree, initial.tree) and _top_fits(initial.top, top):
         _extend_top(initial, initial.tree, top, tree)
-        heads = f"The heads continue from it as well, with {count_noun(added, 'further type')}."
+        added = len(tree.all_leaves) - len(initial.tree.all_leaves)
+        further = f", with {count_noun(added, 'further type')}" if added else ""
+        heads = f"The heads continue from it as well{further}."
     console.print(
         f"Initial weights: {initial.origin}; {len(variables)} of its {len(initial.weights)} arrays"
         f"{f', without {_some(unused)}' if unused else ''}. {heads}",
@@ -348,6 +340,17 @@ def tree_contains(tree: LabelTree, part: LabelTree) -> bool:
     """Return whether a tree has all leaves of another one, and the same constructors and `other` output."""
     same_constructors = (tree.constructors, tree.other) == (part.constructors, part.other)
     return same_constructors and set(part.all_leaves) <= set(tree.all_leaves)
+
+
+def _top_fits(weights: Mapping[str, Any], top: Mapping[str, Any]) -> bool:
+    """Return whether both have the same layers after the trunk; the number of outputs of a head may differ."""
+
+    def shape(name: str, array: Any) -> tuple[int, ...]:
+        return tuple(array.shape[:-1] if name.startswith("heads.") else array.shape)
+
+    return {name: shape(name, array) for name, array in weights.items()} == {
+        name: shape(name, array) for name, array in top.items()
+    }
 
 
 def _extend_top(initial: InitialWeights, former: LabelTree, top: Mapping[str, Any], tree: LabelTree) -> None:
