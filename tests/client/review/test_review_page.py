@@ -92,6 +92,12 @@ def decisions(answers: Path) -> dict[str, dict[str, Any]]:
     return {Path(line["photo"]).stem: line for line in map(json.loads, lines)}
 
 
+def press(tab: Any, key: str) -> None:
+    """Press a key once the page takes it: it ignores keys while a decision is on its way."""
+    expect(tab.locator("body")).to_have_attribute("aria-busy", "false")
+    tab.keyboard.press(key)
+
+
 def test_photos_are_reviewed_by_keyboard_and_end_in_a_catalog(open_page: Any, answers: Path) -> None:
     with review(answers) as (url, process):
         tab = open_page(url)
@@ -99,32 +105,32 @@ def test_photos_are_reviewed_by_keyboard_and_end_in_a_catalog(open_page: Any, an
         expect(tab.locator("#name")).to_have_text("Boeing 737-800")
         expect(tab.locator("#kind")).to_have_text("The network predicts (30 %)")
         assert tab.locator("#path .guess").all_inner_texts() == ["737", "737-800"]
-        tab.keyboard.press("a")
+        press(tab, "a")
         expect_photo(tab, "A320neo")
-        tab.keyboard.press("2")  # the second candidate
+        press(tab, "2")  # the second candidate
         expect_photo(tab, "747")
-        tab.keyboard.press("c")
+        press(tab, "c")
         tab.keyboard.type("74")
         expect(tab.locator("#matches li").first).to_contain_text("Boeing 74")
         tab.keyboard.type("7")
         expect(tab.locator("#matches [aria-selected=true]")).to_have_text("Boeing 747")
-        tab.keyboard.press("Enter")
+        press(tab, "Enter")
         expect_photo(tab, "A320-200")
-        tab.keyboard.press("u")
+        press(tab, "u")
         expect_photo(tab, "A380")
-        tab.keyboard.press("z")
+        press(tab, "z")
         expect_photo(tab, "A320-200")
-        tab.keyboard.press("c")
+        press(tab, "c")
         tab.keyboard.type("some plane")
-        tab.keyboard.press("Enter")
+        press(tab, "Enter")
         expect(tab.locator("#error-text")).to_contain_text("does not name its constructor")
         tab.locator("#correction").fill("Embraer E190")
-        tab.keyboard.press("Enter")
+        press(tab, "Enter")
         expect_photo(tab, "A380")
-        tab.keyboard.press("n")
+        press(tab, "n")
         expect_photo(tab, "737 MAX 8")
         expect(tab.locator("#progress-text")).to_have_text("5 of 6 photos")
-        tab.keyboard.press("s")
+        press(tab, "s")
         expect(tab.locator("#end-title")).to_have_text("All photos are reviewed")
         tab.locator("#learnt summary").click()
         expect(tab.locator("#summary")).to_contain_text("constructor 40% of 5 (12% to 77%)")
@@ -152,12 +158,12 @@ def test_a_kill_loses_no_decision_and_the_page_continues_with_the_next_process(
         tab = open_page(url)
         for name in NAMES[:3]:
             expect_photo(tab, name)
-            tab.keyboard.press("a")
+            press(tab, "a")
         expect_photo(tab, "A320-200")
         os.kill(process.pid, signal.SIGKILL)
         process.wait(60)
         assert list(decisions(answers)) == list(NAMES[:3])
-        tab.keyboard.press("n")
+        press(tab, "n")
         expect(tab.locator("#error-text")).to_contain_text("does not respond")
         with review(answers, port=reserved_port):
             expect_photo(tab, "A380")
@@ -171,10 +177,10 @@ def test_two_people_review_different_photos_at_a_time(open_page: Any, answers: P
         ann, bob = open_page(url), open_page(url)
         expect(ann.locator("#photo")).to_be_visible()
         bob.locator("#reviewer").fill("Bob")
-        bob.keyboard.press("Enter")
+        press(bob, "Enter")
         for tab, count in ((ann, "1 of"), (bob, "2 of"), (ann, "3 of"), (bob, "4 of")):
             expect(tab.locator("#stage")).to_have_class("")
-            tab.keyboard.press("a")
+            press(tab, "a")
             expect(tab.locator("#progress-text")).to_contain_text(count)
         expect(bob.locator("#progress-text")).to_have_text("4 of 6 photos, 2 by you, 2 people")
         expect(bob.locator("#end-title")).to_have_text("Other reviewers have the remaining photos")
@@ -187,12 +193,12 @@ def test_a_reviewer_without_a_name_is_asked_for_it(open_page: Any, answers: Path
     with review(answers, "--reviewer", "") as (url, _):
         tab = open_page(url)
         expect_photo(tab, "737-800")
-        tab.keyboard.press("a")
+        press(tab, "a")
         expect(tab.locator("#error-text")).to_contain_text("Write your name first")
         expect(tab.locator("#reviewer")).to_be_focused()
         tab.keyboard.type("Cleo")
-        tab.keyboard.press("Enter")
-        tab.keyboard.press("a")
+        press(tab, "Enter")
+        press(tab, "a")
         expect_photo(tab, "A320neo")
         expect(tab.locator("#error")).to_be_hidden()
 
@@ -202,7 +208,7 @@ def test_a_photo_that_cannot_be_shown_can_be_skipped(open_page: Any, answers: Pa
     with review(answers) as (url, _):
         tab = open_page(url)
         expect(tab.locator("#stage")).to_have_class("none")
-        tab.keyboard.press("s")
+        press(tab, "s")
         expect_photo(tab, "A320neo")
 
 

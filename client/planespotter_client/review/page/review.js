@@ -60,13 +60,18 @@ function showError(text) {
 /** Run an action unless another one is running: a key counts only for the photo that is on the page. */
 async function exclusively(action) {
   if (busy) return;
-  busy = true;
+  setBusy(true);
   try {
     await action();
   } catch (error) {
     showError(error.message);
   }
-  busy = false;
+  setBusy(false);
+}
+
+function setBusy(value) {
+  busy = value;
+  document.body.ariaBusy = String(value);
 }
 
 // ---- photos
