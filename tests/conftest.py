@@ -1,4 +1,4 @@
-"""Fixtures for all tests: a tiny model bundle, photos that it classifies as asked, and a reserved port."""
+"""Fixtures for all tests: a tiny model bundle, photos that it classifies as asked, a reserved port, and a browser."""
 
 import atexit
 import dataclasses
@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 # A compilation cache that all tests and their subprocesses share.
@@ -25,6 +26,9 @@ import pytest
 from PIL import Image
 
 from planespotter_models import Bundle, Calibration, LabelTree, Metric, Thresholds, read_bundle, write_bundle
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # A shell ignores SIGINT for background jobs; the commands that tests interrupt would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -178,3 +182,18 @@ def reserve_port() -> Iterator[Callable[[], int]]:
 def reserved_port(reserve_port: Callable[[], int]) -> int:
     """A local port that no other program can take during the test; servers of the test may bind it, one at a time."""
     return reserve_port()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator["Browser"]:
+    """A Chromium for the tests of a file; it ends with them, as its event loop is in the way of those of others."""
+    from playwright.sync_api import sync_playwright
+
+    from planespotter_scraping.crawling import browser
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=str(browser.ensure_chromium()), args=[*browser.LAUNCH_ARGUMENTS, "--no-sandbox"]
+        )
+        yield started
+        started.close()

@@ -1,6 +1,7 @@
-"""Connection options that the commands share, and the client parameters that they stand for."""
+"""Options that the commands share: for connections, pages and evidence, and the client parameters for them."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,6 +89,15 @@ Insecure = Annotated[
     typer.Option("--insecure", help="Send the token without TLS to other machines.", rich_help_panel=PANEL),
 ]
 
+PagePort = Annotated[int, typer.Option(help="Port of the page; 0 picks a free one.", min=0, max=65535)]
+PageHost = Annotated[str, typer.Option(help="Address that the page listens on.")]
+AllowRemote = Annotated[
+    bool,
+    typer.Option(
+        "--allow-remote", help="Allow a --host that other machines can reach, without TLS and authentication."
+    ),
+]
+OpenPage = Annotated[bool, typer.Option("--open", help="Open the page in the browser.")]
 
 MinProbability = Annotated[
     float | None,
@@ -229,3 +239,14 @@ def connection(
         "tls_name": tls_name,
         "insecure": insecure,
     }
+
+
+def announce(text: str, open_page: bool) -> Callable[[str], None]:
+    """Return what to do with the URL of a page that is ready: print it after `text`, and open it if asked to."""
+
+    def on_ready(url: str) -> None:
+        typer.echo(f"{text} {url}")
+        if open_page:
+            typer.launch(url)
+
+    return on_ready

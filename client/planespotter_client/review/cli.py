@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from planespotter_client.commands import options
+
 if TYPE_CHECKING:
     from planespotter_scraping.reviewing import DecisionLog, Reviewable
 
@@ -58,15 +60,10 @@ def review(
     finish: Annotated[
         bool, typer.Option("--finish", help="Apply the decisions so far and print the summary, without a page.")
     ] = False,
-    port: Annotated[int, typer.Option(help="Port of the page; 0 picks a free one.", min=0, max=65535)] = 8081,
-    host: Annotated[str, typer.Option(help="Address that the page listens on.")] = "127.0.0.1",
-    allow_remote: Annotated[
-        bool,
-        typer.Option(
-            "--allow-remote", help="Allow a --host that other machines can reach, without TLS and authentication."
-        ),
-    ] = False,
-    open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    port: options.PagePort = 8081,
+    host: options.PageHost = "127.0.0.1",
+    allow_remote: options.AllowRemote = False,
+    open_page: options.OpenPage = False,
 ) -> None:
     """Review photos on a web page by keyboard, and get a catalog to train on.
 
@@ -130,11 +127,7 @@ def _serve(
     session = ReviewSession(reviewable.photos, log, order, random_share, limit)
     title = (reviewable.folder or reviewable.out).resolve().name
 
-    def on_ready(url: str) -> None:
-        typer.echo(f"Review photos on {url}")
-        if open_page:
-            typer.launch(url)
-
+    on_ready = options.announce("Review photos on", open_page)
     with listener, server.exit_on_signal():
         asyncio.run(server.serve_app(build_app(session, host, is_remote, title, name), listener, host, on_ready))
 

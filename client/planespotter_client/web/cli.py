@@ -1,8 +1,5 @@
 """The command `planespotter web`."""
 
-from collections.abc import Callable
-from typing import Annotated
-
 import typer
 
 from planespotter_client.commands import options
@@ -14,16 +11,11 @@ app = typer.Typer()
 def web(
     server: options.Server = None,
     model: options.Model = None,
-    port: Annotated[int, typer.Option(help="Port of the page; 0 picks a free one.", min=0, max=65535)] = 8080,
-    host: Annotated[str, typer.Option(help="Address that the page listens on.")] = "127.0.0.1",
-    allow_remote: Annotated[
-        bool,
-        typer.Option(
-            "--allow-remote", help="Allow a --host that other machines can reach, without TLS and authentication."
-        ),
-    ] = False,
+    port: options.PagePort = 8080,
+    host: options.PageHost = "127.0.0.1",
+    allow_remote: options.AllowRemote = False,
     min_probability: options.MinProbability = None,
-    open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    open_page: options.OpenPage = False,
     tls: options.Tls = False,
     tls_ca: options.TlsCa = None,
     tls_cert: options.TlsCert = None,
@@ -61,15 +53,11 @@ def web(
     with listener, web_server.exit_on_signal(), connect_or_start(server, model) as (address, is_local):
         asyncio.run(
             web_server.serve(
-                listener, host, address, {} if is_local else connection, _on_ready(open_page), min_probability
+                listener,
+                host,
+                address,
+                {} if is_local else connection,
+                options.announce("Drop photos on", open_page),
+                min_probability,
             )
         )
-
-
-def _on_ready(open_page: bool) -> Callable[[str], None]:
-    def on_ready(url: str) -> None:
-        typer.echo(f"Drop photos on {url}")
-        if open_page:
-            typer.launch(url)
-
-    return on_ready

@@ -11,11 +11,10 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from tests.client.processes import Process, ready_command
 
 from planespotter_scraping import catalog
-from planespotter_scraping.crawling import browser
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -23,16 +22,6 @@ WAIT = 60_000
 LOW_CONTRAST = (Path(__file__).parents[2] / "low_contrast.js").read_text(encoding="utf-8")
 NAMES = ("737-800", "A320neo", "747", "A320-200", "A380", "737 MAX 8")
 FAMILY = {"737-800": "737", "737 MAX 8": "737", "A320neo": "A320", "A320-200": "A320", "747": "747", "A380": "A380"}
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=str(browser.ensure_chromium()), args=[*browser.LAUNCH_ARGUMENTS, "--no-sandbox"]
-        )
-        yield started
-        started.close()
 
 
 @pytest.fixture

@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 from tests.client.processes import serve, serving, web
 
 from planespotter_scraping import catalog
 from planespotter_scraping.catalog.folder_import import import_folder
-from planespotter_scraping.crawling import browser
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -28,16 +27,6 @@ Paint = Callable[..., bytes]
 WAIT = 60_000
 expect.set_options(timeout=WAIT)
 LOW_CONTRAST = (Path(__file__).parents[2] / "low_contrast.js").read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=str(browser.ensure_chromium()), args=[*browser.LAUNCH_ARGUMENTS, "--no-sandbox"]
-        )
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import io
 import os
 import re
-from collections.abc import Iterator
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -14,13 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from typer.testing import CliRunner
 
 from planespotter_scraping import catalog
 from planespotter_scraping.catalog.stats import SizeCount, compute_stats
 from planespotter_scraping.cli import app
-from planespotter_scraping.crawling import browser
 from planespotter_scraping.explore import charts, formatting, page
 from planespotter_scraping.explore.sections import sections
 from planespotter_scraping.explore.suspects import find_suspects
@@ -93,16 +91,6 @@ def report(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("report") / "report.html"
     page.write(folder, out, per_class=4, today=DAY)
     return out
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=str(browser.ensure_chromium()), args=[*browser.LAUNCH_ARGUMENTS, "--no-sandbox"]
-        )
-        yield started
-        started.close()
 
 
 def opened(chromium: Browser, report: Path, complaints: list[str], **context: Any) -> Page:
